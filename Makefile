@@ -1,0 +1,29 @@
+# Every target makes its own environment in .venv; nothing needs to be installed by hand.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test lint docs-figures clean
+
+demo: $(READY)            ## train the tutorial's VAE and a VAE of digits, show figures and pictures
+	$(BIN)/aevb demo
+
+test: $(READY)            ## the whole test suite
+	$(BIN)/python -m pytest
+
+lint: $(READY)            ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs-figures: $(READY)    ## make the pictures that README.md and docs/ show
+	$(BIN)/python docs/make_figures.py
+
+clean:
+	rm -rf .venv aevb-demo .pytest_cache .mypy_cache .ruff_cache
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(f"aevb needs Python 3.11 or newer; {sys.executable} is {sys.version.split()[0]}. Try: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@

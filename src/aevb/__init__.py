@@ -1,0 +1,56 @@
+"""aevb: variational autoencoders to use, to trust and to learn from.
+
+    from aevb import VAE, kl_divergence, vae_loss          the model and its loss, on tensors
+    run = aevb.fit(aevb.datasets.load("digits"))           train on a data set, a file or a folder of pictures
+    run.sample(16); run.encode(rows); run.evaluate(rows)   use what was trained
+    aevb.save(run, "runs/digits"); aevb.load("runs/digits")
+
+Names are imported when they are first used: ``import aevb`` does not import torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aevb import datasets as datasets
+    from aevb.checkpoint import load as load
+    from aevb.checkpoint import save as save
+    from aevb.config import Config as Config
+    from aevb.datasets.schema import Data as Data
+    from aevb.model import VAE as VAE
+    from aevb.objectives.elbo import ELBO as ELBO
+    from aevb.objectives.elbo import vae_loss as vae_loss
+    from aevb.posteriors.gaussian import kl_divergence as kl_divergence
+    from aevb.run import Run as Run
+    from aevb.training import fit as fit
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Config": "aevb.config",
+    "Data": "aevb.datasets.schema",
+    "ELBO": "aevb.objectives.elbo",
+    "Run": "aevb.run",
+    "VAE": "aevb.model",
+    "fit": "aevb.training",
+    "kl_divergence": "aevb.posteriors.gaussian",
+    "load": "aevb.checkpoint",
+    "save": "aevb.checkpoint",
+    "vae_loss": "aevb.objectives.elbo",
+}
+
+__all__ = ["ELBO", "VAE", "Config", "Data", "Run", "datasets", "fit", "kl_divergence", "load", "save", "vae_loss"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "datasets":
+        return import_module("aevb.datasets")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'aevb' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,104 @@
+"""The command line: names, help and exit codes. Each command lives in a module of its own and is imported when it is called.
+
+``aevb --help``, ``--version`` and errors of usage never import torch, which takes seconds.
+
+Exit codes: 0 done; 1 judged wrong; 2 usage; 65 bad data; 66 no such input; 70 training diverged, or a defect of aevb;
+73 output exists; 74 could not write; 130 and 143 interrupted (Ctrl-C, SIGTERM), resumable.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from cyclopts import App, CycloptsError
+
+from aevb import __version__
+from aevb.errors import AevbError
+
+COMMANDS = {
+    "demo": "Train the tutorial's VAE and a VAE of handwritten digits; check them and draw them.",
+    "fit": "Train a VAE on a data set, a file or a folder of pictures.",
+    "sample": "Generate rows, or a sheet of pictures, from a trained model.",
+    "encode": "Turn rows into latent codes.",
+    "evaluate": "Measure the bound on given rows, with standard errors.",
+    "plot": "Draw everything that a trained model can show.",
+}
+
+HELP = """Variational autoencoders to use, to trust and to learn from.
+
+Start with: aevb demo. Every command takes --help, and --debug to show a traceback with an error.
+"""
+
+
+def make_app() -> App:
+    """The command line as an object."""
+    app = App(name="aevb", help=HELP, version=__version__, config=_settings_from_files, help_format="plaintext")
+    for name, line in COMMANDS.items():
+        app.command(f"aevb.commands.{name}:{name}", name=name, help=line)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and exit with its code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        result = make_app()(
+            [word for word in words if word != "--debug"],
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+        sys.stdout.flush()
+        code = result if isinstance(result, int) else 0
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            raise
+        code = _report(error)
+    sys.exit(code)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, treated as Ctrl-C is, with an exit code of its own."""
+
+
+def _terminated(*_: Any) -> NoReturn:
+    raise _Terminated
+
+
+def _report(error: BaseException) -> int:
+    """Say on stderr what went wrong, in one sentence, and return the exit code."""
+    if isinstance(error, KeyboardInterrupt):
+        return 143 if isinstance(error, _Terminated) else 130
+    if isinstance(error, BrokenPipeError):  # the reader of our output has gone: nobody is left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 74
+    if isinstance(error, CycloptsError):
+        cause = error.__cause__ if isinstance(error.__cause__, AevbError) else None
+        print(f"aevb: {_one_line(cause or error)}", file=sys.stderr)
+        return cause.exit_code if cause else 2
+    if isinstance(error, AevbError):
+        print(f"aevb: {_one_line(error)}", file=sys.stderr)
+        return error.exit_code
+    print(f"aevb: a defect in aevb: {type(error).__name__}: {_one_line(error)}. --debug shows where.", file=sys.stderr)
+    return 70
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def _settings_from_files(app: App, commands: tuple[str, ...], arguments: Any) -> None:
+    """Fill what the command line left open from ``--config FILE.toml``, and from the run's own file under ``--resume``."""
+    if commands != ("fit",):
+        return
+    typed = {argument.name: argument.tokens[0].value for argument in arguments if argument.tokens}
+    from aevb.commands.fit import read_settings
+
+    for config in read_settings(typed.get("--config"), typed.get("--out"), "--resume" in typed):
+        config(app, commands, arguments)

@@ -1,0 +1,148 @@
+"""aevb fit: train, save, draw."""
+
+from __future__ import annotations
+
+import time
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+from cyclopts.config import Dict
+
+from aevb.config import Config
+from aevb.errors import NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from aevb.preparation import Prepared
+    from aevb.run import Run
+
+
+def fit(
+    data: str | None = None,
+    *,
+    out: Path,
+    settings: Annotated[Config, Parameter(name="*")] = Config(),  # noqa: B008  (frozen)
+    resume: Annotated[bool, Parameter(negative=())] = False,
+    config: Path | None = None,  # noqa: ARG001  (read before, by read_settings)
+    json: Annotated[bool, Parameter(negative=())] = False,
+    quiet: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Train a VAE on DATA and write the run to a folder: model, settings, metrics, pictures.
+
+    Parameters
+    ----------
+    data
+        A name (digits, mnist, gmm, ...; mnist:test for a split), a file (.npy, .npz, .csv, .parquet, idx) or a folder of
+        pictures.
+    out
+        The folder of the run. It must not hold anything yet, unless --resume is given.
+    resume
+        Continue the run in --out, with its own settings; --epochs may be raised.
+    config
+        A TOML file with any of these settings, named as here with underscores. The command line goes first.
+    json
+        Print one JSON object and nothing else.
+    quiet
+        Print nothing but errors.
+    """
+    from aevb import terminal, training
+    from aevb.pictures import draw
+    from aevb.preparation import load_data, prepare
+
+    if data is None:
+        raise UsageError("fit needs DATA: a name like digits, a file or a folder of pictures")
+    if not resume:
+        training.refuse_existing(out)
+    rows = load_data(data, settings)
+    prepared = prepare(rows, settings)
+    validation_rows = 0 if prepared.validation is None else len(prepared.validation)
+    found = terminal.describe(rows, prepared.plan, len(prepared.train), validation_rows)
+    if not json and not quiet:
+        terminal.print_description(found)
+    started = time.perf_counter()
+    try:
+        run = _train(rows, settings, out, resume, prepared, quiet=quiet or json)
+    except KeyboardInterrupt:
+        terminal.note(f"interrupted. To continue: aevb fit --resume --out {out}")
+        raise
+    seconds = time.perf_counter() - started
+    pictures = draw(run, out / "pictures", prepared.validation or prepared.train)
+    summary = _summary(run, found, out, seconds, pictures)
+    if json:
+        terminal.print_json(summary)
+    elif not quiet:
+        _print_summary(run, out, seconds, len(pictures))
+
+
+def read_settings(config: str | None, out: str | None, resume: bool) -> list[Dict]:
+    """The settings of a TOML file, and those of the run in ``out`` if it is resumed. Raises NotFoundError, UsageError."""
+    files = [Path(config)] if config else []
+    own = Path(out) / "config.toml" if out else None
+    if resume:
+        if own is None or not own.is_file():
+            raise NotFoundError(f"there is no run to resume in {out}: it has no config.toml")
+        files.append(own)
+    return [_read_toml(file) for file in files]
+
+
+def _read_toml(file: Path) -> Dict:
+    try:
+        settings = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NotFoundError(f"there is no file {str(file)!r}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{file} cannot be read as TOML: {error}") from error
+    return Dict(settings, source=str(file), use_commands_as_keys=False)
+
+
+def _train(rows: Any, settings: Config, out: Path, resume: bool, prepared: Prepared, *, quiet: bool) -> Run:
+    """Train under a progress bar that shows the terms of the bound apart."""
+    from aevb import terminal, training
+    from aevb.batches import steps_per_epoch
+
+    steps = steps_per_epoch(len(prepared.train), settings.batch_size)
+    with terminal.progress(quiet) as bar:
+        task = bar.add_task("training", total=settings.epochs * steps, terms="")
+
+        def on_step(epoch: int, step: int, _: Any) -> None:
+            bar.update(task, completed=epoch * steps + step)
+
+        def on_epoch(record: dict[str, Any]) -> None:
+            validation = record.get("validation_bound")
+            terms = f"epoch {record['epoch']}  bound {record['bound']:.2f}"
+            terms += f" = reconstruction {record['reconstruction']:.2f} - KL {record['kl']:.2f}"
+            bar.update(task, terms=terms + ("" if validation is None else f"  validation {validation:.2f}"))
+
+        return training.fit(rows, settings, out=out, resume=resume, prepared=prepared, on_step=on_step, on_epoch=on_epoch)
+
+
+def _summary(run: Run, found: dict[str, Any], out: Path, seconds: float, pictures: list[Path]) -> dict[str, Any]:
+    last = run.history[-1]
+    error = last.get("validation_standard_error")
+    figures: dict[str, Any] = {
+        name: {"value": last[name], "standard_error": error if name == "validation_bound" else None, "unit": "nats"}
+        for name in ("bound", "reconstruction", "kl", "validation_bound", "validation_reconstruction", "validation_kl")
+        if name in last
+    }
+    return {
+        "run": str(out),
+        "data": found,
+        "epochs": last["epoch"],
+        "seconds": round(seconds, 1),
+        **figures,
+        "pictures": [str(path) for path in pictures],
+    }
+
+
+def _print_summary(run: Run, out: Path, seconds: float, pictures: int) -> None:
+    last = run.history[-1]
+    epochs = "epoch" if last["epoch"] == 1 else "epochs"
+    print(f"trained    {last['epoch']} {epochs} in {seconds:.1f} s")
+    for prefix in ("", "validation_"):
+        if f"{prefix}bound" in last:
+            name = "validation" if prefix else "training"
+            terms = f"reconstruction {last[prefix + 'reconstruction']:.2f} - KL {last[prefix + 'kl']:.2f}"
+            print(f"{name:<10} bound {last[prefix + 'bound']:.2f} nats per row = {terms}")
+    print(f"written    {out}: model, config.toml, metrics.jsonl, {pictures} pictures in {out / 'pictures'}")
+    print(f"next       aevb sample {out} -n 100 -o samples.png    aevb evaluate {out}    aevb plot {out}")

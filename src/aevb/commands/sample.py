@@ -1,0 +1,53 @@
+"""aevb sample: generate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from aevb.errors import UsageError
+
+
+def sample(
+    run: Path,
+    /,
+    *,
+    n: Annotated[int, Parameter(name=("-n", "--number"))] = 100,
+    output: Annotated[Path, Parameter(name=("-o", "--output"))],
+    noise: Annotated[bool, Parameter(negative=())] = False,
+    seed: int = 0,
+) -> None:
+    """Draw z ~ p(z) and write the means of p(x|z), in the units of the data.
+
+    Parameters
+    ----------
+    run
+        The folder of a trained run.
+    n
+        How many.
+    output
+        .npy, .npz or .csv for the rows; .png, .pdf or .svg for a sheet of pictures, or a scatter plot beside the data.
+    noise
+        Write draws from p(x|z) instead of its means: what the model takes the data to look like, noise included.
+    seed
+        Another seed, other samples.
+    """
+    from aevb import checkpoint, outputs, plots
+    from aevb.pictures import column_names, sample_figure, table_figure
+    from aevb.preparation import held_out
+
+    if n < 1:
+        raise UsageError(f"the number of samples must be at least 1; got {n}")
+    outputs.check(output)
+    trained = checkpoint.load(run)
+    if not outputs.is_picture(output):
+        outputs.write(output, {"samples": trained.sample(n, seed=seed, noise=noise)}, column_names(trained))
+    elif trained.schema.is_picture:
+        figure = sample_figure(trained, n, seed=seed, noise=noise)
+        outputs.whole(output, lambda part: plots.save(figure, part))
+    else:
+        figure = table_figure(trained, held_out(trained)[0], trained.sample(n, seed=seed, noise=noise))
+        outputs.whole(output, lambda part: plots.save(figure, part))
+    print(f"{n} samples of {run} -> {output}")

@@ -1,0 +1,208 @@
+"""One run as names and numbers, and how these become objects: the only module that knows all tables.
+
+The command line reads its options, their choices, help and defaults off ``Config``; so does the file that ``--config``
+takes. Importing this module does not import torch; ``build`` does.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from aevb.datasets.schema import BINARIZE
+from aevb.errors import UsageError
+from aevb.likelihoods import LIKELIHOODS
+from aevb.networks import ACTIVATIONS, NETWORKS
+from aevb.objectives import OBJECTIVES
+from aevb.posteriors import POSTERIORS
+from aevb.priors import PRIORS
+from aevb.registry import Table
+
+if TYPE_CHECKING:
+    import torch
+
+    from aevb.interfaces import Objective
+    from aevb.model import VAE
+
+OPTIMIZERS = Table("optimizer", {"adam": "torch.optim:Adam", "adagrad": "torch.optim:Adagrad"})
+AUTO_LIKELIHOODS = ("auto", *LIKELIHOODS)
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def _one_of(names: Sequence[str] | Table | dict[str, str]) -> Parameter:
+    return Parameter(choices=tuple(names))
+
+
+def _integers(_: Any, tokens: Sequence[Any]) -> tuple[int, ...]:
+    """Read ``500,500``, or the list of a configuration file."""
+    text = ",".join(token.value for token in tokens)
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"expected widths like 500,500; got {text!r}") from None
+
+
+def _comma_separated(widths: Sequence[int]) -> str:
+    return ",".join(map(str, widths))
+
+
+@dataclass(frozen=True)
+class Config:
+    """One training run. Raises UsageError for an unknown name (with the nearest one) and for a number out of range."""
+
+    likelihood: Annotated[str, _one_of(AUTO_LIKELIHOODS)] = "auto"
+    """p(x|z). auto: chosen from the data, and said."""
+    posterior: Annotated[str, _one_of(POSTERIORS)] = "diagonal"
+    """q(z|x)."""
+    prior: Annotated[str, _one_of(PRIORS)] = "standard_normal"
+    """p(z)."""
+    objective: Annotated[str, _one_of(OBJECTIVES)] = "elbo"
+    """How to train."""
+    network: Annotated[str, _one_of(NETWORKS)] = "mlp"
+    """Bodies of encoder and decoder."""
+    hidden: Annotated[
+        tuple[int, ...],
+        Parameter(converter=_integers, n_tokens=1, metavar="INT,INT,...", negative_iterable=(), show_default=_comma_separated),
+    ] = (500, 500)
+    """Widths of the encoder's hidden layers, mirrored in the decoder."""
+    activation: Annotated[str, _one_of(ACTIVATIONS)] = "relu"
+    """Activation of the hidden layers."""
+    latent_dim: int = 20
+    """Dimensions of z."""
+    beta: float = 1.0
+    """Weight of the KL in the loss."""
+    warmup_epochs: float = 0.0
+    """Epochs over which that weight rises from 0."""
+    free_bits: float = 0.0
+    """Nats per latent dimension below which the KL costs nothing."""
+    samples: int = 1
+    """Draws of z per row and step."""
+    optimizer: Annotated[str, _one_of(OPTIMIZERS)] = "adam"
+    """Optimiser."""
+    learning_rate: float = 1e-3
+    """Step size."""
+    batch_size: int = 128
+    """Rows per step."""
+    epochs: int = 50
+    """Passes over the training rows."""
+    patience: int = 0
+    """Stop after this many epochs without a better validation bound, and keep the best model. 0: never, keep the last."""
+    binarize: Annotated[str, _one_of(BINARIZE)] = "none"
+    """Grey levels under a Bernoulli likelihood: kept, or binarised once, at every step, or at one half."""
+    validation: str = "0.1"
+    """Rows held out: a fraction of DATA, or a name or path. 0: none."""
+    resize: str | None = None
+    """Bring the pictures of a folder to one size: HEIGHTxWIDTH."""
+    grey: Annotated[bool, Parameter(negative=())] = False
+    """Turn the colour pictures of a folder into grey ones."""
+    seed: int = 0
+    """Decides initial weights, order, noise and split."""
+    threads: int | None = None
+    """CPU threads; the bits of the result depend on it. Default: torch's own choice."""
+    device: Annotated[str, _one_of(DEVICES)] = "auto"
+    """Where to train."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+        for table, name in [
+            (POSTERIORS, self.posterior),
+            (PRIORS, self.prior),
+            (OBJECTIVES, self.objective),
+            (NETWORKS, self.network),
+            (ACTIVATIONS, self.activation),
+            (OPTIMIZERS, self.optimizer),
+        ]:
+            table.check(name)
+        if self.likelihood != "auto":
+            LIKELIHOODS.check(self.likelihood)
+        for what, names, name in [("binarize", BINARIZE, self.binarize), ("device", DEVICES, self.device)]:
+            if name not in names:
+                raise UsageError(f"unknown {what} {name!r}; there is {', '.join(names)}")
+        self._check_numbers()
+        self.validation_fraction()
+        self.picture_size()
+
+    def _check_numbers(self) -> None:
+        for name, least in [("latent_dim", 1), ("samples", 1), ("batch_size", 1), ("epochs", 1), ("threads", 1)]:
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UsageError(f"{name} must be at least {least}; got {value}")
+        for name in ("beta", "warmup_epochs", "free_bits", "patience", "seed"):
+            value = getattr(self, name)
+            if not (value >= 0 and math.isfinite(value)):
+                raise UsageError(f"{name} must be a finite number of at least 0; got {value}")
+        if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
+            raise UsageError(f"learning_rate must be positive; got {self.learning_rate}")
+        if not self.hidden or min(self.hidden) < 1:
+            raise UsageError(f"hidden needs widths of at least 1, like 500,500; got {_comma_separated(self.hidden) or 'none'}")
+        if self.patience and self.validation_fraction() == 0:
+            raise UsageError("patience watches the validation bound; it needs validation rows, for example validation 0.1")
+
+    def validation_fraction(self) -> float | None:
+        """Fraction of the data to hold out, or None when ``validation`` names other data. Raises UsageError outside [0, 1)."""
+        try:
+            fraction = float(self.validation)
+        except ValueError:
+            return None
+        if not 0 <= fraction < 1:
+            raise UsageError(f"validation must be a fraction in [0, 1), a name or a path; got {self.validation}")
+        return fraction
+
+    def picture_size(self) -> tuple[int, int] | None:
+        """(height, width) of ``resize``, or None. Raises UsageError for anything else than HEIGHTxWIDTH."""
+        if self.resize is None:
+            return None
+        parts = self.resize.lower().split("x")
+        if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+            raise UsageError(f"resize must look like 32x32, height by width; got {self.resize!r}")
+        return int(parts[0]), int(parts[-1])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Names and plain values, as JSON and TOML know them."""
+        return asdict(self) | {"hidden": list(self.hidden)}
+
+    def to_toml(self, data: str) -> str:
+        """The text of a file that ``aevb fit --config`` takes, ``data`` included."""
+        # JSON's strings, numbers, booleans and lists are TOML as well; what is None is left out.
+        values = {"data": data, **self.to_dict()}
+        return "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items() if value is not None)
+
+
+def build(config: Config, likelihood: str, data_dim: int, steps_per_epoch: int) -> tuple[VAE, Objective]:
+    """Make the model, with fresh weights from torch's generator, and the objective.
+
+    likelihood: by name, since ``config.likelihood`` may be ``auto``. data_dim: D. steps_per_epoch: turns epochs of warm-up
+    into steps.
+    """
+    from aevb.model import VAE
+
+    body = NETWORKS[config.network]
+    p = LIKELIHOODS[likelihood](data_dim)
+    model = VAE(
+        data_dim,
+        config.hidden,
+        config.latent_dim,
+        encoder=body(data_dim, config.hidden, activation=config.activation),
+        posterior=POSTERIORS[config.posterior](config.hidden[-1], config.latent_dim),
+        decoder=body(config.latent_dim, config.hidden[::-1], p.num_features, config.activation),
+        likelihood=p,
+        prior=PRIORS[config.prior](config.latent_dim),
+    )
+    objective = OBJECTIVES[config.objective](
+        beta=config.beta,
+        warmup_steps=round(config.warmup_epochs * steps_per_epoch),
+        free_bits=config.free_bits,
+        samples=config.samples,
+    )
+    return model, objective
+
+
+def optimizer_for(config: Config, model: torch.nn.Module) -> torch.optim.Optimizer:
+    """The optimiser of ``config`` over all parameters of ``model``."""
+    optimizer: torch.optim.Optimizer = OPTIMIZERS[config.optimizer](model.parameters(), lr=config.learning_rate)
+    return optimizer

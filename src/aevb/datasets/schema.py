@@ -1,0 +1,262 @@
+"""What the rows are, and how they become the model's numbers and back.
+
+The model sees float32 rows x = (row - shift) / scale, flattened to (N, D). The ``Schema`` that says so is saved with the
+model: whatever the model makes is returned in the data's own units, and a density is reported per unit of the data,
+
+    log p(row) = log p(x) - sum_d log scale_d,
+
+so that two models of the same data can be compared although they scale it differently.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aevb.errors import DataError, UsageError
+
+BINARIZE = {
+    "none": "grey levels kept as Bernoulli targets, as in the paper",
+    "static": "binarised once at random, P(1) = grey level",
+    "dynamic": "binarised at random anew at every step, P(1) = grey level",
+    "threshold": "binarised at one half",
+}
+"""Ways to treat grey levels under a Bernoulli likelihood, and what each does."""
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Rows as they were found, and what is known of them. Rows are checked: numeric, finite, at least two, not all alike.
+
+    rows: (N, *shape), any numeric type. columns: names of a table's columns. labels: (N,), used only to colour pictures.
+    white: for grey levels, the value of white (255 for 8 bits); black is 0. test_split: the name under which ``load``
+    finds rows meant for testing. resize, grey: how pictures were brought to one form.
+    """
+
+    rows: NDArray[Any]
+    source: str
+    columns: tuple[str, ...] | None = None
+    labels: NDArray[Any] | None = None
+    white: float | None = None
+    test_split: str | None = None
+    resize: tuple[int, int] | None = None
+    grey: bool = False
+
+    def __post_init__(self) -> None:
+        rows = np.asarray(self.rows)
+        object.__setattr__(self, "rows", rows[:, None] if rows.ndim == 1 else rows)
+        _check_rows(self.rows, self.columns, self.source)
+        if self.white is None and self.rows.dtype.kind in "ui" and (self.rows.ndim > 2 or self.rows.dtype == np.uint8):
+            low, high = self.range
+            # Integers in 0..255 in the form of pictures are 8-bit grey levels; 0 and 1 alone are binary pictures.
+            if low >= 0 and 1 < high <= 255:
+                object.__setattr__(self, "white", 255.0)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one row."""
+        return self.rows.shape[1:]
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Least and greatest value."""
+        return float(self.rows.min()), float(self.rows.max())
+
+    @property
+    def kind(self) -> str:
+        """``binary`` (0 and 1 alone), ``grey`` (grey levels 0..white), ``unit`` (real, within [0, 1]) or ``real``."""
+        low, high = self.range
+        if low >= 0 and high <= 1 and bool(((self.rows == 0) | (self.rows == 1)).all()):
+            return "binary"
+        if self.white is not None:
+            return "grey"
+        return "unit" if low >= 0 and high <= 1 else "real"
+
+    def take(self, index: NDArray[Any]) -> Data:
+        """The rows of ``index``: (M,)."""
+        return replace(self, rows=self.rows[index], labels=None if self.labels is None else self.labels[index])
+
+
+@dataclass(frozen=True)
+class Schema:
+    """How rows become the model's numbers: x = (row - shift) / scale, each one number or one a column. Saved as JSON."""
+
+    kind: str
+    shape: tuple[int, ...]
+    dtype: str
+    shift: tuple[float, ...]
+    scale: tuple[float, ...]
+    columns: tuple[str, ...] | None = None
+    white: float | None = None
+    binarize: str = "none"
+    resize: tuple[int, int] | None = None
+    grey: bool = False
+
+    @property
+    def data_dim(self) -> int:
+        """D: how many numbers one row has."""
+        return math.prod(self.shape)
+
+    @property
+    def log_jacobian(self) -> float:
+        """log |dx/drow| in nats: add it to log p(x) for the log-density in the data's own units."""
+        return -sum(math.log(s) for s in self.scale) * (self.data_dim if len(self.scale) == 1 else 1)
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether one row can be shown as a picture: (height, width), or three-dimensional with 1, 3 or 4 channels."""
+        return len(self.shape) == 2 or (len(self.shape) == 3 and (self.shape[-1] in (1, 3, 4) or self.shape[0] in (1, 3)))
+
+    def to_model(self, data: Data, seed: int = 0) -> NDArray[np.float32]:
+        """Data -> x: (N, D). Raises DataError for rows of another shape, other columns or another range of grey levels.
+
+        seed: of the draw when the schema binarises statically; dynamic binarisation is left to the training step.
+        """
+        self._require(data)
+        rows = data.rows.reshape(len(data), -1)
+        x: NDArray[np.float32] = ((rows - np.asarray(self.shift)) / np.asarray(self.scale)).astype(np.float32)
+        if self.binarize == "threshold":
+            return (x >= 0.5).astype(np.float32)
+        if self.binarize == "static":
+            return (np.random.default_rng(seed).random(x.shape) < x).astype(np.float32)
+        return x
+
+    def to_data(self, x: NDArray[Any]) -> NDArray[Any]:
+        """x: (N, D) -> rows: (N, *shape) in the data's units; grey levels are clipped, and rounded if they were integers."""
+        rows: NDArray[Any] = x.astype(np.float64) * np.asarray(self.scale) + np.asarray(self.shift)
+        rows = rows.reshape(len(x), *self.shape)
+        if self.kind == "grey":
+            assert self.white is not None
+            rows = rows.clip(0, self.white)
+            if np.dtype(self.dtype).kind in "ui":
+                return rows.round().astype(self.dtype)
+        return rows.astype(np.float32)
+
+    def _require(self, data: Data) -> None:
+        if data.shape != self.shape:
+            raise DataError(
+                f"this model takes rows of shape {self.shape}; {data.source} has rows of shape {data.shape}. "
+                "Score it with a model that was trained on such rows."
+            )
+        if self.columns and data.columns and data.columns != self.columns:
+            raise DataError(
+                f"this model takes the columns {', '.join(self.columns)}, in this order; "
+                f"{data.source} has {', '.join(data.columns)}."
+            )
+        if self.kind == "grey" and data.white != self.white and data.range[1] > 0:
+            raise DataError(
+                f"this model takes grey levels from 0 to {self.white:g}; {data.source} has values in "
+                f"[{data.range[0]:.4g}, {data.range[1]:.4g}]. Save the pictures in the form that the model was trained on."
+            )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was decided about a data set: ``likelihood`` by name, the ``schema``, and ``reason``, a phrase to print."""
+
+    likelihood: str
+    schema: Schema
+    reason: str
+
+
+def plan(data: Data, likelihood: str = "auto", binarize: str = "none") -> Plan:
+    """Choose the likelihood if it is ``auto``, and the transform that goes with it.
+
+    Raises UsageError for a binarisation that makes no sense here, DataError for constant columns of real data.
+    """
+    kind = data.kind
+    reason = "as asked for"
+    if likelihood == "auto":
+        likelihood, reason = _choose(data, kind)
+    if binarize != "none" and (likelihood != "bernoulli" or kind == "real"):
+        raise UsageError(
+            f"binarize {binarize!r} needs grey levels and likelihood bernoulli; got {kind} values and likelihood {likelihood}"
+        )
+    shift: tuple[float, ...]
+    scale: tuple[float, ...]
+    if likelihood == "bernoulli":
+        shift, scale = (0.0,), (data.white if kind == "grey" and data.white else 1.0,)
+        if kind in ("grey", "unit"):
+            reason += f"; {BINARIZE[binarize]}"
+    else:
+        shift, scale = _standardisation(data, kind)
+        reason += "; standardised " + ("as a whole" if len(scale) == 1 else "column by column")
+    schema = Schema(
+        kind=kind,
+        shape=data.shape,
+        dtype=str(data.rows.dtype),
+        shift=shift,
+        scale=scale,
+        columns=data.columns,
+        white=data.white,
+        binarize=binarize if kind in ("grey", "unit") else "none",
+        resize=data.resize,
+        grey=data.grey,
+    )
+    return Plan(likelihood, schema, reason)
+
+
+def only_split(name: str, split: str | None, allowed: tuple[str, ...]) -> None:
+    """Raise UsageError unless ``split`` is None or one of ``allowed``."""
+    if split is not None and split not in allowed:
+        raise UsageError(f"{name} has {'the splits ' + ', '.join(allowed) if allowed else 'no splits'}; got {name}:{split}")
+
+
+def _choose(data: Data, kind: str) -> tuple[str, str]:
+    if kind == "binary":
+        return "bernoulli", "all values are 0 or 1"
+    if kind == "real":
+        return "gaussian", "real values"
+    white = data.white or 1.0
+    extreme = float(((data.rows < 0.1 * white) | (data.rows > 0.9 * white)).mean())
+    what = f"{extreme:.0%} of the grey levels are nearly black or white"
+    return ("bernoulli", what) if extreme >= 0.5 else ("gaussian", "only " + what)
+
+
+def _standardisation(data: Data, kind: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Shift and scale to mean 0 and variance 1: column by column for a table, as a whole for pictures.
+
+    A picture's pixels share one unit, and some never change (a black border), which is no defect.
+    """
+    rows = data.rows.reshape(len(data), -1)
+    as_table = data.columns is not None or (data.rows.ndim == 2 and kind == "real")
+    if not as_table:
+        return (float(rows.mean(dtype=np.float64)),), (float(rows.std(dtype=np.float64)),)
+    mean, std = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
+    constant = np.flatnonzero(rows.min(axis=0) == rows.max(axis=0))
+    if constant.size:
+        names = ", ".join(_column(data.columns, int(i)) for i in constant[:5]) + (", ..." if constant.size > 5 else "")
+        raise DataError(
+            f"{data.source}: {constant.size} of {rows.shape[1]} columns are constant ({names}); "
+            "a constant has nothing to learn. Remove them."
+        )
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _column(columns: tuple[str, ...] | None, index: int) -> str:
+    return f"{columns[index]!r}" if columns else f"column {index}"
+
+
+def _check_rows(rows: NDArray[Any], columns: tuple[str, ...] | None, source: str) -> None:
+    if rows.dtype.kind not in "buif":
+        raise DataError(f"{source}: expected numbers; got values of type {rows.dtype}. Save them as integers or floats.")
+    if rows.size == 0:
+        raise DataError(f"{source} is empty: shape {rows.shape}. Expected rows of numbers.")
+    if len(rows) < 2:
+        raise DataError(f"{source} has 1 row; a model needs at least 2, and usually hundreds.")
+    bad = ~np.isfinite(rows) if rows.dtype.kind == "f" else None
+    if bad is not None and bad.any():
+        where = tuple(int(i) for i in np.argwhere(bad)[0])
+        nan = int(np.isnan(rows).sum())
+        kinds = " and ".join(f"{n} {what}" for n, what in [(nan, "missing (NaN)"), (int(bad.sum()) - nan, "infinite")] if n)
+        place = f"row {where[0] + 1}, column {_column(columns, where[1])}" if columns else f"index {list(where)}"
+        raise DataError(f"{source}: {kinds} of {rows.size} values, the first at {place}. Fill them in or remove those rows.")
+    if rows.min() == rows.max():
+        raise DataError(f"{source}: every value is {rows.min():g}; a constant has nothing to learn. Is it the right file?")

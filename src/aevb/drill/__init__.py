@@ -1,0 +1,1 @@
+"""The tutorial behind aevb: its experiment in the plane and its six sanity checks."""

@@ -1,0 +1,108 @@
+"""The tutorial's six sanity checks, with its numbering and its thresholds.
+
+Each takes what it judges and returns a sentence with the number it saw; it raises AssertionError when the check fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aevb.datasets.synthetic import nearest_center_dist
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """Outcome of one check. message: what was seen, or what failed."""
+
+    number: int
+    name: str
+    passed: bool
+    message: str
+
+
+def differentiable(make_model: Callable[..., Any]) -> str:
+    """Check 1: a gradient flows through the sampled z to mu and to logvar."""
+    mu, logvar = torch.zeros(4, 2, requires_grad=True), torch.zeros(4, 2, requires_grad=True)
+    make_model().reparameterize(mu, logvar).sum().backward()
+    for name, leaf in [("mu", mu), ("logvar", logvar)]:
+        assert leaf.grad is not None, f"no gradient reaches {name}"
+        assert leaf.grad.abs().sum() > 0, f"the gradient that reaches {name} is zero"
+    assert mu.grad is not None
+    assert logvar.grad is not None
+    return f"sum of |dz/dmu| = {float(mu.grad.abs().sum()):.3g}, of |dz/dlogvar| = {float(logvar.grad.abs().sum()):.3g}"
+
+
+def closed_form_kl(kl: Callable[[Tensor, Tensor], Tensor]) -> str:
+    """Check 2: the KL is zero for q = N(0, I), and never negative."""
+    at_prior = kl(torch.zeros(5, 3), torch.zeros(5, 3))
+    assert torch.allclose(at_prior, torch.zeros(5)), f"KL of the prior from itself is {at_prior.tolist()}, expected zeros"
+    least = float(kl(torch.randn(100, 3), torch.randn(100, 3)).min())
+    assert least >= -1e-6, f"a KL of {least:.3g} is negative"
+    return f"KL(prior, prior) = 0, least of 100 others = {least:.3g} nats"
+
+
+def shapes(make_model: Callable[..., Any]) -> str:
+    """Check 3: z has latent_dim columns, the reconstruction the shape of x."""
+    model = make_model(data_dim=2, latent_dim=2)
+    x = torch.randn(8, 2)
+    recon, mu, logvar = model(x)
+    for name, tensor, expected in [
+        ("z", model.reparameterize(mu, logvar), (8, model.latent_dim)),
+        ("the reconstruction", recon, tuple(x.shape)),
+        ("mu", mu, (8, model.latent_dim)),
+        ("logvar", logvar, (8, model.latent_dim)),
+    ]:
+        assert tuple(tensor.shape) == expected, f"{name} has shape {tuple(tensor.shape)}, expected {expected}"
+    return f"x {tuple(x.shape)} -> mu, logvar, z {tuple(mu.shape)} -> reconstruction {tuple(recon.shape)}"
+
+
+def data_like(generated: Tensor) -> str:
+    """Check 4: decoded prior samples lie near the clusters. generated: (N, 2)."""
+    distance = nearest_center_dist(generated)
+    mean, near = float(distance.mean()), float((distance < 1.0).float().mean())
+    assert mean < 0.6, f"mean distance to the nearest centre is {mean:.3f}, expected below 0.6"
+    assert near > 0.85, f"{near:.1%} of the points lie within 1.0 of a centre, expected over 85%"
+    return f"mean distance to the nearest centre {mean:.3f} < 0.6, {near:.1%} within 1.0 of one > 85%"
+
+
+def loss_decreases(losses: Sequence[float]) -> str:
+    """Check 5: training at least halves the loss. losses: one a epoch."""
+    assert losses[-1] < 0.5 * losses[0], f"loss went from {losses[0]:.3f} to {losses[-1]:.3f}, expected less than half"
+    return f"loss {losses[0]:.3f} -> {losses[-1]:.3f}, less than half"
+
+
+def collapses_to_mean(make_model: Callable[..., Any]) -> str:
+    """Check 6: with logvar = -30, z is mu."""
+    mu = torch.randn(50, 2)
+    away = float((make_model().reparameterize(mu, torch.full((50, 2), -30.0)) - mu).abs().max())
+    assert away < 1e-4, f"z lies up to {away:.3g} from mu at logvar = -30, expected less than 1e-4"
+    return f"largest |z - mu| at logvar = -30 is {away:.1e} < 1e-4"
+
+
+def run_checks(
+    make_model: Callable[..., Any], kl: Callable[[Tensor, Tensor], Tensor], generated: Tensor, losses: Sequence[float]
+) -> list[CheckResult]:
+    """Run all six, on fixed noise. make_model: the VAE class; kl: its closed form; generated, losses: from a trained model."""
+    checks: list[tuple[str, Callable[[], str]]] = [
+        ("reparameterization is differentiable", lambda: differentiable(make_model)),
+        ("closed-form KL is correct", lambda: closed_form_kl(kl)),
+        ("shapes line up", lambda: shapes(make_model)),
+        ("prior samples decode to data-like points", lambda: data_like(generated)),
+        ("loss decreases over training", lambda: loss_decreases(losses)),
+        ("z collapses to mu as logvar -> -inf", lambda: collapses_to_mean(make_model)),
+    ]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return [_result(number, name, check) for number, (name, check) in enumerate(checks, start=1)]
+
+
+def _result(number: int, name: str, check: Callable[[], str]) -> CheckResult:
+    try:
+        return CheckResult(number, name, True, check())
+    except AssertionError as error:
+        return CheckResult(number, name, False, str(error))

@@ -1,0 +1,1 @@
+"""Figures about a trained model, each with a unit and a standard error."""

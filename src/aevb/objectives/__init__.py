@@ -1,0 +1,11 @@
+"""Ways to train: an objective turns a model and a batch into a loss to differentiate and figures to report."""
+
+from typing import Any
+
+from aevb.registry import Table
+
+OBJECTIVES = Table("objective", {"elbo": "aevb.objectives.elbo:ELBO"})
+
+
+def __getattr__(name: str) -> Any:
+    return OBJECTIVES.attribute(name)

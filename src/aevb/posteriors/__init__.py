@@ -1,0 +1,11 @@
+"""q(z|x): a posterior turns the encoder's features into a distribution over the latent vector. A new one is one line here."""
+
+from typing import Any
+
+from aevb.registry import Table
+
+POSTERIORS = Table("posterior", {"diagonal": "aevb.posteriors.gaussian:DiagonalGaussian"})
+
+
+def __getattr__(name: str) -> Any:
+    return POSTERIORS.attribute(name)

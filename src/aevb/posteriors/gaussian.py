@@ -1,0 +1,90 @@
+r"""Diagonal Gaussian posterior (Kingma & Welling 2013, section 2.4 and appendices B and C).
+
+A sample is written z = mu + sigma * eps with eps ~ N(0, I). All randomness sits in eps, which has no parameters, so
+dz/dmu = 1 and dz/dlogvar = (z - mu)/2 exist and carry the gradient of any function of z back to the encoder.
+
+The network emits logvar = log sigma^2: sigma = exp(logvar/2) is positive whatever the network says, and the divergence
+from the prior needs the logarithm as it is,
+
+    KL(N(mu, sigma^2) || N(0, 1)) = -1/2 (1 + logvar - mu^2 - exp(logvar))   per dimension.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Normal
+
+from aevb.interfaces import Posterior
+
+LOGVAR_MIN, LOGVAR_MAX = -30.0, 20.0
+"""Bounds of logvar where a network emits it. exp(20) keeps every sum of squares inside float32; exp(-15), the smallest
+sigma, moves z by less than 1e-6."""
+
+
+def reparameterize(mu: Tensor, logvar: Tensor) -> Tensor:
+    """Draw z ~ N(mu, exp(logvar)), differentiable in both. mu, logvar: (..., L) -> z: (..., L)."""
+    std = torch.exp(0.5 * logvar)
+    return mu + std * torch.randn_like(std)
+
+
+def kl_per_dimension(mu: Tensor, logvar: Tensor) -> Tensor:
+    """KL(N(mu, exp(logvar)) || N(0, 1)) of each dimension. mu, logvar: (..., L) -> (..., L), nats."""
+    return -0.5 * (1 + logvar - mu.pow(2) - logvar.exp())
+
+
+def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
+    """KL(N(mu, diag exp(logvar)) || N(0, I)). mu, logvar: (B, L) -> (B,), nats. Source: appendix B of the paper."""
+    return kl_per_dimension(mu, logvar).sum(dim=-1)
+
+
+class DiagonalNormal(Distribution):
+    """N(mu, diag exp(logvar)) over (L,): a Gaussian that keeps logvar, so that nothing takes the log of an exp.
+
+    mu, logvar: (..., L).
+    """
+
+    arg_constraints = {}  # noqa: RUF012  (torch's own convention)
+    has_rsample = True
+
+    def __init__(self, mu: Tensor, logvar: Tensor) -> None:
+        self.mu, self.logvar = mu, logvar
+        super().__init__(mu.shape[:-1], mu.shape[-1:], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """(..., L)."""
+        return self.mu
+
+    @property
+    def variance(self) -> Tensor:
+        """(..., L)."""
+        return self.logvar.exp()
+
+    def rsample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:  # type: ignore[override]
+        """sample_shape -> z: (*sample_shape, ..., L), differentiable in mu and logvar."""
+        shape = (*sample_shape, *self.mu.shape)
+        return reparameterize(self.mu.expand(shape), self.logvar.expand(shape))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """z: (..., L) -> (...), nats."""
+        normal = Normal(self.mu, torch.exp(0.5 * self.logvar), validate_args=False)
+        return Independent(normal, 1, validate_args=False).log_prob(value)  # type: ignore[no-any-return]
+
+
+class DiagonalGaussian(Posterior):
+    """Two linear heads on the encoder's features, one for mu and one for logvar.
+
+    ``num_features``: width of the features; ``latent_dim``: L. The identity inside [-30, 20], the bound on logvar stops
+    exp(logvar) from overflowing, a common source of NaN.
+    """
+
+    def __init__(self, num_features: int, latent_dim: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+        self.mu = nn.Linear(num_features, latent_dim)
+        self.logvar = nn.Linear(num_features, latent_dim)
+
+    def forward(self, h: Tensor) -> DiagonalNormal:
+        """h: (..., num_features) -> distribution over (L,)."""
+        return DiagonalNormal(self.mu(h), self.logvar(h).clamp(LOGVAR_MIN, LOGVAR_MAX))

@@ -1,0 +1,64 @@
+"""Rows to train on and rows held out, with the likelihood and the transform chosen from the former."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aevb.batches import split_rows
+from aevb.config import Config
+from aevb.datasets import load
+from aevb.datasets.schema import Data, Plan, Schema, plan
+
+if TYPE_CHECKING:
+    from aevb.run import Run
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """train, validation: rows as found. plan: likelihood and transform, decided on the training rows alone."""
+
+    train: Data
+    validation: Data | None
+    plan: Plan
+
+
+def load_data(source: str, config: Config) -> Data:
+    """Load what is to be trained on, with the configuration's wishes about pictures. Raises as ``datasets.load``."""
+    size = config.picture_size()
+    return load(source, **({"resize": size, "grey": config.grey or None} if size or config.grey else {}))
+
+
+def load_like(source: str, schema: Schema) -> Data:
+    """Load further rows in the form of ``schema``: a folder's pictures are brought to the same size and colours."""
+    folder = Path(source).expanduser().is_dir()
+    return load(source, **({"resize": schema.resize, "grey": schema.grey} if folder else {}))
+
+
+def prepare(data: Data, config: Config) -> Prepared:
+    """Split off the validation rows and decide likelihood and transform. Raises UsageError and DataError."""
+    fraction = config.validation_fraction()
+    train, held_out = data, None
+    if fraction:
+        kept, apart = split_rows(len(data), fraction, config.seed)
+        train, held_out = data.take(kept.numpy()), data.take(apart.numpy())
+    decided = plan(train, config.likelihood, config.binarize)
+    if fraction is None:
+        held_out = load_like(config.validation, decided.schema)
+    return Prepared(train, held_out, decided)
+
+
+def held_out(run: Run) -> tuple[Data, str]:
+    """Rows that ``run`` was not trained on, and what they are: the data's test split, else its validation rows.
+
+    Without either, the training rows: a bound on them flatters the model, and their name says so.
+    Raises NotFoundError or DataError where the data of the run is gone or has changed.
+    """
+    data = load_data(run.source, run.config)
+    if data.test_split:
+        return load(data.test_split), data.test_split
+    prepared = prepare(data, run.config)
+    if prepared.validation is not None:
+        return prepared.validation, f"the validation rows of {run.source}"
+    return data, f"the training rows of {run.source}"

@@ -1,0 +1,11 @@
+"""p(z): a prior is a distribution over the latent vector. A new one is one line here."""
+
+from typing import Any
+
+from aevb.registry import Table
+
+PRIORS = Table("prior", {"standard_normal": "aevb.priors.standard_normal:StandardNormal"})
+
+
+def __getattr__(name: str) -> Any:
+    return PRIORS.attribute(name)

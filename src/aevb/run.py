@@ -1,0 +1,100 @@
+"""A trained model together with what is needed to use it: rows of the data go in, rows of the data come out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from aevb.batches import counter_seed, generator
+from aevb.config import Config
+from aevb.datasets.schema import Data, Schema
+from aevb.evaluation.bound import Figure, RowTerms, elbo_rows, summarise
+from aevb.model import VAE
+
+CHUNK = 2048
+"""Rows that go through the network at once outside training: bounds memory, changes no result."""
+
+
+@dataclass
+class Run:
+    """A trained VAE. Every array is in the units and the shape of the data that it was trained on.
+
+    model: the VAE. config: how it was trained. likelihood: by name. schema: the data's form. source: the data's name or
+    path. history: one dictionary per epoch, as in metrics.jsonl.
+    """
+
+    model: VAE
+    config: Config
+    likelihood: str
+    schema: Schema
+    source: str
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's parameters are."""
+        return next(self.model.parameters()).device
+
+    @property
+    def log_jacobian(self) -> float:
+        """Nats to add to a log-density of the model's numbers for one of the data; 0 where log p is that of a probability."""
+        return 0.0 if self.model.likelihood.discrete else self.schema.log_jacobian
+
+    def tensor(self, data: Data | NDArray[Any], seed: int = 0) -> Tensor:
+        """Rows of the data -> x: (N, D), the model's numbers. Raises DataError for rows of another form.
+
+        seed: of the binarisation, where the model was trained on pictures binarised at random.
+        """
+        if not isinstance(data, Data):
+            data = Data(np.asarray(data), source="the array", white=self.schema.white, columns=self.schema.columns)
+        x = torch.from_numpy(self.schema.to_model(data, counter_seed(seed, "binarize")))
+        self.model.likelihood.check(x)
+        if self.schema.binarize == "dynamic":
+            x = torch.bernoulli(x, generator=generator(seed, "binarize"))
+        return x.to(self.device)
+
+    def sample(self, n: int, *, seed: int = 0, noise: bool = False) -> NDArray[Any]:
+        """Draw z ~ p(z) and return the means of p(x|z), or draws from it if ``noise``: (n, *shape)."""
+        with torch.random.fork_rng():
+            torch.manual_seed(counter_seed(seed, "sample"))
+            sizes = [min(CHUNK, n - start) for start in range(0, n, CHUNK)]
+            return self.rows(torch.cat([self.model.sample(size, noise=noise) for size in sizes]))
+
+    @torch.no_grad()
+    def encode(self, data: Data | NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Mean and log-variance of q(z|x) for every row: (N, L) each. No sampling: the same rows give the same codes."""
+        parts = [self.model.encode(x) for x in self.tensor(data).split(CHUNK)]
+        return torch.cat([mu for mu, _ in parts]).cpu().numpy(), torch.cat([logvar for _, logvar in parts]).cpu().numpy()
+
+    @torch.no_grad()
+    def decode(self, z: NDArray[Any]) -> NDArray[Any]:
+        """z: (N, L) -> the means of p(x|z): (N, *shape)."""
+        parts = [self.model.decode(part) for part in torch.as_tensor(z, dtype=torch.float32, device=self.device).split(CHUNK)]
+        return self.rows(torch.cat(parts))
+
+    def reconstruct(self, data: Data | NDArray[Any]) -> NDArray[Any]:
+        """Decode the mean of q(z|x) of every row: (N, *shape)."""
+        return self.rows(torch.cat([self.model.reconstruct(x) for x in self.tensor(data).split(CHUNK)]))
+
+    def elbo_rows(self, data: Data | NDArray[Any], *, samples: int = 1, seed: int = 0) -> RowTerms:
+        """The bound's terms for every row, in nats and in the data's own units. samples: draws of z per row."""
+        return elbo_rows(
+            self.model,
+            self.tensor(data, seed),
+            samples=samples,
+            seed=counter_seed(seed, "evaluate"),
+            log_jacobian=self.log_jacobian,
+        )
+
+    def evaluate(self, data: Data | NDArray[Any], *, samples: int = 1, seed: int = 0) -> dict[str, Figure]:
+        """``bound``, ``reconstruction``, ``kl`` and ``bits_per_dim`` as means over the rows, with standard errors."""
+        return summarise(self.elbo_rows(data, samples=samples, seed=seed), self.schema.data_dim)
+
+    def rows(self, x: Tensor) -> NDArray[Any]:
+        """x: (N, D), the model's numbers -> rows of the data: (N, *shape)."""
+        return self.schema.to_data(x.cpu().numpy())

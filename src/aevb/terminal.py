@@ -1,0 +1,99 @@
+"""What commands print: results on stdout, progress and notes on stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from aevb.datasets.schema import Data, Plan
+    from aevb.evaluation.bound import Figure
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """One object on stdout. Numbers that are not finite become null: JSON has no word for them."""
+    print(json.dumps(_finite(value), indent=1))
+
+
+def print_table(rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> None:
+    """Aligned columns on stdout, plain text: it may be read by a program as well."""
+    rows = [tuple(row) for row in rows]
+    widths = [max(len(cell) for cell in column) for column in zip(*([tuple(header)] if header else []), *rows, strict=True)]
+    if header:
+        print("  ".join(cell.ljust(width) for cell, width in zip(header, widths, strict=True)).rstrip())
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def note(text: str) -> None:
+    """A line on stderr."""
+    print(text, file=sys.stderr)
+
+
+def progress(quiet: bool = False) -> Progress:
+    """A progress bar on stderr, silent if ``quiet`` or unless that is a terminal.
+
+    Tasks carry a field ``terms``, shown behind the bar.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+    console = Console(stderr=True)
+    return Progress(*columns, TextColumn("{task.fields[terms]}"), console=console, disable=quiet or not console.is_terminal)
+
+
+def describe(data: Data, plan: Plan, training_rows: int, validation_rows: int) -> dict[str, Any]:
+    """What was found in the data and what was decided, as plain values."""
+    low, high = data.range
+    return {
+        "source": data.source,
+        "rows": len(data),
+        "training_rows": training_rows,
+        "validation_rows": validation_rows,
+        "shape": list(data.shape),
+        "type": str(data.rows.dtype),
+        "range": [low, high],
+        "missing": 0,  # data with missing cells was refused when it was read
+        "columns": list(data.columns) if data.columns else None,
+        "likelihood": plan.likelihood,
+        "reason": plan.reason,
+    }
+
+
+def print_description(found: Mapping[str, Any]) -> None:
+    """The dictionary of ``describe``, for people."""
+    shape = " x ".join(map(str, found["shape"]))
+    rows = [
+        ("data", f"{found['source']}: {found['rows']} rows of {shape} ({found['type']})"),
+        ("split", f"{found['training_rows']} for training, {found['validation_rows']} for validation"),
+        ("range", f"{found['range'][0]:.6g} to {found['range'][1]:.6g}, {found['missing']} missing"),
+        ("likelihood", f"{found['likelihood']} ({found['reason']})"),
+    ]
+    if found["columns"]:
+        shown = ", ".join(found["columns"][:8]) + (", ..." if len(found["columns"]) > 8 else "")
+        rows.insert(1, ("columns", shown))
+    print_table(rows)
+
+
+def figure_rows(figures: Mapping[str, Figure]) -> list[tuple[str, str, str, str]]:
+    """Name, value, standard error and unit of each figure, for ``print_table``."""
+    return [(name, f"{figure.value:.4f}", f"+- {figure.standard_error:.4f}", figure.unit) for name, figure in figures.items()]
+
+
+def figures_json(figures: Mapping[str, Figure]) -> dict[str, Any]:
+    """Each figure as {"value", "standard_error", "unit"}."""
+    return {name: figure._asdict() for name, figure in figures.items()}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

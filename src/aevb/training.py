@@ -1,0 +1,255 @@
+"""The training loop, from top to bottom: split, plan, build, step, measure, save.
+
+Each step is a pure function of (seed, epoch, step) and of the weights and moments before it: the order of the rows, the
+binarisation and the noise of z are drawn from counters, never from a generator that remembers. That is why a run that was
+interrupted and resumed ends in the same bits as one that was not (on the same number of threads).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aevb import checkpoint
+from aevb.batches import counter_seed, epoch_batches, generator, steps_per_epoch
+from aevb.checkpoint import METRICS, Progress
+from aevb.config import Config, build, optimizer_for
+from aevb.datasets.schema import Data
+from aevb.errors import CannotWriteError, DivergedError, OutputExistsError, UsageError
+from aevb.evaluation.bound import elbo_rows, summarise
+from aevb.interfaces import Estimate, Objective
+from aevb.preparation import Prepared, prepare
+from aevb.run import Run
+
+SAVE_SECONDS = 10.0
+"""A run saves itself at the end of the first epoch that ends this long after the last save, and at its own end."""
+
+Record = dict[str, Any]
+"""One line of metrics.jsonl: figures of one epoch, in nats per row and in the data's own units."""
+
+
+def fit(
+    data: Data,
+    config: Config | None = None,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    prepared: Prepared | None = None,
+    on_step: Callable[[int, int, dict[str, Tensor]], None] | None = None,
+    on_epoch: Callable[[Record], None] | None = None,
+) -> Run:
+    """Train a VAE on ``data``.
+
+    out: a folder for the run, saved as it goes; without one nothing is written. resume: continue the run that is there.
+    prepared: from ``prepare``, where it was called before. on_step(epoch, step, log), counted from 0 and from 1, and
+    on_epoch(record): called after each.
+
+    Raises UsageError or DataError for settings or rows that cannot be used, OutputExistsError if ``out`` holds anything and
+    ``resume`` is False, CannotWriteError, and DivergedError when the loss is no longer a finite number.
+    """
+    config = config or Config()
+    folder = None if out is None else Path(out)
+    if folder is not None and not resume:
+        refuse_existing(folder)
+    prepared = prepared or prepare(data, config)
+    with _threads(config.threads), torch.random.fork_rng():
+        device = _device(config.device)
+        steps = steps_per_epoch(len(prepared.train), config.batch_size)
+        torch.manual_seed(counter_seed(config.seed, "weights"))
+        model, objective = build(config, prepared.plan.likelihood, prepared.plan.schema.data_dim, steps)
+        run = Run(model.to(device), config, prepared.plan.likelihood, prepared.plan.schema, data.source)
+        loop = _Loop(run, objective.to(device), prepared, folder)
+        if folder is not None:
+            if resume and checkpoint.exists(folder):
+                loop.restore(folder)
+            _start(folder, run)
+        for epoch in range(loop.progress.epoch, config.epochs):
+            if loop.is_out_of_patience():
+                break
+            record = loop.train_epoch(epoch, on_step)
+            record |= loop.validate()
+            loop.finish_epoch(epoch, record)
+            if on_epoch:
+                on_epoch(record)
+        loop.finish()
+    return run
+
+
+class _Loop:
+    """What changes while a run trains: weights, moments, progress, history."""
+
+    def __init__(self, run: Run, objective: Objective, prepared: Prepared, folder: Path | None) -> None:
+        self.run, self.objective, self.prepared, self.folder = run, objective, prepared, folder
+        self.config, self.model = run.config, run.model
+        self.optimizer = optimizer_for(run.config, run.model)
+        self.x = torch.from_numpy(run.schema.to_model(prepared.train, counter_seed(self.config.seed, "binarize", "train")))
+        self.model.likelihood.check(self.x)
+        self.x = self.x.to(run.device)
+        self.x_validation = None if prepared.validation is None else run.tensor(prepared.validation, self.config.seed)
+        self.progress = Progress(threads=torch.get_num_threads())
+        self.best: dict[str, Tensor] | None = None
+        self.saved_at = time.monotonic()
+
+    def train_epoch(self, epoch: int, on_step: Callable[[int, int, dict[str, Tensor]], None] | None) -> Record:
+        """One pass over the training rows. The record's figures are averages over the rows as they were when seen."""
+        self.model.train()
+        steps = steps_per_epoch(len(self.x), self.config.batch_size)
+        totals: dict[str, float] = {}
+        for step, index in enumerate(epoch_batches(len(self.x), self.config.batch_size, self.config.seed, epoch)):
+            log = self.train_step(epoch, step, epoch * steps + step, self.x[index])
+            for name, value in log.items():
+                totals[name] = totals.get(name, 0.0) + float(value) * len(index)
+            if on_step:
+                on_step(epoch, step + 1, log)
+        means = {name: total / len(self.x) for name, total in totals.items()}
+        for name in ("bound", "reconstruction"):
+            means[name] += self.run.log_jacobian
+        return {"epoch": epoch + 1, "samples": (epoch + 1) * len(self.x), **means}
+
+    def train_step(self, epoch: int, step: int, global_step: int, x: Tensor) -> dict[str, Tensor]:
+        """One update from the batch x: (B, D)."""
+        if self.run.schema.binarize == "dynamic":
+            x = torch.bernoulli(x, generator=generator(self.config.seed, "binarize", epoch, step, device=x.device))
+        torch.manual_seed(counter_seed(self.config.seed, "noise", epoch, step))
+        self.objective.schedule(global_step)
+        estimate: Estimate = self.objective(self.model, x)
+        if not math.isfinite(estimate.loss.item()):
+            raise DivergedError(
+                f"the loss became {estimate.loss.item()} at epoch {epoch + 1}, step {step + 1}. Try a smaller learning rate "
+                f"than {self.config.learning_rate:g}; what was saved before is unchanged."
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        estimate.loss.backward()
+        self.optimizer.step()
+        return estimate.log
+
+    def validate(self) -> Record:
+        """The bound on the validation rows, always with weight 1 on the KL, on the same noise at every epoch."""
+        if self.x_validation is None:
+            return {}
+        rows = elbo_rows(
+            self.model,
+            self.x_validation,
+            seed=counter_seed(self.config.seed, "evaluate"),
+            log_jacobian=self.run.log_jacobian,
+        )
+        figures = summarise(rows, self.run.schema.data_dim)
+        return {f"validation_{name}": figures[name].value for name in ("bound", "reconstruction", "kl")} | {
+            "validation_standard_error": figures["bound"].standard_error
+        }
+
+    def finish_epoch(self, epoch: int, record: Record) -> None:
+        """Keep the best weights if they are wanted, write the record, and save when it is time."""
+        self.progress = replace(self.progress, epoch=epoch + 1)
+        bound = record.get("validation_bound")
+        if bound is not None and (self.progress.best_bound is None or bound > self.progress.best_bound):
+            self.progress = replace(self.progress, best_epoch=epoch + 1, best_bound=bound)
+            if self.config.patience:
+                self.best = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.run.history.append(record)
+        if self.folder is not None:
+            _append_metrics(self.folder, record)
+            if time.monotonic() - self.saved_at > SAVE_SECONDS:
+                self.save()
+
+    def is_out_of_patience(self) -> bool:
+        """Whether the validation bound has not risen for ``patience`` epochs."""
+        return 0 < self.config.patience <= self.progress.epoch - self.progress.best_epoch
+
+    def finish(self) -> None:
+        """Save, and leave the model with the weights that are to be used."""
+        if self.folder is not None:
+            self.save()
+        if self.best is not None:
+            self.model.load_state_dict(self.best)
+        self.model.eval()
+
+    def save(self) -> None:
+        """Save the weights to be used (the best ones if they are wanted) and everything needed to continue."""
+        assert self.folder is not None
+        weights = self.model.state_dict()
+        state = {f"current.{name}": value for name, value in weights.items()}
+        for index, moments in self.optimizer.state_dict()["state"].items():
+            state |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
+        checkpoint.save(self.run, self.folder, weights=self.best or weights, progress=self.progress, state=state)
+        self.saved_at = time.monotonic()
+
+    def restore(self, folder: Path) -> None:
+        """Take up weights, moments, progress and history where they were saved."""
+        saved = checkpoint.load(folder)
+        _refuse_other_settings(saved.config, self.config, saved.source, self.run.source)
+        self.progress, state = checkpoint.load_progress(folder)
+        if self.config.patience:
+            self.best = {name: value.to(self.run.device) for name, value in saved.model.state_dict().items()}
+        self.model.load_state_dict({name[8:]: value for name, value in state.items() if name.startswith("current.")})
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in state.items():
+            if name.startswith("optimizer."):
+                _, index, key = name.split(".", 2)
+                moments.setdefault(int(index), {})[key] = value
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
+        self.run.history = saved.history[: self.progress.epoch]
+
+
+def refuse_existing(folder: Path) -> None:
+    """Raise OutputExistsError if there is anything at ``folder`` but an empty folder."""
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        what = "a run" if checkpoint.exists(folder) else "something"
+        raise OutputExistsError(
+            f"{folder} already holds {what}. Choose another --out, or continue a run that was interrupted with --resume."
+        )
+
+
+def _refuse_other_settings(saved: Config, asked: Config, saved_source: str, source: str) -> None:
+    """A run continues as it began, except for its length and the machine that it runs on."""
+    free = {"epochs", "patience", "device", "threads"}
+    before, now = {**asdict(saved), "data": saved_source}, {**asdict(asked), "data": source}
+    changed = [f"{name} {before[name]} (now {now[name]})" for name in before if name not in free and before[name] != now[name]]
+    if changed:
+        raise UsageError(f"the run was started with {', '.join(changed)}; resume it as it was, or start another run")
+
+
+def _start(folder: Path, run: Run) -> None:
+    """Write the settings and the history so far. Lines of epochs after the last save go: these epochs are run again."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        checkpoint.write_atomically(folder / "config.toml", run.config.to_toml(run.source).encode())
+        lines = "".join(json.dumps(record) + "\n" for record in run.history)
+        checkpoint.write_atomically(folder / METRICS, lines.encode())
+    except OSError as error:
+        raise CannotWriteError(f"{folder} could not be written: {error.strerror or error}") from error
+
+
+def _append_metrics(folder: Path, record: Record) -> None:
+    try:
+        with (folder / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+    except OSError as error:
+        raise CannotWriteError(f"{folder / METRICS} could not be written: {error.strerror or error}") from error
+
+
+def _device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("device cuda: torch sees no CUDA device here. Use device cpu, or auto.")
+    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+
+
+@contextmanager
+def _threads(threads: int | None) -> Iterator[None]:
+    """Set the number of CPU threads for the time of a run, and put the old number back."""
+    before = torch.get_num_threads()
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
