@@ -15,7 +15,7 @@ from aevb import plots
 from aevb.datasets.schema import Data
 from aevb.run import Run
 
-MANIFOLD_SIDE = 20
+MANIFOLD_SIDE = 15
 MOST_COLUMNS = 5
 """A scatter matrix shows this many columns; more would be too small to read."""
 
@@ -92,7 +92,7 @@ def _picture_figures(run: Run, data: Data | None) -> Iterator[tuple[str, Figure]
 
 def _interpolation_figure(run: Run, data: Data, lines: int = 6, steps: int = 12) -> Figure:
     """From one row of the data to another, along a straight line between their posterior means."""
-    ends, _ = run.encode(data.take(np.arange(2 * lines)))
+    ends, _ = run.encode(data.take(np.random.default_rng(0).permutation(len(data))[: 2 * lines]))
     weight = np.linspace(0, 1, steps)[None, :, None]
     z = ends[:lines, None] * (1 - weight) + ends[lines:, None] * weight
     pictures = to_pictures(run, run.decode(z.reshape(-1, z.shape[-1])))

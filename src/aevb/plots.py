@@ -73,7 +73,7 @@ def reconstructions(originals: NDArray[Any], rebuilt: NDArray[Any]) -> Figure:
 def manifold(pictures: NDArray[Any], z: NDArray[Any]) -> Figure:
     """Decoded points of a square grid in the latent plane. pictures: (n * n, H, W[, 3]); z: (n,), coordinates of the grid."""
     n = len(z)
-    sheet = tile(pictures, n, gap=0)
+    sheet = tile(pictures, n, gap=1 if min(pictures.shape[1:3]) < 16 else 0)
     figure = Figure(figsize=(6, 6 * sheet.shape[0] / sheet.shape[1] + 0.4), layout="constrained")
     axes = figure.add_subplot()
     _show(axes, sheet)
@@ -157,14 +157,14 @@ def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
 def latent_scatter(codes: NDArray[Any], labels: NDArray[Any] | None, names: tuple[str, str] = ("$z_1$", "$z_2$")) -> Figure:
     """Posterior means in two latent dimensions. codes: (N, 2); labels: (N,), colours, or None."""
     figure, axes = _plane(names)
-    points = axes.scatter(
-        codes[:, 0], codes[:, 1], s=6, c=REAL if labels is None else labels, cmap="tab10", alpha=0.7, linewidths=0
-    )
+    if labels is None:
+        axes.scatter(codes[:, 0], codes[:, 1], s=6, color=REAL, alpha=0.7, linewidths=0)
+    else:
+        points = axes.scatter(codes[:, 0], codes[:, 1], s=6, c=labels, cmap="tab10", alpha=0.7, linewidths=0)
+        figure.colorbar(points, ax=axes, label="label")
     for radius in (1, 2, 3):  # where the prior is
         angle = np.linspace(0, 2 * math.pi, 100)
         axes.plot(radius * np.cos(angle), radius * np.sin(angle), color="0.7", linewidth=0.6, zorder=0)
-    if labels is not None:
-        figure.colorbar(points, ax=axes, label="label")
     axes.set_title("means of q(z|x); circles: 1, 2, 3 standard deviations of N(0, I)", fontsize=9)
     return figure
 
