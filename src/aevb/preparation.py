@@ -40,7 +40,7 @@ def prepare(data: Data, config: Config) -> Prepared:
     """Split off the validation rows and decide likelihood and transform. Raises UsageError and DataError."""
     fraction = config.validation_fraction()
     train, held_out = data, None
-    if fraction:
+    if fraction and len(data) > 1:
         kept, apart = split_rows(len(data), fraction, config.seed)
         train, held_out = data.take(kept.numpy()), data.take(apart.numpy())
     decided = plan(train, config.likelihood, config.binarize)

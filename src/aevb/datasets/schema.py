@@ -30,7 +30,7 @@ BINARIZE = {
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Rows as they were found, and what is known of them. Rows are checked: numeric, finite, at least two, not all alike.
+    """Rows as they were found, and what is known of them. Raises DataError unless they are numbers, and finite.
 
     rows: (N, *shape), any numeric type. columns: names of a table's columns. labels: (N,), used only to colour pictures.
     white: for grey levels, the value of white (255 for 8 bits); black is 0. test_split: the name under which ``load``
@@ -169,8 +169,13 @@ class Plan:
 def plan(data: Data, likelihood: str = "auto", binarize: str = "none") -> Plan:
     """Choose the likelihood if it is ``auto``, and the transform that goes with it.
 
-    Raises UsageError for a binarisation that makes no sense here, DataError for constant columns of real data.
+    Raises UsageError for a binarisation that makes no sense here, DataError for a single row, for values that are all the
+    same, and for constant columns of a table of real numbers.
     """
+    if len(data) < 2:
+        raise DataError(f"{data.source} has 1 row to learn from; a model needs at least 2, and usually hundreds.")
+    if data.range[0] == data.range[1]:
+        raise DataError(f"{data.source}: every value is {data.range[0]:g}; a constant has nothing to learn. The right file?")
     kind = data.kind
     reason = "as asked for"
     if likelihood == "auto":
@@ -249,8 +254,6 @@ def _check_rows(rows: NDArray[Any], columns: tuple[str, ...] | None, source: str
         raise DataError(f"{source}: expected numbers; got values of type {rows.dtype}. Save them as integers or floats.")
     if rows.size == 0:
         raise DataError(f"{source} is empty: shape {rows.shape}. Expected rows of numbers.")
-    if len(rows) < 2:
-        raise DataError(f"{source} has 1 row; a model needs at least 2, and usually hundreds.")
     bad = ~np.isfinite(rows) if rows.dtype.kind == "f" else None
     if bad is not None and bad.any():
         where = tuple(int(i) for i in np.argwhere(bad)[0])
@@ -258,5 +261,3 @@ def _check_rows(rows: NDArray[Any], columns: tuple[str, ...] | None, source: str
         kinds = " and ".join(f"{n} {what}" for n, what in [(nan, "missing (NaN)"), (int(bad.sum()) - nan, "infinite")] if n)
         place = f"row {where[0] + 1}, column {_column(columns, where[1])}" if columns else f"index {list(where)}"
         raise DataError(f"{source}: {kinds} of {rows.size} values, the first at {place}. Fill them in or remove those rows.")
-    if rows.min() == rows.max():
-        raise DataError(f"{source}: every value is {rows.min():g}; a constant has nothing to learn. Is it the right file?")

@@ -1,0 +1,223 @@
+"""Saved runs: they come back bit for bit, no damage passes unseen, and a failed save leaves the old run whole."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from aevb import checkpoint
+from aevb.checkpoint import MANIFEST, Progress
+from aevb.config import Config, build
+from aevb.datasets.schema import Schema
+from aevb.errors import CannotWriteError, DataError, NotFoundError
+from aevb.run import Run
+
+CONFIG = Config(hidden=(6,), latent_dim=2, likelihood="gaussian", epochs=3)
+
+
+def make_run(seed=0):
+    torch.manual_seed(seed)
+    schema = Schema("real", (3,), "float64", (0.1, -1 / 3, 1e9), (2.0, 1e-3, 7.0), columns=("a", "b", "c"))
+    return Run(build(CONFIG, "gaussian", 3, 1)[0], CONFIG, "gaussian", schema, "somewhere.csv")
+
+
+def same_weights(a, b):
+    first, second = a.model.state_dict(), b.model.state_dict()
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_comes_back_as_it_was(tmp_path):
+    run = make_run()
+    checkpoint.save(run, tmp_path / "deep" / "run", progress=Progress(epoch=2, best_bound=-1.5))
+    back = checkpoint.load(tmp_path / "deep" / "run")
+    assert same_weights(run, back)
+    assert (back.config, back.schema, back.likelihood, back.source) == (run.config, run.schema, "gaussian", "somewhere.csv")
+    assert not back.model.training
+
+
+def test_state_and_progress_come_back(tmp_path):
+    state = {"optimizer.0.exp_avg": torch.randn(4), "optimizer.0.step": torch.tensor(7.0)}
+    checkpoint.save(make_run(), tmp_path, progress=Progress(5, 4, -2.25, threads=1), state=state)
+    progress, back = checkpoint.load_progress(tmp_path)
+    assert progress == Progress(5, 4, -2.25, threads=1)
+    assert back.keys() == state.keys()
+    assert all(torch.equal(back[name], state[name]) for name in state)
+
+
+def test_saving_again_replaces_and_leaves_no_litter(tmp_path):
+    checkpoint.save(make_run(0), tmp_path, state={"a": torch.zeros(1)})
+    second = make_run(1)
+    checkpoint.save(second, tmp_path)
+    assert same_weights(checkpoint.load(tmp_path), second)
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".safetensors"]
+    with pytest.raises(DataError, match="not continued"):
+        checkpoint.load_progress(tmp_path)
+
+
+def test_loading_leaves_the_generator_alone(tmp_path):
+    checkpoint.save(make_run(), tmp_path)
+    state = torch.get_rng_state()
+    checkpoint.load(tmp_path)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_every_flipped_bit_is_noticed(tmp_path):
+    checkpoint.save(make_run(), tmp_path, state={"a": torch.randn(3)})
+    for path in tmp_path.iterdir():
+        whole = path.read_bytes()
+        load = checkpoint.load_progress if path.name.startswith("state") else checkpoint.load
+        positions = torch.randperm(8 * len(whole))[:150].tolist()
+        for position in positions:
+            damaged = bytearray(whole)
+            damaged[position // 8] ^= 1 << position % 8
+            path.write_bytes(damaged)
+            with pytest.raises(DataError):
+                load(tmp_path)
+        path.write_bytes(whole)
+    checkpoint.load(tmp_path)
+
+
+def test_every_truncation_is_noticed(tmp_path):
+    checkpoint.save(make_run(), tmp_path)
+    for path in tmp_path.iterdir():
+        whole = path.read_bytes()
+        for length in [0, 1, 7, len(whole) // 2, len(whole) - 1]:
+            path.write_bytes(whole[:length])
+            with pytest.raises(DataError):
+                checkpoint.load(tmp_path)
+        path.write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda m: m["config"].update(latent_dim=3),
+        lambda m: m["data_schema"].update(shift=[0, 0, 0]),
+        lambda m: m["files"]["model"].update(sha256="0" * 64),
+        lambda m: m["progress"].update(epoch=99),
+        lambda m: m.pop("sha256"),
+        lambda m: m.update(extra=1),
+    ],
+)
+def test_an_edited_manifest_is_noticed(tmp_path, edit):
+    checkpoint.save(make_run(), tmp_path)
+    manifest = json.loads((tmp_path / MANIFEST).read_text())
+    edit(manifest)
+    (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match="manifest"):
+        checkpoint.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "3", "null", "{", '{"sha256": "x"}', "\x00\xff"])
+def test_a_manifest_that_is_none_is_refused(tmp_path, content):
+    (tmp_path / MANIFEST).write_text(content, encoding="latin-1")
+    with pytest.raises(DataError, match="damaged"):
+        checkpoint.load(tmp_path)
+
+
+def test_a_format_of_the_future_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "FORMAT", 2)
+    checkpoint.save(make_run(), tmp_path)
+    monkeypatch.undo()
+    with pytest.raises(DataError, match="format 2, this version of aevb reads format 1"):
+        checkpoint.load(tmp_path)
+
+
+def test_swapped_and_missing_weights_are_noticed(tmp_path):
+    for seed in (0, 1):
+        checkpoint.save(make_run(seed), tmp_path / str(seed))
+    files = [next((tmp_path / str(seed)).glob("model-*")) for seed in (0, 1)]
+    files[0].write_bytes(files[1].read_bytes())
+    with pytest.raises(DataError, match="SHA-256"):
+        checkpoint.load(tmp_path / "0")
+    files[1].unlink()
+    with pytest.raises(DataError, match="missing"):
+        checkpoint.load(tmp_path / "1")
+
+
+def test_a_manifest_cannot_point_outside_its_folder(tmp_path):
+    checkpoint.save(make_run(), tmp_path / "run")
+    manifest = json.loads((tmp_path / "run" / MANIFEST).read_text())
+    next((tmp_path / "run").glob("model-*")).rename(tmp_path / "model-elsewhere.safetensors")
+    manifest["files"]["model"]["file"] = "../model-elsewhere.safetensors"
+    del manifest["sha256"]
+    manifest["sha256"] = checkpoint._digest(manifest)
+    (tmp_path / "run" / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match="missing"):
+        checkpoint.load(tmp_path / "run")
+
+
+@pytest.mark.parametrize(("make", "says"), [(False, "does not exist"), (True, "no manifest.json")])
+def test_no_run_is_said_to_be_none(tmp_path, make, says):
+    folder = tmp_path / "run"
+    if make:
+        folder.mkdir()
+    with pytest.raises(NotFoundError, match=says):
+        checkpoint.load(folder)
+
+
+def writes_of_a_save():
+    """fsync is called after each file and after each rename: six times for two files and a manifest."""
+    return range(6)
+
+
+@pytest.mark.parametrize("failing", writes_of_a_save())
+def test_disk_full_at_any_write_keeps_the_old_run(tmp_path, monkeypatch, failing):
+    old = make_run(0)
+    checkpoint.save(old, tmp_path, state={"a": torch.zeros(1)})
+    calls = iter(range(100))
+    real = os.fsync
+
+    def full(descriptor):
+        if next(calls) == failing:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    new = make_run(1)
+    with pytest.raises(CannotWriteError, match=r"No space left on device.*unchanged"):
+        checkpoint.save(new, tmp_path, state={"a": torch.ones(1)})
+    monkeypatch.undo()
+    back = checkpoint.load(tmp_path)
+    # The very last call is that of the folder after the new manifest is in place: then the new run is there, and whole.
+    assert same_weights(back, new if failing == max(writes_of_a_save()) else old)
+    assert checkpoint.load_progress(tmp_path)[1]["a"].item() == (1 if failing == max(writes_of_a_save()) else 0)
+    assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX file size limits")
+def test_a_real_limit_on_file_size_keeps_the_old_run(tmp_path):
+    """The same with the operating system's own refusal instead of ours: files over 512 bytes cannot be written."""
+    checkpoint.save(make_run(0), tmp_path)
+    code = f"""
+import resource, signal, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import test_checkpoint as t
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))
+try:
+    t.checkpoint.save(t.make_run(1), {str(tmp_path)!r})
+except t.CannotWriteError as error:
+    sys.exit(42 if "File too large" in str(error) else 1)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 42
+    assert same_weights(checkpoint.load(tmp_path), make_run(0))
+
+
+def test_weights_that_do_not_fit_the_settings_are_refused(tmp_path):
+    run = make_run()
+    run.config = replace(CONFIG, latent_dim=3)
+    checkpoint.save(run, tmp_path)
+    with pytest.raises(DataError, match="do not fit"):
+        checkpoint.load(tmp_path)
+
+
+def test_metrics_cut_short_are_read_up_to_there(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1}\n{"epoch": 2}\n{"epo')
+    assert checkpoint.read_metrics(tmp_path) == [{"epoch": 1}, {"epoch": 2}]

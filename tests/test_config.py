@@ -1,0 +1,81 @@
+"""Configuration: defaults, refusals, and the way to objects and to TOML."""
+
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from aevb.config import Config, build
+from aevb.errors import UsageError
+from aevb.likelihoods.bernoulli import Bernoulli
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"likelihood": "bernouli"}, "Did you mean 'bernoulli'"),
+        ({"posterior": "flow"}, "unknown posterior"),
+        ({"optimizer": "adagard"}, "Did you mean 'adagrad'"),
+        ({"activation": "swish"}, "unknown activation"),
+        ({"binarize": "always"}, "unknown binarize"),
+        ({"device": "tpu"}, "unknown device"),
+        ({"latent_dim": 0}, "latent_dim must be at least 1; got 0"),
+        ({"epochs": 0}, "epochs"),
+        ({"batch_size": -3}, "batch_size"),
+        ({"threads": 0}, "threads"),
+        ({"hidden": ()}, "hidden needs widths"),
+        ({"hidden": (5, 0)}, "got 5,0"),
+        ({"beta": -0.1}, "beta"),
+        ({"free_bits": float("nan")}, "free_bits"),
+        ({"learning_rate": 0.0}, "learning_rate must be positive"),
+        ({"learning_rate": float("inf")}, "learning_rate"),
+        ({"validation": "1.0"}, r"fraction in \[0, 1\)"),
+        ({"validation": "nan"}, "fraction"),
+        ({"resize": "32*32"}, "32x32"),
+        ({"resize": "0x5"}, "HEIGHT|height"),
+        ({"patience": 3, "validation": "0"}, "patience watches"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused(settings, says):
+    with pytest.raises(UsageError, match=says):
+        Config(**settings)
+
+
+@pytest.mark.parametrize(("text", "size"), [("32x48", (32, 48)), ("28", (28, 28)), ("8X9", (8, 9))])
+def test_picture_size(text, size):
+    assert Config(resize=text).picture_size() == size
+
+
+def test_validation_is_a_fraction_or_a_name():
+    assert Config(validation="0.25").validation_fraction() == 0.25
+    assert Config(validation="0").validation_fraction() == 0
+    assert Config(validation="mnist:test").validation_fraction() is None
+
+
+def test_toml_round_trip():
+    config = Config(hidden=(7, 5), likelihood="gaussian", resize="8x8", learning_rate=3e-4, threads=2)
+    values = tomllib.loads(config.to_toml('a "quoted" \\ name é'))
+    assert values.pop("data") == 'a "quoted" \\ name é'
+    assert Config(**values) == config
+
+
+def test_build_makes_what_the_names_say():
+    config = Config(hidden=(7, 5), latent_dim=3, activation="tanh", beta=2.0, warmup_epochs=1.5, free_bits=0.1, samples=4)
+    model, objective = build(config, "bernoulli", data_dim=6, steps_per_epoch=10)
+    assert [tuple(p.shape) for p in model.parameters() if p.ndim == 2] == [
+        (7, 6),
+        (5, 7),
+        (3, 5),
+        (3, 5),
+        (5, 3),
+        (7, 5),
+        (6, 7),
+    ]
+    assert isinstance(model.likelihood, Bernoulli)
+    assert (objective.beta, objective.warmup_steps, objective.free_bits, objective.samples) == (2.0, 15, 0.1, 4)
+
+
+def test_reading_the_names_does_not_import_torch():
+    code = "import sys, aevb, aevb.config, aevb.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

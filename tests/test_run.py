@@ -1,0 +1,100 @@
+"""A trained run: data in, data out, nothing random where nothing should be."""
+
+import numpy as np
+import pytest
+import torch
+
+import aevb
+from aevb.config import Config
+from aevb.datasets.schema import Data
+from aevb.errors import DataError
+
+SMALL = Config(hidden=(8,), latent_dim=2, epochs=2, batch_size=32)
+
+
+@pytest.fixture(scope="module")
+def table():
+    """Three columns on very different scales."""
+    z = np.random.default_rng(0).normal(size=(300, 1))
+    noise = np.random.default_rng(1).normal(size=(300, 3))
+    return Data((z + 0.1 * noise) * [1.0, 100.0, 1e-3] + [0.0, 5000.0, 2.0], "table", columns=("a", "b", "c"))
+
+
+@pytest.fixture(scope="module")
+def run(table):
+    return aevb.fit(table, Config(hidden=(32,), latent_dim=2, epochs=150, batch_size=32, learning_rate=3e-3))
+
+
+def test_everything_is_in_the_datas_units(run, table):
+    made, rebuilt = run.sample(2000, noise=True), run.reconstruct(table)
+    assert made.shape == (2000, 3)
+    assert rebuilt.shape == table.rows.shape
+    mean, std = table.rows.mean(0), table.rows.std(0)
+    assert np.abs((made.mean(0) - mean) / std).max() < 0.2
+    assert np.corrcoef(rebuilt[:, 1], table.rows[:, 1])[0, 1] > 0.9
+
+
+def test_encode_is_deterministic_and_decode_inverts_it(run, table):
+    mu, logvar = run.encode(table)
+    assert mu.shape == logvar.shape == (300, 2)
+    assert np.array_equal(mu, run.encode(table)[0])
+    assert np.allclose(run.decode(mu), run.reconstruct(table), rtol=1e-5)
+
+
+def test_samples_follow_the_seed(run):
+    state = torch.get_rng_state()
+    assert np.array_equal(run.sample(10), run.sample(10))
+    assert not np.array_equal(run.sample(10), run.sample(10, seed=1))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_chunks_do_not_change_results(run, table, monkeypatch):
+    whole = run.encode(table)[0], run.reconstruct(table)
+    monkeypatch.setattr("aevb.run.CHUNK", 7)
+    assert np.allclose(run.encode(table)[0], whole[0], atol=1e-5)
+    assert np.allclose(run.reconstruct(table), whole[1], rtol=1e-5)
+    assert run.sample(20).shape == (20, 3)
+
+
+def test_plain_arrays_are_taken_as_rows(run, table):
+    assert np.array_equal(run.encode(table.rows)[0], run.encode(table)[0])
+    with pytest.raises(DataError, match=r"rows of shape \(3,\); the array has rows of shape \(2,\)"):
+        run.encode(table.rows[:, :2])
+
+
+def test_other_columns_are_refused(run, table):
+    with pytest.raises(DataError, match=r"columns a, b, c, in this order; other has c, b, a"):
+        run.evaluate(Data(table.rows, "other", columns=("c", "b", "a")))
+
+
+def test_pictures_come_back_as_8_bit_grey_levels():
+    pictures = Data(np.random.default_rng(0).integers(0, 256, (60, 5, 4)).astype(np.uint8), "pictures")
+    for likelihood in ("bernoulli", "gaussian"):
+        run = aevb.fit(pictures, Config(hidden=(8,), latent_dim=2, epochs=1, likelihood=likelihood))
+        made = run.sample(7)
+        assert (made.shape, made.dtype) == ((7, 5, 4), np.uint8)
+        assert made.std() > 0
+
+
+def test_grey_levels_on_another_scale_are_refused():
+    pictures = Data(np.random.default_rng(0).integers(0, 256, (60, 4, 4)).astype(np.uint8), "pictures")
+    run = aevb.fit(pictures, SMALL)
+    with pytest.raises(DataError, match="grey levels from 0 to 255"):
+        run.evaluate(Data(pictures.rows / 255.0, "others"))
+
+
+@pytest.mark.parametrize("binarize", ["static", "dynamic"])
+def test_random_binarisation_is_the_same_for_the_same_seed(binarize):
+    pictures = Data(np.random.default_rng(0).integers(0, 256, (60, 4, 4)).astype(np.uint8), "pictures")
+    run = aevb.fit(pictures, Config(hidden=(8,), latent_dim=2, epochs=1, likelihood="bernoulli", binarize=binarize))
+    x = run.tensor(pictures, seed=1)
+    assert set(x.unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(x, run.tensor(pictures, seed=1))
+    assert not torch.equal(x, run.tensor(pictures, seed=2))
+
+
+def test_save_and_load_through_the_front_door(run, table, tmp_path):
+    aevb.save(run, tmp_path / "run")
+    back = aevb.load(tmp_path / "run")
+    assert np.array_equal(back.sample(5), run.sample(5))
+    assert back.evaluate(table) == run.evaluate(table)

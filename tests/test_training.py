@@ -1,0 +1,249 @@
+"""The loop: it learns, it repeats itself bit for bit, it resumes, it stops, it refuses."""
+
+import json
+import math
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from oracle import LinearGaussian
+from torch import nn
+
+import aevb
+from aevb import checkpoint, training
+from aevb.config import Config
+from aevb.datasets.schema import Data
+from aevb.errors import DataError, DivergedError, OutputExistsError, UsageError
+from aevb.evaluation.bound import elbo_rows
+
+SMALL = Config(hidden=(8,), latent_dim=2, epochs=4, batch_size=16, seed=3)
+
+
+@pytest.fixture
+def data():
+    return Data(np.random.default_rng(0).normal(size=(90, 3)), "table", columns=("a", "b", "c"))
+
+
+@pytest.fixture
+def pictures():
+    return Data(np.random.default_rng(0).integers(0, 256, (90, 4, 4)).astype(np.uint8), "pictures", white=255.0)
+
+
+def weights(run):
+    return torch.cat([value.flatten() for value in run.model.state_dict().values()])
+
+
+def lines_of(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def interrupt_after(epochs):
+    """A callback that presses Ctrl-C in the middle of the epoch after these."""
+
+    def on_step(epoch, step, _):
+        if epoch == epochs and step == 2:
+            raise KeyboardInterrupt
+
+    return on_step
+
+
+def test_reaches_the_best_bound_of_a_linear_gaussian_model():
+    """Linear networks on data of such a model: the bound ends near the data's own mean log p(x), and never above."""
+    known = LinearGaussian(data_dim=4, latent_dim=2, variance=0.5)
+    torch.manual_seed(0)
+    rows = known.sample(4000)
+    x = rows.float()
+    model = aevb.VAE(4, (), 2)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(1500):
+        optimizer.zero_grad()
+        aevb.ELBO()(model, x[torch.randint(4000, (256,))]).loss.backward()
+        optimizer.step()
+    bound = float(elbo_rows(model, x, samples=8).bound.mean())
+    best = float(known.marginal.log_prob(rows).mean())
+    assert best - 0.03 < bound < best + 0.01
+
+
+def test_same_seed_same_bits_other_seed_other_bits(data):
+    first, again, other = (aevb.fit(data, replace(SMALL, seed=seed)) for seed in (3, 3, 4))
+    assert torch.equal(weights(first), weights(again))
+    assert first.history == again.history
+    assert not torch.equal(weights(first), weights(other))
+
+
+def test_global_generator_and_threads_are_left_alone(data):
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    aevb.fit(data, replace(SMALL, threads=1))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adagrad"])
+@pytest.mark.parametrize("binarize", ["none", "static", "dynamic"])
+def test_interrupted_and_resumed_is_bit_identical(pictures, tmp_path, monkeypatch, optimizer, binarize):
+    monkeypatch.setattr(training, "SAVE_SECONDS", -1.0)  # save after every epoch
+    config = replace(SMALL, optimizer=optimizer, likelihood="bernoulli", binarize=binarize, warmup_epochs=3, free_bits=0.1)
+    whole = aevb.fit(pictures, config, out=tmp_path / "whole")
+    for stop in (0, 2, 3):  # three interruptions of one run, the first before anything is saved
+        with pytest.raises(KeyboardInterrupt):
+            aevb.fit(pictures, config, out=tmp_path / "cut", resume=stop > 0, on_step=interrupt_after(stop))
+    resumed = aevb.fit(pictures, config, out=tmp_path / "cut", resume=True)
+    assert torch.equal(weights(resumed), weights(whole))
+    assert (tmp_path / "cut" / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
+    states = [checkpoint.load_progress(tmp_path / name)[1] for name in ("cut", "whole")]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_resuming_drops_metrics_of_epochs_that_were_not_saved(data, tmp_path):
+    aevb.fit(data, SMALL, out=tmp_path / "run")
+    with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 5}\n{"epo')
+    aevb.fit(data, replace(SMALL, epochs=6), out=tmp_path / "run", resume=True)
+    assert [record["epoch"] for record in lines_of(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_more_epochs_than_before_continue_the_same_run(data, tmp_path):
+    aevb.fit(data, SMALL, out=tmp_path / "run")
+    longer = replace(SMALL, epochs=7)
+    assert torch.equal(weights(aevb.fit(data, longer, out=tmp_path / "run", resume=True)), weights(aevb.fit(data, longer)))
+
+
+def test_resuming_with_other_settings_is_refused(data, tmp_path):
+    aevb.fit(data, SMALL, out=tmp_path / "run")
+    with pytest.raises(UsageError, match=r"beta 1.0 \(now 2.0\)"):
+        aevb.fit(data, replace(SMALL, beta=2.0), out=tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize("content", ["file", "folder"])
+def test_what_is_there_is_not_overwritten(data, tmp_path, content):
+    target = tmp_path / "run"
+    if content == "file":
+        target.write_text("mine")
+    else:
+        target.mkdir()
+        (target / "notes.txt").write_text("mine")
+    with pytest.raises(OutputExistsError, match="already holds something"):
+        aevb.fit(data, SMALL, out=target)
+    assert (target if content == "file" else target / "notes.txt").read_text() == "mine"
+
+
+def test_bad_data_leaves_no_folder(tmp_path):
+    constant = Data(np.array([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0]]), "table", columns=("a", "b"))
+    with pytest.raises(DataError, match=r"constant \('b'\)"):
+        aevb.fit(constant, SMALL, out=tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_records_have_the_terms_apart(data, tmp_path):
+    run = aevb.fit(data, SMALL, out=tmp_path / "run")
+    lines = lines_of(tmp_path / "run")
+    assert lines == run.history
+    for record in lines:
+        for prefix in ("", "validation_"):
+            terms = record[f"{prefix}reconstruction"] - record[f"{prefix}kl"]
+            assert record[f"{prefix}bound"] == pytest.approx(terms, rel=1e-5)
+    assert [record["samples"] for record in lines] == [81, 162, 243, 324]  # 90 rows less 9 held out; none dropped
+
+
+def test_reported_density_is_that_of_the_datas_own_units(data):
+    """The same data in other units: log p changes by minus the log of the unit, and nothing else does."""
+    scaled = Data(data.rows * 1000.0, "table", columns=data.columns)
+    first, second = aevb.fit(data, SMALL), aevb.fit(scaled, SMALL)
+    for a, b in zip(first.history, second.history, strict=True):
+        assert a["bound"] - b["bound"] == pytest.approx(3 * math.log(1000), abs=1e-3)
+        assert a["kl"] == pytest.approx(b["kl"], abs=1e-3)
+
+
+def test_training_metrics_weigh_every_row_alike(data):
+    """With a learning rate of almost zero, the epoch's figures are the plain mean over rows; the last batch is smaller."""
+    run = aevb.fit(data, replace(SMALL, learning_rate=1e-12, epochs=1, batch_size=50, validation="0", samples=400))
+    figures = run.evaluate(data, samples=400)
+    assert run.history[0]["kl"] == pytest.approx(figures["kl"].value, rel=1e-5)
+    assert run.history[0]["reconstruction"] == pytest.approx(figures["reconstruction"].value, abs=0.05)
+
+
+def test_early_stopping_keeps_the_best(data, tmp_path):
+    config = replace(SMALL, epochs=200, patience=5, learning_rate=0.05, hidden=(64,))
+    run = aevb.fit(data, config, out=tmp_path / "run")
+    bounds = [record["validation_bound"] for record in run.history]
+    best = max(bounds)
+    assert len(bounds) < 200
+    assert len(bounds) - 1 - bounds.index(best) == 5
+    loaded = checkpoint.load(tmp_path / "run")
+    assert torch.equal(weights(loaded), weights(run))
+    validation = training.prepare(data, config).validation
+    # Validation noise is the same at every epoch, so the kept weights give the best epoch's figure again.
+    again = elbo_rows(
+        run.model, run.tensor(validation), seed=training.counter_seed(config.seed, "evaluate"), log_jacobian=run.log_jacobian
+    )
+    assert float(again.bound.mean()) == pytest.approx(best, abs=1e-5)
+    resumed = aevb.fit(data, config, out=tmp_path / "run", resume=True)
+    assert torch.equal(weights(resumed), weights(run))
+    assert len(resumed.history) == len(run.history)
+
+
+def test_early_stopping_resumes_bit_identically(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "SAVE_SECONDS", -1.0)
+    config = replace(SMALL, epochs=12, patience=3, learning_rate=0.05)
+    whole = aevb.fit(data, config)
+    with pytest.raises(KeyboardInterrupt):
+        aevb.fit(data, config, out=tmp_path / "run", on_step=interrupt_after(3))
+    assert torch.equal(weights(aevb.fit(data, config, out=tmp_path / "run", resume=True)), weights(whole))
+
+
+def test_without_patience_the_last_weights_are_kept(data):
+    run = aevb.fit(data, replace(SMALL, epochs=30, learning_rate=0.05))
+    bounds = [record["validation_bound"] for record in run.history]
+    assert any(b < a for a, b in pairwise(bounds))
+    assert len(bounds) == 30
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_spares_what_was_saved(data, tmp_path):
+    aevb.fit(data, SMALL, out=tmp_path / "run")
+    before = (tmp_path / "run" / "manifest.json").read_bytes()
+    with pytest.raises(DivergedError, match=r"epoch 1, step \d.*smaller learning rate than 1e\+30"):
+        aevb.fit(data, replace(SMALL, learning_rate=1e30), out=tmp_path / "other")
+    assert (tmp_path / "run" / "manifest.json").read_bytes() == before
+
+
+def test_warm_up_follows_the_steps(data, monkeypatch):
+    seen = []
+    real = training._Loop.train_step
+
+    def spy(loop, *arguments):
+        log = real(loop, *arguments)
+        seen.append(float(loop.objective.kl_weight))
+        return log
+
+    monkeypatch.setattr(training._Loop, "train_step", spy)
+    aevb.fit(data, replace(SMALL, beta=2.0, warmup_epochs=2))  # 6 steps an epoch
+    assert seen == pytest.approx([2.0 * min(1.0, step / 12) for step in range(24)])
+
+
+def test_validation_uses_weight_one_whatever_beta(data):
+    run = aevb.fit(data, replace(SMALL, beta=10.0))
+    record = run.history[-1]
+    assert record["validation_bound"] == pytest.approx(record["validation_reconstruction"] - record["validation_kl"], rel=1e-5)
+
+
+def test_bernoulli_on_real_data_is_refused(data):
+    with pytest.raises(DataError, match=r"bernoulli needs x in \[0, 1\]"):
+        aevb.fit(data, replace(SMALL, likelihood="bernoulli"))
+
+
+def test_cuda_without_cuda_is_refused(data):
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here")
+    with pytest.raises(UsageError, match="no CUDA device"):
+        aevb.fit(data, replace(SMALL, device="cuda"))
+
+
+def test_every_parameter_moves(data):
+    start = aevb.fit(data, replace(SMALL, epochs=1, learning_rate=1e-30))
+    end = aevb.fit(data, SMALL)
+    pairs = zip(start.model.parameters(), end.model.parameters(), strict=True)
+    assert all(not torch.equal(a, b) for a, b in pairs)
+    assert isinstance(end.model, nn.Module)
