@@ -38,7 +38,7 @@ def steps_per_epoch(rows: int, batch_size: int) -> int:
 
 
 def split_rows(rows: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Split range(rows) at random into the rest and a held-out part of about ``fraction``, at least one row each if there are two."""
+    """Split range(rows) at random into the rest and a held-out part of about ``fraction``, one row each at least, of two."""
     held_out = max(0, min(max(1, round(rows * fraction)), rows - 1))
     order = torch.randperm(rows, generator=generator(seed, "split"))
     return order[held_out:].sort().values, order[:held_out].sort().values

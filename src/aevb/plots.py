@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from aevb.errors import CannotWriteError
@@ -169,7 +170,7 @@ def latent_scatter(codes: NDArray[Any], labels: NDArray[Any] | None, names: tupl
     return figure
 
 
-def evaluation(bound: NDArray[Any], kl: NDArray[Any]) -> Figure:
+def evaluation(bound: NDArray[Any], kl: NDArray[Any], title: str = "") -> Figure:
     """Bound of each row, and KL of each latent dimension. bound: (N,); kl: (L,), nats."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -179,8 +180,10 @@ def evaluation(bound: NDArray[Any], kl: NDArray[Any]) -> Figure:
     left.set_ylabel("rows")
     left.legend(fontsize=8)
     right.bar(np.arange(1, len(kl) + 1), np.sort(kl)[::-1], color=REAL)
-    right.set_xlabel("latent dimension, by its KL")
+    right.xaxis.set_major_locator(MaxNLocator(integer=True))
+    right.set_xlabel("latent dimensions, largest KL first")
     right.set_ylabel("KL from the prior (nats)")
+    figure.suptitle(title, fontsize=10)
     return figure
 
 

@@ -52,9 +52,8 @@ def evaluate(
         found = found.take(split_rows(len(found), rows / len(found), counter_seed(seed, "rows"))[1].numpy())
     terms = trained.elbo_rows(found, seed=seed)
     figures = summarise(terms, trained.schema.data_dim)
-    picture = plots.save(
-        plots.evaluation(terms.bound.cpu().numpy(), terms.kl.mean(0).cpu().numpy()), run / "pictures" / "evaluation.png"
-    )
+    figure = plots.evaluation(terms.bound.cpu().numpy(), terms.kl.mean(0).cpu().numpy(), f"{name}: {len(found)} rows")
+    picture = plots.save(figure, run / "pictures" / "evaluation.png")
     unit = _unit(trained)
     if json:
         about: dict[str, Any] = {"run": str(run), "data": name, "rows": len(found), "likelihood": unit}
@@ -72,5 +71,5 @@ def _unit(run: Run) -> str:
     if not run.model.likelihood.discrete:
         return f"{run.likelihood} density of a row in the data's own units"
     if run.schema.kind in ("grey", "unit"):
-        return f"{run.likelihood} on grey levels, {BINARIZE[run.schema.binarize]}"
+        return f"{run.likelihood} on grey levels {BINARIZE[run.schema.binarize]}"
     return f"{run.likelihood} probability of a row"

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from aevb.errors import DataError, UsageError
 
 BINARIZE = {
-    "none": "grey levels kept as Bernoulli targets, as in the paper",
+    "none": "kept as targets, as in the paper",
     "static": "binarised once at random, P(1) = grey level",
     "dynamic": "binarised at random anew at every step, P(1) = grey level",
     "threshold": "binarised at one half",

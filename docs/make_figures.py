@@ -1,0 +1,75 @@
+"""Make the pictures that README.md and docs/ show: `make docs-figures`.
+
+The overview trains the tutorial's experiment and the demonstration's digits anew. The MNIST pictures are drawn from the run
+in runs/mnist, where there is one (docs/reproduction.md has the command that makes it); without it they are left as they are.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+import aevb
+from aevb import checkpoint, pictures, plots
+from aevb.commands.demo import DIGITS
+from aevb.datasets import load
+from aevb.drill import experiment
+
+ROOT = Path(__file__).parents[1]
+FIGURES = ROOT / "docs" / "figures"
+RESULTS = ROOT / "benchmarks" / "results"
+PAPER = {"aevb": [(3e6, -112.4), (1e7, -104.8)]}
+"""Test bound at 20 latent dimensions in figure 2 of the paper (Kingma & Welling 2013), read off its vector graphics."""
+
+
+def overview() -> Figure:
+    """Three panels: the tutorial's data, what its VAE generates, and the manifold of the digits."""
+    outcome = experiment.train()
+    run = aevb.fit(load("digits"), DIGITS)
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    data, made, manifold = figure.subplots(1, 3, width_ratios=[1, 1, 0.9])
+    for axes, points, colour, title in [
+        (data, outcome.data.numpy(), plots.REAL, "data: 2000 points in three clusters"),
+        (made, outcome.generated.numpy(), plots.MADE, "generated: z ~ N(0, I), decoded"),
+    ]:
+        axes.scatter(points[:, 0], points[:, 1], s=4, color=colour, alpha=0.5, linewidths=0)
+        axes.set(xlim=(-2.7, 2.7), ylim=(-0.8, 2.8), title=title)
+    z = pictures._probability_grid(11)
+    digits = run.decode(np.stack(np.meshgrid(z, z[::-1]), axis=-1).reshape(-1, 2))
+    sheet = plots.tile(pictures.to_pictures(run, digits), columns=11, gap=0)
+    manifold.imshow(sheet, cmap="gray", vmin=0, vmax=1, interpolation="bicubic")
+    manifold.set(xticks=[], yticks=[], title="handwritten digits over the latent plane")
+    for axes in (data, made, manifold):
+        axes.title.set_fontsize(10)
+    return figure
+
+
+def mnist_curve(history: list[dict[str, float]]) -> Figure:
+    """Test bound against the number of samples seen, beside the paper's."""
+    figure = Figure(figsize=(6, 3.8), layout="constrained")
+    axes = figure.add_subplot()
+    samples = [record["samples"] for record in history]
+    axes.plot(samples, [record["bound"] for record in history], color=plots.REAL, label="aevb, training (Adam)")
+    axes.plot(samples, [record["validation_bound"] for record in history], color=plots.MADE, label="aevb, test (Adam)")
+    axes.plot(*zip(*PAPER["aevb"], strict=True), "x", color="0.3", label="paper, test (Adagrad)")
+    axes.set(xscale="log", ylim=(-130, -99), xlabel="training samples seen", ylabel="bound (nats per picture)")
+    axes.legend(fontsize=8, loc="lower right")
+    axes.grid(color="0.9")
+    return figure
+
+
+def main() -> None:
+    """Draw everything that can be drawn here."""
+    print(plots.save(overview(), FIGURES / "overview.png"))
+    run_folder = ROOT / "runs" / "mnist"
+    if checkpoint.exists(run_folder):
+        run = checkpoint.load(run_folder)
+        result = {"command": "see docs/reproduction.md", "config": run.config.to_dict(), "history": run.history}
+        (RESULTS / "mnist_adam.json").write_text(json.dumps(result, indent=1) + "\n")
+        print(plots.save(mnist_curve(run.history), FIGURES / "mnist_curve.png"))
+        print(plots.save(pictures.sample_figure(run, 100), FIGURES / "mnist_samples.png"))
+
+
+if __name__ == "__main__":
+    main()

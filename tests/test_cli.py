@@ -1,0 +1,492 @@
+"""The command line end to end: a user's data in, models, samples, codes, figures and pictures out."""
+
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from aevb import cli
+from aevb.commands import demo
+
+FIT = "--hidden 8 --latent-dim 2 --epochs 2 --batch-size 64 --threads 1"
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+def aevb(line):
+    """Run a command line in this process: another one pays seconds for torch."""
+    out, err, sigterm = io.StringIO(), io.StringIO(), signal.getsignal(signal.SIGTERM)
+    try:
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as exit_:
+            cli.main(shlex.split(line))
+    finally:
+        signal.signal(signal.SIGTERM, sigterm)
+    return Result(exit_.value.code, out.getvalue(), err.getvalue())
+
+
+def done(line):
+    """Run a command line that must succeed and keep quiet on stderr, which is no terminal here. Returns its stdout."""
+    result = aevb(line)
+    assert (result.code, result.err) == (0, ""), result
+    return result.out
+
+
+def tree(folder):
+    """Everything below a folder: names, and the bytes of files."""
+    return {p.relative_to(folder): p.read_bytes() if p.is_file() else None for p in Path(folder).rglob("*")}
+
+
+def manifest(run):
+    return json.loads((Path(run) / "manifest.json").read_text())
+
+
+@pytest.fixture(autouse=True)
+def _a_place_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FORCE_COLOR", raising=False)  # makes rich take anything for a terminal
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """For tests of something else: drawing takes longer than these models take to train."""
+    monkeypatch.setattr("aevb.pictures.draw", lambda *_: [])
+    monkeypatch.setattr("aevb.plots.save", lambda _, path: path)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A kind of data: what to fit, the shape and type of a row, and the pictures that a model of it allows."""
+
+    data: str
+    shape: tuple[int, ...]
+    dtype: str
+    options: str = ""
+    columns: tuple[str, ...] = ()
+    drawn: tuple[str, ...] = ("curves", "samples", "latent")
+
+
+PICTURES = ("curves", "samples", "latent", "reconstructions", "interpolations", "manifold")
+CASES = {
+    "folder": Case("faces", (8, 6), "uint8", "--resize 8x6", drawn=PICTURES),
+    "csv": Case("table.csv", (3,), "float32", columns=("mass", "charge", "spin")),
+    "npz": Case("archive.npz", (2,), "float32", drawn=("curves", "samples", "latent", "manifold")),
+    "npy": Case("stack.npy", (6, 5), "float32", drawn=PICTURES),
+}
+
+
+def as_given(name, place):
+    """The rows of a case as a reader other than ours sees them: (N, D), to compare generated ones with."""
+    if name == "folder":
+        return np.concatenate([np.asarray(Image.open(p)).ravel() for p in (place / "faces").iterdir()])[:, None]
+    if name == "csv":
+        return np.loadtxt(place / "table.csv", delimiter=",", skiprows=1)
+    return np.load(place / "archive.npz")["x"] if name == "npz" else np.load(place / "stack.npy").reshape(200, -1)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """The user's data, in a folder whose name has a space in it."""
+    place = tmp_path_factory.mktemp("a place")
+    g = np.random.default_rng(0)
+    (place / "faces").mkdir()
+    for i in range(200):
+        height, width = g.integers(6, 20, 2)
+        Image.fromarray(g.normal(120, 30, (height, width)).clip(0, 255).astype(np.uint8)).save(place / f"faces/{i}.png")
+    table = g.normal([1000, -3, 0.01], [50, 0.1, 0.001], (300, 3))
+    pd.DataFrame(table, columns=CASES["csv"].columns).to_csv(place / "table.csv", index=False)
+    np.savez(place / "archive.npz", x=g.normal(7, 2, (300, 2)))
+    np.save(place / "stack.npy", (g.random((200, 6, 5)) < np.linspace(0.1, 0.9, 5)).astype(np.uint8))
+    return place
+
+
+class Fitted(NamedTuple):
+    name: str
+    case: Case
+    data: str
+    run: Path
+    report: dict
+
+
+@pytest.fixture(scope="module", params=CASES)
+def fitted(request, place):
+    case = CASES[request.param]
+    run, data = place / f"run {request.param}", shlex.quote(str(place / case.data))
+    settings = "--hidden 8 --latent-dim 2 --epochs 20 --learning-rate 0.01 --batch-size 32 --threads 1"
+    out = done(f"fit {data} --out '{run}' {case.options} {settings} --json")
+    return Fitted(request.param, case, data, run, json.loads(out))
+
+
+def check_figures(report, names):
+    for name in names:
+        assert set(report[name]) == {"value", "standard_error", "unit"}
+        assert np.isfinite(report[name]["value"])
+        assert report[name]["unit"] == ("bits per dimension" if name == "bits_per_dim" else "nats")
+
+
+def test_fit_says_what_it_found_and_how_it_went(fitted):
+    found = fitted.report["data"]
+    rows = 300 if fitted.case.shape in ((3,), (2,)) else 200
+    assert (found["rows"], tuple(found["shape"]), found["missing"]) == (rows, fitted.case.shape, 0)
+    assert found["training_rows"] + found["validation_rows"] == rows
+    assert found["likelihood"] == ("bernoulli" if fitted.name == "npy" else "gaussian")
+    assert tuple(found["columns"] or ()) == fitted.case.columns
+    names = [prefix + name for prefix in ("", "validation_") for name in ("bound", "reconstruction", "kl")]
+    check_figures(fitted.report, names)
+    assert fitted.report["validation_bound"]["standard_error"] > 0
+    assert fitted.report["epochs"] == 20
+
+
+def test_a_run_folder_holds_everything(fitted):
+    run, drawn = fitted.run, {f"{name}.png" for name in fitted.case.drawn}
+    for path in fitted.report["pictures"]:
+        Image.open(path).verify()
+    assert {Path(path).name for path in fitted.report["pictures"]} == drawn
+    assert drawn <= {p.name for p in (run / "pictures").iterdir()}
+    kinds = {p.name.split("-")[0] for p in run.iterdir()}
+    assert kinds == {"config.toml", "metrics.jsonl", "manifest.json", "model", "state", "pictures"}
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [record["epoch"] for record in records] == list(range(1, 21))
+    for record in records:
+        assert record["bound"] == pytest.approx(record["reconstruction"] - record["kl"], rel=1e-5)
+        assert {"validation_bound", "validation_reconstruction", "validation_kl", "samples"} <= set(record)
+    assert records[-1]["bound"] == fitted.report["bound"]["value"] > records[0]["bound"]
+    assert {"config", "data_schema", "versions", "files", "sha256"} <= set(manifest(run))
+
+
+def test_config_toml_repeats_the_run(fitted, no_pictures):
+    done(f"fit --config '{fitted.run}/config.toml' --out again --quiet")
+    assert manifest("again")["files"] == manifest(fitted.run)["files"]
+    assert Path("again/metrics.jsonl").read_bytes() == (fitted.run / "metrics.jsonl").read_bytes()
+
+
+def test_sample_returns_rows_of_the_data(fitted, place):
+    case = fitted.case
+    for form in ("npy", "npz", "csv", "png"):
+        assert "200 samples" in done(f"sample '{fitted.run}' -n 200 -o rows.{form}")
+    rows = np.load("rows.npy")
+    assert (rows.shape, str(rows.dtype)) == ((200, *case.shape), case.dtype)
+    assert np.array_equal(np.load("rows.npz")["samples"], rows)
+    table = pd.read_csv("rows.csv")
+    assert tuple(table.columns) == (case.columns or tuple(f"column {i}" for i in range(np.prod(case.shape))))
+    assert np.allclose(table.to_numpy(), rows.reshape(200, -1), rtol=1e-5)
+    assert len(np.asarray(Image.open("rows.png"))) > 100
+    given = as_given(fitted.name, place)
+    # Column by column for tables and the stack, over all pixels for pictures of mixed sizes.
+    made = rows.reshape(-1, given.shape[1]).astype(float)
+    assert np.all(np.abs(made.mean(0) - given.mean(0)) < 0.5 * given.std(0))
+    if fitted.name == "npy":
+        assert 0 < rows.min() < rows.max() < 1
+
+
+def test_sampled_noise_has_the_spread_of_the_data(fitted, place):
+    done(f"sample '{fitted.run}' -n 500 --noise -o rows.npy")
+    rows, given = np.load("rows.npy"), as_given(fitted.name, place)
+    spread = rows.reshape(-1, given.shape[1]).astype(float).std(0)
+    assert np.all((spread > 0.5 * given.std(0)) & (spread < 1.7 * given.std(0)))
+    if fitted.name == "npy":
+        assert set(np.unique(rows)) == {0, 1}
+
+
+def test_the_seed_decides_the_samples(fitted):
+    for name, seed in [("a", 3), ("b", 3), ("c", 4)]:
+        done(f"sample '{fitted.run}' -n 50 --seed {seed} -o {name}.npy")
+    a, b, c = (np.load(f"{name}.npy") for name in "abc")
+    assert np.array_equal(a, b)
+    assert not np.array_equal(a, c)
+
+
+def test_encode_writes_the_same_codes_in_every_form(fitted):
+    for form in ("npy", "npz", "csv", "png"):
+        assert "codes" in done(f"encode '{fitted.run}' {fitted.data} -o codes.{form}")
+    mu, both, table = np.load("codes.npy"), np.load("codes.npz"), pd.read_csv("codes.csv")
+    assert mu.shape == (fitted.report["data"]["rows"], 2)
+    assert mu.std() > 0.1
+    assert np.array_equal(both["mu"], mu)
+    assert list(table.columns) == ["mu_1", "mu_2", "logvar_1", "logvar_2"]
+    assert np.allclose(table.to_numpy(), np.hstack([mu, both["logvar"]]), atol=1e-5)
+    Image.open("codes.png").verify()
+
+
+def test_evaluate_prints_figures_for_people_and_for_programs(fitted, monkeypatch):
+    report = json.loads(done(f"evaluate '{fitted.run}' {fitted.data} --json"))
+    names = ("bound", "reconstruction", "kl", "bits_per_dim")
+    check_figures(report, names)
+    value = {name: report[name]["value"] for name in names}
+    assert value["bound"] == pytest.approx(value["reconstruction"] - value["kl"])
+    assert value["bits_per_dim"] == pytest.approx(-value["bound"] / np.log(2) / np.prod(fitted.case.shape))
+    assert all(0 < report[name]["standard_error"] < abs(value["bound"]) for name in names)
+    Image.open(report["picture"]).verify()
+    monkeypatch.setattr("aevb.plots.save", lambda _, path: path)
+    text = done(f"evaluate '{fitted.run}' {fitted.data}")
+    for name in names:
+        printed = re.search(rf"^{name} +(\S+) +\+- (\S+) +{report[name]['unit']}$", text, re.MULTILINE)
+        assert float(printed[1]) == pytest.approx(value[name], abs=1e-4)
+        assert float(printed[2]) == pytest.approx(report[name]["standard_error"], abs=1e-4)
+
+
+def test_evaluate_takes_the_held_out_rows_by_default(fitted, no_pictures):
+    report = json.loads(done(f"evaluate '{fitted.run}' --json"))
+    assert report["rows"] == fitted.report["data"]["validation_rows"]
+    # The same rows and weights as after the last epoch; only the noise of z differs.
+    last = fitted.report["validation_bound"]
+    assert report["bound"]["value"] == pytest.approx(last["value"], abs=2 * last["standard_error"])
+    fewer = [json.loads(done(f"evaluate '{fitted.run}' --rows 10 --seed {seed} --json")) for seed in (0, 0, 1)]
+    assert fewer[0] == fewer[1]
+    assert fewer[0]["rows"] == 10
+    assert fewer[0]["bound"] != fewer[2]["bound"]
+
+
+def test_figures_are_in_the_units_of_the_data(place, no_pictures):
+    """A density of rows in grams is 1000 times less than one of rows in kilograms, per column."""
+    table = pd.read_csv(place / "table.csv")
+    (table * 1000).to_csv("grams.csv", index=False)
+    table.to_csv("kilograms.csv", index=False)
+    bound = []
+    for unit in ("kilograms", "grams"):
+        done(f"fit {unit}.csv --out {unit} {FIT} --quiet")
+        bound.append(json.loads(done(f"evaluate {unit} --json"))["bound"]["value"])
+        done(f"sample {unit} -o {unit}.npy")
+    assert bound[0] - bound[1] == pytest.approx(3 * np.log(1000), abs=1e-3)
+    assert np.allclose(np.load("grams.npy"), 1000 * np.load("kilograms.npy"), rtol=1e-4)
+
+
+def test_plot_draws_whatever_the_model_allows(fitted):
+    listed = [Path(line) for line in done(f"plot '{fitted.run}' -o drawn").splitlines()]
+    assert sorted(listed) == sorted(Path("drawn") / f"{name}.png" for name in fitted.case.drawn)
+    for path in listed:
+        Image.open(path).verify()
+    if fitted.name == "csv":
+        (fitted.run / "pictures" / "curves.png").unlink()
+        assert Path(done(f"plot '{fitted.run}'").splitlines()[0]) == fitted.run / "pictures" / "curves.png"
+        assert (fitted.run / "pictures" / "curves.png").exists()
+
+
+def test_quiet_prints_nothing(no_pictures):
+    assert aevb(f"fit gmm --out run {FIT} --quiet") == (0, "", "")
+
+
+def test_fit_prints_results_on_stdout(no_pictures):
+    text = done(f"fit gmm --out run {FIT}")
+    for piece in (
+        "2000 rows of 2",
+        "columns     x, y",
+        "gaussian (real values",
+        "1800 for training",
+        "2 epochs",
+        "aevb sample run",
+    ):
+        assert piece in text
+
+
+def test_progress_shows_the_terms_apart_on_a_terminal(monkeypatch, no_pictures):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "160")
+    result = aevb(f"fit gmm --out run {FIT}")
+    assert re.search(r"epoch 2 .*bound.*reconstruction.*KL.*validation", re.sub(r"\x1b\[[0-9;?]*\w", "", result.err))
+    assert "KL" in result.out
+    assert aevb(f"fit gmm --out quiet {FIT} --quiet") == (0, "", "")
+    assert aevb(f"fit gmm --out json {FIT} --json").err == ""
+
+
+def test_no_arguments_show_the_commands():
+    text = done("")
+    assert all(f" {name} " in text for name in cli.COMMANDS)
+
+
+def settings(run):
+    return manifest(run)["config"]
+
+
+def test_the_command_line_goes_before_the_file_and_the_file_before_the_defaults(no_pictures):
+    Path("my.toml").write_text('data = "gmm"\nhidden = [8, 9]\nlatent_dim = 3\nepochs = 7\nvalidation = 0.2\nseed = 5\n')
+    done("fit --config my.toml --out run --epochs 1 --latent-dim 2 --quiet")
+    got = settings("run")
+    assert (got["epochs"], got["latent_dim"], got["hidden"], got["seed"]) == (1, 2, [8, 9], 5)
+    assert (got["validation"], got["batch_size"]) == ("0.2", 128)
+
+
+def test_rows_of_another_source_can_validate(no_pictures):
+    report = json.loads(done(f"fit gmm --out run {FIT} --validation gmm:test --json"))
+    assert (report["data"]["training_rows"], report["data"]["validation_rows"]) == (2000, 2000)
+
+
+@pytest.mark.parametrize("data", ["gmm", "digits --binarize dynamic --likelihood bernoulli"])
+def test_resumed_ends_in_the_same_bits(data, no_pictures):
+    done(f"fit {data} --out straight {FIT} --epochs 4 --quiet".replace("--epochs 2", ""))
+    done(f"fit {data} --out run {FIT} --quiet")
+    done("fit --resume --out run --epochs 4 --quiet")
+    assert manifest("run")["files"] == manifest("straight")["files"]
+    assert Path("run/metrics.jsonl").read_bytes() == Path("straight/metrics.jsonl").read_bytes()
+    assert settings("run")["epochs"] == 4
+    done("fit --resume --out run --quiet")  # nothing is left to do
+    assert manifest("run") == manifest("straight")
+
+
+def test_changed_settings_are_refused_on_resuming(no_pictures):
+    done(f"fit gmm --out run {FIT} --quiet")
+    Path("other.toml").write_text("hidden = [8, 8]\n")
+    before = tree(".")
+    for change, says in [
+        ("--beta 2", "beta 1.0 (now 2.0)"),
+        ("--seed 1", "seed 0 (now 1)"),
+        ("--config other.toml", "hidden (8,) (now (8, 8))"),
+        ("--epochs 4 --learning-rate 0.01", "learning_rate 0.001 (now 0.01)"),
+    ]:
+        code, _, err = aevb(f"fit --resume --out run {change} --quiet")
+        assert (code, says in err, err.count("\n")) == (2, True, 1), err
+    assert aevb("fit moons --resume --out run --quiet").code == 2
+    assert tree(".") == before
+
+
+def test_changed_data_is_refused_on_resuming(place, no_pictures):
+    """Other rows mean another transform: the weights would go on as if columns had changed their units."""
+    table = pd.read_csv(place / "table.csv")
+    table.to_csv("table.csv", index=False)
+    done(f"fit table.csv --out run {FIT} --quiet")
+    for change in (table * [100, 1, 1], table.iloc[:, :2]):
+        change.to_csv("table.csv", index=False)
+        before = tree(".")
+        code, _, err = aevb("fit --resume --out run --epochs 3 --quiet")
+        assert (code in (2, 65), err.count("\n")) == (True, 1), (code, err)
+        assert tree(".") == before
+
+
+def python(code, *arguments, **options):
+    return subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE, text=True, **options)
+
+
+def test_torch_is_imported_only_to_work():
+    """Help, version and errors of usage answer at once."""
+    code = """
+import io, json, sys
+from contextlib import redirect_stderr, redirect_stdout
+import aevb
+assert "torch" not in sys.modules, "import aevb"
+from aevb.cli import main
+for line, expected in json.loads(sys.argv[1]):
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        try: main(line.split())
+        except SystemExit as exit_: code = exit_.code
+    assert code == expected, (line, code)
+    assert "torch" not in sys.modules, line
+"""
+    lines = [("--help", 0), ("--version", 0), ("fit --help", 0), ("demo --help", 0), ("", 0), ("evaluate -h", 0)]
+    wrong = ["fti", "fit gmm", "sample", "fit gmm --out r --bta 2", "fit gmm --out r --likelihood gausian", "plot"]
+    wrong += ["fit gmm --out r --latent-dim 0", "fit gmm --out r --epochs x", "fit gmm --out r --hidden 5,x", "demo more"]
+    process = python(code, json.dumps(lines + [(line, 2) for line in wrong]))
+    assert (process.communicate()[1], process.returncode) == ("", 0)
+
+
+def test_interrupted_runs_continue_bit_identically(no_pictures):
+    # Save after every epoch, not only every ten seconds, so that there is something to continue.
+    start = "import aevb.training, aevb.cli; aevb.training.SAVE_SECONDS = 0; aevb.cli.main()"
+    arguments = FIT.replace("--epochs 2", "--epochs 100000").split()
+    codes = {signal.SIGINT: 130, signal.SIGTERM: 143}
+    processes = {
+        n: python(start, "fit", "gmm", "--out", f"run{n}", *arguments, "--quiet", stdout=subprocess.PIPE) for n in codes
+    }
+    deadline = time.monotonic() + 60
+    for number, process in processes.items():
+        run = Path(f"run{number}")
+        while not (run / "metrics.jsonl").exists() or (run / "metrics.jsonl").read_text().count("\n") < 3:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(number)
+    for number, process in processes.items():
+        run = Path(f"run{number}")
+        out, err = process.communicate(timeout=30)
+        assert (process.returncode, out) == (codes[number], "")
+        assert err.splitlines() == [f"interrupted. To continue: aevb fit --resume --out {run}"]
+        saved = manifest(run)["progress"]["epoch"]
+        assert saved >= 2
+        done(f"fit --resume --out {run} --epochs {saved + 3} --quiet")
+        done(f"fit gmm --out straight{number} {FIT} --quiet".replace("--epochs 2", f"--epochs {saved + 3}"))
+        assert manifest(run)["files"] == manifest(f"straight{number}")["files"]
+        assert len((run / "metrics.jsonl").read_text().splitlines()) == saved + 3
+
+
+def test_a_reader_that_leaves_is_no_defect():
+    read, write = os.pipe()
+    os.close(read)
+    code = "from aevb import cli; cli.make_app = lambda: lambda *_, **__: print('x' * 100_000); cli.main()"
+    process = python(code, stdout=write)
+    os.close(write)
+    assert (process.communicate()[1], process.returncode) == ("", 74)
+
+
+CHECKS = [
+    "reparameterization is differentiable",
+    "closed-form KL is correct",
+    "shapes line up",
+    "prior samples decode to data-like points",
+    "loss decreases over training",
+    "z collapses to mu as logvar -> -inf",
+]
+
+
+@pytest.fixture
+def short_demo(monkeypatch):
+    from aevb.drill import experiment
+
+    monkeypatch.setattr(experiment, "train", partial(experiment.train, 3))
+    monkeypatch.setattr(demo, "DIGITS", replace(demo.DIGITS, hidden=(8,), epochs=2))
+
+
+def test_demo_reports_figures_checks_and_pictures(short_demo):
+    code, out, err = aevb("demo --out shown --json")
+    assert (code, err) == (1, "")  # three epochs halve no loss
+    report = json.loads(out)
+    assert json.loads(Path("shown/demo.json").read_text()) == report
+    assert [check["name"] for check in report["checks"]] == CHECKS
+    assert [check["number"] for check in report["checks"] if not check["passed"]] == [4, 5]
+    assert report["loss_last"] < report["loss_first"] < 10
+    assert 0 <= report["fraction_within"] <= 1
+    assert report["mean_distance"] > 0
+    check_figures(report, ["digits_validation_bound"])
+    for path in report["pictures"]:
+        Image.open(path).verify()
+    names = {Path(path).stem for path in report["pictures"]}
+    assert {"clusters", "samples", "manifold", "reconstructions"} <= names
+    done("sample shown/digits -n 4 -o digits.npy")
+    assert np.load("digits.npy").shape == (4, 8, 8)
+
+
+def test_a_second_demo_replaces_the_first_and_nothing_else(short_demo, no_pictures):
+    text = [aevb("demo").out]
+    for name in ("notes.txt", "digits/stale.png"):
+        Path("aevb-demo", name).write_text("mine")
+    text.append(aevb("demo").out)
+    assert text[0] == text[1]
+    assert all(f"check {number + 1}: {name}" in text[0] for number, name in enumerate(CHECKS))
+    assert Path("aevb-demo/notes.txt").read_text() == "mine"
+    assert not Path("aevb-demo/digits/stale.png").exists()
+
+
+@pytest.mark.parametrize("make", ["mkdir mine; touch mine/thesis.txt", "touch mine", "mkdir -p mine/digits"])
+def test_demo_leaves_what_is_not_a_demo_alone(make, short_demo):
+    subprocess.run(make, shell=True, check=True)
+    before = tree(".")
+    code, _, err = aevb("demo --out mine")
+    assert (code, err.startswith("aevb: mine holds"), err.count("\n")) == (73, True, 1)
+    assert tree(".") == before
