@@ -83,7 +83,7 @@ def test_global_generator_and_threads_are_left_alone(data):
 @pytest.mark.parametrize("optimizer", ["adam", "adagrad"])
 @pytest.mark.parametrize("binarize", ["none", "static", "dynamic"])
 def test_interrupted_and_resumed_is_bit_identical(pictures, tmp_path, monkeypatch, optimizer, binarize):
-    monkeypatch.setattr(training, "SAVE_SECONDS", -1.0)  # save after every epoch
+    monkeypatch.setattr(training, "SAVE_SHARE", math.inf)  # save after every epoch
     config = replace(SMALL, optimizer=optimizer, likelihood="bernoulli", binarize=binarize, warmup_epochs=3, free_bits=0.1)
     whole = aevb.fit(pictures, config, out=tmp_path / "whole")
     for stop in (0, 2, 3):  # three interruptions of one run, the first before anything is saved
@@ -186,7 +186,7 @@ def test_early_stopping_keeps_the_best(data, tmp_path):
 
 
 def test_early_stopping_resumes_bit_identically(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(training, "SAVE_SHARE", math.inf)
     config = replace(SMALL, epochs=12, patience=3, learning_rate=0.05)
     whole = aevb.fit(data, config)
     with pytest.raises(KeyboardInterrupt):
@@ -199,6 +199,42 @@ def test_without_patience_the_last_weights_are_kept(data):
     bounds = [record["validation_bound"] for record in run.history]
     assert any(b < a for a, b in pairwise(bounds))
     assert len(bounds) == 30
+
+
+def test_changed_data_are_not_continued_on(data, tmp_path):
+    aevb.fit(data, SMALL, out=tmp_path / "run")
+    with pytest.raises(DataError, match="table has changed since the run began"):
+        aevb.fit(Data(data.rows + 0.5, "table", columns=data.columns), SMALL, out=tmp_path / "run", resume=True)
+
+
+def test_resuming_where_there_is_no_run_starts_one_but_not_over_other_things(data, tmp_path):
+    assert len(aevb.fit(data, SMALL, out=tmp_path / "new", resume=True).history) == 4
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("mine")
+    with pytest.raises(OutputExistsError):
+        aevb.fit(data, SMALL, out=tmp_path / "other", resume=True)
+
+
+def test_patience_asked_for_later_looks_for_the_best_from_then_on(data, tmp_path):
+    config = replace(SMALL, learning_rate=0.05, epochs=10)
+    aevb.fit(data, config, out=tmp_path / "run")
+    run = aevb.fit(data, replace(config, epochs=200, patience=4), out=tmp_path / "run", resume=True)
+    later = [record["validation_bound"] for record in run.history[10:]]
+    assert len(later) - 1 - later.index(max(later)) == 4
+
+
+def test_weights_that_are_not_finite_are_never_saved(data, tmp_path, monkeypatch):
+    """A gradient that overflows in the last step of an epoch leaves a finite loss behind it."""
+
+    def spoil(loop, *arguments):
+        with torch.no_grad():
+            next(loop.model.parameters())[0] = math.nan
+        return {}
+
+    monkeypatch.setattr(training._Loop, "train_step", spoil)
+    with pytest.raises(DivergedError, match="weights that are not finite at epoch 1, step 6"):
+        aevb.fit(data, replace(SMALL, validation="0"), out=tmp_path / "run")
+    assert not checkpoint.exists(tmp_path / "run")
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_spares_what_was_saved(data, tmp_path):

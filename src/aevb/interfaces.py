@@ -1,4 +1,4 @@
-"""The contracts of aevb: everything that can be exchanged is one of these five.
+"""The contracts of aevb: everything that can be exchanged is one of these.
 
 Shapes, here and in every docstring of the package:
 
@@ -14,13 +14,10 @@ do not know of each other, and an objective meets them only through these contra
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from torch import Tensor, nn
 from torch.distributions import Distribution
-
-if TYPE_CHECKING:
-    from aevb.model import VAE
 
 
 class Likelihood(nn.Module, ABC):
@@ -63,6 +60,23 @@ class Prior(nn.Module, ABC):
         """Return the distribution over one latent vector: batch shape (), event shape (L,)."""
 
 
+class Model(Protocol):
+    """What an objective may ask of a model."""
+
+    @property
+    def prior(self) -> Prior:
+        """p(z)."""
+
+    def posterior_given(self, x: Tensor) -> Distribution:
+        """q(z|x). x: (..., D) -> distribution over (L,) with batch shape (...)."""
+
+    def likelihood_given(self, z: Tensor) -> Distribution:
+        """p(x|z). z: (..., L) -> distribution over (D,) with batch shape (...)."""
+
+    def elbo_terms(self, x: Tensor, samples: int = 1) -> tuple[Tensor, Tensor]:
+        """x: (B, D) -> E_q[log p(x|z)]: (B,), and the KL to the prior: (B, L) per dimension or (B, 1); nats."""
+
+
 class Estimate(NamedTuple):
     """What an objective returns: one thing to differentiate, others to report."""
 
@@ -76,7 +90,7 @@ class Objective(nn.Module, ABC):
     """A way to train."""
 
     @abstractmethod
-    def forward(self, model: VAE, x: Tensor) -> Estimate:
+    def forward(self, model: Model, x: Tensor) -> Estimate:
         """x: (B, D) -> Estimate."""
 
     def schedule(self, step: int) -> None:

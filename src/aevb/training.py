@@ -24,14 +24,16 @@ from aevb.batches import counter_seed, epoch_batches, generator, steps_per_epoch
 from aevb.checkpoint import METRICS, Progress
 from aevb.config import Config, build, optimizer_for
 from aevb.datasets.schema import Data
-from aevb.errors import CannotWriteError, DivergedError, OutputExistsError, UsageError
+from aevb.errors import CannotWriteError, DataError, DivergedError, OutputExistsError, UsageError
 from aevb.evaluation.bound import elbo_rows, summarise
 from aevb.interfaces import Estimate, Objective
 from aevb.preparation import Prepared, prepare
 from aevb.run import Run
 
-SAVE_SECONDS = 10.0
-"""A run saves itself at the end of the first epoch that ends this long after the last save, and at its own end."""
+SETTINGS = "config.toml"
+
+SAVE_SHARE = 0.02
+"""A run saves itself at the end of an epoch, as often as this share of its time allows, and at its own end."""
 
 Record = dict[str, Any]
 """One line of metrics.jsonl: figures of one epoch, in nats per row and in the data's own units."""
@@ -58,7 +60,7 @@ def fit(
     """
     config = config or Config()
     folder = None if out is None else Path(out)
-    if folder is not None and not resume:
+    if folder is not None and not (resume and (folder / SETTINGS).is_file()):
         refuse_existing(folder)
     prepared = prepared or prepare(data, config)
     with _threads(config.threads), torch.random.fork_rng():
@@ -97,7 +99,7 @@ class _Loop:
         self.x_validation = None if prepared.validation is None else run.tensor(prepared.validation, self.config.seed)
         self.progress = Progress(threads=torch.get_num_threads())
         self.best: dict[str, Tensor] | None = None
-        self.saved_at = time.monotonic()
+        self.saved_at, self.save_seconds = time.monotonic(), 0.0
 
     def train_epoch(self, epoch: int, on_step: Callable[[int, int, dict[str, Tensor]], None] | None) -> Record:
         """One pass over the training rows. The record's figures are averages over the rows as they were when seen."""
@@ -110,8 +112,10 @@ class _Loop:
                 totals[name] = totals.get(name, 0.0) + float(value) * len(index)
             if on_step:
                 on_step(epoch, step + 1, log)
+        if not all(bool(torch.isfinite(value).all()) for value in self.model.parameters()):
+            raise self._diverged("weights that are not finite", epoch, steps)
         means = {name: total / len(self.x) for name, total in totals.items()}
-        for name in ("bound", "reconstruction"):
+        for name in means.keys() & {"bound", "reconstruction"}:
             means[name] += self.run.log_jacobian
         return {"epoch": epoch + 1, "samples": (epoch + 1) * len(self.x), **means}
 
@@ -123,14 +127,17 @@ class _Loop:
         self.objective.schedule(global_step)
         estimate: Estimate = self.objective(self.model, x)
         if not math.isfinite(estimate.loss.item()):
-            raise DivergedError(
-                f"the loss became {estimate.loss.item()} at epoch {epoch + 1}, step {step + 1}. Try a smaller learning rate "
-                f"than {self.config.learning_rate:g}; what was saved before is unchanged."
-            )
+            raise self._diverged(f"a loss of {estimate.loss.item()}", epoch, step + 1)
         self.optimizer.zero_grad(set_to_none=True)
         estimate.loss.backward()
         self.optimizer.step()
         return estimate.log
+
+    def _diverged(self, what: str, epoch: int, step: int) -> DivergedError:
+        return DivergedError(
+            f"training ended in {what} at epoch {epoch + 1}, step {step}. Try a smaller learning rate than "
+            f"{self.config.learning_rate:g}; what was saved before is unchanged."
+        )
 
     def validate(self) -> Record:
         """The bound on the validation rows, always with weight 1 on the KL, on the same noise at every epoch."""
@@ -158,7 +165,7 @@ class _Loop:
         self.run.history.append(record)
         if self.folder is not None:
             _append_metrics(self.folder, record)
-            if time.monotonic() - self.saved_at > SAVE_SECONDS:
+            if time.monotonic() - self.saved_at > self.save_seconds / SAVE_SHARE:
                 self.save()
 
     def is_out_of_patience(self) -> bool:
@@ -176,20 +183,24 @@ class _Loop:
     def save(self) -> None:
         """Save the weights to be used (the best ones if they are wanted) and everything needed to continue."""
         assert self.folder is not None
+        started = time.monotonic()
         weights = self.model.state_dict()
         state = {f"current.{name}": value for name, value in weights.items()}
         for index, moments in self.optimizer.state_dict()["state"].items():
             state |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
         checkpoint.save(self.run, self.folder, weights=self.best or weights, progress=self.progress, state=state)
         self.saved_at = time.monotonic()
+        self.save_seconds = self.saved_at - started
 
     def restore(self, folder: Path) -> None:
         """Take up weights, moments, progress and history where they were saved."""
         saved = checkpoint.load(folder)
-        _refuse_other_settings(saved.config, self.config, saved.source, self.run.source)
+        _refuse_other_settings(saved, self.run)
         self.progress, state = checkpoint.load_progress(folder)
-        if self.config.patience:
+        if self.config.patience and saved.config.patience:
             self.best = {name: value.to(self.run.device) for name, value in saved.model.state_dict().items()}
+        else:  # the best weights so far were not kept: look for the best from here on
+            self.progress = replace(self.progress, best_epoch=self.progress.epoch, best_bound=None)
         self.model.load_state_dict({name[8:]: value for name, value in state.items() if name.startswith("current.")})
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in state.items():
@@ -209,20 +220,22 @@ def refuse_existing(folder: Path) -> None:
         )
 
 
-def _refuse_other_settings(saved: Config, asked: Config, saved_source: str, source: str) -> None:
+def _refuse_other_settings(saved: Run, run: Run) -> None:
     """A run continues as it began, except for its length and the machine that it runs on."""
     free = {"epochs", "patience", "device", "threads"}
-    before, now = {**asdict(saved), "data": saved_source}, {**asdict(asked), "data": source}
+    before, now = ({**asdict(each.config), "data": each.source} for each in (saved, run))
     changed = [f"{name} {before[name]} (now {now[name]})" for name in before if name not in free and before[name] != now[name]]
     if changed:
         raise UsageError(f"the run was started with {', '.join(changed)}; resume it as it was, or start another run")
+    if saved.schema != run.schema:
+        raise DataError(f"{run.source} has changed since the run began; restore it, or start another run")
 
 
 def _start(folder: Path, run: Run) -> None:
     """Write the settings and the history so far. Lines of epochs after the last save go: these epochs are run again."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_atomically(folder / "config.toml", run.config.to_toml(run.source).encode())
+        checkpoint.write_atomically(folder / SETTINGS, run.config.to_toml(run.source).encode())
         lines = "".join(json.dumps(record) + "\n" for record in run.history)
         checkpoint.write_atomically(folder / METRICS, lines.encode())
     except OSError as error:

@@ -15,8 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aevb.errors import UsageError
-from aevb.interfaces import Estimate, Objective
-from aevb.model import VAE
+from aevb.interfaces import Estimate, Model, Objective
 from aevb.posteriors.gaussian import kl_divergence
 
 
@@ -48,7 +47,7 @@ class ELBO(Objective):
         progress = min(1.0, step / self.warmup_steps) if self.warmup_steps else 1.0
         self.kl_weight.fill_(self.beta * progress)
 
-    def forward(self, model: VAE, x: Tensor) -> Estimate:
+    def forward(self, model: Model, x: Tensor) -> Estimate:
         """x: (B, D) -> Estimate; the log has "bound", "reconstruction" and "kl" in nats, bound = reconstruction - kl."""
         reconstruction, kl = model.elbo_terms(x, self.samples)
         mean_reconstruction, mean_kl = reconstruction.mean(), kl.mean(0)
