@@ -5,7 +5,6 @@ import os
 import pytest
 import torch
 
-
 # Small matrices gain nothing from threads, and two busy ones on a shared machine can take ten times as long as one.
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the subprocesses of the tests

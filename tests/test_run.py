@@ -57,6 +57,7 @@ def test_chunks_do_not_change_results(run, table, monkeypatch):
 
 
 def test_plain_arrays_are_taken_as_rows(run, table):
+    assert aevb.fit(table.rows.astype(np.float32), SMALL).sample(5).shape == (5, 3)
     assert np.array_equal(run.encode(table.rows)[0], run.encode(table)[0])
     with pytest.raises(DataError, match=r"rows of shape \(3,\); the array has rows of shape \(2,\)"):
         run.encode(table.rows[:, :2])

@@ -17,7 +17,8 @@ def counter_seed(seed: int, *counters: int | str) -> int:
 
     A hash, so that neighbouring counters and neighbouring seeds give unrelated streams.
     """
-    text = repr((seed, *counters)).encode()
+    # int(): NumPy's integers have another repr.
+    text = repr((int(seed), *(c if isinstance(c, str) else int(c) for c in counters))).encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
 
 

@@ -30,6 +30,7 @@ from aevb.run import Run
 
 MANIFEST = "manifest.json"
 METRICS = "metrics.jsonl"
+SETTINGS = "config.toml"
 FORMAT = 1
 
 
@@ -189,6 +190,8 @@ def _digest(body: dict[str, Any]) -> str:
 def _read_manifest(folder: Path) -> _Manifest:
     path = folder / MANIFEST
     if not path.is_file():
+        if (folder / SETTINGS).is_file():
+            raise NotFoundError(f"{folder} was interrupted before it was saved. Go on with: aevb fit --resume --out {folder}")
         what = "is not a run: it has no manifest.json" if folder.is_dir() else "does not exist"
         raise NotFoundError(f"{folder} {what}. Train one with: aevb fit DATA --out {folder}")
     try:

@@ -50,8 +50,10 @@ def whole(path: Path, write_to: Callable[[Path], object]) -> None:
     try:
         write_to(part)
         part.replace(path)
-    except OSError as error:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise CannotWriteError(f"{path} could not be written: {error.strerror or error}") from error
 
 

@@ -56,7 +56,7 @@ def held_out(run: Run) -> tuple[Data, str]:
     Raises NotFoundError or DataError where the data of the run is gone or has changed.
     """
     data = load_data(run.source, run.config)
-    if data.test_split:
+    if data.test_split and data.test_split != run.source:
         return load(data.test_split), data.test_split
     prepared = prepare(data, run.config)
     if prepared.validation is not None:

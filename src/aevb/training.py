@@ -16,12 +16,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from aevb import checkpoint
 from aevb.batches import counter_seed, epoch_batches, generator, steps_per_epoch
-from aevb.checkpoint import METRICS, Progress
+from aevb.checkpoint import METRICS, SETTINGS, Progress
 from aevb.config import Config, build, optimizer_for
 from aevb.datasets.schema import Data
 from aevb.errors import CannotWriteError, DataError, DivergedError, OutputExistsError, UsageError
@@ -29,8 +31,6 @@ from aevb.evaluation.bound import elbo_rows, summarise
 from aevb.interfaces import Estimate, Objective
 from aevb.preparation import Prepared, prepare
 from aevb.run import Run
-
-SETTINGS = "config.toml"
 
 SAVE_SHARE = 0.02
 """A run saves itself at the end of an epoch, as often as this share of its time allows, and at its own end."""
@@ -40,7 +40,7 @@ Record = dict[str, Any]
 
 
 def fit(
-    data: Data,
+    data: Data | NDArray[Any],
     config: Config | None = None,
     *,
     out: str | Path | None = None,
@@ -49,7 +49,7 @@ def fit(
     on_step: Callable[[int, int, dict[str, Tensor]], None] | None = None,
     on_epoch: Callable[[Record], None] | None = None,
 ) -> Run:
-    """Train a VAE on ``data``.
+    """Train a VAE on ``data``: what ``aevb.datasets.load`` returns, or an array with one row per example.
 
     out: a folder for the run, saved as it goes; without one nothing is written. resume: continue the run that is there.
     prepared: from ``prepare``, where it was called before. on_step(epoch, step, log), counted from 0 and from 1, and
@@ -59,6 +59,8 @@ def fit(
     ``resume`` is False, CannotWriteError, and DivergedError when the loss is no longer a finite number.
     """
     config = config or Config()
+    if not isinstance(data, Data):
+        data = Data(np.asarray(data), source="an array")
     folder = None if out is None else Path(out)
     if folder is not None and not (resume and (folder / SETTINGS).is_file()):
         refuse_existing(folder)

@@ -46,6 +46,8 @@ def load(source: str | Path, **options: Any) -> Data:
     text = str(source)
     name, _, split = text.partition(":")
     if name in DATASETS:
+        if options:
+            raise UsageError(f"{' and '.join(options)} are for a folder of pictures; {name} has a form of its own")
         data: Data = DATASETS[name](split or None)
         return data
     from aevb.datasets import files
@@ -53,7 +55,7 @@ def load(source: str | Path, **options: Any) -> Data:
     if files.exists(text):
         return files.read(text, **options)
     if any(mark in text for mark in "/\\.~"):
-        raise NotFoundError(f"there is no file or folder {text!r}")
+        raise NotFoundError(f"there is no file or folder {text!r}. Check the path.")
     try:
         known = DATASETS.check(name)
     except UsageError as error:

@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 import gzip
+import re
 import struct
+import tokenize
+import warnings
 import zipfile
 import zlib
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aevb.datasets.pictures import PICTURES, read_pictures
 from aevb.datasets.schema import Data
-from aevb.errors import DataError, NotFoundError, UsageError
+from aevb.errors import AevbError, DataError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
-    from PIL import Image
 
-PICTURES = (".png", ".jpg", ".jpeg")
-_DAMAGED = (EOFError, OSError, ValueError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error, struct.error)
+# All that numpy, zipfile and gzip were seen to raise on damaged bytes; RuntimeError: an encrypted or unknown kind of zip.
+_DAMAGED = (
+    EOFError, OSError, ValueError, KeyError, TypeError, ArithmeticError, MemoryError, RuntimeError,
+    zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError,
+)  # fmt: skip
 
 
 def exists(text: str) -> bool:
     """Whether ``text`` names a file or a folder; ``arrays.npz:name`` names an array inside a file."""
-    return Path(text).expanduser().exists() or _inside_npz(text) is not None
+    return _there(text) or _inside_npz(text) is not None
+
+
+def _there(text: str) -> bool:
+    try:
+        return Path(text).expanduser().exists()
+    except (OSError, RuntimeError):  # a name too long for the file system, or ~ of a user that is not known
+        return False
 
 
 def read(text: str, *, resize: tuple[int, int] | None = None, grey: bool | None = None) -> Data:
@@ -46,16 +58,15 @@ def read(text: str, *, resize: tuple[int, int] | None = None, grey: bool | None 
     if inside is not None:
         return read_npz(*inside)
     if not path.exists():
-        raise NotFoundError(f"there is no file {text!r}")
+        raise NotFoundError(f"there is no file {text!r}. Check the path.")
     if path.stat().st_size == 0:
-        raise DataError(f"{text} is empty: 0 bytes")
+        raise DataError(f"{text} is empty: 0 bytes. Copy or save it again.")
     return _reader(path)(path)
 
 
 def _inside_npz(text: str) -> tuple[Path, str] | None:
     file, _, name = text.rpartition(":")
-    path = Path(file).expanduser()
-    return (path, name) if file.endswith(".npz") and path.exists() else None
+    return (Path(file).expanduser(), name) if file.endswith(".npz") and _there(file) else None
 
 
 def _reader(path: Path) -> Callable[[Path], Data]:
@@ -76,13 +87,16 @@ def _reader(path: Path) -> Callable[[Path], Data]:
         return read_idx
     if suffix in PICTURES:
         raise DataError(f"{path} is one picture; give the folder that holds the pictures to learn from")
-    raise DataError(f"{path}: cannot tell what kind of file this is. Known: {', '.join(readers)} and folders of pictures.")
+    raise DataError(
+        f"{path}: cannot tell what kind of file this is. Save it as one of {', '.join(readers)}, or give a folder of pictures."
+    )
 
 
 def read_npy(path: Path) -> Data:
     """One array: (N, ...)."""
     try:
-        array = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            array = _one_array(file)
     except _DAMAGED as error:
         raise DataError(f"{path} cannot be read as .npy: {_why(error)}") from error
     return Data(_at_least_one_axis(array, path), source=str(path))
@@ -91,47 +105,79 @@ def read_npy(path: Path) -> Data:
 def read_npz(path: Path, name: str = "") -> Data:
     """One array of an archive: the one called ``name``, or the only one."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            names = list(archive.files)
+        with zipfile.ZipFile(path) as archive:
+            names = [member.removesuffix(".npy") for member in archive.namelist() if member.endswith(".npy")]
+            if not names:
+                raise DataError(f"{path} holds no arrays; expected an archive made by numpy.savez. Save it again.")
             if name and name not in names:
                 raise NotFoundError(f"{path} holds {', '.join(names)}; there is no array {name!r} in it")
             if not name and len(names) != 1:
                 raise UsageError(f"{path} holds {len(names)} arrays ({', '.join(names)}); name one: {path}:{names[0]}")
-            array = archive[name or names[0]]
-    except (NotFoundError, UsageError):
+            with archive.open((name or names[0]) + ".npy") as file:
+                array = _one_array(file)
+    except AevbError:
         raise
     except _DAMAGED as error:
         raise DataError(f"{path} cannot be read as .npz: {_why(error)}") from error
     return Data(_at_least_one_axis(array, path), source=f"{path}:{name}" if name else str(path))
 
 
+def _one_array(file: IO[bytes]) -> NDArray[Any]:
+    """Decode .npy, and refuse bytes after its end: numpy would drop the rows beyond a damaged shape."""
+    array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+    if file.read(1):
+        raise ValueError("it goes on after the last value that its header announces")
+    return array
+
+
 def _why(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if "pickle" in text.lower():
         return "it holds Python objects, which are never loaded because loading them can run code. Save plain numbers."
-    return f"it is damaged or cut short ({text or type(error).__name__})."
+    return f"it is damaged or cut short ({text or type(error).__name__}). Copy or download it again."
 
 
 def _at_least_one_axis(array: NDArray[Any], path: Path) -> NDArray[Any]:
     if array.ndim == 0:
-        raise DataError(f"{path} holds a single number; expected an array with one row per example")
+        raise DataError(f"{path} holds a single number; expected an array with one row per example. Is it the right file?")
     return array
 
 
 def read_csv(path: Path) -> Data:
-    """A table of numbers, with or without a header; commas, semicolons, tabs or bars. Rows are counted from 1."""
+    """A table of numbers, with or without a header; commas, semicolons, tabs or bars, in .txt also blanks.
+
+    Rows are counted from 1, without the header. A first column without a name that counts the rows is left out.
+    """
     import pandas as pd
 
     try:
         with path.open(encoding="utf-8-sig") as file:
             first = file.readline()
         delimiter = max(",;\t|", key=first.count)
-        header = None if all(_is_number(cell) for cell in first.strip().split(delimiter)) else 0
-        frame = pd.read_csv(path, sep=delimiter, header=header, skipinitialspace=True, encoding="utf-8-sig", low_memory=False)
+        if delimiter not in first and path.suffix.lower() == ".txt":
+            delimiter = r"\s+"
+        cells = re.split(delimiter if delimiter == r"\s+" else re.escape(delimiter), first.strip())
+        counted = len(cells) > 1 and cells == [str(i) for i in range(len(cells))]  # pandas' names for columns without one
+        header = None if all(_is_number(cell) for cell in cells) and not counted else 0
+        with warnings.catch_warnings():
+            # Without index_col=False, pandas takes the values that the header does not name for row labels, and drops them.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(
+                path,
+                sep=delimiter,
+                header=header,
+                index_col=False,
+                skipinitialspace=True,
+                encoding="utf-8-sig",
+                low_memory=False,
+            )
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}. Save it as UTF-8 CSV.") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DataError(f"{path} is not a table: {' '.join(str(error).split())}") from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning) as error:
+        message = " ".join(str(error).split()).rstrip(".")
+        raise DataError(f"{path} is not a table: {message}. Give every row as many cells as the first has.") from error
+    if str(frame.columns[0]).startswith("Unnamed: 0") and list(frame.iloc[:, 0]) == list(range(len(frame))):
+        frame = frame.iloc[:, 1:]
     if header is None:
         frame.columns = pd.Index([f"column_{i + 1}" for i in range(frame.shape[1])])
     return _from_frame(frame, path)
@@ -168,7 +214,7 @@ def _from_frame(frame: pd.DataFrame, path: Path) -> Data:
         if text.any():
             row = int(text.to_numpy().argmax())
             raise DataError(
-                f"{path}: column {str(name)!r} should hold numbers; got {str(column.iloc[row])!r} at row {row + 1} "
+                f"{path}: column {str(name)!r} should hold numbers; got {str(column.iloc[row])!r} at data row {row + 1} "
                 f"({int(text.sum())} such cells). Correct them, or remove the column or encode it as numbers."
             )
         numbers[str(name)] = values.to_numpy(dtype=np.float64)
@@ -181,6 +227,7 @@ def _from_frame(frame: pd.DataFrame, path: Path) -> Data:
     return Data(rows, source=str(path), columns=columns)
 
 
+MOST_AXES = 32
 IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
@@ -198,7 +245,7 @@ def idx_array(path: Path) -> NDArray[Any]:
             content = file.read()
         zero, code, axes = struct.unpack_from(">HBB", content)
         if zero != 0 or code not in IDX_TYPES:
-            raise DataError(f"{path} is not an idx file (it starts with {content[:4].hex()})")
+            raise DataError(f"{path} is not an idx file (it starts with {content[:4].hex()}). Save it as .npy, .npz or .csv.")
         shape = struct.unpack_from(f">{axes}I", content, 4)
     except DataError:
         raise
@@ -207,55 +254,9 @@ def idx_array(path: Path) -> NDArray[Any]:
     kind = np.dtype(IDX_TYPES[code])
     expected, found = int(np.prod(shape, dtype=object)) * kind.itemsize, len(content) - 4 - 4 * axes
     if axes == 0 or expected != found:
-        raise DataError(f"{path} is damaged: its header announces {expected} bytes of shape {shape}, it holds {found}")
-    return np.frombuffer(content, kind, offset=4 + 4 * axes).reshape(shape).astype(kind.newbyteorder("="))
-
-
-def read_pictures(folder: Path, *, resize: tuple[int, int] | None = None, grey: bool | None = None) -> Data:
-    """All PNG and JPEG files in a folder and its subfolders, in the order of their names: 8 bits, grey or RGB."""
-    from PIL import Image
-
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURES and p.is_file())
-    if not files:
-        raise DataError(f"the folder {folder} holds no PNG or JPEG pictures")
-    pictures = []
-    for file in files:
-        try:
-            with Image.open(file) as picture:
-                pictures.append(_in_one_form(picture, resize))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DataError(f"{file} cannot be read as a picture: {error}. Remove or replace it.") from error
-    if grey is None:
-        grey = all(picture.mode == "L" for picture in pictures)
-    sizes = Counter(f"{picture.height}x{picture.width}" for picture in pictures)
-    if len(sizes) > 1:
-        common = ", ".join(f"{count} of {size}" for size, count in sizes.most_common(3))
         raise DataError(
-            f"the {len(files)} pictures in {folder} have {len(sizes)} sizes ({common}, ...); "
-            "bring them to one with --resize HEIGHTxWIDTH, for example --resize 32x32."
+            f"{path} is damaged: its header announces {expected} bytes of shape {shape}, it holds {found}. Copy it again."
         )
-    rows = np.stack([np.asarray(picture.convert("L" if grey else "RGB")) for picture in pictures])
-    return Data(rows, source=str(folder), white=255.0, resize=resize, grey=grey)
-
-
-def _in_one_form(picture: Image.Image, resize: tuple[int, int] | None) -> Image.Image:
-    """To 8 bits (mode L or RGB), upright, transparency on white; resized and cropped about the centre if asked for."""
-    from PIL import Image, ImageOps
-
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I"):  # 16 bits per pixel
-        picture = Image.fromarray((np.asarray(picture).clip(0, 65535) / 257).round().astype(np.uint8))
-    if picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        colour = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
-        picture = colour.convert("L") if _is_grey(colour) else colour
-    if picture.mode not in ("L", "RGB"):
-        picture = picture.convert("L" if picture.mode == "1" else "RGB")
-    if resize is not None:
-        picture = ImageOps.fit(picture, (resize[1], resize[0]), Image.Resampling.LANCZOS)
-    return picture
-
-
-def _is_grey(picture: Image.Image) -> bool:
-    red, green, blue = (np.asarray(channel) for channel in picture.split())
-    return bool((red == green).all() and (green == blue).all())
+    if axes > MOST_AXES or expected == 0:
+        raise DataError(f"{path} is damaged: its header announces an array of shape {shape[:8]}. Copy it again.")
+    return np.frombuffer(content, kind, offset=4 + 4 * axes).reshape(shape).astype(kind.newbyteorder("="))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import urllib.request
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aevb.datasets.files import idx_array
+from aevb.datasets.files import idx_array, read_npy, read_npz
 from aevb.datasets.schema import Data, only_split
 from aevb.errors import DataError, NotFoundError
 
@@ -70,16 +72,12 @@ def load_mnist_binarized(split: str | None = None) -> Data:
     """MNIST binarised once and for all (Larochelle & Murray 2011): 50,000 / 10,000 / 10,000 pictures for train, valid, test."""
     only_split("mnist_binarized", split, ("train", "valid", "test"))
     split = split or "train"
-    found = find("binarized_mnist_packed.npz")
-    if found:
-        packed = np.load(found, allow_pickle=False)[split]
-    else:
-        packed = _cached(
-            f"binarized_mnist_{split}.npy",
-            BINARIZED_URL.format(split=split),
-            lambda raw: np.packbits(_amat(raw), axis=1),
-        )
-    _verify(packed, BINARIZED_SHA256[split], f"mnist_binarized:{split}")
+    found, sha256 = find("binarized_mnist_packed.npz"), BINARIZED_SHA256[split]
+    packed = (
+        _verified(lambda: read_npz(found, split).rows, sha256, found)
+        if found
+        else _cached(f"binarized_mnist_{split}.npy", BINARIZED_URL.format(split=split), _packed, sha256)
+    )
     bits = np.unpackbits(packed, axis=1).reshape(-1, 28, 28)
     return Data(bits, source=f"mnist_binarized:{split}", test_split="mnist_binarized:test")
 
@@ -87,14 +85,12 @@ def load_mnist_binarized(split: str | None = None) -> Data:
 def load_frey(split: str | None = None) -> Data:
     """Frey Face: 1965 frames of one face, 28 x 20 pixels, grey levels 0 to 255 (B. Frey, S. Roweis)."""
     only_split("frey", split, ())
-    found = find("frey_faces.npy")
-    faces = np.load(found, allow_pickle=False) if found else _cached("frey_faces.npy", FREY_URL, _frey_frames)
-    _verify(faces, FREY_SHA256, "frey")
+    faces = _cached("frey_faces.npy", FREY_URL, _frey_frames, FREY_SHA256)
     return Data(faces, source="frey")
 
 
 def _mnist_file(name: str) -> NDArray[Any]:
-    path = find(f"mnist/{name}")
+    path = find(f"mnist/{name}") or find(name)
     if path is None:
         path = cache_folder() / "mnist" / name
         _write(path, _download(MNIST_URL + name, path, MNIST_SHA256[name]))
@@ -108,25 +104,28 @@ def _amat(raw: bytes) -> NDArray[Any]:
     return (np.frombuffer(raw.replace(b" ", b"").replace(b"\r", b"").replace(b"\n", b""), np.uint8) - 48).reshape(-1, 784)
 
 
+def _packed(raw: bytes) -> NDArray[Any]:
+    return np.packbits(_amat(raw), axis=1)
+
+
 def _frey_frames(raw: bytes) -> NDArray[Any]:
     """The MATLAB file has one frame a column, 28 rows of 20 pixels each -> (1965, 28, 20)."""
-    import io
-
     from scipy.io import loadmat
 
     return np.ascontiguousarray(loadmat(io.BytesIO(raw))["ff"].T).reshape(-1, 28, 20)
 
 
-def _cached(name: str, url: str, decode: Callable[[bytes], NDArray[Any]]) -> NDArray[Any]:
-    """The array in the cache, or downloaded, decoded and put there."""
-    path = cache_folder() / name
-    if not path.exists():
-        import io
-
-        buffer = io.BytesIO()
-        np.save(buffer, decode(_download(url, path)))
-        _write(path, buffer.getvalue())
-    array: NDArray[Any] = np.load(path, allow_pickle=False)
+def _cached(name: str, url: str, decode: Callable[[bytes], NDArray[Any]], sha256: str) -> NDArray[Any]:
+    """The array in AEVB_DATA or the cache, or decoded from the original file, found there or downloaded, and put there."""
+    found = find(name)
+    if found:
+        return _verified(lambda: read_npy(found).rows, sha256, found)
+    original = find(Path(url).name)
+    raw = original.read_bytes() if original else _download(url, cache_folder() / Path(url).name)
+    array = _verified(lambda: decode(raw), sha256, original or url)
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    _write(cache_folder() / name, buffer.getvalue())
     return array
 
 
@@ -134,7 +133,7 @@ def _download(url: str, path: Path, sha256: str | None = None) -> bytes:
     try:
         with urllib.request.urlopen(url, timeout=30) as reply:
             content: bytes = reply.read()
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         raise NotFoundError(
             f"{path.name} is not on this machine and could not be downloaded ({error}). Set AEVB_DATA to the folder that "
             f"has it, or put it at {path}; it comes from {url}."
@@ -144,9 +143,16 @@ def _download(url: str, path: Path, sha256: str | None = None) -> bytes:
     return content
 
 
-def _verify(array: NDArray[Any], sha256: str, what: str) -> None:
-    if hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest() != sha256:
-        raise DataError(f"the file of {what} is damaged or has changed: its SHA-256 differs. Remove it and fetch it again.")
+def _verified(load: Callable[[], NDArray[Any]], sha256: str, where: Path | str) -> NDArray[Any]:
+    """The array, if its bytes are the expected ones. Raises DataError."""
+    try:
+        array = load()
+        reason = "its SHA-256 differs"
+        if hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest() == sha256:
+            return array
+    except Exception as error:  # whatever a decoder makes of other bytes, such as a log-in page instead of the file
+        reason = " ".join(str(error).split())
+    raise DataError(f"{where} is damaged or has changed ({reason}). Remove it, or try again later.")
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -81,7 +81,9 @@ class Data:
 
     def take(self, index: NDArray[Any]) -> Data:
         """The rows of ``index``: (M,)."""
-        return replace(self, rows=self.rows[index], labels=None if self.labels is None else self.labels[index])
+        part = replace(self, rows=self.rows[index], labels=None if self.labels is None else self.labels[index])
+        object.__setattr__(part, "white", self.white)  # known of the whole, not to be guessed anew from a part
+        return part
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,12 @@ class Schema:
         self._require(data)
         rows = data.rows.reshape(len(data), -1)
         x: NDArray[np.float32] = ((rows - np.asarray(self.shift)) / np.asarray(self.scale)).astype(np.float32)
+        if self.binarize != "none" and not (x.min() >= 0 and x.max() <= 1):
+            low, high = data.range
+            raise DataError(
+                f"binarisation needs grey levels in [0, {self.scale[0]:g}]; {data.source} has [{low:.4g}, {high:.4g}]. "
+                "Save the rows in the form that the model was trained on."
+            )
         if self.binarize == "threshold":
             return (x >= 0.5).astype(np.float32)
         if self.binarize == "static":
@@ -137,7 +145,7 @@ class Schema:
             rows = rows.clip(0, self.white)
             if np.dtype(self.dtype).kind in "ui":
                 return rows.round().astype(self.dtype)
-        return rows.astype(np.float32)
+        return rows.astype(np.result_type(np.float32, np.dtype(self.dtype)))  # float32 cannot tell two dates in seconds apart
 
     def _require(self, data: Data) -> None:
         if data.shape != self.shape:
@@ -148,9 +156,11 @@ class Schema:
         if self.columns and data.columns and data.columns != self.columns:
             raise DataError(
                 f"this model takes the columns {', '.join(self.columns)}, in this order; "
-                f"{data.source} has {', '.join(data.columns)}."
+                f"{data.source} has {', '.join(data.columns)}. Bring them into this order."
             )
-        if self.kind == "grey" and data.white != self.white and data.range[1] > 0:
+        # Integers of which none passes 1 may well be the darkest of grey levels; fractions may not.
+        dark = data.white is None and data.rows.dtype.kind in "ui" and data.range[0] >= 0 and data.range[1] <= 1
+        if self.kind == "grey" and data.white != self.white and not dark:
             raise DataError(
                 f"this model takes grey levels from 0 to {self.white:g}; {data.source} has values in "
                 f"[{data.range[0]:.4g}, {data.range[1]:.4g}]. Save the pictures in the form that the model was trained on."
@@ -232,10 +242,14 @@ def _standardisation(data: Data, kind: str) -> tuple[tuple[float, ...], tuple[fl
     """
     rows = data.rows.reshape(len(data), -1)
     as_table = data.columns is not None or (data.rows.ndim == 2 and kind == "real")
-    if not as_table:
-        return (float(rows.mean(dtype=np.float64)),), (float(rows.std(dtype=np.float64)),)
-    mean, std = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
-    constant = np.flatnonzero(rows.min(axis=0) == rows.max(axis=0))
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        axis = 0 if as_table else None
+        mean = np.atleast_1d(rows.mean(axis=axis, dtype=np.float64))
+        std = np.atleast_1d(rows.std(axis=axis, dtype=np.float64))
+    if not (np.isfinite(mean).all() and np.isfinite(std).all()):
+        raise DataError(f"{data.source}: values up to {np.abs(rows).max():.3g} are too large to standardise. Use other units.")
+    # A standard deviation of 0, or so small that dividing by it leaves nothing of the differences.
+    constant = np.flatnonzero(std <= np.finfo(np.float64).tiny) if as_table else np.empty(0)
     if constant.size:
         names = ", ".join(_column(data.columns, int(i)) for i in constant[:5]) + (", ..." if constant.size > 5 else "")
         raise DataError(
@@ -253,7 +267,7 @@ def _check_rows(rows: NDArray[Any], columns: tuple[str, ...] | None, source: str
     if rows.dtype.kind not in "buif":
         raise DataError(f"{source}: expected numbers; got values of type {rows.dtype}. Save them as integers or floats.")
     if rows.size == 0:
-        raise DataError(f"{source} is empty: shape {rows.shape}. Expected rows of numbers.")
+        raise DataError(f"{source} is empty: shape {rows.shape}. Expected rows of numbers. Is it the right file?")
     bad = ~np.isfinite(rows) if rows.dtype.kind == "f" else None
     if bad is not None and bad.any():
         where = tuple(int(i) for i in np.argwhere(bad)[0])

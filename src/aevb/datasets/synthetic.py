@@ -23,7 +23,7 @@ def make_gmm(n: int, noise: float = 0.15, seed: int = 0) -> Tensor:
 
 def nearest_center_dist(points: Tensor) -> Tensor:
     """Distance of each point to the nearest of CENTERS. points: (N, 2) -> (N,)."""
-    return torch.cdist(points, CENTERS).min(dim=1).values
+    return torch.cdist(points, CENTERS.to(points)).min(dim=1).values
 
 
 def load_gmm(split: str | None = None) -> Data:

@@ -1,0 +1,64 @@
+"""Order and seeds: pure functions of their counters."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chi2
+
+from aevb.batches import counter_seed, epoch_batches, generator, split_rows, steps_per_epoch
+
+
+@pytest.mark.parametrize(("rows", "size"), [(1, 1), (10, 3), (10, 5), (10, 10), (10, 99), (1000, 128)])
+def test_an_epoch_sees_every_row_once(rows, size):
+    batches = list(epoch_batches(rows, size, seed=1, epoch=2))
+    assert torch.cat(batches).sort().values.tolist() == list(range(rows))
+    assert [len(batch) for batch in batches] == [size] * (rows // size) + [rows % size] * (rows % size > 0)
+    assert len(batches) == steps_per_epoch(rows, size)
+
+
+def test_the_order_is_a_function_of_seed_and_epoch_alone():
+    def order(seed, epoch, size=7):
+        return tuple(torch.cat(list(epoch_batches(50, size, seed, epoch))).tolist())
+
+    first = order(3, 5)
+    torch.manual_seed(99)
+    torch.rand(1)
+    assert order(3, 5) == order(3, 5, size=50) == first
+    assert len({order(seed, epoch) for seed in range(10) for epoch in range(10)}) == 100
+    assert first != tuple(range(50))
+
+
+def test_every_row_is_as_often_first():
+    """Chi-square with 9 degrees of freedom: exceeds its bound in one of a million families of epochs."""
+    first = torch.tensor([next(epoch_batches(10, 1, 0, epoch))[0] for epoch in range(5000)])
+    assert float(((first.bincount(minlength=10) - 500) ** 2 / 500).sum()) < chi2.isf(1e-6, 9)
+
+
+def test_seeds_of_different_uses_are_distinct_and_uniform():
+    uses = [(seed, name, i) for seed in range(20) for name in ("order", "noise") for i in range(500)]
+    uses += [(seed, i) for seed in range(100) for i in range(100)] + [(seed,) for seed in range(1000)]
+    seeds = [counter_seed(*use) for use in uses]
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert len(set(seeds)) == len(uses) == 31_000  # two of them would meet by chance once in 2 * 10^10 times
+    for shift in (58, 20, 0):  # high, middle and low bits; chi-square, each false alarm one in a million
+        counts = np.bincount([(seed >> shift) % 32 for seed in seeds], minlength=32)
+        assert ((counts - len(seeds) / 32) ** 2 / (len(seeds) / 32)).sum() < chi2.isf(1e-6, 31)
+    assert counter_seed(1, 23) != counter_seed(12, 3)
+    assert counter_seed(1, "2") != counter_seed(1, 2)
+
+
+def test_seeds_do_not_depend_on_the_type_of_an_integer_or_on_the_process():
+    assert counter_seed(3, "order", 1) == counter_seed(np.int64(3), "order", np.int32(1)) == 2454738735771746642
+    assert torch.equal(torch.rand(3, generator=generator(3, 1)), torch.rand(3, generator=generator(3, 1)))
+
+
+@pytest.mark.parametrize(
+    ("rows", "fraction", "held"),
+    [(100, 0.1, 10), (100, 0.999, 99), (100, 1e-9, 1), (7, 0.5, 4), (3, 0.1, 1), (2, 0.1, 1), (2, 0.9, 1), (1, 0.5, 0)],
+)
+def test_a_split_is_disjoint_and_complete(rows, fraction, held):
+    rest, apart = split_rows(rows, fraction, seed=0)
+    assert sorted(rest.tolist() + apart.tolist()) == list(range(rows))
+    assert len(apart) == held
+    assert torch.equal(apart, split_rows(rows, fraction, seed=0)[1])
+    assert rows < 100 or fraction != 0.1 or not torch.equal(apart, split_rows(rows, fraction, seed=1)[1])

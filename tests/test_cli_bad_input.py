@@ -1,0 +1,384 @@
+"""Bad input: one sentence, the documented exit code, and nothing created or overwritten."""
+
+import errno
+import gzip
+import hashlib
+import json
+import os
+import shutil
+import stat
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_cli import FIT, aevb, done, manifest, tree
+
+from aevb.errors import OutputExistsError
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Data of every bad kind, two sound runs, and runs that were damaged."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("place"))
+        patch.setattr("aevb.pictures.draw", lambda *_: [])
+        _write_tables()
+        _write_arrays()
+        _write_pictures()
+        done(f"fit good.csv --out run {FIT} --quiet")
+        done(f"fit grey.npy --out grey-run {FIT} --quiet")
+        done(f"fit faces --out faces-run {FIT} --quiet")
+        _damage_runs()
+        return Path.cwd()
+
+
+@pytest.fixture(autouse=True)
+def _a_place_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def _write_tables():
+    g = np.random.default_rng(0)
+    np.savetxt("good.csv", g.normal(0, 1, (40, 2)), delimiter=",", header="a,b", comments="")
+    tables = {
+        "empty": "",
+        "header": "a,b\n",
+        "text": "a,b\n1,2\n3,4\n5,many\n7,few\n",
+        "nan": "a,b\n1,2\n3,\n5,6\n7,8\n",
+        "inf": "a,b\n1,2\n3,4\n-inf,6\ninf,8\n",
+        "constant": "a,b,c\n" + "".join(f"{i},7,{i * i}\n" for i in range(20)),
+        "one": "a,b\n1,2\n",
+        "ragged": "a,b\n1,2\n3,4,5\n",
+        "swapped": "b,a\n1,2\n3,4\n5,7\n",
+        "wide": "a,b,c\n1,2,3\n3,4,4\n5,7,5\n",
+    }
+    for name, text in tables.items():
+        Path(f"{name}.csv").write_text(text)
+    Path("latin.csv").write_bytes("größe,b\n1,2\n3,4\n".encode("latin-1"))
+    Path("unknown.xyz").write_text("1 2 3")
+    for name, text in {"key": "latent_dims = 3", "syntax": "latent_dim = = 3", "type": 'epochs = "many"'}.items():
+        Path(f"{name}.toml").write_text(text)
+    Path("section.toml").write_text("[fit]\nlatent_dim = 3\n")
+
+
+def _write_arrays():
+    g = np.random.default_rng(0)
+    rows = g.normal(0, 1, (40, 3))
+    np.save("rows.npy", rows)
+    np.save("objects.npy", np.array([{}, [1]], dtype=object))
+    np.savez("objects.npz", x=np.array([{}, [1]], dtype=object))
+    np.savez("two.npz", x=rows, y=rows)
+    np.savez("none.npz")
+    np.save("words.npy", np.array(["one", "two"]))
+    np.save("same.npy", np.full((9, 2), 3.0))
+    rows[4, 1], rows[7, 0] = np.nan, np.inf
+    np.save("holes.npy", rows)
+    for name in ("rows.npy", "two.npz"):
+        content = Path(name).read_bytes()
+        Path(f"cut-{name}").write_bytes(content[: len(content) // 2])
+    Path("cut-header.npy").write_bytes(Path("rows.npy").read_bytes()[:20])
+    idx = struct.pack(">HBB3I", 0, 8, 3, 20, 4, 4) + g.integers(0, 256, 320, dtype=np.uint8).tobytes()
+    for name, content in {"cut.gz": gzip.compress(idx)[:150], "cut.idx": idx[:150], "none.gz": b"not zipped"}.items():
+        Path(name).write_bytes(content)
+    np.save("grey.npy", g.integers(0, 256, (40, 4, 4), dtype=np.uint8))
+    np.save("rgb.npy", g.integers(0, 256, (40, 4, 4, 3), dtype=np.uint8))
+    Path("faces").mkdir()
+    for i, picture in enumerate(np.load("grey.npy")):
+        Image.fromarray(picture).save(f"faces/{i:02d}.png")
+    np.save("unit.npy", g.random((40, 4, 4)))
+
+
+def _write_pictures():
+    for folder in ("nothing", "sizes", "broken"):
+        Path(folder).mkdir()
+    for i in range(4):
+        Image.new("L", (4 + i, 4), i).save(f"sizes/{i}.png")
+    Path("broken/a.png").write_text("no picture")
+    Path("thesis").mkdir()
+    Path("thesis/chapter.txt").write_text("years of work")
+
+
+def _damage_runs():
+    for name in ("model-flipped", "state-flipped", "model-gone", "state-gone", "manifest-cut", "manifest-edited", "unsaved"):
+        shutil.copytree("run", name)
+    for name in ("model", "state"):
+        path = next(Path(f"{name}-flipped").glob(f"{name}-*"))
+        content = bytearray(path.read_bytes())
+        content[-5] ^= 1
+        path.write_bytes(content)
+        next(Path(f"{name}-gone").glob(f"{name}-*")).unlink()
+    text = Path("run/manifest.json").read_text()
+    Path("manifest-cut/manifest.json").write_text(text[:-100])
+    Path("manifest-edited/manifest.json").write_text(text.replace('"beta": 1.0', '"beta": 2.0'))
+    Path("unsaved/manifest.json").unlink()
+    for name, edit in {
+        "likelihood": lambda m: m.update(likelihood="cauchy"),
+        "no-model": lambda m: m["files"].pop("model"),
+    }.items():
+        shutil.copytree("run", f"signed-{name}")
+        body = manifest("run")
+        body.pop("sha256")
+        edit(body)
+        body["sha256"] = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+        Path(f"signed-{name}/manifest.json").write_text(json.dumps(body))
+    shutil.copytree("run", "metrics-damaged")
+    Path("metrics-damaged/metrics.jsonl").write_bytes(b'{"epoch": 1}\n\xff\n')
+
+
+FIT_CASES = [
+    # Data that cannot be used. Rows are counted from 1, without the header.
+    ("missing.csv", 66, "missing.csv"),
+    ("folder/missing", 66, "folder/missing"),
+    ("gmmm", 66, "Did you mean 'gmm'?"),
+    ("gmm:tst", 2, "splits train, test"),
+    ("digits:test", 2, "no splits"),
+    ("empty.csv", 65, "empty"),
+    ("header.csv", 65, "empty"),
+    ("text.csv", 65, "column 'b' should hold numbers; got 'many' at row 3 (2 such cells)"),
+    ("nan.csv", 65, "1 missing (NaN) of 8 values, the first at row 2, column 'b'"),
+    ("inf.csv", 65, "2 infinite of 8 values, the first at row 3, column 'a'"),
+    ("holes.npy", 65, "1 missing (NaN) and 1 infinite of 120 values, the first at index [4, 1]"),
+    ("constant.csv", 65, "1 of 3 columns are constant ('b')"),
+    ("same.npy", 65, "every value is 3"),
+    ("one.csv", 65, "has 1 row"),
+    ("ragged.csv", 65, "line 3"),
+    ("latin.csv", 65, "UTF-8"),
+    ("unknown.xyz", 65, "cannot tell what kind of file"),
+    ("rows.npy --likelihood bernoulli", 65, "bernoulli needs x in [0, 1]; got [-"),
+    ("objects.npy", 65, "never loaded"),
+    ("objects.npz", 65, "never loaded"),
+    ("words.npy", 65, "expected numbers"),
+    ("two.npz", 2, "name one: two.npz:x"),
+    ("two.npz:z", 66, "no array 'z'"),
+    ("none.npz", 65, "none.npz"),
+    ("cut-rows.npy", 65, "cut short"),
+    ("cut-header.npy", 65, "cut short"),
+    ("cut-two.npz", 65, "cut short"),
+    ("cut.gz", 65, "cut short"),
+    ("cut.idx", 65, "damaged"),
+    ("none.gz", 65, "not an idx file"),
+    ("nothing", 65, "no PNG or JPEG"),
+    ("broken", 65, "a.png cannot be read as a picture"),
+    ("sizes", 65, "4 sizes"),
+    ("sizes/0.png", 65, "give the folder"),
+    ("good.csv --validation wide.csv", 65, "shape (2,)"),
+    ("good.csv --validation missing.csv", 66, "missing.csv"),
+    # Settings that cannot be used.
+    ("good.csv --likelihood gausian", 2, 'Did you mean "gaussian"?'),
+    ("good.csv --posterior flwo", 2, "diagonal"),
+    ("good.csv --latent-dimm 3", 2, "Did you mean --latent-dim?"),
+    ("good.csv --latent-dim 0", 2, "latent_dim must be at least 1; got 0"),
+    ("good.csv --latent-dim 2.5", 2, "2.5"),
+    ("good.csv --batch-size 0", 2, "batch_size must be at least 1; got 0"),
+    ("good.csv --epochs 0", 2, "epochs must be at least 1; got 0"),
+    ("good.csv --epochs many", 2, "many"),
+    ("good.csv --samples 0", 2, "samples must be at least 1"),
+    ("good.csv --threads 0", 2, "threads must be at least 1"),
+    ("good.csv --hidden 8,x", 2, "500,500"),
+    ("good.csv --hidden 8,0", 2, "widths of at least 1"),
+    ("good.csv --learning-rate nan", 2, "learning_rate must be positive; got nan"),
+    ("good.csv --learning-rate 0", 2, "learning_rate must be positive"),
+    ("good.csv --beta -1", 2, "beta"),
+    ("good.csv --free-bits inf", 2, "free_bits"),
+    ("good.csv --validation 1.5", 2, "fraction in [0, 1)"),
+    ("good.csv --patience 3 --validation 0", 2, "validation rows"),
+    ("good.csv --binarize static", 2, "needs grey levels"),
+    ("good.csv --resize 8x8", 2, "folder of pictures"),
+    ("sizes --resize 8x", 2, "height by width"),
+    ("good.csv --device cuda", 2, "no CUDA device"),
+    ("good.csv --config missing.toml", 66, "missing.toml"),
+    ("good.csv --config key.toml", 2, "Did you mean --latent-dim?"),
+    ("good.csv --config syntax.toml", 2, "line 1, column 14"),
+    ("good.csv --config type.toml", 2, "type.toml"),
+    ("good.csv --config section.toml", 2, "fit"),
+    ("good.csv extra", 2, "extra"),
+    ("good.csv --resume", 66, "no run to resume"),
+    ("--epochs 3", 2, "fit needs DATA"),
+]
+
+CASES = [(f"fit {line} --out new", code, says) for line, code, says in FIT_CASES] + [
+    ("fti", 2, 'Did you mean "fit"?'),
+    ("--vresion", 2, "--vresion"),
+    ("fit good.csv", 2, "--out"),
+    ("fit --resume", 2, "--out"),
+    # Runs that exist, that are none, or that are damaged.
+    ("fit good.csv --out run", 73, "holds a run"),
+    ("fit good.csv --out thesis", 73, "holds something"),
+    ("fit good.csv --out good.csv", 73, "good.csv"),
+    ("fit good.csv --out good.csv/new", 74, "could not be written"),
+    ("fit good.csv --resume --out thesis", 66, "no run to resume"),
+    ("sample missing -o new.npy", 66, "does not exist"),
+    ("sample thesis -o new.npy", 66, "is not a run"),
+    ("encode good.csv good.csv -o new.npy", 66, "is not a run"),
+    ("sample unsaved -o new.npy", 66, "aevb fit --resume --out unsaved"),
+    ("sample model-flipped -o new.npy", 65, "is damaged: its SHA-256 differs"),
+    ("encode model-flipped good.csv -o new.npy", 65, "is damaged"),
+    ("evaluate model-flipped", 65, "is damaged"),
+    ("plot model-flipped", 65, "is damaged"),
+    ("fit --resume --out model-flipped --epochs 3", 65, "is damaged"),
+    ("fit --resume --out state-flipped --epochs 3", 65, "is damaged"),
+    ("fit --resume --out state-gone --epochs 3", 65, "is missing"),
+    ("evaluate model-gone", 65, "is missing"),
+    ("plot manifest-cut", 65, "not the manifest of a run"),
+    ("evaluate manifest-edited", 65, "was changed or damaged"),
+    ("fit --resume --out manifest-edited --epochs 3", 65, "was changed or damaged"),
+    ("sample signed-likelihood -o new.npy", 65, "cauchy"),
+    ("sample signed-no-model -o new.npy", 65, "manifest.json"),
+    # Rows of another form than the model's.
+    ("evaluate run rows.npy", 65, "takes rows of shape (2,); rows.npy has rows of shape (3,)"),
+    ("evaluate run wide.csv", 65, "shape"),
+    ("evaluate run swapped.csv", 65, "columns a, b, in this order"),
+    ("encode run missing.csv -o new.npy", 66, "missing.csv"),
+    ("encode run missing -o new.npy", 66, "missing"),
+    ("encode grey-run rgb.npy -o new.npy", 65, "shape (4, 4)"),
+    ("encode grey-run unit.npy -o new.npy", 65, "grey levels from 0 to 255"),
+    ("evaluate run --rows 1", 2, "at least 2"),
+    # Outputs that cannot be written.
+    ("sample run -o good.csv", 73, "good.csv exists already"),
+    ("encode run good.csv -o rows.npy", 73, "rows.npy exists already"),
+    ("sample run -o missing/new.npy", 74, "no folder missing"),
+    ("sample run -o good.csv/new.npy", 74, "no folder good.csv"),
+    ("sample run -o new.xyz", 2, ".npy, .npz, .csv, .png"),
+    ("encode run good.csv -o new", 2, ".npy, .npz, .csv, .png"),
+    (f"sample run -o {'x' * 249}.npy", 74, "name too long"),
+    ("plot run -o good.csv", 74, "could not be written"),
+    ("sample run -n 0 -o new.npy", 2, "at least 1"),
+    ("sample run -n 1.5 -o new.npy", 2, "1.5"),
+    ("sample run -n many -o new.npy", 2, "many"),
+    ("sample run", 2, "-o"),
+    ("sample", 2, "RUN"),
+    ("demo --out thesis", 73, "not a demonstration"),
+]
+
+
+@pytest.mark.parametrize(("line", "code", "says"), CASES, ids=[line[:60] for line, *_ in CASES])
+def test_one_sentence_and_nothing_else(place, monkeypatch, line, code, says):
+    monkeypatch.chdir(place)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    before = tree(place)
+    result = aevb(line)
+    after = tree(place)
+    created = sorted(after.keys() - before.keys(), reverse=True)
+    for path in created:  # a failure here should not be one of the cases that follow
+        (place / path).rmdir() if after[path] is None else (place / path).unlink()
+    assert result.code == code, result
+    assert says in result.err
+    assert result.err.startswith("aevb: ")
+    assert result.err.count("\n") == 1
+    assert "Traceback" not in result.out + result.err
+    assert "defect" not in result.err
+    assert created == []
+    assert after == before
+
+
+def test_an_empty_folder_is_no_run_yet(place, monkeypatch, tmp_path):
+    monkeypatch.setattr("aevb.pictures.draw", lambda *_: [])
+    Path("new").mkdir()
+    done(f"fit '{place}/good.csv' --out new {FIT} --quiet")
+    assert manifest("new")["progress"]["epoch"] == 2
+
+
+@pytest.mark.parametrize("run", ["faces-run", "grey-run"])
+def test_a_folder_is_read_in_the_colours_of_the_model(place, run):
+    """Grey, whether the model learned from a folder of grey pictures or from an array of them."""
+    colour = [Image.fromarray(picture) for picture in np.load(place / "rgb.npy")]
+    for name in ("colour", "grey"):
+        Path(name).mkdir()
+        for i, picture in enumerate(colour):
+            (picture if name == "colour" else picture.convert("L")).save(f"{name}/{i:02d}.png")
+        done(f"encode '{place}/{run}' {name} -o {name}.npy")
+    assert np.load("colour.npy").shape == (40, 2)
+    assert np.array_equal(np.load("colour.npy"), np.load("grey.npy"))
+
+
+def test_damaged_metrics_spare_the_model(place):
+    done(f"sample '{place}/metrics-damaged' -n 9 -o damaged.npy")
+    done(f"sample '{place}/run' -n 9 -o sound.npy")
+    assert Path("damaged.npy").read_bytes() == Path("sound.npy").read_bytes()
+    code, _, err = aevb(f"plot '{place}/metrics-damaged' -o drawn")
+    assert code in (0, 65)
+    assert "defect" not in err
+
+
+def test_pictures_of_the_users_are_not_drawn_over(place):
+    """What `aevb fit` proposes next, `aevb sample RUN -o samples.png`, puts a file where `aevb plot -o .` writes."""
+    Path("samples.png").write_bytes(b"mine")
+    result = aevb(f"plot '{place}/grey-run' -o .")
+    assert Path("samples.png").read_bytes() == b"mine"
+    assert (result.code, result.err.count("\n")) == (73, 1)
+
+
+@pytest.mark.parametrize("batch_size", [8, 64], ids=["in the middle of an epoch", "in its only step"])
+def test_a_diverging_run_says_what_to_try(place, batch_size):
+    options = f"--batch-size {batch_size} --threads 1 --learning-rate 1e30 --quiet"
+    code, _, err = aevb(f"fit '{place}/good.csv' --out new --hidden 8 --latent-dim 2 {options}")
+    assert (code, "smaller learning rate" in err, err.count("\n")) == (70, True, 1), err
+
+
+def test_debug_shows_the_traceback(place):
+    with pytest.raises(OutputExistsError) as error:
+        aevb(f"fit gmm --out '{place}/run' --debug")
+    assert error.traceback[-1].name == "refuse_existing"
+
+
+def test_a_defect_is_owned_up_to(monkeypatch):
+    monkeypatch.setattr("aevb.checkpoint.load", lambda _: 1 / 0)
+    code, out, err = aevb("sample run -o new.npy")
+    assert (code, out, err.count("\n")) == (70, "", 1)
+    assert err.startswith("aevb: a defect in aevb: ZeroDivisionError")
+
+
+@pytest.mark.parametrize(
+    "failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()], ids=["full", "Ctrl-C"]
+)
+@pytest.mark.parametrize("at", range(5))
+def test_the_old_model_survives_a_save_that_fails(place, monkeypatch, failure, at):
+    """Writes of one save, in order: config.toml, metrics.jsonl, and after the training model, state and manifest."""
+    monkeypatch.setattr("aevb.pictures.draw", lambda *_: [])
+    shutil.copytree(place / "run", "run")
+    shutil.copy(place / "good.csv", "good.csv")
+    done("sample run -n 9 -o before.npy")
+    fsync, writes = os.fsync, []
+
+    def failing(descriptor):
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            writes.append(descriptor)
+            if len(writes) == at + 1:
+                raise failure
+        fsync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", failing)
+        code, _, err = aevb("fit --resume --out run --epochs 4 --quiet")
+    assert len(writes) == at + 1
+    assert err.count("\n") == 1 or (code, at < 2) == (130, True)
+    assert code == (74 if isinstance(failure, OSError) else 130)
+    assert "No space left" in err or code == 130
+    done("sample run -n 9 -o after.npy")
+    assert Path("before.npy").read_bytes() == Path("after.npy").read_bytes()
+    assert not list(Path("run").glob("*.part"))
+    done("fit --resume --out run --epochs 4 --quiet")
+    done(f"fit good.csv --out straight {FIT} --quiet".replace("--epochs 2", "--epochs 4"))
+    assert manifest("run")["files"] == manifest("straight")["files"]
+    assert len(list(Path("run").glob("*.safetensors"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("form", "writer"), [("npy", "numpy.save"), ("npz", "numpy.savez_compressed"), ("png", "aevb.plots.save")]
+)
+def test_an_output_that_fails_leaves_nothing(place, monkeypatch, form, writer):
+    monkeypatch.chdir(place)
+
+    def full(*_, **__):
+        raise FULL
+
+    before = tree(place)
+    monkeypatch.setattr(writer, full)
+    code, out, err = aevb(f"sample run -o new.{form}")
+    assert (code, out) == (74, "")
+    assert err.splitlines() == [f"aevb: new.{form} could not be written: No space left on device"]
+    assert tree(place) == before
