@@ -30,6 +30,7 @@ def place(tmp_path_factory):
         _write_arrays()
         _write_pictures()
         done(f"fit good.csv --out run {FIT} --quiet")
+        done(f"fit good.csv --out straight {FIT} --quiet".replace("--epochs 2", "--epochs 4"))
         done(f"fit grey.npy --out grey-run {FIT} --quiet")
         done(f"fit faces --out faces-run {FIT} --quiet")
         _damage_runs()
@@ -138,7 +139,7 @@ FIT_CASES = [
     ("digits:test", 2, "no splits"),
     ("empty.csv", 65, "empty"),
     ("header.csv", 65, "empty"),
-    ("text.csv", 65, "column 'b' should hold numbers; got 'many' at row 3 (2 such cells)"),
+    ("text.csv", 65, "column 'b' should hold numbers; got 'many' at data row 3 (2 such cells)"),
     ("nan.csv", 65, "1 missing (NaN) of 8 values, the first at row 2, column 'b'"),
     ("inf.csv", 65, "2 infinite of 8 values, the first at row 3, column 'a'"),
     ("holes.npy", 65, "1 missing (NaN) and 1 infinite of 120 values, the first at index [4, 1]"),
@@ -362,8 +363,7 @@ def test_the_old_model_survives_a_save_that_fails(place, monkeypatch, failure, a
     assert Path("before.npy").read_bytes() == Path("after.npy").read_bytes()
     assert not list(Path("run").glob("*.part"))
     done("fit --resume --out run --epochs 4 --quiet")
-    done(f"fit good.csv --out straight {FIT} --quiet".replace("--epochs 2", "--epochs 4"))
-    assert manifest("run")["files"] == manifest("straight")["files"]
+    assert manifest("run")["files"] == manifest(place / "straight")["files"]
     assert len(list(Path("run").glob("*.safetensors"))) == 2
 
 

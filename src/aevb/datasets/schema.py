@@ -247,7 +247,9 @@ def _standardisation(data: Data, kind: str) -> tuple[tuple[float, ...], tuple[fl
         mean = np.atleast_1d(rows.mean(axis=axis, dtype=np.float64))
         std = np.atleast_1d(rows.std(axis=axis, dtype=np.float64))
     if not (np.isfinite(mean).all() and np.isfinite(std).all()):
-        raise DataError(f"{data.source}: values up to {np.abs(rows).max():.3g} are too large to standardise. Give them in other units.")
+        raise DataError(
+            f"{data.source}: values up to {np.abs(rows).max():.3g} cannot be standardised. Give them in other units."
+        )
     # A standard deviation of 0, or so small that dividing by it leaves nothing of the differences.
     constant = np.flatnonzero(std <= np.finfo(np.float64).tiny) if as_table else np.empty(0)
     if constant.size:
