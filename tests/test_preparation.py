@@ -9,7 +9,7 @@ from PIL import Image
 from aevb.batches import split_rows
 from aevb.config import Config
 from aevb.datasets.schema import Data, plan
-from aevb.preparation import held_out, load_data, load_like, prepare
+from aevb.preparation import held_out, lasting_name, load_data, load_like, prepare
 
 ROWS = Data(np.arange(200.0).reshape(100, 2), "s", labels=np.arange(100))
 
@@ -69,3 +69,14 @@ def test_rows_to_judge_a_model_by_are_those_it_was_not_trained_on(tmp_path):
     assert judged_by(x, "0.1") == (10, f"the validation rows of {x}")
     assert judged_by(x, "0") == (100, f"the training rows of {x}")
     assert judged_by("gmm:test", "0.1") == (200, "the validation rows of gmm:test")
+
+
+def test_a_path_is_kept_so_that_the_run_finds_it_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("rows.npy", np.eye(3))
+    np.savez("rows.npz", a=np.eye(3))
+    names = ["rows.npy", "rows.npz:a", "digits", "mnist:test", "0.1", "an array"]
+    kept = [lasting_name(name) for name in names]
+    assert kept == [str(tmp_path / "rows.npy"), str(tmp_path / "rows.npz") + ":a", *names[2:]]
+    monkeypatch.chdir("/")
+    assert [len(load_like(name, plan(ROWS).schema)) for name in kept[:2]] == [3, 3]

@@ -232,7 +232,7 @@ def test_weights_that_are_not_finite_are_never_saved(data, tmp_path, monkeypatch
         return {}
 
     monkeypatch.setattr(training._Loop, "train_step", spoil)
-    with pytest.raises(DivergedError, match="weights that are not finite at epoch 1, step 6"):
+    with pytest.raises(DivergedError, match="weights that are not finite at the end of epoch 1"):
         aevb.fit(data, replace(SMALL, validation="0"), out=tmp_path / "run")
     assert not checkpoint.exists(tmp_path / "run")
 
@@ -240,7 +240,7 @@ def test_weights_that_are_not_finite_are_never_saved(data, tmp_path, monkeypatch
 def test_a_loss_that_is_not_finite_stops_the_run_and_spares_what_was_saved(data, tmp_path):
     aevb.fit(data, SMALL, out=tmp_path / "run")
     before = (tmp_path / "run" / "manifest.json").read_bytes()
-    with pytest.raises(DivergedError, match=r"epoch 1, step \d.*smaller learning rate than 1e\+30"):
+    with pytest.raises(DivergedError, match=r"epoch 1.*smaller learning rate than 1e\+30"):
         aevb.fit(data, replace(SMALL, learning_rate=1e30), out=tmp_path / "other")
     assert (tmp_path / "run" / "manifest.json").read_bytes() == before
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
+import math
 import platform
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -25,13 +25,16 @@ from torch import Tensor
 
 from aevb.config import Config, build
 from aevb.datasets.schema import Schema
-from aevb.errors import AevbError, CannotWriteError, DataError, NotFoundError
+from aevb.errors import CannotWriteError, DataError, NotFoundError
+from aevb.likelihoods import LIKELIHOODS
+from aevb.outputs import whole
 from aevb.run import Run
 
 MANIFEST = "manifest.json"
 METRICS = "metrics.jsonl"
 SETTINGS = "config.toml"
 FORMAT = 1
+TERMS = ("bound", "reconstruction", "kl")
 
 
 @dataclass(frozen=True)
@@ -93,11 +96,10 @@ def save(
         )
         body = manifest.model_dump(mode="json")
         text = json.dumps(body | {"sha256": _digest(body)}, indent=1)
-        write_atomically(folder / MANIFEST, text.encode())
+        whole(folder / MANIFEST, lambda part: part.write_text(text, encoding="utf-8"))
     except OSError as error:
         raise CannotWriteError(
-            f"{folder} could not be written ({error.strerror or error}). What was saved before is unchanged; "
-            "free some space or choose another folder."
+            f"{error.strerror or error}. What was saved in {folder} before is unchanged; free some space or use another folder."
         ) from error
     _remove_unnamed(folder, {file.file for file in files.values()})
 
@@ -112,9 +114,10 @@ def load(folder: str | Path) -> Run:
             model, _ = build(config, manifest.likelihood, schema.data_dim, steps_per_epoch=1)
         model.load_state_dict(_read_tensors(folder, manifest, "model"))
     except (RuntimeError, ValueError) as error:
-        if isinstance(error, AevbError):
+        if isinstance(error, DataError):
             raise
-        raise DataError(f"{folder}: the saved weights do not fit the saved configuration: {error}") from error
+        first = str(error).split("\n")[0]
+        raise DataError(f"{folder}: the saved weights do not fit the saved configuration: {first}") from error
     model.eval()
     return Run(model, config, manifest.likelihood, schema, manifest.data, read_metrics(folder))
 
@@ -134,36 +137,19 @@ def exists(folder: str | Path) -> bool:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl; a last line that was cut short is left out."""
+    """The records of metrics.jsonl, up to the first line that is damaged or was cut short."""
     records: list[dict[str, Any]] = []
     path = folder / METRICS
     if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:
+                record = json.loads(line)
+                if not all(math.isfinite(record[name]) for name in ("epoch", *TERMS)):
+                    break
+                records.append(record)
+            except (ValueError, KeyError, TypeError, RecursionError):
                 break
     return records
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Put ``content`` at ``path`` in one step: a reader, or a crash, sees the old file or the new one. Raises OSError."""
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        descriptor = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
 
 
 def _write_tensors(folder: Path, name: str, tensors: dict[str, Tensor]) -> _File:
@@ -171,7 +157,7 @@ def _write_tensors(folder: Path, name: str, tensors: dict[str, Tensor]) -> _File
     content = safetensors.save({key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()})
     digest = hashlib.sha256(content).hexdigest()
     file = f"{name}-{digest[:12]}.safetensors"
-    write_atomically(folder / file, content)
+    whole(folder / file, lambda part: part.write_bytes(content))
     return _File(file=file, sha256=digest)
 
 
@@ -192,13 +178,13 @@ def _read_manifest(folder: Path) -> _Manifest:
     if not path.is_file():
         if (folder / SETTINGS).is_file():
             raise NotFoundError(f"{folder} was interrupted before it was saved. Go on with: aevb fit --resume --out {folder}")
-        what = "is not a run: it has no manifest.json" if folder.is_dir() else "does not exist"
+        what = "is not a run: it has no manifest.json" if folder.exists() else "does not exist"
         raise NotFoundError(f"{folder} {what}. Train one with: aevb fit DATA --out {folder}")
     try:
         body = json.loads(path.read_bytes())
         digest = body.pop("sha256")
         manifest = _Manifest.model_validate(body)
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise DataError(f"{path} is damaged: it is not the manifest of a run. Restore it from a copy or train anew.") from error
     if digest != _digest(body):
         raise DataError(f"{path} was changed or damaged: its SHA-256 differs. Restore it from a copy or train anew.")
@@ -209,16 +195,20 @@ def _read_manifest(folder: Path) -> _Manifest:
 
 def _parts(folder: Path, manifest: _Manifest) -> tuple[Config, Schema, Progress]:
     try:
+        LIKELIHOODS.check(manifest.likelihood)
         return (
             TypeAdapter(Config).validate_python(manifest.config),
             TypeAdapter(Schema).validate_python(manifest.data_schema),
             TypeAdapter(Progress).validate_python(manifest.progress),
         )
-    except (ValidationError, ValueError, TypeError) as error:
-        raise DataError(f"{folder / MANIFEST} holds settings that this version of aevb cannot use: {error}") from error
+    except (ValueError, TypeError) as error:
+        first = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        raise DataError(f"{folder / MANIFEST} holds settings that this version of aevb cannot use: {first}") from error
 
 
 def _read_tensors(folder: Path, manifest: _Manifest, name: str) -> dict[str, Tensor]:
+    if name not in manifest.files:
+        raise DataError(f"{folder / MANIFEST} names no {name}: the run is not whole. Restore it from a copy or train anew.")
     entry = manifest.files[name]
     path = folder / Path(entry.file).name
     try:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, MissingArgumentError, UnusedCliTokensError
 
 from aevb import __version__
 from aevb.errors import AevbError
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = result if isinstance(result, int) else 0
     except (Exception, KeyboardInterrupt) as error:
         if debug:
-            raise
+            traceback.print_exception(error)
         code = _report(error)
     sys.exit(code)
 
@@ -80,13 +81,23 @@ def _report(error: BaseException) -> int:
         return 74
     if isinstance(error, CycloptsError):
         cause = error.__cause__ if isinstance(error.__cause__, AevbError) else None
-        print(f"aevb: {_one_line(cause or error)}", file=sys.stderr)
+        print(f"aevb: {_one_line(cause) if cause else _usage(error)}", file=sys.stderr)
         return cause.exit_code if cause else 2
     if isinstance(error, AevbError):
         print(f"aevb: {_one_line(error)}", file=sys.stderr)
         return error.exit_code
     print(f"aevb: a defect in aevb: {type(error).__name__}: {_one_line(error)}. --debug shows where.", file=sys.stderr)
     return 70
+
+
+def _usage(error: CycloptsError) -> str:
+    """cyclopts' sentence, or our own where it could be plainer."""
+    command = " ".join(("aevb", *(error.command_chain or ())))
+    if isinstance(error, UnusedCliTokensError):
+        return f"unexpected argument {' '.join(error.unused_tokens or ())!r}. See {command} --help."
+    if isinstance(error, MissingArgumentError) and error.argument is not None and not error.argument.tokens:
+        return f"{command} needs {error.argument.name}. See {command} --help."
+    return _one_line(error)
 
 
 def _one_line(error: BaseException) -> str:

@@ -47,6 +47,18 @@ def _integers(_: Any, tokens: Sequence[Any]) -> tuple[int, ...]:
         raise ValueError(f"expected widths like 500,500; got {text!r}") from None
 
 
+def whole_number(_: Any, tokens: Sequence[Any]) -> int:
+    """Read an integer, and refuse 2.5 rather than round it."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        where = "" if tokens[0].source in ("", "cli") else f" in {tokens[0].source}"
+        raise ValueError(f"expected a whole number; got {tokens[0].value!r}{where}") from None
+
+
+Whole = Annotated[int, Parameter(converter=whole_number)]
+
+
 def _comma_separated(widths: Sequence[int]) -> str:
     return ",".join(map(str, widths))
 
@@ -67,12 +79,19 @@ class Config:
     """Bodies of encoder and decoder."""
     hidden: Annotated[
         tuple[int, ...],
-        Parameter(converter=_integers, n_tokens=1, metavar="INT,INT,...", negative_iterable=(), show_default=_comma_separated),
+        Parameter(
+            converter=_integers,
+            n_tokens=1,
+            metavar="INT,INT,...",
+            negative_iterable=(),
+            allow_repeating=False,
+            show_default=_comma_separated,
+        ),
     ] = (500, 500)
     """Widths of the encoder's hidden layers, mirrored in the decoder."""
     activation: Annotated[str, _one_of(ACTIVATIONS)] = "relu"
     """Activation of the hidden layers."""
-    latent_dim: int = 20
+    latent_dim: Whole = 20
     """Dimensions of z."""
     beta: float = 1.0
     """Weight of the KL in the loss."""
@@ -80,17 +99,17 @@ class Config:
     """Epochs over which that weight rises from 0."""
     free_bits: float = 0.0
     """Nats per latent dimension below which the KL costs nothing."""
-    samples: int = 1
+    samples: Whole = 1
     """Draws of z per row and step."""
     optimizer: Annotated[str, _one_of(OPTIMIZERS)] = "adam"
     """Optimiser."""
     learning_rate: float = 1e-3
     """Step size."""
-    batch_size: int = 128
+    batch_size: Whole = 128
     """Rows per step."""
-    epochs: int = 50
+    epochs: Whole = 50
     """Passes over the training rows."""
-    patience: int = 0
+    patience: Whole = 0
     """Stop after this many epochs without a better validation bound, and keep the best model. 0: never, keep the last."""
     binarize: Annotated[str, _one_of(BINARIZE)] = "none"
     """Grey levels under a Bernoulli likelihood: kept, or binarised once, at every step, or at one half."""
@@ -100,9 +119,9 @@ class Config:
     """Bring the pictures of a folder to one size: HEIGHTxWIDTH."""
     grey: Annotated[bool, Parameter(negative=())] = False
     """Turn the colour pictures of a folder into grey ones."""
-    seed: int = 0
+    seed: Whole = 0
     """Decides initial weights, order, noise and split."""
-    threads: int | None = None
+    threads: Annotated[int | None, Parameter(converter=whole_number)] = None
     """CPU threads; the bits of the result depend on it. Default: torch's own choice."""
     device: Annotated[str, _one_of(DEVICES)] = "auto"
     """Where to train."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,13 +17,13 @@ ARRAYS = (".npy", ".npz", ".csv")
 PICTURES = (".png", ".pdf", ".svg")
 
 
-def check(path: Path) -> None:
+def check(path: Path, *, make_folder: bool = False) -> None:
     """Raise before the work is done rather than after it: OutputExistsError, UsageError for a format that is not known."""
     if path.suffix.lower() not in ARRAYS + PICTURES:
         raise UsageError(f"cannot write {path.name!r}: its name must end in {', '.join(ARRAYS + PICTURES)}")
     if path.exists():
         raise OutputExistsError(f"{path} exists already; remove it or choose another name")
-    if not path.parent.is_dir():
+    if not make_folder and not path.parent.is_dir():
         raise CannotWriteError(f"there is no folder {path.parent} to write {path.name} into")
 
 
@@ -45,16 +47,31 @@ def write(path: Path, arrays: dict[str, NDArray[Any]], columns: Sequence[str]) -
 
 
 def whole(path: Path, write_to: Callable[[Path], object]) -> None:
-    """Let ``write_to`` write beside ``path`` and move the finished file there. Raises CannotWriteError."""
+    """Let ``write_to`` write beside ``path``, then move the finished file there: at every instant the old file or the new.
+
+    Raises CannotWriteError. Whatever ends it early, Ctrl-C included, leaves nothing half-written behind.
+    """
     part = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
         write_to(part)
+        _to_disk(part)
         part.replace(path)
+        _to_disk(path.parent)
     except BaseException as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
         if not isinstance(error, OSError):
             raise
         raise CannotWriteError(f"{path} could not be written: {error.strerror or error}") from error
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, has left the machine's memory."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _with_open(path: Path, write_to: Callable[[Any], object]) -> None:

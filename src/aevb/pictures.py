@@ -16,6 +16,9 @@ from aevb.datasets.schema import Data
 from aevb.run import Run
 
 MANIFOLD_SIDE = 15
+NAMES = ("curves", "samples", "reconstructions", "interpolations", "manifold", "latent")
+"""Names of all pictures that ``draw`` may make."""
+
 MOST_COLUMNS = 5
 """A scatter matrix shows this many columns; more would be too small to read."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from aevb.batches import split_rows
 from aevb.config import Config
-from aevb.datasets import load
+from aevb.datasets import DATASETS, load
 from aevb.datasets.schema import Data, Plan, Schema, plan
 
 if TYPE_CHECKING:
@@ -32,8 +32,16 @@ def load_data(source: str, config: Config) -> Data:
 
 def load_like(source: str, schema: Schema) -> Data:
     """Load further rows in the form of ``schema``: a folder's pictures are brought to the same size and colours."""
-    folder = Path(source).expanduser().is_dir()
-    return load(source, **({"resize": schema.resize, "grey": schema.grey} if folder else {}))
+    if not Path(source).expanduser().is_dir() or not schema.is_picture:
+        return load(source)
+    return load(source, resize=schema.resize or schema.shape[:2], grey=len(schema.shape) == 2)
+
+
+def lasting_name(source: str) -> str:
+    """The name of a data set as it is, a path made absolute: a run must find its data from any folder."""
+    file, mark, name = source.rpartition(":") if ".npz:" in source else (source, "", "")
+    path = Path(file).expanduser()
+    return f"{path.resolve()}{mark}{name}" if file.partition(":")[0] not in DATASETS and path.exists() else source
 
 
 def prepare(data: Data, config: Config) -> Prepared:

@@ -29,7 +29,8 @@ from aevb.datasets.schema import Data
 from aevb.errors import CannotWriteError, DataError, DivergedError, OutputExistsError, UsageError
 from aevb.evaluation.bound import elbo_rows, summarise
 from aevb.interfaces import Estimate, Objective
-from aevb.preparation import Prepared, prepare
+from aevb.outputs import whole
+from aevb.preparation import Prepared, lasting_name, prepare
 from aevb.run import Run
 
 SAVE_SHARE = 0.02
@@ -70,7 +71,7 @@ def fit(
         steps = steps_per_epoch(len(prepared.train), config.batch_size)
         torch.manual_seed(counter_seed(config.seed, "weights"))
         model, objective = build(config, prepared.plan.likelihood, prepared.plan.schema.data_dim, steps)
-        run = Run(model.to(device), config, prepared.plan.likelihood, prepared.plan.schema, data.source)
+        run = Run(model.to(device), config, prepared.plan.likelihood, prepared.plan.schema, lasting_name(data.source))
         loop = _Loop(run, objective.to(device), prepared, folder)
         if folder is not None:
             if resume and checkpoint.exists(folder):
@@ -80,7 +81,7 @@ def fit(
             if loop.is_out_of_patience():
                 break
             record = loop.train_epoch(epoch, on_step)
-            record |= loop.validate()
+            record |= loop.validate(epoch)
             loop.finish_epoch(epoch, record)
             if on_epoch:
                 on_epoch(record)
@@ -115,7 +116,7 @@ class _Loop:
             if on_step:
                 on_step(epoch, step + 1, log)
         if not all(bool(torch.isfinite(value).all()) for value in self.model.parameters()):
-            raise self._diverged("weights that are not finite", epoch, steps)
+            raise self._diverged("weights that are not finite", f"the end of epoch {epoch + 1}")
         means = {name: total / len(self.x) for name, total in totals.items()}
         for name in means.keys() & {"bound", "reconstruction"}:
             means[name] += self.run.log_jacobian
@@ -129,19 +130,19 @@ class _Loop:
         self.objective.schedule(global_step)
         estimate: Estimate = self.objective(self.model, x)
         if not math.isfinite(estimate.loss.item()):
-            raise self._diverged(f"a loss of {estimate.loss.item()}", epoch, step + 1)
+            raise self._diverged(f"a loss of {estimate.loss.item()}", f"epoch {epoch + 1}, step {step + 1}")
         self.optimizer.zero_grad(set_to_none=True)
         estimate.loss.backward()
         self.optimizer.step()
         return estimate.log
 
-    def _diverged(self, what: str, epoch: int, step: int) -> DivergedError:
+    def _diverged(self, what: str, when: str) -> DivergedError:
         return DivergedError(
-            f"training ended in {what} at epoch {epoch + 1}, step {step}. Try a smaller learning rate than "
+            f"training led to {what} at {when}. Try a smaller learning rate than "
             f"{self.config.learning_rate:g}; what was saved before is unchanged."
         )
 
-    def validate(self) -> Record:
+    def validate(self, epoch: int) -> Record:
         """The bound on the validation rows, always with weight 1 on the KL, on the same noise at every epoch."""
         if self.x_validation is None:
             return {}
@@ -151,6 +152,8 @@ class _Loop:
             seed=counter_seed(self.config.seed, "evaluate"),
             log_jacobian=self.run.log_jacobian,
         )
+        if not bool(torch.isfinite(rows.bound).all()):
+            raise self._diverged("a validation bound that is not finite", f"the end of epoch {epoch + 1}")
         figures = summarise(rows, self.run.schema.data_dim)
         return {f"validation_{name}": figures[name].value for name in ("bound", "reconstruction", "kl")} | {
             "validation_standard_error": figures["bound"].standard_error
@@ -201,7 +204,7 @@ class _Loop:
         self.progress, state = checkpoint.load_progress(folder)
         if self.config.patience and saved.config.patience:
             self.best = {name: value.to(self.run.device) for name, value in saved.model.state_dict().items()}
-        else:  # the best weights so far were not kept: look for the best from here on
+        elif self.config.patience:  # the best weights so far were not kept: look for the best from here on
             self.progress = replace(self.progress, best_epoch=self.progress.epoch, best_bound=None)
         self.model.load_state_dict({name[8:]: value for name, value in state.items() if name.startswith("current.")})
         moments: dict[int, dict[str, Tensor]] = {}
@@ -237,11 +240,11 @@ def _start(folder: Path, run: Run) -> None:
     """Write the settings and the history so far. Lines of epochs after the last save go: these epochs are run again."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_atomically(folder / SETTINGS, run.config.to_toml(run.source).encode())
-        lines = "".join(json.dumps(record) + "\n" for record in run.history)
-        checkpoint.write_atomically(folder / METRICS, lines.encode())
     except OSError as error:
         raise CannotWriteError(f"{folder} could not be written: {error.strerror or error}") from error
+    whole(folder / SETTINGS, lambda part: part.write_text(run.config.to_toml(run.source), encoding="utf-8"))
+    lines = "".join(json.dumps(record) + "\n" for record in run.history)
+    whole(folder / METRICS, lambda part: part.write_text(lines, encoding="utf-8"))
 
 
 def _append_metrics(folder: Path, record: Record) -> None:

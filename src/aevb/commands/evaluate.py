@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from aevb.errors import UsageError
+from aevb.config import Whole, whole_number
+from aevb.errors import CannotWriteError, UsageError
 
 if TYPE_CHECKING:
     from aevb.run import Run
@@ -18,8 +19,8 @@ def evaluate(
     data: str | None = None,
     /,
     *,
-    rows: int | None = None,
-    seed: int = 0,
+    rows: Annotated[int | None, Parameter(converter=whole_number)] = None,
+    seed: Whole = 0,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Measure the bound on log p(x), its reconstruction and its KL, as means over rows with standard errors.
@@ -53,15 +54,20 @@ def evaluate(
     terms = trained.elbo_rows(found, seed=seed)
     figures = summarise(terms, trained.schema.data_dim)
     figure = plots.evaluation(terms.bound.cpu().numpy(), terms.kl.mean(0).cpu().numpy(), f"{name}: {len(found)} rows")
-    picture = plots.save(figure, run / "pictures" / "evaluation.png")
+    try:
+        picture = plots.save(figure, run / "pictures" / "evaluation.png")
+    except CannotWriteError as error:  # the figures are worth more than their picture
+        terminal.note(f"without a picture: {error}")
+        picture = None
     unit = _unit(trained)
     if json:
         about: dict[str, Any] = {"run": str(run), "data": name, "rows": len(found), "likelihood": unit}
-        terminal.print_json(about | terminal.figures_json(figures) | {"picture": str(picture)})
+        terminal.print_json(about | terminal.figures_json(figures) | {"picture": picture and str(picture)})
         return
     print(f"{name}: {len(found)} rows; {unit}")
     terminal.print_table(terminal.figure_rows(figures))
-    print(f"picture    {picture}")
+    if picture:
+        print(f"picture    {picture}")
 
 
 def _unit(run: Run) -> str:

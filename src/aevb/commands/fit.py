@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import tomllib
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from cyclopts.config import Dict
 
 from aevb.config import Config
 from aevb.errors import NotFoundError, UsageError
+from aevb.registry import Table
 
 if TYPE_CHECKING:
     from aevb.preparation import Prepared
@@ -48,12 +50,13 @@ def fit(
     """
     from aevb import terminal, training
     from aevb.pictures import draw
-    from aevb.preparation import load_data, prepare
+    from aevb.preparation import lasting_name, load_data, prepare
 
     if data is None:
         raise UsageError("fit needs DATA: a name like digits, a file or a folder of pictures")
     if not resume:
         training.refuse_existing(out)
+    settings = replace(settings, validation=lasting_name(settings.validation))
     rows = load_data(data, settings)
     prepared = prepare(rows, settings)
     validation_rows = 0 if prepared.validation is None else len(prepared.validation)
@@ -78,11 +81,12 @@ def fit(
 def read_settings(config: str | None, out: str | None, resume: bool) -> list[Dict]:
     """The settings of a TOML file, and those of the run in ``out`` if it is resumed. Raises NotFoundError, UsageError."""
     files = [Path(config)] if config else []
-    own = Path(out) / "config.toml" if out else None
     if resume:
-        if own is None or not own.is_file():
-            raise NotFoundError(f"there is no run to resume in {out}: it has no config.toml")
-        files.append(own)
+        if out is None:
+            raise UsageError("--resume needs the run to continue: --out RUN")
+        if not (Path(out) / "config.toml").is_file():
+            raise NotFoundError(f"there is no run to resume in {out}: it has no config.toml. Start one without --resume.")
+        files.append(Path(out) / "config.toml")
     return [_read_toml(file) for file in files]
 
 
@@ -93,6 +97,14 @@ def _read_toml(file: Path) -> Dict:
         raise NotFoundError(f"there is no file {str(file)!r}") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{file} cannot be read as TOML: {error}") from error
+    known = Table("setting", dict.fromkeys(["data", *(field.name for field in fields(Config))], ""))
+    for name, value in settings.items():
+        try:
+            known.check(name)
+        except UsageError as error:
+            raise UsageError(f"{file}: {error}") from None
+        if isinstance(value, dict):
+            raise UsageError(f"{file}: [{name}] is a section; settings stand at the top level, one a line")
     return Dict(settings, source=str(file), use_commands_as_keys=False)
 
 

@@ -20,13 +20,19 @@ def plot(run: Path, /, *, output: Annotated[Path | None, Parameter(name=("-o", "
     output
         The folder for the pictures; by default the one called pictures in the run, whose pictures are drawn anew.
     """
-    from aevb import checkpoint, terminal
-    from aevb.pictures import draw
+    import numpy as np
+
+    from aevb import checkpoint, outputs, terminal
+    from aevb.pictures import NAMES, draw
     from aevb.preparation import held_out
 
     trained = checkpoint.load(run)
+    if output is not None and output.resolve() != (run / "pictures").resolve():
+        for name in NAMES:
+            outputs.check(output / f"{name}.png", make_folder=True)
     try:
         data = held_out(trained)[0]
+        trained.tensor(data.take(np.arange(1)))  # it may have changed its form since
     except AevbError as error:
         terminal.note(f"without reconstructions and codes, since the data could not be read again: {error}")
         data = None

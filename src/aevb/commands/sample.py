@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from aevb.config import Whole, whole_number
 from aevb.errors import UsageError
 
 
@@ -14,10 +15,10 @@ def sample(
     run: Path,
     /,
     *,
-    n: Annotated[int, Parameter(name=("-n", "--number"))] = 100,
+    n: Annotated[int, Parameter(name=("-n", "--number"), converter=whole_number)] = 100,
     output: Annotated[Path, Parameter(name=("-o", "--output"))],
     noise: Annotated[bool, Parameter(negative=())] = False,
-    seed: int = 0,
+    seed: Whole = 0,
 ) -> None:
     """Draw z ~ p(z) and write the means of p(x|z), in the units of the data.
 

@@ -81,6 +81,8 @@ def _reader(path: Path) -> Callable[[Path], Data]:
         ".idx": read_idx,
     }
     suffix = path.suffix.lower()
+    if suffix == ".gz" and Path(path.stem).suffix.lower() in readers.keys() - {".idx", ".gz"}:
+        raise DataError(f"{path} is compressed; unpack it and give the file inside, {path.stem}")
     if suffix in readers:
         return readers[suffix]
     if path.name.endswith("ubyte"):

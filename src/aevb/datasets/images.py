@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from aevb.datasets.files import idx_array, read_npy, read_npz
 from aevb.datasets.schema import Data, only_split
 from aevb.errors import DataError, NotFoundError
+from aevb.outputs import whole
 
 MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 MNIST_SHA256 = {
@@ -93,7 +94,7 @@ def _mnist_file(name: str) -> NDArray[Any]:
     path = find(f"mnist/{name}") or find(name)
     if path is None:
         path = cache_folder() / "mnist" / name
-        _write(path, _download(MNIST_URL + name, path, MNIST_SHA256[name]))
+        _keep(path, _download(MNIST_URL + name, path, MNIST_SHA256[name]))
     elif hashlib.sha256(path.read_bytes()).hexdigest() != MNIST_SHA256[name]:
         raise DataError(f"{path} is not the original MNIST file: its SHA-256 differs. Remove it to have it downloaded anew.")
     return idx_array(path)
@@ -125,7 +126,7 @@ def _cached(name: str, url: str, decode: Callable[[bytes], NDArray[Any]], sha256
     array = _verified(lambda: decode(raw), sha256, original or url)
     buffer = io.BytesIO()
     np.save(buffer, array)
-    _write(cache_folder() / name, buffer.getvalue())
+    _keep(cache_folder() / name, buffer.getvalue())
     return array
 
 
@@ -155,9 +156,6 @@ def _verified(load: Callable[[], NDArray[Any]], sha256: str, where: Path | str) 
     raise DataError(f"{where} is damaged or has changed ({reason}). Remove it, or try again later.")
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write under another name first: an interrupted download must not look like a finished one."""
+def _keep(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
-    part.replace(path)
+    whole(path, lambda part: part.write_bytes(content))
