@@ -73,6 +73,12 @@ def test_same_seed_same_bits_other_seed_other_bits(data):
     assert not torch.equal(weights(first), weights(other))
 
 
+def test_noise_differs_between_steps_and_between_epochs(data):
+    seeds = []
+    aevb.fit(data, SMALL, on_step=lambda *_: seeds.append(torch.initial_seed()))
+    assert len(set(seeds)) == len(seeds) == 24
+
+
 def test_global_generator_and_threads_are_left_alone(data):
     state, threads = torch.get_rng_state(), torch.get_num_threads()
     aevb.fit(data, replace(SMALL, threads=1))
