@@ -96,7 +96,7 @@ def _usage(error: CycloptsError) -> str:
     if isinstance(error, UnusedCliTokensError):
         return f"unexpected argument {' '.join(error.unused_tokens or ())!r}. See {command} --help."
     if isinstance(error, MissingArgumentError) and error.argument is not None and not error.argument.tokens:
-        return f"{command} needs {error.argument.name}. See {command} --help."
+        return f"{command.removeprefix('aevb ')} needs {error.argument.name}. See {command} --help."
     return _one_line(error)
 
 
