@@ -35,8 +35,7 @@ def fit(
     Parameters
     ----------
     data
-        A name (digits, mnist, gmm, ...; mnist:test for a split), a file (.npy, .npz, .csv, .parquet, idx) or a folder of
-        pictures.
+        A name (digits, mnist, mnist:test, ...), a file (.npy, .npz, .csv, .parquet, idx) or a folder of pictures.
     out
         The folder of the run. It must not hold anything yet, unless --resume is given.
     resume
