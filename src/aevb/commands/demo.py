@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MARK = "demo.json"
 """The file by which a folder is known to be a demonstration's, so that a second one may replace it."""
 
-DIGITS = Config(latent_dim=2, hidden=(256, 256), epochs=100, batch_size=64, threads=1)
+DIGITS = Config(latent_dim=2, hidden=(256, 256), epochs=80, batch_size=128, learning_rate=2e-3, threads=1)
 
 
 def demo(*, out: Path = Path("aevb-demo"), json: Annotated[bool, Parameter(negative=())] = False) -> int:
