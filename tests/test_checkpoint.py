@@ -53,6 +53,7 @@ def test_state_and_progress_come_back(tmp_path):
 def test_saving_again_replaces_and_leaves_no_litter(tmp_path):
     checkpoint.save(make_run(0), tmp_path, state={"a": torch.zeros(1)})
     second = make_run(1)
+    (tmp_path / ".model-0123456789ab.part.safetensors").write_bytes(b"half")  # as kill -9 leaves it
     checkpoint.save(second, tmp_path)
     assert same_weights(checkpoint.load(tmp_path), second)
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".safetensors"]

@@ -162,8 +162,9 @@ def _write_tensors(folder: Path, name: str, tensors: dict[str, Tensor]) -> _File
 
 
 def _remove_unnamed(folder: Path, named: set[str]) -> None:
-    for name in ("model", "state"):
-        for path in folder.glob(f"{name}-*.safetensors"):
+    """Remove tensor files that the manifest no longer names, and halves that a killed process left behind."""
+    for pattern in ("model-*.safetensors", "state-*.safetensors", ".*.part.safetensors"):
+        for path in folder.glob(pattern):
             if path.name not in named:
                 with contextlib.suppress(OSError):
                     path.unlink()
