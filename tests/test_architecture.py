@@ -18,6 +18,7 @@ LAYERS = [
     ["config"],
     ["run"],
     ["preparation", "checkpoint"],
+    ["folder"],
     ["training", "pictures", "terminal"],
     ["drill"],
     ["commands"],

@@ -13,6 +13,7 @@ from torch import nn
 
 import aevb
 from aevb import checkpoint, training
+from aevb.batches import split_rows
 from aevb.config import Config
 from aevb.datasets.schema import Data
 from aevb.errors import DataError, DivergedError, OutputExistsError, UsageError
@@ -211,6 +212,18 @@ def test_changed_data_are_not_continued_on(data, tmp_path):
     aevb.fit(data, SMALL, out=tmp_path / "run")
     with pytest.raises(DataError, match="table has changed since the run began"):
         aevb.fit(Data(data.rows + 0.5, "table", columns=data.columns), SMALL, out=tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_changed_rows_of_one_form_are_not_continued_on(tmp_path, part):
+    """Under Bernoulli likelihoods the schema says nothing of the rows: only their digest does."""
+    bits = np.random.default_rng(0).integers(0, 2, (90, 4)).astype(np.uint8)
+    aevb.fit(Data(bits, "bits"), SMALL, out=tmp_path / "run")
+    aevb.fit(Data(bits.copy(), "bits"), replace(SMALL, epochs=5), out=tmp_path / "run", resume=True)
+    kept, apart = split_rows(90, 0.1, SMALL.seed)
+    bits[(kept if part == "train" else apart)[0], 2] ^= 1
+    with pytest.raises(DataError, match="bits has changed since the run began"):
+        aevb.fit(Data(bits, "bits"), replace(SMALL, epochs=6), out=tmp_path / "run", resume=True)
 
 
 def test_resuming_where_there_is_no_run_starts_one_but_not_over_other_things(data, tmp_path):

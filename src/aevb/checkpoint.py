@@ -39,12 +39,16 @@ TERMS = ("bound", "reconstruction", "kl")
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run came. epoch: completed epochs. best_bound: of the validation rows, nats, reached at best_epoch."""
+    """How far a run came. epoch: completed epochs. best_bound: of the validation rows, nats, reached at best_epoch.
+
+    threads, rows_sha256: what the run's bits depend on: CPU threads, and the training and validation rows; "" is unknown.
+    """
 
     epoch: int = 0
     best_epoch: int = 0
     best_bound: float | None = None
     threads: int = 0
+    rows_sha256: str = ""
 
 
 class _File(BaseModel):

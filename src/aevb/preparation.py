@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from aevb.batches import split_rows
 from aevb.config import Config
@@ -22,6 +25,15 @@ class Prepared:
     train: Data
     validation: Data | None
     plan: Plan
+
+    def rows_sha256(self) -> str:
+        """SHA-256 of all rows, their shapes and types: by it a run knows whether its data is still the same."""
+        digest = hashlib.sha256()
+        for data in (self.train, self.validation):
+            if data is not None:
+                digest.update(f"{data.rows.dtype} {data.rows.shape};".encode())
+                digest.update(np.ascontiguousarray(data.rows).data)
+        return digest.hexdigest()
 
 
 def load_data(source: str, config: Config) -> Data:

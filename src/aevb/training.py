@@ -7,12 +7,11 @@ interrupted and resumed ends in the same bits as one that was not (on the same n
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,13 @@ from torch import Tensor
 
 from aevb import checkpoint
 from aevb.batches import counter_seed, epoch_batches, generator, steps_per_epoch
-from aevb.checkpoint import METRICS, SETTINGS, Progress
+from aevb.checkpoint import SETTINGS, Progress
 from aevb.config import Config, build, optimizer_for
 from aevb.datasets.schema import Data
-from aevb.errors import CannotWriteError, DataError, DivergedError, OutputExistsError, UsageError
+from aevb.errors import DivergedError, UsageError
 from aevb.evaluation.bound import elbo_rows, summarise
+from aevb.folder import append_metrics, refuse_existing, refuse_other_run, start
 from aevb.interfaces import Estimate, Objective
-from aevb.outputs import whole
 from aevb.preparation import Prepared, lasting_name, prepare
 from aevb.run import Run
 
@@ -76,7 +75,7 @@ def fit(
         if folder is not None:
             if resume and checkpoint.exists(folder):
                 loop.restore(folder)
-            _start(folder, run)
+            start(folder, run)
         for epoch in range(loop.progress.epoch, config.epochs):
             if loop.is_out_of_patience():
                 break
@@ -100,7 +99,7 @@ class _Loop:
         self.model.likelihood.check(self.x)
         self.x = self.x.to(run.device)
         self.x_validation = None if prepared.validation is None else run.tensor(prepared.validation, self.config.seed)
-        self.progress = Progress(threads=torch.get_num_threads())
+        self.progress = Progress(threads=torch.get_num_threads(), rows_sha256=prepared.rows_sha256())
         self.best: dict[str, Tensor] | None = None
         self.saved_at, self.save_seconds = time.monotonic(), 0.0
 
@@ -169,7 +168,7 @@ class _Loop:
                 self.best = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.run.history.append(record)
         if self.folder is not None:
-            _append_metrics(self.folder, record)
+            append_metrics(self.folder, record)
             if time.monotonic() - self.saved_at > self.save_seconds / SAVE_SHARE:
                 self.save()
 
@@ -200,8 +199,9 @@ class _Loop:
     def restore(self, folder: Path) -> None:
         """Take up weights, moments, progress and history where they were saved."""
         saved = checkpoint.load(folder)
-        _refuse_other_settings(saved, self.run)
-        self.progress, state = checkpoint.load_progress(folder)
+        progress, state = checkpoint.load_progress(folder)
+        refuse_other_run(saved, progress, self.run, self.progress.rows_sha256)
+        self.progress = replace(progress, rows_sha256=self.progress.rows_sha256)
         if self.config.patience and saved.config.patience:
             self.best = {name: value.to(self.run.device) for name, value in saved.model.state_dict().items()}
         elif self.config.patience:  # the best weights so far were not kept: look for the best from here on
@@ -214,45 +214,6 @@ class _Loop:
                 moments.setdefault(int(index), {})[key] = value
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
         self.run.history = saved.history[: self.progress.epoch]
-
-
-def refuse_existing(folder: Path) -> None:
-    """Raise OutputExistsError if there is anything at ``folder`` but an empty folder."""
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        what = "a run" if checkpoint.exists(folder) else "something"
-        raise OutputExistsError(
-            f"{folder} already holds {what}. Choose another --out, or continue a run that was interrupted with --resume."
-        )
-
-
-def _refuse_other_settings(saved: Run, run: Run) -> None:
-    """A run continues as it began, except for its length and the machine that it runs on."""
-    free = {"epochs", "patience", "device", "threads"}
-    before, now = ({**asdict(each.config), "data": each.source} for each in (saved, run))
-    changed = [f"{name} {before[name]} (now {now[name]})" for name in before if name not in free and before[name] != now[name]]
-    if changed:
-        raise UsageError(f"the run was started with {', '.join(changed)}; resume it as it was, or start another run")
-    if saved.schema != run.schema:
-        raise DataError(f"{run.source} has changed since the run began; restore it, or start another run")
-
-
-def _start(folder: Path, run: Run) -> None:
-    """Write the settings and the history so far. Lines of epochs after the last save go: these epochs are run again."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CannotWriteError(f"{folder} could not be written: {error.strerror or error}") from error
-    whole(folder / SETTINGS, lambda part: part.write_text(run.config.to_toml(run.source), encoding="utf-8"))
-    lines = "".join(json.dumps(record) + "\n" for record in run.history)
-    whole(folder / METRICS, lambda part: part.write_text(lines, encoding="utf-8"))
-
-
-def _append_metrics(folder: Path, record: Record) -> None:
-    try:
-        with (folder / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-    except OSError as error:
-        raise CannotWriteError(f"{folder / METRICS} could not be written: {error.strerror or error}") from error
 
 
 def _device(name: str) -> torch.device:

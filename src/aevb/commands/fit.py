@@ -47,14 +47,15 @@ def fit(
     quiet
         Print nothing but errors.
     """
-    from aevb import terminal, training
+    from aevb import terminal
+    from aevb.folder import refuse_existing
     from aevb.pictures import draw
     from aevb.preparation import lasting_name, load_data, prepare
 
     if data is None:
         raise UsageError("fit needs DATA: a name like digits, a file or a folder of pictures")
     if not resume:
-        training.refuse_existing(out)
+        refuse_existing(out)
     settings = replace(settings, validation=lasting_name(settings.validation))
     rows = load_data(data, settings)
     prepared = prepare(rows, settings)

@@ -1,0 +1,55 @@
+"""The folder of a run while it trains: opened, added to line by line, taken up again, and cleared when nothing came of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from aevb import checkpoint
+from aevb.checkpoint import METRICS, SETTINGS, Progress
+from aevb.errors import CannotWriteError, DataError, OutputExistsError, UsageError
+from aevb.outputs import whole
+from aevb.run import Run
+
+
+def refuse_existing(folder: Path) -> None:
+    """Raise OutputExistsError if there is anything at ``folder`` but an empty folder."""
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        what = "a run" if checkpoint.exists(folder) else "something"
+        raise OutputExistsError(
+            f"{folder} already holds {what}. Choose another --out, or continue a run that was interrupted with --resume."
+        )
+
+
+def refuse_other_run(saved: Run, progress: Progress, run: Run, rows_sha256: str) -> None:
+    """A run continues as it began and on the same rows, except for its length and the machine that it runs on."""
+    free = {"epochs", "patience", "device", "threads"}
+    before, now = ({**asdict(each.config), "data": each.source} for each in (saved, run))
+    changed = [f"{name} {before[name]} (now {now[name]})" for name in before if name not in free and before[name] != now[name]]
+    if changed:
+        raise UsageError(f"the run was started with {', '.join(changed)}; resume it as it was, or start another run")
+    # The schema alone would not do: under Bernoulli likelihoods it is the same for any rows of one shape.
+    if saved.schema != run.schema or progress.rows_sha256 not in ("", rows_sha256):
+        raise DataError(f"{run.source} has changed since the run began; restore it, or start another run")
+
+
+def start(folder: Path, run: Run) -> None:
+    """Write the settings and the history so far. Lines of epochs after the last save go: these epochs are run again."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotWriteError(f"{folder} could not be written: {error.strerror or error}") from error
+    whole(folder / SETTINGS, lambda part: part.write_text(run.config.to_toml(run.source), encoding="utf-8"))
+    lines = "".join(json.dumps(record) + "\n" for record in run.history)
+    whole(folder / METRICS, lambda part: part.write_text(lines, encoding="utf-8"))
+
+
+def append_metrics(folder: Path, record: dict[str, Any]) -> None:
+    """Add the line of one epoch. Raises CannotWriteError."""
+    try:
+        with (folder / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+    except OSError as error:
+        raise CannotWriteError(f"{folder / METRICS} could not be written: {error.strerror or error}") from error
