@@ -158,7 +158,7 @@ def test_fit_says_what_it_found_and_how_it_went(fitted):
     names = [prefix + name for prefix in ("", "validation_") for name in ("bound", "reconstruction", "kl")]
     check_figures(fitted.report, names)
     assert fitted.report["validation_bound"]["standard_error"] > 0
-    assert fitted.report["epochs"] == 8
+    assert fitted.report["epochs"] == fitted.report["kept_epoch"] == 8
 
 
 def test_a_run_folder_holds_everything(fitted):
@@ -310,6 +310,19 @@ def test_fit_prints_results_on_stdout(no_pictures):
         assert piece in text
 
 
+def test_with_patience_the_figures_are_those_of_the_epoch_that_was_kept(no_pictures):
+    options = "--hidden 8 --latent-dim 2 --learning-rate 0.05 --epochs 200 --patience 3 --threads 1"
+    report = json.loads(done(f"fit gmm --out run {options} --json"))
+    records = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
+    best = max(records, key=lambda record: record["validation_bound"])
+    assert (report["epochs"], report["kept_epoch"]) == (len(records), best["epoch"]) == (len(records), len(records) - 3)
+    for name in ("bound", "kl", "validation_bound", "validation_reconstruction"):
+        assert report[name]["value"] == best[name] != records[-1][name]
+    text = done("fit --resume --out run")
+    assert re.search(rf"trained +{len(records)} epochs in [0-9.]+ s, kept epoch {best['epoch']}\n", text)
+    assert f"validation bound {best['validation_bound']:.2f} nats" in text
+
+
 def test_progress_shows_the_terms_apart_on_a_terminal(monkeypatch, no_pictures):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "160")
@@ -381,6 +394,14 @@ def test_changed_data_is_refused_on_resuming(place, no_pictures):
         code, _, err = aevb("fit --resume --out run --epochs 3 --quiet")
         assert (code in (2, 65), err.count("\n")) == (True, 1), (code, err)
         assert tree(".") == before
+
+
+def test_resuming_on_another_number_of_threads_is_said(no_pictures):
+    done(f"fit gmm --out run {FIT} --quiet")
+    code, out, err = aevb("fit --resume --out run --epochs 3 --threads 2 --json")
+    assert (code, json.loads(out)["epochs"], err.count("\n")) == (0, 3, 1)
+    assert "began with --threads 1 and goes on with 2" in err
+    done("fit --resume --out run --epochs 4 --json --threads 1")
 
 
 def python(code, *arguments, **options):

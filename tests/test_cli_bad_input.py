@@ -125,6 +125,11 @@ def _damage_runs():
         body["sha256"] = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
         Path(f"signed-{name}/manifest.json").write_text(json.dumps(body))
     shutil.copytree("run", "metrics-damaged")
+    for name in ("metrics-gone", "metrics-gap"):
+        shutil.copytree("run", name)
+    Path("metrics-gone/metrics.jsonl").unlink()
+    record = Path("run/metrics.jsonl").read_text().splitlines()[0]
+    Path("metrics-gap/metrics.jsonl").write_text(record + "\n" + record.replace('"epoch": 1,', '"epoch": 3,') + "\n")
     Path("metrics-damaged/metrics.jsonl").write_bytes(b'{"epoch": 1}\n\xff\n')
 
 
@@ -221,6 +226,9 @@ CASES = [(f"fit {line} --out new", code, says) for line, code, says in FIT_CASES
     ("fit --resume --out model-flipped --epochs 3", 65, "is damaged"),
     ("fit --resume --out state-flipped --epochs 3", 65, "is damaged"),
     ("fit --resume --out state-gone --epochs 3", 65, "is missing"),
+    ("fit --resume --out metrics-damaged --epochs 3", 65, "should hold the records of 2 epochs; it is whole up to epoch 0"),
+    ("fit --resume --out metrics-gone", 65, "should hold the records of 2 epochs; it is whole up to epoch 0"),
+    ("fit --resume --out metrics-gap --epochs 3", 65, "it is whole up to epoch 1"),
     ("evaluate model-gone", 65, "is missing"),
     ("plot manifest-cut", 65, "not the manifest of a run"),
     ("evaluate manifest-edited", 65, "was changed or damaged"),
@@ -335,9 +343,9 @@ def test_a_defect_is_owned_up_to(monkeypatch):
 @pytest.mark.parametrize(
     "failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()], ids=["full", "Ctrl-C"]
 )
-@pytest.mark.parametrize("at", range(5))
+@pytest.mark.parametrize("at", range(6))
 def test_the_old_model_survives_a_save_that_fails(place, monkeypatch, failure, at):
-    """Writes of one save, in order: config.toml, metrics.jsonl, and after the training model, state and manifest."""
+    """Writes of one save, in order: config.toml, metrics.jsonl, after the training metrics.jsonl, model, state, manifest."""
     monkeypatch.setattr("aevb.pictures.draw", lambda *_: [])
     shutil.copytree(place / "run", "run")
     shutil.copy(place / "good.csv", "good.csv")

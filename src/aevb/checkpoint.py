@@ -50,6 +50,10 @@ class Progress:
     threads: int = 0
     rows_sha256: str = ""
 
+    def kept_epoch(self, config: Config) -> int:
+        """The epoch whose weights are to be used: the best one if ``config`` has patience, else the last."""
+        return self.best_epoch if config.patience and self.best_epoch else self.epoch
+
 
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -83,6 +87,7 @@ def save(
     Raises CannotWriteError; the old run is then still whole.
     """
     folder = Path(folder)
+    progress = progress or Progress(epoch=run.kept_epoch, best_epoch=run.kept_epoch)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         files = {"model": _write_tensors(folder, "model", weights or run.model.state_dict())}
@@ -95,7 +100,7 @@ def save(
             likelihood=run.likelihood,
             config=run.config.to_dict(),
             data_schema=TypeAdapter(Schema).dump_python(run.schema, mode="json"),
-            progress=TypeAdapter(Progress).dump_python(progress or Progress(), mode="json"),
+            progress=TypeAdapter(Progress).dump_python(progress, mode="json"),
             files=files,
         )
         body = manifest.model_dump(mode="json")
@@ -112,7 +117,7 @@ def load(folder: str | Path) -> Run:
     """Read a run. Raises NotFoundError if there is none, DataError if any file of it is damaged or was changed."""
     folder = Path(folder)
     manifest = _read_manifest(folder)
-    config, schema, _ = _parts(folder, manifest)
+    config, schema, progress = _parts(folder, manifest)
     try:
         with torch.random.fork_rng():
             model, _ = build(config, manifest.likelihood, schema.data_dim, steps_per_epoch=1)
@@ -123,7 +128,12 @@ def load(folder: str | Path) -> Run:
         first = str(error).split("\n")[0]
         raise DataError(f"{folder}: the saved weights do not fit the saved configuration: {first}") from error
     model.eval()
-    return Run(model, config, manifest.likelihood, schema, manifest.data, read_metrics(folder))
+    return Run(model, config, manifest.likelihood, schema, manifest.data, read_metrics(folder), progress.kept_epoch(config))
+
+
+def read_progress(folder: str | Path) -> Progress:
+    """How far the run came. Raises as ``load``, but reads no tensors."""
+    return _parts(Path(folder), _read_manifest(Path(folder)))[2]
 
 
 def load_progress(folder: str | Path) -> tuple[Progress, dict[str, Tensor]]:

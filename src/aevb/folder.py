@@ -10,7 +10,7 @@ from typing import Any
 from aevb import checkpoint
 from aevb.checkpoint import METRICS, SETTINGS, Progress
 from aevb.errors import CannotWriteError, DataError, OutputExistsError, UsageError
-from aevb.outputs import whole
+from aevb.outputs import to_disk, whole
 from aevb.run import Run
 
 
@@ -53,3 +53,23 @@ def append_metrics(folder: Path, record: dict[str, Any]) -> None:
             file.write(json.dumps(record) + "\n")
     except OSError as error:
         raise CannotWriteError(f"{folder / METRICS} could not be written: {error.strerror or error}") from error
+
+
+def metrics_to_disk(folder: Path) -> None:
+    """Wait for the lines of all epochs: a save must not outlast a crash that its own history does not. CannotWriteError."""
+    try:
+        to_disk(folder / METRICS)
+    except OSError as error:
+        raise CannotWriteError(f"{folder / METRICS} could not be written: {error.strerror or error}") from error
+
+
+def recorded(folder: Path, history: list[dict[str, Any]], epochs: int) -> list[dict[str, Any]]:
+    """The records of the first ``epochs`` epochs. Raises DataError unless each of them is there: curves would have a gap."""
+    found = [record["epoch"] for record in history[:epochs]]
+    if found != list(range(1, epochs + 1)):
+        good = next((i for i, epoch in enumerate(found) if epoch != i + 1), len(found))
+        raise DataError(
+            f"{folder / METRICS} should hold the records of {epochs} epochs; it is whole up to epoch {good}. "
+            "Restore it from a copy, or start another run."
+        )
+    return history[:epochs]

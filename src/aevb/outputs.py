@@ -54,9 +54,9 @@ def whole(path: Path, write_to: Callable[[Path], object]) -> None:
     part = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
         write_to(part)
-        _to_disk(part)
+        to_disk(part)
         part.replace(path)
-        _to_disk(path.parent)
+        to_disk(path.parent)
     except BaseException as error:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
@@ -65,7 +65,7 @@ def whole(path: Path, write_to: Callable[[Path], object]) -> None:
         raise CannotWriteError(f"{path} could not be written: {error.strerror or error}") from error
 
 
-def _to_disk(path: Path) -> None:
+def to_disk(path: Path) -> None:
     """Wait until a file, or a folder's list of names, has left the machine's memory."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -25,7 +25,8 @@ class Run:
     """A trained VAE. Every array is in the units and the shape of the data that it was trained on.
 
     model: the VAE. config: how it was trained. likelihood: by name. schema: the data's form. source: the data's name or
-    path. history: one dictionary per epoch, as in metrics.jsonl.
+    path. history: one dictionary per epoch, as in metrics.jsonl. kept_epoch: the epoch whose weights the model has, 0 where
+    it is not known.
     """
 
     model: VAE
@@ -34,11 +35,17 @@ class Run:
     schema: Schema
     source: str
     history: list[dict[str, Any]] = field(default_factory=list)
+    kept_epoch: int = 0
 
     @property
     def device(self) -> torch.device:
         """Where the model's parameters are."""
         return next(self.model.parameters()).device
+
+    @property
+    def kept_record(self) -> dict[str, Any]:
+        """The record of the epoch whose weights were kept, the best with patience, else the last; empty if it is missing."""
+        return next((record for record in self.history if record["epoch"] == self.kept_epoch), {})
 
     @property
     def log_jacobian(self) -> float:

@@ -27,7 +27,7 @@ from aevb.config import Config, build, optimizer_for
 from aevb.datasets.schema import Data
 from aevb.errors import DivergedError, UsageError
 from aevb.evaluation.bound import elbo_rows, summarise
-from aevb.folder import append_metrics, refuse_existing, refuse_other_run, start
+from aevb.folder import append_metrics, metrics_to_disk, recorded, refuse_existing, refuse_other_run, start
 from aevb.interfaces import Estimate, Objective
 from aevb.preparation import Prepared, lasting_name, prepare
 from aevb.run import Run
@@ -182,12 +182,14 @@ class _Loop:
             self.save()
         if self.best is not None:
             self.model.load_state_dict(self.best)
+        self.run.kept_epoch = self.progress.kept_epoch(self.config)
         self.model.eval()
 
     def save(self) -> None:
         """Save the weights to be used (the best ones if they are wanted) and everything needed to continue."""
         assert self.folder is not None
         started = time.monotonic()
+        metrics_to_disk(self.folder)
         weights = self.model.state_dict()
         state = {f"current.{name}": value for name, value in weights.items()}
         for index, moments in self.optimizer.state_dict()["state"].items():
@@ -213,7 +215,7 @@ class _Loop:
                 _, index, key = name.split(".", 2)
                 moments.setdefault(int(index), {})[key] = value
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
-        self.run.history = saved.history[: self.progress.epoch]
+        self.run.history = recorded(folder, saved.history, self.progress.epoch)
 
 
 def _device(name: str) -> torch.device:

@@ -63,6 +63,8 @@ def fit(
     found = terminal.describe(rows, prepared.plan, len(prepared.train), validation_rows)
     if not json and not quiet:
         terminal.print_description(found)
+    if resume and not quiet:
+        _compare_threads(out, settings)
     started = time.perf_counter()
     try:
         run = _train(rows, settings, out, resume, prepared, quiet=quiet or json)
@@ -108,6 +110,21 @@ def _read_toml(file: Path) -> Dict:
     return Dict(settings, source=str(file), use_commands_as_keys=False)
 
 
+def _compare_threads(out: Path, settings: Config) -> None:
+    """Say so if a run goes on with another number of threads: sums are then taken in another order."""
+    import torch
+
+    from aevb import checkpoint, terminal
+
+    if not checkpoint.exists(out):
+        return
+    began, now = checkpoint.read_progress(out).threads, settings.threads or torch.get_num_threads()
+    if began not in (0, now):
+        terminal.note(
+            f"the run began with --threads {began} and goes on with {now}: it will end in other bits than without the break"
+        )
+
+
 def _train(rows: Any, settings: Config, out: Path, resume: bool, prepared: Prepared, *, quiet: bool) -> Run:
     """Train under a progress bar that shows the terms of the bound apart."""
     from aevb import terminal, training
@@ -130,17 +147,18 @@ def _train(rows: Any, settings: Config, out: Path, resume: bool, prepared: Prepa
 
 
 def _summary(run: Run, found: dict[str, Any], out: Path, seconds: float, pictures: list[Path]) -> dict[str, Any]:
-    last = run.history[-1]
-    error = last.get("validation_standard_error")
+    kept = run.kept_record
+    error = kept.get("validation_standard_error")
     figures: dict[str, Any] = {
-        name: {"value": last[name], "standard_error": error if name == "validation_bound" else None, "unit": "nats"}
+        name: {"value": kept[name], "standard_error": error if name == "validation_bound" else None, "unit": "nats"}
         for name in ("bound", "reconstruction", "kl", "validation_bound", "validation_reconstruction", "validation_kl")
-        if name in last
+        if name in kept
     }
     return {
         "run": str(out),
         "data": found,
-        "epochs": last["epoch"],
+        "epochs": len(run.history),
+        "kept_epoch": run.kept_epoch,
         "seconds": round(seconds, 1),
         **figures,
         "pictures": [str(path) for path in pictures],
@@ -148,13 +166,13 @@ def _summary(run: Run, found: dict[str, Any], out: Path, seconds: float, picture
 
 
 def _print_summary(run: Run, out: Path, seconds: float, pictures: int) -> None:
-    last = run.history[-1]
-    epochs = "epoch" if last["epoch"] == 1 else "epochs"
-    print(f"trained    {last['epoch']} {epochs} in {seconds:.1f} s")
+    kept, epochs = run.kept_record, len(run.history)
+    which = "" if run.kept_epoch == epochs else f", kept epoch {run.kept_epoch}"
+    print(f"trained    {epochs} {'epoch' if epochs == 1 else 'epochs'} in {seconds:.1f} s{which}")
     for prefix in ("", "validation_"):
-        if f"{prefix}bound" in last:
+        if f"{prefix}bound" in kept:
             name = "validation" if prefix else "training"
-            terms = f"reconstruction {last[prefix + 'reconstruction']:.2f} - KL {last[prefix + 'kl']:.2f}"
-            print(f"{name:<10} bound {last[prefix + 'bound']:.2f} nats per row = {terms}")
+            terms = f"reconstruction {kept[prefix + 'reconstruction']:.2f} - KL {kept[prefix + 'kl']:.2f}"
+            print(f"{name:<10} bound {kept[prefix + 'bound']:.2f} nats per row = {terms}")
     print(f"written    {out}: model, config.toml, metrics.jsonl, {pictures} pictures in {out / 'pictures'}")
     print(f"next       aevb sample {out} -n 100 -o samples.png    aevb evaluate {out}    aevb plot {out}")
