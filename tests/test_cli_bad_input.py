@@ -320,10 +320,28 @@ def test_pictures_of_the_users_are_not_drawn_over(place):
 
 
 @pytest.mark.parametrize("batch_size", [8, 64], ids=["in the middle of an epoch", "in its only step"])
-def test_a_diverging_run_says_what_to_try(place, batch_size):
+def test_a_diverging_run_says_what_to_try(place, batch_size, monkeypatch):
     options = f"--batch-size {batch_size} --threads 1 --learning-rate 1e30 --quiet"
-    code, _, err = aevb(f"fit '{place}/good.csv' --out new --hidden 8 --latent-dim 2 {options}")
+    command = f"fit '{place}/good.csv' --out deep/new --hidden 8 --latent-dim 2"
+    code, _, err = aevb(f"{command} {options}")
     assert (code, "smaller learning rate" in err, err.count("\n")) == (70, True, 1), err
+    assert "nothing was saved" in err
+    assert tree(".") == {}
+    monkeypatch.setattr("aevb.pictures.draw", lambda *_: [])
+    done(f"{command} --epochs 1 --quiet")  # the advice can be followed
+    saved = manifest("deep/new")
+    code, _, err = aevb("fit --resume --out deep/new --epochs 3 --learning-rate 1e30 --quiet")
+    assert (code, "what was saved before is unchanged" in err, "--resume" in err) == (70, True, True), err
+    assert manifest("deep/new") == saved
+    done("fit --resume --out deep/new --learning-rate 1e-4 --quiet")
+    assert manifest("deep/new")["progress"]["epoch"] == 3
+    assert manifest("deep/new")["config"]["learning_rate"] == 1e-4
+
+
+def test_a_diverging_run_removes_only_what_it_made(place):
+    Path("new").mkdir()
+    aevb(f"fit '{place}/good.csv' --out new --learning-rate 1e30 --hidden 8 --quiet")
+    assert tree(".") == {Path("new"): None}
 
 
 def test_debug_shows_the_traceback(place):

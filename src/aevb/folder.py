@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -24,8 +25,11 @@ def refuse_existing(folder: Path) -> None:
 
 
 def refuse_other_run(saved: Run, progress: Progress, run: Run, rows_sha256: str) -> None:
-    """A run continues as it began and on the same rows, except for its length and the machine that it runs on."""
-    free = {"epochs", "patience", "device", "threads"}
+    """A run continues as it began and on the same rows, except for its length, its machine and its learning rate.
+
+    A smaller learning rate is the remedy for a run that diverged after it was saved.
+    """
+    free = {"epochs", "patience", "device", "threads", "learning_rate"}
     before, now = ({**asdict(each.config), "data": each.source} for each in (saved, run))
     changed = [f"{name} {before[name]} (now {now[name]})" for name in before if name not in free and before[name] != now[name]]
     if changed:
@@ -35,8 +39,12 @@ def refuse_other_run(saved: Run, progress: Progress, run: Run, rows_sha256: str)
         raise DataError(f"{run.source} has changed since the run began; restore it, or start another run")
 
 
-def start(folder: Path, run: Run) -> None:
-    """Write the settings and the history so far. Lines of epochs after the last save go: these epochs are run again."""
+def start(folder: Path, run: Run) -> list[Path]:
+    """Write the settings and the history so far. Lines of epochs after the last save go: these epochs are run again.
+
+    Returns what was not there before, innermost first.
+    """
+    created = [path for path in (folder / SETTINGS, folder / METRICS, folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -44,6 +52,14 @@ def start(folder: Path, run: Run) -> None:
     whole(folder / SETTINGS, lambda part: part.write_text(run.config.to_toml(run.source), encoding="utf-8"))
     lines = "".join(json.dumps(record) + "\n" for record in run.history)
     whole(folder / METRICS, lambda part: part.write_text(lines, encoding="utf-8"))
+    return created
+
+
+def clear(created: list[Path]) -> None:
+    """Remove the files and the empty folders that ``start`` had made, so that the same command can be tried again."""
+    for path in created:
+        with contextlib.suppress(OSError):
+            path.rmdir() if path.is_dir() else path.unlink()
 
 
 def append_metrics(folder: Path, record: dict[str, Any]) -> None:

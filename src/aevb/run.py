@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 from aevb.batches import counter_seed, generator
 from aevb.config import Config
 from aevb.datasets.schema import Data, Schema
+from aevb.errors import DataError, UsageError
 from aevb.evaluation.bound import Figure, RowTerms, elbo_rows, summarise
 from aevb.model import VAE
 
@@ -58,7 +59,7 @@ class Run:
         seed: of the binarisation, where the model was trained on pictures binarised at random.
         """
         if not isinstance(data, Data):
-            data = Data(np.asarray(data), source="the array", white=self.schema.white, columns=self.schema.columns)
+            data = from_array(data, "the array", like=self.schema)
         x = torch.from_numpy(self.schema.to_model(data, counter_seed(seed, "binarize")))
         self.model.likelihood.check(x)
         if self.schema.binarize == "dynamic":
@@ -66,7 +67,12 @@ class Run:
         return x.to(self.device)
 
     def sample(self, n: int, *, seed: int = 0, noise: bool = False) -> NDArray[Any]:
-        """Draw z ~ p(z) and return the means of p(x|z), or draws from it if ``noise``: (n, *shape)."""
+        """Draw z ~ p(z) and return the means of p(x|z), or draws from it if ``noise``: (n, *shape).
+
+        Raises UsageError unless n is at least 1.
+        """
+        if n < 1:
+            raise UsageError(f"the number of samples must be at least 1; got {n}")
         with torch.random.fork_rng():
             torch.manual_seed(counter_seed(seed, "sample"))
             sizes = [min(CHUNK, n - start) for start in range(0, n, CHUNK)]
@@ -80,9 +86,14 @@ class Run:
 
     @torch.no_grad()
     def decode(self, z: NDArray[Any]) -> NDArray[Any]:
-        """z: (N, L) -> the means of p(x|z): (N, *shape)."""
-        parts = [self.model.decode(part) for part in torch.as_tensor(z, dtype=torch.float32, device=self.device).split(CHUNK)]
-        return self.rows(torch.cat(parts))
+        """z: (N, L) -> the means of p(x|z): (N, *shape). Raises DataError for codes of another shape."""
+        codes, latent_dim = torch.as_tensor(z, dtype=torch.float32, device=self.device), self.model.latent_dim
+        if codes.ndim != 2 or codes.shape[1] != latent_dim:
+            raise DataError(
+                f"expected codes of shape (N, {latent_dim}); got {tuple(codes.shape)}. "
+                "Give the means that encode returns, or draws from the prior."
+            )
+        return self.rows(torch.cat([self.model.decode(part) for part in codes.split(CHUNK)]))
 
     def reconstruct(self, data: Data | NDArray[Any]) -> NDArray[Any]:
         """Decode the mean of q(z|x) of every row: (N, *shape)."""
@@ -105,3 +116,19 @@ class Run:
     def rows(self, x: Tensor) -> NDArray[Any]:
         """x: (N, D), the model's numbers -> rows of the data: (N, *shape)."""
         return self.schema.to_data(x.cpu().numpy())
+
+
+def from_array(array: Any, source: str, like: Schema | None = None) -> Data:
+    """Rows without a file: an array, or a data frame, whose columns keep their names.
+
+    like: the form that the rows are meant to have. An array cannot say which value is white; it is taken to be that of
+    ``like`` unless the values tell otherwise: beyond it, or fractions of 1 where white is more than that.
+    """
+    names = tuple(getattr(array, "columns", ()))
+    columns = names if names and all(isinstance(name, str) for name in names) else None
+    data = Data(np.asarray(array), source, columns=columns)
+    if like is None or like.white is None or data.white == like.white:
+        return data
+    low, high = data.range
+    fractions = data.rows.dtype.kind in "bf" and 0 < high <= 1 < like.white
+    return replace(data, white=like.white) if low >= 0 and high <= like.white and not fractions else data

@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -27,10 +26,10 @@ from aevb.config import Config, build, optimizer_for
 from aevb.datasets.schema import Data
 from aevb.errors import DivergedError, UsageError
 from aevb.evaluation.bound import elbo_rows, summarise
-from aevb.folder import append_metrics, metrics_to_disk, recorded, refuse_existing, refuse_other_run, start
+from aevb.folder import append_metrics, clear, metrics_to_disk, recorded, refuse_existing, refuse_other_run, start
 from aevb.interfaces import Estimate, Objective
 from aevb.preparation import Prepared, lasting_name, prepare
-from aevb.run import Run
+from aevb.run import Run, from_array
 
 SAVE_SHARE = 0.02
 """A run saves itself at the end of an epoch, as often as this share of its time allows, and at its own end."""
@@ -60,7 +59,7 @@ def fit(
     """
     config = config or Config()
     if not isinstance(data, Data):
-        data = Data(np.asarray(data), source="an array")
+        data = from_array(data, "an array")
     folder = None if out is None else Path(out)
     if folder is not None and not (resume and (folder / SETTINGS).is_file()):
         refuse_existing(folder)
@@ -72,19 +71,17 @@ def fit(
         model, objective = build(config, prepared.plan.likelihood, prepared.plan.schema.data_dim, steps)
         run = Run(model.to(device), config, prepared.plan.likelihood, prepared.plan.schema, lasting_name(data.source))
         loop = _Loop(run, objective.to(device), prepared, folder)
+        created: list[Path] = []
         if folder is not None:
             if resume and checkpoint.exists(folder):
                 loop.restore(folder)
-            start(folder, run)
-        for epoch in range(loop.progress.epoch, config.epochs):
-            if loop.is_out_of_patience():
-                break
-            record = loop.train_epoch(epoch, on_step)
-            record |= loop.validate(epoch)
-            loop.finish_epoch(epoch, record)
-            if on_epoch:
-                on_epoch(record)
-        loop.finish()
+            created = start(folder, run)
+        try:
+            loop.run_epochs(on_step, on_epoch)
+        except DivergedError:
+            if folder is not None and not checkpoint.exists(folder):
+                clear(created)
+            raise
     return run
 
 
@@ -102,6 +99,20 @@ class _Loop:
         self.progress = Progress(threads=torch.get_num_threads(), rows_sha256=prepared.rows_sha256())
         self.best: dict[str, Tensor] | None = None
         self.saved_at, self.save_seconds = time.monotonic(), 0.0
+
+    def run_epochs(
+        self, on_step: Callable[[int, int, dict[str, Tensor]], None] | None, on_epoch: Callable[[Record], None] | None
+    ) -> None:
+        """Train, measure and save epoch by epoch, from where the run stands to its end."""
+        for epoch in range(self.progress.epoch, self.config.epochs):
+            if self.is_out_of_patience():
+                break
+            record = self.train_epoch(epoch, on_step)
+            record |= self.validate(epoch)
+            self.finish_epoch(epoch, record)
+            if on_epoch:
+                on_epoch(record)
+        self.finish()
 
     def train_epoch(self, epoch: int, on_step: Callable[[int, int, dict[str, Tensor]], None] | None) -> Record:
         """One pass over the training rows. The record's figures are averages over the rows as they were when seen."""
@@ -136,10 +147,12 @@ class _Loop:
         return estimate.log
 
     def _diverged(self, what: str, when: str) -> DivergedError:
-        return DivergedError(
-            f"training led to {what} at {when}. Try a smaller learning rate than "
-            f"{self.config.learning_rate:g}; what was saved before is unchanged."
-        )
+        remedy = f"training led to {what} at {when}. Try a smaller learning rate than {self.config.learning_rate:g}"
+        if self.folder is None:
+            return DivergedError(f"{remedy}.")
+        if not checkpoint.exists(self.folder):
+            return DivergedError(f"{remedy}; nothing was saved.")
+        return DivergedError(f"{remedy}: what was saved before is unchanged, and --resume --learning-rate goes on from there.")
 
     def validate(self, epoch: int) -> Record:
         """The bound on the validation rows, always with weight 1 on the KL, on the same noise at every epoch."""

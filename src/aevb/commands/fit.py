@@ -39,7 +39,7 @@ def fit(
     out
         The folder of the run. It must not hold anything yet, unless --resume is given.
     resume
-        Continue the run in --out, with its own settings; --epochs may be raised.
+        Continue the run in --out, with its own settings; --epochs may be raised, --learning-rate changed.
     config
         A TOML file with any of these settings, named as here with underscores. The command line goes first.
     json
