@@ -10,7 +10,7 @@ import pytest
 from aevb.errors import AevbError
 
 NEXT_STEP = (
-    r"; there is|\b(save|remove|fill|correct|copy|give|check|name|bring|put|install|score|try|did you mean|right file|needs)\b"
+    r"; there is|\b(save|remove|fill|correct|copy|give|check|name|bring|put|install|use|try|did you mean|right file|needs)\b"
 )
 
 

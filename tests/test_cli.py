@@ -192,7 +192,7 @@ def test_sample_returns_rows_of_the_data(fitted, place):
     assert (rows.shape, str(rows.dtype)) == ((200, *case.shape), case.dtype)
     assert np.array_equal(arrays("rows.npz")["samples"], rows)
     table = pd.read_csv("rows.csv")
-    assert tuple(table.columns) == (case.columns or tuple(f"column {i}" for i in range(np.prod(case.shape))))
+    assert tuple(table.columns) == (case.columns or tuple(f"column_{i + 1}" for i in range(np.prod(case.shape))))
     assert np.allclose(table.to_numpy(), rows.reshape(200, -1), rtol=1e-5)
     assert len(np.asarray(Image.open("rows.png"))) > 100
     given = as_given(fitted.name, place)
@@ -375,7 +375,7 @@ def test_changed_settings_are_refused_on_resuming(no_pictures):
         ("--beta 2", "beta 1.0 (now 2.0)"),
         ("--seed 1", "seed 0 (now 1)"),
         ("--config other.toml", "hidden (8,) (now (8, 8))"),
-        ("--epochs 4 --learning-rate 0.01", "learning_rate 0.001 (now 0.01)"),
+        ("--epochs 4 --latent-dim 3", "latent_dim 2 (now 3)"),
     ]:
         code, _, err = aevb(f"fit --resume --out run {change} --quiet")
         assert (code, says in err, err.count("\n")) == (2, True, 1), err

@@ -1,13 +1,16 @@
 """A trained run: data in, data out, nothing random where nothing should be."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 import aevb
 from aevb.config import Config
 from aevb.datasets.schema import Data
-from aevb.errors import DataError
+from aevb.errors import DataError, UsageError
 
 SMALL = Config(hidden=(8,), latent_dim=2, epochs=2, batch_size=32)
 
@@ -82,6 +85,48 @@ def test_grey_levels_on_another_scale_are_refused():
     run = aevb.fit(pictures, SMALL)
     with pytest.raises(DataError, match="grey levels from 0 to 255"):
         run.evaluate(Data(pictures.rows / 255.0, "others"))
+
+
+def test_an_array_on_the_scale_of_the_training_is_taken_and_any_other_refused():
+    from aevb.datasets import load
+
+    pictures = np.random.default_rng(0).integers(0, 256, (60, 4, 4)).astype(np.uint8)
+    run = aevb.fit(pictures, SMALL)
+    for array in (pictures, pictures.astype(np.float32), pictures.astype(np.int64), pictures // 255, 0.0 * pictures):
+        run.encode(array)
+    for array in (pictures / 255, pictures > 127, pictures * 2.0, pictures - 1.0, pictures.astype(np.uint16) * 3):
+        with pytest.raises(DataError, match="grey levels from 0 to 255; the array has values in"):
+            run.encode(array)
+    digits = load("digits")  # white is 16, which their array does not say
+    run = aevb.fit(digits, SMALL)
+    assert np.array_equal(run.encode(digits.rows)[0], run.encode(digits)[0])
+    assert np.array_equal(run.encode(digits.rows.astype(np.uint8))[0], run.encode(digits)[0])
+    for array in (digits.rows / 16, (digits.rows * 15).astype(np.uint8)):
+        with pytest.raises(DataError, match="grey levels from 0 to 16"):
+            run.encode(array)
+    run = aevb.fit(pictures / 255, SMALL)
+    run.encode(pictures[:9] / 255)
+    for likelihood in ("gaussian", "bernoulli"):
+        with pytest.raises(DataError):
+            aevb.fit(pictures / 255, replace(SMALL, likelihood=likelihood)).encode(pictures)
+
+
+def test_a_data_frame_keeps_the_names_of_its_columns(table):
+    frame = pd.DataFrame(table.rows, columns=table.columns)
+    run = aevb.fit(frame, SMALL)
+    assert run.schema.columns == table.columns
+    assert np.array_equal(run.encode(frame)[0], run.encode(table.rows)[0])
+    with pytest.raises(DataError, match="columns a, b, c, in this order; the array has c, a, b"):
+        run.encode(frame[["c", "a", "b"]])
+
+
+def test_what_cannot_be_sampled_or_decoded_is_said(run):
+    for n in (0, -3):
+        with pytest.raises(UsageError, match=f"number of samples must be at least 1; got {n}"):
+            run.sample(n)
+    for shape in ((5, 3), (2,), (1, 5, 2)):
+        with pytest.raises(DataError, match=r"codes of shape \(N, 2\); got"):
+            run.decode(np.zeros(shape))
 
 
 @pytest.mark.parametrize("binarize", ["static", "dynamic"])

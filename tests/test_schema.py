@@ -22,6 +22,10 @@ DATA = {  # rows -> their kind, the likelihood that plan() chooses
     "colour": (Data(G.integers(0, 256, (60, 4, 3, 3), dtype=U8), "s"), "grey", "gaussian"),
     "unit, extreme": (Data((BLACK_OR_WHITE / 255).astype(np.float32), "s"), "unit", "bernoulli"),
     "unit": (Data(G.random((60, 5)), "s"), "unit", "gaussian"),
+    "fractions": (Data(G.beta(0.1, 0.1, (60, 5)), "s"), "unit", "gaussian"),
+    "named fractions": (Data(G.beta(0.1, 0.1, (60, 5)), "s", columns=tuple("abcde")), "unit", "gaussian"),
+    "named bytes": (Data(255 * G.integers(0, 2, (60, 2), U8), "s", columns=("a", "b")), "real", "gaussian"),
+    "named bits": (Data(G.integers(0, 2, (60, 2)), "s", columns=("a", "b")), "binary", "bernoulli"),
     "table": (Data(TABLE, "s", columns=("a", "b", "c")), "real", "gaussian"),
     "integers": (Data(G.integers(0, 99, (60, 2)), "s"), "real", "gaussian"),
     "half": (Data(G.standard_normal((60, 2)).astype(np.float16), "s"), "real", "gaussian"),
@@ -50,7 +54,7 @@ def test_rows_become_the_models_numbers_and_come_back(name, likelihood):
     if likelihood == "bernoulli":
         assert np.allclose(x, flat / (data.white if kind == "grey" else 1.0), rtol=1e-6)
     else:  # each column of a table has a unit of its own, pixels share one
-        axis = 0 if kind == "real" and data.rows.ndim == 2 else None
+        axis = 0 if data.columns or (kind == "real" and data.rows.ndim == 2) else None
         assert np.allclose(x, (flat - flat.mean(axis, dtype=float)) / flat.std(axis, dtype=float), atol=1e-5)
     back = schema.to_data(x)
     assert back.shape == data.rows.shape
@@ -105,7 +109,16 @@ def test_the_other_ways_to_treat_grey_levels():
     assert np.allclose(x["none"][0], [0, 127 / 255, 128 / 255, 1])
     assert np.array_equal(x["dynamic"], x["none"])  # left to the training step
     assert all(BINARIZE[how] in plan(data, "bernoulli", how).reason for how in BINARIZE)
-    assert plan(DATA["bits"][0], binarize="static").schema.binarize == "none"
+    flat = plan(DATA["unit"][0], "bernoulli", "static")
+    assert "P(1) = value" in flat.reason
+    assert "grey" not in flat.reason
+
+
+def test_binary_data_need_no_binarisation_and_that_is_said():
+    decided = plan(DATA["bits"][0], binarize="static")
+    assert decided.schema.binarize == "none"
+    assert decided.reason == "all values are 0 or 1; binary already, so binarize static changes nothing"
+    assert "already" not in plan(DATA["bits"][0]).reason
 
 
 def test_binarisation_of_what_is_no_grey_level_is_refused():
@@ -121,7 +134,7 @@ UNLEARNABLE = [
     (Data(np.full((5, 2), 3.0), "s"), ["every value is 3"]),
     (Data(np.ones((5, 2), bool), "s"), ["every value is 1"]),
     (Data(TABLE * [0, 1, 0], "s", columns=("a", "b", "c")), ["2 of 3 columns", "'a', 'c'"]),
-    (Data(np.hstack([TABLE, np.ones((60, 6))]), "s"), ["6 of 9 columns", "column 3, column 4", "column 7, ..."]),
+    (Data(np.hstack([TABLE, np.ones((60, 6))]), "s"), ["6 of 9 columns", "column_4, column_5", "column_8, ..."]),
 ]
 
 

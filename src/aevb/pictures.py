@@ -116,5 +116,5 @@ def _decoded_grid_lines(run: Run, lines: int = 20, points: int = 100) -> list[ND
 
 
 def column_names(run: Run) -> tuple[str, ...]:
-    """Names of the D numbers of a row: a table's own, else column 0, column 1, ..."""
-    return run.schema.columns or tuple(f"column {i}" for i in range(run.schema.data_dim))
+    """Names of the D numbers of a row: a table's own, else column_1, column_2, ..., as of a table without a header."""
+    return run.schema.columns or tuple(f"column_{i + 1}" for i in range(run.schema.data_dim))

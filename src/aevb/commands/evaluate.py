@@ -72,10 +72,8 @@ def evaluate(
 
 def _unit(run: Run) -> str:
     """What log p(x|z) is the logarithm of."""
-    from aevb.datasets.schema import BINARIZE
-
     if not run.model.likelihood.discrete:
         return f"{run.likelihood} density of a row in the data's own units"
-    if run.schema.kind in ("grey", "unit"):
-        return f"{run.likelihood} on grey levels {BINARIZE[run.schema.binarize]}"
+    if run.schema.treatment:
+        return f"{run.likelihood} on {run.schema.levels} {run.schema.treatment}"
     return f"{run.likelihood} probability of a row"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,8 @@ class Data:
         rows = np.asarray(self.rows)
         object.__setattr__(self, "rows", rows[:, None] if rows.ndim == 1 else rows)
         _check_rows(self.rows, self.columns, self.source)
-        if self.white is None and self.rows.dtype.kind in "ui" and (self.rows.ndim > 2 or self.rows.dtype == np.uint8):
+        pictures = self.columns is None and (self.rows.ndim > 2 or self.rows.dtype == np.uint8)
+        if self.white is None and pictures and self.rows.dtype.kind in "ui":
             low, high = self.range
             # Integers in 0..255 in the form of pictures are 8-bit grey levels; 0 and 1 alone are binary pictures.
             if low >= 0 and 1 < high <= 255:
@@ -64,12 +66,12 @@ class Data:
         """Shape of one row."""
         return self.rows.shape[1:]
 
-    @property
+    @cached_property
     def range(self) -> tuple[float, float]:
         """Least and greatest value."""
         return float(self.rows.min()), float(self.rows.max())
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """``binary`` (0 and 1 alone), ``grey`` (grey levels 0..white), ``unit`` (real, within [0, 1]) or ``real``."""
         low, high = self.range
@@ -116,6 +118,17 @@ class Schema:
         """Whether one row can be shown as a picture: (height, width), or three-dimensional with 1, 3 or 4 channels."""
         return len(self.shape) == 2 or (len(self.shape) == 3 and (self.shape[-1] in (1, 3, 4) or self.shape[0] in (1, 3)))
 
+    @property
+    def levels(self) -> str:
+        """What to call values between two ends: grey levels are those of pictures."""
+        return "grey levels" if self.white is not None or self.is_picture else "values"
+
+    @property
+    def treatment(self) -> str:
+        """What a Bernoulli likelihood makes of values between 0 and 1, as a phrase; empty where there are none."""
+        phrase = BINARIZE[self.binarize].replace("grey level", self.levels.removesuffix("s"))
+        return phrase if self.kind in ("grey", "unit") else ""
+
     def to_model(self, data: Data, seed: int = 0) -> NDArray[np.float32]:
         """Data -> x: (N, D). Raises DataError for rows of another shape, other columns or another range of grey levels.
 
@@ -123,11 +136,13 @@ class Schema:
         """
         self._require(data)
         rows = data.rows.reshape(len(data), -1)
-        x: NDArray[np.float32] = ((rows - np.asarray(self.shift)) / np.asarray(self.scale)).astype(np.float32)
+        x = np.empty(rows.shape, np.float32)
+        for i in range(0, len(rows), 4096):  # in double precision, but never all of it at once
+            x[i : i + 4096] = (rows[i : i + 4096] - np.asarray(self.shift)) / np.asarray(self.scale)
         if self.binarize != "none" and not (x.min() >= 0 and x.max() <= 1):
             low, high = data.range
             raise DataError(
-                f"binarisation needs grey levels in [0, {self.scale[0]:g}]; {data.source} has [{low:.4g}, {high:.4g}]. "
+                f"binarisation needs {self.levels} in [0, {self.scale[0]:g}]; {data.source} has [{low:.4g}, {high:.4g}]. "
                 "Save the rows in the form that the model was trained on."
             )
         if self.binarize == "threshold":
@@ -151,7 +166,7 @@ class Schema:
         if data.shape != self.shape:
             raise DataError(
                 f"this model takes rows of shape {self.shape}; {data.source} has rows of shape {data.shape}. "
-                "Score it with a model that was trained on such rows."
+                "Use a model that was trained on such rows."
             )
         if self.columns and data.columns and data.columns != self.columns:
             raise DataError(
@@ -160,10 +175,10 @@ class Schema:
             )
         # Integers of which none passes 1 may well be the darkest of grey levels; fractions may not.
         dark = data.white is None and data.rows.dtype.kind in "ui" and data.range[0] >= 0 and data.range[1] <= 1
-        if self.kind == "grey" and data.white != self.white and not dark:
+        if self.kind != "real" and data.white != self.white and not dark:
             raise DataError(
-                f"this model takes grey levels from 0 to {self.white:g}; {data.source} has values in "
-                f"[{data.range[0]:.4g}, {data.range[1]:.4g}]. Save the pictures in the form that the model was trained on."
+                f"this model takes {self.levels} from 0 to {self.white or 1:g}; {data.source} has values in "
+                f"[{data.range[0]:.4g}, {data.range[1]:.4g}]. Bring them into the form that the model was trained on."
             )
 
 
@@ -198,8 +213,8 @@ def plan(data: Data, likelihood: str = "auto", binarize: str = "none") -> Plan:
     scale: tuple[float, ...]
     if likelihood == "bernoulli":
         shift, scale = (0.0,), (data.white if kind == "grey" and data.white else 1.0,)
-        if kind in ("grey", "unit"):
-            reason += f"; {BINARIZE[binarize]}"
+        if kind == "binary" and binarize != "none":
+            reason += f"; binary already, so binarize {binarize} changes nothing"
     else:
         shift, scale = _standardisation(data, kind)
         reason += "; standardised " + ("as a whole" if len(scale) == 1 else "column by column")
@@ -215,6 +230,8 @@ def plan(data: Data, likelihood: str = "auto", binarize: str = "none") -> Plan:
         resize=data.resize,
         grey=data.grey,
     )
+    if likelihood == "bernoulli" and schema.treatment:
+        reason += f"; {schema.treatment}"
     return Plan(likelihood, schema, reason)
 
 
@@ -227,7 +244,8 @@ def only_split(name: str, split: str | None, allowed: tuple[str, ...]) -> None:
 def _choose(data: Data, kind: str) -> tuple[str, str]:
     if kind == "binary":
         return "bernoulli", "all values are 0 or 1"
-    if kind == "real":
+    # Fractions near 0 and 1 are nearly black and white in a picture; in a table they are numbers like any others.
+    if kind == "real" or data.columns is not None or (kind == "unit" and data.rows.ndim == 2):
         return "gaussian", "real values"
     white = data.white or 1.0
     extreme = float(((data.rows < 0.1 * white) | (data.rows > 0.9 * white)).mean())
@@ -262,7 +280,7 @@ def _standardisation(data: Data, kind: str) -> tuple[tuple[float, ...], tuple[fl
 
 
 def _column(columns: tuple[str, ...] | None, index: int) -> str:
-    return f"{columns[index]!r}" if columns else f"column {index}"
+    return f"{columns[index]!r}" if columns else f"column_{index + 1}"
 
 
 def _check_rows(rows: NDArray[Any], columns: tuple[str, ...] | None, source: str) -> None:
