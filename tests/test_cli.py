@@ -187,7 +187,8 @@ def test_config_toml_repeats_the_run(fitted, no_pictures):
 def test_sample_returns_rows_of_the_data(fitted, place):
     case = fitted.case
     for form in ("npy", "npz", "csv", "png"):
-        assert "200 samples" in done(f"sample '{fitted.run}' -n 200 -o rows.{form}")
+        what = "means of" if fitted.name in ("folder", "npy") else "drawn from"
+        assert f"200 samples of {fitted.run}, {what} p(x|z)" in done(f"sample '{fitted.run}' -n 200 -o rows.{form}")
     rows = np.load("rows.npy")
     assert (rows.shape, str(rows.dtype)) == ((200, *case.shape), case.dtype)
     assert np.array_equal(arrays("rows.npz")["samples"], rows)
@@ -210,6 +211,22 @@ def test_sampled_noise_has_the_spread_of_the_data(fitted, place):
     assert np.all((spread > 0.5 * given.std(0)) & (spread < 1.7 * given.std(0)))
     if fitted.name == "npy":
         assert set(np.unique(rows)) == {0, 1}
+
+
+def test_a_table_is_sampled_with_its_spread_and_pictures_by_their_means(fitted, place):
+    """The default is one of two: draws for tables, whose means vary too little, means for pictures, whose draws are noise."""
+    for option in ("", "--noise", "--mean"):
+        done(f"sample '{fitted.run}' -n 2000 {option} -o 'rows{option}.npy'")
+    rows, noise, mean = (np.load(f"rows{option}.npy") for option in ("", "--noise", "--mean"))
+    table = fitted.name in ("csv", "npz")
+    assert np.array_equal(rows, noise if table else mean)
+    assert not np.array_equal(noise, mean)
+    if table:
+        given = as_given(fitted.name, place).std(0)
+        assert np.all(mean.std(0) < 0.9 * noise.std(0))
+        assert np.all(np.abs(noise.std(0) / given - 1) < np.abs(mean.std(0) / given - 1))
+    result = aevb(f"sample '{fitted.run}' --noise --mean -o both.npy")
+    assert (result.code, "give one of them" in result.err, Path("both.npy").exists()) == (2, True, False)
 
 
 def test_the_seed_decides_the_samples(fitted):
@@ -305,9 +322,13 @@ def test_fit_prints_results_on_stdout(no_pictures):
         "gaussian (real values",
         "1800 for training",
         "2 epochs",
-        "aevb sample run",
+        "aevb sample run -n 100 -o samples.csv",
     ):
         assert piece in text
+    assert not re.search("missing|^range", text, re.MULTILINE)  # one range for columns of several units would say nothing
+    text = done(f"fit digits --out digits {FIT}")
+    assert "range       0 to 16\n" in text
+    assert "aevb sample digits -n 100 -o samples.png" in text
 
 
 def test_with_patience_the_figures_are_those_of_the_epoch_that_was_kept(no_pictures):
@@ -478,6 +499,14 @@ def test_a_reader_that_leaves_is_no_defect():
     os.close(read)
     code = "from aevb import cli; cli.make_app = lambda: lambda *_, **__: print('x' * 100_000); cli.main()"
     process = python(code, stdout=write)
+    os.close(write)
+    assert (process.communicate()[1], process.returncode) == ("", 74)
+
+
+def test_help_that_nobody_reads_is_no_defect():
+    read, write = os.pipe()
+    os.close(read)
+    process = python("from aevb.cli import main; main(['--help'])", stdout=write)
     os.close(write)
     assert (process.communicate()[1], process.returncode) == ("", 74)
 

@@ -50,6 +50,18 @@ def test_draws_what_the_model_allows(data, settings, names, tmp_path):
     assert without <= {"curves", "samples", "manifold"}
 
 
+@pytest.mark.parametrize("columns", [1, 2, 4])
+def test_pictures_of_a_table_show_draws_and_say_so(columns):
+    data = Data(np.random.default_rng(0).normal(size=(60, columns)), "table")
+    run = short_run(data)
+    figure = dict(pictures.figures(run, data))["samples"]
+    assert figure.get_suptitle() == "generated: drawn from p(x|z), z ~ p(z)"
+    means = pictures.table_figure(run, data, 30, noise=False)
+    assert means.get_suptitle() == "generated: means of p(x|z), z ~ p(z)"
+    if columns == 2:
+        assert np.allclose(figure.axes[1].collections[0].get_offsets(), run.sample(60, noise=True))
+
+
 def test_probability_grid_is_the_inverse_of_the_gaussian_cdf():
     z = pictures._probability_grid(4)
     cdf = [0.5 * (1 + math.erf(value / math.sqrt(2))) for value in z]

@@ -65,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         )
         sys.stdout.flush()
         code = result if isinstance(result, int) else 0
+    except SystemExit:  # how rich, which prints the help, answers to a reader that has gone
+        code = _report(BrokenPipeError())
     except (Exception, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exception(error)

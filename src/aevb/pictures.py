@@ -36,28 +36,33 @@ def figures(run: Run, data: Data | None = None) -> Iterator[tuple[str, Figure]]:
         yield "samples", sample_figure(run, 100)
         yield from _picture_figures(run, data)
     elif data is not None:
-        yield "samples", table_figure(run, data, run.sample(len(data)))
+        yield "samples", table_figure(run, data, len(data))
         if run.schema.data_dim == 2 and run.model.latent_dim == 2:
             yield "manifold", plots.warped_grid(data.rows[:2000], _decoded_grid_lines(run), column_names(run)[:2])
     if data is not None and run.model.latent_dim >= 2:
         yield "latent", latent_figure(run, data)
 
 
+def drawn_from(noise: bool) -> str:
+    """What samples are, as a phrase to print."""
+    return "drawn from p(x|z)" if noise else "means of p(x|z)"
+
+
 def sample_figure(run: Run, n: int, *, seed: int = 0, noise: bool = False) -> Figure:
-    """A sheet of n generated pictures."""
-    what = "draws from p(x|z)" if noise else "means of p(x|z)"
+    """A sheet of n generated pictures: means of p(x|z), or draws from it if ``noise``."""
     columns = max(1, round(n**0.5))
-    return plots.grid(to_pictures(run, run.sample(n, seed=seed, noise=noise)), columns, f"{n} {what}, z ~ p(z)")
+    title = f"{n} samples, {drawn_from(noise)}, z ~ p(z)"
+    return plots.grid(to_pictures(run, run.sample(n, seed=seed, noise=noise)), columns, title)
 
 
-def table_figure(run: Run, data: Data, generated: NDArray[Any]) -> Figure:
-    """Generated rows of a table beside the data. generated: (N, *shape)."""
+def table_figure(run: Run, data: Data, n: int, *, seed: int = 0, noise: bool = True) -> Figure:
+    """n generated rows of a table beside the data: draws from p(x|z), since its means vary less than the data does."""
+    generated = run.sample(n, seed=seed, noise=noise)
     real, made = (rows[:2000].reshape(min(2000, len(rows)), -1) for rows in (data.rows, generated))
+    names, title = column_names(run), f"generated: {drawn_from(noise)}, z ~ p(z)"
     if real.shape[1] == 2:
-        return plots.scatter(real, made, column_names(run))
-    if real.shape[1] == 1:
-        return plots.scatter_matrix(real, made, column_names(run))
-    return plots.scatter_matrix(real[:, :MOST_COLUMNS], made[:, :MOST_COLUMNS], column_names(run)[:MOST_COLUMNS])
+        return plots.scatter(real, made, names, title)
+    return plots.scatter_matrix(real[:, :MOST_COLUMNS], made[:, :MOST_COLUMNS], names[:MOST_COLUMNS], title)
 
 
 def latent_figure(run: Run, data: Data) -> Figure:

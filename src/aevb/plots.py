@@ -101,7 +101,7 @@ def scatter(real: NDArray[Any], generated: NDArray[Any], columns: Sequence[str] 
     """Real and generated points, side by side on one scale. Both: (N, 2)."""
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2, sharex=True, sharey=True)
-    for axes, points, colour, name in [(left, real, REAL, "data"), (right, generated, MADE, "generated: z ~ p(z), decoded")]:
+    for axes, points, colour, name in [(left, real, REAL, "data"), (right, generated, MADE, "generated")]:
         axes.scatter(points[:, 0], points[:, 1], s=5, color=colour, alpha=0.5, linewidths=0)
         axes.set_title(f"{name} ({len(points)} points)", fontsize=10)
         axes.set_xlabel(columns[0])
@@ -111,7 +111,7 @@ def scatter(real: NDArray[Any], generated: NDArray[Any], columns: Sequence[str] 
     return figure
 
 
-def scatter_matrix(real: NDArray[Any], generated: NDArray[Any], columns: Sequence[str]) -> Figure:
+def scatter_matrix(real: NDArray[Any], generated: NDArray[Any], columns: Sequence[str], title: str = "") -> Figure:
     """Every pair of columns of a table, data and generated rows on top of each other. Both: (N, D), D small."""
     d = real.shape[1]
     figure = Figure(figsize=(2.2 * d + 0.6, 2.2 * d), layout="constrained")
@@ -133,6 +133,8 @@ def scatter_matrix(real: NDArray[Any], generated: NDArray[Any], columns: Sequenc
                 axes.set_ylabel(columns[i], fontsize=8)
             axes.tick_params(labelsize=6)
     cells[0][0].legend(fontsize=7)
+    if title:
+        figure.suptitle(title, fontsize=10 if d > 1 else 6)
     return figure
 
 

@@ -72,10 +72,12 @@ def print_description(found: Mapping[str, Any]) -> None:
     rows = [
         ("data", f"{found['source']}: {found['rows']} rows of {shape} ({found['type']})"),
         ("split", f"{found['training_rows']} for training, {found['validation_rows']} for validation"),
-        ("range", f"{found['range'][0]:.6g} to {found['range'][1]:.6g}, {found['missing']} missing"),
+        ("range", f"{found['range'][0]:.6g} to {found['range'][1]:.6g}"),
         ("likelihood", f"{found['likelihood']} ({found['reason']})"),
     ]
     if found["columns"]:
+        if len(found["columns"]) > 1:  # of several units, one range says nothing
+            rows.pop(2)
         shown = ", ".join(found["columns"][:8]) + (", ..." if len(found["columns"]) > 8 else "")
         rows.insert(1, ("columns", shown))
     print_table(rows)

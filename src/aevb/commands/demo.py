@@ -51,7 +51,11 @@ def demo(*, out: Path = Path("aevb-demo"), json: Annotated[bool, Parameter(negat
     for check in checks:
         say(f"   {'ok    ' if check.passed else 'FAILED'}  check {check.number}: {check.name}: {check.message}")
     clusters = plots.save(
-        plots.scatter(outcome.data.numpy(), outcome.generated.numpy(), title="the tutorial's VAE after 800 epochs"),
+        plots.scatter(
+            outcome.data.numpy(),
+            outcome.generated.numpy(),
+            title="the tutorial's VAE after 800 epochs; generated: means of p(x|z), z ~ p(z)",
+        ),
         out / "clusters.png",
     )
     say(f"\n   picture: {clusters}\n\n2. Handwritten digits (1797 pictures of 8 x 8 pixels, latent plane)\n")

@@ -175,4 +175,5 @@ def _print_summary(run: Run, out: Path, seconds: float, pictures: int) -> None:
             terms = f"reconstruction {kept[prefix + 'reconstruction']:.2f} - KL {kept[prefix + 'kl']:.2f}"
             print(f"{name:<10} bound {kept[prefix + 'bound']:.2f} nats per row = {terms}")
     print(f"written    {out}: model, config.toml, metrics.jsonl, {pictures} pictures in {out / 'pictures'}")
-    print(f"next       aevb sample {out} -n 100 -o samples.png    aevb evaluate {out}    aevb plot {out}")
+    samples = "samples.png" if run.schema.is_picture else "samples.csv"
+    print(f"next       aevb sample {out} -n 100 -o {samples}    aevb evaluate {out}    aevb plot {out}")

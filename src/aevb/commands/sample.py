@@ -18,9 +18,10 @@ def sample(
     n: Annotated[int, Parameter(name=("-n", "--number"), converter=whole_number)] = 100,
     output: Annotated[Path, Parameter(name=("-o", "--output"))],
     noise: Annotated[bool, Parameter(negative=())] = False,
+    mean: Annotated[bool, Parameter(negative=())] = False,
     seed: Whole = 0,
 ) -> None:
-    """Draw z ~ p(z) and write the means of p(x|z), in the units of the data.
+    """Draw z ~ p(z) and write new rows in the units of the data: draws from p(x|z), or its means for pictures.
 
     Parameters
     ----------
@@ -31,24 +32,29 @@ def sample(
     output
         .npy, .npz or .csv for the rows; .png, .pdf or .svg for a sheet of pictures, or a scatter plot beside the data.
     noise
-        Write draws from p(x|z) instead of its means: what the model takes the data to look like, noise included.
+        Write draws from p(x|z), noise included: what the model takes the data to look like. The default unless for pictures.
+    mean
+        Write means of p(x|z). The default for pictures; rows of a table then vary less than the data does.
     seed
         Another seed, other samples.
     """
     from aevb import checkpoint, outputs, plots
-    from aevb.pictures import column_names, sample_figure, table_figure
+    from aevb.pictures import column_names, drawn_from, sample_figure, table_figure
     from aevb.preparation import held_out
 
     if n < 1:
         raise UsageError(f"the number of samples must be at least 1; got {n}")
+    if noise and mean:
+        raise UsageError("--noise asks for draws from p(x|z), --mean for its means; give one of them")
     outputs.check(output)
     trained = checkpoint.load(run)
+    noise = noise or not (mean or trained.schema.is_picture)
     if not outputs.is_picture(output):
         outputs.write(output, {"samples": trained.sample(n, seed=seed, noise=noise)}, column_names(trained))
     elif trained.schema.is_picture:
         figure = sample_figure(trained, n, seed=seed, noise=noise)
         outputs.whole(output, lambda part: plots.save(figure, part))
     else:
-        figure = table_figure(trained, held_out(trained)[0], trained.sample(n, seed=seed, noise=noise))
+        figure = table_figure(trained, held_out(trained)[0], n, seed=seed, noise=noise)
         outputs.whole(output, lambda part: plots.save(figure, part))
-    print(f"{n} samples of {run} -> {output}")
+    print(f"{n} samples of {run}, {drawn_from(noise)} -> {output}")
