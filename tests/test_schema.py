@@ -146,7 +146,7 @@ def test_rows_without_anything_to_learn_are_refused(data, says):
 @pytest.mark.parametrize(
     ("trained_on", "new", "says"),
     [
-        ("table", Data(TABLE[:, :2], "new.csv"), ["(3,)", "(2,)", "new.csv"]),
+        ("table", Data(TABLE[:, :2], "new.csv"), ["(3,)", "(2,)", "new.csv", "Use a model that"]),
         ("table", Data(TABLE, "new.csv", columns=("b", "a", "c")), ["a, b, c", "b, a, c", "new.csv"]),
         ("faces", Data(BLACK_OR_WHITE / 255, "new.npy"), ["0 to 255", "[0, 1]", "new.npy"]),
         ("white is 16", Data(BLACK_OR_WHITE.astype(U8), "new.npy"), ["0 to 16", "[0, 255]", "new.npy"]),
