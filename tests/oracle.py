@@ -35,7 +35,7 @@ class LinearGaussian:
             decoder = self.model.decoder[0]
             decoder.weight.copy_(self.w)
             decoder.bias.copy_(self.b)
-            self.model.likelihood.std.fill_(math.sqrt(variance))  # exact in float64
+            self.model.likelihood.log_variance.fill_(math.log(variance))  # exact in float64
 
     def set_posterior(self, shift: float = 0.0, stretch: float = 1.0) -> None:
         """Set q(z|x) to the exact posterior, its mean moved by ``shift`` and its variance multiplied by ``stretch``."""

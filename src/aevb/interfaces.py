@@ -14,7 +14,8 @@ do not know of each other, and an objective meets them only through these contra
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple, Protocol
 
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -25,10 +26,15 @@ class Likelihood(nn.Module, ABC):
 
     ``num_features``: how many numbers the decoder must emit for one row.
     ``discrete``: True when ``log_prob`` is that of a probability, False when of a density (which has units of 1/x).
+    ``form``: what numbers x are. "real": any, standardised; "unit": in [0, 1]; "levels": k / (levels - 1) for integers
+    k < levels, and the constructor takes (data_dim, levels) instead of (data_dim).
+    ``nominal``: True where levels are names, in no order: the encoder then sees an indicator for each.
     """
 
     num_features: int
     discrete: bool
+    form: ClassVar[str] = "real"
+    nominal: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, h: Tensor) -> Distribution:
@@ -37,6 +43,11 @@ class Likelihood(nn.Module, ABC):
     @abstractmethod
     def check(self, x: Tensor) -> None:
         """x: (N, D). Raises DataError if a value lies outside the support. Called once, at the door, never in a step."""
+
+    @property
+    def noise(self) -> Tensor | None:
+        """Standard deviation of x given z, () or (D,), where it is one number for all z; None otherwise."""
+        return None
 
 
 class Posterior(nn.Module, ABC):
@@ -59,19 +70,36 @@ class Prior(nn.Module, ABC):
     def forward(self) -> Distribution:
         """Return the distribution over one latent vector: batch shape (), event shape (L,)."""
 
+    def connect(self, posterior_given: Callable[[Tensor], Distribution], data_dim: int) -> None:
+        """Receive the model's q(z|x), once, from the VAE, to make a prior of posteriors. Nothing, unless overridden."""
+
+    def initialise(self, x: Tensor) -> None:
+        """Start from training rows x: (N, D), drawn with torch's generator. Nothing, unless overridden."""
+
+
+class Density(Protocol):
+    """A log-density at given points."""
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """z: (..., L) -> (...), nats."""
+
 
 class Model(Protocol):
     """What an objective may ask of a model."""
 
-    @property
-    def prior(self) -> Prior:
-        """p(z)."""
+    latent_dim: int
 
     def posterior_given(self, x: Tensor) -> Distribution:
         """q(z|x). x: (..., D) -> distribution over (L,) with batch shape (...)."""
 
-    def likelihood_given(self, z: Tensor) -> Distribution:
-        """p(x|z). z: (..., L) -> distribution over (D,) with batch shape (...)."""
+    def posterior_and_frozen(self, x: Tensor) -> tuple[Distribution, Density]:
+        """q(z|x), and its density as a constant of its parameters, but not of the z at which it is taken."""
+
+    def log_joint(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """x: (B, D), z: (..., B, L) -> log p(x|z) and log p(z): (..., B) each, nats."""
+
+    def log_weights(self, x: Tensor, samples: int = 1) -> Tensor:
+        """x: (B, D) -> log p(x, z) - log q(z|x) for draws of z from q(z|x): (K, B), nats."""
 
     def elbo_terms(self, x: Tensor, samples: int = 1) -> tuple[Tensor, Tensor]:
         """x: (B, D) -> E_q[log p(x|z)]: (B,), and the KL to the prior: (B, L) per dimension or (B, 1); nats."""

@@ -9,17 +9,20 @@ which x can be rebuilt, the second keeps them where the prior will look for them
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import index
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from aevb.distributions import DiagonalNormal, reparameterize, rsample_and_log_prob
 from aevb.errors import DataError, UsageError
 from aevb.interfaces import Likelihood, Posterior, Prior
 from aevb.likelihoods.gaussian import GaussianFixed
-from aevb.networks import mlp
-from aevb.posteriors.gaussian import DiagonalGaussian, DiagonalNormal, kl_per_dimension, reparameterize
+from aevb.networks.mlp import mlp
+from aevb.posteriors.gaussian import DiagonalGaussian, kl_per_dimension
 from aevb.priors.standard_normal import StandardNormal
 
 
@@ -50,21 +53,19 @@ class VAE(nn.Module):
         decoder: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        widths = [hidden, hidden] if isinstance(hidden, int) else list(hidden)
-        for name, size in [
-            ("data_dim", data_dim),
-            ("latent_dim", latent_dim),
-            *(("hidden", width) for width in widths),
-        ]:
-            if size < 1:
-                raise UsageError(f"{name} must be at least 1; got {size}")
+        data_dim, latent_dim = _size("data_dim", data_dim), _size("latent_dim", latent_dim)
+        # One width or several, so that VAE(2, 64, 2) can be typed from memory.
+        widths = [_size("hidden", width) for width in (hidden if isinstance(hidden, list | tuple) else (hidden, hidden))]
         self.data_dim, self.latent_dim = data_dim, latent_dim
         # Encoder, posterior, decoder: this order draws the tutorial's initial weights from the tutorial's seed.
-        self.encoder = encoder or mlp(data_dim, widths, activation=activation)
-        self.posterior = posterior or DiagonalGaussian(widths[-1] if widths else data_dim, latent_dim)
-        self.likelihood = likelihood or GaussianFixed(data_dim)
-        self.decoder = decoder or mlp(latent_dim, widths[::-1], self.likelihood.num_features, activation)
-        self.prior = prior or StandardNormal(latent_dim)
+        self.encoder = mlp(data_dim, widths, activation=activation) if encoder is None else encoder
+        self.posterior = DiagonalGaussian(widths[-1] if widths else data_dim, latent_dim) if posterior is None else posterior
+        self.likelihood = GaussianFixed(data_dim) if likelihood is None else likelihood
+        features = self.likelihood.num_features
+        self.decoder = mlp(latent_dim, widths[::-1], features, activation) if decoder is None else decoder
+        self.prior = StandardNormal(latent_dim) if prior is None else prior
+        self.prior.connect(self.posterior_given, data_dim)
+        _check_that_parts_fit(self)
 
     def posterior_given(self, x: Tensor) -> Distribution:
         """q(z|x). x: (..., D) -> distribution over (L,) with batch shape (...)."""
@@ -102,6 +103,27 @@ class VAE(nn.Module):
         mu, logvar = self.encode(x)
         return self.decode(self.reparameterize(mu, logvar)), mu, logvar
 
+    def posterior_and_frozen(self, x: Tensor) -> tuple[Distribution, Frozen]:
+        """q(z|x), and its density as a constant of its parameters, but not of the z at which it is taken.
+
+        Gradient estimators that go through z alone need the second (``objectives/importance.py``). x: (..., D).
+        """
+        h = self.encoder(x)
+        return self.posterior(h), Frozen(self.posterior, h.detach())
+
+    def log_joint(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """x: (B, D), z: (..., B, L) -> log p(x|z) and log p(z): (..., B) each, nats."""
+        return self.likelihood_given(z).log_prob(x), self.prior().log_prob(z)
+
+    def log_weights(self, x: Tensor, samples: int = 1) -> Tensor:
+        """log p(x, z) - log q(z|x) for draws of z from q(z|x). x: (B, D) -> (K, B), nats; K = ``samples``.
+
+        Their mean over K is the ELBO, the log of the mean of their exponentials the importance-weighted bound.
+        """
+        z, log_q = rsample_and_log_prob(self.posterior_given(x), samples)
+        reconstruction, log_prior = self.log_joint(x, z)
+        return reconstruction + log_prior - log_q
+
     def elbo_terms(self, x: Tensor, samples: int = 1) -> tuple[Tensor, Tensor]:
         """Return the two terms of the ELBO for each row, with ``samples`` draws of z from q(z|x). x: (B, D).
 
@@ -109,11 +131,12 @@ class VAE(nn.Module):
         (estimator B of the paper, equation 10), else (B, 1), from the same draws (estimator A, equation 6); nats.
         """
         q = self.posterior_given(x)
-        z = q.rsample(torch.Size((samples,)))
-        reconstruction = self.likelihood_given(z).log_prob(x).mean(0)
         if isinstance(q, DiagonalNormal) and isinstance(self.prior, StandardNormal):
-            return reconstruction, kl_per_dimension(q.mu, q.logvar)
-        return reconstruction, (q.log_prob(z) - self.prior().log_prob(z)).mean(0).unsqueeze(-1)
+            z = q.rsample((samples,))
+            return self.likelihood_given(z).log_prob(x).mean(0), kl_per_dimension(q.mu, q.logvar)
+        z, log_q = rsample_and_log_prob(q, samples)
+        reconstruction, log_prior = self.log_joint(x, z)
+        return reconstruction.mean(0), (log_q - log_prior).mean(0).unsqueeze(-1)
 
     @torch.no_grad()
     def sample(self, n: int, *, noise: bool = False) -> Tensor:
@@ -125,3 +148,69 @@ class VAE(nn.Module):
     def reconstruct(self, x: Tensor) -> Tensor:
         """x: (B, D) -> decode(mean of q(z|x)): (B, D). Deterministic: the mean, not a sample."""
         return self.decode(self.posterior_given(x).mean)
+
+
+def _size(name: str, value: Any) -> int:
+    try:
+        size = index(value)
+    except TypeError:
+        size = 0
+    if size < 1:
+        raise UsageError(f"{name} must be an integer of at least 1; got {value!r}")
+    return size
+
+
+class Frozen:
+    """log q(z|x) of features h: (..., F), in which no gradient reaches the posterior's parameters."""
+
+    def __init__(self, posterior: Posterior, h: Tensor) -> None:
+        self.posterior, self.h = posterior, h
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """z: (..., L) -> (...), nats."""
+        # Called as a whole: a flow reads its parameters only when its density is taken.
+        density = _Density(self.posterior)
+        constants = {name: value.detach() for name, value in density.named_parameters()}
+        log_q: Tensor = torch.func.functional_call(density, constants, (self.h, z))
+        return log_q
+
+
+class _Density(nn.Module):
+    def __init__(self, posterior: Posterior) -> None:
+        super().__init__()
+        self.posterior = posterior
+
+    def forward(self, h: Tensor, z: Tensor) -> Tensor:
+        log_q: Tensor = self.posterior(h).log_prob(z)
+        return log_q
+
+
+def _check_that_parts_fit(model: VAE) -> None:
+    """Send two rows of zeros through every part. Raises UsageError for widths that do not fit each other."""
+    like = next(iter(model.parameters()), torch.empty(0))
+    x = torch.zeros(2, model.data_dim, dtype=like.dtype, device=like.device)
+    z = torch.zeros(2, model.latent_dim, dtype=like.dtype, device=like.device)
+    parts: list[tuple[str, Callable[[], tuple[int, ...]], tuple[int, ...]]] = [
+        ("encoder", lambda: model.encoder(x).shape, (2, model.posterior.num_features)),
+        ("posterior", lambda: model.posterior_given(x).rsample().shape, (2, model.latent_dim)),
+        ("decoder", lambda: model.decoder(z).shape, (2, model.likelihood.num_features)),
+        ("likelihood", lambda: model.likelihood_given(z).mean.shape, (2, model.data_dim)),
+        ("prior", lambda: model.prior().sample().shape, (model.latent_dim,)),
+    ]
+    training = {module: module.training for module in model.modules()}
+    model.eval()  # statistics of a batch normalisation stay as they are
+    try:
+        with torch.no_grad(), torch.random.fork_rng():
+            for name, run, expected in parts:
+                try:
+                    shape = tuple(run())
+                except (RuntimeError, NotImplementedError) as error:
+                    first = (str(error) or type(error).__name__).splitlines()[0]
+                    raise UsageError(f"the {name} cannot take what the part before it gives: {first}") from error
+                if shape != expected:
+                    raise UsageError(
+                        f"the {name} gives shape {shape} where {expected} is expected, for 2 rows; check its width"
+                    )
+    finally:
+        for module, mode in training.items():
+            module.training = mode

@@ -8,7 +8,13 @@ LIKELIHOODS = Table(
     "likelihood",
     {
         "bernoulli": "aevb.likelihoods.bernoulli:Bernoulli",
-        "gaussian": "aevb.likelihoods.gaussian:GaussianFixed",
+        "gaussian": "aevb.likelihoods.gaussian:GaussianLearned",
+        "gaussian_fixed": "aevb.likelihoods.gaussian:GaussianFixed",
+        "gaussian_per_dimension": "aevb.likelihoods.gaussian:GaussianPerDimension",
+        "gaussian_optimal": "aevb.likelihoods.gaussian:GaussianOptimal",
+        "gaussian_network": "aevb.likelihoods.gaussian:GaussianNetwork",
+        "categorical": "aevb.likelihoods.levels:Categorical",
+        "discretized_logistic": "aevb.likelihoods.levels:DiscretizedLogistic",
     },
 )
 

@@ -23,6 +23,7 @@ class Bernoulli(Likelihood):
     """D independent Bernoulli variables. ``data_dim``: D."""
 
     discrete = True
+    form = "unit"
 
     def __init__(self, data_dim: int) -> None:
         super().__init__()

@@ -4,7 +4,14 @@ from typing import Any
 
 from aevb.registry import Table
 
-POSTERIORS = Table("posterior", {"diagonal": "aevb.posteriors.gaussian:DiagonalGaussian"})
+POSTERIORS = Table(
+    "posterior",
+    {
+        "diagonal": "aevb.posteriors.gaussian:DiagonalGaussian",
+        "flow": "aevb.posteriors.flow:CouplingFlow",
+        "spline_flow": "aevb.posteriors.flow:SplineFlow",
+    },
+)
 
 
 def __getattr__(name: str) -> Any:

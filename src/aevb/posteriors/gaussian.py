@@ -11,21 +11,10 @@ from the prior needs the logarithm as it is,
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal
 
+from aevb.distributions import LOGVAR_MAX, LOGVAR_MIN, DiagonalNormal
 from aevb.interfaces import Posterior
-
-LOGVAR_MIN, LOGVAR_MAX = -30.0, 20.0
-"""Bounds of logvar where a network emits it. exp(20) keeps every sum of squares inside float32; exp(-15), the smallest
-sigma, moves z by less than 1e-6."""
-
-
-def reparameterize(mu: Tensor, logvar: Tensor) -> Tensor:
-    """Draw z ~ N(mu, exp(logvar)), differentiable in both. mu, logvar: (..., L) -> z: (..., L)."""
-    std = torch.exp(0.5 * logvar)
-    return mu + std * torch.randn_like(std)
 
 
 def kl_per_dimension(mu: Tensor, logvar: Tensor) -> Tensor:
@@ -36,40 +25,6 @@ def kl_per_dimension(mu: Tensor, logvar: Tensor) -> Tensor:
 def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
     """KL(N(mu, diag exp(logvar)) || N(0, I)). mu, logvar: (B, L) -> (B,), nats. Source: appendix B of the paper."""
     return kl_per_dimension(mu, logvar).sum(dim=-1)
-
-
-class DiagonalNormal(Distribution):
-    """N(mu, diag exp(logvar)) over (L,): a Gaussian that keeps logvar, so that nothing takes the log of an exp.
-
-    mu, logvar: (..., L).
-    """
-
-    arg_constraints = {}  # noqa: RUF012  (torch's own convention)
-    has_rsample = True
-
-    def __init__(self, mu: Tensor, logvar: Tensor) -> None:
-        self.mu, self.logvar = mu, logvar
-        super().__init__(mu.shape[:-1], mu.shape[-1:], validate_args=False)
-
-    @property
-    def mean(self) -> Tensor:
-        """(..., L)."""
-        return self.mu
-
-    @property
-    def variance(self) -> Tensor:
-        """(..., L)."""
-        return self.logvar.exp()
-
-    def rsample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:  # type: ignore[override]
-        """sample_shape -> z: (*sample_shape, ..., L), differentiable in mu and logvar."""
-        shape = (*sample_shape, *self.mu.shape)
-        return reparameterize(self.mu.expand(shape), self.logvar.expand(shape))
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """z: (..., L) -> (...), nats."""
-        normal = Normal(self.mu, torch.exp(0.5 * self.logvar), validate_args=False)
-        return Independent(normal, 1, validate_args=False).log_prob(value)  # type: ignore[no-any-return]
 
 
 class DiagonalGaussian(Posterior):

@@ -4,7 +4,15 @@ from typing import Any
 
 from aevb.registry import Table
 
-PRIORS = Table("prior", {"standard_normal": "aevb.priors.standard_normal:StandardNormal"})
+PRIORS = Table(
+    "prior",
+    {
+        "standard_normal": "aevb.priors.standard_normal:StandardNormal",
+        "mixture": "aevb.priors.mixture:MixtureOfGaussians",
+        "vamp": "aevb.priors.vamp:VampPrior",
+        "flow": "aevb.priors.flow:FlowPrior",
+    },
+)
 
 
 def __getattr__(name: str) -> Any:
