@@ -1,16 +1,25 @@
-"""The ELBO as a loss: what it reports, and beta, warm-up and free bits by their formulas."""
+"""Objectives: what they report, beta, warm-up and free bits by their formulas, and gradients against those of the bound."""
 
+import itertools
 import math
 
 import pytest
 import torch
+from helpers import refuses
 from oracle import LinearGaussian, is_mean, parameters_without_gradient
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from aevb import ELBO, VAE, kl_divergence, vae_loss
 from aevb.errors import UsageError
+from aevb.evaluation.log_likelihood import importance_rows
 from aevb.objectives import OBJECTIVES
+from aevb.objectives.importance import IWAE, DReG, StickingTheLanding
+from aevb.posteriors import POSTERIORS
+from aevb.priors.mixture import MixtureOfGaussians
+from aevb.priors.standard_normal import StandardNormal
+from aevb.priors.vamp import VampPrior
 
-CASES = {"elbo": ELBO}
+CASES = {"elbo": ELBO, "stl": StickingTheLanding, "iwae": IWAE, "dreg": DReG}
 
 
 @pytest.fixture
@@ -26,6 +35,68 @@ def x():
 def on_the_same_noise(objective, model, x):
     torch.manual_seed(3)
     return objective(model, x)
+
+
+def small_model(prior):
+    """A VAE of linear parts with N(W z + b, 1/2), float64, and what is not too well fitted: every gradient is far from 0."""
+    model = VAE(3, (), 2, prior=prior).double()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.3 * torch.randn_like(p))
+    return model
+
+
+PRIORS = {
+    "standard_normal": lambda: StandardNormal(2),
+    "mixture": lambda: MixtureOfGaussians(2, components=3),
+    "vamp": lambda: VampPrior(2, components=3),
+}
+
+
+def log_weights_by_hand(model, x, eps):
+    """log w of z = mu + sigma eps with torch's distributions alone. x: (B, D), eps: (K, B, L) -> (K, B)."""
+    mu, logvar = model.encode(x)
+    std = (0.5 * logvar).exp()
+    z = mu + std * eps
+    log_p = Normal(model.decode(z), model.likelihood.noise).log_prob(x).sum(-1)
+    if isinstance(model.prior, StandardNormal):
+        log_prior = Normal(0.0, 1.0).log_prob(z).sum(-1)
+    else:
+        centres = model.prior
+        weights = Categorical(logits=centres.log_weights)
+        parts = Independent(Normal(centres.mu, (0.5 * centres.logvar).exp()), 1)
+        log_prior = MixtureSameFamily(weights, parts).log_prob(z)
+    return log_p + log_prior - Normal(mu, std).log_prob(z).sum(-1)
+
+
+def noise_of_the_objective(samples, x, latent_dim):
+    """The eps that an objective draws in ``on_the_same_noise``."""
+    torch.manual_seed(3)
+    return torch.randn(samples, len(x), latent_dim, dtype=torch.float64)
+
+
+def gradients(objective, model, x, draws):
+    """One gradient for each of ``draws`` seeds, of every parameter: (draws, number of parameters)."""
+    rows = []
+    for seed in range(draws):
+        torch.manual_seed(seed)
+        parts = torch.autograd.grad(objective(model, x).loss, list(model.parameters()))
+        rows.append(torch.cat([g.flatten() for g in parts]))
+    return torch.stack(rows)
+
+
+def entries(model, prefix):
+    """Which entries of ``gradients`` belong to parameters whose names start so."""
+    return torch.cat([torch.full((p.numel(),), name.startswith(prefix)) for name, p in model.named_parameters()])
+
+
+def furthest(values, expected=0.0):
+    """The greatest distance of a column's mean from ``expected``, in standard errors. values: (N, P).
+
+    At 100 values, 5 standard errors are exceeded by chance once in 400,000 for a column, once in 10,000 for 40 of them.
+    """
+    error = values.std(0) / math.sqrt(len(values))
+    return float(((values.mean(0) - expected).abs() / (error + 1e-9)).max())
 
 
 def test_every_table_entry_has_a_case():
@@ -129,3 +200,203 @@ def test_vae_loss_is_minus_the_elbo_up_to_its_constant(model, x):
 def test_vae_loss_refuses_to_broadcast():
     with pytest.raises(ValueError, match=r"one shape; got \(8, 1\) and \(8, 2\)"):
         vae_loss(torch.zeros(8, 1), torch.zeros(8, 2), torch.zeros(8, 2), torch.zeros(8, 2))
+
+
+def test_elbo_and_importance_bounds_are_in_order_below_log_p():
+    """Each of the three steps is at least five standard errors tall: chance makes one of them fail once in a million."""
+    known = LinearGaussian()
+    known.set_posterior(0.3, 1.5)
+    x = known.sample(200)
+    name = "importance_bound"
+    steps = [
+        torch.stack([ELBO()(known.model, x).log["bound"] for _ in range(100)]),
+        *(torch.stack([IWAE(samples=k)(known.model, x).log[name] for _ in range(100)]) for k in (5, 50)),
+        known.marginal.log_prob(x).mean().expand(100),
+    ]
+    for lower, upper in itertools.pairwise(steps):
+        rise = upper - lower
+        assert float(rise.mean()) > 5 * float(rise.std()) / 10
+    assert float(steps[3][0] - steps[2].mean()) < 0.05
+
+
+@pytest.mark.parametrize("make", [IWAE, DReG])
+def test_importance_bound_is_the_bound_and_not_the_surrogate(make):
+    known = LinearGaussian()
+    known.set_posterior(0.3, 1.5)
+    x = known.sample(20)
+    estimate = on_the_same_noise(make(samples=7), known.model, x)
+    log_w = log_weights_by_hand(known.model, x, noise_of_the_objective(7, x, 2)).detach()
+    bound = float((log_w.logsumexp(0) - math.log(7)).mean())
+    surrogate = float((log_w.softmax(0) * log_w).sum(0).mean())
+    assert float(estimate.log["importance_bound"]) == pytest.approx(bound, abs=1e-6)
+    assert float(estimate.log["bound"]) == pytest.approx(float(log_w.mean()), abs=1e-9)
+    assert float(-estimate.loss.detach()) == pytest.approx(surrogate, abs=1e-9)
+    assert surrogate > bound + 0.1  # or the test could not tell one from the other
+
+
+def test_importance_bound_is_what_evaluation_reports():
+    """Both are means of 3,000 draws of the same bound: five standard errors, once in 1.7 million."""
+    known = LinearGaussian()
+    known.set_posterior(0.3, 1.5)
+    x = known.sample(30)
+    trained = torch.stack([IWAE(samples=5)(known.model, x).log["importance_bound"] for _ in range(100)])
+    evaluated = torch.stack([importance_rows(known.model, x, samples=5, seed=i).log_likelihood.mean() for i in range(100)])
+    assert is_mean(trained - evaluated, 0.0)
+
+
+@pytest.mark.parametrize("prior", ["standard_normal", "mixture"])
+def test_iwae_gradient_is_that_of_the_bound_on_the_same_noise(prior):
+    """Against autograd through the logarithm of the mean weight, and against finite differences, parameter by parameter."""
+    model = small_model(PRIORS[prior]())
+    x = torch.randn(4, 3, dtype=torch.float64)
+    eps = noise_of_the_objective(5, x, 2)
+    parameters = list(model.parameters())
+
+    def minus_bound():
+        return -(log_weights_by_hand(model, x, eps).logsumexp(0) - math.log(5)).mean()
+
+    given = torch.autograd.grad(on_the_same_noise(IWAE(samples=5), model, x).loss, parameters)
+    through = torch.autograd.grad(minus_bound(), parameters)
+    for (name, p), a, b in zip(model.named_parameters(), given, through, strict=True):
+        assert torch.allclose(a, b, rtol=1e-9, atol=1e-12), name
+        flat, a = p.detach().view(-1), a.flatten()
+        for i in range(p.numel()):
+            with torch.no_grad():
+                middle = float(flat[i])
+                flat[i] = middle + 1e-5
+                above = float(minus_bound())
+                flat[i] = middle - 1e-5
+                below = float(minus_bound())
+                flat[i] = middle
+            assert float(a[i]) == pytest.approx((above - below) / 2e-5, rel=1e-5, abs=1e-8), name
+
+
+@pytest.mark.parametrize("make", [StickingTheLanding, DReG])
+def test_path_gradient_vanishes_for_every_sample_where_q_is_exact(make):
+    known = LinearGaussian()
+    x = known.sample(10)
+    parameters = list(known.model.posterior.parameters())
+    for _ in range(20):
+        for g in torch.autograd.grad(make(samples=2)(known.model, x).loss, parameters):
+            assert float(g.abs().max()) < 1e-10
+
+
+@pytest.mark.parametrize("make", [lambda: ELBO(samples=2), lambda: IWAE(samples=2)], ids=["elbo", "iwae"])
+def test_the_gradients_of_the_others_do_not(make):
+    known = LinearGaussian()
+    x = known.sample(10)
+    parameters = list(known.model.posterior.parameters())
+    for g in torch.autograd.grad(make()(known.model, x).loss, parameters):
+        assert float(g.abs().max()) > 1e-3
+
+
+PAIRS = {
+    "stl": (StickingTheLanding(samples=2), ELBO(samples=2)),
+    "stl_beta": (StickingTheLanding(beta=0.4, samples=2), ELBO(beta=0.4, samples=2)),
+    "dreg": (DReG(samples=4), IWAE(samples=4)),
+}
+
+
+@pytest.mark.parametrize(("pair", "prior"), [*itertools.product(["stl", "dreg"], PRIORS), ("stl_beta", "mixture")])
+def test_mean_gradient_is_that_of_the_plain_estimator(pair, prior):
+    """With a VampPrior, the encoder's gradient has a part that goes through the prior, and that must not be stopped."""
+    model = small_model(PRIORS[prior]())
+    x = torch.randn(6, 3, dtype=torch.float64).repeat(60, 1)
+    new, plain = (gradients(objective, model, x, 100) for objective in PAIRS[pair])
+    assert furthest(new - plain) < 5
+    for part in ("posterior", "decoder", *(["prior"] if prior != "standard_normal" else [])):
+        assert furthest(plain[:, entries(model, part)]) > 15  # there is a gradient to be wrong about
+
+
+@pytest.mark.parametrize("prior", ["standard_normal", "mixture"])
+def test_decoder_and_prior_gradients_of_dreg_are_those_of_iwae_on_the_same_noise(prior):
+    model = small_model(PRIORS[prior]())
+    x = torch.randn(6, 3, dtype=torch.float64)
+    dreg, iwae = (gradients(make(samples=4), model, x, 5) for make in (DReG, IWAE))
+    posterior = entries(model, "posterior")
+    assert torch.allclose(dreg[:, ~posterior], iwae[:, ~posterior], rtol=1e-10, atol=1e-12)
+    assert not torch.allclose(dreg[:, posterior], iwae[:, posterior], rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("samples", [5, 50])
+def test_dreg_has_less_noise_than_iwae_in_the_encoder(samples):
+    known = LinearGaussian()
+    known.set_posterior(0.1, 1.2)
+    x = known.sample(10)
+    posterior = entries(known.model, "posterior")
+    dreg, iwae = (gradients(make(samples=samples), known.model, x, 100)[:, posterior].var(0).sum() for make in (DReG, IWAE))
+    assert float(dreg) < float(iwae) / 2
+
+
+def test_stl_has_less_noise_than_the_elbo_near_the_exact_posterior():
+    known = LinearGaussian()
+    known.set_posterior(0.05, 1.1)
+    x = known.sample(10)
+    posterior = entries(known.model, "posterior")
+    stl, elbo = (gradients(make(), known.model, x, 100)[:, posterior].var(0).sum() for make in (StickingTheLanding, ELBO))
+    assert float(stl) < float(elbo) / 4
+
+
+def test_mean_gradient_of_dreg_is_that_of_iwae_for_a_flow():
+    """The parameters of a flow, unlike those of a Gaussian's heads, may be read late: when a density is asked for.
+
+    Of about 40 means of 60 values, one lies five standard errors off by chance once in 5,000.
+    """
+    model = VAE(3, (), 2, posterior=POSTERIORS["flow"](3, 2)).double()
+    with torch.no_grad():
+        for p in model.posterior.flow.parameters():
+            p.mul_(2.0)
+    # The parameters of all networks of the flow are too many for a test each: the last biases stand for them.
+    x = torch.randn(6, 3, dtype=torch.float64).repeat(10, 1)
+    watched = [(name, p) for name, p in model.named_parameters() if not name.startswith("posterior.flow") or p.numel() == 4]
+    means = []
+    for make in (DReG, IWAE):
+        rows = []
+        for seed in range(60):
+            torch.manual_seed(seed)
+            parts = torch.autograd.grad(make(samples=4)(model, x).loss, [p for _, p in watched])
+            rows.append(torch.cat([g.flatten() for g in parts]))
+        means.append(torch.stack(rows))
+    assert furthest(means[1]) > 15
+    assert furthest(means[0] - means[1]) < 5
+
+
+@pytest.mark.parametrize("name", POSTERIORS)
+def test_frozen_posterior_is_a_constant_of_its_parameters_but_not_of_z(name):
+    model = VAE(3, 4, 2, posterior=POSTERIORS[name](4, 2)).double()
+    x, z = torch.randn(5, 3, dtype=torch.float64), torch.randn(7, 5, 2, dtype=torch.float64, requires_grad=True)
+    q, frozen = model.posterior_and_frozen(x)
+    free, fixed = q.log_prob(z), frozen.log_prob(z)
+    assert torch.equal(free, fixed)
+    (a,), (b,) = (torch.autograd.grad(value.sum(), z, retain_graph=True) for value in (free, fixed))
+    assert torch.allclose(a, b)
+    parameters = [*model.encoder.parameters(), *model.posterior.parameters()]
+    moved = torch.autograd.grad(fixed.sum(), parameters, retain_graph=True, allow_unused=True)
+    assert all(g is None or not bool(g.any()) for g in moved)
+    assert any(g is not None for g in torch.autograd.grad(free.sum(), parameters, allow_unused=True))
+
+
+def test_stl_reports_the_bound_unweighted_and_weighs_the_loss(model, x):
+    plain, weighted = (on_the_same_noise(StickingTheLanding(beta=b, samples=3), model, x) for b in (1.0, 0.2))
+    log_w = log_weights_by_hand(model, x, noise_of_the_objective(3, x, 3)).detach()
+    assert float(plain.log["bound"]) == pytest.approx(float(log_w.mean()))
+    assert plain.log == weighted.log
+    assert torch.allclose(plain.loss, -plain.log["bound"])
+    assert torch.allclose(weighted.loss, 0.2 * plain.log["kl"] - plain.log["reconstruction"])
+
+
+@pytest.mark.parametrize("make", CASES.values(), ids=CASES)
+def test_bound_is_reconstruction_minus_kl(make, model, x):
+    log = make()(model, x).log
+    assert torch.allclose(log["bound"], log["reconstruction"] - log["kl"])
+
+
+@pytest.mark.parametrize("name", ["iwae", "dreg"])
+@pytest.mark.parametrize(("samples", "advice"), [(1, "use objective elbo"), (0, "for example samples 5"), (-3, "for example")])
+def test_importance_objectives_refuse_fewer_than_two_samples(name, samples, advice):
+    refuses(UsageError, [f"{name} needs at least 2 samples", f"got {samples}", advice], OBJECTIVES[name], samples=samples)
+
+
+@pytest.mark.parametrize("arguments", [{"samples": 0}, {"beta": -0.5}, {"beta": math.nan}])
+def test_stl_refuses_values_out_of_range(arguments):
+    refuses(UsageError, ["stl needs samples of at least 1", "beta of at least 0"], StickingTheLanding, **arguments)

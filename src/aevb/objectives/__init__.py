@@ -4,7 +4,15 @@ from typing import Any
 
 from aevb.registry import Table
 
-OBJECTIVES = Table("objective", {"elbo": "aevb.objectives.elbo:ELBO"})
+OBJECTIVES = Table(
+    "objective",
+    {
+        "elbo": "aevb.objectives.elbo:ELBO",
+        "stl": "aevb.objectives.importance:StickingTheLanding",
+        "iwae": "aevb.objectives.importance:IWAE",
+        "dreg": "aevb.objectives.importance:DReG",
+    },
+)
 
 
 def __getattr__(name: str) -> Any:
