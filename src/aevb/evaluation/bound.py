@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -13,11 +16,15 @@ from aevb.model import VAE
 
 
 class Figure(NamedTuple):
-    """A number with its error bar and unit. ``standard_error``: of a mean over rows; NaN where one row gives none."""
+    """A number with its error bar and unit. ``standard_error``: of a mean over rows; NaN where one row gives none.
+
+    ``details``: what else is known of how it came about, by name (the number of samples, the effective sample size, ...).
+    """
 
     value: float
     standard_error: float
     unit: str = "nats"
+    details: Mapping[str, float] = MappingProxyType({})
 
 
 class RowTerms(NamedTuple):
@@ -32,6 +39,18 @@ class RowTerms(NamedTuple):
         return self.reconstruction - self.kl.sum(-1)
 
 
+@contextmanager
+def evaluating(model: VAE) -> Iterator[None]:
+    """Evaluation mode, and a random generator to seed at will; both are put back as they were."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        model.train(training)
+
+
 @torch.no_grad()
 def elbo_rows(
     model: VAE, x: Tensor, *, samples: int = 1, seed: int = 0, log_jacobian: float = 0.0, batch_size: int = 1024
@@ -41,19 +60,14 @@ def elbo_rows(
     samples: draws of z per row. log_jacobian: nats, added to the reconstruction to turn a density of x into one of the
     data (see ``Schema``). The result depends on ``seed``, not on torch's global generator, which is left as it was.
     """
-    training = model.training
-    model.eval()
-    try:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            parts = [model.elbo_terms(batch, samples) for batch in x.split(max(1, batch_size // samples))]
-    finally:
-        model.train(training)
+    with evaluating(model):
+        torch.manual_seed(seed)
+        parts = [model.elbo_terms(batch, samples) for batch in x.split(max(1, batch_size // samples))]
     return RowTerms(torch.cat([r for r, _ in parts]) + log_jacobian, torch.cat([kl for _, kl in parts]))
 
 
-def summarise(rows: RowTerms, data_dim: int) -> dict[str, Figure]:
-    """Means over the rows: ``bound``, ``reconstruction``, ``kl`` in nats and ``bits_per_dim`` = -bound / (D ln 2).
+def summarise(rows: RowTerms) -> dict[str, Figure]:
+    """Means over the rows: ``bound``, ``reconstruction`` and ``kl`` in nats.
 
     The standard error is that of a mean over rows drawn from the population, the noise of z included.
     Raises DataError for a bound that is not finite.
@@ -63,11 +77,8 @@ def summarise(rows: RowTerms, data_dim: int) -> dict[str, Figure]:
         "reconstruction": mean_figure(rows.reconstruction),
         "kl": mean_figure(rows.kl.sum(-1)),
     }
-    bound = figures["bound"]
-    if not math.isfinite(bound.value):
-        raise DataError(f"the bound is {bound.value}: the model or the rows hold values that are not finite")
-    bits = data_dim * math.log(2)
-    figures["bits_per_dim"] = Figure(-bound.value / bits, bound.standard_error / bits, "bits per dimension")
+    if not math.isfinite(figures["bound"].value):
+        raise DataError(f"the bound is {figures['bound'].value}: the model or the rows hold values that are not finite")
     return figures
 
 

@@ -1,0 +1,189 @@
+r"""log p(x) by annealed importance sampling (Neal 2001), and between two bounds (Grosse, Ancha & Roy 2016).
+
+Chains start from q(z|x) and move to the posterior through densities between the two,
+
+    f_t(z) = q(z|x)^(1 - b_t) p(x, z)^b_t,      0 = b_0 < b_1 < ... < b_T = 1,
+
+by a Hamiltonian move at each. The product of the ratios f_t / f_(t-1), each at the point from which move t starts, is an
+unbiased estimate of p(x): its logarithm is, on average, a lower bound, tight if the moves keep up. Run backwards from an exact
+draw of the posterior, the same product estimates 1 / p(x), and gives an upper bound. Exact draws are to be had where x comes
+from the model itself: draw z from the prior and x from p(x|z), and that z is one. There the two bounds hold log p(x) between
+them, and their gap tells how well the estimate works (bidirectional Monte Carlo).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from aevb.batches import counter_seed
+from aevb.errors import UsageError
+from aevb.evaluation.bound import Figure, evaluating, mean_figure
+from aevb.hmc import Move, adapted, hmc_move
+from aevb.model import VAE
+
+ROWS = 64
+"""Rows whose chains run together."""
+FIRST_STEP = 0.3
+"""Step size at the start of the adaptation, in standard deviations of q(z|x)."""
+TUNING_CHAINS = 4
+
+
+class Schedule(NamedTuple):
+    """b: (T + 1,), from 0 to 1. steps: (T, B, L), the step sizes of move t for each row and dimension."""
+
+    b: Tensor
+    steps: Tensor
+
+
+class Sandwich(NamedTuple):
+    """Bounds on log p(x) of rows that the model itself made: lower, upper: (N,), nats, without a Jacobian."""
+
+    lower: Tensor
+    upper: Tensor
+
+    def figures(self, log_jacobian: float = 0.0) -> dict[str, Figure]:
+        """``ais_lower``, ``ais_upper`` and ``ais_gap`` as means over the rows."""
+        return {
+            "ais_lower": mean_figure(self.lower + log_jacobian),
+            "ais_upper": mean_figure(self.upper + log_jacobian),
+            "ais_gap": mean_figure(self.upper - self.lower),
+        }
+
+
+@torch.no_grad()
+def ais_rows(
+    model: VAE,
+    x: Tensor,
+    *,
+    chains: int = 16,
+    temperatures: int = 100,
+    leapfrogs: int = 10,
+    seed: int = 0,
+    log_jacobian: float = 0.0,
+    on_rows: Callable[[int], None] | None = None,
+) -> Tensor:
+    """Estimate log p(x) of every row from below: (N,), nats. x: (N, D).
+
+    chains: for each row. temperatures: T. leapfrogs: of each move. Step sizes are found in a run before, on other noise.
+    The result depends on ``seed``, not on torch's global generator. Raises UsageError for numbers below 1.
+    """
+    _check(chains, temperatures, leapfrogs)
+    parts = []
+    with evaluating(model):
+        for start in range(0, len(x), ROWS):
+            batch = x[start : start + ROWS]
+            torch.manual_seed(counter_seed(seed, "ais", start))
+            path = _Path(model, batch, leapfrogs)
+            log_w = path.forward(chains, path.tuned(temperatures))
+            parts.append(_log_mean_exp(log_w) + log_jacobian)
+            if on_rows:
+                on_rows(len(batch))
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def sandwich(
+    model: VAE,
+    rows: int,
+    *,
+    chains: int = 16,
+    temperatures: int = 100,
+    leapfrogs: int = 10,
+    seed: int = 0,
+    on_rows: Callable[[int], None] | None = None,
+) -> Sandwich:
+    """Bound log p(x) from both sides on ``rows`` rows drawn from the model. Arguments and errors as for ``ais_rows``."""
+    _check(chains, temperatures, leapfrogs)
+    lower, upper = [], []
+    with evaluating(model):
+        for start in range(0, rows, ROWS):
+            torch.manual_seed(counter_seed(seed, "sandwich", start))
+            z = model.prior().sample(torch.Size((min(ROWS, rows - start),)))
+            x = model.likelihood_given(z).sample()
+            path = _Path(model, x, leapfrogs)
+            schedule = path.tuned(temperatures)
+            lower.append(_log_mean_exp(path.forward(chains, schedule)))
+            upper.append(-_log_mean_exp(-path.backward(z.expand(chains, *z.shape), schedule)))
+            if on_rows:
+                on_rows(len(z))
+    return Sandwich(torch.cat(lower), torch.cat(upper))
+
+
+class _Path:
+    """The way from q(z|x) to the posterior of given rows. x: (B, D)."""
+
+    def __init__(self, model: VAE, x: Tensor, leapfrogs: int) -> None:
+        self.model, self.x, self.leapfrogs = model, x, leapfrogs
+        self.q = model.posterior_given(x)
+        self.scale = self.q.variance.sqrt()
+
+    def forward(self, chains: int, schedule: Schedule) -> Tensor:
+        """Log of the product of the ratios, from q to the posterior: (chains, B)."""
+        z = self.q.sample(torch.Size((chains,)))
+        log_w = self._ratio(z) * schedule.b[1]
+        for t, step in enumerate(schedule.steps[:-1], start=1):
+            z = hmc_move(self._between(schedule.b[t]), z, step, self.leapfrogs).z
+            log_w += self._ratio(z) * (schedule.b[t + 1] - schedule.b[t])
+        return log_w
+
+    def backward(self, z: Tensor, schedule: Schedule) -> Tensor:
+        """The same product from the posterior to q. z: (chains, B, L), exact draws -> (chains, B)."""
+        log_w = torch.zeros(z.shape[:-1], dtype=torch.float64, device=z.device)
+        for t in range(len(schedule.steps), 0, -1):
+            z = hmc_move(self._between(schedule.b[t]), z, schedule.steps[t - 1], self.leapfrogs).z
+            log_w += self._ratio(z) * (schedule.b[t] - schedule.b[t - 1])
+        return log_w
+
+    def tuned(self, temperatures: int) -> Schedule:
+        """Step sizes for each move and row, adapted on the way from q to the posterior and fixed from then on."""
+        b = _between_zero_and_one(temperatures).to(self.x.device)
+        z = self.q.sample(torch.Size((TUNING_CHAINS,)))
+        step, steps = torch.full_like(self.scale[:, :1], FIRST_STEP), []
+        for i in range(20):  # find the right order of magnitude before the first move is recorded
+            step = adapted(step, self._move(z, b[1], step).acceptance.mean(0)[:, None], rate=1.0 / (1 + i / 5))
+        for t in range(1, temperatures + 1):
+            move = self._move(z, b[t], step)
+            z, step = move.z, adapted(step, move.acceptance.mean(0)[:, None])
+            steps.append(step * self.scale)
+        return Schedule(b, torch.stack(steps))
+
+    def _move(self, z: Tensor, b: Tensor, step: Tensor) -> Move:
+        return hmc_move(self._between(b), z, step * self.scale, self.leapfrogs)
+
+    def _ends(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Log q(z|x) and log p(x, z): (chains, B) each."""
+        reconstruction, log_prior = self.model.log_joint(self.x, z)
+        return self.q.log_prob(z), reconstruction + log_prior
+
+    def _between(self, b: Tensor) -> Callable[[Tensor], Tensor]:
+        def log_density(z: Tensor) -> Tensor:
+            log_q, log_joint = self._ends(z)
+            return (1 - b) * log_q + b * log_joint
+
+        return log_density
+
+    def _ratio(self, z: Tensor) -> Tensor:
+        log_q, log_joint = self._ends(z)
+        return log_joint.double() - log_q.double()
+
+
+def _between_zero_and_one(temperatures: int, steepness: float = 4.0) -> Tensor:
+    """(T + 1,) from 0 to 1, closer together near both ends, where the densities change most (Wu et al. 2017)."""
+    s = torch.sigmoid(steepness * torch.linspace(-1, 1, temperatures + 1, dtype=torch.float64))
+    return (s - s[0]) / (s[-1] - s[0])
+
+
+def _log_mean_exp(log_w: Tensor) -> Tensor:
+    """(K, B) -> (B,)."""
+    return log_w.logsumexp(0) - math.log(len(log_w))
+
+
+def _check(chains: int, temperatures: int, leapfrogs: int) -> None:
+    for name, value in [("chains", chains), ("temperatures", temperatures), ("leapfrogs", leapfrogs)]:
+        if value < 1:
+            raise UsageError(f"{name} must be at least 1; got {value}")
