@@ -24,7 +24,7 @@ CONFIG = Config(hidden=(6,), latent_dim=2, likelihood="gaussian", epochs=3)
 def make_run(seed=0):
     torch.manual_seed(seed)
     schema = Schema("real", (3,), "float64", (0.1, -1 / 3, 1e9), (2.0, 1e-3, 7.0), columns=("a", "b", "c"))
-    return Run(build(CONFIG, "gaussian", 3, 1)[0], CONFIG, "gaussian", schema, "somewhere.csv")
+    return Run(build(CONFIG, "gaussian", (3,), 1)[0], CONFIG, "gaussian", schema, "somewhere.csv")
 
 
 def same_weights(a, b):

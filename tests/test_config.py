@@ -15,7 +15,10 @@ from aevb.likelihoods.bernoulli import Bernoulli
     ("settings", "says"),
     [
         ({"likelihood": "bernouli"}, "Did you mean 'bernoulli'"),
-        ({"posterior": "flow"}, "unknown posterior"),
+        ({"posterior": "flows"}, "Did you mean 'flow'"),
+        ({"prior": "vampire"}, "unknown prior"),
+        ({"components": 0}, "components must be at least 1; got 0"),
+        ({"decoder_hidden": (0,)}, "decoder_hidden needs widths"),
         ({"optimizer": "adagard"}, "Did you mean 'adagrad'"),
         ({"activation": "swish"}, "unknown activation"),
         ({"binarize": "always"}, "unknown binarize"),
@@ -62,7 +65,7 @@ def test_toml_round_trip():
 
 def test_build_makes_what_the_names_say():
     config = Config(hidden=(7, 5), latent_dim=3, activation="tanh", beta=2.0, warmup_epochs=1.5, free_bits=0.1, samples=4)
-    model, objective = build(config, "bernoulli", data_dim=6, steps_per_epoch=10)
+    model, objective = build(config, "bernoulli", (6,), steps_per_epoch=10)
     assert [tuple(p.shape) for p in model.parameters() if p.ndim == 2] == [
         (7, 6),
         (5, 7),
@@ -79,3 +82,42 @@ def test_build_makes_what_the_names_say():
 def test_reading_the_names_does_not_import_torch():
     code = "import sys, aevb, aevb.config, aevb.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"components": 5}, "prior standard_normal takes no components"),
+        ({"prior": "flow", "components": 5}, "prior flow takes no components"),
+        ({"objective": "iwae", "samples": 5, "beta": 2.0}, "objective iwae takes no beta"),
+        ({"objective": "dreg", "samples": 5, "warmup_epochs": 2.0}, "objective dreg takes no warmup_epochs"),
+        ({"objective": "iwae", "samples": 5, "free_bits": 0.5}, "objective iwae takes no free_bits"),
+        ({"objective": "stl", "free_bits": 0.5}, "objective stl takes no free_bits"),
+        ({"objective": "iwae"}, "at least 2 samples of z a row; got 1"),
+        ({"objective": "dreg"}, "at least 2 samples of z a row; got 1"),
+        ({"network": "conv"}, "network conv needs pictures"),
+    ],
+)
+def test_settings_that_would_be_ignored_or_make_no_sense_are_refused(settings, says):
+    with pytest.raises(UsageError, match=says):
+        build(Config(**settings), "gaussian", (6,), 10)
+
+
+@pytest.mark.parametrize("objective", ["iwae", "dreg"])
+def test_a_variance_that_is_best_for_the_elbo_is_refused_elsewhere(objective):
+    with pytest.raises(UsageError, match="gaussian_optimal sets the variance that is best for the elbo"):
+        build(Config(objective=objective, samples=5), "gaussian_optimal", (6,), 10)
+
+
+def test_widths_are_those_of_the_network_unless_given():
+    assert Config().hidden == (500, 500)
+    assert Config(network="conv").hidden == (32, 64)
+    model, _ = build(Config(hidden=(7, 5), decoder_hidden=(4,), skip=True), "bernoulli", (6,), 10)
+    assert [tuple(p.shape) for p in model.decoder.parameters()] == [(4, 20), (4,), (6, 24), (6,)]
+
+
+def test_categories_are_seen_as_indicators():
+    model, _ = build(Config(hidden=(7,)), "categorical", (6,), 10, levels=3)
+    assert model.encoder[1][0].weight.shape == (7, 18)
+    ordered, _ = build(Config(hidden=(7,)), "discretized_logistic", (6,), 10, levels=3)
+    assert ordered.encoder[0].weight.shape == (7, 6)

@@ -13,7 +13,7 @@ from helpers import idx, into, numbers, refuses
 from PIL import Image
 
 from aevb.datasets import load
-from aevb.datasets.schema import plan
+from aevb.datasets.planning import plan
 from aevb.errors import DataError, NotFoundError, UsageError
 
 

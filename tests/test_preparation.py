@@ -8,7 +8,8 @@ from PIL import Image
 
 from aevb.batches import split_rows
 from aevb.config import Config
-from aevb.datasets.schema import Data, plan
+from aevb.datasets.planning import plan
+from aevb.datasets.schema import Data
 from aevb.preparation import held_out, lasting_name, load_data, load_like, prepare
 
 ROWS = Data(np.arange(200.0).reshape(100, 2), "s", labels=np.arange(100))

@@ -5,7 +5,8 @@ import pytest
 from helpers import numbers, refuses
 from scipy.stats import multivariate_normal
 
-from aevb.datasets.schema import BINARIZE, Data, plan
+from aevb.datasets.planning import plan
+from aevb.datasets.schema import BINARIZE, Data
 from aevb.errors import DataError, UsageError
 
 G, U8 = np.random.default_rng(0), np.uint8
@@ -173,3 +174,31 @@ def test_columns_whose_spread_cannot_be_computed_with_are_refused(scale, says):
     refuses(
         DataError, [says], plan, Data(np.array([[0.0, 1.0], [1.0, 2.0], [2.0, -1.0]]) * [1.0, scale], "s", columns=("a", "b"))
     )
+
+
+@pytest.mark.parametrize(
+    ("rows", "levels"),
+    [
+        (np.arange(48, dtype=np.uint8).reshape(3, 4, 4), 256),
+        (np.array([[0.0, 16.0], [3.0, 4.0]]), 17),
+        (np.array([[0, 2], [1, 1]]), 3),
+    ],
+)
+def test_levels_are_counted(rows, levels):
+    decided = plan(Data(rows, "here"), "categorical", form_of=lambda _: "levels")
+    assert decided.schema.levels == levels
+    x = decided.schema.to_model(Data(rows, "here"))
+    assert np.array_equal(decided.schema.to_data(x), rows)
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([[0.5, 1.0], [2.0, 0.0]], "has fractions"),
+        ([[-1.0, 1.0], [2.0, 0.0]], "has values from -1"),
+        ([[5000.0, 1.0], [2.0, 0.0]], "needs integers below 4096"),
+    ],
+)
+def test_what_is_no_level_is_refused(rows, says):
+    with pytest.raises(DataError, match=says):
+        plan(Data(np.array(rows), "here"), "discretized_logistic", form_of=lambda _: "levels")

@@ -15,6 +15,7 @@ import aevb
 from aevb import checkpoint, training
 from aevb.batches import split_rows
 from aevb.config import Config
+from aevb.datasets import load
 from aevb.datasets.schema import Data
 from aevb.errors import DataError, DivergedError, OutputExistsError, UsageError
 from aevb.evaluation.bound import elbo_rows
@@ -302,3 +303,142 @@ def test_every_parameter_moves(data):
     pairs = zip(start.model.parameters(), end.model.parameters(), strict=True)
     assert all(not torch.equal(a, b) for a, b in pairs)
     assert isinstance(end.model, nn.Module)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"likelihood": "gaussian_optimal", "prior": "vamp", "components": 4},
+        {"likelihood": "discretized_logistic", "posterior": "flow", "objective": "dreg", "samples": 2},
+        {"likelihood": "categorical", "prior": "flow", "posterior": "spline_flow", "objective": "stl"},
+        {"likelihood": "gaussian_network", "prior": "mixture", "components": 3, "objective": "iwae", "samples": 2},
+        {"network": "conv", "hidden": (2, 3), "skip": True, "likelihood": "gaussian_per_dimension"},
+    ],
+    ids=lambda change: " ".join(map(str, change.values())),
+)
+def test_every_kind_of_part_resumes_to_the_same_bits(change, tmp_path):
+    """Running averages, pseudo-inputs, flows' masks: everything that a part remembers is saved."""
+    digits = load("digits").take(np.arange(150))
+    settings = replace(aevb.Config(hidden=(6,), latent_dim=2, epochs=2, threads=1, batch_size=50), **change)
+    whole = aevb.fit(digits, settings)
+    aevb.fit(digits, replace(settings, epochs=1), out=tmp_path / "run")
+    aevb.fit(digits, settings, out=tmp_path / "run", resume=True)
+    resumed = aevb.load(tmp_path / "run").model.state_dict()
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.model.state_dict().items())
+
+
+def test_pseudo_inputs_start_from_training_rows():
+    run = aevb.fit(
+        load("gmm"), aevb.Config(hidden=(6,), latent_dim=2, epochs=1, prior="vamp", components=3, learning_rate=1e-12)
+    )
+    rows = run.tensor(load("gmm"))
+    exactly = "donot_use_mm_for_euclid_dist"  # a product of matrices loses half of the digits of a small distance
+    distances = torch.cdist(run.model.prior.inputs.detach(), rows, compute_mode=exactly)
+    assert float(distances.min(1).values.max()) < 1e-5
+
+
+def test_the_optimal_variance_is_stored_with_the_model(data, tmp_path):
+    run = aevb.fit(data, replace(SMALL, likelihood="gaussian_optimal"), out=tmp_path / "run")
+    stored = checkpoint.load(tmp_path / "run").model.state_dict()
+    assert float(stored["likelihood.batches"]) == 24  # 6 steps in each of 4 epochs
+    assert 0 < float(stored["likelihood.variance"]) < 2
+    assert run.history[-1]["noise"] == pytest.approx(float(stored["likelihood.variance"]) ** 0.5, rel=1e-6)
+
+
+def spoil_at(monkeypatch, epoch, step, seen=None):
+    """Make the training rows of one step so large that their loss is infinite, that once."""
+    real = training._Loop.train_step
+
+    def train_step(loop, *arguments):
+        if seen is not None:
+            seen.append(loop)
+        if arguments[:2] == (epoch, step):
+            good, loop.x = loop.x, loop.x * 1e30
+            try:
+                return real(loop, *arguments)
+            finally:
+                loop.x = good
+        return real(loop, *arguments)
+
+    monkeypatch.setattr(training._Loop, "train_step", train_step)
+
+
+def test_after_divergence_weights_moments_and_stored_variance_are_back_and_training_goes_on(data, tmp_path, monkeypatch):
+    config = replace(SMALL, likelihood="gaussian_optimal")
+    two = aevb.fit(data, replace(config, epochs=2), out=tmp_path / "two")
+    with monkeypatch.context() as patch:
+        spoil_at(patch, 2, 3)
+        with pytest.raises(DivergedError) as caught:
+            aevb.fit(data, config, out=tmp_path / "run")
+    message = str(caught.value)
+    for piece in ("epoch 3, step 4", "not finite for 16 of 16 rows", "smaller learning rate than 0.001", "epoch 2 are back"):
+        assert piece in message
+    run, loaded = caught.value.run, checkpoint.load(tmp_path / "run")
+    assert torch.equal(weights(run), weights(two))
+    assert torch.equal(weights(loaded), weights(two))
+    states = [checkpoint.load_progress(tmp_path / name)[1] for name in ("run", "two")]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[1])
+    assert run.history == two.history == loaded.history
+    assert run.kept_epoch == loaded.kept_epoch == 2
+    assert run.evaluate(data) == two.evaluate(data)
+    assert not run.model.training
+    # The advice can be followed: another learning rate, or the same one, from there on.
+    assert torch.equal(weights(aevb.fit(data, config, out=tmp_path / "two", resume=True)), weights(aevb.fit(data, config)))
+    slower = aevb.fit(data, replace(config, learning_rate=1e-5), out=tmp_path / "run", resume=True)
+    assert [record["epoch"] for record in slower.history] == [1, 2, 3, 4]
+    moved = [a - b for a, b in zip(slower.model.parameters(), two.model.parameters(), strict=True)]
+    assert 0 < max(float(change.detach().abs().max()) for change in moved) < 1e-3
+    assert checkpoint.load(tmp_path / "run").config.learning_rate == 1e-5
+
+
+def test_a_resumed_run_that_diverges_at_once_keeps_what_was_saved(data, tmp_path, monkeypatch):
+    two = aevb.fit(data, replace(SMALL, epochs=2), out=tmp_path / "run")
+    before = (tmp_path / "run" / "manifest.json").read_bytes()
+    spoil_at(monkeypatch, 2, 1)
+    with pytest.raises(DivergedError, match="what was saved before is unchanged, the weights of epoch 2") as caught:
+        aevb.fit(data, replace(SMALL, learning_rate=0.1), out=tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "manifest.json").read_bytes() == before
+    assert torch.equal(weights(caught.value.run), weights(two))
+    assert caught.value.run.kept_epoch == 2
+
+
+def test_divergence_with_patience_leaves_the_best_weights(data, monkeypatch):
+    config = replace(SMALL, learning_rate=0.2, patience=50, epochs=12)
+    spoil_at(monkeypatch, 11, 2)
+    with pytest.raises(DivergedError) as caught:
+        aevb.fit(data, config)
+    monkeypatch.undo()
+    run, bounds = caught.value.run, [record["validation_bound"] for record in caught.value.run.history]
+    best = bounds.index(max(bounds)) + 1
+    assert best < len(bounds) == 11
+    assert run.kept_epoch == best
+    assert torch.equal(weights(run), weights(aevb.fit(data, replace(config, epochs=best))))
+
+
+@pytest.mark.parametrize("epoch", [0, 2])
+def test_no_step_is_taken_on_a_loss_that_is_not_finite(data, monkeypatch, epoch):
+    seen = []
+    spoil_at(monkeypatch, epoch, 2, seen)
+    with pytest.raises(DivergedError) as caught:
+        aevb.fit(data, SMALL)
+    assert all(bool(torch.isfinite(p).all()) for p in seen[0].model.parameters())
+    assert (caught.value.run is None) == (epoch == 0)
+    assert ("nothing was saved" in str(caught.value)) == (epoch == 0)
+
+
+def test_the_row_that_is_to_blame_is_named(data):
+    prepared = training.prepare(data, SMALL)
+    rows = prepared.train.rows.copy()
+    rows[40, 1] = 1e30  # as if it had come in after the transform was decided
+    with pytest.raises(DivergedError, match=r"for 1 of 16 rows of the batch, training row 41\b"):
+        aevb.fit(data, SMALL, prepared=replace(prepared, train=Data(rows, "table", columns=data.columns)))
+
+
+def test_a_level_that_only_a_held_out_row_has_is_a_level():
+    """What values there can be is no statistic: a split by chance must not decide whether the data can be learned from."""
+    rows = np.random.default_rng(0).integers(0, 3, (90, 2))
+    rows[split_rows(90, 0.1, SMALL.seed)[1][0], 1] = 5
+    run = aevb.fit(Data(rows, "levels"), replace(SMALL, likelihood="categorical", epochs=1))
+    assert run.schema.levels == 6
+    assert math.isfinite(run.history[0]["validation_bound"])
+    assert np.isin(run.sample(50, noise=True), range(6)).all()

@@ -91,6 +91,8 @@ def save(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         files = {"model": _write_tensors(folder, "model", weights or run.model.state_dict())}
+        if run.baseline is not None:
+            files["baseline"] = _write_tensors(folder, "baseline", {"baseline": run.baseline})
         if state is not None:
             files["state"] = _write_tensors(folder, "state", state)
         manifest = _Manifest(
@@ -120,7 +122,7 @@ def load(folder: str | Path) -> Run:
     config, schema, progress = _parts(folder, manifest)
     try:
         with torch.random.fork_rng():
-            model, _ = build(config, manifest.likelihood, schema.data_dim, steps_per_epoch=1)
+            model, _ = build(config, manifest.likelihood, schema.shape, 1, schema.levels)
         model.load_state_dict(_read_tensors(folder, manifest, "model"))
     except (RuntimeError, ValueError) as error:
         if isinstance(error, DataError):
@@ -128,7 +130,9 @@ def load(folder: str | Path) -> Run:
         first = str(error).split("\n")[0]
         raise DataError(f"{folder}: the saved weights do not fit the saved configuration: {first}") from error
     model.eval()
-    return Run(model, config, manifest.likelihood, schema, manifest.data, read_metrics(folder), progress.kept_epoch(config))
+    baseline = _read_tensors(folder, manifest, "baseline")["baseline"] if "baseline" in manifest.files else None
+    kept = progress.kept_epoch(config)
+    return Run(model, config, manifest.likelihood, schema, manifest.data, read_metrics(folder), kept, baseline)
 
 
 def read_progress(folder: str | Path) -> Progress:
@@ -177,7 +181,7 @@ def _write_tensors(folder: Path, name: str, tensors: dict[str, Tensor]) -> _File
 
 def _remove_unnamed(folder: Path, named: set[str]) -> None:
     """Remove tensor files that the manifest no longer names, and halves that a killed process left behind."""
-    for pattern in ("model-*.safetensors", "state-*.safetensors", ".*.part.safetensors"):
+    for pattern in ("model-*.safetensors", "baseline-*.safetensors", "state-*.safetensors", ".*.part.safetensors"):
         for path in folder.glob(pattern):
             if path.name not in named:
                 with contextlib.suppress(OSError):

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from inspect import signature
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 OPTIMIZERS = Table("optimizer", {"adam": "torch.optim:Adam", "adagrad": "torch.optim:Adagrad"})
 AUTO_LIKELIHOODS = ("auto", *LIKELIHOODS)
 DEVICES = ("auto", "cpu", "cuda")
+HIDDEN = {"mlp": (500, 500), "conv": (32, 64)}
+"""Widths, or channels, of the encoder where none are given."""
 
 
 def _one_of(names: Sequence[str] | Table | dict[str, str]) -> Parameter:
@@ -59,6 +62,12 @@ def whole_number(_: Any, tokens: Sequence[Any]) -> int:
 Whole = Annotated[int, Parameter(converter=whole_number)]
 
 
+Widths = Annotated[
+    tuple[int, ...],
+    Parameter(converter=_integers, n_tokens=1, metavar="INT,INT,...", negative_iterable=(), allow_repeating=False),
+]
+
+
 def _comma_separated(widths: Sequence[int]) -> str:
     return ",".join(map(str, widths))
 
@@ -73,22 +82,18 @@ class Config:
     """q(z|x)."""
     prior: Annotated[str, _one_of(PRIORS)] = "standard_normal"
     """p(z)."""
+    components: Annotated[int | None, Parameter(converter=whole_number)] = None
+    """Components of the prior. Default: 10 for mixture, 100 for vamp."""
     objective: Annotated[str, _one_of(OBJECTIVES)] = "elbo"
-    """How to train."""
+    """How to train; iwae and dreg need --samples 2 or more."""
     network: Annotated[str, _one_of(NETWORKS)] = "mlp"
     """Bodies of encoder and decoder."""
-    hidden: Annotated[
-        tuple[int, ...],
-        Parameter(
-            converter=_integers,
-            n_tokens=1,
-            metavar="INT,INT,...",
-            negative_iterable=(),
-            allow_repeating=False,
-            show_default=_comma_separated,
-        ),
-    ] = (500, 500)
-    """Widths of the encoder's hidden layers, mirrored in the decoder."""
+    hidden: Widths | None = None
+    """Widths of the encoder's hidden layers, or channels of its convolutions. Default: 500,500 for mlp, 32,64 for conv."""
+    decoder_hidden: Widths | None = None
+    """The same for the decoder, from z outwards. Default: those of the encoder, mirrored."""
+    skip: Annotated[bool, Parameter(negative=())] = False
+    """Feed z into every layer of the decoder, against posterior collapse."""
     activation: Annotated[str, _one_of(ACTIVATIONS)] = "relu"
     """Activation of the hidden layers."""
     latent_dim: Whole = 20
@@ -127,7 +132,10 @@ class Config:
     """Where to train."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden", tuple(self.hidden))
+        default = HIDDEN.get(self.network, HIDDEN["mlp"])
+        object.__setattr__(self, "hidden", tuple(default if self.hidden is None else self.hidden))
+        if self.decoder_hidden is not None:
+            object.__setattr__(self, "decoder_hidden", tuple(self.decoder_hidden))
         for table, name in [
             (POSTERIORS, self.posterior),
             (PRIORS, self.prior),
@@ -147,7 +155,14 @@ class Config:
         self.picture_size()
 
     def _check_numbers(self) -> None:
-        for name, least in [("latent_dim", 1), ("samples", 1), ("batch_size", 1), ("epochs", 1), ("threads", 1)]:
+        for name, least in [
+            ("latent_dim", 1),
+            ("samples", 1),
+            ("batch_size", 1),
+            ("epochs", 1),
+            ("threads", 1),
+            ("components", 1),
+        ]:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UsageError(f"{name} must be at least {least}; got {value}")
@@ -157,8 +172,10 @@ class Config:
                 raise UsageError(f"{name} must be a finite number of at least 0; got {value}")
         if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
             raise UsageError(f"learning_rate must be positive; got {self.learning_rate}")
-        if not self.hidden or min(self.hidden) < 1:
-            raise UsageError(f"hidden needs widths of at least 1, like 500,500; got {_comma_separated(self.hidden) or 'none'}")
+        for name in ("hidden", "decoder_hidden"):
+            widths = getattr(self, name)
+            if widths is not None and (not widths or min(widths) < 1):
+                raise UsageError(f"{name} needs widths of at least 1, like 500,500; got {_comma_separated(widths) or 'none'}")
         if self.patience and self.validation_fraction() == 0:
             raise UsageError("patience watches the validation bound; it needs validation rows, for example validation 0.1")
 
@@ -183,7 +200,7 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """Names and plain values, as JSON and TOML know them."""
-        return asdict(self) | {"hidden": list(self.hidden)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     def to_toml(self, data: str) -> str:
         """The text of a file that ``aevb fit --config`` takes, ``data`` included."""
@@ -192,33 +209,69 @@ class Config:
         return "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items() if value is not None)
 
 
-def build(config: Config, likelihood: str, data_dim: int, steps_per_epoch: int) -> tuple[VAE, Objective]:
+def build(
+    config: Config, likelihood: str, shape: tuple[int, ...], steps_per_epoch: int, levels: int | None = None
+) -> tuple[VAE, Objective]:
     """Make the model, with fresh weights from torch's generator, and the objective.
 
-    likelihood: by name, since ``config.likelihood`` may be ``auto``. data_dim: D. steps_per_epoch: turns epochs of warm-up
-    into steps.
+    likelihood: by name, since ``config.likelihood`` may be ``auto``. shape: of one row. steps_per_epoch: turns epochs of
+    warm-up into steps. levels: how many values a column can have, for the likelihoods over levels.
+    Raises UsageError for parts that do not go together.
     """
-    from aevb.model import VAE
+    from torch import nn
 
-    body = NETWORKS[config.network]
-    p = LIKELIHOODS[likelihood](data_dim)
+    from aevb.model import VAE
+    from aevb.networks.indicators import Indicators
+
+    network, data_dim = NETWORKS[config.network], math.prod(shape)
+    family = LIKELIHOODS[likelihood]
+    if config.objective in ("iwae", "dreg") and likelihood == "gaussian_optimal":
+        raise UsageError(
+            f"gaussian_optimal sets the variance that is best for the elbo, not for {config.objective}; use gaussian"
+        )
+    p = family(data_dim, levels) if family.form == "levels" else family(data_dim)
+    assert config.hidden is not None
+    if p.nominal and config.network == "mlp":
+        encoder, features = network.encoder((data_dim * p.levels,), config.hidden, config.activation)
+        encoder = nn.Sequential(Indicators(p.levels), encoder)
+    else:
+        encoder, features = network.encoder(shape, config.hidden, config.activation)
+    posterior = POSTERIORS[config.posterior](features, config.latent_dim)
+    widths = config.decoder_hidden or config.hidden[::-1]
     model = VAE(
         data_dim,
         config.hidden,
         config.latent_dim,
-        encoder=body(data_dim, config.hidden, activation=config.activation),
-        posterior=POSTERIORS[config.posterior](config.hidden[-1], config.latent_dim),
-        decoder=body(config.latent_dim, config.hidden[::-1], p.num_features, config.activation),
+        encoder=encoder,
+        posterior=posterior,
+        decoder=network.decoder(config.latent_dim, widths, shape, p.num_features, config.activation, config.skip),
         likelihood=p,
-        prior=PRIORS[config.prior](config.latent_dim),
+        prior=PRIORS[config.prior](config.latent_dim, **_accepted(PRIORS, config.prior, config, {"components": "components"})),
     )
-    objective = OBJECTIVES[config.objective](
-        beta=config.beta,
-        warmup_steps=round(config.warmup_epochs * steps_per_epoch),
-        free_bits=config.free_bits,
-        samples=config.samples,
-    )
-    return model, objective
+    settings = {"beta": "beta", "warmup_epochs": "warmup_steps", "free_bits": "free_bits", "samples": "samples"}
+    arguments = _accepted(OBJECTIVES, config.objective, config, settings)
+    if "warmup_steps" in arguments:
+        arguments["warmup_steps"] = round(config.warmup_epochs * steps_per_epoch)
+    return model, OBJECTIVES[config.objective](**arguments)
+
+
+def _accepted(table: Table, part: str, config: Config, settings: dict[str, str]) -> dict[str, Any]:
+    """Those of ``settings`` (name in Config -> argument) that the ``part`` of a table takes.
+
+    Raises UsageError for one that was set and would be ignored.
+    """
+    taken = signature(table[part]).parameters
+    arguments = {}
+    for name, argument in settings.items():
+        value = getattr(config, name)
+        if argument in taken:
+            if value is not None:
+                arguments[argument] = value
+        elif value != getattr(Config, name):
+            raise UsageError(
+                f"{table.what} {part} takes no {name}; got {name} {value}. Leave it out, or choose another {table.what}."
+            )
+    return arguments
 
 
 def optimizer_for(config: Config, model: torch.nn.Module) -> torch.optim.Optimizer:

@@ -6,6 +6,8 @@ exception that a Python user would catch, so that ``except FileNotFoundError`` w
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class AevbError(Exception):
     """Base of all errors that aevb raises on purpose. ``exit_code``: what the command line returns (sysexits.h)."""
@@ -44,6 +46,10 @@ class CannotWriteError(AevbError, OSError):
 
 
 class DivergedError(AevbError, ArithmeticError):
-    """Training that produced a loss that is not a finite number."""
+    """Training that produced a loss that is not a finite number.
+
+    ``run``: the run as it was after the last epoch that ended well, or None if the first did not.
+    """
 
     exit_code = 70
+    run: Any = None

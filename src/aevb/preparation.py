@@ -12,7 +12,9 @@ import numpy as np
 from aevb.batches import split_rows
 from aevb.config import Config
 from aevb.datasets import DATASETS, load
-from aevb.datasets.schema import Data, Plan, Schema, plan
+from aevb.datasets.planning import Plan, plan
+from aevb.datasets.schema import Data, Schema
+from aevb.likelihoods import LIKELIHOODS
 
 if TYPE_CHECKING:
     from aevb.run import Run
@@ -63,7 +65,7 @@ def prepare(data: Data, config: Config) -> Prepared:
     if fraction and len(data) > 1:
         kept, apart = split_rows(len(data), fraction, config.seed)
         train, held_out = data.take(kept.numpy()), data.take(apart.numpy())
-    decided = plan(train, config.likelihood, config.binarize)
+    decided = plan(train, config.likelihood, config.binarize, lambda name: str(LIKELIHOODS[name].form), data)
     if fraction is None:
         held_out = load_like(config.validation, decided.schema)
     return Prepared(train, held_out, decided)

@@ -13,7 +13,9 @@ from torch import Tensor
 from aevb.batches import counter_seed, generator
 from aevb.config import Config
 from aevb.datasets.schema import Data, Schema
+from aevb.distributions import DiagonalNormal
 from aevb.errors import DataError, UsageError
+from aevb.evaluation.baseline import baseline_rows
 from aevb.evaluation.bound import Figure, RowTerms, elbo_rows, summarise
 from aevb.model import VAE
 
@@ -27,7 +29,7 @@ class Run:
 
     model: the VAE. config: how it was trained. likelihood: by name. schema: the data's form. source: the data's name or
     path. history: one dictionary per epoch, as in metrics.jsonl. kept_epoch: the epoch whose weights the model has, 0 where
-    it is not known.
+    it is not known. baseline: the independent columns of the training rows, from ``fit_baseline``.
     """
 
     model: VAE
@@ -37,6 +39,7 @@ class Run:
     source: str
     history: list[dict[str, Any]] = field(default_factory=list)
     kept_epoch: int = 0
+    baseline: Tensor | None = None
 
     @property
     def device(self) -> torch.device:
@@ -80,9 +83,16 @@ class Run:
 
     @torch.no_grad()
     def encode(self, data: Data | NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Mean and log-variance of q(z|x) for every row: (N, L) each. No sampling: the same rows give the same codes."""
-        parts = [self.model.encode(x) for x in self.tensor(data).split(CHUNK)]
-        return torch.cat([mu for mu, _ in parts]).cpu().numpy(), torch.cat([logvar for _, logvar in parts]).cpu().numpy()
+        """Mean and log-variance of q(z|x) for every row: (N, L) each. No sampling: the same rows give the same codes.
+
+        Those of a flow are taken over a fixed set of draws, since they have no closed form.
+        """
+        means, logvars = [], []
+        for x in self.tensor(data).split(CHUNK if self.config.posterior == "diagonal" else CHUNK // 16):
+            q = self.model.posterior_given(x)
+            means.append(q.mean)
+            logvars.append(q.logvar if isinstance(q, DiagonalNormal) else q.variance.log())
+        return torch.cat(means).cpu().numpy(), torch.cat(logvars).cpu().numpy()
 
     @torch.no_grad()
     def decode(self, z: NDArray[Any]) -> NDArray[Any]:
@@ -101,17 +111,25 @@ class Run:
 
     def elbo_rows(self, data: Data | NDArray[Any], *, samples: int = 1, seed: int = 0) -> RowTerms:
         """The bound's terms for every row, in nats and in the data's own units. samples: draws of z per row."""
-        return elbo_rows(
-            self.model,
-            self.tensor(data, seed),
-            samples=samples,
-            seed=counter_seed(seed, "evaluate"),
-            log_jacobian=self.log_jacobian,
-        )
+        return self.elbo_rows_of(self.tensor(data, seed), samples=samples, seed=seed)
+
+    def elbo_rows_of(self, x: Tensor, *, samples: int = 1, seed: int = 0) -> RowTerms:
+        """As ``elbo_rows``, of the model's own numbers x: (N, D)."""
+        seed = counter_seed(seed, "evaluate")
+        return elbo_rows(self.model, x, samples=samples, seed=seed, log_jacobian=self.log_jacobian)
+
+    def baseline_rows(self, x: Tensor) -> Tensor | None:
+        """log p of the independent columns. x: (N, D) -> (N,), nats in the data's own units; None without a baseline."""
+        if self.baseline is None:
+            return None
+        return baseline_rows(self.baseline.to(x.device), x, self.model.likelihood.form) + self.log_jacobian
 
     def evaluate(self, data: Data | NDArray[Any], *, samples: int = 1, seed: int = 0) -> dict[str, Figure]:
-        """``bound``, ``reconstruction``, ``kl`` and ``bits_per_dim`` as means over the rows, with standard errors."""
-        return summarise(self.elbo_rows(data, samples=samples, seed=seed), self.schema.data_dim)
+        """``bound``, ``reconstruction`` and ``kl`` as means over the rows, with standard errors.
+
+        For log p(x), samples and latents too, see ``aevb.report.evaluate``.
+        """
+        return summarise(self.elbo_rows(data, samples=samples, seed=seed))
 
     def rows(self, x: Tensor) -> NDArray[Any]:
         """x: (N, D), the model's numbers -> rows of the data: (N, *shape)."""

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,9 @@ from aevb.checkpoint import SETTINGS, Progress
 from aevb.config import Config, build, optimizer_for
 from aevb.datasets.schema import Data
 from aevb.errors import DivergedError, UsageError
+from aevb.evaluation.baseline import fit_baseline
 from aevb.evaluation.bound import elbo_rows, summarise
+from aevb.evaluation.nonfinite import where_not_finite
 from aevb.folder import append_metrics, clear, metrics_to_disk, recorded, refuse_existing, refuse_other_run, start
 from aevb.interfaces import Estimate, Objective
 from aevb.preparation import Prepared, lasting_name, prepare
@@ -68,9 +71,12 @@ def fit(
         device = _device(config.device)
         steps = steps_per_epoch(len(prepared.train), config.batch_size)
         torch.manual_seed(counter_seed(config.seed, "weights"))
-        model, objective = build(config, prepared.plan.likelihood, prepared.plan.schema.data_dim, steps)
+        schema = prepared.plan.schema
+        model, objective = build(config, prepared.plan.likelihood, schema.shape, steps, schema.levels)
         run = Run(model.to(device), config, prepared.plan.likelihood, prepared.plan.schema, lasting_name(data.source))
         loop = _Loop(run, objective.to(device), prepared, folder)
+        torch.manual_seed(counter_seed(config.seed, "prior"))
+        model.prior.initialise(loop.x)
         created: list[Path] = []
         if folder is not None:
             if resume and checkpoint.exists(folder):
@@ -95,9 +101,12 @@ class _Loop:
         self.x = torch.from_numpy(run.schema.to_model(prepared.train, counter_seed(self.config.seed, "binarize", "train")))
         self.model.likelihood.check(self.x)
         self.x = self.x.to(run.device)
+        run.baseline = fit_baseline(self.x, self.model.likelihood.form, run.schema.levels)
         self.x_validation = None if prepared.validation is None else run.tensor(prepared.validation, self.config.seed)
         self.progress = Progress(threads=torch.get_num_threads(), rows_sha256=prepared.rows_sha256())
         self.best: dict[str, Tensor] | None = None
+        self.good: dict[str, Any] | None = None
+        self.resumed_at: int | None = None
         self.saved_at, self.save_seconds = time.monotonic(), 0.0
 
     def run_epochs(
@@ -107,8 +116,12 @@ class _Loop:
         for epoch in range(self.progress.epoch, self.config.epochs):
             if self.is_out_of_patience():
                 break
-            record = self.train_epoch(epoch, on_step)
-            record |= self.validate(epoch)
+            try:
+                record = self.train_epoch(epoch, on_step)
+                record |= self.validate(epoch)
+            except DivergedError as error:
+                self.back_to_good(error)
+                raise
             self.finish_epoch(epoch, record)
             if on_epoch:
                 on_epoch(record)
@@ -120,39 +133,57 @@ class _Loop:
         steps = steps_per_epoch(len(self.x), self.config.batch_size)
         totals: dict[str, float] = {}
         for step, index in enumerate(epoch_batches(len(self.x), self.config.batch_size, self.config.seed, epoch)):
-            log = self.train_step(epoch, step, epoch * steps + step, self.x[index])
+            log = self.train_step(epoch, step, epoch * steps + step, index)
             for name, value in log.items():
                 totals[name] = totals.get(name, 0.0) + float(value) * len(index)
             if on_step:
                 on_step(epoch, step + 1, log)
         if not all(bool(torch.isfinite(value).all()) for value in self.model.parameters()):
-            raise self._diverged("weights that are not finite", f"the end of epoch {epoch + 1}")
+            raise self._diverged(f"weights that are not finite at the end of epoch {epoch + 1}")
         means = {name: total / len(self.x) for name, total in totals.items()}
-        for name in means.keys() & {"bound", "reconstruction"}:
+        for name in means.keys() & {"bound", "reconstruction", "importance_bound"}:
             means[name] += self.run.log_jacobian
+        if (noise := self.model.likelihood.noise) is not None:
+            means["noise"] = float(noise.square().mean().sqrt())
         return {"epoch": epoch + 1, "samples": (epoch + 1) * len(self.x), **means}
 
-    def train_step(self, epoch: int, step: int, global_step: int, x: Tensor) -> dict[str, Tensor]:
-        """One update from the batch x: (B, D)."""
+    def train_step(self, epoch: int, step: int, global_step: int, index: Tensor) -> dict[str, Tensor]:
+        """One update from the training rows of index: (B,). Weights never change by a gradient that is not finite."""
+        x = self.x[index]
         if self.run.schema.binarize == "dynamic":
             x = torch.bernoulli(x, generator=generator(self.config.seed, "binarize", epoch, step, device=x.device))
         torch.manual_seed(counter_seed(self.config.seed, "noise", epoch, step))
         self.objective.schedule(global_step)
         estimate: Estimate = self.objective(self.model, x)
-        if not math.isfinite(estimate.loss.item()):
-            raise self._diverged(f"a loss of {estimate.loss.item()}", f"epoch {epoch + 1}, step {step + 1}")
         self.optimizer.zero_grad(set_to_none=True)
         estimate.loss.backward()
+        gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+        if not (math.isfinite(estimate.loss.item()) and math.isfinite(torch.nn.utils.get_total_norm(gradients).item())):
+            where = where_not_finite(self.model, x, index)
+            raise self._diverged(f"a loss of {estimate.loss.item():.4g} at epoch {epoch + 1}, step {step + 1} ({where})")
         self.optimizer.step()
         return estimate.log
 
-    def _diverged(self, what: str, when: str) -> DivergedError:
-        remedy = f"training led to {what} at {when}. Try a smaller learning rate than {self.config.learning_rate:g}"
+    def _diverged(self, what: str) -> DivergedError:
+        return DivergedError(f"training led to {what}. Try a smaller learning rate than {self.config.learning_rate:g}")
+
+    def back_to_good(self, error: DivergedError) -> None:
+        """Put back the weights and moments of the last epoch that ended well, save them, and let the error say so."""
+        done = self.progress.epoch
+        if self.good is None:
+            error.args = (f"{error}; nothing was saved.",)
+            return
+        self.model.load_state_dict(self.good["model"])
+        self.optimizer.load_state_dict(self.good["optimizer"])
+        error.run = self.run
+        goes_on = "--resume --learning-rate goes on from there"
         if self.folder is None:
-            return DivergedError(f"{remedy}.")
-        if not checkpoint.exists(self.folder):
-            return DivergedError(f"{remedy}; nothing was saved.")
-        return DivergedError(f"{remedy}: what was saved before is unchanged, and --resume --learning-rate goes on from there.")
+            error.args = (f"{error}; the error's run has the weights of epoch {done}.",)
+        elif done == self.resumed_at:
+            error.args = (f"{error}: what was saved before is unchanged, the weights of epoch {done}; {goes_on}.",)
+        else:
+            error.args = (f"{error}: the weights of epoch {done} are back and saved; {goes_on}.",)
+        self.finish(save=done != self.resumed_at)
 
     def validate(self, epoch: int) -> Record:
         """The bound on the validation rows, always with weight 1 on the KL, on the same noise at every epoch."""
@@ -165,8 +196,9 @@ class _Loop:
             log_jacobian=self.run.log_jacobian,
         )
         if not bool(torch.isfinite(rows.bound).all()):
-            raise self._diverged("a validation bound that is not finite", f"the end of epoch {epoch + 1}")
-        figures = summarise(rows, self.run.schema.data_dim)
+            bad = int((~torch.isfinite(rows.bound)).sum())
+            raise self._diverged(f"a validation bound that is not finite for {bad} rows at the end of epoch {epoch + 1}")
+        figures = summarise(rows)
         return {f"validation_{name}": figures[name].value for name in ("bound", "reconstruction", "kl")} | {
             "validation_standard_error": figures["bound"].standard_error
         }
@@ -179,19 +211,24 @@ class _Loop:
             self.progress = replace(self.progress, best_epoch=epoch + 1, best_bound=bound)
             if self.config.patience:
                 self.best = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.keep_good()
         self.run.history.append(record)
         if self.folder is not None:
             append_metrics(self.folder, record)
             if time.monotonic() - self.saved_at > self.save_seconds / SAVE_SHARE:
                 self.save()
 
+    def keep_good(self) -> None:
+        """Remember weights and moments, to go back to if the next epoch diverges."""
+        self.good = {"model": deepcopy(self.model.state_dict()), "optimizer": deepcopy(self.optimizer.state_dict())}
+
     def is_out_of_patience(self) -> bool:
         """Whether the validation bound has not risen for ``patience`` epochs."""
         return 0 < self.config.patience <= self.progress.epoch - self.progress.best_epoch
 
-    def finish(self) -> None:
+    def finish(self, save: bool = True) -> None:
         """Save, and leave the model with the weights that are to be used."""
-        if self.folder is not None:
+        if save and self.folder is not None:
             self.save()
         if self.best is not None:
             self.model.load_state_dict(self.best)
@@ -229,6 +266,8 @@ class _Loop:
                 moments.setdefault(int(index), {})[key] = value
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
         self.run.history = recorded(folder, saved.history, self.progress.epoch)
+        self.resumed_at = self.progress.epoch
+        self.keep_good()
 
 
 def _device(name: str) -> torch.device:

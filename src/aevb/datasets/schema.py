@@ -90,7 +90,10 @@ class Data:
 
 @dataclass(frozen=True)
 class Schema:
-    """How rows become the model's numbers: x = (row - shift) / scale, each one number or one a column. Saved as JSON."""
+    """How rows become the model's numbers: x = (row - shift) / scale, each one number or one a column. Saved as JSON.
+
+    levels: how many integers 0, 1, ... a value can be, where the likelihood counts them.
+    """
 
     kind: str
     shape: tuple[int, ...]
@@ -102,6 +105,7 @@ class Schema:
     binarize: str = "none"
     resize: tuple[int, int] | None = None
     grey: bool = False
+    levels: int | None = None
 
     @property
     def data_dim(self) -> int:
@@ -119,14 +123,14 @@ class Schema:
         return len(self.shape) == 2 or (len(self.shape) == 3 and (self.shape[-1] in (1, 3, 4) or self.shape[0] in (1, 3)))
 
     @property
-    def levels(self) -> str:
+    def noun(self) -> str:
         """What to call values between two ends: grey levels are those of pictures."""
         return "grey levels" if self.white is not None or self.is_picture else "values"
 
     @property
     def treatment(self) -> str:
         """What a Bernoulli likelihood makes of values between 0 and 1, as a phrase; empty where there are none."""
-        phrase = BINARIZE[self.binarize].replace("grey level", self.levels.removesuffix("s"))
+        phrase = BINARIZE[self.binarize].replace("grey level", self.noun.removesuffix("s"))
         return phrase if self.kind in ("grey", "unit") else ""
 
     def to_model(self, data: Data, seed: int = 0) -> NDArray[np.float32]:
@@ -142,7 +146,7 @@ class Schema:
         if self.binarize != "none" and not (x.min() >= 0 and x.max() <= 1):
             low, high = data.range
             raise DataError(
-                f"binarisation needs {self.levels} in [0, {self.scale[0]:g}]; {data.source} has [{low:.4g}, {high:.4g}]. "
+                f"binarisation needs {self.noun} in [0, {self.scale[0]:g}]; {data.source} has [{low:.4g}, {high:.4g}]. "
                 "Save the rows in the form that the model was trained on."
             )
         if self.binarize == "threshold":
@@ -160,6 +164,8 @@ class Schema:
             rows = rows.clip(0, self.white)
             if np.dtype(self.dtype).kind in "ui":
                 return rows.round().astype(self.dtype)
+        if self.levels is not None:  # a draw is an integer but for the rounding of float32; a mean is not
+            rows = np.where(np.abs(rows - rows.round()) < 1e-3, rows.round(), rows)
         return rows.astype(np.result_type(np.float32, np.dtype(self.dtype)))  # float32 cannot tell two dates in seconds apart
 
     def _require(self, data: Data) -> None:
@@ -177,62 +183,9 @@ class Schema:
         dark = data.white is None and data.rows.dtype.kind in "ui" and data.range[0] >= 0 and data.range[1] <= 1
         if self.kind != "real" and data.white != self.white and not dark:
             raise DataError(
-                f"this model takes {self.levels} from 0 to {self.white or 1:g}; {data.source} has values in "
+                f"this model takes {self.noun} from 0 to {self.white or 1:g}; {data.source} has values in "
                 f"[{data.range[0]:.4g}, {data.range[1]:.4g}]. Bring them into the form that the model was trained on."
             )
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What was decided about a data set: ``likelihood`` by name, the ``schema``, and ``reason``, a phrase to print."""
-
-    likelihood: str
-    schema: Schema
-    reason: str
-
-
-def plan(data: Data, likelihood: str = "auto", binarize: str = "none") -> Plan:
-    """Choose the likelihood if it is ``auto``, and the transform that goes with it.
-
-    Raises UsageError for a binarisation that makes no sense here, DataError for a single row, for values that are all the
-    same, and for constant columns of a table of real numbers.
-    """
-    if len(data) < 2:
-        raise DataError(f"{data.source} has 1 row to learn from; a model needs at least 2, and usually hundreds.")
-    if data.range[0] == data.range[1]:
-        raise DataError(f"{data.source}: every value is {data.range[0]:g}; a constant has nothing to learn. The right file?")
-    kind = data.kind
-    reason = "as asked for"
-    if likelihood == "auto":
-        likelihood, reason = _choose(data, kind)
-    if binarize != "none" and (likelihood != "bernoulli" or kind == "real"):
-        raise UsageError(
-            f"binarize {binarize!r} needs grey levels and likelihood bernoulli; got {kind} values and likelihood {likelihood}"
-        )
-    shift: tuple[float, ...]
-    scale: tuple[float, ...]
-    if likelihood == "bernoulli":
-        shift, scale = (0.0,), (data.white if kind == "grey" and data.white else 1.0,)
-        if kind == "binary" and binarize != "none":
-            reason += f"; binary already, so binarize {binarize} changes nothing"
-    else:
-        shift, scale = _standardisation(data, kind)
-        reason += "; standardised " + ("as a whole" if len(scale) == 1 else "column by column")
-    schema = Schema(
-        kind=kind,
-        shape=data.shape,
-        dtype=str(data.rows.dtype),
-        shift=shift,
-        scale=scale,
-        columns=data.columns,
-        white=data.white,
-        binarize=binarize if kind in ("grey", "unit") else "none",
-        resize=data.resize,
-        grey=data.grey,
-    )
-    if likelihood == "bernoulli" and schema.treatment:
-        reason += f"; {schema.treatment}"
-    return Plan(likelihood, schema, reason)
 
 
 def only_split(name: str, split: str | None, allowed: tuple[str, ...]) -> None:
@@ -241,45 +194,8 @@ def only_split(name: str, split: str | None, allowed: tuple[str, ...]) -> None:
         raise UsageError(f"{name} has {'the splits ' + ', '.join(allowed) if allowed else 'no splits'}; got {name}:{split}")
 
 
-def _choose(data: Data, kind: str) -> tuple[str, str]:
-    if kind == "binary":
-        return "bernoulli", "all values are 0 or 1"
-    # Fractions near 0 and 1 are nearly black and white in a picture; in a table they are numbers like any others.
-    if kind == "real" or data.columns is not None or (kind == "unit" and data.rows.ndim == 2):
-        return "gaussian", "real values"
-    white = data.white or 1.0
-    extreme = float(((data.rows < 0.1 * white) | (data.rows > 0.9 * white)).mean())
-    what = f"{extreme:.0%} of the grey levels are nearly black or white"
-    return ("bernoulli", what) if extreme >= 0.5 else ("gaussian", "only " + what)
-
-
-def _standardisation(data: Data, kind: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Shift and scale to mean 0 and variance 1: column by column for a table, as a whole for pictures.
-
-    A picture's pixels share one unit, and some never change (a black border), which is no defect.
-    """
-    rows = data.rows.reshape(len(data), -1)
-    as_table = data.columns is not None or (data.rows.ndim == 2 and kind == "real")
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        axis = 0 if as_table else None
-        mean = np.atleast_1d(rows.mean(axis=axis, dtype=np.float64))
-        std = np.atleast_1d(rows.std(axis=axis, dtype=np.float64))
-    if not (np.isfinite(mean).all() and np.isfinite(std).all()):
-        raise DataError(
-            f"{data.source}: values up to {np.abs(rows).max():.3g} cannot be standardised. Give them in other units."
-        )
-    # A standard deviation of 0, or so small that dividing by it leaves nothing of the differences.
-    constant = np.flatnonzero(std <= np.finfo(np.float64).tiny) if as_table else np.empty(0)
-    if constant.size:
-        names = ", ".join(_column(data.columns, int(i)) for i in constant[:5]) + (", ..." if constant.size > 5 else "")
-        raise DataError(
-            f"{data.source}: {constant.size} of {rows.shape[1]} columns are constant ({names}); "
-            "a constant has nothing to learn. Remove them."
-        )
-    return tuple(mean.tolist()), tuple(std.tolist())
-
-
-def _column(columns: tuple[str, ...] | None, index: int) -> str:
+def column_name(columns: tuple[str, ...] | None, index: int) -> str:
+    """Name of a column in a message, counted from 1 where it has none."""
     return f"{columns[index]!r}" if columns else f"column_{index + 1}"
 
 
@@ -293,5 +209,5 @@ def _check_rows(rows: NDArray[Any], columns: tuple[str, ...] | None, source: str
         where = tuple(int(i) for i in np.argwhere(bad)[0])
         nan = int(np.isnan(rows).sum())
         kinds = " and ".join(f"{n} {what}" for n, what in [(nan, "missing (NaN)"), (int(bad.sum()) - nan, "infinite")] if n)
-        place = f"row {where[0] + 1}, column {_column(columns, where[1])}" if columns else f"index {list(where)}"
+        place = f"row {where[0] + 1}, column {column_name(columns, where[1])}" if columns else f"index {list(where)}"
         raise DataError(f"{source}: {kinds} of {rows.size} values, the first at {place}. Fill them in or remove those rows.")
