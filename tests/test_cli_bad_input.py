@@ -31,6 +31,8 @@ def place(tmp_path_factory):
         done(f"fit good.csv --out straight {FIT} --quiet".replace("--epochs 2", "--epochs 4"))
         done(f"fit grey.npy --out grey-run {FIT} --quiet")
         done(f"fit faces --out faces-run {FIT} --quiet")
+        done(f"fit counts.npy --out levels-run --likelihood categorical {FIT} --quiet")
+        done(f"fit grey.npy --out bits-run --likelihood bernoulli --binarize static {FIT} --quiet")
         _damage_runs()
         return Path.cwd()
 
@@ -89,6 +91,8 @@ def _write_arrays():
     for i, picture in enumerate(np.load("grey.npy")):
         Image.fromarray(picture).save(f"faces/{i:02d}.png")
     np.save("unit.npy", g.random((40, 4, 4)))
+    for name, low, high in [("counts", 0, 5), ("more", 0, 9), ("minus", -3, 5), ("ids", 0, 99_999)]:
+        np.save(f"{name}.npy", g.integers(low, high, (40, 3)))
 
 
 def _write_pictures():
@@ -153,6 +157,7 @@ FIT_CASES = [
     ("latin.csv", 65, "UTF-8"),
     ("unknown.xyz", 65, "cannot tell what kind of file"),
     ("rows.npy --likelihood bernoulli", 65, "bernoulli needs x in [0, 1]; got [-"),
+    ("good.csv --likelihood bernoulli", 65, "bernoulli needs x in [0, 1]; got [-"),
     ("objects.npy", 65, "never loaded"),
     ("objects.npz", 65, "never loaded"),
     ("words.npy", 65, "expected numbers"),
@@ -174,13 +179,16 @@ FIT_CASES = [
     # Settings that cannot be used.
     ("good.csv --likelihood gausian", 2, 'Did you mean "gaussian"?'),
     ("good.csv --posterior flwo", 2, "diagonal"),
+    ("good.csv --prior mixtur", 2, 'Did you mean "mixture"?'),
+    ("good.csv --objective iwea", 2, 'Did you mean "iwae"?'),
+    ("good.csv --network convv", 2, 'Did you mean "conv"?'),
     ("good.csv --latent-dimm 3", 2, "Did you mean --latent-dim?"),
     ("good.csv --latent-dim 0", 2, "latent_dim must be at least 1; got 0"),
     ("good.csv --latent-dim 2.5", 2, "2.5"),
     ("good.csv --batch-size 0", 2, "batch_size must be at least 1; got 0"),
     ("good.csv --epochs 0", 2, "epochs must be at least 1; got 0"),
     ("good.csv --epochs many", 2, "many"),
-    ("good.csv --samples 0", 2, "samples must be at least 1"),
+    ("good.csv --samples 0", 2, "samples must be at least 1; got 0"),
     ("good.csv --threads 0", 2, "threads must be at least 1"),
     ("good.csv --hidden 8,x", 2, "500,500"),
     ("good.csv --hidden 8,0", 2, "widths of at least 1"),
@@ -191,6 +199,25 @@ FIT_CASES = [
     ("good.csv --validation 1.5", 2, "fraction in [0, 1)"),
     ("good.csv --patience 3 --validation 0", 2, "validation rows"),
     ("good.csv --binarize static", 2, "needs grey levels"),
+    # Parts and data that do not go together.
+    ("counts.npy --likelihood bernoulli", 65, "bernoulli needs x in [0, 1]; got [0, 4]"),
+    ("counts.npy --likelihood categorical --binarize static", 2, "needs grey levels"),
+    ("good.csv --likelihood categorical", 65, "categorical needs integers from 0; good.csv has fractions"),
+    ("unit.npy --likelihood discretized_logistic", 65, "needs integers from 0; unit.npy has fractions"),
+    ("minus.npy --likelihood categorical", 65, "minus.npy has values from -3"),
+    ("ids.npy --likelihood discretized_logistic", 65, "needs integers below 4096; ids.npy has values up to"),
+    ("good.csv --objective iwae", 2, "iwae needs at least 2 samples of z a row; got 1"),
+    ("good.csv --objective dreg --samples 1", 2, "dreg needs at least 2 samples of z a row; got 1"),
+    ("good.csv --objective iwae --samples 2 --beta 2", 2, "takes no beta; got beta 2.0"),
+    ("good.csv --objective dreg --samples 2 --warmup-epochs 1", 2, "takes no warmup_epochs"),
+    ("good.csv --objective stl --free-bits 0.1", 2, "takes no free_bits; got free_bits 0.1"),
+    ("good.csv --likelihood gaussian_optimal --objective iwae --samples 2", 2, "best for the elbo, not for iwae"),
+    ("good.csv --network conv", 2, "network conv needs pictures"),
+    ("good.csv --network conv --hidden 4,0", 2, "widths of at least 1"),
+    ("good.csv --decoder-hidden 0", 2, "decoder_hidden needs widths of at least 1"),
+    ("good.csv --components 5", 2, "takes no components; got components 5"),
+    ("good.csv --prior flow --components 5", 2, "takes no components; got components 5"),
+    ("good.csv --prior vamp --components 0", 2, "components must be at least 1; got 0"),
     ("good.csv --resize 8x8", 2, "folder of pictures"),
     ("sizes --resize 8x", 2, "height by width"),
     ("good.csv --device cuda", 2, "no CUDA device"),
@@ -243,7 +270,22 @@ CASES = [(f"fit {line} --out new", code, says) for line, code, says in FIT_CASES
     ("encode run missing -o new.npy", 66, "missing"),
     ("encode grey-run rgb.npy -o new.npy", 65, "shape (4, 4)"),
     ("encode grey-run unit.npy -o new.npy", 65, "grey levels from 0 to 255"),
-    ("evaluate run --rows 1", 2, "at least 2"),
+    ("evaluate run grey.npy", 65, "takes rows of shape (2,); grey.npy has rows of shape (4, 4)"),
+    ("evaluate run --rows 1", 2, "rows must be at least 2; got 1"),
+    ("evaluate run --samples 0", 2, "samples must be at least 1; got 0"),
+    # Another prior for a trained model.
+    ("refit run --out straight", 73, "holds a run"),
+    ("refit run --out run", 73, "holds a run"),
+    ("refit run --out thesis", 73, "holds something"),
+    ("refit missing --out new", 66, "does not exist"),
+    ("refit thesis --out new", 66, "is not a run"),
+    ("refit model-flipped --out new", 65, "is damaged"),
+    ("refit run", 2, "--out"),
+    ("refit run --out new --prior mixtrue", 2, "mixture"),
+    ("refit run --out new --prior vamp", 2, "mixture"),
+    ("refit run --out new --prior flow --components 3", 2, "for the prior mixture; got 3 for flow"),
+    ("refit run --out new --components 0", 2, "components, at least 1"),
+    ("refit run --out new --components 1000", 65, "Use fewer components"),
     # Outputs that cannot be written.
     ("sample run -o good.csv", 73, "good.csv exists already"),
     ("encode run good.csv -o rows.npy", 73, "rows.npy exists already"),
@@ -361,9 +403,10 @@ def test_a_defect_is_owned_up_to(monkeypatch):
 @pytest.mark.parametrize(
     "failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()], ids=["full", "Ctrl-C"]
 )
-@pytest.mark.parametrize("at", range(6))
+@pytest.mark.parametrize("at", range(7))
 def test_the_old_model_survives_a_save_that_fails(place, monkeypatch, failure, at):
-    """Writes of one save, in order: config.toml, metrics.jsonl, after the training metrics.jsonl, model, state, manifest."""
+    """Writes of one save, in order: config.toml, metrics.jsonl, after the training metrics.jsonl, model, baseline, state,
+    manifest."""
     monkeypatch.setattr("aevb.pictures.draw", lambda *_: [])
     shutil.copytree(place / "run", "run")
     shutil.copy(place / "good.csv", "good.csv")
@@ -389,7 +432,8 @@ def test_the_old_model_survives_a_save_that_fails(place, monkeypatch, failure, a
     assert not list(Path("run").glob("*.part*"))
     done("fit --resume --out run --epochs 4 --quiet")
     assert manifest("run")["files"] == manifest(place / "straight")["files"]
-    assert len(list(Path("run").glob("*.safetensors"))) == 2
+    assert {path.name.split("-")[0] for path in Path("run").glob("*.safetensors")} == {"model", "baseline", "state"}
+    assert len(list(Path("run").glob("*.safetensors"))) == 3
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).parents[1]
@@ -61,6 +62,30 @@ def test_readme_commands_run_as_printed(tmp_path):
             assert shape(done.stdout) == shape(expected), command
             seen += 1
     assert seen >= 4
+
+
+def test_the_likelihood_of_the_example_is_one_file_one_line_and_one_case(tmp_path, monkeypatch):
+    """The file as printed, the line as printed, the case as printed: it passes the contract, trains, saves and loads."""
+    import test_likelihoods
+
+    import aevb
+    from aevb.likelihoods import LIKELIHOODS
+
+    text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    (tmp_path / "laplace_of_the_example.py").write_text(blocks(ROOT / "docs" / "extending.md", "python")[0])
+    monkeypatch.syspath_prepend(tmp_path)
+    name, home = re.search(r'^ +"(laplace)": "(.*)",$', text, re.MULTILINE).groups()
+    made = re.search(r'^ +"laplace": lambda: (\w+)\((\d)\),$', text, re.MULTILINE)
+    monkeypatch.setitem(LIKELIHOODS._entries, name, home.replace("aevb.likelihoods.laplace", "laplace_of_the_example"))
+    case = LIKELIHOODS[name]
+    assert case.__name__ == made[1]
+    part = case(int(made[2])).double()
+    test_likelihoods.test_shapes_with_any_leading_dimensions(part)
+    for check in (test_likelihoods.test_is_normalised, test_likelihoods.test_mean_is_that_of_the_distribution):
+        check(part, torch.randn(part.num_features, dtype=torch.float64))
+    settings = aevb.Config(likelihood=name, hidden=(8,), latent_dim=2, epochs=1)
+    run = aevb.fit(aevb.datasets.load("moons"), settings, out=tmp_path / "run")
+    assert type(aevb.load(tmp_path / "run").model.likelihood) is type(run.model.likelihood) is case
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)

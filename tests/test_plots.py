@@ -42,6 +42,15 @@ HISTORY = [
     for e in range(1, 6)
 ]
 PICTURES = RNG.random((30, 6, 5))
+
+
+def evaluation_page(latent_dim, kl=True):
+    rows = {"bound": RNG.normal(size=50), "log_likelihood": RNG.normal(size=50)}
+    codes, prior = RNG.normal(size=(2, 50, latent_dim))
+    real, generated = RNG.normal(size=(2, 50, latent_dim))
+    return plots.evaluation(rows, RNG.random(latent_dim) if kl else None, codes, prior, real, generated, "title")
+
+
 FIGURES = {
     "curves": lambda: plots.curves(HISTORY),
     "curves of one epoch": lambda: plots.curves(HISTORY[:1]),
@@ -56,7 +65,8 @@ FIGURES = {
     "one column": lambda: plots.scatter_matrix(RNG.random((50, 1)), RNG.random((20, 1)), ("a",)),
     "latent": lambda: plots.latent_scatter(RNG.normal(size=(50, 2)), None),
     "latent with labels": lambda: plots.latent_scatter(RNG.normal(size=(50, 2)), RNG.integers(0, 10, 50)),
-    "evaluation": lambda: plots.evaluation(RNG.normal(size=50), RNG.random(7)),
+    "evaluation": lambda: evaluation_page(7),
+    "evaluation in one dimension, without a closed KL": lambda: evaluation_page(1, kl=False),
 }
 
 

@@ -25,7 +25,8 @@ COMMANDS = {
     "fit": "Train a VAE on a data set, a file or a folder of pictures.",
     "sample": "Generate rows, or a sheet of pictures, from a trained model.",
     "encode": "Turn rows into latent codes.",
-    "evaluate": "Measure the bound on given rows, with standard errors.",
+    "evaluate": "Measure a model on given rows: log p(x), codes, samples, with error bars and warnings.",
+    "refit": "Fit a better prior to the codes of a trained model.",
     "plot": "Draw everything that a trained model can show.",
 }
 

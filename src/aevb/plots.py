@@ -172,21 +172,80 @@ def latent_scatter(codes: NDArray[Any], labels: NDArray[Any] | None, names: tupl
     return figure
 
 
-def evaluation(bound: NDArray[Any], kl: NDArray[Any], title: str = "") -> Figure:
-    """Bound of each row, and KL of each latent dimension. bound: (N,); kl: (L,), nats."""
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    left.hist(bound, bins=50, color=REAL)
-    left.axvline(float(bound.mean()), color=MADE, label=f"mean {bound.mean():.2f}")
-    left.set_xlabel("bound of one row (nats)")
-    left.set_ylabel("rows")
-    left.legend(fontsize=8)
-    right.bar(np.arange(1, len(kl) + 1), np.sort(kl)[::-1], color=REAL)
-    right.xaxis.set_major_locator(MaxNLocator(integer=True))
-    right.set_xlabel("latent dimensions, largest KL first")
-    right.set_ylabel("KL from the prior (nats)")
+def evaluation(
+    per_row: Mapping[str, NDArray[Any]],
+    kl: NDArray[Any] | None,
+    codes: NDArray[Any],
+    prior: NDArray[Any],
+    real: NDArray[Any],
+    generated: NDArray[Any],
+    title: str = "",
+) -> Figure:
+    """One page about a model: log p(x) of the rows, KL by dimension, codes on the prior, generated rows on real ones.
+
+    per_row: name -> (N,), nats, "bound" among them. kl: (L,), nats, or None. codes, prior: (N, L), draws from the aggregate
+    posterior and from p(z). real, generated: (M, D), shown on the two principal axes of the real rows.
+    """
+    figure = Figure(figsize=(9.5, 7.6), layout="constrained")
+    (rows, dimensions), (latent, data) = figure.subplots(2, 2)
+    low = min(np.quantile(values, 0.005) for values in per_row.values())
+    edges = np.linspace(low, max(values.max() for values in per_row.values()), 60)
+    for (name, values), colour in zip(per_row.items(), (REAL, MADE, THIRD), strict=False):
+        label = f"{name.replace('_', ' ')}: mean {values.mean():.2f}"
+        rows.hist(values, edges, histtype="step", linewidth=1.4, color=colour, label=label)
+    rows.set_xlabel("log p(x), or its bound, of one row (nats)")
+    rows.set_ylabel("rows")
+    rows.legend(fontsize=7, loc="upper left")
+    _kl_bars(dimensions, kl, codes.shape[1])
+    _cloud(latent, (prior, "draws from p(z)", MADE), (codes, "codes: draws from q(z|x)", REAL), _widest(codes), "z")
+    latent.set_title("where codes lie and where samples come from", fontsize=9)
+    if len(real):
+        centre = real.mean(0)
+        axes = np.linalg.svd(real - centre, full_matrices=False)[2][:2].T
+        cloud = (generated - centre) @ axes, "generated", MADE
+        _cloud(data, ((real - centre) @ axes, "data", REAL), cloud, (0, axes.shape[1] - 1), "principal axis ")
+        data.set_title("real and generated rows", fontsize=9)
     figure.suptitle(title, fontsize=10)
     return figure
+
+
+def _kl_bars(axes: Axes, kl: NDArray[Any] | None, latent_dim: int) -> None:
+    axes.set_title("KL(q(z|x) || p(z)) by dimension", fontsize=9)
+    if kl is None:
+        axes.text(0.5, 0.5, "no closed form for this posterior and prior", ha="center", transform=axes.transAxes, fontsize=8)
+        axes.set_axis_off()
+        return
+    axes.bar(np.arange(1, latent_dim + 1), np.sort(kl)[::-1], color=REAL)
+    axes.set_xlim(0.5, latent_dim + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("latent dimensions, largest first")
+    axes.set_ylabel("nats")
+
+
+def _widest(codes: NDArray[Any]) -> tuple[int, int]:
+    """The two dimensions in which the codes vary most, or 0 twice if there is one only."""
+    order = np.argsort(-codes.var(0), kind="stable")
+    return int(order[0]), int(order[min(1, len(order) - 1)])
+
+
+def _cloud(
+    axes: Axes,
+    below: tuple[NDArray[Any], str, str],
+    above: tuple[NDArray[Any], str, str],
+    columns: tuple[int, int],
+    name: str,
+) -> None:
+    """Two sets of points on top of each other, in two of their columns; in one dimension, two histograms."""
+    first, second = columns
+    for points, label, colour in (below, above):
+        if first == second:
+            axes.hist(points[:, first], 60, density=True, histtype="step", color=colour, label=label)
+        else:
+            axes.scatter(points[:, first], points[:, second], s=4, color=colour, alpha=0.4, linewidths=0, label=label)
+    axes.set_xlabel(f"{name}{first + 1}")
+    if first != second:
+        axes.set_ylabel(f"{name}{second + 1}")
+    axes.legend(fontsize=7, markerscale=2)
 
 
 def _plane(names: Sequence[str]) -> tuple[Figure, Axes]:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from aevb.datasets.schema import Data, Plan
+    from aevb.datasets.planning import Plan
+    from aevb.datasets.schema import Data
     from aevb.evaluation.bound import Figure
+    from aevb.evaluation.diagnosis import Finding
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -84,13 +86,30 @@ def print_description(found: Mapping[str, Any]) -> None:
 
 
 def figure_rows(figures: Mapping[str, Figure]) -> list[tuple[str, str, str, str]]:
-    """Name, value, standard error and unit of each figure, for ``print_table``."""
-    return [(name, f"{figure.value:.4f}", f"+- {figure.standard_error:.4f}", figure.unit) for name, figure in figures.items()]
+    """Name, value, standard error, and unit with details of each figure, for ``print_table``."""
+    return [
+        (
+            name,
+            f"{figure.value:.4f}",
+            "" if math.isnan(figure.standard_error) else f"+- {figure.standard_error:.4f}",
+            "; ".join([figure.unit, *(f"{key.replace('_', ' ')} {value:.4g}" for key, value in figure.details.items())]),
+        )
+        for name, figure in figures.items()
+    ]
 
 
 def figures_json(figures: Mapping[str, Figure]) -> dict[str, Any]:
-    """Each figure as {"value", "standard_error", "unit"}."""
-    return {name: figure._asdict() for name, figure in figures.items()}
+    """Each figure as {"value", "standard_error", "unit"} and its details."""
+    return {
+        name: {"value": figure.value, "standard_error": figure.standard_error, "unit": figure.unit, **figure.details}
+        for name, figure in figures.items()
+    }
+
+
+def print_findings(findings: Iterable[Finding]) -> None:
+    """A line for each, on stdout: it belongs to the result."""
+    for finding in findings:
+        print(f"warning    {finding.message}")
 
 
 def _finite(value: Any) -> Any:

@@ -16,6 +16,8 @@ from aevb.errors import NotFoundError, UsageError
 from aevb.registry import Table
 
 if TYPE_CHECKING:
+    from aevb.datasets.schema import Data
+    from aevb.evaluation.bound import Figure
     from aevb.preparation import Prepared
     from aevb.run import Run
 
@@ -72,12 +74,26 @@ def fit(
         terminal.note(f"interrupted. To continue: aevb fit --resume --out {out}")
         raise
     seconds = time.perf_counter() - started
-    pictures = draw(run, out / "pictures", prepared.validation or prepared.train)
-    summary = _summary(run, found, out, seconds, pictures)
+    shown = prepared.validation or prepared.train
+    pictures = draw(run, out / "pictures", shown)
+    _report(run, found, out, seconds, pictures, shown, json=json, quiet=quiet)
+
+
+def _report(
+    run: Run, found: dict[str, Any], out: Path, seconds: float, pictures: list[Path], shown: Data, *, json: bool, quiet: bool
+) -> None:
+    from aevb import terminal
+    from aevb.report import after_training
+
+    baseline, findings = after_training(run, shown)
     if json:
+        figures = {"baseline": baseline} if baseline else {}
+        summary = _summary(run, found, out, seconds) | terminal.figures_json(figures)
+        summary |= {"warnings": [finding._asdict() for finding in findings], "pictures": [str(path) for path in pictures]}
         terminal.print_json(summary)
     elif not quiet:
-        _print_summary(run, out, seconds, len(pictures))
+        _print_summary(run, out, seconds, len(pictures), baseline)
+        terminal.print_findings(findings)
 
 
 def read_settings(config: str | None, out: str | None, resume: bool) -> list[Dict]:
@@ -86,6 +102,8 @@ def read_settings(config: str | None, out: str | None, resume: bool) -> list[Dic
     if resume:
         if out is None:
             raise UsageError("--resume needs the run to continue: --out RUN")
+        if (Path(out) / "manifest.json").is_file() and not (Path(out) / "config.toml").is_file():
+            raise UsageError(f"{out} cannot be continued: its prior was refitted, or it was saved without its training's state")
         if not (Path(out) / "config.toml").is_file():
             raise NotFoundError(f"there is no run to resume in {out}: it has no config.toml. Start one without --resume.")
         files.append(Path(out) / "config.toml")
@@ -129,8 +147,10 @@ def _train(rows: Any, settings: Config, out: Path, resume: bool, prepared: Prepa
     """Train under a progress bar that shows the terms of the bound apart."""
     from aevb import terminal, training
     from aevb.batches import steps_per_epoch
+    from aevb.evaluation.diagnosis import Watch
 
     steps = steps_per_epoch(len(prepared.train), settings.batch_size)
+    watch = Watch(settings.epochs, settings.warmup_epochs)
     with terminal.progress(quiet) as bar:
         task = bar.add_task("training", total=settings.epochs * steps, terms="")
 
@@ -142,11 +162,13 @@ def _train(rows: Any, settings: Config, out: Path, resume: bool, prepared: Prepa
             terms = f"epoch {record['epoch']}  bound {record['bound']:.2f}"
             terms += f" = reconstruction {record['reconstruction']:.2f} - KL {record['kl']:.2f}"
             bar.update(task, terms=terms + ("" if validation is None else f"  validation {validation:.2f}"))
+            for finding in [] if quiet else watch.new(record):
+                bar.console.print(f"epoch {record['epoch']}: {finding.message}", markup=False, soft_wrap=True)
 
         return training.fit(rows, settings, out=out, resume=resume, prepared=prepared, on_step=on_step, on_epoch=on_epoch)
 
 
-def _summary(run: Run, found: dict[str, Any], out: Path, seconds: float, pictures: list[Path]) -> dict[str, Any]:
+def _summary(run: Run, found: dict[str, Any], out: Path, seconds: float) -> dict[str, Any]:
     kept = run.kept_record
     error = kept.get("validation_standard_error")
     figures: dict[str, Any] = {
@@ -161,11 +183,10 @@ def _summary(run: Run, found: dict[str, Any], out: Path, seconds: float, picture
         "kept_epoch": run.kept_epoch,
         "seconds": round(seconds, 1),
         **figures,
-        "pictures": [str(path) for path in pictures],
     }
 
 
-def _print_summary(run: Run, out: Path, seconds: float, pictures: int) -> None:
+def _print_summary(run: Run, out: Path, seconds: float, pictures: int, baseline: Figure | None) -> None:
     kept, epochs = run.kept_record, len(run.history)
     which = "" if run.kept_epoch == epochs else f", kept epoch {run.kept_epoch}"
     print(f"trained    {epochs} {'epoch' if epochs == 1 else 'epochs'} in {seconds:.1f} s{which}")
@@ -174,6 +195,8 @@ def _print_summary(run: Run, out: Path, seconds: float, pictures: int) -> None:
             name = "validation" if prefix else "training"
             terms = f"reconstruction {kept[prefix + 'reconstruction']:.2f} - KL {kept[prefix + 'kl']:.2f}"
             print(f"{name:<10} bound {kept[prefix + 'bound']:.2f} nats per row = {terms}")
+    if baseline:
+        print(f"baseline   {baseline.value:.2f} nats per row: every column by itself, without z")
     print(f"written    {out}: model, config.toml, metrics.jsonl, {pictures} pictures in {out / 'pictures'}")
     samples = "samples.png" if run.schema.is_picture else "samples.csv"
     print(f"next       aevb sample {out} -n 100 -o {samples}    aevb evaluate {out}    aevb plot {out}")

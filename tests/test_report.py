@@ -1,0 +1,139 @@
+"""Everything said of a model: against a model whose log p(x) is known, in the data's own units, with findings."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from oracle import LinearGaussian
+from torch.distributions import Normal
+
+import aevb
+from aevb import report
+from aevb.datasets import load
+from aevb.datasets.schema import Data, Schema
+from aevb.errors import UsageError
+from aevb.evaluation.baseline import fit_baseline
+from aevb.run import Run
+
+SMALL = aevb.Config(hidden=(16,), latent_dim=2, epochs=3, threads=1, validation="0.2")
+QUICK = {"samples": 100}
+
+
+def known_run(scale=1.0):
+    """The linear-Gaussian model as a run on rows that are ``scale`` times the model's numbers, and rows of it."""
+    torch.manual_seed(0)
+    known = LinearGaussian()
+    known.set_posterior(0.3, 1.5)
+    schema = Schema("real", (4,), "float64", (0.0,) * 4, (scale,) * 4)
+    run = Run(known.model.float(), aevb.Config(latent_dim=2), "gaussian_fixed", schema, "nowhere")
+    rows = known.sample(300)
+    run.baseline = fit_baseline(known.sample(500), "real")
+    return known, run, Data((rows * scale).numpy(), "rows"), rows
+
+
+def test_figures_of_a_model_that_is_known():
+    known, run, data, rows = known_run()
+    measured = report.evaluate(run, data, samples=2000)
+    figures, truth = measured.figures, float(known.marginal.log_prob(rows).mean())
+    assert figures["log_likelihood"].value == pytest.approx(truth, abs=0.01)
+    assert figures["gap"].value == pytest.approx(known.gap(0.3, 1.5), abs=5 * figures["gap"].standard_error)
+    assert figures["gap"].value == pytest.approx(figures["log_likelihood"].value - figures["bound"].value, abs=1e-9)
+    assert figures["bits_per_dim"].value == pytest.approx(-figures["log_likelihood"].value / (4 * math.log(2)))
+    assert figures["noise"].value == pytest.approx(math.sqrt(0.3))
+    assert figures["active_units"].value == 2
+    assert set(measured.per_row) == {"bound", "log_likelihood", "baseline"}
+    assert {"classifier_accuracy", "energy_p_value", "recall"} <= set(figures)
+    assert "memorised" not in figures
+    # Draws from the model itself: a classifier does no better than chance but once in 1.7 million times.
+    assert abs(figures["classifier_accuracy"].value - 0.5) < 5 * figures["classifier_accuracy"].standard_error
+    assert [finding.name for finding in measured.findings] == []
+
+
+def test_densities_are_those_of_the_data_in_its_own_units(monkeypatch):
+    monkeypatch.setattr(report, "MOST_ANNEALED", 3)
+    figures = []
+    for scale in (1.0, 1000.0):
+        _, run, data, _ = known_run(scale)
+        figures.append(report.evaluate(run, data, samples=50, ais=True).figures)
+    moved = 4 * math.log(1000)
+    for name in ("bound", "reconstruction", "log_likelihood", "baseline", "ais_log_likelihood", "ais_lower", "ais_upper"):
+        assert figures[0][name].value - figures[1][name].value == pytest.approx(moved, abs=1e-2), name
+    for name in ("kl", "gap", "ais_gap", "mutual_information"):
+        assert figures[0][name].value == pytest.approx(figures[1][name].value, abs=1e-2), name
+
+
+def test_annealing_agrees_with_the_truth(monkeypatch):
+    monkeypatch.setattr(report, "MOST_ANNEALED", 20)
+    known, run, data, rows = known_run()
+    figures = report.evaluate(run, data, samples=50, ais=True).figures
+    assert figures["ais_log_likelihood"].value == pytest.approx(float(known.marginal.log_prob(rows[:20]).mean()), abs=0.1)
+    assert figures["ais_log_likelihood"].details["rows"] == 20
+    assert figures["ais_lower"].value < figures["ais_upper"].value + 0.1
+
+
+def test_baseline_is_the_independent_columns_of_the_training_rows():
+    data = load("gmm")
+    run = aevb.fit(data, replace(SMALL, validation="0"))
+    test = load("gmm:test")
+    mean, std = (torch.from_numpy(f(data.rows.astype(float), axis=0)) for f in (np.mean, np.std))
+    expected = Normal(mean, std).log_prob(torch.from_numpy(test.rows.astype(float))).sum(1).mean()
+    assert report.evaluate(run, test, **QUICK).figures["baseline"].value == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_a_weight_of_the_kl_is_left_out_of_the_bound():
+    """The same weights, said to be trained with another beta, have the same bound."""
+    run = aevb.fit(load("gmm"), SMALL)
+    plain, weighted = (
+        report.evaluate(replace(run, config=replace(SMALL, beta=beta)), load("gmm:test"), **QUICK).figures
+        for beta in (1.0, 9.0)
+    )
+    assert plain == weighted
+
+
+def test_the_seed_decides_and_the_generator_is_left_alone():
+    run, test = aevb.fit(load("gmm"), SMALL), load("gmm:test")
+    state = torch.get_rng_state()
+    first, again, other = (report.evaluate(run, test, seed=seed, **QUICK).figures for seed in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert str(first) == str(again)
+    assert first["log_likelihood"] != other["log_likelihood"]
+
+
+def test_memorised_rows_need_the_training_rows():
+    run = aevb.fit(load("gmm"), SMALL)
+    figures = report.evaluate(run, load("gmm:test"), training=load("gmm"), **QUICK).figures
+    assert {"memorised", "distance_to_training"} <= set(figures)
+
+
+def test_kl_by_dimension_is_given_where_it_has_a_closed_form():
+    runs = [aevb.fit(load("gmm"), replace(SMALL, **change)) for change in ({}, {"prior": "mixture"}, {"posterior": "flow"})]
+    given = [report.evaluate(run, load("gmm:test"), **QUICK).kl_per_dimension for run in runs]
+    assert [each is None for each in given] == [False, True, True]
+    assert given[0].sum() == pytest.approx(report.evaluate(runs[0], load("gmm:test"), **QUICK).figures["kl"].value, rel=1e-5)
+
+
+@pytest.mark.parametrize(("binarize", "draws"), [("none", False), ("dynamic", True), ("static", True)])
+def test_grey_levels_as_bernoulli_targets_are_compared_by_means(binarize, draws):
+    run = aevb.fit(load("digits"), replace(SMALL, likelihood="bernoulli", binarize=binarize, epochs=1))
+    assert report.draws_are_data(run) == draws
+    assert ("means" in report.what_is_compared(run)) == (not draws)
+    word = {"none": "kept as targets", "dynamic": "anew at every step", "static": "binarised once"}[binarize]
+    assert word in report.what_log_p_is(run)
+
+
+def test_a_collapsed_model_is_told_after_training_and_in_evaluation():
+    data = load("digits")
+    run = aevb.fit(data, replace(SMALL, beta=1000.0, likelihood="bernoulli"))
+    baseline, findings = report.after_training(run, data)
+    assert "posterior_collapse" in [finding.name for finding in findings]
+    assert baseline.value == pytest.approx(float(run.baseline_rows(run.tensor(data)).mean()))
+    measured = report.evaluate(run, data, **QUICK)
+    assert "posterior_collapse" in [finding.name for finding in measured.findings]
+    assert measured.figures["active_units"].value == 0
+
+
+def test_no_draws_are_refused():
+    with pytest.raises(UsageError, match="samples must be at least 1; got 0"):
+        report.evaluate(known_run()[1], known_run()[2], samples=0)
