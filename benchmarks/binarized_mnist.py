@@ -31,6 +31,8 @@ SETTINGS = {
     "dreg-5": {"objective": "dreg", "samples": 5},
     "flow": {"posterior": "flow"},
     "vamp": {"prior": "vamp", "components": 500},
+    "stl": {"objective": "stl"},
+    "flow, stl": {"posterior": "flow", "objective": "stl"},
 }
 
 
