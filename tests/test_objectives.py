@@ -165,6 +165,13 @@ def test_free_bits_floor_each_dimension_averaged_over_the_batch(model, x, free_b
     assert float(estimate.log["kl"]) == pytest.approx(float(per_dimension.detach().sum()))
 
 
+def test_free_bits_of_a_sampled_kl_floor_all_dimensions_together(x):
+    """Three latent dimensions at 50 nats each: a KL below 150 nats costs 150."""
+    model = VAE(4, 16, 3, prior=MixtureOfGaussians(3, 2)).double()
+    free, plain = (on_the_same_noise(ELBO(free_bits=bits), model, x) for bits in (50.0, 0.0))
+    assert float(free.loss.detach()) == pytest.approx(150.0 - float(plain.log["reconstruction"]))
+
+
 def test_free_bits_stop_the_gradient_of_the_kl_below_the_floor(model, x):
     """With the floor above every dimension's KL, the loss differs from that with beta = 0 by a constant."""
     gradients = []

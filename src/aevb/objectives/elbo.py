@@ -23,7 +23,8 @@ class ELBO(Objective):
     """Minimise minus the evidence lower bound.
 
     beta: weight of the KL. warmup_steps: optimiser steps over which that weight rises linearly from 0. free_bits: lambda,
-    nats per latent dimension. samples: draws of z per row. Raises UsageError for values out of range.
+    nats per latent dimension, or as much for all of them together where the KL is sampled. samples: draws of z per row.
+    Raises UsageError for values out of range.
     """
 
     def __init__(self, beta: float = 1.0, warmup_steps: int = 0, free_bits: float = 0.0, samples: int = 1) -> None:
@@ -51,7 +52,9 @@ class ELBO(Objective):
         """x: (B, D) -> Estimate; the log has "bound", "reconstruction" and "kl" in nats, bound = reconstruction - kl."""
         reconstruction, kl = model.elbo_terms(x, self.samples)
         mean_reconstruction, mean_kl = reconstruction.mean(), kl.mean(0)
-        floored = mean_kl.clamp(min=self.free_bits) if self.free_bits else mean_kl
+        # A KL without a closed form comes as one number: all latent dimensions then are one group, with the floor of all.
+        floor = self.free_bits * model.latent_dim / kl.shape[-1]
+        floored = mean_kl.clamp(min=floor) if self.free_bits else mean_kl
         loss = self.kl_weight * floored.sum() - mean_reconstruction
         return Estimate(
             loss,
