@@ -113,9 +113,23 @@ class TransformedNormal(Distribution):
 
     def rsample_and_log_prob(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> tuple[Tensor, Tensor]:
         """Draws z: (*sample_shape, ..., L) and their log-density (*sample_shape, ...), without going back through the map."""
+        straight, z, log_ratio = self.rsample_both(sample_shape)
+        return z, self.straight.log_prob(straight) + log_ratio
+
+    @property
+    def straight(self) -> DiagonalNormal:
+        """The law without the transform, N(mu, exp(logvar))."""
+        return DiagonalNormal(self.mu, self.logvar)
+
+    def rsample_both(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> tuple[Tensor, Tensor, Tensor]:
+        """Draws of ``straight`` and of this law from the same noise, and how their log-densities differ.
+
+        Returns straight: (*sample_shape, ..., L), z: the same, and log q(z) - log straight(straight): (*sample_shape, ...).
+        """
         eps = self.base.rsample(sample_shape)
         u, log_det = self.transform.inv.call_and_ladj(eps)  # type: ignore[attr-defined]
-        return self.mu + torch.exp(0.5 * self.logvar) * u, self.base.log_prob(eps) - log_det - 0.5 * self.logvar.sum(-1)
+        sigma = torch.exp(0.5 * self.logvar)
+        return self.mu + sigma * eps, self.mu + sigma * u, -log_det
 
     def log_prob(self, value: Tensor) -> Tensor:
         """z: (..., L) -> (...), nats."""

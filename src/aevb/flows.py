@@ -21,10 +21,13 @@ class Flow(nn.Module):
     """``couplings`` invertible layers over (L,), given a context of ``context`` numbers, 0 for none.
 
     spline: rational quadratic splines on [-5, 5] (Durkan et al. 2019) instead of shifts and scales (Dinh et al. 2017).
+    gain: factor on what the networks put out; below 1 the flow bends more slowly than the rest of a model learns.
     Starts near the identity.
     """
 
-    def __init__(self, latent_dim: int, context: int = 0, couplings: int = 3, *, spline: bool = False) -> None:
+    def __init__(
+        self, latent_dim: int, context: int = 0, couplings: int = 3, *, spline: bool = False, gain: float = 1.0
+    ) -> None:
         super().__init__()
         from zuko.flows import MAF, NSF
 
@@ -38,6 +41,8 @@ class Flow(nn.Module):
                     last = cast(nn.Linear, module[-1])
                     last.weight.mul_(0.1)
                     last.bias.zero_()
+                    if gain != 1:
+                        module.append(_Gain(gain))
                 elif isinstance(module, nn.ParameterList):  # one dimension without context has free parameters instead
                     for parameter in module:
                         parameter.mul_(0.01)
@@ -46,3 +51,12 @@ class Flow(nn.Module):
         """context: (..., context) -> the map from u: (..., L) to eps: (..., L)."""
         transform: Transform = self.layers(context)
         return transform
+
+
+class _Gain(nn.Module):
+    def __init__(self, gain: float) -> None:
+        super().__init__()
+        self.gain = gain
+
+    def forward(self, h: Tensor) -> Tensor:
+        return self.gain * h

@@ -14,6 +14,10 @@ from aevb.distributions import LOGVAR_MAX, LOGVAR_MIN, TransformedNormal
 from aevb.flows import Flow
 from aevb.interfaces import Posterior
 
+GAIN = 0.1
+"""Of the flow against the encoder: at the same pace, the noise of its gradients keeps the decoder from learning (measured on
+binarised MNIST: docs/evaluation.md)."""
+
 
 class _FlowPosterior(Posterior):
     """``num_features``: width of the encoder's features; ``latent_dim``: L."""
@@ -25,7 +29,7 @@ class _FlowPosterior(Posterior):
         self.num_features = num_features
         self.mu = nn.Linear(num_features, latent_dim)
         self.logvar = nn.Linear(num_features, latent_dim)
-        self.flow = Flow(latent_dim, num_features, spline=self.spline)
+        self.flow = Flow(latent_dim, num_features, spline=self.spline, gain=GAIN)
 
     def forward(self, h: Tensor) -> TransformedNormal:
         """h: (..., num_features) -> distribution over (L,)."""
