@@ -1,39 +1,38 @@
 """Save and load a run: tensors as safetensors, everything else in a JSON manifest with their SHA-256. Nothing is pickled.
 
-The manifest is written last and replaced in one step, and it names the tensor files by their content, so a run folder is
-at every instant either the old run or the new one. A full disk or a crash in the middle leaves the old one. safetensors
-itself notices few flipped bits; the checksums notice all.
+A save takes the place of the one before only when all of it is on the disk, and the one before is kept: a full disk or a crash
+in the middle leaves it the newest, and damage to the newest falls back to it with a warning (``generations`` says how).
+safetensors itself notices few flipped bits; the checksums notice all.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
 import math
 import platform
-from dataclasses import dataclass
+import warnings
+from dataclasses import asdict, dataclass, field
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor
 
+from aevb import generations
 from aevb.config import Config, build
 from aevb.datasets.schema import Schema
-from aevb.errors import CannotWriteError, DataError, NotFoundError
+from aevb.errors import CannotWriteError, DamagedCheckpointWarning, DataError, NotFoundError
+from aevb.generations import Generation, Manifest
 from aevb.likelihoods import LIKELIHOODS
-from aevb.outputs import whole
 from aevb.run import Run
 
-MANIFEST = "manifest.json"
 METRICS = "metrics.jsonl"
 SETTINGS = "config.toml"
-FORMAT = 1
 TERMS = ("bound", "reconstruction", "kl")
 
 
@@ -42,6 +41,8 @@ class Progress:
     """How far a run came. epoch: completed epochs. best_bound: of the validation rows, nats, reached at best_epoch.
 
     threads, rows_sha256: what the run's bits depend on: CPU threads, and the training and validation rows; "" is unknown.
+    step: completed steps of the epoch under way, the one after ``epoch``. totals: sums over its rows of its figures so far.
+    engine: how steps are executed, as plain values: mode, threads, precision, world size.
     """
 
     epoch: int = 0
@@ -49,28 +50,16 @@ class Progress:
     best_bound: float | None = None
     threads: int = 0
     rows_sha256: str = ""
+    step: int = 0
+    totals: dict[str, float] = field(default_factory=dict)
+    engine: dict[str, Any] = field(default_factory=dict)
 
     def kept_epoch(self, config: Config) -> int:
         """The epoch whose weights are to be used: the best one if ``config`` has patience, else the last."""
         return self.best_epoch if config.patience and self.best_epoch else self.epoch
 
 
-class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    file: str
-    sha256: str
-
-
-class _Manifest(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    format: int
-    versions: dict[str, str]
-    data: str
-    likelihood: str
-    config: dict[str, Any]
-    data_schema: dict[str, Any]
-    progress: dict[str, Any]
-    files: dict[str, _File]
+_CONFIG, _SCHEMA, _PROGRESS = TypeAdapter(Config), TypeAdapter(Schema), TypeAdapter(Progress)
 
 
 def save(
@@ -83,75 +72,66 @@ def save(
 ) -> None:
     """Write the run into ``folder``, replacing a run that is there.
 
-    weights: by default those of ``run.model``. state: further tensors needed to continue training.
-    Raises CannotWriteError; the old run is then still whole.
+    weights: by default those of ``run.model``. state: further tensors needed to continue training; with them, the save before
+    is kept beside this one. Raises CannotWriteError; the folder then still holds a whole save.
     """
     folder = Path(folder)
     progress = progress or Progress(epoch=run.kept_epoch, best_epoch=run.kept_epoch)
+    tensors = {"model": weights or run.model.state_dict()}
+    if run.baseline is not None:
+        tensors["baseline"] = {"baseline": run.baseline}
+    if state is not None:
+        tensors["state"] = state
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        files = {"model": _write_tensors(folder, "model", weights or run.model.state_dict())}
-        if run.baseline is not None:
-            files["baseline"] = _write_tensors(folder, "baseline", {"baseline": run.baseline})
-        if state is not None:
-            files["state"] = _write_tensors(folder, "state", state)
-        manifest = _Manifest(
-            format=FORMAT,
-            versions={name: version(name) for name in ("aevb", "torch", "safetensors")} | {"python": platform.python_version()},
+        manifest = Manifest(
+            versions=_versions(),
             data=run.source,
             likelihood=run.likelihood,
             config=run.config.to_dict(),
-            data_schema=TypeAdapter(Schema).dump_python(run.schema, mode="json"),
-            progress=TypeAdapter(Progress).dump_python(progress, mode="json"),
-            files=files,
+            data_schema=_SCHEMA.dump_python(run.schema, mode="json"),
+            progress=asdict(progress),
+            files={name: generations.write_file(folder, name, _packed(each)) for name, each in tensors.items()},
         )
-        body = manifest.model_dump(mode="json")
-        text = json.dumps(body | {"sha256": _digest(body)}, indent=1)
-        whole(folder / MANIFEST, lambda part: part.write_text(text, encoding="utf-8"))
+        generations.publish(folder, manifest)
     except OSError as error:
         raise CannotWriteError(
-            f"{error.strerror or error}. What was saved in {folder} before is unchanged; free some space or use another folder."
+            f"{error.strerror or error}. The last whole save in {folder} is unchanged; free some space or use another folder."
         ) from error
-    _remove_unnamed(folder, {file.file for file in files.values()})
 
 
 def load(folder: str | Path) -> Run:
-    """Read a run. Raises NotFoundError if there is none, DataError if any file of it is damaged or was changed."""
-    folder = Path(folder)
-    manifest = _read_manifest(folder)
-    config, schema, progress = _parts(folder, manifest)
-    try:
-        with torch.random.fork_rng():
-            model, _ = build(config, manifest.likelihood, schema.shape, 1, schema.levels)
-        model.load_state_dict(_read_tensors(folder, manifest, "model"))
-    except (RuntimeError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        first = str(error).split("\n")[0]
-        raise DataError(f"{folder}: the saved weights do not fit the saved configuration: {first}") from error
-    model.eval()
-    baseline = _read_tensors(folder, manifest, "baseline")["baseline"] if "baseline" in manifest.files else None
-    kept = progress.kept_epoch(config)
-    return Run(model, config, manifest.likelihood, schema, manifest.data, read_metrics(folder), kept, baseline)
+    """Read a run. Raises NotFoundError if there is none, DataError if any file of it is damaged or was changed.
+
+    If the newest save is damaged and the one before is whole, that one is taken, with a DamagedCheckpointWarning; if only the
+    files needed to continue are damaged, the model is.
+    """
+    return _run(*_read(Path(folder), "model", "baseline"))
 
 
 def read_progress(folder: str | Path) -> Progress:
-    """How far the run came. Raises as ``load``, but reads no tensors."""
-    return _parts(Path(folder), _read_manifest(Path(folder)))[2]
+    """How far the run came. Raises and warns as ``load_progress``."""
+    return _read(Path(folder), strict=True)[3]
 
 
 def load_progress(folder: str | Path) -> tuple[Progress, dict[str, Tensor]]:
-    """How far the run came and the tensors to continue from. Raises as ``load``, and DataError if it cannot be continued."""
-    folder = Path(folder)
-    manifest = _read_manifest(folder)
-    if "state" not in manifest.files:
-        raise DataError(f"{folder} holds a model without the optimiser's state: it can be used but not continued")
-    return _parts(folder, manifest)[2], _read_tensors(folder, manifest, "state")
+    """How far the run came and the tensors to continue from. Raises as ``load``, and DataError if it cannot be continued.
+
+    Takes the save before, with a warning, wherever ``load`` does.
+    """
+    found, _, _, progress = _read(Path(folder), "state", strict=True)
+    return progress, _state(found)
+
+
+def load_to_continue(folder: str | Path) -> tuple[Run, Progress, dict[str, Tensor]]:
+    """What ``load`` and ``load_progress`` return, all of one save. Raises and warns as ``load_progress``."""
+    parts = _read(Path(folder), "model", "baseline", "state", strict=True)
+    return _run(*parts), parts[3], _state(parts[0])
 
 
 def exists(folder: str | Path) -> bool:
     """Whether ``folder`` holds a saved run."""
-    return (Path(folder) / MANIFEST).is_file()
+    return generations.exists(Path(folder))
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
@@ -170,73 +150,82 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     return records
 
 
-def _write_tensors(folder: Path, name: str, tensors: dict[str, Tensor]) -> _File:
+@cache
+def _versions() -> dict[str, str]:
+    """What wrote the save. Looked up once: a package's version is found by parsing files, which takes as long as a save."""
+    return {name: version(name) for name in ("aevb", "torch", "safetensors")} | {"python": platform.python_version()}
+
+
+def _packed(tensors: dict[str, Tensor]) -> bytes:
     # Copies: safetensors refuses tensors that share memory.
-    content = safetensors.save({key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()})
-    digest = hashlib.sha256(content).hexdigest()
-    file = f"{name}-{digest[:12]}.safetensors"
-    whole(folder / file, lambda part: part.write_bytes(content))
-    return _File(file=file, sha256=digest)
+    return safetensors.save({key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()})
 
 
-def _remove_unnamed(folder: Path, named: set[str]) -> None:
-    """Remove tensor files that the manifest no longer names, and halves that a killed process left behind."""
-    for pattern in ("model-*.safetensors", "baseline-*.safetensors", "state-*.safetensors", ".*.part.safetensors"):
-        for path in folder.glob(pattern):
-            if path.name not in named:
-                with contextlib.suppress(OSError):
-                    path.unlink()
-
-
-def _digest(body: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-
-
-def _read_manifest(folder: Path) -> _Manifest:
-    path = folder / MANIFEST
-    if not path.is_file():
+def _read(folder: Path, *wanted: str, strict: bool = False) -> tuple[Generation, Config, Schema, Progress]:
+    """The save to use, and its parts. Warns, at the line that called our caller, if it is not the newest."""
+    if not generations.exists(folder):
         if (folder / SETTINGS).is_file():
             raise NotFoundError(f"{folder} was interrupted before it was saved. Go on with: aevb fit --resume --out {folder}")
         what = "is not a run: it has no manifest.json" if folder.exists() else "does not exist"
         raise NotFoundError(f"{folder} {what}. Train one with: aevb fit DATA --out {folder}")
+    found = generations.read(folder, wanted, strict=strict)
+    parts = _parts(found)
+    if found.damage:
+        at = f"epoch {parts[2].epoch}, step {parts[2].step}"
+        used = (
+            f"only the model of {at} can be used and not continued; restore {folder} from a copy to train on"
+            if found.partial
+            else f"the save of {at}, {found.path.name}, is used instead; "
+            f"restore {folder} from a copy, or go on from there with aevb fit --resume"
+        )
+        warnings.warn(f"{found.damage}: {used}.", DamagedCheckpointWarning, stacklevel=3)
+    return found, *parts
+
+
+def _run(found: Generation, config: Config, schema: Schema, progress: Progress) -> Run:
+    folder, manifest = found.path.parent, found.manifest
     try:
-        body = json.loads(path.read_bytes())
-        digest = body.pop("sha256")
-        manifest = _Manifest.model_validate(body)
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise DataError(f"{path} is damaged: it is not the manifest of a run. Restore it from a copy or train anew.") from error
-    if digest != _digest(body):
-        raise DataError(f"{path} was changed or damaged: its SHA-256 differs. Restore it from a copy or train anew.")
-    if manifest.format != FORMAT:
-        raise DataError(f"{path} has format {manifest.format}, this version of aevb reads format {FORMAT}")
-    return manifest
+        with torch.random.fork_rng():
+            model, _ = build(config, manifest.likelihood, schema.shape, 1, schema.levels)
+        model.load_state_dict(_tensors(found, "model"))
+    except (RuntimeError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        first = str(error).split("\n")[0]
+        raise DataError(f"{folder}: the saved weights do not fit the saved configuration: {first}") from error
+    model.eval()
+    baseline = _tensors(found, "baseline")["baseline"] if "baseline" in manifest.files else None
+    history = read_metrics(folder)
+    if found.damage:  # the lines of later epochs belong to the save that was lost
+        history = [record for record in history if record["epoch"] <= progress.epoch]
+    return Run(model, config, manifest.likelihood, schema, manifest.data, history, progress.kept_epoch(config), baseline)
 
 
-def _parts(folder: Path, manifest: _Manifest) -> tuple[Config, Schema, Progress]:
+def _state(found: Generation) -> dict[str, Tensor]:
+    if "state" not in found.manifest.files:
+        folder = found.path.parent
+        raise DataError(f"{folder} holds a model without the optimiser's state: it can be used but not continued")
+    return _tensors(found, "state")
+
+
+def _parts(found: Generation) -> tuple[Config, Schema, Progress]:
+    manifest = found.manifest
     try:
         LIKELIHOODS.check(manifest.likelihood)
         return (
-            TypeAdapter(Config).validate_python(manifest.config),
-            TypeAdapter(Schema).validate_python(manifest.data_schema),
-            TypeAdapter(Progress).validate_python(manifest.progress),
+            _CONFIG.validate_python(manifest.config),
+            _SCHEMA.validate_python(manifest.data_schema),
+            _PROGRESS.validate_python(manifest.progress),
         )
     except (ValueError, TypeError) as error:
         first = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-        raise DataError(f"{folder / MANIFEST} holds settings that this version of aevb cannot use: {first}") from error
+        raise DataError(f"{found.path} holds settings that this version of aevb cannot use: {first}") from error
 
 
-def _read_tensors(folder: Path, manifest: _Manifest, name: str) -> dict[str, Tensor]:
-    if name not in manifest.files:
-        raise DataError(f"{folder / MANIFEST} names no {name}: the run is not whole. Restore it from a copy or train anew.")
-    entry = manifest.files[name]
-    path = folder / Path(entry.file).name
+def _tensors(found: Generation, name: str) -> dict[str, Tensor]:
+    if name not in found.contents:
+        raise DataError(f"{found.path} names no {name}: the run is not whole. Restore it from a copy or train anew.")
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} is missing or cannot be read ({error.strerror}); the run is not whole") from error
-    if hashlib.sha256(content).hexdigest() != entry.sha256:
-        raise DataError(f"{path} is damaged: its SHA-256 differs from the manifest's. Restore it from a copy or train anew.")
-    try:
-        return safetensors.load(content)
+        return safetensors.load(found.contents[name])
     except SafetensorError as error:
-        raise DataError(f"{path} is damaged: {error}") from error
+        raise DataError(f"{found.path.parent / found.manifest.files[name].file} is damaged: {error}") from error

@@ -3,7 +3,7 @@
 ``aevb --help``, ``--version`` and errors of usage never import torch, which takes seconds.
 
 Exit codes: 0 done; 1 judged wrong; 2 usage; 65 bad data; 66 no such input; 70 training diverged, or a defect of aevb;
-73 output exists; 74 could not write; 130 and 143 interrupted (Ctrl-C, SIGTERM), resumable.
+73 output exists; 74 could not write; 75 a process of the group was lost; 130 and 143 interrupted (Ctrl-C, SIGTERM), resumable.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from cyclopts import App, CycloptsError, MissingArgumentError, UnusedCliTokensError
 
 from aevb import __version__
-from aevb.errors import AevbError
+from aevb.errors import AevbError, DamagedCheckpointWarning
 
 COMMANDS = {
     "demo": "Train the tutorial's VAE and a VAE of handwritten digits; check them and draw them.",
@@ -58,12 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     debug = "--debug" in words
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        result = make_app()(
-            [word for word in words if word != "--debug"],
-            exit_on_error=False,
-            print_error=False,
-            result_action="return_value",
-        )
+        with _warnings_in_one_line():
+            result = make_app()(
+                [word for word in words if word != "--debug"],
+                exit_on_error=False,
+                print_error=False,
+                result_action="return_value",
+            )
         sys.stdout.flush()
         code = result if isinstance(result, int) else 0
     except SystemExit:  # how rich, which prints the help, answers to a reader that has gone
@@ -73,6 +76,24 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             traceback.print_exception(error)
         code = _report(error)
     sys.exit(code)
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Show a damaged save as a line on stderr, once a command, however often the run is read; other warnings as ever."""
+    said: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **named: Any) -> None:
+        if not issubclass(category, DamagedCheckpointWarning):
+            as_ever(message, category, *place, **named)
+        elif str(message) not in said:
+            said.add(str(message))
+            print(f"aevb: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DamagedCheckpointWarning)
+        as_ever, warnings.showwarning = warnings.showwarning, show
+        yield
 
 
 class _Terminated(KeyboardInterrupt):

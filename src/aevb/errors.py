@@ -53,3 +53,13 @@ class DivergedError(AevbError, ArithmeticError):
 
     exit_code = 70
     run: Any = None
+
+
+class LostProcessError(AevbError, RuntimeError):
+    """A process of a group that trains together has gone, or does not answer."""
+
+    exit_code = 75
+
+
+class DamagedCheckpointWarning(UserWarning):
+    """The newest save of a run is damaged, and an older one, or only its model, was loaded in its place."""

@@ -11,13 +11,15 @@ from typing import Any
 from aevb import checkpoint
 from aevb.checkpoint import METRICS, SETTINGS, Progress
 from aevb.errors import CannotWriteError, DataError, OutputExistsError, UsageError
-from aevb.outputs import to_disk, whole
+from aevb.outputs import part_of, to_disk, whole
 from aevb.run import Run
 
 
 def refuse_existing(folder: Path) -> None:
-    """Raise OutputExistsError if there is anything at ``folder`` but an empty folder."""
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    """Raise OutputExistsError if there is anything at ``folder`` but an empty folder, or what a kill left of our first file."""
+    if folder.exists() and not (
+        folder.is_dir() and {path.name for path in folder.iterdir()} <= {part_of(folder / SETTINGS).name}
+    ):
         what = "a run" if checkpoint.exists(folder) else "something"
         raise OutputExistsError(
             f"{folder} already holds {what}. Choose another --out, or continue a run that was interrupted with --resume."
@@ -29,7 +31,7 @@ def refuse_other_run(saved: Run, progress: Progress, run: Run, rows_sha256: str)
 
     A smaller learning rate is the remedy for a run that diverged after it was saved.
     """
-    free = {"epochs", "patience", "device", "threads", "learning_rate"}
+    free = {"epochs", "patience", "device", "threads", "learning_rate", "precision", "compile", "save_every"}
     before, now = ({**asdict(each.config), "data": each.source} for each in (saved, run))
     changed = [f"{name} {before[name]} (now {now[name]})" for name in before if name not in free and before[name] != now[name]]
     if changed:

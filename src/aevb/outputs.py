@@ -51,7 +51,7 @@ def whole(path: Path, write_to: Callable[[Path], object]) -> None:
 
     Raises CannotWriteError. Whatever ends it early, Ctrl-C included, leaves nothing half-written behind.
     """
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    part = part_of(path)
     try:
         write_to(part)
         to_disk(part)
@@ -63,6 +63,11 @@ def whole(path: Path, write_to: Callable[[Path], object]) -> None:
         if not isinstance(error, OSError):
             raise
         raise CannotWriteError(f"{path} could not be written: {error.strerror or error}") from error
+
+
+def part_of(path: Path) -> Path:
+    """Where ``whole`` writes what will become ``path``."""
+    return path.with_name(f".{path.stem}.part{path.suffix}")
 
 
 def to_disk(path: Path) -> None:
