@@ -21,6 +21,8 @@ NAMES = ("curves", "samples", "reconstructions", "interpolations", "manifold", "
 
 MOST_COLUMNS = 5
 """A scatter matrix shows this many columns; more would be too small to read."""
+MOST_DRAWN = 10_000
+"""Rows of the data that pictures are made from."""
 
 
 def draw(run: Run, folder: Path, data: Data | None = None) -> list[Path]:
@@ -29,7 +31,8 @@ def draw(run: Run, folder: Path, data: Data | None = None) -> list[Path]:
 
 
 def figures(run: Run, data: Data | None = None) -> Iterator[tuple[str, Figure]]:
-    """(name, figure) of each picture that this run allows."""
+    """(name, figure) of each picture that this run allows. Of ``data``, a fixed random subset of 10 000 rows is seen."""
+    data = None if data is None else data.sample(MOST_DRAWN)
     if run.history:
         yield "curves", plots.curves(run.history)
     if run.schema.is_picture:
@@ -66,7 +69,7 @@ def table_figure(run: Run, data: Data, n: int, *, seed: int = 0, noise: bool = T
 
 
 def latent_figure(run: Run, data: Data) -> Figure:
-    """Posterior means in the two latent dimensions that carry most: those whose means vary most over the rows."""
+    """Posterior means of the first 5000 rows in the two latent dimensions that carry most: whose means vary most."""
     shown = data.take(np.arange(min(5000, len(data))))
     codes, _ = run.encode(shown)
     first, second = np.sort(np.argsort(-codes.var(axis=0), kind="stable")[:2])
@@ -78,8 +81,8 @@ def to_pictures(run: Run, rows: NDArray[Any], like: Data | None = None) -> NDArr
     schema = run.schema
     if schema.kind != "real":
         return plots.as_pictures(rows, 0.0, schema.white or 1.0)
-    low, high = (rows if like is None else like.rows).min(), (rows if like is None else like.rows).max()
-    return plots.as_pictures(rows, float(low), float(high))
+    low, high = (float(rows.min()), float(rows.max())) if like is None else like.range
+    return plots.as_pictures(rows, low, high)
 
 
 def _picture_figures(run: Run, data: Data | None) -> Iterator[tuple[str, Figure]]:
@@ -87,7 +90,7 @@ def _picture_figures(run: Run, data: Data | None) -> Iterator[tuple[str, Figure]
         shown = data.take(np.arange(min(36, len(data))))
         yield (
             "reconstructions",
-            plots.reconstructions(to_pictures(run, shown.rows, shown), to_pictures(run, run.reconstruct(shown), shown)),
+            plots.reconstructions(to_pictures(run, shown.rows[:], shown), to_pictures(run, run.reconstruct(shown), shown)),
         )
         if len(data) >= 12:
             yield "interpolations", _interpolation_figure(run, data)

@@ -34,7 +34,8 @@ class Prepared:
         for data in (self.train, self.validation):
             if data is not None:
                 digest.update(f"{data.rows.dtype} {data.rows.shape};".encode())
-                digest.update(np.ascontiguousarray(data.rows).data)
+                for _, rows in data.chunks():
+                    digest.update(np.ascontiguousarray(rows).data)
         return digest.hexdigest()
 
 

@@ -63,7 +63,7 @@ def refit_prior(
 
 def _codes(run: Run, data: Data) -> Tensor:
     """Draws from q(z|x), one a row, or several where there are few rows: (M, L)."""
-    x = run.tensor(data)
+    x = run.stored(data)
     draws = max(1, min(10, MOST_CODES // len(x)))
     parts = [run.model.posterior_given(part).sample(torch.Size((draws,))).flatten(0, 1) for part in x.split(CHUNK)]
     codes = torch.cat(parts)

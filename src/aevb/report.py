@@ -24,6 +24,8 @@ from aevb.run import Run
 
 MOST_COMPARED = 1000
 """Rows a side in the comparison of generated and real rows."""
+MOST_SEARCHED = 10_000
+"""Training rows of a file that copies are looked for among."""
 MOST_ANNEALED = 100
 """Rows of annealed importance sampling, which takes a hundred times as long as all the rest."""
 
@@ -61,7 +63,8 @@ def evaluate(
 ) -> Report:
     """Measure everything on the rows of ``data``.
 
-    training: the rows that the model was trained on, to look for copies of them. samples: draws of z a row for log p(x).
+    training: the rows that the model was trained on, to look for copies of them; of rows that stay in their file, among a
+    fixed random subset of 10 000. samples: draws of z a row for log p(x).
     ais: annealed importance sampling too, on the first 100 rows. on_part(name, done, of): called as long parts proceed.
     Raises DataError for rows of another form and UsageError for samples below 1.
     """
@@ -95,14 +98,17 @@ def _silent(name: str, done: int, of: int) -> None:
 
 
 def after_training(run: Run, data: Data) -> tuple[Figure | None, list[Finding]]:
-    """The baseline on held-out rows, and what is wrong with a model that was just trained: quick, without log p(x)."""
-    record, x = run.kept_record, run.tensor(data)
+    """The baseline on held-out rows, and what is wrong with a model that was just trained: quick, without log p(x).
+
+    The codes are those of the first 1000 rows.
+    """
+    record, rows = run.kept_record, run.stored(data)
     facts = facts_of_record(record) if record else None
-    baseline = run.baseline_rows(x)
+    baseline = run.baseline_rows(rows)
     figure = None if baseline is None else mean_figure(baseline)
     if facts is None:
         return figure, []
-    codes = latents(run.model, x[:MOST_COMPARED])
+    codes = latents(run.model, rows.head(MOST_COMPARED))
     noise = run.model.likelihood.noise
     facts = facts._replace(
         active_units=float(codes.active.sum()),
@@ -194,6 +200,8 @@ def _samples(
             report.prior = _array(run.model.prior().sample(torch.Size((len(x),))))
     report.real, report.generated = _array(x[:MOST_COMPARED]), _array(generated)
     if len(report.real) >= two_samples.FEWEST_ROWS:
+        if training is not None and training.in_file:
+            training = training.sample(MOST_SEARCHED)
         known = None if training is None else _array(run.tensor(training, seed))
         report.figures |= two_samples.compare(report.real, report.generated, known, seed=seed)
     say("samples", 1, 1)

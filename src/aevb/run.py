@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aevb.batches import counter_seed, generator
+from aevb.batches import counter_seed
 from aevb.config import Config
 from aevb.datasets.schema import Data, Schema
 from aevb.distributions import DiagonalNormal
@@ -18,6 +18,7 @@ from aevb.errors import DataError, UsageError
 from aevb.evaluation.baseline import baseline_rows
 from aevb.evaluation.bound import Figure, RowTerms, elbo_rows, summarise
 from aevb.model import VAE
+from aevb.rows import Rows, rows_of
 
 CHUNK = 2048
 """Rows that go through the network at once outside training: bounds memory, changes no result."""
@@ -61,13 +62,18 @@ class Run:
 
         seed: of the binarisation, where the model was trained on pictures binarised at random.
         """
+        return self.stored(data, seed).head(len(data))
+
+    def stored(self, data: Data | NDArray[Any], seed: int = 0) -> Rows:
+        """As ``tensor``, for any number of rows: they become the model's numbers a part at a time."""
         if not isinstance(data, Data):
             data = from_array(data, "the array", like=self.schema)
-        x = torch.from_numpy(self.schema.to_model(data, counter_seed(seed, "binarize")))
-        self.model.likelihood.check(x)
-        if self.schema.binarize == "dynamic":
-            x = torch.bernoulli(x, generator=generator(seed, "binarize"))
-        return x.to(self.device)
+        # Outside training, dynamic binarisation is one draw as well.
+        schema = replace(self.schema, binarize="static") if self.schema.binarize == "dynamic" else self.schema
+        rows = rows_of(data, schema, counter_seed(seed, "binarize"), self.device)
+        for x in rows.split(CHUNK):
+            self.model.likelihood.check(x)
+        return rows
 
     def sample(self, n: int, *, seed: int = 0, noise: bool = False) -> NDArray[Any]:
         """Draw z ~ p(z) and return the means of p(x|z), or draws from it if ``noise``: (n, *shape).
@@ -88,7 +94,7 @@ class Run:
         Those of a flow are taken over a fixed set of draws, since they have no closed form.
         """
         means, logvars = [], []
-        for x in self.tensor(data).split(CHUNK if self.config.posterior == "diagonal" else CHUNK // 16):
+        for x in self.stored(data).split(CHUNK if self.config.posterior == "diagonal" else CHUNK // 16):
             q = self.model.posterior_given(x)
             means.append(q.mean)
             logvars.append(q.logvar if isinstance(q, DiagonalNormal) else q.variance.log())
@@ -107,22 +113,23 @@ class Run:
 
     def reconstruct(self, data: Data | NDArray[Any]) -> NDArray[Any]:
         """Decode the mean of q(z|x) of every row: (N, *shape)."""
-        return self.rows(torch.cat([self.model.reconstruct(x) for x in self.tensor(data).split(CHUNK)]))
+        return self.rows(torch.cat([self.model.reconstruct(x) for x in self.stored(data).split(CHUNK)]))
 
     def elbo_rows(self, data: Data | NDArray[Any], *, samples: int = 1, seed: int = 0) -> RowTerms:
         """The bound's terms for every row, in nats and in the data's own units. samples: draws of z per row."""
-        return self.elbo_rows_of(self.tensor(data, seed), samples=samples, seed=seed)
+        return self.elbo_rows_of(self.stored(data, seed), samples=samples, seed=seed)
 
-    def elbo_rows_of(self, x: Tensor, *, samples: int = 1, seed: int = 0) -> RowTerms:
+    def elbo_rows_of(self, x: Tensor | Rows, *, samples: int = 1, seed: int = 0) -> RowTerms:
         """As ``elbo_rows``, of the model's own numbers x: (N, D)."""
         seed = counter_seed(seed, "evaluate")
         return elbo_rows(self.model, x, samples=samples, seed=seed, log_jacobian=self.log_jacobian)
 
-    def baseline_rows(self, x: Tensor) -> Tensor | None:
+    def baseline_rows(self, x: Tensor | Rows) -> Tensor | None:
         """log p of the independent columns. x: (N, D) -> (N,), nats in the data's own units; None without a baseline."""
         if self.baseline is None:
             return None
-        return baseline_rows(self.baseline.to(x.device), x, self.model.likelihood.form) + self.log_jacobian
+        baseline, form = self.baseline.to(x.device), self.model.likelihood.form
+        return torch.cat([baseline_rows(baseline, part, form) for part in x.split(CHUNK)]) + self.log_jacobian
 
     def evaluate(self, data: Data | NDArray[Any], *, samples: int = 1, seed: int = 0) -> dict[str, Figure]:
         """``bound``, ``reconstruction`` and ``kl`` as means over the rows, with standard errors.

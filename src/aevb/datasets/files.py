@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from aevb.datasets.pictures import PICTURES, read_pictures
 from aevb.datasets.schema import Data
+from aevb.datasets.stored import BEYOND_ITS_END, FileRows, is_streamed, npy_rows
 from aevb.errors import AevbError, DataError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -95,8 +96,10 @@ def _reader(path: Path) -> Callable[[Path], Data]:
 
 
 def read_npy(path: Path) -> Data:
-    """One array: (N, ...)."""
+    """One array: (N, ...). A large one stays in its file and is read as it is needed."""
     try:
+        if (rows := npy_rows(path)) is not None:
+            return Data(rows, source=str(path))
         with path.open("rb") as file:
             array = _one_array(file)
     except _DAMAGED as error:
@@ -128,7 +131,7 @@ def _one_array(file: IO[bytes]) -> NDArray[Any]:
     """Decode .npy, and refuse bytes after its end: numpy would drop the rows beyond a damaged shape."""
     array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
     if file.read(1):
-        raise ValueError("it goes on after the last value that its header announces")
+        raise ValueError(BEYOND_ITS_END)
     return array
 
 
@@ -234,31 +237,51 @@ IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x
 
 
 def read_idx(path: Path) -> Data:
-    """An array in the idx format of the MNIST files, gzipped or not."""
-    return Data(idx_array(path), source=str(path))
+    """An array in the idx format of the MNIST files, gzipped or not. A large one that is not stays in its file."""
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            head = file.read(4 + 4 * 255)
+    except _DAMAGED as error:
+        raise DataError(f"{path} cannot be read as idx: {_why(error)}") from error
+    if not is_streamed(size) or _is_zipped(head):
+        return Data(idx_array(path), source=str(path))
+    kind, shape, offset = _idx_form(path, head, size)
+    return Data(FileRows(path, kind, shape, offset, kind.newbyteorder("=")), source=str(path))
 
 
 def idx_array(path: Path) -> NDArray[Any]:
     """Decode an idx file: two zero bytes, a type, the number of axes, their lengths, the values. Raises DataError."""
     try:
         with path.open("rb") as file:
-            zipped = file.read(2) == b"\x1f\x8b"
+            zipped = _is_zipped(file.read(2))
         with gzip.open(path, "rb") if zipped else path.open("rb") as file:
             content = file.read()
-        zero, code, axes = struct.unpack_from(">HBB", content)
-        if zero != 0 or code not in IDX_TYPES:
-            raise DataError(f"{path} is not an idx file (it starts with {content[:4].hex()}). Save it as .npy, .npz or .csv.")
-        shape = struct.unpack_from(f">{axes}I", content, 4)
-    except DataError:
-        raise
     except _DAMAGED as error:
         raise DataError(f"{path} cannot be read as idx: {_why(error)}") from error
-    kind = np.dtype(IDX_TYPES[code])
-    expected, found = int(np.prod(shape, dtype=object)) * kind.itemsize, len(content) - 4 - 4 * axes
+    kind, shape, offset = _idx_form(path, content, len(content))
+    return np.frombuffer(content, kind, offset=offset).reshape(shape).astype(kind.newbyteorder("="))
+
+
+def _is_zipped(head: bytes) -> bool:
+    return head[:2] == b"\x1f\x8b"
+
+
+def _idx_form(path: Path, head: bytes, size: int) -> tuple[np.dtype[Any], tuple[int, ...], int]:
+    """Type and shape of an idx file's array, and where it starts. size: bytes of all of it. Raises DataError."""
+    try:
+        zero, code, axes = struct.unpack_from(">HBB", head)
+        if zero != 0 or code not in IDX_TYPES:
+            raise DataError(f"{path} is not an idx file (it starts with {head[:4].hex()}). Save it as .npy, .npz or .csv.")
+        shape = struct.unpack_from(f">{axes}I", head, 4)
+    except struct.error as error:
+        raise DataError(f"{path} cannot be read as idx: {_why(error)}") from error
+    kind, offset = np.dtype(IDX_TYPES[code]), 4 + 4 * axes
+    expected, found = int(np.prod(shape, dtype=object)) * kind.itemsize, size - offset
     if axes == 0 or expected != found:
         raise DataError(
             f"{path} is damaged: its header announces {expected} bytes of shape {shape}, it holds {found}. Copy it again."
         )
     if axes > MOST_AXES or expected == 0:
         raise DataError(f"{path} is damaged: its header announces an array of shape {shape[:8]}. Copy it again.")
-    return np.frombuffer(content, kind, offset=4 + 4 * axes).reshape(shape).astype(kind.newbyteorder("="))
+    return kind, shape, offset

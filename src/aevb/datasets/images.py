@@ -75,7 +75,7 @@ def load_mnist_binarized(split: str | None = None) -> Data:
     split = split or "train"
     found, sha256 = find("binarized_mnist_packed.npz"), BINARIZED_SHA256[split]
     packed = (
-        _verified(lambda: read_npz(found, split).rows, sha256, found)
+        _verified(lambda: np.asarray(read_npz(found, split).rows), sha256, found)
         if found
         else _cached(f"binarized_mnist_{split}.npy", BINARIZED_URL.format(split=split), _packed, sha256)
     )
@@ -120,7 +120,7 @@ def _cached(name: str, url: str, decode: Callable[[bytes], NDArray[Any]], sha256
     """The array in AEVB_DATA or the cache, or decoded from the original file, found there or downloaded, and put there."""
     found = find(name)
     if found:
-        return _verified(lambda: read_npy(found).rows, sha256, found)
+        return _verified(lambda: np.asarray(read_npy(found).rows), sha256, found)
     original = find(Path(url).name)
     raw = original.read_bytes() if original else _download(url, cache_folder() / Path(url).name)
     array = _verified(lambda: decode(raw), sha256, original or url)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aevb.datasets.schema import Data, Schema, column_name
+from aevb.datasets.stored import moments
 from aevb.errors import DataError, UsageError
 
 MOST_LEVELS = 4096
@@ -93,7 +94,7 @@ def _choose(data: Data, kind: str) -> tuple[str, str]:
     if kind == "real" or data.columns is not None or (kind == "unit" and data.rows.ndim == 2):
         return "gaussian", "real values"
     white = data.white or 1.0
-    extreme = float(((data.rows < 0.1 * white) | (data.rows > 0.9 * white)).mean())
+    extreme = sum(int(((rows < 0.1 * white) | (rows > 0.9 * white)).sum()) for _, rows in data.chunks()) / data.rows.size
     what = f"{extreme:.0%} of the grey levels are nearly black or white"
     return ("bernoulli", what) if extreme >= 0.5 else ("gaussian", "only " + what)
 
@@ -101,7 +102,7 @@ def _choose(data: Data, kind: str) -> tuple[str, str]:
 def _levels(data: Data, likelihood: str) -> int:
     """How many integers 0, 1, ... the values can be. Raises DataError if they are no such integers."""
     low, high = data.range
-    fractions = data.rows.dtype.kind == "f" and bool((data.rows != np.round(data.rows)).any())
+    fractions = data.rows.dtype.kind == "f" and any(bool((rows != np.round(rows)).any()) for _, rows in data.chunks())
     if fractions or low < 0:
         found = "fractions" if fractions else f"values from {low:.4g}"
         raise DataError(
@@ -121,22 +122,19 @@ def _standardisation(data: Data, kind: str) -> tuple[tuple[float, ...], tuple[fl
 
     A picture's pixels share one unit, and some never change (a black border), which is no defect.
     """
-    rows = data.rows.reshape(len(data), -1)
     as_table = data.columns is not None or (data.rows.ndim == 2 and kind == "real")
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        axis = 0 if as_table else None
-        mean = np.atleast_1d(rows.mean(axis=axis, dtype=np.float64))
-        std = np.atleast_1d(rows.std(axis=axis, dtype=np.float64))
+        mean, std = moments(data.rows, 0 if as_table else None)
     if not (np.isfinite(mean).all() and np.isfinite(std).all()):
         raise DataError(
-            f"{data.source}: values up to {np.abs(rows).max():.3g} cannot be standardised. Give them in other units."
+            f"{data.source}: values up to {max(map(abs, data.range)):.3g} cannot be standardised. Give them in other units."
         )
     # A standard deviation of 0, or so small that dividing by it leaves nothing of the differences.
     constant = np.flatnonzero(std <= np.finfo(np.float64).tiny) if as_table else np.empty(0)
     if constant.size:
         names = ", ".join(column_name(data.columns, int(i)) for i in constant[:5]) + (", ..." if constant.size > 5 else "")
         raise DataError(
-            f"{data.source}: {constant.size} of {rows.shape[1]} columns are constant ({names}); "
+            f"{data.source}: {constant.size} of {len(std)} columns are constant ({names}); "
             "a constant has nothing to learn. Remove them."
         )
     return tuple(mean.tolist()), tuple(std.tolist())

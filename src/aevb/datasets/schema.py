@@ -11,13 +11,17 @@ so that two models of the same data can be compared although they scale it diffe
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from copy import copy
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aevb.datasets.draws import uniforms
+from aevb.datasets.stored import FileRows, Stored, Survey, chunks, survey
 from aevb.errors import DataError, UsageError
 
 BINARIZE = {
@@ -27,18 +31,20 @@ BINARIZE = {
     "threshold": "binarised at one half",
 }
 """Ways to treat grey levels under a Bernoulli likelihood, and what each does."""
+FEWEST_SAMPLED, MOST_NUMBERS = 100, 2**24
+"""Rows of a sample, at least, and numbers in one beyond them, at most."""
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
     """Rows as they were found, and what is known of them. Raises DataError unless they are numbers, and finite.
 
-    rows: (N, *shape), any numeric type. columns: names of a table's columns. labels: (N,), used only to colour pictures.
-    white: for grey levels, the value of white (255 for 8 bits); black is 0. test_split: the name under which ``load``
-    finds rows meant for testing. resize, grey: how pictures were brought to one form.
+    rows: (N, *shape), any numeric type, in memory or in a file. columns: names of a table's columns. labels: (N,), used only
+    to colour pictures. white: for grey levels, the value of white (255 for 8 bits); black is 0. test_split: the name under
+    which ``load`` finds rows meant for testing. resize, grey: how pictures were brought to one form.
     """
 
-    rows: NDArray[Any]
+    rows: Stored
     source: str
     columns: tuple[str, ...] | None = None
     labels: NDArray[Any] | None = None
@@ -48,9 +54,12 @@ class Data:
     grey: bool = False
 
     def __post_init__(self) -> None:
-        rows = np.asarray(self.rows)
-        object.__setattr__(self, "rows", rows[:, None] if rows.ndim == 1 else rows)
-        _check_rows(self.rows, self.columns, self.source)
+        if not isinstance(self.rows, FileRows):
+            rows = np.asarray(self.rows)
+            object.__setattr__(self, "rows", rows[:, None] if rows.ndim == 1 else rows)
+        _check_rows(self.rows, self.source)
+        if not (math.isfinite(self.survey.low) and math.isfinite(self.survey.high)):
+            raise _not_finite(self.rows, self.columns, self.source)
         pictures = self.columns is None and (self.rows.ndim > 2 or self.rows.dtype == np.uint8)
         if self.white is None and pictures and self.rows.dtype.kind in "ui":
             low, high = self.range
@@ -66,26 +75,53 @@ class Data:
         """Shape of one row."""
         return self.rows.shape[1:]
 
-    @cached_property
-    def range(self) -> tuple[float, float]:
-        """Least and greatest value."""
-        return float(self.rows.min()), float(self.rows.max())
+    @property
+    def in_file(self) -> bool:
+        """Whether the rows are read as they are needed."""
+        return isinstance(self.rows, FileRows)
 
     @cached_property
+    def survey(self) -> Survey:
+        """Least and greatest value, and whether all are 0 or 1: one pass over the rows."""
+        return survey(self.rows)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Least and greatest value."""
+        return self.survey.low, self.survey.high
+
+    @property
     def kind(self) -> str:
         """``binary`` (0 and 1 alone), ``grey`` (grey levels 0..white), ``unit`` (real, within [0, 1]) or ``real``."""
-        low, high = self.range
-        if low >= 0 and high <= 1 and bool(((self.rows == 0) | (self.rows == 1)).all()):
+        if self.survey.bits:
             return "binary"
         if self.white is not None:
             return "grey"
-        return "unit" if low >= 0 and high <= 1 else "real"
+        return "unit" if self.survey.low >= 0 and self.survey.high <= 1 else "real"
+
+    def chunks(self) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield (number of the first row, rows) of one part after another: never more than a few MiB at once."""
+        return chunks(self.rows)
 
     def take(self, index: NDArray[Any]) -> Data:
-        """The rows of ``index``: (M,)."""
-        part = replace(self, rows=self.rows[index], labels=None if self.labels is None else self.labels[index])
-        object.__setattr__(part, "white", self.white)  # known of the whole, not to be guessed anew from a part
+        """The rows of ``index``: (M,), integers. Those of a file are not read yet."""
+        # Not replace(): these rows were checked, and what is known of the whole is not to be guessed anew from a part.
+        part = copy(self)
+        part.__dict__.pop("survey", None)
+        rows = self.rows.take(index) if isinstance(self.rows, FileRows) else self.rows[index]
+        part.__dict__.update(rows=rows, labels=None if self.labels is None else self.labels[index])
+        _check_rows(rows, self.source)
         return part
+
+    def sample(self, most: int) -> Data:
+        """A fixed random subset of at most ``most`` rows, in their order; of rows of many numbers, fewer.
+
+        So that a look at a few rows of any data set fits into memory. All rows where there are no more.
+        """
+        most = min(most, max(FEWEST_SAMPLED, MOST_NUMBERS // math.prod(self.shape)))
+        if len(self) <= most:
+            return self
+        return self.take(np.sort(np.random.default_rng(0).choice(len(self), most, replace=False)))
 
 
 @dataclass(frozen=True)
@@ -138,21 +174,29 @@ class Schema:
 
         seed: of the draw when the schema binarises statically; dynamic binarisation is left to the training step.
         """
-        self._require(data)
-        rows = data.rows.reshape(len(data), -1)
-        x = np.empty(rows.shape, np.float32)
-        for i in range(0, len(rows), 4096):  # in double precision, but never all of it at once
-            x[i : i + 4096] = (rows[i : i + 4096] - np.asarray(self.shift)) / np.asarray(self.scale)
-        if self.binarize != "none" and not (x.min() >= 0 and x.max() <= 1):
-            low, high = data.range
-            raise DataError(
-                f"binarisation needs {self.noun} in [0, {self.scale[0]:g}]; {data.source} has [{low:.4g}, {high:.4g}]. "
-                "Save the rows in the form that the model was trained on."
-            )
+        self.require(data)
+        x = np.empty((len(data), self.data_dim), np.float32)
+        for start, rows in data.chunks():
+            x[start : start + len(rows)] = self.numbers(rows, np.arange(start, start + len(rows)), seed)
+        return x
+
+    def numbers(self, rows: NDArray[Any], index: NDArray[Any], seed: int = 0) -> NDArray[np.float32]:
+        """rows: (M, *shape), as ``require`` allows them -> x: (M, D). index: (M,), their numbers among all rows of the data.
+
+        Static binarisation is a pure function of seed, row and column: a row's bits do not depend on those read with it.
+        """
+        flat = rows.reshape(len(rows), -1)
+        x: NDArray[np.float32]
+        if flat.dtype == np.float32 and (self.shift, self.scale) == ((0.0,), (1.0,)):
+            x = flat if flat.flags.writeable else flat.copy()  # torch takes none that it must not write to
+        else:
+            in_double = flat - np.asarray(self.shift)
+            in_double /= np.asarray(self.scale)
+            x = in_double.astype(np.float32)
         if self.binarize == "threshold":
             return (x >= 0.5).astype(np.float32)
         if self.binarize == "static":
-            return (np.random.default_rng(seed).random(x.shape) < x).astype(np.float32)
+            return (uniforms(seed, index, self.data_dim) < x).astype(np.float32)
         return x
 
     def to_data(self, x: NDArray[Any]) -> NDArray[Any]:
@@ -168,7 +212,8 @@ class Schema:
             rows = np.where(np.abs(rows - rows.round()) < 1e-3, rows.round(), rows)
         return rows.astype(np.result_type(np.float32, np.dtype(self.dtype)))  # float32 cannot tell two dates in seconds apart
 
-    def _require(self, data: Data) -> None:
+    def require(self, data: Data) -> None:
+        """Raise DataError for rows of another shape, other columns or another range of grey levels."""
         if data.shape != self.shape:
             raise DataError(
                 f"this model takes rows of shape {self.shape}; {data.source} has rows of shape {data.shape}. "
@@ -186,6 +231,12 @@ class Schema:
                 f"this model takes {self.noun} from 0 to {self.white or 1:g}; {data.source} has values in "
                 f"[{data.range[0]:.4g}, {data.range[1]:.4g}]. Bring them into the form that the model was trained on."
             )
+        if self.binarize != "none" and not (data.range[0] >= 0 and np.float32(data.range[1] / self.scale[0]) <= 1):
+            low, high = data.range
+            raise DataError(
+                f"binarisation needs {self.noun} in [0, {self.scale[0]:g}]; {data.source} has [{low:.4g}, {high:.4g}]. "
+                "Save the rows in the form that the model was trained on."
+            )
 
 
 def only_split(name: str, split: str | None, allowed: tuple[str, ...]) -> None:
@@ -199,15 +250,24 @@ def column_name(columns: tuple[str, ...] | None, index: int) -> str:
     return f"{columns[index]!r}" if columns else f"column_{index + 1}"
 
 
-def _check_rows(rows: NDArray[Any], columns: tuple[str, ...] | None, source: str) -> None:
+def _check_rows(rows: Stored, source: str) -> None:
     if rows.dtype.kind not in "buif":
         raise DataError(f"{source}: expected numbers; got values of type {rows.dtype}. Save them as integers or floats.")
     if rows.size == 0:
         raise DataError(f"{source} is empty: shape {rows.shape}. Expected rows of numbers. Is it the right file?")
-    bad = ~np.isfinite(rows) if rows.dtype.kind == "f" else None
-    if bad is not None and bad.any():
-        where = tuple(int(i) for i in np.argwhere(bad)[0])
-        nan = int(np.isnan(rows).sum())
-        kinds = " and ".join(f"{n} {what}" for n, what in [(nan, "missing (NaN)"), (int(bad.sum()) - nan, "infinite")] if n)
-        place = f"row {where[0] + 1}, column {column_name(columns, where[1])}" if columns else f"index {list(where)}"
-        raise DataError(f"{source}: {kinds} of {rows.size} values, the first at {place}. Fill them in or remove those rows.")
+
+
+def _not_finite(rows: Stored, columns: tuple[str, ...] | None, source: str) -> DataError:
+    """The error that names the first value which is not a finite number, and counts them all."""
+    where, nan, infinite = None, 0, 0
+    for start, part in chunks(rows):
+        bad = ~np.isfinite(part)
+        if where is None and bad.any():
+            first = np.argwhere(bad)[0].tolist()
+            where = [start + first[0], *first[1:]]
+        nan += int(np.isnan(part).sum())
+        infinite += int(np.isinf(part).sum())
+    assert where is not None
+    kinds = " and ".join(f"{n} {what}" for n, what in [(nan, "missing (NaN)"), (infinite, "infinite")] if n)
+    place = f"row {where[0] + 1}, column {column_name(columns, where[1])}" if columns else f"index {where}"
+    return DataError(f"{source}: {kinds} of {rows.size} values, the first at {place}. Fill them in or remove those rows.")

@@ -7,33 +7,55 @@ lack is not impossible.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
 from aevb.distributions import DiagonalNormal
 from aevb.errors import UsageError
+from aevb.rows import Rows
 
 FLOOR = 1e-4
 """Least variance of a column, as a share of the columns' average: without it, one constant pixel would be worth any number
 of nats."""
+CHUNK = 1024
+"""Rows looked at together."""
 
 
-def fit_baseline(x: Tensor, form: str, levels: int | None = None) -> Tensor:
+def fit_baseline(x: Tensor | Rows, form: str, levels: int | None = None) -> Tensor:
     """Parameters of the independent columns of x: (N, D), as their likelihood's ``form`` ("real", "unit", "levels") asks.
 
     Returns (2, D), means and log-variances; (1, D), probabilities of 1; or (levels, D), log-probabilities.
     """
+    parts = x.split(CHUNK)
     if form == "real":
-        variance = x.double().var(0, unbiased=False)
-        return torch.stack([x.double().mean(0), variance.clamp(min=FLOOR * float(variance.mean()) or FLOOR).log()])
+        mean, variance = _moments(parts)
+        return torch.stack([mean, variance.clamp(min=FLOOR * float(variance.mean()) or FLOOR).log()])
     if form == "unit":
-        return ((x.double().sum(0) + 1) / (len(x) + 2)).unsqueeze(0)
+        ones = sum((part.double().sum(0) for part in parts), torch.zeros((), dtype=torch.float64))
+        return ((ones + 1) / (len(x) + 2)).unsqueeze(0)
     if form == "levels" and levels is not None:
-        k = (x * (levels - 1)).round().long()
         counts = torch.ones(levels, x.shape[1], dtype=torch.float64, device=x.device)
-        counts.scatter_add_(0, k, torch.ones_like(k, dtype=torch.float64))
+        for part in parts:
+            k = (part * (levels - 1)).round().long()
+            counts.scatter_add_(0, k, torch.ones_like(k, dtype=torch.float64))
         return (counts / counts.sum(0)).log()
     raise UsageError(f"there is no baseline for data of form {form!r}; there is real, unit, levels")
+
+
+def _moments(parts: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each column, (D,), the parts put together by Chan, Golub & LeVeque (1979)."""
+    count, mean, squares = 0, torch.zeros(()), torch.zeros(())
+    for part in parts:
+        n, part = len(part), part.double()
+        mean_of = part.mean(0)
+        squares_of = (part - mean_of).square_().sum(0)
+        apart = mean_of - mean.to(mean_of) if count else torch.zeros_like(mean_of)
+        mean = mean + apart * (n / (count + n)) if count else mean_of
+        squares = squares_of + (squares + apart.square() * (count * n / (count + n)) if count else 0)
+        count += n
+    return mean, squares / count
 
 
 def baseline_rows(parameters: Tensor, x: Tensor, form: str) -> Tensor:

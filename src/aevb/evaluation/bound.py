@@ -13,6 +13,7 @@ from torch import Tensor
 
 from aevb.errors import DataError
 from aevb.model import VAE
+from aevb.rows import Rows
 
 
 class Figure(NamedTuple):
@@ -53,9 +54,10 @@ def evaluating(model: VAE) -> Iterator[None]:
 
 @torch.no_grad()
 def elbo_rows(
-    model: VAE, x: Tensor, *, samples: int = 1, seed: int = 0, log_jacobian: float = 0.0, batch_size: int = 1024
+    model: VAE, x: Tensor | Rows, *, samples: int = 1, seed: int = 0, log_jacobian: float = 0.0, batch_size: int = 1024
 ) -> RowTerms:
-    """The ELBO's terms for every row. x: (N, D). The KL has weight 1, whatever beta the model was trained with.
+    """The ELBO's terms for every row. x: (N, D), or rows that become x a batch at a time. The KL has weight 1,
+    whatever beta the model was trained with.
 
     samples: draws of z per row. log_jacobian: nats, added to the reconstruction to turn a density of x into one of the
     data (see ``Schema``). The result depends on ``seed``, not on torch's global generator, which is left as it was.
