@@ -3,13 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint docs-figures clean
+.PHONY: demo test soak lint docs-figures bench clean
 
 demo: $(READY)            ## train the tutorial's VAE and a VAE of digits, show figures and pictures
 	$(BIN)/aevb demo
 
 test: $(READY)            ## the whole test suite
 	$(BIN)/python -m pytest
+
+soak: $(READY)            ## a thousand kills at random instants; minutes
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python tests/soak.py
 
 lint: $(READY)            ## ruff and mypy --strict
 	$(BIN)/ruff check .
@@ -19,11 +22,20 @@ lint: $(READY)            ## ruff and mypy --strict
 docs-figures: $(READY)    ## make the pictures that README.md and docs/ show
 	$(BIN)/python docs/make_figures.py
 
+bench: $(READY) .venv-pythae/.ready .venv-jax/.ready  ## measure aevb beside other loops, and draw docs/performance.md anew
+	$(BIN)/python benchmarks/speed.py --out benchmarks/results/speed.json
+	$(BIN)/python benchmarks/draw_speed.py
+
 clean:
-	rm -rf .venv aevb-demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-pythae .venv-jax aevb-demo .pytest_cache .mypy_cache .ruff_cache
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(f"aevb needs Python 3.11 or newer; {sys.executable} is {sys.version.split()[0]}. Try: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+.venv-%/.ready: benchmarks/peers/requirements-%.txt
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --requirement $<
 	@touch $@

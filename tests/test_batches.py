@@ -1,11 +1,23 @@
-"""Order and seeds: pure functions of their counters."""
+"""Order, seeds and random bits: pure functions of their counters."""
+
+import math
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import chi2
 
-from aevb.batches import counter_seed, epoch_batches, generator, split_rows, steps_per_epoch
+from aevb.batches import (
+    Shard,
+    binarize,
+    counter_seed,
+    epoch_batches,
+    generator,
+    random_bits,
+    shard_of,
+    split_rows,
+    steps_per_epoch,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(("rows", "size"), [(1, 1), (10, 3), (10, 5), (10, 10), (10, 99), (1000, 128)])
@@ -62,3 +74,36 @@ def test_a_split_is_disjoint_and_complete(rows, fraction, held):
     assert len(apart) == held
     assert torch.equal(apart, split_rows(rows, fraction, seed=0)[1])
     assert rows < 100 or fraction != 0.1 or not torch.equal(apart, split_rows(rows, fraction, seed=1)[1])
+
+
+def test_binarising_has_the_probability_of_the_grey_level_at_both_ends_exactly():
+    ends = torch.tensor([-(2**31), 2**31 - 1], dtype=torch.int32)
+    assert binarize(torch.zeros(2), ends).tolist() == [0, 0]
+    assert binarize(torch.ones(2), ends).tolist() == [1, 1]
+    upper = torch.arange(2**24, dtype=torch.int32)  # every value of the bits that count
+    for level in (1, 127, 128, 254):
+        ones = binarize(torch.tensor(level / 255).expand(2**24), (upper - 2**23) << 8).sum(dtype=torch.float64)
+        assert abs(float(ones) / 2**24 - level / 255) < 2**-23
+
+
+def test_random_bits_are_uniform_and_the_rows_do_not_depend_on_the_shard():
+    whole = random_bits(3, 1, 2, Shard(0, 10, 10), 785)
+    parts = [random_bits(3, 1, 2, Shard(first, rows, 10), 785) for first, rows in [(0, 3), (3, 6), (9, 1)]]
+    assert torch.equal(torch.cat(parts), whole)
+    assert not torch.equal(random_bits(3, 1, 3, Shard(0, 10, 10), 785), whole)
+    assert not torch.equal(random_bits(3, 2, 2, Shard(0, 10, 10), 785), whole)
+    many = random_bits(0, 0, 0, Shard(0, 2000, 2000), 100).double()
+    # The mean of 200,000 uniform numbers, and of the products of neighbours, within five standard errors.
+    assert abs(float(many.mean())) < 5 * 2**32 / math.sqrt(12 * 200_000)
+    assert abs(float((many[:, 1:] * many[:, :-1]).mean())) < 5 * 2**64 / 12 / math.sqrt(198_000)
+    assert abs(float((many[1:] * many[:-1]).mean())) < 5 * 2**64 / 12 / math.sqrt(199_900)
+
+
+@pytest.mark.parametrize("total", [1, 2, 7, 100])
+@pytest.mark.parametrize("world", [1, 2, 3, 8])
+def test_shards_cover_a_batch_once(total, world):
+    shards = [shard_of(total, rank, world) for rank in range(world)]
+    real = [shard for shard in shards if shard.weight > 0]
+    assert [row for shard in real for row in range(shard.first, shard.first + shard.rows)] == list(range(total))
+    assert sum(shard.weight for shard in shards) == pytest.approx(1)
+    assert all(shard.rows > 0 for shard in shards)

@@ -168,7 +168,7 @@ def test_a_run_folder_holds_everything(fitted):
     assert {Path(path).name for path in fitted.report["pictures"]} == drawn
     assert drawn <= {p.name for p in (run / "pictures").iterdir()}
     kinds = {p.name.split("-")[0] for p in run.iterdir()}
-    assert kinds == {"config.toml", "metrics.jsonl", "manifest.json", "model", "baseline", "state", "pictures"}
+    assert kinds == {"config.toml", "metrics.jsonl", "manifest.json", "previous.json", "model", "baseline", "state", "pictures"}
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [record["epoch"] for record in records] == list(range(1, 9))
     for record in records:
@@ -422,8 +422,8 @@ def test_resuming_on_another_number_of_threads_is_said(no_pictures):
     done(f"fit gmm --out run {FIT} --quiet")
     code, out, err = aevb("fit --resume --out run --epochs 3 --threads 2 --json")
     assert (code, json.loads(out)["epochs"], err.count("\n")) == (0, 3, 1)
-    assert "began with --threads 1 and goes on with 2" in err
-    done("fit --resume --out run --epochs 4 --json --threads 1")
+    assert "trained with --threads 1 so far and goes on with 2" in err
+    done("fit --resume --out run --epochs 4 --json --threads 2")
 
 
 def python(code, *arguments, **options):

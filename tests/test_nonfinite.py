@@ -63,15 +63,15 @@ def spoilt_in_epoch_3(monkeypatch):
     """Gradients that are not finite in the second step of the third epoch."""
     real, calls = training._Loop.train_step, []
 
-    def step(loop, epoch, number, global_step, index):
+    def step(loop, epoch, number, *arguments):
         if (epoch, number) == (2, 1) and not calls:
             calls.append(1)
             handle = next(loop.model.parameters()).register_hook(lambda gradient: gradient * math.nan)
             try:
-                return real(loop, epoch, number, global_step, index)
+                return real(loop, epoch, number, *arguments)
             finally:
                 handle.remove()
-        return real(loop, epoch, number, global_step, index)
+        return real(loop, epoch, number, *arguments)
 
     monkeypatch.setattr(training._Loop, "train_step", step)
 

@@ -29,10 +29,13 @@ if TYPE_CHECKING:
 
     from aevb.interfaces import Objective
     from aevb.model import VAE
+    from aevb.updates import Update
 
-OPTIMIZERS = Table("optimizer", {"adam": "torch.optim:Adam", "adagrad": "torch.optim:Adagrad"})
+OPTIMIZERS = Table("optimizer", {"adam": "aevb.updates:Adam", "adagrad": "aevb.updates:Adagrad"})
 AUTO_LIKELIHOODS = ("auto", *LIKELIHOODS)
 DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("auto", "fp32", "bf16")
+COMPILE = ("auto", "on", "off")
 HIDDEN = {"mlp": (500, 500), "conv": (32, 64)}
 """Widths, or channels, of the encoder where none are given."""
 
@@ -127,7 +130,13 @@ class Config:
     seed: Whole = 0
     """Decides initial weights, order, noise and split."""
     threads: Annotated[int | None, Parameter(converter=whole_number)] = None
-    """CPU threads; the bits of the result depend on it. Default: torch's own choice."""
+    """CPU threads; the bits of the result depend on it. Default: one or all, as a short measurement decides."""
+    precision: Annotated[str, _one_of(PRECISIONS)] = "auto"
+    """Of the matrix products; all else is fp32. auto: fp32."""
+    compile: Annotated[str, _one_of(COMPILE)] = "auto"
+    """Compile the training step, which takes some ten seconds. auto: if the run is long. off: not even recorded."""
+    save_every: Whole = 0
+    """Save after this many steps, too. 0: by time alone."""
     device: Annotated[str, _one_of(DEVICES)] = "auto"
     """Where to train."""
 
@@ -147,7 +156,12 @@ class Config:
             table.check(name)
         if self.likelihood != "auto":
             LIKELIHOODS.check(self.likelihood)
-        for what, names, name in [("binarize", BINARIZE, self.binarize), ("device", DEVICES, self.device)]:
+        for what, names, name in [
+            ("binarize", BINARIZE, self.binarize),
+            ("device", DEVICES, self.device),
+            ("precision", PRECISIONS, self.precision),
+            ("compile", COMPILE, self.compile),
+        ]:
             if name not in names:
                 raise UsageError(f"unknown {what} {name!r}; there is {', '.join(names)}")
         self._check_numbers()
@@ -166,7 +180,7 @@ class Config:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UsageError(f"{name} must be at least {least}; got {value}")
-        for name in ("beta", "warmup_epochs", "free_bits", "patience", "seed"):
+        for name in ("beta", "warmup_epochs", "free_bits", "patience", "seed", "save_every"):
             value = getattr(self, name)
             if not (value >= 0 and math.isfinite(value)):
                 raise UsageError(f"{name} must be a finite number of at least 0; got {value}")
@@ -274,7 +288,7 @@ def _accepted(table: Table, part: str, config: Config, settings: dict[str, str])
     return arguments
 
 
-def optimizer_for(config: Config, model: torch.nn.Module) -> torch.optim.Optimizer:
+def update_for(config: Config, model: torch.nn.Module) -> Update:
     """The optimiser of ``config`` over all parameters of ``model``."""
-    optimizer: torch.optim.Optimizer = OPTIMIZERS[config.optimizer](model.parameters(), lr=config.learning_rate)
-    return optimizer
+    update: Update = OPTIMIZERS[config.optimizer](model.parameters(), lr=config.learning_rate)
+    return update

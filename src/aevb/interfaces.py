@@ -29,12 +29,14 @@ class Likelihood(nn.Module, ABC):
     ``form``: what numbers x are. "real": any, standardised; "unit": in [0, 1]; "levels": k / (levels - 1) for integers
     k < levels, and the constructor takes (data_dim, levels) instead of (data_dim).
     ``nominal``: True where levels are names, in no order: the encoder then sees an indicator for each.
+    ``of_batch``: True where the loss of a row depends on the other rows of its batch.
     """
 
     num_features: int
     discrete: bool
     form: ClassVar[str] = "real"
     nominal: ClassVar[bool] = False
+    of_batch: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, h: Tensor) -> Distribution:
@@ -74,7 +76,7 @@ class Prior(nn.Module, ABC):
         """Receive the model's q(z|x), once, from the VAE, to make a prior of posteriors. Nothing, unless overridden."""
 
     def initialise(self, x: Tensor) -> None:
-        """Start from training rows x: (N, D), drawn with torch's generator. Nothing, unless overridden."""
+        """Start from some training rows x: (N, D), drawn with torch's generator. Nothing, unless overridden."""
 
 
 class Density(Protocol):

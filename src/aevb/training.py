@@ -1,44 +1,50 @@
-"""The training loop, from top to bottom: split, plan, build, step, measure, save.
+"""The training loop, from top to bottom: prepare, build, plan, step, measure, save.
 
 Each step is a pure function of (seed, epoch, step) and of the weights and moments before it: the order of the rows, the
 binarisation and the noise of z are drawn from counters, never from a generator that remembers. That is why a run that was
-interrupted and resumed ends in the same bits as one that was not (on the same number of threads).
+killed at any instant and resumed ends in the same bits as one that was not (in the same ``Engine``).
 """
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from aevb import checkpoint
-from aevb.batches import counter_seed, epoch_batches, generator, steps_per_epoch
-from aevb.checkpoint import SETTINGS, Progress
-from aevb.config import Config, build, optimizer_for
+from aevb.batches import Shard, binarize, counter_seed, epoch_batches, random_bits, steps_per_epoch
+from aevb.checkpoint import SETTINGS
+from aevb.config import Config, build, update_for
 from aevb.datasets.schema import Data
-from aevb.errors import DivergedError, UsageError
+from aevb.distributed import Group
+from aevb.errors import DivergedError, LostProcessError, UsageError
 from aevb.evaluation.baseline import fit_baseline
 from aevb.evaluation.bound import elbo_rows, summarise
 from aevb.evaluation.nonfinite import where_not_finite
-from aevb.folder import append_metrics, clear, metrics_to_disk, recorded, refuse_existing, refuse_other_run, start
-from aevb.interfaces import Estimate, Objective
+from aevb.folder import clear, refuse_existing, start
+from aevb.interfaces import Objective
+from aevb.interrupts import Interrupts
 from aevb.preparation import Prepared, lasting_name, prepare
-from aevb.run import Run, from_array
+from aevb.rows import rows_of
+from aevb.run import CHUNK, Run, from_array
+from aevb.standing import Standing
+from aevb.step import Engine, Step, plan
 
-SAVE_SHARE = 0.02
-"""A run saves itself at the end of an epoch, as often as this share of its time allows, and at its own end."""
+CHECK_EVERY = {"cpu": 1, "cuda": 50}
+"""Steps after which the loop asks whether all numbers were finite. On a GPU asking means waiting for it to catch up; the
+step itself looks every time, and changes nothing once they were not."""
+
+MOST_INITIAL = 5000
+"""Rows, drawn once for all, that a prior sees when it starts from training rows."""
 
 Record = dict[str, Any]
 """One line of metrics.jsonl: figures of one epoch, in nats per row and in the data's own units."""
+OnStep = Callable[[int, int, dict[str, Tensor]], None]
 
 
 def fit(
@@ -48,42 +54,46 @@ def fit(
     out: str | Path | None = None,
     resume: bool = False,
     prepared: Prepared | None = None,
-    on_step: Callable[[int, int, dict[str, Tensor]], None] | None = None,
+    on_start: Callable[[Engine], None] | None = None,
+    on_step: OnStep | None = None,
     on_epoch: Callable[[Record], None] | None = None,
 ) -> Run:
     """Train a VAE on ``data``: what ``aevb.datasets.load`` returns, or an array with one row per example.
 
     out: a folder for the run, saved as it goes; without one nothing is written. resume: continue the run that is there.
-    prepared: from ``prepare``, where it was called before. on_step(epoch, step, log), counted from 0 and from 1, and
-    on_epoch(record): called after each.
+    prepared: from ``prepare``, where it was called before. on_start(engine): called once it is decided how steps are
+    executed. on_step(epoch, step, log), counted from 0 and from 1, and on_epoch(record): called after each.
+
+    Under torchrun all processes train one model, each on its share of every batch; only the first one writes.
 
     Raises UsageError or DataError for settings or rows that cannot be used, OutputExistsError if ``out`` holds anything and
-    ``resume`` is False, CannotWriteError, and DivergedError when the loss is no longer a finite number.
+    ``resume`` is False, CannotWriteError, DivergedError when the loss is no longer a finite number, and LostProcessError.
+    KeyboardInterrupt passes through after a save.
     """
     config = config or Config()
     if not isinstance(data, Data):
         data = from_array(data, "an array")
+    group = Group()
     folder = None if out is None else Path(out)
-    if folder is not None and not (resume and (folder / SETTINGS).is_file()):
+    if folder is not None and group.is_first and not (resume and (folder / SETTINGS).is_file()):
         refuse_existing(folder)
     prepared = prepared or prepare(data, config)
-    with _threads(config.threads), torch.random.fork_rng():
-        device = _device(config.device)
+    device = _device(config.device, group)
+    with _threads(config.threads), torch.random.fork_rng(), Interrupts() as interrupts, group.joined(device):
         steps = steps_per_epoch(len(prepared.train), config.batch_size)
         torch.manual_seed(counter_seed(config.seed, "weights"))
         schema = prepared.plan.schema
         model, objective = build(config, prepared.plan.likelihood, schema.shape, steps, schema.levels)
-        run = Run(model.to(device), config, prepared.plan.likelihood, prepared.plan.schema, lasting_name(data.source))
-        loop = _Loop(run, objective.to(device), prepared, folder)
+        group.refuse_coupled(objective, model.likelihood)
+        run = Run(model.to(device), config, prepared.plan.likelihood, schema, lasting_name(data.source))
+        loop = _Loop(run, objective.to(device), prepared, folder, group, interrupts)
         torch.manual_seed(counter_seed(config.seed, "prior"))
-        model.prior.initialise(loop.x)
-        created: list[Path] = []
-        if folder is not None:
-            if resume and checkpoint.exists(folder):
-                loop.restore(folder)
-            created = start(folder, run)
+        model.prior.initialise(loop.x.sample(MOST_INITIAL))
+        if folder is not None and resume and checkpoint.exists(folder):
+            loop.standing.restore(folder)
+        created = start(folder, run) if folder is not None and group.is_first else []
         try:
-            loop.run_epochs(on_step, on_epoch)
+            loop.run_epochs(on_start, on_step, on_epoch)
         except DivergedError:
             if folder is not None and not checkpoint.exists(folder):
                 clear(created)
@@ -92,98 +102,151 @@ def fit(
 
 
 class _Loop:
-    """What changes while a run trains: weights, moments, progress, history."""
+    """A run at work: what it trains on, and how."""
 
-    def __init__(self, run: Run, objective: Objective, prepared: Prepared, folder: Path | None) -> None:
-        self.run, self.objective, self.prepared, self.folder = run, objective, prepared, folder
+    def __init__(
+        self, run: Run, objective: Objective, prepared: Prepared, folder: Path | None, group: Group, interrupts: Interrupts
+    ) -> None:
+        self.run, self.objective, self.prepared, self.group, self.interrupts = run, objective, prepared, group, interrupts
         self.config, self.model = run.config, run.model
-        self.optimizer = optimizer_for(run.config, run.model)
-        self.x = torch.from_numpy(run.schema.to_model(prepared.train, counter_seed(self.config.seed, "binarize", "train")))
-        self.model.likelihood.check(self.x)
-        self.x = self.x.to(run.device)
+        self.x = rows_of(prepared.train, run.schema, counter_seed(self.config.seed, "binarize", "train"), run.device)
+        for x in self.x.split(CHUNK):
+            self.model.likelihood.check(x)
         run.baseline = fit_baseline(self.x, self.model.likelihood.form, run.schema.levels)
-        self.x_validation = None if prepared.validation is None else run.tensor(prepared.validation, self.config.seed)
-        self.progress = Progress(threads=torch.get_num_threads(), rows_sha256=prepared.rows_sha256())
-        self.best: dict[str, Tensor] | None = None
-        self.good: dict[str, Any] | None = None
-        self.resumed_at: int | None = None
-        self.saved_at, self.save_seconds = time.monotonic(), 0.0
+        self.x_validation = None if prepared.validation is None else run.stored(prepared.validation, self.config.seed)
+        self.steps = steps_per_epoch(len(self.x), self.config.batch_size)
+        update = update_for(run.config, run.model)
+        self.standing = Standing(run, update, prepared.rows_sha256(), folder if group.is_first else None)
+        reduce = group.sum_weighted if group.world > 1 else None
+        self.step = Step(self.model, objective, update, self.to_x, Engine(), reduce)
 
     def run_epochs(
-        self, on_step: Callable[[int, int, dict[str, Tensor]], None] | None, on_epoch: Callable[[Record], None] | None
+        self,
+        on_start: Callable[[Engine], None] | None,
+        on_step: OnStep | None,
+        on_epoch: Callable[[Record], None] | None,
     ) -> None:
         """Train, measure and save epoch by epoch, from where the run stands to its end."""
-        for epoch in range(self.progress.epoch, self.config.epochs):
-            if self.is_out_of_patience():
-                break
-            try:
+        self.choose_engine()
+        if on_start:
+            on_start(self.step.engine)
+        try:
+            for epoch in range(self.standing.epoch, self.config.epochs):
+                if self.standing.is_out_of_patience():
+                    break
                 record = self.train_epoch(epoch, on_step)
-                record |= self.validate(epoch)
-            except DivergedError as error:
-                self.back_to_good(error)
-                raise
-            self.finish_epoch(epoch, record)
-            if on_epoch:
-                on_epoch(record)
-        self.finish()
+                record |= self.group.same(self.validate(epoch))
+                with self.interrupts.held():
+                    self.standing.finish_epoch(record)
+                if on_epoch:
+                    on_epoch(record)
+            with self.interrupts.held():
+                self.standing.finish()
+        except DivergedError as error:
+            self.standing.back_to_good(error)
+            raise
+        except (KeyboardInterrupt, LostProcessError):
+            with self.interrupts.held():
+                # Where a step failed and it was not noticed yet, it counts for nothing, nor do those after it.
+                if not bool(self.step.failures) and self.standing.is_finite():
+                    self.standing.save()
+            raise
 
-    def train_epoch(self, epoch: int, on_step: Callable[[int, int, dict[str, Tensor]], None] | None) -> Record:
-        """One pass over the training rows. The record's figures are averages over the rows as they were when seen."""
+    def choose_engine(self) -> None:
+        """Decide how steps are executed: as at the beginning of the run where it is resumed, else now."""
         self.model.train()
-        steps = steps_per_epoch(len(self.x), self.config.batch_size)
-        totals: dict[str, float] = {}
-        for step, index in enumerate(epoch_batches(len(self.x), self.config.batch_size, self.config.seed, epoch)):
-            log = self.train_step(epoch, step, epoch * steps + step, index)
-            for name, value in log.items():
-                totals[name] = totals.get(name, 0.0) + float(value) * len(index)
+        inputs, shard = self.first_inputs(min(self.config.batch_size, len(self.x)))
+        steps = self.config.epochs * self.steps
+        self.step.engine = plan(self.step, inputs, self.config, steps, self.group.world, self.standing.engine)
+        self.step.engine = self.group.same(self.step.engine)
+        torch.set_num_threads(self.step.engine.threads)
+        self.step.make_ready(inputs, shard)
+        if last := len(self.x) % self.config.batch_size:  # now, when a signal need not wait until it is recorded
+            self.step.make_ready(*self.first_inputs(last))
+        self.standing.engine = self.step.engine
+
+    def first_inputs(self, rows: int) -> tuple[list[Tensor], Shard]:
+        """``inputs`` of a batch of the first ``rows`` training rows."""
+        index = torch.arange(rows)
+        return self.inputs(0, 0, rows, self.x.take(self.own(index)))
+
+    def train_epoch(self, epoch: int, on_step: OnStep | None) -> Record:
+        """What is left of one pass over the training rows. The figures are averages over the rows as they were when seen."""
+        self.model.train()
+        batches = list(epoch_batches(len(self.x), self.config.batch_size, self.config.seed, epoch))[self.standing.step :]
+        for index, stored in zip(batches, self.x.batches(map(self.own, batches)), strict=True):
+            self.interrupts.hold()  # until weights, moments and counters are those of one step again
+            step = self.standing.step
+            try:
+                log = self.train_step(epoch, step, index, stored)
+            finally:
+                self.interrupts.release()
             if on_step:
                 on_step(epoch, step + 1, log)
-        if not all(bool(torch.isfinite(value).all()) for value in self.model.parameters()):
-            raise self._diverged(f"weights that are not finite at the end of epoch {epoch + 1}")
-        means = {name: total / len(self.x) for name, total in totals.items()}
+        if not self.standing.is_finite():
+            raise self.diverged(f"weights or moments that are not finite at the end of epoch {epoch + 1}")
+        means = {name: total / len(self.x) for name, total in self.standing.totals().items()}
         for name in means.keys() & {"bound", "reconstruction", "importance_bound"}:
             means[name] += self.run.log_jacobian
         if (noise := self.model.likelihood.noise) is not None:
             means["noise"] = float(noise.square().mean().sqrt())
         return {"epoch": epoch + 1, "samples": (epoch + 1) * len(self.x), **means}
 
-    def train_step(self, epoch: int, step: int, global_step: int, index: Tensor) -> dict[str, Tensor]:
-        """One update from the training rows of index: (B,). Weights never change by a gradient that is not finite."""
-        x = self.x[index]
-        if self.run.schema.binarize == "dynamic":
-            x = torch.bernoulli(x, generator=generator(self.config.seed, "binarize", epoch, step, device=x.device))
+    def train_step(self, epoch: int, step: int, index: Tensor, stored: Tensor) -> dict[str, Tensor]:
+        """One update, counted, and saved when it is time. Returns the log.
+
+        index: (B,), the training rows of the whole batch. stored: those of this process, as ``Rows.take`` gives them.
+        """
+        inputs, shard = self.inputs(epoch, step, len(index), stored)
+        self.objective.schedule(epoch * self.steps + step)
+        log, bad = self.step(inputs, counter_seed(self.config.seed, "noise", epoch, step), shard)
+        due = self.standing.is_due()
+        if (due or step % CHECK_EVERY.get(self.run.device.type, 1) == 0 or step + 1 == self.steps) and bool(bad):
+            self.refuse_not_finite(epoch, step, index, stored)
+        self.standing.finish_step(self.step.names, log, len(index))
+        if due:
+            if not self.standing.is_finite():
+                raise self.diverged(f"weights or moments that are not finite at epoch {epoch + 1}, step {step + 1}")
+            self.standing.save()
+        return dict(zip(self.step.names, log, strict=True))
+
+    def own(self, index: Tensor) -> Tensor:
+        """This process's part of a batch. index: (B,)."""
+        shard = self.group.shard(len(index))
+        return index[shard.first : shard.first + shard.rows]
+
+    def inputs(self, epoch: int, step: int, rows: int, stored: Tensor) -> tuple[list[Tensor], Shard]:
+        """What x is made from in this process. rows: of the whole batch. stored: its own."""
+        shard = self.group.shard(rows)
+        if self.run.schema.binarize != "dynamic":
+            return [stored], shard
+        bits = random_bits(self.config.seed, epoch, step, shard, stored.shape[1])
+        return [stored, bits.to(stored.device)], shard
+
+    def to_x(self, stored: Tensor, bits: Tensor | None = None) -> Tensor:
+        """What is stored of the rows -> x: (B, D). bits: random, for rows that are binarised anew at every step."""
+        x = self.x.to_x(stored)
+        return x if bits is None else binarize(x, bits)
+
+    def refuse_not_finite(self, epoch: int, step: int, index: Tensor, stored: Tensor) -> NoReturn:
+        """Do the failed step again, with time to look, and raise DivergedError with what was found."""
+        if (later := int(self.step.failures) - 1) > 0:  # the first that failed: since then nothing has changed
+            step -= later
+            index = list(epoch_batches(len(self.x), self.config.batch_size, self.config.seed, epoch))[step]
+            stored = self.x.take(self.own(index))
+        inputs, _ = self.inputs(epoch, step, len(index), stored)
+        x = self.to_x(*inputs)
         torch.manual_seed(counter_seed(self.config.seed, "noise", epoch, step))
-        self.objective.schedule(global_step)
-        estimate: Estimate = self.objective(self.model, x)
-        self.optimizer.zero_grad(set_to_none=True)
-        estimate.loss.backward()
-        gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
-        if not (math.isfinite(estimate.loss.item()) and math.isfinite(torch.nn.utils.get_total_norm(gradients).item())):
-            where = where_not_finite(self.model, x, index)
-            raise self._diverged(f"a loss of {estimate.loss.item():.4g} at epoch {epoch + 1}, step {step + 1} ({where})")
-        self.optimizer.step()
-        return estimate.log
+        self.objective.schedule(epoch * self.steps + step)
+        loss = self.objective(self.model, x).loss
+        loss.backward()
+        where = where_not_finite(self.model, x, self.own(index))
+        self.model.zero_grad()
+        raise self.diverged(f"a loss of {loss.item():.4g} at epoch {epoch + 1}, step {step + 1} ({where})")
 
-    def _diverged(self, what: str) -> DivergedError:
+    def diverged(self, what: str) -> DivergedError:
+        """The error, with a remedy."""
         return DivergedError(f"training led to {what}. Try a smaller learning rate than {self.config.learning_rate:g}")
-
-    def back_to_good(self, error: DivergedError) -> None:
-        """Put back the weights and moments of the last epoch that ended well, save them, and let the error say so."""
-        done = self.progress.epoch
-        if self.good is None:
-            error.args = (f"{error}; nothing was saved.",)
-            return
-        self.model.load_state_dict(self.good["model"])
-        self.optimizer.load_state_dict(self.good["optimizer"])
-        error.run = self.run
-        goes_on = "--resume --learning-rate goes on from there"
-        if self.folder is None:
-            error.args = (f"{error}; the error's run has the weights of epoch {done}.",)
-        elif done == self.resumed_at:
-            error.args = (f"{error}: what was saved before is unchanged, the weights of epoch {done}; {goes_on}.",)
-        else:
-            error.args = (f"{error}: the weights of epoch {done} are back and saved; {goes_on}.",)
-        self.finish(save=done != self.resumed_at)
 
     def validate(self, epoch: int) -> Record:
         """The bound on the validation rows, always with weight 1 on the KL, on the same noise at every epoch."""
@@ -197,83 +260,19 @@ class _Loop:
         )
         if not bool(torch.isfinite(rows.bound).all()):
             bad = int((~torch.isfinite(rows.bound)).sum())
-            raise self._diverged(f"a validation bound that is not finite for {bad} rows at the end of epoch {epoch + 1}")
+            raise self.diverged(f"a validation bound that is not finite for {bad} rows at the end of epoch {epoch + 1}")
         figures = summarise(rows)
         return {f"validation_{name}": figures[name].value for name in ("bound", "reconstruction", "kl")} | {
             "validation_standard_error": figures["bound"].standard_error
         }
 
-    def finish_epoch(self, epoch: int, record: Record) -> None:
-        """Keep the best weights if they are wanted, write the record, and save when it is time."""
-        self.progress = replace(self.progress, epoch=epoch + 1)
-        bound = record.get("validation_bound")
-        if bound is not None and (self.progress.best_bound is None or bound > self.progress.best_bound):
-            self.progress = replace(self.progress, best_epoch=epoch + 1, best_bound=bound)
-            if self.config.patience:
-                self.best = {name: value.clone() for name, value in self.model.state_dict().items()}
-        self.keep_good()
-        self.run.history.append(record)
-        if self.folder is not None:
-            append_metrics(self.folder, record)
-            if time.monotonic() - self.saved_at > self.save_seconds / SAVE_SHARE:
-                self.save()
 
-    def keep_good(self) -> None:
-        """Remember weights and moments, to go back to if the next epoch diverges."""
-        self.good = {"model": deepcopy(self.model.state_dict()), "optimizer": deepcopy(self.optimizer.state_dict())}
-
-    def is_out_of_patience(self) -> bool:
-        """Whether the validation bound has not risen for ``patience`` epochs."""
-        return 0 < self.config.patience <= self.progress.epoch - self.progress.best_epoch
-
-    def finish(self, save: bool = True) -> None:
-        """Save, and leave the model with the weights that are to be used."""
-        if save and self.folder is not None:
-            self.save()
-        if self.best is not None:
-            self.model.load_state_dict(self.best)
-        self.run.kept_epoch = self.progress.kept_epoch(self.config)
-        self.model.eval()
-
-    def save(self) -> None:
-        """Save the weights to be used (the best ones if they are wanted) and everything needed to continue."""
-        assert self.folder is not None
-        started = time.monotonic()
-        metrics_to_disk(self.folder)
-        weights = self.model.state_dict()
-        state = {f"current.{name}": value for name, value in weights.items()}
-        for index, moments in self.optimizer.state_dict()["state"].items():
-            state |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
-        checkpoint.save(self.run, self.folder, weights=self.best or weights, progress=self.progress, state=state)
-        self.saved_at = time.monotonic()
-        self.save_seconds = self.saved_at - started
-
-    def restore(self, folder: Path) -> None:
-        """Take up weights, moments, progress and history where they were saved."""
-        saved = checkpoint.load(folder)
-        progress, state = checkpoint.load_progress(folder)
-        refuse_other_run(saved, progress, self.run, self.progress.rows_sha256)
-        self.progress = replace(progress, rows_sha256=self.progress.rows_sha256)
-        if self.config.patience and saved.config.patience:
-            self.best = {name: value.to(self.run.device) for name, value in saved.model.state_dict().items()}
-        elif self.config.patience:  # the best weights so far were not kept: look for the best from here on
-            self.progress = replace(self.progress, best_epoch=self.progress.epoch, best_bound=None)
-        self.model.load_state_dict({name[8:]: value for name, value in state.items() if name.startswith("current.")})
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in state.items():
-            if name.startswith("optimizer."):
-                _, index, key = name.split(".", 2)
-                moments.setdefault(int(index), {})[key] = value
-        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
-        self.run.history = recorded(folder, saved.history, self.progress.epoch)
-        self.resumed_at = self.progress.epoch
-        self.keep_good()
-
-
-def _device(name: str) -> torch.device:
+def _device(name: str, group: Group) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageError("device cuda: torch sees no CUDA device here. Use device cpu, or auto.")
-    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", group.local_rank % torch.cuda.device_count())
 
 
 @contextmanager

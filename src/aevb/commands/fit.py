@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 import tomllib
-from dataclasses import fields, replace
+from collections.abc import Callable
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from aevb.evaluation.bound import Figure
     from aevb.preparation import Prepared
     from aevb.run import Run
+    from aevb.step import Engine
 
 
 def fit(
@@ -54,9 +57,11 @@ def fit(
     from aevb.pictures import draw
     from aevb.preparation import lasting_name, load_data, prepare
 
+    is_first = os.environ.get("RANK", "0") == "0"  # under torchrun one process speaks and draws for all
+    quiet, json = quiet or not is_first, json and is_first
     if data is None:
         raise UsageError("fit needs DATA: a name like digits, a file or a folder of pictures")
-    if not resume:
+    if not resume and is_first:
         refuse_existing(out)
     settings = replace(settings, validation=lasting_name(settings.validation))
     rows = load_data(data, settings)
@@ -65,14 +70,11 @@ def fit(
     found = terminal.describe(rows, prepared.plan, len(prepared.train), validation_rows)
     if not json and not quiet:
         terminal.print_description(found)
-    if resume and not quiet:
-        _compare_threads(out, settings)
     started = time.perf_counter()
-    try:
-        run = _train(rows, settings, out, resume, prepared, quiet=quiet or json)
-    except KeyboardInterrupt:
-        terminal.note(f"interrupted. To continue: aevb fit --resume --out {out}")
-        raise
+    run, engine = _train(rows, settings, out, resume, prepared, quiet=quiet, bar=not (quiet or json), speaks=is_first)
+    if not is_first:
+        return
+    found |= {"engine": asdict(engine)}
     seconds = time.perf_counter() - started
     shown = prepared.validation or prepared.train
     pictures = draw(run, out / "pictures", shown)
@@ -92,7 +94,7 @@ def _report(
         summary |= {"warnings": [finding._asdict() for finding in findings], "pictures": [str(path) for path in pictures]}
         terminal.print_json(summary)
     elif not quiet:
-        _print_summary(run, out, seconds, len(pictures), baseline)
+        _print_summary(run, found["engine"], out, seconds, len(pictures), baseline)
         terminal.print_findings(findings)
 
 
@@ -128,22 +130,52 @@ def _read_toml(file: Path) -> Dict:
     return Dict(settings, source=str(file), use_commands_as_keys=False)
 
 
-def _compare_threads(out: Path, settings: Config) -> None:
-    """Say so if a run goes on with another number of threads: sums are then taken in another order."""
-    import torch
-
+def _compare_engines(out: Path, engine: Engine) -> None:
+    """Say so if a run goes on in another way: sums are then taken in another order."""
     from aevb import checkpoint, terminal
 
     if not checkpoint.exists(out):
         return
-    began, now = checkpoint.read_progress(out).threads, settings.threads or torch.get_num_threads()
-    if began not in (0, now):
-        terminal.note(
-            f"the run began with --threads {began} and goes on with {now}: it will end in other bits than without the break"
-        )
+    before, now = checkpoint.read_progress(out).engine, asdict(engine)
+    for name, word in [("threads", "--threads"), ("mode", "steps"), ("precision", "--precision"), ("world", "processes")]:
+        if before.get(name, now[name]) != now[name]:
+            terminal.note(
+                f"the run was trained with {word} {before[name]} so far and goes on with {now[name]}: "
+                "it will end in other bits than without the break"
+            )
 
 
-def _train(rows: Any, settings: Config, out: Path, resume: bool, prepared: Prepared, *, quiet: bool) -> Run:
+def _train(
+    rows: Any, settings: Config, out: Path, resume: bool, prepared: Prepared, *, quiet: bool, bar: bool, speaks: bool
+) -> tuple[Run, Engine]:
+    """Train, with a progress bar if ``bar``, and say on stderr what the user should know; how to go on if ``speaks``."""
+    from aevb import terminal
+
+    engines: list[Engine] = []
+
+    def on_start(engine: Engine) -> None:
+        engines.append(engine)
+        if resume and not quiet:
+            _compare_engines(out, engine)
+
+    try:
+        return _train_with_bar(rows, settings, out, resume, prepared, on_start, quiet=not bar), engines[0]
+    except KeyboardInterrupt:
+        if speaks:
+            terminal.note(f"interrupted. To continue: aevb fit --resume --out {out}")
+        raise
+
+
+def _train_with_bar(
+    rows: Any,
+    settings: Config,
+    out: Path,
+    resume: bool,
+    prepared: Prepared,
+    on_start: Callable[[Engine], None],
+    *,
+    quiet: bool,
+) -> Run:
     """Train under a progress bar that shows the terms of the bound apart."""
     from aevb import terminal, training
     from aevb.batches import steps_per_epoch
@@ -165,7 +197,16 @@ def _train(rows: Any, settings: Config, out: Path, resume: bool, prepared: Prepa
             for finding in [] if quiet else watch.new(record):
                 bar.console.print(f"epoch {record['epoch']}: {finding.message}", markup=False, soft_wrap=True)
 
-        return training.fit(rows, settings, out=out, resume=resume, prepared=prepared, on_step=on_step, on_epoch=on_epoch)
+        return training.fit(
+            rows,
+            settings,
+            out=out,
+            resume=resume,
+            prepared=prepared,
+            on_start=on_start,
+            on_step=None if bar.disable else on_step,
+            on_epoch=on_epoch,
+        )
 
 
 def _summary(run: Run, found: dict[str, Any], out: Path, seconds: float) -> dict[str, Any]:
@@ -186,10 +227,13 @@ def _summary(run: Run, found: dict[str, Any], out: Path, seconds: float) -> dict
     }
 
 
-def _print_summary(run: Run, out: Path, seconds: float, pictures: int, baseline: Figure | None) -> None:
+def _print_summary(run: Run, engine: dict[str, Any], out: Path, seconds: float, pictures: int, baseline: Figure | None) -> None:
     kept, epochs = run.kept_record, len(run.history)
     which = "" if run.kept_epoch == epochs else f", kept epoch {run.kept_epoch}"
     print(f"trained    {epochs} {'epoch' if epochs == 1 else 'epochs'} in {seconds:.1f} s{which}")
+    threads = f"{engine['threads']} {'thread' if engine['threads'] == 1 else 'threads'}"
+    where = threads if engine["world"] == 1 else f"{engine['world']} processes with {threads} each"
+    print(f"steps      {engine['mode']}, {engine['precision']}, {where} ({engine['reason']})")
     for prefix in ("", "validation_"):
         if f"{prefix}bound" in kept:
             name = "validation" if prefix else "training"

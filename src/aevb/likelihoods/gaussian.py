@@ -130,6 +130,8 @@ class GaussianOptimal(_OneNoise):
     reports is therefore a little optimistic, each batch having its own variance; validation is not.
     """
 
+    of_batch = True
+
     def __init__(self, data_dim: int) -> None:
         super().__init__(data_dim)
         self.variance: Tensor

@@ -1,0 +1,67 @@
+"""Ctrl-C and SIGTERM during training: at once where nothing is half done, else as soon as it is done."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+
+
+class Interrupts:
+    """While entered, a signal that arrives inside ``held`` is delivered at the end of it; otherwise at once, as before.
+
+    Only the main thread can do that in Python; in others, signals go their usual way.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self._holding = 0
+        self._waiting: list[int] = []
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._arrived) for number in self.SIGNALS}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+        self._before = {}
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """What must be whole: an update of weights, moments and counters, or a save."""
+        self.hold()
+        try:
+            yield
+        finally:
+            self.release()
+
+    def hold(self) -> None:
+        """As the beginning of ``held``, without its price: it surrounds every step."""
+        self._holding += 1
+
+    def release(self) -> None:
+        """As the end of ``held``."""
+        self._holding -= 1
+        if self._waiting and not self._holding:
+            number = self._waiting.pop()
+            self._waiting.clear()
+            self._deliver(number, None)
+
+    def _arrived(self, number: int, frame: FrameType | None) -> None:
+        if self._holding:
+            self._waiting.append(number)
+        else:
+            self._deliver(number, frame)
+
+    def _deliver(self, number: int, frame: FrameType | None) -> None:
+        before = self._before.get(number)
+        if callable(before):
+            before(number, frame)
+        elif before == signal.SIG_DFL:  # Python's own answer to SIGTERM would end the process without saving
+            raise KeyboardInterrupt

@@ -1,0 +1,237 @@
+"""One optimiser step, in whichever of three ways is the fastest for the run at hand.
+
+    eager       the objective in Python and autograd, anew at every step: for runs of few steps, and the way out
+    traced      the recorded operations, replayed (``recording.py``): the rule
+    compiled    the recorded operations, fused by a compiler that takes some ten seconds: for long runs of large networks
+
+All three draw the same noise: it is a pure function of (seed, epoch, step), made outside and handed in.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from aevb.batches import Shard, counter_seed
+from aevb.config import Config
+from aevb.interfaces import Model, Objective
+from aevb.recording import Draw, Loss, Recording, compiled, outcome, record, traced
+from aevb.updates import Update
+
+MODES = ("eager", "traced", "compiled")
+FEW_STEPS = 1000
+"""Recording takes the time of some hundred eager steps, whatever the network."""
+MUCH_WORK = 1e13
+"""Floating-point operations of a run from which on compiling pays: a minute or two of two CPU cores."""
+LITTLE_WORK = 1e8
+"""Floating-point operations of a step up to which one thread is the fastest: a second one takes longer to be told."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How the steps of a run are executed. Saved with it: the bits of the result depend on each of these.
+
+    mode: one of MODES. precision: of the products, fp32 or bf16. threads: CPU threads. world: processes. reason: for mode.
+    """
+
+    mode: str = "eager"
+    precision: str = "fp32"
+    threads: int = 1
+    world: int = 1
+    reason: str = ""
+
+
+def choose_mode(compile: str, steps: int, work: Callable[[], float], world: int = 1) -> tuple[str, str]:
+    """The mode and the reason for it. compile: auto, on or off. steps: of the whole run. work: ``flops`` of a step, asked for
+    if it matters, since counting imports what takes seconds. world: processes.
+
+    A rule of counts, not a measurement: the same run is executed in the same way every time. Only recorded steps can hand
+    each process its own rows of the noise.
+    """
+    if compile != "auto":
+        return ("compiled" if compile == "on" else "eager"), f"--compile {compile}"
+    if steps < FEW_STEPS and world == 1:
+        return "eager", f"{steps} steps"
+    total = steps * work()
+    return ("compiled" if total >= MUCH_WORK else "traced"), f"{steps} steps, {total:.1e} floating-point operations"
+
+
+class _Replay(NamedTuple):
+    recording: Recording
+    run: Callable[..., Sequence[Tensor]]
+    row_axes: tuple[int, ...]
+
+
+class Step:
+    """Gradient and update, called once per batch.
+
+    to_x: turns the inputs of a step, what is stored of the rows and perhaps random numbers, into x: (B, D); it is recorded
+    with the rest. reduce: adds up weighted gradients of all processes in place, where there are several.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        objective: Objective,
+        update: Update,
+        to_x: Callable[..., Tensor],
+        engine: Engine,
+        reduce: Callable[[Sequence[Tensor], float], Sequence[Tensor]] | None = None,
+    ) -> None:
+        self.loss, self.update, self.to_x, self.engine, self.reduce = Loss(model, objective), update, to_x, engine, reduce
+        self.names: tuple[str, ...] = ()
+        self.failures = torch.zeros((), device=update.step.device)
+        self._replays: dict[tuple[object, ...], _Replay] = {}
+
+    def __call__(self, inputs: Sequence[Tensor], seed: int, shard: Shard) -> tuple[Tensor, Tensor]:
+        """Take one step. inputs: of ``to_x``. seed: of the noise. shard: which rows of the whole batch these are.
+
+        Returns the log: (names,), averaged over the whole batch, and whether a number was not finite: (), 1.0 or 0.0. If
+        so, no weight and no moment has changed, nor will they again.
+        """
+        *gradients, log, bad = self.gradients(inputs, seed, shard)
+        if self.reduce:
+            *gradients, log, bad = self.reduce([*gradients, log, bad], shard.weight)
+            bad = (bad != 0).to(torch.float32)  # a sum over processes, or NaN
+        bad = torch.maximum(bad, self.failures.clamp(max=1.0))
+        self.failures += bad
+        self.update(gradients, bad)
+        return log, bad
+
+    def gradients(self, inputs: Sequence[Tensor], seed: int, shard: Shard) -> Sequence[Tensor]:
+        """(gradients, log, bad; flat), of the rows given. Arguments as of a call."""
+        self.make_ready(inputs, shard)
+        if self.engine.mode == "eager":
+            return self._eager(inputs, seed, shard)
+        recording, run, axes = self._replays[_kind(inputs, shard)]
+        self.names = recording.names
+        noise = _seeded(seed, inputs[0].device)
+        draws = [_part_of(draw, axis, noise, shard) for draw, axis in zip(recording.draws, axes, strict=True)]
+        return run(*recording.parameters, *recording.buffers, *inputs, *draws)
+
+    def make_ready(self, inputs: Sequence[Tensor], shard: Shard) -> None:
+        """Record, and compile if that is wanted, what is needed for inputs of this size, unless it is there."""
+        kind = _kind(inputs, shard)
+        if self.engine.mode == "eager" or kind in self._replays:
+            return
+        try:
+            self._replays[kind] = self._record(inputs, shard)
+        except Exception as error:  # whatever torch raises for what it cannot record
+            why = f"the step cannot be recorded: {type(error).__name__}: {' '.join(str(error).split())[:120]}"
+            self.engine = replace(self.engine, mode="eager", reason=why)
+
+    def _eager(self, inputs: Sequence[Tensor], seed: int, shard: Shard) -> Sequence[Tensor]:
+        # Where the noise cannot be shared out, each process draws its own, rather than all the same.
+        _seeded(seed if shard.is_whole else counter_seed(seed, shard.first), inputs[0].device)
+        estimate = self.loss(self.to_x(*inputs))
+        parameters = [parameter for parameter in self.loss.parameters() if parameter.requires_grad]
+        gradients = torch.autograd.grad(estimate.loss, parameters, materialize_grads=True)
+        self.names = tuple(estimate.log)
+        return [*gradients, *outcome(estimate, gradients)]
+
+    def _record(self, inputs: Sequence[Tensor], shard: Shard) -> _Replay:
+        recording = record(self.loss, inputs, self.to_x, bf16=self.engine.precision == "bf16")
+        # A batch of another size, the last of an epoch, is not worth a compiler's time.
+        make = compiled if self.engine.mode == "compiled" and not self._replays else traced
+        return _Replay(recording, make(recording, inputs), self._row_axes(recording, inputs, shard))
+
+    def _row_axes(self, recording: Recording, inputs: Sequence[Tensor], shard: Shard) -> tuple[int, ...]:
+        """Along which axis of each draw the rows of the batch lie, or -1: told by recording a batch of twice the size."""
+        if shard.is_whole:
+            return (-1,) * len(recording.draws)
+        doubled = record(self.loss, [torch.cat([each, each]) for each in inputs], self.to_x)
+        pairs = zip(recording.draws, doubled.draws, strict=True)
+        return tuple(next((i for i, n in enumerate(a.shape) if b.shape[i] != n), -1) for a, b in pairs)
+
+
+def plan(step: Step, inputs: Sequence[Tensor], config: Config, steps: int, world: int, before: Engine | None) -> Engine:
+    """How to execute a run of ``steps`` steps on batches like ``inputs``. Leaves ``step`` and its model as they were.
+
+    before: the engine that the run began in, which is kept but for what ``config`` asks for, and for eager steps if there
+    are several processes now. Threads, where they are not asked for: one for small steps, and else what a short measurement
+    finds to be faster, one or all that torch would use.
+    """
+
+    @cache
+    def work() -> float:
+        return flops(step.loss, step.to_x(*inputs))
+
+    mode, reason = choose_mode(config.compile, steps, work, world)
+    if before and config.compile == "auto" and (before.mode != "eager" or world == 1):
+        mode, reason = before.mode, before.reason
+    precision = {"auto": before.precision if before else "fp32"}.get(config.precision, config.precision)
+    engine = Engine(mode, precision, config.threads or torch.get_num_threads(), world, reason)
+    if config.threads is None and before:
+        return replace(engine, threads=before.threads)
+    if config.threads is None and engine.threads > 1 and mode != "eager":
+        return replace(engine, threads=1 if work() < LITTLE_WORK else _faster(step, inputs, engine))
+    return engine
+
+
+def _faster(step: Step, inputs: Sequence[Tensor], engine: Engine, rounds: int = 7) -> int:
+    """One thread or all of ``engine``, whichever replays a step faster; the median of ``rounds``, taken in turns."""
+    trial = Step(step.loss.model, step.loss.objective, step.update, step.to_x, replace(engine, mode="traced"))
+    shard = Shard(0, len(inputs[0]), len(inputs[0]))
+    buffers = [value.clone() for value in step.loss.buffers()]
+    trial.gradients(inputs, 0, shard)
+    seconds: dict[int, list[float]] = {1: [], engine.threads: []}
+    for _ in range(rounds):
+        for threads, found in seconds.items():
+            torch.set_num_threads(threads)
+            started = time.perf_counter()
+            for _ in range(3):
+                trial.gradients(inputs, 0, shard)
+            found.append(time.perf_counter() - started)
+    for buffer, value in zip(step.loss.buffers(), buffers, strict=True):
+        buffer.copy_(value)
+    return min(seconds, key=lambda threads: statistics.median(seconds[threads]))
+
+
+def flops(loss: Loss, x: Tensor) -> float:
+    """Floating-point operations in the products of one gradient. x: (B, D). The model is left as it was."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils.flop_counter import flop_registry
+
+    total = 0
+
+    class Counter(TorchDispatchMode):
+        """Adds up what torch's own table says of each product. (Its FlopCounterMode fails on a module used twice.)"""
+
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            nonlocal total
+            result = function(*args, **(kwargs or {}))
+            if count := flop_registry.get(function.overloadpacket):
+                total += count(*args, **(kwargs or {}), out_val=result)
+            return result
+
+    buffers = {name: value.clone() for name, value in loss.named_buffers()}
+    with Counter(), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):  # type: ignore[no-untyped-call]
+        estimate = torch.func.functional_call(loss, buffers, (x,))
+        torch.autograd.grad(estimate.loss, [p for p in loss.parameters() if p.requires_grad], allow_unused=True)
+    return float(total)
+
+
+def _kind(inputs: Sequence[Tensor], shard: Shard) -> tuple[object, ...]:
+    """What can share a recording. Of one row in a batch of one, which rows of the noise it needs was never asked."""
+    return shard.is_whole, *(each.shape for each in inputs)
+
+
+def _seeded(seed: int, device: torch.device) -> torch.Generator:
+    """The device's default generator, which eager draws come from. torch.manual_seed costs a hundred times as much."""
+    generator = torch.cuda.default_generators[device.index or 0] if device.type == "cuda" else torch.default_generator
+    return generator.manual_seed(seed)
+
+
+def _part_of(draw: Draw, axis: int, noise: torch.Generator, shard: Shard) -> Tensor:
+    """The shard's rows of the noise for the whole batch: each process draws all of it, so that none depends on the others."""
+    if axis < 0:
+        return draw(noise)
+    whole = replace(draw, shape=(*draw.shape[:axis], shard.total, *draw.shape[axis + 1 :]))(noise)
+    return whole.narrow(axis, shard.first, shard.rows).contiguous()

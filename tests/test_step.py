@@ -1,0 +1,224 @@
+"""Recorded steps against the objective in Python: the same bits for every kind of model, and a way out where there is none."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import aevb
+from aevb import step as steps
+from aevb import training
+from aevb.batches import Shard, epoch_batches
+from aevb.config import Config, build
+from aevb.errors import DivergedError, UsageError
+from aevb.recording import Loss, record
+from aevb.rows import RowsInMemory
+from aevb.step import Engine, Step, choose_mode, flops
+from aevb.updates import Adam
+
+SMALL = Config(hidden=(8,), latent_dim=2, batch_size=32, epochs=2, validation="0", threads=1)
+TABLE = np.random.default_rng(0).normal(size=(72, 4)).astype(np.float32)
+PICTURES = np.random.default_rng(0).integers(0, 256, size=(72, 6, 6), dtype=np.uint8)
+LEVELS = np.random.default_rng(0).integers(0, 4, size=(72, 5))
+
+CASES = {
+    "elbo": (TABLE, {}),
+    "several samples": (TABLE, {"samples": 3}),
+    "warm-up and free bits": (TABLE, {"warmup_epochs": 1.5, "free_bits": 0.2}),
+    "iwae": (TABLE, {"objective": "iwae", "samples": 3}),
+    "dreg": (TABLE, {"objective": "dreg", "samples": 3}),
+    "flow, stl": (TABLE, {"posterior": "flow", "objective": "stl"}),
+    "spline flow": (TABLE, {"posterior": "spline_flow"}),
+    "mixture": (TABLE, {"prior": "mixture", "components": 3}),
+    "vamp": (TABLE, {"prior": "vamp", "components": 5}),
+    "flow prior": (TABLE, {"prior": "flow"}),
+    "gaussian_optimal": (TABLE, {"likelihood": "gaussian_optimal"}),
+    "gaussian_network": (TABLE, {"likelihood": "gaussian_network"}),
+    "adagrad": (TABLE, {"optimizer": "adagrad", "learning_rate": 0.05}),
+    "bernoulli": (PICTURES, {"likelihood": "bernoulli"}),
+    "dynamic": (PICTURES, {"likelihood": "bernoulli", "binarize": "dynamic"}),
+    "convolutions": (PICTURES, {"likelihood": "bernoulli", "network": "conv", "hidden": (4, 8)}),
+    "skip": (PICTURES, {"likelihood": "bernoulli", "skip": True}),
+    "discretized_logistic": (PICTURES, {"likelihood": "discretized_logistic"}),
+    "categorical": (LEVELS, {"likelihood": "categorical"}),
+}
+
+
+def trained(rows, config, mode, monkeypatch):
+    """A run in the given mode, and the engine that it ended in."""
+    monkeypatch.setattr(steps, "choose_mode", lambda *_: (mode, "asked for"))
+    found = []
+    run = aevb.fit(rows, config, on_step=lambda *_: None, on_start=found.append)
+    assert found[0].mode == mode
+    return run
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_traced_steps_have_the_bits_of_eager_ones(name, monkeypatch):
+    rows, settings = CASES[name]
+    recorded = []
+    rows = rows[:64] if "flow" in name else rows  # their recording takes seconds: one size of batches will do
+    real = steps.record
+    monkeypatch.setattr(steps, "record", lambda *a, **k: recorded.append(real(*a, **k)) or recorded[-1])
+    eager = trained(rows, replace(SMALL, **settings), "eager", monkeypatch)
+    assert not recorded
+    traced = trained(rows, replace(SMALL, **settings), "traced", monkeypatch)
+    assert len(recorded) == 1 + (len(rows) % 32 > 0)  # whole batches, and the last one
+    assert eager.history == traced.history
+    other = traced.model.state_dict()
+    assert all(torch.equal(value, other[key]) for key, value in eager.model.state_dict().items())
+
+
+def make_step(mode="traced", precision="fp32", rows=16, **settings):
+    torch.manual_seed(1)
+    config = replace(SMALL, **settings)
+    model, objective = build(config, "gaussian", (4,), 10)
+    update = Adam(model.parameters(), 0.01)
+    return Step(model, objective, update, lambda x: x, Engine(mode, precision)), torch.from_numpy(TABLE[:rows])
+
+
+def test_parts_of_a_batch_add_up_to_the_whole_with_the_noise_of_their_rows():
+    step, x = make_step(objective="iwae", samples=5)
+    whole = step.gradients([x], 7, Shard(0, 16, 16))
+    parts = [make_step(objective="iwae", samples=5)[0].gradients([x[:5]], 7, Shard(0, 5, 16, 5 / 16))]
+    parts += [make_step(objective="iwae", samples=5)[0].gradients([x[5:]], 7, Shard(5, 11, 16, 11 / 16))]
+    for all_of_it, first, second in zip(whole, *parts, strict=True):
+        torch.testing.assert_close(first * 5 / 16 + second * 11 / 16, all_of_it, rtol=2e-5, atol=1e-6)
+
+
+def test_eager_parts_of_a_batch_do_not_all_have_the_same_noise():
+    step, x = make_step("eager")
+    same = torch.cat([x[:4], x[:4]])
+    one, two = (step.gradients([same[:4]], 7, Shard(first, 4, 8, 0.5)) for first in (0, 4))
+    assert not all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def test_a_step_that_cannot_be_recorded_is_run_in_python(monkeypatch):
+    step, x = make_step()
+    real = type(step.loss.objective).forward
+
+    def with_a_branch(objective, model, x):
+        estimate = real(objective, model, x)
+        assert estimate.loss > -1e9
+        return estimate
+
+    monkeypatch.setattr(type(step.loss.objective), "forward", with_a_branch)
+    step([x], 3, Shard(0, 16, 16))
+    assert step.engine.mode == "eager"
+    assert "cannot be recorded" in step.engine.reason
+    other, _ = make_step("eager")
+    other([x], 3, Shard(0, 16, 16))
+    assert all(torch.equal(a, b) for a, b in zip(step.loss.parameters(), other.loss.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("mode", ["eager", "traced"])
+def test_after_a_number_that_is_not_finite_nothing_changes_any_more(mode):
+    step, x = make_step(mode)
+    whole = Shard(0, 16, 16)
+    _, bad = step([x], 1, whole)
+    assert float(bad) == 0
+    before = [value.detach().clone() for value in step.loss.parameters()]
+    spoilt = x.clone()
+    spoilt[3, 1] = math.inf
+    for rows, failures in [(spoilt, 1), (x, 2), (x, 3)]:
+        _, bad = step([rows], 2, whole)
+        assert float(bad) == 1
+        assert float(step.failures) == failures
+    assert all(torch.equal(a, b) for a, b in zip(before, step.loss.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("lag", [1, 4, 50])
+def test_a_check_that_lags_behind_still_names_the_step(monkeypatch, lag):
+    """As on a GPU, where asking at every step would mean waiting for it."""
+    monkeypatch.setattr(training, "CHECK_EVERY", {"cpu": lag})
+    real = RowsInMemory.take
+
+    def spoilt(rows, index):
+        x = real(rows, index)
+        x[index == 11] = 3e19  # its square overflows
+        return x
+
+    monkeypatch.setattr(RowsInMemory, "take", spoilt)
+    order = list(epoch_batches(72, 8, 0, 0))
+    step = next(i for i, index in enumerate(order, 1) if 11 in index)
+    config = replace(SMALL, batch_size=8, likelihood="gaussian_fixed")
+    with pytest.raises(DivergedError, match=rf"epoch 1, step {step} .*training row 12"):
+        aevb.fit(TABLE, config)
+
+
+def test_bfloat16_rounds_the_factors_of_products_and_nothing_else():
+    model, objective = build(replace(SMALL, hidden=(64,)), "gaussian", (4,), 10)
+    loss, x = Loss(model, objective), torch.from_numpy(TABLE)
+    graph = record(loss, [x], lambda x: x, bf16=True).graph
+    products = [node for node in graph.graph.nodes if node.target in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default)]
+    assert len(products) > 10
+    copies = [node for node in graph.graph.nodes if node.target is torch.ops.aten._to_copy.default]
+    for node in products:
+        assert all(argument in copies for argument in node.args)
+        assert all(user in copies for user in node.users)
+    shard = Shard(0, 72, 72)
+    exact, rounded = (
+        Step(model, objective, Adam(model.parameters(), 0.0), lambda x: x, Engine("traced", precision)).gradients([x], 5, shard)
+        for precision in ("fp32", "bf16")
+    )
+    assert all(value.dtype == torch.float32 for value in rounded)
+    assert 0 < abs(float(rounded[-2][0] / exact[-2][0]) - 1) < 2e-2
+
+
+def test_flops_are_those_of_the_products():
+    """784-500-20 at batch 100, by hand: two operations per weight and row, forward, for the weight, for the input."""
+    model, objective = build(Config(hidden=(500,), latent_dim=20), "bernoulli", (784,), 10)
+    encoder, heads, decoder, output = 784 * 500, 2 * 500 * 20, 20 * 500, 500 * 784
+    by_hand = 2 * 100 * (2 * encoder + 3 * (heads + decoder + output))
+    assert flops(Loss(model, objective), torch.rand(100, 784)) == by_hand
+
+
+def test_how_a_run_is_executed_depends_on_its_size():
+    def chosen(compile, steps, work, **other):
+        return choose_mode(compile, steps, lambda: work, **other)[0]
+
+    assert chosen("auto", 500, 1e6) == "eager"
+    assert chosen("auto", 100, 1e6, world=2) == "traced"
+    assert chosen("auto", 6400, 2e7) == "traced"
+    assert chosen("auto", 100_000, 4e8) == "compiled"
+    assert chosen("on", 1, 1.0) == "compiled"
+    assert chosen("off", 10**9, 1e9) == "eager"
+    assert choose_mode("auto", 100, lambda: pytest.fail("counted for nothing"))[0] == "eager"
+
+
+def test_small_steps_take_one_thread(monkeypatch):
+    torch.set_num_threads(2)
+    try:
+        monkeypatch.setattr(steps, "FEW_STEPS", 0)
+        monkeypatch.setattr(steps, "_faster", lambda *_: pytest.fail("measured"))
+        found = []
+        aevb.fit(TABLE, replace(SMALL, threads=None), on_start=found.append)
+        assert found[0].threads == 1
+        assert torch.get_num_threads() == 2
+        monkeypatch.setattr(steps, "_faster", lambda *_: 2)
+        monkeypatch.setattr(steps, "LITTLE_WORK", 0)
+        aevb.fit(TABLE, replace(SMALL, threads=None), on_start=found.append)
+        assert found[1].threads == 2
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_measuring_leaves_the_model_as_it_was(monkeypatch):
+    torch.set_num_threads(2)
+    try:
+        monkeypatch.setattr(steps, "LITTLE_WORK", 0)
+        step, x = make_step()
+        before = {key: value.clone() for key, value in step.loss.state_dict().items()}
+        engine = steps.plan(step, [x], replace(SMALL, threads=None, epochs=9), 10_000, 1, None)
+        assert engine.threads in (1, 2)
+        assert all(torch.equal(value, before[key]) for key, value in step.loss.state_dict().items())
+    finally:
+        torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize(("setting", "value"), [("precision", "fp8"), ("compile", "maybe"), ("save_every", -1)])
+def test_settings_that_do_not_exist(setting, value):
+    with pytest.raises(UsageError, match=setting):
+        replace(SMALL, **{setting: value})
