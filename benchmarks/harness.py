@@ -1,0 +1,215 @@
+"""Worker processes that take turns, and what their times say: everything about measuring, nothing about what is measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from peers.workloads import Workload
+
+HERE = Path(__file__).parent
+
+
+class WorkerError(Exception):
+    """A worker ended before its time."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One line of a comparison. name: ``peer``, or ``peer@threads``. options: for the worker."""
+
+    peer: str
+    module: str
+    python: str
+    threads: int | None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.peer if self.threads is None else f"{self.peer}@{self.threads}"
+
+    def environment(self) -> dict[str, str]:
+        """The same for all, but for the number of threads; another environment's packages are kept out."""
+        env = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MKL_", "KMP_", "XLA_"))}
+        if self.python != sys.executable:
+            env.pop("PYTHONPATH", None)
+        threads = {} if self.threads is None else dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(self.threads))
+        return env | threads | {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+
+
+class Worker:
+    """A process that answers orders. Starting it takes until its first step is done."""
+
+    def __init__(self, contender: Contender, workload: Workload, whole: bool = False) -> None:
+        self.contender, self.messages = contender, tempfile.TemporaryFile("w+")  # noqa: SIM115
+        spec = {"workload": asdict(workload), "threads": contender.threads, "whole": whole, **contender.options}
+        self.started = time.perf_counter()
+        self.process = subprocess.Popen(
+            [contender.python, "-m", f"peers.{contender.module}", json.dumps(spec)],
+            cwd=HERE,
+            env=contender.environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.messages,
+            text=True,
+        )
+        self.first = self.hear()
+        self.first_step_seconds = time.perf_counter() - self.started
+
+    def hear(self) -> dict[str, Any]:
+        """The next answer. Raises WorkerError with the end of what the worker said of its trouble."""
+        line = self.process.stdout.readline()
+        if line:
+            return json.loads(line)
+        self.process.wait()
+        self.messages.seek(0)
+        lines = [text for text in self.messages.read().splitlines() if text.strip()]
+        self.end()
+        raise WorkerError(f"{self.contender.name}: {lines[-1] if lines else f'exit code {self.process.returncode}'}")
+
+    def tell(self, **order: Any) -> dict[str, Any]:
+        """Give an order and wait for the answer."""
+        try:
+            self.process.stdin.write(json.dumps(order) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass
+        return self.hear()
+
+    def close(self) -> dict[str, Any]:
+        """The facts of the worker, and its end."""
+        facts = self.tell(close=True)
+        self.end()
+        return facts
+
+    def end(self) -> None:
+        """End the process, whatever it does; once or twice."""
+        if self.process.poll() is None:
+            self.process.stdin.close()
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.messages.close()
+
+
+def rotated(items: list[Any], by: int) -> list[Any]:
+    """The items in the same order, begun elsewhere."""
+    by %= max(1, len(items))
+    return items[by:] + items[:by]
+
+
+@contextmanager
+def started(contenders: list[Contender], workload: Workload, skipped: dict[str, str]) -> Iterator[list[Worker]]:
+    """Start the workers one after the other; those that cannot start are noted in ``skipped``."""
+    with ExitStack() as stack:
+        workers = []
+        for contender in contenders:
+            try:
+                worker = Worker(contender, workload)
+            except (WorkerError, OSError) as error:
+                skipped[f"{workload.name} {contender.name}"] = str(error)
+                print(f"  skipped: {error}", flush=True)
+                continue
+            stack.callback(worker.end)
+            workers.append(worker)
+        yield workers
+
+
+def take_turns(
+    contenders: list[Contender], workload: Workload, rounds: int, skipped: dict[str, str], warm_up: int = 2
+) -> dict[str, Any]:
+    """Seconds per step of all contenders, by turns: {name: entry}. The order of the turns moves on by one each round."""
+    entries: dict[str, Any] = {}
+    with started(contenders, workload, skipped) as workers:
+        for _ in range(warm_up):
+            for worker in workers:
+                worker.tell(steps=workload.burst)
+        answers: dict[str, list[dict[str, float]]] = {worker.contender.name: [] for worker in workers}
+        for turn in range(rounds):
+            for worker in rotated(workers, turn):
+                answers[worker.contender.name].append(worker.tell(steps=workload.burst))
+        for worker in workers:
+            said, name = answers[worker.contender.name], worker.contender.name
+            peak = said[-1]["peak_mb"]  # before the facts are gathered
+            facts = worker.close()
+            entries[name] = {
+                "peer": worker.contender.peer,
+                "threads": worker.contender.threads,
+                **summary([answer["seconds"] / workload.burst for answer in said]),
+                "first_step_seconds": round(worker.first_step_seconds, 4),
+                "idle_cpu_seconds": round(max(answer["idle_cpu"] for answer in said), 4),
+                "loss": said[-1]["loss"],
+                **facts,
+                "peak_mb": round(peak, 1),
+            }
+    return entries
+
+
+def summary(seconds: list[float]) -> dict[str, Any]:
+    """Median and quartiles, and all values."""
+    if len(seconds) > 1:
+        low, median, high = statistics.quantiles(seconds, n=4, method="inclusive")
+    else:
+        low = median = high = seconds[0]
+    return {
+        "median": significant(median),
+        "quartiles": [significant(low), significant(high)],
+        "rounds": [*map(significant, seconds)],
+    }
+
+
+def significant(value: float) -> float:
+    """Four significant digits: more would be noise."""
+    return float(f"{value:.4g}")
+
+
+def compared(entries: dict[str, Any], reference: str = "aevb") -> dict[str, Any]:
+    """The best number of threads of each peer, and ratios to the reference: of medians, and round by round."""
+    best: dict[str, str] = {}
+    for name, entry in entries.items():
+        other = best.get(entry["peer"])
+        if other is None or entry["median"] < entries[other]["median"]:
+            best[entry["peer"]] = name
+    ratios = {}
+    if reference in best:
+        base = entries[best[reference]]
+        for peer, name in best.items():
+            entry = entries[name]
+            ratios[peer] = {
+                "of_medians": significant(entry["median"] / base["median"]),
+                "by_round": [significant(a / b) for a, b in zip(entry["rounds"], base["rounds"], strict=True)],
+            }
+    return {"entries": entries, "best": best, "ratios": ratios}
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    model, flags = platform.processor() or platform.machine(), set()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            name, _, value = line.partition(":")
+            model = value.strip() if name.strip() == "model name" else model
+            flags |= set(value.split()) if name.strip() == "flags" else set()
+    wanted = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "cpu": model,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "instruction_sets": [name for name in wanted if name in flags],
+        "memory_gb": round(memory, 1),
+        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+    }

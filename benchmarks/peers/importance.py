@@ -1,0 +1,59 @@
+"""log p(x) by importance sampling of aevb, one step being one group of rows; or the bare products it needs, for comparison."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+
+import aevb
+from aevb.evaluation.log_likelihood import PAIRS, importance_rows
+from peers.protocol import Turns, peak_mb
+from peers.workloads import data_for
+
+
+def main() -> None:
+    turns = Turns()
+    w, samples = turns.workload, turns.options["samples"]
+    torch.set_num_threads(turns.threads)
+    if turns.options["task"] == "products":
+        bare_products(turns, samples)
+        return
+    # The values of the weights make no difference to the time; a short training makes them those of some model.
+    rows = data_for(w)
+    config = aevb.Config(
+        likelihood="bernoulli", hidden=w.hidden, latent_dim=w.latent_dim, activation=w.activation, epochs=1, validation="0"
+    )
+    run = aevb.fit(rows[:1000], config)
+    torch.set_num_threads(turns.threads)
+    x, before = run.tensor(rows[-w.batch :]), peak_mb()
+
+    def work() -> None:
+        while True:
+            estimate = importance_rows(run.model, x, samples=samples)
+            turns.step(-estimate.log_likelihood.mean())
+
+    turns.train(work, lambda: {"peak_mb_before": before, "versions": {"aevb": aevb.__version__, "torch": torch.__version__}})
+
+
+@torch.no_grad()
+def bare_products(turns: Turns, samples: int) -> None:
+    """The decoder's products of as many draws, in sheets of the same size, into outputs that exist already."""
+    w = turns.workload
+    widths = [w.latent_dim, *w.hidden[::-1], w.data_dim]
+    weights = [torch.randn(b, a) for a, b in pairwise(widths)]
+    sheets = [torch.randn(PAIRS, width) for width in widths]
+    left_over = torch.zeros(())
+
+    def work() -> None:
+        while True:
+            for _ in range(-(-w.batch * samples // PAIRS)):
+                for x, weight, out in zip(sheets, weights, sheets[1:], strict=False):
+                    torch.mm(x, weight.t(), out=out)
+            turns.step(left_over)
+
+    turns.train(work, lambda: {"versions": {"torch": torch.__version__}})
+
+
+if __name__ == "__main__":
+    main()
