@@ -8,8 +8,8 @@ READY := .venv/.ready
 demo: $(READY)            ## train the tutorial's VAE and a VAE of digits, show figures and pictures
 	$(BIN)/aevb demo
 
-test: $(READY)            ## the whole test suite
-	$(BIN)/python -m pytest
+test: $(READY)            ## the whole test suite, on all cores
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 soak: $(READY)            ## a thousand kills at random instants; minutes
 	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python tests/soak.py
