@@ -1,0 +1,184 @@
+"""What a confined program may not do from Python: a hook on the interpreter's own audit events (PEP 578).
+
+A refused operation raises ``RefusedError``, an ordinary PermissionError, so that a program which can do without goes on.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial
+from types import FrameType, TracebackType
+from typing import Any
+
+STRANGER = "<stranger>"
+"""The file name under which a stranger's code is compiled."""
+
+NETWORK = "open a network connection"
+PROGRAM = "start another program"
+PROCESS = "start another process"
+LIBRARY = "call into a C library through ctypes"
+LIMITS = "change the limits of its own process"
+WATCH = "add an audit hook"
+SIGNAL = "send a signal to another process"
+INPUT = "ask for input from the keyboard"
+OWN_CODE = "load compiled code that it wrote itself"
+
+_EVENTS = {
+    NETWORK: (
+        "socket.__new__ socket.bind socket.connect socket.getaddrinfo socket.gethostbyaddr socket.gethostbyname "
+        "socket.getnameinfo socket.sendmsg socket.sendto socket.sethostname urllib.Request http.client.connect ftplib.connect "
+        "smtplib.connect poplib.connect imaplib.open telnetlib.Telnet.open nntplib.connect webbrowser.open"
+    ),
+    PROGRAM: "subprocess.Popen os.system os.exec os.posix_spawn os.spawn os.startfile pty.spawn",
+    PROCESS: "os.fork os.forkpty",
+    LIBRARY: (
+        "ctypes.dlopen ctypes.dlsym ctypes.dlsym/handle ctypes.call_function ctypes.cdata ctypes.string_at ctypes.wstring_at"
+    ),
+    LIMITS: "resource.setrlimit resource.prlimit",
+    WATCH: "sys.addaudithook",
+    INPUT: "builtins.input",
+    SIGNAL: "os.killpg",
+}
+_NEVER = {event: what for what, events in _EVENTS.items() for event in events.split()}
+
+# event: (what it does, places of its paths, place of the folder's descriptor)
+_CHANGES: dict[str, tuple[str, tuple[int, ...], int | None]] = {
+    "os.remove": ("remove", (0,), 1),
+    "os.rmdir": ("remove", (0,), 1),
+    "shutil.rmtree": ("remove", (0,), None),
+    "os.rename": ("rename", (0, 1), None),
+    "os.mkdir": ("make the folder", (0,), 2),
+    "os.link": ("link", (0, 1), None),
+    "os.symlink": ("make the link", (1,), 2),
+    "os.truncate": ("write to", (0,), None),
+    "os.utime": ("change", (0,), 3),
+    "os.chmod": ("change the permissions of", (0,), 2),
+    "os.chown": ("change the owner of", (0,), 3),
+    "os.setxattr": ("change", (0,), None),
+    "os.removexattr": ("change", (0,), None),
+    "sqlite3.connect": ("write to", (0,), None),
+}
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_IN_MEMORY = {"", ":memory:"}
+
+
+class RefusedError(PermissionError):
+    """An operation that the checker does not let a stranger's program do. ``what``, ``line``: as noted."""
+
+    def __init__(self, what: str, line: int | None) -> None:
+        super().__init__(f"the checker does not let a program {what}")
+        self.what = what
+        self.line = line
+
+
+def line_of(frame: FrameType | None) -> int | None:
+    """The innermost line of the stranger's file on a stack, or None if it is not there."""
+    while frame is not None:
+        if frame.f_code.co_filename == STRANGER:
+            return frame.f_lineno
+        frame = frame.f_back
+    return None
+
+
+def _by_an_import(frame: FrameType | None) -> bool:
+    """Whether a module that the stranger imports does it: that is no act of the program (matplotlib looks for fonts so)."""
+    while frame is not None and frame.f_code.co_filename != STRANGER:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def line_of_error(error: BaseException) -> int | None:
+    """The innermost line of the stranger's file that an exception went through."""
+    if isinstance(error, SyntaxError) and error.filename == STRANGER:
+        return error.lineno
+    line, step = None, error.__traceback__
+    while isinstance(step, TracebackType):
+        if step.tb_frame.f_code.co_filename == STRANGER:
+            line = step.tb_lineno
+        step = step.tb_next
+    return line
+
+
+def hook(folder: str, note: Callable[[str, int | None], None]) -> Callable[[str, tuple[Any, ...]], None]:
+    """An audit hook that lets files be written under ``folder`` alone, and tells ``note`` what it refused, with the line."""
+    rules = _rules(os.path.realpath(folder))
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        rule = rules.get(event)
+        what = _NEVER.get(event) if rule is None else rule(arguments)
+        if what is None:
+            return
+        frame = sys._getframe(1)
+        line = line_of(frame)
+        if not _by_an_import(frame):
+            note(what, line)
+        if what != INPUT:  # that ends in EOFError by itself
+            raise RefusedError(what, line)
+
+    return watch
+
+
+def _open(root: str, arguments: tuple[Any, ...]) -> str | None:
+    path = _outside(root, arguments[:1], None, follow=True) if arguments[2] & _WRITING else None
+    return None if path is None else f"write outside its own folder ({path!r})"
+
+
+def _change(root: str, event: str, arguments: tuple[Any, ...]) -> str | None:
+    does, places, descriptor = _CHANGES[event]
+    path = _outside(root, [arguments[i] for i in places], None if descriptor is None else arguments[descriptor])
+    if path is None or (event == "os.mkdir" and os.path.lexists(path)):
+        return None
+    return f"{does} something outside its own folder ({path!r})"
+
+
+def _kill(arguments: tuple[Any, ...]) -> str | None:
+    return None if arguments[0] == os.getpid() else SIGNAL
+
+
+def _import(root: str, arguments: tuple[Any, ...]) -> str | None:
+    """The event of a compiled module names its file."""
+    file = arguments[1]
+    return OWN_CODE if isinstance(file, str) and _outside(root, [file], None) is None else None
+
+
+def _rules(root: str) -> dict[str, Callable[[tuple[Any, ...]], str | None]]:
+    """What an event's arguments amount to, if that is refused."""
+    changes = {event: partial(_change, root, event) for event in _CHANGES}
+    return {**changes, "open": partial(_open, root), "os.kill": _kill, "import": partial(_import, root)}
+
+
+def _outside(root: str, paths: Iterable[object], folder: object, *, follow: bool = False) -> str | None:
+    """The first of the paths that is not under ``root``; descriptors were opened before and are let through."""
+    for path in paths:
+        if isinstance(path, int) or path is None:
+            continue
+        text = os.fsdecode(path)  # type: ignore[arg-type]
+        if text in _IN_MEMORY or text == os.devnull:
+            continue
+        real = _real(text, folder, follow)
+        if not real.startswith(root + os.sep):
+            return real.replace("//", "/")
+    return None
+
+
+def _real(text: str, folder: object, follow: bool) -> str:
+    """The path without links, but for its last part where that is not followed: a link is removed, not what it leads to."""
+    base = "" if text.startswith(os.sep) else _path_of(folder)
+    head, _, tail = text.rstrip(os.sep).rpartition(os.sep)
+    if follow or tail in ("", ".", ".."):
+        return os.path.realpath(f"{base}/{text}")
+    return f"{os.path.realpath(f'{base}/{head}') if head or not base else base}/{tail}"
+
+
+def _path_of(folder: object) -> str:
+    """The folder that a relative path starts from: that of a descriptor, or the working directory."""
+    if not isinstance(folder, int) or folder < 0:
+        return os.getcwd()  # noqa: PTH109 (as short a way as there is: any file that is opened comes by)
+    if sys.platform == "darwin":
+        return os.fsdecode(fcntl.fcntl(folder, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0"))
+    return os.path.realpath(f"/proc/self/fd/{folder}")

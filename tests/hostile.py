@@ -1,0 +1,29 @@
+"""What the sandbox runs in its tests: a module that confines itself and then runs a stranger's program, given as text.
+
+Arguments: the program, then words. "unconfined": the program runs before anything is given up. "no-kernel", "no-hook": as on
+a system without the filters of the kernel, or without the audit hook, so that each can be seen to hold alone. "silent": no
+result. "torch": with torch.
+"""
+
+import sys
+
+from aevb.checker import confine, kernel
+from aevb.checker.watching import STRANGER
+
+
+def main(program, *words):
+    if "torch" in words:
+        import torch  # noqa: F401
+    if "no-kernel" in words:
+        kernel.filter_calls = kernel.restrict_writing = lambda *_: False
+    if "no-hook" in words:
+        confine.hook = lambda *_: lambda *_: None
+    layers = [] if "unconfined" in words else confine.confine()
+    names = {"__name__": STRANGER}
+    exec(compile(program, STRANGER, "exec"), names)
+    if "silent" not in words:
+        confine.send({"layers": layers, "answer": names.get("answer")})
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
