@@ -5,6 +5,8 @@ import os
 import pytest
 import torch
 
+pytest_plugins = ["pytester"]
+
 # Small matrices gain nothing from threads, and two busy ones on a shared machine can take ten times as long as one.
 torch.set_num_threads(1)
 torch.set_warn_always(True)  # or a warning fails only the test that happens to come first

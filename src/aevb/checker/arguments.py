@@ -1,0 +1,282 @@
+"""What to call a stranger's functions with: by the names of their parameters, and by what a tensor is."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aevb.checker.hints import data_range
+from aevb.checker.program import Program
+from aevb.checker.source import calls, last_name
+from aevb.checker.stand_ins import STRANGER, Batch, FakeOptimizer, StandIn
+from aevb.checker.tape import unrecorded
+from aevb.checker.values import tensors
+
+SPREAD = r"log_?var|log_?sig|logvar|lnvar|log_?std|^lv$|logs2|sigma|^std|stddev|_std$|scale|^var$|variance|log_?sd|^s$"
+ROLES: list[tuple[str, str]] = [
+    ("raw", SPREAD),
+    (
+        "x",
+        r"^(x|xs|xb|x_true|x_real|x_in|x_orig|x0|real|orig.*|inputs?|targets?|data|batch|images?|imgs?|img|y_true|true|truth|gt|"
+        r"ground_truth|sample|samples|original_x|input_data|batch_x|bx|obs)$",
+    ),
+    ("recon", r"rec|hat|pred|decoded|output|^out|prime|generated|tilde|logits|^p$|^y$|x_prob|probs|x_mean|mu_x|x_mu|^px"),
+    ("mean", r"^(z_)?(mu|mean|m|mus|means|loc|z_mu|z_mean|mu_z|mean_z|q_mu|mu_q)$|mu|mean|loc"),
+    ("z", r"^z|latent|code"),
+    ("q", r"^q|posterior|dist"),
+]
+NUMBERS: list[tuple[str, Any]] = [
+    (r"beta|weight|lambda|alpha|gamma|coef", 1.0),
+    (r"epoch|step|iter", 1_000),
+    (r"kwargs", None),
+]
+DATA_DIM, LATENT, HIDDEN = 12, 5, 16
+SIZES: list[tuple[str, Any]] = [
+    (r"latent|z_dim|zdim|^z$|nz|code|bottleneck|embed|encoding", LATENT),
+    (r"hidden_dims|hidden_sizes|layers|widths|layer_sizes", [HIDDEN, HIDDEN]),
+    (r"hid|^h|h_dim|units|width|inter|enc_|dec_|mid|feature_dim", HIDDEN),
+    (r"img_size|image_size|^size", 28),
+    (r"input|data|in_dim|in_feat|x_dim|xdim|n_feat|features|out|obs|dim", DATA_DIM),
+    (r"class|label|cond|n_y", 10),
+    (r"dropout|^p$", 0.0),
+    (r"beta|weight|gamma", 1.0),
+    (r"device", "cpu"),
+    (r"batch", 7),
+    (r"lr|rate", 1e-3),
+    (r"kernel", 3),
+]
+
+
+def role_of(name: str) -> str:
+    """What a parameter called ``name`` stands for: "x", "recon", "mean", "raw", "z", "q", or ""."""
+    name = name.lower()
+    for role, pattern in ROLES:
+        if re.search(pattern, name):
+            return role
+    return ""
+
+
+def rows(program: Program, count: int, shape: tuple[int, ...], tokens: bool = False) -> Tensor:
+    """A batch of random rows in the range of the program's data; tokens: of small whole numbers."""
+    if tokens:
+        return torch.randint(0, 10, (count, *shape[:1]))
+    uniform = 0.02 + 0.96 * torch.rand(count, *shape)
+    kind = data_range(program)
+    if kind == "symmetric":
+        return 2 * uniform - 1
+    if kind == "bytes":
+        return (255 * uniform).round()
+    return torch.randn(count, *shape) * 1.3 if kind == "real" else uniform
+
+
+def construct(kind: type[nn.Module], channels: int = 1) -> nn.Module:
+    """A module of the class, with sizes chosen by the names of its parameters. Raises what the class raises."""
+    sizes = [(r"channel|in_ch|^nc$|img_ch", channels), *SIZES]
+    settings = {}
+    for name, parameter in inspect.signature(kind.__init__).parameters.items():
+        if name == "self" or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if parameter.default is not parameter.empty:
+            continue
+        settings[name] = next((v for pattern, v in sizes if re.search(pattern, name.lower())), HIDDEN)
+    with unrecorded():
+        return kind(**settings)
+
+
+def for_function(program: Program, function: Callable[..., Any]) -> dict[str, Any]:
+    """Arguments for a function that trains: its model, loaders and the rest by name, as the program would have them."""
+    out: dict[str, Any] = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if parameter.default not in (parameter.empty, None) and not re.search(r"epoch|step", name):
+            continue
+        with unrecorded():
+            value = program.get(name)
+            if isinstance(value, StandIn) and not isinstance(value, FakeOptimizer):
+                given = _as_called(program, function.__name__, len(out), name)
+                value = value if given is None else given
+            if isinstance(value, StandIn) and not isinstance(value, FakeOptimizer):
+                value = next((v for pattern, v in NUMBERS[:1] + SIZES if re.search(pattern, name.lower())), value)
+        if isinstance(value, StandIn) and parameter.default is not parameter.empty:
+            continue
+        out[name] = value
+    return out
+
+
+def _as_called(program: Program, function: str, place: int, name: str) -> Any:
+    """The argument that the program itself gives to its function, if it can be had."""
+    for call in calls(program.source.tree):
+        if last_name(call.func) != function:
+            continue
+        named = next((k.value for k in call.keywords if k.arg == name), None)
+        given = named if named is not None else call.args[place] if place < len(call.args) else None
+        if given is None or isinstance(given, ast.Starred):
+            continue
+        try:
+            return program.evaluate(given)
+        except Exception as error:
+            program.trace.append(f"line {call.lineno}: the argument {name} could not be made: {type(error).__name__}: {error}")
+    return None
+
+
+def call_model(module: nn.Module, method: str = "forward") -> Any:
+    """The module on the batch; further parameters get labels, or what their names say."""
+    target = module if method == "forward" else getattr(module, method)
+    parameters = list(inspect.signature(getattr(module, method)).parameters.values())
+    failure: Exception | None = None
+    for labels in (Batch.y, torch.nn.functional.one_hot(Batch.y, 10).float()):
+        values: list[Any] = []
+        for place, parameter in enumerate(p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)):
+            if place == 0:
+                values.append(Batch.x.clone())
+            elif parameter.default is parameter.empty:
+                values.append(labels)
+        if not values:
+            values = [Batch.x.clone()]
+        try:
+            return target(*values)
+        except NameError:
+            raise
+        except Exception as error:
+            failure = failure or error
+    try:
+        return target({"data": Batch.x.clone()})
+    except Exception:
+        raise failure or RuntimeError("the model could not be called") from None
+
+
+ASKED_FOR = 0.37
+"""The value of a weight that the program takes from outside: no number of rows or dimensions."""
+LOSS = re.compile(r"loss|elbo|criterion|objective|nll|free_energy|cost", re.IGNORECASE)
+KL = re.compile(r"kl|divergence|latent_loss|regulari", re.IGNORECASE)
+
+
+def loss_functions(program: Program, module: nn.Module) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Functions and methods that sound like the whole loss, methods of the model first, then functions, then loss modules."""
+    for name in dir(type(module)):
+        function = getattr(type(module), name, None)
+        own = getattr(function, "__code__", None)
+        if LOSS.search(name) and callable(function) and own is not None and own.co_filename == STRANGER:
+            yield f"{type(module).__name__}.{name}", getattr(module, name)
+    for name, function in program.functions().items():
+        if LOSS.search(name):
+            yield name, function
+    for name, kind in program.classes().items():
+        if LOSS.search(name) and not isinstance(module, kind):
+            try:
+                yield name, construct(kind).forward
+            except Exception as error:
+                program.trace.append(f"{name} could not be made: {type(error).__name__}: {error}")
+
+
+def flat_outputs(outputs: Any) -> list[tuple[str, Any]]:
+    """(name or "", value) of what a model returned: tuples, lists, dictionaries, dataclasses, named tuples, objects."""
+    if isinstance(outputs, Tensor) or outputs is None:
+        return [("", outputs)]
+    if dataclasses.is_dataclass(outputs) and not isinstance(outputs, type):
+        return [(f.name, getattr(outputs, f.name)) for f in dataclasses.fields(outputs)]
+    if isinstance(outputs, dict):
+        return [(str(k), v) for k, v in outputs.items()]
+    if isinstance(outputs, tuple) and hasattr(outputs, "_fields"):
+        return list(zip(outputs._fields, outputs, strict=True))
+    if isinstance(outputs, tuple | list):
+        return [
+            pair for value in outputs for pair in (flat_outputs(value) if isinstance(value, tuple | list) else [("", value)])
+        ]
+    return [("", outputs)]
+
+
+def call_loss(loss: Callable[..., Any], module: nn.Module) -> Any:
+    """The loss of the model's outputs on the batch: what goes where is told by names, or by order for a tuple."""
+    parameters = [p for p in inspect.signature(loss).parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    required = [p for p in parameters if p.default is p.empty]
+    if required and re.search(r"model|net|vae|^m$", required[0].name):
+        return loss(module, *_rest(required[1:]))
+    if len(required) == 1 and role_of(required[0].name) in ("x", "") and not hasattr(loss, "__wrapped__"):
+        return loss(Batch.x.clone())
+    pairs = flat_outputs(call_model(module))
+    settings: dict[str, float] = {}
+    while True:
+        try:
+            return loss(**_matched(required, pairs), **settings) if required else loss(*_spread(pairs), **settings)
+        except KeyError as error:  # a weight that the loss looks for among its **kwargs
+            key = error.args[0] if error.args else None
+            if not isinstance(key, str) or key in settings or len(settings) > 3:
+                raise
+            settings[key] = ASKED_FOR
+
+
+def _rest(parameters: list[inspect.Parameter]) -> list[Any]:
+    return [Batch.x.clone() if role_of(p.name) == "x" else _number(p.name) for p in parameters]
+
+
+def _number(name: str) -> Any:
+    return next((v for pattern, v in NUMBERS if re.search(pattern, name.lower())), Batch.y.clone())
+
+
+def _spread(pairs: list[tuple[str, Any]]) -> list[Any]:
+    """For ``loss(*args)``: the outputs as they come where the input is among them, else the input after the first."""
+    values = [value for _, value in pairs]
+    if any(isinstance(v, Tensor) and v.shape == Batch.x.shape and torch.equal(v, Batch.x) for v in values):
+        return values
+    return [values[0], Batch.x.clone(), *(v for v in values[1:] if v is not None)]
+
+
+def _matched(parameters: list[inspect.Parameter], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Values for the parameters: by the outputs' own names, else in the order reconstruction, mean, spread."""
+    x = Batch.x.clone()
+    left = [(role_of(name) if name else "", value) for name, value in pairs]
+    by_shape = [value for _, value in left if isinstance(value, Tensor)]
+    recon = next((v for v in by_shape if v.numel() == x.numel()), None)
+    roles: dict[str, Any] = {"x": x, "recon": recon}
+    others = [value for _, value in left if value is not recon and value is not None]
+    heads = [v for v in others if isinstance(v, Tensor) and v.ndim > 0 and v.numel() < 4 * x.numel()]
+    for role, value in left:
+        if role in ("mean", "raw", "z", "q"):
+            roles.setdefault(role, value)
+    if len(heads) >= 2 and not {"mean", "raw"} <= roles.keys():
+        if len(heads) == 3:
+            roles.setdefault("z", heads[0] if "z" not in roles else roles["z"])
+        roles.setdefault("mean", heads[-2])
+        roles.setdefault("raw", heads[-1])
+    roles.setdefault("q", next((v for v in others if not isinstance(v, Tensor)), None))
+    if recon is not None and recon.shape != x.shape:
+        roles["x"] = x.reshape(recon.shape) if recon.numel() == x.numel() else x
+    values = {}
+    for place, parameter in enumerate(parameters):
+        role = role_of(parameter.name)
+        if role == "x" and any(p.name != parameter.name and role_of(p.name) == "x" for p in parameters[:place]):
+            role = "recon"
+        value = roles.get(role)
+        if value is None:
+            value = _number(parameter.name)
+        values[parameter.name] = value
+    return values
+
+
+def loss_in(result: Any) -> Tensor | None:
+    """The scalar to differentiate in what was returned: itself, the one called loss, the first of several."""
+    if isinstance(result, Tensor):
+        return result if result.numel() == 1 else None
+    named = [(n.lower(), v) for n, v in flat_outputs(result)] + [
+        (n.lower(), getattr(result, n)) for n in ("loss", "total_loss") if isinstance(getattr(result, n, None), Tensor)
+    ]
+    scalars = [(n, v) for n, v in named if isinstance(v, Tensor) and v.numel() == 1 and v.is_floating_point()]
+    for wanted in ("loss", "total_loss", "total", "elbo", "neg_elbo", "nelbo", "objective"):
+        for name, value in scalars:
+            if name == wanted:
+                return value
+    return scalars[0][1] if scalars else None
+
+
+def has_tensors(result: Any) -> bool:
+    """Whether anything in it is a tensor."""
+    return any(True for _ in tensors(result))

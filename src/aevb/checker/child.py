@@ -1,0 +1,50 @@
+"""The child's side of a check: ``python -m aevb.checker.child FILE MAPPING``, run by ``sandbox.run`` and by nobody else."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from pathlib import Path
+
+import torch
+
+from aevb.checker import confine, numpy_noise, stand_ins
+from aevb.checker.judge import judge
+from aevb.checker.mapped import UnknownNameError
+from aevb.checker.program import Program
+from aevb.checker.report import Finding, Report, cannot_judge
+from aevb.checker.source import read
+
+
+def examine(path: Path, mapping: dict[str, str], missing: list[str]) -> Report:
+    """Judge the file, in this process."""
+    program = Program(read(path), mapping=mapping)
+    report = judge(program)
+    if missing:
+        names = ", ".join(sorted({name.split(".")[0] for name in missing}))
+        message = f"not installed here, and replaced by what does nothing: {names}"
+        report.findings.append(Finding("imports", report.verdict, "", message))
+    return report
+
+
+def main(path: str, mapping: str) -> None:
+    """Confine this process, judge the file, send the report."""
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    missing = stand_ins.install()
+    numpy_noise.install()
+    source = Path(path)
+    layers = confine.confine()
+    try:
+        report = examine(source, json.loads(mapping), missing)
+    except UnknownNameError as error:
+        report = cannot_judge(str(error))
+    except RecursionError:
+        report = cannot_judge("the program calls itself without end")
+    report.trace.append(f"confined by {', '.join(layers)}")
+    confine.send(report.to_dict() | {"trace": report.trace})
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

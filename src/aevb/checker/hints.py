@@ -1,0 +1,173 @@
+"""Which rows a program expects: their shape, and whether they stay in [0, 1]."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Sequence
+
+from torch import nn
+
+from aevb.checker.program import Program
+from aevb.checker.source import calls, last_name
+
+SIDES = (28, 32, 64, 128, 96, 48, 16, 224, 256)
+MIDDLE = r"127\.5|-\s*0?\.5\)\s*/\s*0?\.5"
+DATA_NAME = re.compile(r"data|gmm|mixture|cluster|moons|circles|swiss|^x$|^x_train|samples$|blobs|ring|spiral")
+NORMAL_DATA = {
+    "randn", "normal", "randn_like", "standard_normal", "multivariate_normal", "MultivariateNormal", "make_blobs", "make_moons",
+    "make_swiss_roll", "make_circles", "make_s_curve",
+}  # fmt: skip
+FALLBACK = ((784,), (1, 28, 28), (3, 32, 32), (3, 64, 64), (2,), (12,))
+
+
+def shapes(program: Program, modules: Sequence[nn.Module]) -> list[tuple[int, ...]]:
+    """Shapes of one row, the likeliest first."""
+    found: list[tuple[int, ...]] = []
+    for module in modules:
+        found.extend(of_module(module, program.source.text))
+    for call in calls(program.source.tree):
+        if last_name(call.func) in ("view", "reshape", "Resize", "CenterCrop", "Unflatten") and call.args:
+            last = call.args[-1]
+            if isinstance(last, ast.Constant) and isinstance(last.value, int) and last.value > 1:
+                found.append((last.value,))
+    return list(dict.fromkeys([*_with_pictures(found), *FALLBACK]))[:14]
+
+
+def from_error(message: str, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Shapes that would have fitted better, told by the sizes that an error of torch names."""
+    out: list[tuple[int, ...]] = []
+    product = re.search(r"cannot be multiplied \((\d+)x(\d+) and (\d+)x\d+\)", message)
+    if product:
+        had, wanted = int(product[2]), int(product[3])
+        if len(shape) == 3 and had != shape[-1]:  # flattened after convolutions: the area is off by a factor
+            side = round(shape[-1] * (wanted / had) ** 0.5)
+            out.append((shape[0], side, side))
+        elif len(shape) < 3 and had != shape[-1]:
+            out.append((*shape[:-1], round(shape[-1] * wanted / had)))
+        out += [(wanted,), *([(*shape[:-1], wanted)] if len(shape) > 1 else [])]
+    sizes = re.search(r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)", message)
+    if sizes and len(shape) < 3:
+        first, second = int(sizes[1]), int(sizes[2])
+        out += [tuple(first if n == second else n for n in shape), tuple(second if n == first else n for n in shape)]
+    wide = re.search(r"Expected (?:2D|3D) \(unbatched\) or (?:3D|4D) \(batched\) input .* size: \[([\d, ]+)\]", message)
+    if wide and len(wide[1].split(",")) > 2 and len(shape) > 1:
+        out.append(shape[1:])
+    channels = re.search(r"to have (\d+) channels, but got (\d+) channels", message)
+    if channels and len(shape) == 3:
+        out.append((int(channels[1]), *shape[1:]))
+    area = re.search(r"shape '\[(?:-1|\d+), (\d+)\]' is invalid for input of size", message)
+    if area:
+        out.append((int(area[1]),))
+    return [s for s in _with_pictures(out) if s != shape and max(s) <= (256 if len(s) == 3 else 100_000) and len(s) < 4]
+
+
+def of_module(module: nn.Module, text: str = "") -> Iterator[tuple[int, ...]]:
+    """Shapes of one row that the module's first layer takes. text: of the program, where numbers in it are to count."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            yield (int(part.in_features),)
+            break
+        if isinstance(part, nn.Conv2d):
+            yield from ((part.in_channels, side, side) for side in _sides(text))
+            break
+        if isinstance(part, nn.Conv1d):
+            yield from ((part.in_channels, length) for length in (64, 128, 100, 256, 32))
+            break
+        if isinstance(part, nn.LSTM | nn.GRU | nn.RNN):
+            yield from ((length, part.input_size) for length in (10, 28, 24, 50))
+            break
+
+
+def _sides(text: str) -> list[int]:
+    """Side lengths of pictures, those that the program mentions first."""
+    numbers = [int(n) for n in re.findall(r"(?<![\w.])(\d{2,3})(?![\w.])", text)]
+    named = [28] if "MNIST" in text else [32] if "CIFAR" in text or "SVHN" in text else [64] if "CelebA" in text else []
+    mentioned = sorted({n for n in numbers if n in SIDES}, key=lambda n: -numbers.count(n))
+    return list(dict.fromkeys([*named, *mentioned, *SIDES[:4]]))[:6]
+
+
+def _with_pictures(found: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Next to flat rows the pictures that they may be made of: strangers flatten them in the model or before."""
+    out = []
+    for shape in found:
+        out.append(shape)
+        if len(shape) == 1:
+            for channels in (1, 3):
+                side = round((shape[0] / channels) ** 0.5)
+                if side > 3 and channels * side * side == shape[0]:
+                    out.append((channels, side, side))
+    return out
+
+
+def channels(text: str) -> int:
+    """How many channels the program's pictures have, where it makes no model that would tell."""
+    return 3 if re.search(r"CelebA|CIFAR|LSUN|ImageNet|RGB|SVHN|, 3, kernel|, 3, 3", text) and "MNIST" not in text else 1
+
+
+def data_range(program: Program) -> str:
+    """Where the program's data lie: "unit" ([0, 1]), "symmetric" ([-1, 1]), "bytes" ([0, 255]), "real"; "" if not said."""
+    text = program.source.text
+    for call in calls(program.source.tree):
+        if last_name(call.func) == "Normalize":
+            numbers = [n.value for n in ast.walk(call) if isinstance(n, ast.Constant) and isinstance(n.value, float | int)]
+            return "symmetric" if numbers and all(n == 0.5 for n in numbers) else "real"
+    if re.search(r"MNIST\([^)]*\)\.(data|train_data)", text) and not re.search(r"255|256|ToTensor|\.max\(", text):
+        return "bytes"
+    if re.search(r"0\.1307|0\.3081|0\.4914|0\.485\b|0\.2860", text):
+        return "real"
+    if re.search(r"StandardScaler|\bnormal_data|standardi[sz]e|\.std\(0|\.std\(axis=0", text):
+        return "real"
+    if re.search(r"ToTensor|MinMaxScaler|/\s*255|div\(255|Bernoulli|binari[sz]|torch\.bernoulli", text):
+        return "symmetric" if _doubles_and_subtracts_one(program.source.tree) or re.search(MIDDLE, text) else "unit"
+    if re.search(MIDDLE, text):
+        return "symmetric"
+    if _draws_normal_data(program):
+        return "real"
+    return ""
+
+
+def _doubles_and_subtracts_one(tree: ast.AST) -> bool:
+    """``2 * x - 1`` of something that is no power and no call."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and _is(node.right, 1):
+            left = node.left
+            if isinstance(left, ast.BinOp) and isinstance(left.op, ast.Mult) and (_is(left.left, 2) or _is(left.right, 2)):
+                return True
+    return False
+
+
+def _is(node: ast.expr, number: float) -> bool:
+    return isinstance(node, ast.Constant) and node.value == number
+
+
+def _draws_normal_data(program: Program) -> bool:
+    """Whether a function that makes data, or a statement that assigns it, draws normal numbers."""
+    for node in ast.walk(program.source.tree):
+        name = getattr(node, "name", "") if isinstance(node, ast.FunctionDef) else ""
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+        if re.search(
+            r"data|gmm|mixture|cluster|moons|circles|swiss|dataset|^x$|^x_train|samples$|blobs|ring|spiral", name.lower()
+        ):
+            if re.search(r"latent|^z", name.lower()):
+                continue
+            if any(
+                last_name(c.func)
+                in (
+                    "randn",
+                    "normal",
+                    "randn_like",
+                    "standard_normal",
+                    "multivariate_normal",
+                    "make_blobs",
+                    "make_moons",
+                    "make_swiss_roll",
+                    "make_circles",
+                    "make_s_curve",
+                    "MultivariateNormal",
+                )
+                for c in calls(node)
+            ):
+                return True
+    return False

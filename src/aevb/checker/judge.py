@@ -1,0 +1,187 @@
+"""From a program to a report: run a step, measure it, and accuse only what two seeds show alike."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+
+import torch
+
+from aevb.checker.decoding import decoder_findings, error_of, prior_findings
+from aevb.checker.divergence import divergence
+from aevb.checker.evidence import Evidence
+from aevb.checker.guards import OutOfTimeError
+from aevb.checker.measure import Reconstruction
+from aevb.checker.missing import evaluating, noiseless
+from aevb.checker.noise import noise_findings
+from aevb.checker.parts import Parts
+from aevb.checker.program import Program
+from aevb.checker.report import BUG, CANNOT_JUDGE, SCALE, WEIGHT, Finding, Report
+from aevb.checker.sampling import gradient_finding, head_findings, not_linear
+from aevb.checker.source import calls, last_name
+from aevb.checker.steps import Step, models, record
+from aevb.checker.weighing import weight_findings
+
+SEEDS = (0, 1)
+ENDINGS: Mapping[type[BaseException], str] = {
+    OutOfTimeError: "it takes longer than it is given",
+    SystemExit: "the program leaves it with sys.exit",
+    EOFError: "the program asks for input, and there is nobody to answer",
+    MemoryError: "the program needs more memory than it is given",
+    RecursionError: "the program calls itself without end",
+}
+"""How a stranger's code may end a step, in words."""
+HIDES: Mapping[str, tuple[str, ...]] = {
+    "head-activation": ("sampler-kl-mismatch", "softplus-confusion", "noise-scaled"),
+    "softplus-confusion": ("head-activation", "sampler-kl-mismatch"),
+    "logvar-in-place": ("sampler-kl-mismatch", "head-activation", "gradient-cut-logvar"),
+    "noise-uniform": ("noise-scaled", "std-exp-logvar", "std-half-exp-logvar", "sampler-kl-mismatch"),
+    "kl-absent": ("sigma-raw-linear",),
+    "std-raw-head": ("sigma-raw-linear",),
+}
+"""Findings that say the cause, with those that would only repeat its consequence."""
+
+
+def judge(program: Program) -> Report:
+    """Look at the program with each of the seeds."""
+    reports = []
+    for seed in SEEDS:
+        torch.manual_seed(seed)
+        reports.append(look(program, seed))
+        if reports[0].verdict not in (BUG, SCALE):
+            break
+    return reports[0] if len(reports) == 1 else agreed(*reports)
+
+
+def agreed(first: Report, second: Report) -> Report:
+    """The first report with only those accusations that the second repeats."""
+    again = {f.class_ for f in second.findings}
+    kept = [f for f in first.findings if f.verdict not in (BUG, SCALE) or f.class_ in again]
+    if not kept:
+        kept = [Finding("parts", CANNOT_JUDGE, "", "two runs with different seeds disagree, so nothing is said")]
+    return Report(kept, first.parts, first.trace)
+
+
+def look(program: Program, seed: int) -> Report:
+    """Judge the program by one step with one seed."""
+    step = record(program, seed)
+    prior = prior_findings(program.source.tree, decoders(program.source.tree, step) if step is not None else set())
+    if step is None:
+        return _report(program, None, [*prior, _nothing_ran(program)])
+    parts = chosen(step)
+    if parts is None:
+        return _report(program, None, [*prior, *_without_noise(program, step, seed)])
+    e = Evidence(program, step, parts, seed)
+    return _report(program, e, [*prior, *findings(e)])
+
+
+def decoders(tree: ast.AST, step: Step) -> set[str]:
+    """Names of the author's functions and attributes that are called on z."""
+    out: set[str] = set()
+    for parts in step.parts:
+        maker = step.tape.made_by(parts.z)
+        for entered in map(step.tape.made_by, parts.entrances):
+            if maker is not None and entered is not None:
+                out |= set(entered.functions) - set(maker.functions)
+                lines = (node for node in calls(tree) if node.lineno == entered.line)
+                out |= {last_name(node.func) for node in lines if ast.unparse(node.func).startswith("self.")}
+    return out - {"forward", "__call__"}
+
+
+def chosen(step: Step) -> Parts | None:
+    """The place where z enters the decoder: one with both heads; draws of one z several times are one."""
+    whole = [p for p in step.parts if len(p.mean) and len(p.raw) and p.n]
+    if not whole:
+        return None
+    first = whole[0]
+    first.draws = step.tape.shown(first.z).numel() // first.n
+    for other in whole[1:]:
+        if other.roots == first.roots:
+            first.entrances.extend(other.entrances)
+            first.draws += step.tape.shown(other.z).numel() // other.n
+            first.noise.extend(one for one in other.noise if one not in first.noise)
+    return first
+
+
+def findings(e: Evidence) -> list[Finding]:
+    """Everything that is to be said of a whole VAE."""
+    others = [p for p in e.step.parts if len(p.raw) and p.roots != e.parts.roots]
+    if others or e.parts.entangled:
+        what = "more than one latent sample" if others else "a mean and a deviation made of the same number"
+        return [e.finding("parts", CANNOT_JUDGE, "", f"the model has {what}; only one Gaussian z is judged", "", "", e.parts.z)]
+    curved = not_linear(e)
+    if curved:
+        return [curved]
+    found = [*noise_findings(e), gradient_finding(e), *head_findings(e)]
+    if e.step.loss is None:
+        message = "no loss was found to judge the KL by; name it with --map loss=..."
+        return [*found, Finding("loss", CANNOT_JUDGE, "", message)]
+    error = error_of(e, e.step.loss)
+    return [*found, *of_the_loss(e, e.step.loss, error), *decoder_findings(e, error)]
+
+
+def of_the_loss(e: Evidence, loss: int, error: Reconstruction | None) -> list[Finding]:
+    """The KL and its weight; and a deviation that may be negative."""
+    given = e.program.mapping
+    if "sampler" in given and "kl" not in given and "loss" not in given:
+        return []  # the KL is not the author's
+    d = divergence(e, loss)
+    found = list(d.findings)
+    if d.kl is not None and d.kl.class_ == "" and e.may_be_negative:
+        message = "the deviation is the output of a linear layer and can be negative; let the head be logvar, or use a softplus"
+        found = [e.finding("heads", BUG, "sigma-raw-linear", message, "any sign", "above 0", e.parts.z)]
+    # How a KL that was named alone is reduced beside the reconstruction is not known.
+    weights = weight_findings(e, loss, d, error)
+    return [*found, *(w for w in weights if "kl" not in given or "rows" not in w.message)]
+
+
+def _report(program: Program, e: Evidence | None, found: list[Finding]) -> Report:
+    return Report(sorted_findings(found), named_parts(e) if e else {}, list(program.trace))
+
+
+def sorted_findings(found: list[Finding]) -> list[Finding]:
+    """The worst first, without those that only repeat the consequence of another."""
+    classes = {f.class_ for f in found}
+    hidden = {name for cause, names in HIDES.items() if cause in classes for name in names}
+    return sorted((f for f in found if f.class_ not in hidden), key=lambda f: -WEIGHT[f.verdict])
+
+
+def named_parts(e: Evidence) -> dict[str, str]:
+    """What plays which role, in the author's words."""
+
+    def of(value: int) -> str:
+        name, line = e.layer(value) or e.named(value), e.program.source.where(e.line(value))
+        return f"{name} ({line})" if name and line else name or line
+
+    roots = e.parts.roots
+    out = {"step": e.step.how, "z": of(e.parts.z)}
+    if len(e.parts.mean) and len(e.parts.raw):
+        out["mu"] = of(roots[int(e.parts.mean[0, 0])])
+        out["logvar"] = of(roots[int(e.parts.raw[0, 0])])
+        out["reading"] = e.reading[0] or "of no known form"
+    if e.step.loss is not None:
+        out["loss"] = of(e.step.loss)
+    return {role: words for role, words in out.items() if words}
+
+
+def _without_noise(program: Program, step: Step, seed: int) -> list[Finding]:
+    """No z with both heads was found: is there no noise, or noise in evaluation only, or no VAE?"""
+    with evaluating():
+        in_evaluation = record(program, seed, evaluating=True)
+    for _, module in models(program):
+        module.train()
+    parts = chosen(in_evaluation) if in_evaluation is not None else None
+    if parts is not None and in_evaluation is not None:
+        e = Evidence(program, in_evaluation, parts, seed)
+        message = "noise is drawn in evaluation and not in training: turn the condition around"
+        return [e.finding("noise", BUG, "noise-eval-only", message, "none in training", "noise in training", parts.z)]
+    return noiseless(step, seed)
+
+
+def _nothing_ran(program: Program) -> Finding:
+    if not program.tried:
+        why = "no class or function looked like a model"
+    else:
+        how, error = program.tried[-1]
+        why = f"{how}: {ENDINGS.get(type(error), f'{type(error).__name__}: {error}')}"
+    return Finding("parts", CANNOT_JUDGE, "", f"no training step could be run ({why}); name the parts with --map")

@@ -1,0 +1,106 @@
+"""Programs in which no whole sampler was seen: without noise, without one of the heads in it, or no VAE."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import permutations
+from typing import Any
+
+import torch
+from torch import nn
+
+from aevb.checker.measure import fit, kl_slopes, settings
+from aevb.checker.parts import Parts, is_layer, values_of_parameters
+from aevb.checker.readings import READINGS, terms
+from aevb.checker.report import BUG, CANNOT_JUDGE, Finding
+from aevb.checker.steps import Step
+from aevb.checker.tape import Tape
+
+MOST_HEADS = 8
+
+
+@contextmanager
+def evaluating() -> Iterator[None]:
+    """All modules are in evaluation within, those that are made there too, whatever the program asks for."""
+    make, train = nn.Module.__init__, nn.Module.train
+
+    def made(self: nn.Module, *args: Any, **kwargs: Any) -> None:
+        make(self, *args, **kwargs)
+        self.training = False
+
+    nn.Module.__init__, nn.Module.train = made, lambda self, mode=True: train(self, mode and False)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        nn.Module.__init__, nn.Module.train = make, train  # type: ignore[method-assign]
+
+
+def noiseless(step: Step, seed: int) -> list[Finding]:
+    """A finding if the loss holds the KL of two heads between which and the decoder noise, or one head, is missing."""
+    pair = heads_of_the_kl(step.tape, step.loss, seed) if step.loss is not None else None
+    if pair is None:
+        message = "no latent sample was found: nothing drawn, with a mean and a deviation, enters a decoder; name it with --map"
+        return [Finding("parts", CANNOT_JUDGE, "", message)]
+    mean, raw = pair
+    drawn = [p for p in step.parts if p.noise]
+    line = _line(step.tape, drawn[0].z if drawn else mean)
+    if not drawn:
+        message = "no noise reaches the decoder: what it gets is no sample; add std * eps to mu"
+        return [Finding("noise", BUG, "noise-missing", message, "none", "eps ~ N(0, I)", line)]
+    roots = drawn[0].roots
+    if mean in roots and raw not in roots:
+        message = "the deviation has no part in z: no gradient flows through z to logvar; use mu + std * eps"
+        return [Finding("gradient", BUG, "gradient-cut-logvar", message, "0", "eps std / 2", line)]
+    if raw in roots and mean not in roots:
+        message = "the mean has no part in z: no gradient flows through z to mu; use mu + std * eps"
+        return [Finding("gradient", BUG, "gradient-cut-mu", message, "0", "1", line)]
+    message = "the sample that enters the decoder is not made of the heads that the KL reads; name them with --map"
+    return [Finding("parts", CANNOT_JUDGE, "", message, line=line)]
+
+
+def _line(tape: Tape, value: int) -> int | None:
+    entry = tape.made_by(value)
+    return entry.line if entry else None
+
+
+def heads_of_the_kl(tape: Tape, loss: int, seed: int) -> tuple[int, int] | None:
+    """Two outputs of layers, of one shape, on which the loss depends as a KL does: mu^2 of one, logvar or exp of the other."""
+    of_parameters = values_of_parameters(tape)
+    layers = [v for e in tape.entries if is_layer(e, of_parameters) for v in e.outputs]
+    needed = tape.ancestors(loss)
+    direct = [v for v in layers if v in needed and loss in tape.dependents([v], stop=set(layers) - {v})][-MOST_HEADS:]
+    for mean, raw in permutations(direct, 2):
+        if tape.shown(mean).shape == tape.shown(raw).shape and _reads_as_kl(tape, loss, layers, [mean, raw], seed):
+            return mean, raw
+    for both in direct:
+        n = tape.shown(both).shape[-1]
+        if n % 2 == 0 and tape.shown(both).ndim == 2 and _reads_as_kl(tape, loss, layers, [both], seed):
+            return both, both
+    return None
+
+
+def _reads_as_kl(tape: Tape, loss: int, layers: list[int], roots: list[int], seed: int) -> bool:
+    still = [v for e in tape.entries for v in e.outputs if v in layers and v not in roots and set(roots) & tape.ancestors(v)]
+    parts = Parts([], roots[0], roots, still)
+    own = torch.arange(tape.shown(roots[0]).numel())
+    if len(roots) == 2:
+        parts.mean, parts.raw = torch.stack([own * 0, own], 1), torch.stack([own * 0 + 1, own], 1)
+    else:
+        grid = own.reshape(tape.shown(roots[0]).shape)
+        first, second = (half.reshape(-1) for half in grid.chunk(2, -1))
+        parts.mean, parts.raw = torch.stack([first * 0, first], 1), torch.stack([second * 0, second], 1)
+    parts.n = len(parts.mean)
+    slopes = kl_slopes(tape, parts, loss, settings(parts.n, -2.0, 1.5, seed))
+    if float(slopes.by_a.abs().max()) < 1e-9 or float(slopes.by_r.abs().max()) < 1e-9:
+        return False
+    for reading in ("logvar", "log sigma", "softplus sigma", "softplus variance"):
+        f = READINGS[reading]
+        basis = [lambda a, _: a.square(), lambda _, r, f=f: f(r), lambda _, r, f=f: f(r).exp()]
+        if fit(slopes.both, terms(slopes.a, slopes.r, basis))[1] < 1e-2:  # type: ignore[arg-type]
+            return True
+    return False
+
+
+def _above(tape: Tape, value: int) -> set[int]:
+    return tape.ancestors(value)

@@ -1,0 +1,85 @@
+"""The sampler: z = mean + deviation * noise, with gradients to both, and heads that reach what they have to."""
+
+from __future__ import annotations
+
+import torch
+
+from aevb.checker.evidence import Evidence
+from aevb.checker.measure import filled, fit, z_at
+from aevb.checker.parts import NORMALISING
+from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, Finding
+
+FAR = -30.0
+"""A raw head this low means a deviation of nearly 0, whatever it is read as, unless something holds it."""
+
+
+def gradient_finding(e: Evidence) -> Finding:
+    """Whether the gradient flows through z to mean and deviation, in the program as it is written."""
+    s = e.on_the_whole_line
+    cut = {(False, False): "both", (False, True): "mu", (True, False): "logvar"}.get((s.flows_to_mean, s.flows_to_raw))
+    if cut is None:
+        return e.finding(
+            "gradient", RIGHT, "", "z = mu + std * eps passes gradients to both heads", "1 and eps std / 2", "", e.parts.z
+        )
+    to = {"both": "mu and logvar", "mu": "mu", "logvar": "logvar"}[cut]
+    message = f"no gradient flows through z to {to}: d z / d ({to}) is 0; use mu + std * eps on tensors that carry gradients"
+    return e.finding("gradient", BUG, f"gradient-cut-{cut}", message, "0", "1" if cut == "mu" else "eps std / 2", e.parts.z)
+
+
+def head_findings(e: Evidence) -> list[Finding]:
+    """Activations, normalisation and dropout on the heads."""
+    found = [f for f in (_normalised(e), _mean_held(e), _deviation_held(e)) if f is not None]
+    return found[:1]
+
+
+def _normalised(e: Evidence) -> Finding | None:
+    for root, entry in zip(e.parts.roots, e.makers(e.parts.roots), strict=False):
+        if entry.name in NORMALISING:
+            message = f"{entry.name.replace('_', ' ')} is the last call before z; a head has to be free to take any value"
+            return e.finding("heads", BUG, "head-activation", message, entry.name, "none", root)
+    return None
+
+
+def _mean_held(e: Evidence) -> Finding | None:
+    s = e.on_the_whole_line
+    flat = s.m.reshape(-1)
+    good = flat.isfinite()
+    if not good.any():
+        return None
+    _, residual = fit(flat, [s.a.reshape(-1), torch.ones_like(flat)])
+    if residual < 1e-3:
+        return None
+    message = f"an activation holds the mean of z: for heads from -2 to 2 it lies in {_span(flat[good])}; use the linear output"
+    return e.finding("heads", BUG, "head-activation", message, _span(flat[good]), "-2 to 2", _root(e, e.parts.mean))
+
+
+def _deviation_held(e: Evidence) -> Finding | None:
+    if e.may_be_negative:
+        return None
+    n = e.parts.n
+    heads = filled(e.tape, e.parts, torch.zeros(n), torch.full((n,), FAR))
+    far = float((z_at(e.tape, e.parts, heads, 1.0) - z_at(e.tape, e.parts, heads, 0.0)).abs().mean())
+    if not far > 0.3:
+        return None
+    name, _ = e.reading
+    class_ = "softplus-confusion" if name in ("softplus logvar", "softplus log sigma") else "head-activation"
+    what = f"a {name.split()[0]}" if name else "an activation"
+    message = f"{what} holds the deviation of z above {far:.2g}, however low the head: logvar has to be free to fall"
+    return e.finding("heads", BUG, class_, message, f"{far:.2g}", "0", _root(e, e.parts.raw))
+
+
+def _span(values: torch.Tensor) -> str:
+    return f"{float(values.min()):.2f} to {float(values.max()):.2f}"
+
+
+def _root(e: Evidence, places: torch.Tensor) -> int:
+    return e.parts.roots[int(places[0, 0])] if len(places) else e.parts.z
+
+
+def not_linear(e: Evidence) -> Finding | None:
+    """A sampler that is no mean plus deviation times noise cannot be judged by what follows."""
+    if e.sampler.linear:
+        return None
+    return e.finding(
+        "sampler", CANNOT_JUDGE, "", "z is not mean + deviation * noise; name the sampler with --map", "", "", e.parts.z
+    )

@@ -1,0 +1,130 @@
+"""A stranger's file as statements: .py, or the code cells of .ipynb without their shell lines."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+MAX_BYTES = 20_000_000
+MAGIC = re.compile(r"^\s*(%|!|\?)|\?\s*$")
+
+
+class SourceError(Exception):
+    """A file that cannot be read as Python; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """text: all code. cells: for a notebook, the first line of each code cell, counted from 1; empty for a .py file."""
+
+    path: Path
+    text: str
+    tree: ast.Module
+    cells: tuple[int, ...] = ()
+
+    def where(self, line: int | None) -> str:
+        """Name a line for a person: "line 12", or "cell 3, line 2" in a notebook."""
+        if line is None:
+            return ""
+        if not self.cells:
+            return f"line {line}"
+        number = max(i for i, first in enumerate(self.cells) if first <= line)
+        return f"cell {number + 1}, line {line - self.cells[number] + 1}"
+
+
+def read(path: Path) -> Source:
+    """Raises SourceError for a file that is not there, too large, no text, no notebook or no Python."""
+    if not path.is_file():
+        raise SourceError(f"no such file: {path}")
+    if path.stat().st_size > MAX_BYTES:
+        raise SourceError(f"{path.name} is larger than {MAX_BYTES // 1_000_000} MB; expected a program")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise SourceError(f"{path.name} is not text in UTF-8; expected a .py or an .ipynb file") from None
+    cells: tuple[int, ...] = ()
+    if path.suffix == ".ipynb":
+        text, cells = _joined(path, text)
+    try:
+        return Source(path, text, ast.parse(text), cells)
+    except (SyntaxError, ValueError, RecursionError) as error:
+        line = getattr(error, "lineno", None)
+        place = Source(path, text, ast.Module([], []), cells).where(line)
+        hint = "; it looks like Python 2" if re.search(r"^\s*print\s+[\"'\w]", text, re.MULTILINE) else ""
+        raise SourceError(f"syntax error{f' in {place}' if place else ''}: {getattr(error, 'msg', error)}{hint}") from None
+
+
+def _joined(path: Path, text: str) -> tuple[str, tuple[int, ...]]:
+    try:
+        cells = json.loads(text)["cells"]
+        codes = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    except (ValueError, KeyError, TypeError):
+        raise SourceError(f"{path.name} is not a notebook of format 4: expected JSON with cells") from None
+    starts: list[int] = []
+    lines: list[str] = []
+    for code in codes:
+        starts.append(len(lines) + 1)
+        own = code.splitlines() or [""]
+        whole_cell = own[0].lstrip().startswith("%%") and not own[0].lstrip().startswith(("%%time", "%%capture"))
+        lines += ["" if whole_cell else _plain(line) for line in own]
+    return "\n".join(lines) + "\n", tuple(starts)
+
+
+def _plain(line: str) -> str:
+    if not MAGIC.search(line):
+        return line
+    indent = line[: len(line) - len(line.lstrip())]
+    return f"{indent}pass" if indent else ""
+
+
+def blocks(tree: ast.Module) -> Iterator[list[ast.stmt]]:
+    """The module's statements, then the bodies of functions, conditions and ``with`` blocks, from outside in."""
+    open_: list[list[ast.stmt]] = [tree.body]
+    while open_:
+        body = open_.pop(0)
+        yield body
+        for statement in body:
+            if isinstance(statement, ast.ClassDef):
+                continue
+            for name in ("body", "orelse", "finalbody"):
+                inner = getattr(statement, name, None)
+                if isinstance(inner, list) and inner and isinstance(inner[0], ast.stmt):
+                    open_.append(inner)
+
+
+def calls(tree: ast.AST) -> Iterator[ast.Call]:
+    """Every call in the tree."""
+    return (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+
+
+def last_name(node: ast.AST) -> str:
+    """The last name of ``a.b.c`` or ``a.b.c(...)``: "c"."""
+    while isinstance(node, ast.Call):
+        node = node.func
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def goes_backward(tree: ast.AST) -> bool:
+    """Whether ``.backward(...)`` or Lightning's ``manual_backward(...)`` is called within."""
+    return any(last_name(call.func) in ("backward", "manual_backward") for call in calls(tree))
+
+
+def assigned(statement: ast.stmt) -> list[str]:
+    """Names that the statement gives a value to."""
+    targets: list[ast.expr] = []
+    if isinstance(statement, ast.Assign):
+        targets = statement.targets
+    elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
+        targets = [statement.target]
+    return [
+        node.id
+        for target in targets
+        for node in ast.walk(target)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    ]

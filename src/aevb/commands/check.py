@@ -1,0 +1,58 @@
+"""aevb check: judge somebody's VAE."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from aevb.errors import UsageError
+
+
+def check(
+    file: Path,
+    /,
+    *,
+    map_: Annotated[str, Parameter(name="--map")] = "",
+    json: Annotated[bool, Parameter(negative=())] = False,
+    trace: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Say what is wrong with a VAE in a .py or .ipynb file, with the number that shows it, or that it is right.
+
+    The file's top level is not run: its classes and functions are, on made-up data, in a confined process of their own. Its
+    names do not matter; what its parts do does. Exit code 0: right; 1: wrong; 2: could not judge.
+
+    Parameters
+    ----------
+    file
+        A program or a notebook that holds a model and its loss.
+    map_
+        The file's own names for parts that are not found by themselves: model=VAE,sampler=sample,kl=kl_term,loss=criterion.
+    json
+        Print one JSON object and nothing else.
+    trace
+        Show how the parts were found, too.
+    """
+    from aevb import terminal
+    from aevb.checker import check_file
+
+    with terminal.waiting(f"looking at {file.name}", quiet=json):
+        report = check_file(file, mapping=_mapping(map_))
+    if json:
+        terminal.print_json(report.to_dict() | ({"trace": report.trace} if trace else {}))
+    else:
+        for line in report.lines(file.name, trace=trace):
+            print(line)
+    return report.exit_code
+
+
+def _mapping(words: str) -> dict[str, str]:
+    """ "sampler=sample,kl=kl_term" -> a dictionary."""
+    out = {}
+    for pair in filter(None, (word.strip() for word in words.split(","))):
+        role, equals, name = pair.partition("=")
+        if not equals or not role.strip() or not name.strip():
+            raise UsageError(f"--map takes pairs such as sampler=sample,kl=kl_term; got {pair!r}")
+        out[role.strip()] = name.strip()
+    return out
