@@ -1,0 +1,30 @@
+"""The checker against programs that were written without knowledge of it, each with a label: tests/wild/README.md."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from judging import judged
+
+SHELF = Path(__file__).parent / "wild"
+LABELS: dict[str, dict[str, Any]] = json.loads((SHELF / "labels.json").read_text(encoding="utf-8"))
+PARTS = 4
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_the_shelf(part: int) -> None:
+    """No right code is accused, every bug that is judged is named, and few files are not judged."""
+    seen = judged([SHELF / name for name in sorted(LABELS)[part::PARTS]])
+    wrong, silent = [], []
+    for name, (verdict, classes) in seen.items():
+        label = LABELS[name]
+        if verdict == "cannot_judge":
+            silent.append(name)
+        elif label["verdict"] in ("right", "unusual"):
+            if verdict not in ("right", "unusual"):
+                wrong.append(f"{name}: right, got {verdict} {classes}")
+        elif {label["class"], *label["also"]}.isdisjoint(classes):
+            wrong.append(f"{name}: {label['class']}, got {verdict} {classes}")
+    assert not wrong, "\n".join(wrong)
+    assert len(silent) <= 0.15 * len(seen), silent
