@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ WITHIN = 1.0
 class Outcome:
     """model: trained. data, generated: (2000, 2). losses: mean loss of each epoch, without the constant log(pi)."""
 
-    model: VAE
+    model: Any
     data: Tensor
     generated: Tensor
     losses: list[float]
@@ -43,16 +44,24 @@ class Outcome:
         return float((nearest_center_dist(self.generated) < WITHIN).float().mean())
 
 
-def train(epochs: int = EPOCHS, on_epoch: Callable[[int, float], None] | None = None) -> Outcome:
-    """Run the experiment on one thread. on_epoch(epoch, loss) is called after each epoch, counted from 1."""
+def train(
+    epochs: int = EPOCHS,
+    on_epoch: Callable[[int, float], None] | None = None,
+    make_model: Callable[..., Any] = VAE,
+    loss: Callable[..., Any] = vae_loss,
+) -> Outcome:
+    """Run the experiment on one thread. on_epoch(epoch, loss) is called after each epoch, counted from 1.
+
+    make_model, loss: a VAE class and its loss, of the tutorial's interface; a learner's own, for instance.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             data = make_gmm(2000)
-            model = VAE(data_dim=2, hidden=64, latent_dim=2)
-            losses = _fit(model, data, epochs, on_epoch)
+            model = make_model(data_dim=2, hidden=64, latent_dim=2)
+            losses = _fit(model, data, epochs, loss, on_epoch)
             z = torch.randn(2000, model.latent_dim, generator=torch.Generator().manual_seed(123))
             with torch.no_grad():
                 generated = model.decode(z)
@@ -61,7 +70,9 @@ def train(epochs: int = EPOCHS, on_epoch: Callable[[int, float], None] | None = 
     return Outcome(model, data, generated, losses)
 
 
-def _fit(model: VAE, data: Tensor, epochs: int, on_epoch: Callable[[int, float], None] | None) -> list[float]:
+def _fit(
+    model: Any, data: Tensor, epochs: int, loss_of: Callable[..., Any], on_epoch: Callable[[int, float], None] | None
+) -> list[float]:
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     losses = []
     for epoch in range(epochs):
@@ -69,7 +80,7 @@ def _fit(model: VAE, data: Tensor, epochs: int, on_epoch: Callable[[int, float],
         for index in torch.randperm(len(data)).split(BATCH_SIZE):
             batch = data[index]
             recon, mu, logvar = model(batch)
-            loss, _, _ = vae_loss(recon, batch, mu, logvar)
+            loss, _, _ = loss_of(recon, batch, mu, logvar)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

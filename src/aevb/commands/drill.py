@@ -1,0 +1,290 @@
+"""aevb drill: the tutorial's mock interview on a clock: read, explain, implement, check, and a report of what was shown."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from aevb.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from aevb.drill.state import State
+
+Folder = Annotated[Path | None, Parameter(help="Of the drill; the present folder or ./vae-drill by default.")]
+Json = Annotated[bool, Parameter(negative=())]
+Flag = Annotated[bool, Parameter(negative=())]
+
+DEFAULT = Path("vae-drill")
+
+drill = App(name="drill", help_format="plaintext")
+
+
+def _here(folder: Folder) -> Path:
+    """The drill's folder: the one given, the present one if it holds a drill, or ./vae-drill."""
+    from aevb.drill import state
+
+    if folder is not None:
+        return folder
+    found = next((place for place in (Path(), DEFAULT) if (place / state.NAME).exists()), None)
+    if found is None:
+        raise NotFoundError("there is no drill here and none in ./vae-drill; begin one with: aevb drill start")
+    return found
+
+
+def _show(text: str) -> None:
+    """Print; on a terminal, lines that are too long go on under their third column."""
+    if not sys.stdout.isatty():
+        print(text)
+        return
+    for line in text.splitlines():
+        print(textwrap.fill(line, shutil.get_terminal_size().columns, subsequent_indent=" " * 13))
+
+
+def _where(state: State) -> str:
+    """Block, time and what to do now."""
+    from aevb.drill import clock
+
+    standing = clock.read(state.events, time.time())
+    lines = [clock.told(standing, state.untimed)]
+    if standing.block is None:
+        return "\n".join([*lines, "  aevb drill report     what was shown"])
+    lines += [f"  aim: {standing.block.aim}", *(f"  {line}" for line in standing.block.do)]
+    return "\n".join(lines)
+
+
+@drill.command
+def start(folder: Path = DEFAULT, /, *, untimed: Flag = False) -> None:
+    """Write the stub, the notebook and the reading guide into a new folder, and start the clock.
+
+    Parameters
+    ----------
+    folder
+        A folder that is new, or holds nothing of these names.
+    untimed
+        Show no times.
+    """
+    from aevb.drill import state, workspace
+
+    workspace.start(folder, untimed=untimed, now=time.time())
+    print(f"{folder} holds {', '.join(workspace.contents())}. Nothing advances by itself, and no overrun stops you.")
+    print(_where(state.load(folder)))
+
+
+def _move(folder: Folder, what: str) -> None:
+    from aevb.drill import clock, state
+
+    with state.editing(_here(folder)) as now:
+        clock.move(now.events, what, time.time())
+    print(_where(now))
+
+
+@drill.command(name="next")
+def next_(folder: Folder = None, /) -> None:
+    """Go on to the next block."""
+    _move(folder, "next")
+
+
+@drill.command
+def back(folder: Folder = None, /) -> None:
+    """Go back to the block before; its time is counted on."""
+    _move(folder, "back")
+
+
+@drill.command
+def pause(folder: Folder = None, /) -> None:
+    """Stop the clock."""
+    _move(folder, "pause")
+
+
+@drill.command
+def resume(folder: Folder = None, /) -> None:
+    """Let the clock go on."""
+    _move(folder, "resume")
+
+
+@drill.command
+def status(folder: Folder = None, /, *, json: Json = False) -> None:
+    """Say where the drill stands: block, time, interview, what was last found.
+
+    Parameters
+    ----------
+    json
+        Print one JSON object and nothing else.
+    """
+    from aevb import terminal
+    from aevb.drill import account, grading, interview, state, watch
+
+    now = state.load(_here(folder))
+    if json:
+        return terminal.print_json(account.position(now, time.time()))
+    print(_where(now))
+    _show("\n".join(["", f"interview: {interview.summary(now.interview)}", *watch.told(grading.from_dict(now.grade))]))
+    return None
+
+
+@drill.command
+def interview(folder: Folder = None, /) -> None:
+    """Hold a round of questions: answer typed or aloud, read the model answer, mark yourself point by point.
+
+    The four core questions come first, then what was missed, then the follow-ups.
+    """
+    from aevb.drill import interview as talk
+    from aevb.drill import state
+
+    place = _here(folder)
+
+    def keep(key: str, marks: list[bool], answer: str) -> None:
+        with state.editing(place) as now:
+            talk.note(now.interview, key, marks, answer)
+
+    def ask(prompt: str) -> str:
+        try:
+            return input(prompt)
+        except EOFError as error:
+            print()
+            raise talk.Left from error
+
+    with contextlib.suppress(talk.Left):
+        talk.hold(state.load(place).interview, ask, print, keep)
+    print(f"\n{talk.summary(state.load(place).interview)}")
+
+
+@drill.command
+def check(folder: Folder = None, /, *, six: Flag = False, json: Json = False) -> int:
+    """Judge your file; in the last block train it, and run the tutorial's six checks first.
+
+    Exits with 0 if nothing is wrong, 1 if something is or is not written yet, 2 if it could not be judged.
+
+    Parameters
+    ----------
+    six
+        Train and run the six checks now, whatever the block.
+    json
+        Print one JSON object and nothing else.
+    """
+    from aevb import terminal
+    from aevb.drill import clock, session, state, watch
+
+    place = _here(folder)
+    standing = clock.read(state.load(place).events, time.time())
+    result = None
+    if six or standing.over or (standing.block is not None and standing.block.name == "sanity"):
+        with terminal.progress(json) as bar:
+            task = bar.add_task("training", total=session.EPOCHS, terms="")
+            result = session.run_six(place, lambda epoch, loss: bar.update(task, completed=epoch, terms=f"loss {loss:.3f}"))
+    grade = session.grade(place)
+    if json:
+        terminal.print_json({"six": result, "grade": grade.to_dict()})
+    else:
+        if result is not None:
+            _show("\n".join([*session.told(result), "", "Extra, beyond the tutorial: the checker"]))
+        _show("\n".join(watch.told(grade)))
+    failed = result is not None and not session.passed(result)
+    return max(grade.exit_code, 1) if failed and grade.exit_code != 2 else grade.exit_code
+
+
+@drill.command
+def watch(folder: Folder = None, /) -> None:
+    """Show block and time, and judge your file whenever it is saved. Ctrl-C ends it."""
+    from aevb import terminal
+    from aevb.drill import session, state
+    from aevb.drill import watch as watching
+
+    place = _here(folder)
+    state.load(place)
+    view = session.View(place)
+
+    def judge() -> None:
+        grade = view.judge()
+        if not on_terminal:
+            print("\n".join(watching.told(grade)), flush=True)
+
+    on_terminal = sys.stdout.isatty()
+    try:
+        with terminal.live(view.screen) if on_terminal else contextlib.nullcontext():
+            watching.loop(watching.Watcher(place), judge, time.sleep)
+    except KeyboardInterrupt as stop:
+        if type(stop) is not KeyboardInterrupt:  # SIGTERM
+            raise
+
+
+@drill.command
+def hint(folder: Folder = None, /, *, about: str | None = None, json: Json = False) -> None:
+    """Give the next of four hints on a finding: a question, the rule, the place, the change. It is noted in the report.
+
+    Parameters
+    ----------
+    about
+        The name of the finding; a bug before what is not written yet, if not given.
+    json
+        Print one JSON object and nothing else.
+    """
+    from aevb import terminal
+    from aevb.drill import hints, session, state
+
+    place = _here(folder)
+    grade = session.fresh_grade(place)
+    finding = hints.choose(grade.findings, about)
+    with state.editing(place) as now:
+        shown = hints.advance(now.hints, finding, grade.file)
+    if json:
+        return terminal.print_json({"about": shown.about, "stage": shown.stage, "text": shown.text})
+    _show(f"{finding.class_}: {finding.message}\n{shown}")
+    return None
+
+
+@drill.command
+def solution(folder: Folder = None, /) -> None:
+    """Print the six functions as they may be written. It is noted in the report."""
+    from aevb.drill import percent, state
+
+    with state.editing(_here(folder)) as now:
+        now.solution_seen = now.solution_seen or time.time()
+    print(percent.module(percent.SOLUTION), end="")
+
+
+@drill.command
+def report(folder: Folder = None, /, *, json: Json = False) -> None:
+    """Say what was shown: the rubric's four lines, red flags, times, hints; and write it as a page, report.html.
+
+    Parameters
+    ----------
+    json
+        Print one JSON object and nothing else; the page is written all the same.
+    """
+    from aevb import terminal
+    from aevb.drill import account, page, session, state
+
+    place = _here(folder)
+    found: dict[str, Any] = account.collect(state.load(place), time.time())
+    found["changed_since"] = session.changed_since(place)
+    written = page.save(place, found)
+    if json:
+        return terminal.print_json({**found, "page": str(written)})
+    _show(account.text(found))
+    print(f"\npage: {written}")
+    return None
+
+
+@drill.command
+def reset(folder: Folder = None, /, *, untimed: Flag = False) -> None:
+    """Begin again. Your files and the old state are kept, under a number.
+
+    Parameters
+    ----------
+    untimed
+        Show no times.
+    """
+    from aevb.drill import state, workspace
+
+    place = _here(folder)
+    kept = workspace.reset(place, untimed=untimed, now=time.time())
+    print(f"kept: {', '.join(path.name for path in kept)}")
+    print(_where(state.load(place)))

@@ -1,0 +1,69 @@
+"""Which hint comes next: four stages for each finding, from a question to the change itself."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from aevb.drill.grading import UNFINISHED, WRONG, Finding
+from aevb.drill.hint_texts import HINTS, Hint
+from aevb.errors import UsageError
+
+STAGES = Hint._fields
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A hint as it is shown. stage: 1 to 4."""
+
+    about: str
+    stage: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"hint {self.stage} of {len(STAGES)}, {STAGES[self.stage - 1]}: {self.text}"
+
+
+def find(class_: str) -> Hint:
+    """The hints for a class of findings: its own, those of its family, or the general ones."""
+    if class_ in HINTS:
+        return HINTS[class_]
+    return next((hint for name, hint in HINTS.items() if name.endswith("-") and class_.startswith(name)), HINTS[""])
+
+
+def choose(findings: list[Finding], about: str | None) -> Finding:
+    """The finding to give a hint on: the one asked for, or else a bug before what is not written yet.
+
+    Raises UsageError if there is none of that name, or nothing to hint at.
+    """
+    open_ = [finding for finding in findings if finding.verdict in (*WRONG, "unfinished", "cannot_judge")]
+    if not open_:
+        raise UsageError("nothing is found that a hint could be given on; aevb drill check judges anew")
+    if about is None:
+        return min(open_, key=lambda finding: finding.verdict == "unfinished")
+    for finding in open_:
+        if about in (finding.class_, finding.class_.removeprefix(UNFINISHED)):
+            return finding
+    raise UsageError(f"no finding is called {about!r}; there is {', '.join(finding.class_ for finding in open_)}")
+
+
+def advance(used: dict[str, int], finding: Finding, file: str) -> Shown:
+    """The next stage on a finding, noted in ``used``; after the fourth, the fourth again."""
+    stage = min(used.get(finding.class_, 0) + 1, len(STAGES))
+    used[finding.class_] = stage
+    text = find(finding.class_)[stage - 1].replace("{place}", _place(finding, file))
+    return Shown(finding.class_, stage, text)
+
+
+def _place(finding: Finding, file: str) -> str:
+    """The finding's line, that of a notebook's cell being of no use to anybody, or the function that it must be in."""
+    if finding.line is not None and file.endswith(".py"):
+        return f"line {finding.line} of {file}"
+    name = finding.class_
+    if name.startswith(UNFINISHED):
+        return name.removeprefix(UNFINISHED)
+    if re.match("std|noise|gradient|softplus|logvar", name):
+        return "reparameterize"
+    if name in ("kl-absent", "kl-subtracted", "kl-detached", "kl-weight", "reconstruction-mean", "reduction-ignored"):
+        return "vae_loss"
+    return "kl_divergence" if name.startswith("kl") else "encode" if name.startswith("head") else file

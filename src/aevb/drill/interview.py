@@ -1,0 +1,73 @@
+"""The interview: ask, show the model answer, let learners mark themselves point by point; what was missed comes back."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from aevb.drill.questions import BY_KEY, CORE, FOLLOW_UPS, QUESTIONS, Question
+
+WIDTH = 96
+Marks = Mapping[str, Mapping[str, Any]]
+
+
+class Left(Exception):  # noqa: N818 - no error: the learner has had enough for now
+    """Raised by ``ask`` when the learner wants to leave."""
+
+
+def missed(marks: Marks) -> list[Question]:
+    """The questions of which a point was missed when they were last asked."""
+    return [question for question in QUESTIONS if question.key in marks and not all(marks[question.key]["marks"])]
+
+
+def rounds(marks: Marks) -> list[tuple[str, list[Question]]]:
+    """What is still to be asked, in order, with a heading: the core, then what was missed, then the follow-ups."""
+    new = [question for question in CORE if question.key not in marks]
+    more = [question for question in FOLLOW_UPS if question.key not in marks]
+    found = [("The four core questions", new), ("Once more, what was missed", missed(marks)), ("Follow-up questions", more)]
+    return [(heading, questions) for heading, questions in found if questions]
+
+
+def hold(
+    marks: Marks,
+    ask: Callable[[str], str],
+    say: Callable[[str], None],
+    keep: Callable[[str, list[bool], str], None],
+) -> None:
+    """Hold one round: the first that ``rounds`` names, all questions once more if none is left.
+
+    ask(prompt) returns a line or raises Left; keep(key, marks, answer) is called after each question, so that leaving loses
+    nothing.
+    """
+    heading, questions = next(iter(rounds(marks)), ("Every question was answered in full; all of them again", list(QUESTIONS)))
+    say(f"{heading}: {len(questions)}. Type an answer, or say it aloud and press Enter. Ctrl-D leaves; nothing is lost.")
+    for number, question in enumerate(questions, start=1):
+        say(f"\n{number}/{len(questions)}  {_wrap(question.text, '     ').lstrip()}")
+        answer = ask("> ")
+        say(f"\n{_wrap(question.answer, '  | ')}\n")
+        keep(question.key, [_yes(ask, point) for point in question.points], answer)
+
+
+def _yes(ask: Callable[[str], str], point: str) -> bool:
+    while (reply := ask(f"  said: {point}? [y/n] ").strip().lower()) not in ("y", "yes", "n", "no"):
+        pass
+    return reply.startswith("y")
+
+
+def note(interview: dict[str, dict[str, Any]], key: str, marks: list[bool], answer: str) -> None:
+    """Put a question's marks into the state; answers typed earlier are kept."""
+    earlier = interview.get(key, {}).get("answers", [])
+    interview[key] = {"marks": marks, "answers": [*earlier, *([answer.strip()] if answer.strip() else [])]}
+
+
+def summary(marks: Marks) -> str:
+    """How the interview stands, in one line."""
+    back = [question.key for question in missed(marks)]
+    asked = sum(key in BY_KEY for key in marks)
+    tail = f"; to come back: {', '.join(back)}" if back else ""
+    return f"{asked} of {len(QUESTIONS)} questions answered{tail}"
+
+
+def _wrap(text: str, indent: str) -> str:
+    return textwrap.fill(text, WIDTH, initial_indent=indent, subsequent_indent=indent)
