@@ -14,12 +14,13 @@ from aevb.errors import UsageError
 from aevb.evaluation.log_likelihood import importance_rows
 from aevb.objectives import OBJECTIVES
 from aevb.objectives.importance import IWAE, DReG, StickingTheLanding
+from aevb.objectives.wake_sleep import WakeSleep
 from aevb.posteriors import POSTERIORS
 from aevb.priors.mixture import MixtureOfGaussians
 from aevb.priors.standard_normal import StandardNormal
 from aevb.priors.vamp import VampPrior
 
-CASES = {"elbo": ELBO, "stl": StickingTheLanding, "iwae": IWAE, "dreg": DReG}
+CASES = {"elbo": ELBO, "stl": StickingTheLanding, "iwae": IWAE, "dreg": DReG, "wake_sleep": WakeSleep}
 
 
 @pytest.fixture
@@ -407,3 +408,25 @@ def test_importance_objectives_refuse_fewer_than_two_samples(name, samples, advi
 @pytest.mark.parametrize("arguments", [{"samples": 0}, {"beta": -0.5}, {"beta": math.nan}])
 def test_stl_refuses_values_out_of_range(arguments):
     refuses(UsageError, ["stl needs samples of at least 1", "beta of at least 0"], StickingTheLanding, **arguments)
+
+
+def test_wake_is_the_bounds_gradient_for_the_decoder_and_sleep_is_not_for_the_encoder():
+    """Sleep lowers KL(p(z|x) || q(z|x)) on dreams, not the bound's KL(q || p) on data: that is wake-sleep's bias."""
+    model = small_model(StandardNormal(2))
+    x = torch.randn(8, 3, dtype=torch.float64)
+    wake_sleep, elbo = (gradients(make(), model, x, 400) for make in (WakeSleep, ELBO))
+    decoder, encoder = entries(model, "decoder"), entries(model, "posterior")
+    expected = elbo.mean(0)
+    assert furthest(wake_sleep[:, decoder], expected[decoder]) < 7  # both sides are means of draws
+    assert furthest(wake_sleep[:, encoder], expected[encoder]) > 20
+
+
+def test_sleep_is_at_rest_at_the_exact_posterior():
+    known = LinearGaussian()
+    known.set_posterior()
+    found = gradients(WakeSleep(), known.model, known.sample(200), 400)
+    assert furthest(found[:, entries(known.model, "posterior")]) < 6
+
+
+def test_wake_sleep_needs_a_sample():
+    refuses(UsageError, ["at least 1 sample", "got 0"], WakeSleep, samples=0)

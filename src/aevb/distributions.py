@@ -10,7 +10,7 @@ import math
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Transform
+from torch.distributions import Bernoulli, Distribution, Independent, Normal, Transform
 
 LOGVAR_MIN, LOGVAR_MAX = -30.0, 20.0
 """Bounds of logvar where a network emits it, to be applied there by ``clamp``: outside them the gradient is zero. exp(20)
@@ -167,3 +167,20 @@ def rsample_and_log_prob(d: Distribution, samples: int) -> tuple[Tensor, Tensor]
         return d.rsample_and_log_prob(shape)
     z = d.rsample(shape)
     return z, d.log_prob(z)
+
+
+@torch.no_grad()
+def draw(d: Distribution, shape: tuple[int, ...] = ()) -> Tensor:
+    """Draws from ``d`` without a gradient: (*shape, ...), made of ``torch.randn`` and ``torch.rand`` alone.
+
+    A recorded step takes such noise out of its operations and is handed it from outside (``recording.py``); torch's own
+    samplers of these two distributions use other kinds.
+    """
+    base = d.base_dist if isinstance(d, Independent) else d
+    if isinstance(base, Normal):
+        return base.loc + base.scale * torch.randn((*shape, *base.batch_shape), dtype=base.loc.dtype, device=base.loc.device)
+    if isinstance(base, Bernoulli):
+        p = base.probs.expand((*shape, *base.batch_shape))
+        return (torch.rand_like(p) < p).to(p.dtype)
+    drawn: Tensor = d.sample(torch.Size(shape))
+    return drawn

@@ -100,6 +100,9 @@ class Model(Protocol):
     def log_joint(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """x: (B, D), z: (..., B, L) -> log p(x|z) and log p(z): (..., B) each, nats."""
 
+    def sample_joint(self, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """Draws z ~ p(z) and x ~ p(x|z), without a gradient: (*shape, L) and (*shape, D)."""
+
     def log_weights(self, x: Tensor, samples: int = 1) -> Tensor:
         """x: (B, D) -> log p(x, z) - log q(z|x) for draws of z from q(z|x): (K, B), nats."""
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from aevb.distributions import DiagonalNormal, TransformedNormal, reparameterize, rsample_and_log_prob
+from aevb.distributions import DiagonalNormal, TransformedNormal, draw, reparameterize, rsample_and_log_prob
 from aevb.errors import DataError, UsageError
 from aevb.interfaces import Likelihood, Posterior, Prior
 from aevb.likelihoods.gaussian import GaussianFixed
@@ -144,6 +144,12 @@ class VAE(nn.Module):
         z, log_q = rsample_and_log_prob(q, samples)
         reconstruction, log_prior = self.log_joint(x, z)
         return reconstruction.mean(0), (log_q - log_prior).mean(0).unsqueeze(-1)
+
+    @torch.no_grad()
+    def sample_joint(self, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """Draw z ~ p(z) and x ~ p(x|z), without a gradient: (*shape, L) and (*shape, D)."""
+        z = draw(self.prior(), shape)
+        return z, draw(self.likelihood_given(z))
 
     @torch.no_grad()
     def sample(self, n: int, *, noise: bool = False) -> Tensor:

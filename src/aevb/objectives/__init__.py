@@ -11,6 +11,7 @@ OBJECTIVES = Table(
         "stl": "aevb.objectives.importance:StickingTheLanding",
         "iwae": "aevb.objectives.importance:IWAE",
         "dreg": "aevb.objectives.importance:DReG",
+        "wake_sleep": "aevb.objectives.wake_sleep:WakeSleep",
     },
 )
 
