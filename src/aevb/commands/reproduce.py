@@ -1,0 +1,63 @@
+"""aevb reproduce: the experiments of the paper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from aevb.errors import UsageError
+
+What = Literal["figure2", "figure3", "figure4", "figure5", "variance", "all"]
+
+
+def reproduce(
+    what: What,
+    /,
+    *,
+    quick: bool = False,
+    full: bool = False,
+    seeds: int = 1,
+    resume: bool = False,
+    out: Annotated[Path, Parameter(name=("-o", "--out"))] = Path("runs/paper"),
+    results: Path | None = None,
+    pictures: Path | None = None,
+    threads: int = 1,
+) -> None:
+    """Train what a figure of "Auto-Encoding Variational Bayes" shows, and draw it with the paper's curves under it.
+
+    Parameters
+    ----------
+    what
+        The figure: 2 (the bound), 3 (log p(x)), 4 (manifolds), 5 (samples), the variance of gradients, or all of them.
+    quick
+        Minutes, and curves that end early. This is what happens unless --full is given.
+    full
+        The paper's lengths, as far as the documents go: hours.
+    seeds
+        How many times the main curves are trained.
+    resume
+        Go on where an earlier run stopped, however it ended, and draw over its pictures.
+    out
+        A folder for what training needs to go on.
+    results
+        A folder for numbers (paper_*.json) and the page that shows them; by default the one of --out.
+    pictures
+        A folder for pictures (paper_*.png); by default the one of --results.
+    threads
+        How many threads train. Another number ends in other last bits.
+    """
+    import torch
+
+    from aevb import terminal
+    from aevb.paper.figures import reproduce as run
+    from aevb.paper.running import Place
+
+    if quick and full:
+        raise UsageError("--quick and --full exclude each other; give one of them")
+    if seeds < 1 or threads < 1:
+        raise UsageError(f"--seeds and --threads must be at least 1; got {min(seeds, threads)}")
+    torch.set_num_threads(threads)
+    for path in run(what, full, seeds, Place(out, results or out, pictures or results or out, resume, terminal.note)):
+        print(path)

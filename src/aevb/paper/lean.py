@@ -1,0 +1,163 @@
+r"""One gradient of the paper's networks, written out by hand: at a minibatch of 100, bookkeeping costs as much as work does.
+
+    x -> h = tanh(W1 x + b1) -> mu, logvar -> z = mu + exp(logvar/2) eps -> g = tanh(V1 z + c1) -> a = V2 g + c2 -> p(x|z)
+
+The losses are those of ``objectives.elbo`` (estimator B, one draw of z) and ``objectives.wake_sleep``, with two differences
+that the paper's optimiser wants: a sum over the minibatch in place of a mean, and the bounds that keep logvar from
+overflowing left out. ``tests/test_paper.py`` holds both gradients against those of the objectives.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor, nn
+
+from aevb.distributions import DiagonalNormal
+from aevb.likelihoods.bernoulli import Bernoulli
+from aevb.likelihoods.gaussian import GaussianNetwork
+from aevb.model import VAE
+from aevb.networks.mlp import mlp
+
+
+class SigmoidGaussian(GaussianNetwork):
+    """As ``GaussianNetwork``, with means between 0 and 1 (appendix C.2 and section 5: Frey Face). ``data_dim``: D."""
+
+    form = "unit"
+
+    def forward(self, h: Tensor) -> DiagonalNormal:
+        """h: (..., 2 D), logits of the means and then the log-variances -> distribution over (D,)."""
+        mean, logvar = h.chunk(2, dim=-1)
+        return DiagonalNormal(torch.sigmoid(mean), logvar)
+
+
+def paper_model(data_dim: int, hidden: int, latent_dim: int, *, bernoulli: bool, std: float, generator: Generator) -> VAE:
+    """The paper's VAE: one hidden layer of tanh units each way, every parameter from N(0, std^2)."""
+    likelihood = Bernoulli(data_dim) if bernoulli else SigmoidGaussian(data_dim)
+    encoder = mlp(data_dim, [hidden], activation="tanh")
+    decoder = mlp(latent_dim, [hidden], likelihood.num_features, "tanh")
+    model = VAE(data_dim, [hidden], latent_dim, activation="tanh", likelihood=likelihood, encoder=encoder, decoder=decoder)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(torch.randn(p.shape, generator=generator) * std)
+    return model
+
+
+class LeanGradient:
+    """Gradients of the loss of a minibatch, summed over its rows, into ``gradients``: as ``parameters``, in their order.
+
+    model: from ``paper_model``. generator: of all noise. Every method returns ``gradients``, which the next call overwrites.
+    """
+
+    def __init__(self, model: VAE, generator: Generator) -> None:
+        self.generator = generator
+        self.parameters = [p.detach() for p in model.parameters()]
+        self.gradients = [torch.zeros_like(p) for p in self.parameters]
+        own = {id(p): gradient for p, gradient in zip(model.parameters(), self.gradients, strict=True)}
+        # In the order in which they are declared: W1, mu, logvar, V1, V2.
+        parts = (model.encoder, model.posterior, model.decoder)
+        self.layers = [_Layer(m, own) for part in parts for m in part.modules() if isinstance(m, nn.Linear)]
+        self.bernoulli = isinstance(model.likelihood, Bernoulli)
+
+    @torch.no_grad()
+    def aevb(self, x: Tensor) -> list[Tensor]:
+        """Of minus the bound, estimator B. x: (B, D)."""
+        h, mu, logvar = self.encode(x)
+        eps = self._normal(mu.shape)
+        noise = torch.exp(0.5 * logvar).mul_(eps)
+        dz = self.decoder_gradient(mu + noise, x, to_z=True)
+        # The gradient of the closed KL joins the one that came through z.
+        self.encoder_gradient(x, h, dz + mu, 0.5 * (dz * noise + logvar.exp() - 1))
+        return self.gradients
+
+    @torch.no_grad()
+    def wake_sleep(self, x: Tensor) -> list[Tensor]:
+        """Of both phases. x: (B, D)."""
+        _, mu, logvar = self.encode(x)
+        z = torch.exp(0.5 * logvar).mul_(self._normal(mu.shape)).add_(mu)
+        dreamt_z = self._normal(mu.shape)
+        dreamt_x = self._draw(self.decode(dreamt_z)[1])
+        self.decoder_gradient(z, x, to_z=False)
+        h, mu, logvar = self.encode(dreamt_x)
+        precision, away = torch.exp(-logvar), mu - dreamt_z
+        self.encoder_gradient(dreamt_x, h, away * precision, 0.5 * (1 - away.square() * precision))
+        return self.gradients
+
+    @torch.no_grad()
+    def decoder(self, x: Tensor, z: Tensor) -> list[Tensor]:
+        """Of -log p(x|z); the encoder's stay as they are. x: (B, D), z: (B, L)."""
+        self.decoder_gradient(z, x, to_z=False)
+        return self.gradients
+
+    @torch.no_grad()
+    def log_joint(self, x: Tensor, z: Tensor) -> Tensor:
+        """log p(x, z) of a Bernoulli decoder, up to a constant. x: (B, D), z: (B, L) -> (B,), nats."""
+        a = self.decode(z)[1]
+        return (x * a).sum(-1) - torch.nn.functional.softplus(a).sum(-1) - 0.5 * z.square().sum(-1)
+
+    @torch.no_grad()
+    def force(self, x: Tensor, z: Tensor) -> Tensor:
+        """Gradient of ``log_joint`` with respect to z: (B, L)."""
+        g, a = self.decode(z)
+        dg = (x - a.sigmoid_()) @ self.layers[4].weight
+        return dg.mul_(1 - g.square()) @ self.layers[3].weight - z
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x: (B, D) -> hidden units (B, H), mu and logvar (B, L)."""
+        h = self.layers[0](x).tanh_()
+        return h, self.layers[1](h), self.layers[2](h)
+
+    def decode(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """z: (B, L) -> hidden units (B, H), features of p(x|z)."""
+        g = self.layers[3](z).tanh_()
+        return g, self.layers[4](g)
+
+    def _draw(self, a: Tensor) -> Tensor:
+        """a: (B, num_features) -> x ~ p(x|z): (B, D)."""
+        if self.bernoulli:
+            return torch.lt(torch.rand(a.shape, generator=self.generator), a.sigmoid_()).to(a.dtype)
+        mean, logvar = a.chunk(2, dim=-1)
+        return torch.exp(0.5 * logvar).mul_(self._normal(mean.shape)).add_(mean.sigmoid())
+
+    def decoder_gradient(self, z: Tensor, x: Tensor, *, to_z: bool) -> Tensor:
+        """Gradient of -log p(x|z): of the decoder, kept, and of z, (B, L), returned if asked for."""
+        g, a = self.decode(z)
+        da = a.sigmoid_().sub_(x) if self.bernoulli else _gaussian_gradient(a, x)
+        dg = self.layers[4].back(g, da).mul_(1 - g.square())
+        return self.layers[3].back(z, dg) if to_z else self.layers[3].own(z, dg)
+
+    def encoder_gradient(self, x: Tensor, h: Tensor, dmu: Tensor, dlogvar: Tensor) -> None:
+        """Of the encoder's parameters, from those of mu and logvar, (B, L) each; h: of ``encode``."""
+        dh = self.layers[1].back(h, dmu) + self.layers[2].back(h, dlogvar)
+        self.layers[0].own(x, dh.mul_(1 - h.square()))
+
+    def _normal(self, shape: torch.Size) -> Tensor:
+        return torch.randn(shape, generator=self.generator)
+
+
+class _Layer:
+    """A linear layer, and where its gradients go. own: id of a parameter -> its gradient."""
+
+    def __init__(self, layer: nn.Linear, own: dict[int, Tensor]) -> None:
+        self.weight, self.bias = layer.weight.detach(), layer.bias.detach()
+        self.d_weight, self.d_bias = own[id(layer.weight)], own[id(layer.bias)]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.addmm(self.bias, x, self.weight.t())
+
+    def own(self, x: Tensor, d: Tensor) -> Tensor:
+        """Keep the gradient of the layer's own parameters. x: (B, in), d: (B, out) -> d."""
+        torch.mm(d.t(), x, out=self.d_weight)
+        torch.sum(d, 0, out=self.d_bias)
+        return d
+
+    def back(self, x: Tensor, d: Tensor) -> Tensor:
+        """As ``own``, and the gradient of x, (B, in), returned."""
+        return self.own(x, d) @ self.weight
+
+
+def _gaussian_gradient(a: Tensor, x: Tensor) -> Tensor:
+    """Gradient of -log N(x; sigmoid(a_1), exp(a_2)) with respect to a = (a_1, a_2): (B, 2 D)."""
+    logit, logvar = a.chunk(2, dim=-1)
+    mean, precision = logit.sigmoid(), torch.exp(-logvar)
+    off = mean - x
+    return torch.cat([off * precision * mean * (1 - mean), 0.5 * (1 - off.square() * precision)], -1)

@@ -1,0 +1,146 @@
+"""A list of trials, run one after the other, and what came out, in a file after every point."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import aevb
+from aevb.errors import OutputExistsError
+from aevb.model import VAE
+from aevb.outputs import whole
+from aevb.paper.mcem import EMTraining
+from aevb.paper.quadrature import log_likelihoods
+from aevb.paper.recipes import Plan
+from aevb.paper.trial import CHOICE, START, Rows, Training, Trial, bounds, load_rows
+
+STEP_SIZES = (0.01, 0.02, 0.1)
+"""Adagrad's, of which one is chosen by early performance on the training set (section 5)."""
+TIE = 1.0
+"""Nats between step sizes that count as equal: of those the largest is taken, since Adagrad's steps only shrink."""
+HOPELESS = 10.0
+"""Nats by which a step size may trail at the first point and still be trained up to the choice."""
+
+Said = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Place:
+    """trials: folder of what is kept to go on from. results: folder of the numbers. pictures: folder of the pictures.
+
+    say: hears of every point that is reached.
+    """
+
+    trials: Path
+    results: Path
+    pictures: Path
+    resume: bool
+    say: Said
+
+    def result(self, name: str) -> Path:
+        """File of an experiment's numbers. Raises OutputExistsError unless it may be written."""
+        return self._free(self.results / f"paper_{name}.json")
+
+    def picture(self, name: str) -> Path:
+        """File of a picture. Raises OutputExistsError unless it may be written."""
+        return self._free(self.pictures / f"paper_{name}.png")
+
+    def _free(self, path: Path) -> Path:
+        if path.exists() and not self.resume:
+            raise OutputExistsError(f"{path} exists already; --resume goes on from it, --results names another folder")
+        return path
+
+
+def run(plans: Iterable[Plan], place: Place, name: str) -> list[dict[str, Any]]:
+    """Train each trial as far as its plan says. Returns the records that the result file ends with, one a plan."""
+    path = place.result(name)
+    records: list[dict[str, Any]] = []
+    loaded: dict[tuple[str, int], Rows] = {}
+    for plan in plans:
+        key = plan.trial.data, plan.trial.rows
+        if key not in loaded:
+            loaded = {key: load_rows(*key)}  # of the data sets only one at a time
+        record: dict[str, Any] = {}
+        records.append(record)
+        for state in states(plan, loaded[key], place):
+            record.update(state)
+            write(path, records)
+    return records
+
+
+def states(plan: Plan, rows: Rows, place: Place) -> Iterable[dict[str, Any]]:
+    """The record of a trial after each of its points."""
+    trial = plan.trial
+    choice: dict[str, float] = {}
+    if not trial.lr:
+        trial, choice = chosen(plan, rows, place)
+    training = open_training(trial, plan, rows, place.trials)
+    for point in [p for p in plan.points if p > training.samples]:
+        training.advance([point])
+        place.say(_line(training))
+        yield _record(trial, choice, training)
+    yield _record(trial, choice, training)
+
+
+def open_training(trial: Trial, plan: Plan, rows: Rows, folder: Path) -> Training:
+    """A trial as it is in its folder, or new."""
+    kind = EMTraining if trial.method == "mcem" else Training
+    return kind(trial, rows, folder, log_likelihoods if plan.log_p else bounds)
+
+
+def load(record: dict[str, Any], folder: Path) -> VAE:
+    """The model of a record, at the last point that its trial reached."""
+    trial = Trial(**record["trial"])
+    kind = EMTraining if trial.method == "mcem" else Training
+    return kind(trial, load_rows(trial.data, trial.rows), folder).model
+
+
+def chosen(plan: Plan, rows: Rows, place: Place) -> tuple[Trial, dict[str, float]]:
+    """Step size of a trial that leaves it open: a race, without those that are far behind at its first point.
+
+    Returns the trial, and for each step size the last training figure that it had in the race.
+    """
+    race = [open_training(replace(plan.trial, lr=lr), plan, rows, place.trials) for lr in STEP_SIZES]
+    quantity = "train_log_p" if plan.log_p else "train_bound"
+    found: dict[float, float] = {}
+    for until in (START, CHOICE):
+        for training in race:
+            training.advance([p for p in plan.points if p <= until])
+            value = next(p[quantity] for p in training.curve if p["samples"] == until)
+            found[training.trial.lr] = value if math.isfinite(value) else -math.inf
+            place.say(f"choosing: {_line(training)}")
+        best = max(found[training.trial.lr] for training in race)
+        race = [training for training in race if found[training.trial.lr] > best - HOPELESS]
+    winner = [training for training in race if found[training.trial.lr] >= best - TIE][-1]
+    return winner.trial, {f"{lr:g}": value for lr, value in found.items()}
+
+
+def _line(training: Training) -> str:
+    last = training.curve[-1]
+    figures = ", ".join(f"{name} {value:.2f}" for name, value in last.items() if name not in ("samples", "seconds"))
+    return f"{training.trial.name}: {last['samples']:.3g} samples, {last['seconds']:.0f} s, {figures}"
+
+
+def _record(trial: Trial, choice: dict[str, float], training: Training) -> dict[str, Any]:
+    return {"trial": asdict(trial), "name": trial.name, "choice": choice, "curve": training.curve}
+
+
+def write(path: Path, records: list[dict[str, Any]]) -> None:
+    """Records, and with what they were made, as JSON."""
+    versions = {"aevb": aevb.__version__, "torch": torch.__version__, "python": platform.python_version()}
+    text = json.dumps({"made_with": {**versions, "threads": torch.get_num_threads()}, "trials": records}, indent=1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Records of a result file."""
+    records: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["trials"]
+    return records

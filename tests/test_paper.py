@@ -1,0 +1,414 @@
+"""The paper's experiments: the hand-written gradient, the protocol, the table of its numbers, going on after a stop."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from aevb import cli
+from aevb.distributions import DiagonalNormal
+from aevb.errors import DataError, OutputExistsError, UsageError
+from aevb.objectives.elbo import ELBO
+from aevb.objectives.wake_sleep import WakeSleep
+from aevb.paper import figures, marginal, numbers, page, recipes, running, trial, variance
+from aevb.paper.lean import LeanGradient, paper_model
+from aevb.paper.mcem import ACCEPTED, EMTraining
+from aevb.paper.quadrature import log_likelihood
+from aevb.paper.trial import BATCH, STILL, Rows, Training, Trial, grid
+
+SMALL = Trial("mnist", "aevb", 2, 5, 300, lr=0.02)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(params=[True, False], ids=["bernoulli", "gaussian"])
+def model(request):
+    return paper_model(12, 7, 3, bernoulli=request.param, std=0.4, generator=seeded()).double()
+
+
+@pytest.fixture
+def rows():
+    """300 + 100 rows of 12 pixels with two kinds among them."""
+    kind = torch.rand(400, 1, generator=seeded()) < 0.5
+    grey = torch.where(kind, 230, 20) * torch.rand(400, 12, generator=seeded(1)) ** 0.3
+    grey[:, 0] = 0  # a pixel that is always black, as in MNIST's corners
+    return Rows(grey[:300].to(torch.uint8), grey[300:].to(torch.uint8), 255.0)
+
+
+@pytest.fixture
+def small_data(rows, monkeypatch):
+    """In place of MNIST and Frey Face."""
+    for module in (trial, running, figures):
+        monkeypatch.setattr(module, "load_rows", lambda *_: rows)
+    return rows
+
+
+def draws(monkeypatch, *values):
+    """Hand out these normals, whoever asks."""
+    left = list(values)
+    monkeypatch.setattr(torch, "randn", lambda *_, **__: left.pop(0))
+
+
+def compare(found, model, loss):
+    for a, b in zip(found, torch.autograd.grad(loss, list(model.parameters())), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+
+
+# The hand-written gradients are those of the package's own objectives.
+
+
+def test_the_gradient_of_the_bound_is_that_of_the_objective(model, monkeypatch):
+    x, eps = torch.rand(5, 12, dtype=torch.double), torch.randn(5, 3, dtype=torch.double)
+    draws(monkeypatch, eps)
+    found = LeanGradient(model, seeded()).aevb(x)
+    monkeypatch.setattr(DiagonalNormal, "rsample", lambda q, _: (q.mu + torch.exp(q.logvar / 2) * eps).unsqueeze(0))
+    compare(found, model, 5 * ELBO()(model, x).loss)
+
+
+def test_the_gradient_of_wake_sleep_is_that_of_the_objective(model, monkeypatch):
+    x, noise = torch.rand(5, 12, dtype=torch.double), torch.randn(5, 12, dtype=torch.double)
+    eps, z = torch.randn(2, 5, 3, dtype=torch.double)
+    lean, dreams = LeanGradient(model, seeded()), []
+    draw = lean._draw
+    lean._draw = lambda a: dreams.append(draw(a)) or dreams[-1]
+    draws(monkeypatch, eps, z, noise)
+    found = lean.wake_sleep(x)
+    if not lean.bernoulli:
+        mean, logvar = model.decoder(z).chunk(2, -1)
+        torch.testing.assert_close(dreams[0], mean.sigmoid() + torch.exp(logvar / 2) * noise)
+    monkeypatch.setattr("aevb.objectives.wake_sleep.draw", lambda q, _: (q.mu + torch.exp(q.logvar / 2) * eps).unsqueeze(0))
+    monkeypatch.setattr(type(model), "sample_joint", lambda *_: (z.unsqueeze(0), dreams[0].unsqueeze(0)))
+    compare(found, model, 5 * WakeSleep()(model, x).loss)
+
+
+def test_a_bernoulli_dream_has_the_decoders_mean():
+    """20,000 draws of 12 pixels: each mean within 5 standard errors, a false alarm in 1 of 100,000 runs."""
+    model = paper_model(12, 7, 3, bernoulli=True, std=1.0, generator=seeded())
+    logits = model.decoder(torch.randn(1, 3, generator=seeded(2))).detach()
+    x = LeanGradient(model, seeded(3))._draw(logits.expand(20_000, 12).clone())
+    assert set(x.unique().tolist()) == {0.0, 1.0}
+    p = logits.sigmoid().squeeze()
+    assert ((x.mean(0) - p).abs() < 5 * (p * (1 - p) / 20_000).sqrt()).all()
+
+
+def test_what_monte_carlo_em_uses_is_the_joint_density_and_its_gradient():
+    model = paper_model(12, 7, 3, bernoulli=True, std=0.4, generator=seeded()).double()
+    x, z = torch.rand(5, 12, dtype=torch.double), torch.randn(5, 3, dtype=torch.double, requires_grad=True)
+    lean = LeanGradient(model, seeded())
+    reconstruction, prior = model.log_joint(x, z)
+    constant = 1.5 * math.log(2 * math.pi)
+    torch.testing.assert_close(lean.log_joint(x, z.detach()), (reconstruction + prior).detach() + constant)
+    torch.testing.assert_close(lean.force(x, z.detach()), torch.autograd.grad((reconstruction + prior).sum(), z)[0])
+    found, parameters = lean.decoder(x, z.detach()), list(model.parameters())
+    expected = torch.autograd.grad(-model.log_joint(x, z.detach())[0].sum(), parameters, allow_unused=True)
+    assert sum(gradient is not None for gradient in expected) == 4
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, torch.zeros_like(a) if b is None else b, rtol=1e-9, atol=1e-12)
+
+
+# The protocol.
+
+
+def test_adagrad_only_adds_up_for_the_first_minibatches(rows, tmp_path):
+    training = Training(SMALL, rows, tmp_path)
+    before = [p.clone() for p in training.gradient.parameters]
+    training.gradient.generator = seeded()
+    for step in range(STILL):
+        training._move(training.gradient.aevb(rows.batch(torch.arange(BATCH))), step, BATCH)
+    assert all(torch.equal(a, b) for a, b in zip(before, training.gradient.parameters, strict=True))
+    sums = [value.clone() for name, value in training.update.state_dict().items() if name.endswith("sum")]
+    assert all((value > 0).all() for value, p in zip(sums, before, strict=True) if p.ndim == 1)
+    gradients = [g.clone() for g in training.gradient.aevb(rows.batch(torch.arange(BATCH)))]
+    training._move([g.clone() for g in gradients], STILL, BATCH)
+    bias = next(i for i, p in enumerate(before) if p.ndim == 1)
+    expected = before[bias] - 0.02 * gradients[bias] / ((sums[bias] + gradients[bias] ** 2).sqrt() + 1e-10)
+    torch.testing.assert_close(training.gradient.parameters[bias], expected)
+
+
+def test_the_prior_pulls_weights_not_biases(rows, tmp_path):
+    """With gradients of zero what is left is the minibatch's part of the prior: w / sqrt(w^2) in Adagrad's first step."""
+    training = Training(replace(SMALL, std=0.5), rows, tmp_path)
+    before = [p.clone() for p in training.gradient.parameters]
+    zeros = [torch.zeros_like(p) for p in before]
+    training._move(zeros, STILL, BATCH)
+    for p, old, gradient in zip(training.gradient.parameters, before, zeros, strict=True):
+        if p.ndim == 2:
+            torch.testing.assert_close(gradient, old * BATCH / 300)
+            torch.testing.assert_close(p, old - 0.02 * old.sign(), rtol=1e-4, atol=1e-5)
+        else:
+            assert torch.equal(p, old)
+
+
+def test_adam_moves_from_the_first_minibatch(rows, tmp_path):
+    training = Training(replace(SMALL, optimiser="adam", lr=1e-3), rows, tmp_path)
+    before = training.gradient.parameters[1].clone()
+    training._move(training.gradient.aevb(rows.batch(torch.arange(BATCH))), 0, BATCH)
+    torch.testing.assert_close(
+        (training.gradient.parameters[1] - before).abs(), torch.full_like(before, 1e-3), rtol=1e-3, atol=0
+    )
+
+
+def test_an_epoch_sees_every_row_once(rows, tmp_path, monkeypatch):
+    training, seen = Training(SMALL, rows, tmp_path), []
+    monkeypatch.setattr(Rows, "batch", lambda _, index: seen.append(index) or rows.train[index] / 255.0)
+    training._train(0, 200)
+    training._train(200, 600)
+    assert sorted(torch.cat(seen[:3]).tolist()) == sorted(torch.cat(seen[3:]).tolist()) == list(range(300))
+    assert not torch.equal(torch.cat(seen[:3]), torch.cat(seen[3:]))
+
+
+def test_binarised_targets_are_zeros_and_ones_with_the_grey_level_as_mean(rows, tmp_path):
+    training = Training(replace(SMALL, targets="binary"), rows, tmp_path)
+    training.gradient.generator = seeded()
+    x = torch.full((200, 500), 0.3)
+    targets = training._targets(x)
+    assert set(targets.unique().tolist()) == {0.0, 1.0}
+    assert abs(float(targets.mean()) - 0.3) < 5 * math.sqrt(0.21 / 100_000)  # 5 standard errors
+
+
+@pytest.mark.parametrize("method", ["aevb", "wake_sleep", "mcem"])
+def test_training_raises_log_p(rows, tmp_path, method):
+    """On rows of two kinds it must learn more than their mean: about 12 x 0.15 nats in this design."""
+    plan = recipes.Plan(replace(SMALL, method=method, lr=0.1), 300_000, log_p=True)
+    training = running.open_training(plan.trial, plan, rows, tmp_path)
+    start = float(log_likelihood(training.model, rows.test / 255.0).mean())
+    training.advance([60_000])
+    mean = (rows.train / 255.0).mean(0).clamp(1e-3, 1 - 1e-3)
+    x = rows.test / 255.0
+    alone = float((x * mean.log() + (1 - x) * (1 - mean).log()).sum(1).mean())
+    assert training.curve[0]["test_log_p"] > max(start, alone) + 0.3
+
+
+def test_the_em_step_size_is_tuned_to_its_acceptance(rows, tmp_path):
+    training = EMTraining(replace(SMALL, method="mcem"), rows, tmp_path, lambda *_: {"train": 0.0})
+    training.advance([300_000])
+    training.gradient.generator = seeded()
+    accepted = [float(training._sample(torch.arange(300)).mean()) for _ in range(20)]
+    assert abs(np.mean(accepted) - ACCEPTED) < 0.05
+
+
+def test_a_grid_of_points_is_of_whole_minibatches():
+    assert grid(1_000_000)[:3] == [100_000, 125_900, 158_500]
+    assert grid(10_000_000)[-1] == 10_000_000
+    assert len(grid(10_000_000)) == 21
+    assert grid(100_000) == [100_000]
+    assert all(p % BATCH == 0 for p in grid(3_000_000))
+    assert set(grid(3_000_000)[:-1]) < set(grid(10_000_000)), "a longer run goes on from a shorter one"
+
+
+# log p(x).
+
+
+def test_quadrature_agrees_with_draws_from_the_prior_and_with_itself():
+    model = paper_model(12, 7, 3, bernoulli=True, std=1.0, generator=seeded())
+    x = (torch.rand(10, 12, generator=seeded(1)) < 0.5).float()
+    exact = log_likelihood(model, x, 0.15)
+    torch.testing.assert_close(exact, log_likelihood(model, x, 0.3), rtol=0, atol=1e-3)
+    p = model.likelihood_given(torch.randn(100_000, 1, 3, generator=seeded(2))).log_prob(x).detach().double().exp()
+    assert ((exact.exp() - p.mean(0)).abs() < 5 * p.std(0) / math.sqrt(100_000)).all()  # false alarms: 6 in a million
+
+
+def test_quadrature_is_exact_where_z_has_no_effect():
+    model = paper_model(12, 7, 3, bernoulli=True, std=0.0, generator=seeded())
+    torch.testing.assert_close(
+        log_likelihood(model, torch.rand(2, 12)), torch.full((2,), -12 * math.log(2)).double(), rtol=1e-4, atol=0
+    )
+
+
+def test_three_ways_to_log_p_agree(rows, monkeypatch):
+    """Within the half nat that the paper's estimator needs, and importance sampling far closer."""
+    monkeypatch.setattr(marginal, "BURN_IN", 40)
+    monkeypatch.setattr(marginal, "DRAWS", 40)
+    model = paper_model(12, 7, 2, bernoulli=True, std=0.7, generator=seeded())
+    for p in model.posterior.parameters():
+        p.data.zero_()  # q(z|x) = p(z), which covers any posterior
+    found = marginal.comparison(model, Rows(rows.train[:8], rows.test, 255.0), 8, encoder=True, width=0.2)
+    judge = found["test_quadrature"]
+    assert found["test_wider_grid"] == pytest.approx(judge, abs=1e-3)
+    assert found["test_importance"] == pytest.approx(judge, abs=0.1)
+    assert found["test_reciprocal"] == pytest.approx(judge, abs=0.5)
+    assert found["test_reciprocal_row_error"] > found["test_wider_grid_row_error"]
+
+
+def test_the_constant_gaussian_is_the_density_of_each_pixel():
+    train, test = torch.rand(500, 4, generator=seeded()), torch.rand(50, 4, generator=seeded(1))
+    expected = torch.distributions.Normal(train.mean(0), train.std(0)).log_prob(test).sum(1).mean()
+    assert figures.constant_gaussian(train, test) == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_four_estimators_have_one_mean(rows):
+    """The gradient of mu's bias, averaged over 20,000 draws: z-tests at 5 standard errors against estimator B."""
+    model = paper_model(12, 7, 2, bernoulli=True, std=0.5, generator=seeded()).double()
+    lean, x = LeanGradient(model, seeded()), (rows.train[:1] / 255.0).double().expand(20_000, 12)
+    eps = torch.randn(20_000, 2, generator=seeded(1), dtype=torch.double)
+    seen = {}
+    lean.encoder_gradient = lambda _, __, dmu, dlogvar: seen.update(now=torch.cat([dmu, dlogvar], 1))
+    for estimator in variance.ESTIMATORS:
+        variance.one_gradient(lean, x, eps, torch.tensor(-8.0), estimator)
+        seen[estimator] = seen["now"]
+    b = seen["reparameterised, B"]
+    for estimator in variance.ESTIMATORS[1:]:
+        difference = seen[estimator] - b
+        assert (difference.mean(0).abs() < 5 * difference.std(0) / math.sqrt(20_000)).all(), estimator
+    assert (seen["score"].var(0) > seen["score with baseline"].var(0)).all()
+    assert (seen["score with baseline"].var(0) > b.var(0)).all()
+
+
+def test_the_variance_of_a_group_is_that_of_its_parameters(rows):
+    """Against the variance of 400 gradients, parameter by parameter; both have errors of a few per cent."""
+    model = paper_model(12, 7, 2, bernoulli=True, std=0.5, generator=seeded())
+    found = variance.gradient_variance(model, rows, 400)
+    lean, x = LeanGradient(model, seeded(5)), rows.batch(torch.arange(BATCH))
+    gradients = []
+    for _ in range(400):
+        variance.one_gradient(lean, x, torch.randn(BATCH, 2, generator=lean.generator), torch.zeros(BATCH), "score")
+        gradients.append(torch.cat([lean.layers[1].d_weight.flatten(), lean.layers[1].d_bias]))
+    value, error = found["score"]["mu"]
+    assert abs(value - float(torch.stack(gradients).var(0).sum())) < 8 * error
+    assert set(found) == set(variance.ESTIMATORS)
+
+
+# Going on after a stop, and what is written.
+
+
+@pytest.mark.parametrize("method", ["aevb", "wake_sleep", "mcem"])
+def test_a_resumed_trial_ends_in_the_same_bits(rows, tmp_path, method):
+    plan = recipes.Plan(replace(SMALL, method=method), 6000, log_p=method == "mcem")
+    whole = running.open_training(plan.trial, plan, rows, tmp_path / "a")
+    whole.advance([1500, 3000, 6000])
+    for points in ([1500], [1500, 3000, 6000]):  # the second opens the file of the first
+        part = running.open_training(plan.trial, plan, rows, tmp_path / "b")
+        part.advance(points)
+    for a, b in zip(whole.gradient.parameters, part.gradient.parameters, strict=True):
+        assert torch.equal(a, b)
+    assert all(torch.equal(value, part.update.state_dict()[name]) for name, value in whole.update.state_dict().items())
+    assert [{**p, "seconds": 0} for p in whole.curve] == [{**p, "seconds": 0} for p in part.curve]
+
+
+def test_a_damaged_state_is_named(rows, tmp_path):
+    (tmp_path / f"{SMALL.name}.npz").write_bytes(b"PK but no more")
+    with pytest.raises(DataError, match="begin this trial anew"):
+        Training(SMALL, rows, tmp_path)
+
+
+@pytest.fixture
+def place(tmp_path):
+    return running.Place(tmp_path / "trials", tmp_path, tmp_path, resume=False, say=lambda _: None)
+
+
+def test_the_step_size_is_chosen_on_training_rows_and_ties_go_to_the_largest(small_data, place, monkeypatch):
+    monkeypatch.setattr(running, "START", 300)
+    monkeypatch.setattr(running, "CHOICE", 600)
+    monkeypatch.setattr(recipes.Plan, "points", [300, 600])
+    values = {(0.01, 300): -5.0, (0.01, 600): -4.5, (0.02, 300): -6.0, (0.02, 600): -5.0, (0.1, 300): -math.inf}
+
+    def measured(training, until):
+        value = values[training.trial.lr, until]
+        training.curve.append({"samples": until, "seconds": 0.0, "train_bound": value, "test_bound": 0.0, "test_se": 0.0})
+
+    monkeypatch.setattr(Training, "advance", lambda self, points: measured(self, points[-1]))
+    trial, found = running.chosen(recipes.Plan(replace(SMALL, lr=0.0), 600), small_data, place)
+    assert trial.lr == 0.02
+    assert found == {"0.01": -4.5, "0.02": -5.0, "0.1": -math.inf}
+
+
+def test_every_figure_is_written_and_resumed(small_data, place, monkeypatch):
+    monkeypatch.setattr("aevb.paper.drawing.SHAPES", {"mnist": (3, 4), "frey": (3, 4)})
+    monkeypatch.setattr("aevb.paper.drawing.SIDE", 2)
+    monkeypatch.setattr(marginal, "comparison", lambda *_, **__: {})
+    monkeypatch.setattr(
+        "aevb.paper.running.log_likelihoods", lambda *_: {"train_log_p": -9.0, "test_log_p": -8.0, "test_se": 1.0}
+    )
+    short = {
+        name: (lambda *a, r=r: [p._replace(until=1500, trial=shrunk(p.trial)) for p in r(*a)], d)
+        for name, (r, d) in figures.EXPERIMENTS.items()
+        if name in ("figure2_mnist", "figure3", "figure4", "variance")
+    }
+    monkeypatch.setattr(recipes.Plan, "points", property(lambda plan: [plan.until]))
+    monkeypatch.setattr(figures, "EXPERIMENTS", short)
+    written = list(figures.reproduce("all", False, 1, place))
+    assert all(path.is_file() for path in written)
+    text = written[-1].read_text()
+    assert text.count("![") == 5
+    assert all((place.results / line.split("](")[1].rstrip(")")).is_file() for line in text.splitlines() if line[:2] == "![")
+    records = running.read(place.result.__self__.results / "paper_figure3_quick.json")
+    assert {record["trial"]["method"] for record in records} == {"aevb", "wake_sleep", "mcem"}
+    with pytest.raises(OutputExistsError, match="--resume"):
+        next(figures.reproduce("figure3", False, 1, place))
+    monkeypatch.setattr(Training, "_train", None)  # nothing is trained twice
+    again = list(figures.reproduce("all", False, 1, replace(place, resume=True)))
+    assert again == written
+
+
+def shrunk(trial):
+    return replace(trial, hidden=trial.hidden // 50, rows=300)
+
+
+# The paper's numbers.
+
+
+def test_the_papers_numbers_agree_with_each_other():
+    """The list at 3 million samples is the curves at that place; AEVB is above wake-sleep there, as the paper says."""
+    for method, values in numbers.AT_3E6.items():
+        for latent, value in values.items():
+            assert numbers.at(numbers.FIGURE2[latent, method, "test"], 3e6) == pytest.approx(value, abs=0.25)
+    assert all(numbers.AT_3E6["aevb"][n] > numbers.AT_3E6["wake_sleep"][n] for n in recipes.LATENTS)
+    for curve in [*numbers.FIGURE2.values(), *numbers.FIGURE3.values()]:
+        samples = [x for x, _ in curve]
+        assert samples == sorted(set(samples))
+        assert all(-250 < y < -90 for _, y in curve)
+
+
+def test_between_two_points_the_logarithm_of_the_samples_counts():
+    assert numbers.at([(1e5, -200.0), (1e7, -100.0)], 1e6) == pytest.approx(-150.0)
+    assert math.isnan(numbers.at([(1e5, -200.0), (1e7, -100.0)], 2e7))
+
+
+def test_a_table_has_the_papers_figure_beside_ours():
+    record = {
+        "trial": {"data": "mnist", "method": "aevb", "latent_dim": 20, "hidden": 500, "rows": 50_000, "optimiser": "adagrad",
+                  "lr": 0.02, "std": 0.1, "seed": 0, "targets": "grey"},
+        "curve": [
+            {"samples": samples, "train_bound": -1.0, "test_bound": -120.2, "test_se": 0.5, "seconds": 90.0}
+            for samples in (100_000, 1_000_000, 1_259_000)
+        ],
+    }  # fmt: skip
+    lines = list(page.table([record]))
+    assert len(lines) == 4  # a head of two, the mark of a million, and where the trial stands
+    assert "| 1e+06 | -120.20 +- 0.50 | -124.2 | +4.0 | -1.00 | -126.3 | 1.5 |" in lines[2]
+
+
+# Bad input.
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["figure9"], 2), ([], 2), (["figure2", "--quick", "--full"], 2), (["figure2", "--seeds", "0"], 2),
+        (["figure2", "--threads", "0"], 2), (["figure2", "--seeds", "many"], 2),
+    ],
+)  # fmt: skip
+def test_bad_arguments(words, code, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["reproduce", *words])
+    assert end.value.code == code
+    assert capsys.readouterr().err.startswith("aevb: ")
+
+
+def test_rows_must_fill_minibatches_and_data_must_be_known(rows, tmp_path):
+    with pytest.raises(UsageError, match="multiple of 100"):
+        Training(SMALL, Rows(rows.train[:250], rows.test, 255.0), tmp_path)
+    with pytest.raises(UsageError, match="expected mnist or frey"):
+        trial.load_rows("cifar", 100)
+
+
+def test_a_result_file_is_json_with_versions(small_data, place):
+    running.run([recipes.Plan(replace(SMALL, data="mnist"), 300)], place, "x")
+    stored = json.loads((place.results / "paper_x.json").read_text())
+    assert stored["made_with"]["torch"] == torch.__version__
+    assert [point["samples"] for point in stored["trials"][0]["curve"]] == [300]
