@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test soak lint docs-figures bench clean
+.PHONY: demo test soak lint docs-figures notebook bench clean
 
 demo: $(READY)            ## train the tutorial's VAE and a VAE of digits, show figures and pictures
 	$(BIN)/aevb demo
@@ -21,6 +21,9 @@ lint: $(READY)            ## ruff and mypy --strict
 
 docs-figures: $(READY)    ## make the pictures that README.md and docs/ show
 	$(BIN)/python docs/make_figures.py
+
+notebook: $(READY)        ## make vae_mock.ipynb, here and in the package, from its source
+	$(BIN)/python notebooks/make.py
 
 bench: $(READY) .venv-pythae/.ready .venv-jax/.ready  ## measure aevb beside other loops, and draw docs/performance.md anew
 	$(BIN)/python benchmarks/speed.py --out benchmarks/results/speed.json

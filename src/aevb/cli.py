@@ -2,8 +2,9 @@
 
 ``aevb --help``, ``--version`` and errors of usage never import torch, which takes seconds.
 
-Exit codes: 0 done; 1 judged wrong; 2 usage; 65 bad data; 66 no such input; 70 training diverged, or a defect of aevb;
-73 output exists; 74 could not write; 75 a process of the group was lost; 130 and 143 interrupted (Ctrl-C, SIGTERM), resumable.
+Exit codes: 0 done; 1 judged wrong; 2 usage, or could not judge; 65 bad data; 66 no such input; 70 training diverged, or a
+defect of aevb; 73 output exists; 74 could not write; 75 a process of the group was lost; 130 and 143 interrupted (Ctrl-C,
+SIGTERM), resumable.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ COMMANDS = {
     "evaluate": "Measure a model on given rows: log p(x), codes, samples, with error bars and warnings.",
     "refit": "Fit a better prior to the codes of a trained model.",
     "plot": "Draw everything that a trained model can show.",
+    "check": "Say what is wrong with somebody's VAE, or that it is right.",
+    "drill": "Practise on a clock: read the paper, explain it, write a VAE from a stub, check it. Begin: aevb drill start.",
+    "reproduce": "Run the experiments of the paper again and draw them beside its own.",
 }
 
 HELP = """Variational autoencoders to use, to trust and to learn from.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,13 @@ def save(figure: Figure, path: Path) -> Path:
     except OSError as error:
         raise CannotWriteError(f"{path} could not be written: {error.strerror or error}") from error
     return path
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()
 
 
 def as_pictures(rows: NDArray[Any], low: float, high: float) -> NDArray[Any]:

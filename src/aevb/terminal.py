@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,6 +49,31 @@ def progress(quiet: bool = False) -> Progress:
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
     console = Console(stderr=True)
     return Progress(*columns, TextColumn("{task.fields[terms]}"), console=console, disable=quiet or not console.is_terminal)
+
+
+@contextmanager
+def waiting(text: str, quiet: bool = False) -> Iterator[None]:
+    """A line with a spinner on stderr while the block runs; silent if ``quiet`` or unless that is a terminal."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield
+        return
+    with console.status(text):
+        yield
+
+
+@contextmanager
+def live(text: Callable[[int], str]) -> Iterator[None]:
+    """Show ``text(width)`` on stdout and renew it twice a second while the block runs. Only for a terminal."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    console = Console()
+    with Live(get_renderable=lambda: Text(text(console.width)), console=console, refresh_per_second=2):
+        yield
 
 
 def describe(data: Data, plan: Plan, training_rows: int, validation_rows: int) -> dict[str, Any]:
