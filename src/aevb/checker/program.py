@@ -155,7 +155,7 @@ class Program:
                 self.on_retry()
         raise RuntimeError("names could not be resolved")
 
-    def execute(self, statements: list[ast.stmt], seconds: float = 20.0) -> None:
+    def execute(self, statements: list[ast.stmt], seconds: float = 10.0) -> None:
         """Run statements of the program, with the names they need."""
         code = compile(ast.Module(statements, []), STRANGER, "exec")
         with at_most(seconds):
