@@ -102,11 +102,16 @@ class Evidence:
         line = self.line(value)
         return "" if line is None else name_at(self.program.source.tree, line)
 
+    @cached_property
+    def modules(self) -> list[nn.Module]:
+        """All modules of this process: a program need not give its model a name."""
+        return [one for one in gc.get_objects() if issubclass(type(one), nn.Module)]
+
     def layer(self, value: int) -> str:
         """What the program calls the layer that made the value: "fc_mu", "encoder.head"; "" for what no layer made."""
         entry = self.tape.made_by(value)
         own = [self.tape.values[v] for v in entry.inputs if v in self.tape.parameters] if entry is not None else []
-        return attribute_of(own[0]) if own else ""
+        return attribute_of(own[0], self.modules) if own else ""
 
     def makers(self, values: list[int]) -> list[Entry]:
         """The entries that made the values."""
@@ -117,9 +122,8 @@ class Evidence:
         return Finding(check, verdict, class_, message, measured, expected, self.line(value))
 
 
-def attribute_of(parameter: Tensor) -> str:
+def attribute_of(parameter: Tensor, modules: list[nn.Module]) -> str:
     """The attribute under which a module keeps the layer that has the parameter."""
-    modules = [one for one in gc.get_objects() if issubclass(type(one), nn.Module)]
     names: list[str] = []
     inner = next((m for m in modules if any(p is parameter for p in m._parameters.values())), None)
     while inner is not None and len(names) < 4:
