@@ -290,7 +290,7 @@ def test_that_a_top_level_is_not_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("while True: pass", "longer than"),
+        ("while True: pass", "stopped"),
         ("bytearray(20 * 10**9)", "memory"),
         ("__import__('sys').exit(3)", "sys.exit"),
         ("__import__('os')._exit(3)", "end"),
@@ -306,7 +306,7 @@ def test_that_hostile_models_are_contained(line: str, said: str, tmp_path: Path)
         TUTORIAL.replace("    def forward(self, x):\n", f"    def forward(self, x):\n        {line}\n"), encoding="utf-8"
     )
     assert line in file.read_text(encoding="utf-8")
-    report = check_file(file, limits=Limits(wall_s=45, cpu_s=20))
+    report = check_file(file, limits=Limits(wall_s=45, cpu_s=10))
     assert report.exit_code == 2
     assert said in report.findings[0].message
 

@@ -19,7 +19,7 @@ from torch import nn
 from aevb.checker.guards import at_most, quiet_options
 from aevb.checker.names import named_stand_in
 from aevb.checker.rewriting import LAST, last_of, rewritten
-from aevb.checker.source import Source, assigned, blocks, calls, last_name
+from aevb.checker.source import Source, assigned, blocks, calls, default_of, last_name
 from aevb.checker.stand_ins import STRANGER, Batch, FakeLoader, StandIn, StandInModule
 from aevb.checker.tape import unrecorded
 
@@ -28,6 +28,7 @@ FREE_CALLS = {
     "sum", "round", "sqrt", "log", "exp", "Namespace", "SimpleNamespace", "namedtuple", "join", "Path", "prod",
     "ArgumentParser", "dataclass", "environ", "get", "device_count", "TypeVar", "NewType", "field",
 }  # fmt: skip
+DEFINITION = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 LOADS = re.compile(r"^(load\w*|read_\w+|genfromtxt|fetch_\w+|from_numpy|open|get_data\w*)$")
 MODEL = re.compile(r"model|net|vae|autoencoder|^m$|^self$", re.IGNORECASE)
 
@@ -71,7 +72,7 @@ class Program:
 
     def _start(self, body: list[ast.stmt]) -> None:
         for statement in body:
-            if isinstance(statement, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            if isinstance(statement, DEFINITION):
                 self._define(statement)
             elif self._is_cheap(statement):
                 self._try(statement)
@@ -80,20 +81,12 @@ class Program:
 
     def _start_inside(self, statement: ast.If | ast.Try) -> None:
         is_main = isinstance(statement, ast.If) and "__name__" in ast.unparse(statement.test)
-        cheap = all(
-            self._is_cheap(s) or isinstance(s, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef)
-            for s in statement.body
-        )
-        if (
-            cheap
-            and not is_main
-            and (isinstance(statement, ast.Try) or not any(calls(statement.test)) or self._is_free(statement.test))
-        ):
+        cheap = all(self._is_cheap(s) or isinstance(s, DEFINITION) for s in statement.body)
+        plain = isinstance(statement, ast.Try) or not any(calls(statement.test)) or self._is_free(statement.test)
+        if cheap and plain and not is_main:
             self._try(statement)
         elif not cheap:
-            self._start(
-                [s for s in statement.body if isinstance(s, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef)]
-            )
+            self._start([s for s in statement.body if isinstance(s, DEFINITION)])
 
     def _is_cheap(self, statement: ast.stmt) -> bool:
         """Constants, names for devices and sizes, options with their defaults."""
@@ -224,7 +217,15 @@ class Program:
         if any(LOADS.search(last_name(call.func)) for one in self._aside.get(name, ()) for call in calls(one)) and len(Batch.x):
             return Batch.x.clone()
         model = self.model_named(name)
-        return model if model is not None else StandIn(name)
+        return model if model is not None else self._default(name)
+
+    def _default(self, name: str) -> Any:
+        """What a function of the program takes for a parameter of that name, in which case a local name of another is meant."""
+        default = default_of(self.source.tree, name)
+        try:
+            return StandIn(name) if default is None else self.evaluate(default)
+        except Exception:  # whatever a stranger's default does
+            return StandIn(name)
 
     def model_named(self, name: str) -> nn.Module | None:
         """A module that the program makes, if ``name`` sounds like one."""

@@ -110,6 +110,21 @@ def last_name(node: ast.AST) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
+def default_of(tree: ast.AST, name: str) -> ast.expr | None:
+    """The first default, other than None, of a parameter of that name."""
+    for one in ast.walk(tree):
+        if isinstance(one, ast.FunctionDef):
+            last = [*one.args.posonlyargs, *one.args.args][::-1]
+            pairs = [
+                *zip(last, one.args.defaults[::-1], strict=False),
+                *zip(one.args.kwonlyargs, one.args.kw_defaults, strict=True),
+            ]
+            for parameter, default in pairs:
+                if parameter.arg == name and default is not None and ast.unparse(default) != "None":
+                    return default
+    return None
+
+
 def goes_backward(tree: ast.AST) -> bool:
     """Whether ``.backward(...)`` or Lightning's ``manual_backward(...)`` is called within."""
     return any(last_name(call.func) in ("backward", "manual_backward") for call in calls(tree))

@@ -222,8 +222,7 @@ class Tape(TorchFunctionMode):
         """
         env = {value: tensor.clone() for value, tensor in replaced.items()}
         wanted = list(wanted)
-        last = max((self.maker.get(value, -1) for value in wanted), default=-1)
-        for entry in self.entries[: last + 1]:
+        for entry in self._needed(wanted, replaced):
             noisy = entry.function in RANDOM and (redraw or draw is not None)
             if not noisy and not any(value in env for value in entry.inputs):
                 continue
@@ -234,6 +233,16 @@ class Tape(TorchFunctionMode):
                 if value not in replaced:
                     env[value] = tensor
         return {value: env.get(value, self._shown[value]) for value in wanted}
+
+    def _needed(self, wanted: list[int], replaced: Mapping[int, Tensor]) -> list[Entry]:
+        """The entries that ``wanted`` are made by, in order, without what lies before the values ``replaced``."""
+        reached = set(wanted) - set(replaced)
+        needed = []
+        for entry in reversed(self.entries[: max((self.maker.get(value, -1) for value in reached), default=-1) + 1]):
+            if not reached.isdisjoint(entry.outputs):
+                needed.append(entry)
+                reached.update(value for value in entry.inputs if value not in replaced)
+        return needed[::-1]
 
     def _call(self, entry: Entry, env: dict[int, Tensor], transparent: bool, draw: Any) -> Any:
         args, kwargs = mapped(entry.arguments, lambda ref: env[ref.value] if ref.value in env else self._outside(ref.value))
