@@ -3,6 +3,7 @@
 Not in the tests' own process: the stand-ins for packages and devices stay for the rest of it.
 """
 
+import gc
 import json
 import subprocess
 import sys
@@ -34,6 +35,8 @@ def main(seeds: int, paths: list[str]) -> None:
     stand_ins.install()
     numpy_noise.install()
     for path in map(Path, paths):
+        gc.collect()
+        gc.freeze()
         if not seeds:
             reports = {path.name: judge(Program(read(path)))}
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import warnings
@@ -36,6 +37,7 @@ def main(path: str, mapping: str) -> None:
     numpy_noise.install()
     source = Path(path)
     layers = confine.confine()
+    gc.freeze()  # what torch brought is no longer walked through: names of layers are sought among the program's own objects
     try:
         report = examine(source, json.loads(mapping), missing)
     except UnknownNameError as error:
