@@ -313,11 +313,13 @@ def test_every_parameter_moves(data):
         {"likelihood": "categorical", "prior": "flow", "posterior": "spline_flow", "objective": "stl"},
         {"likelihood": "gaussian_network", "prior": "mixture", "components": 3, "objective": "iwae", "samples": 2},
         {"network": "conv", "hidden": (2, 3), "skip": True, "likelihood": "gaussian_per_dimension"},
+        {"likelihood": "bernoulli", "objective": "monte_carlo_em"},
+        {"likelihood": "bernoulli", "objective": "score_function", "samples": 3},
     ],
     ids=lambda change: " ".join(map(str, change.values())),
 )
 def test_every_kind_of_part_resumes_to_the_same_bits(change, tmp_path):
-    """Running averages, pseudo-inputs, flows' masks: everything that a part remembers is saved."""
+    """Running averages, pseudo-inputs, flows' masks, chains: everything that a part remembers is saved."""
     digits = load("digits").take(np.arange(150))
     settings = replace(aevb.Config(hidden=(6,), latent_dim=2, epochs=2, threads=1, batch_size=50), **change)
     whole = aevb.fit(digits, settings)

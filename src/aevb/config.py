@@ -192,6 +192,8 @@ class Config:
                 raise UsageError(f"{name} needs widths of at least 1, like 500,500; got {_comma_separated(widths) or 'none'}")
         if self.patience and self.validation_fraction() == 0:
             raise UsageError("patience watches the validation bound; it needs validation rows, for example validation 0.1")
+        if self.patience and self.objective == "autoencoder":
+            raise UsageError("patience watches the validation bound, which an autoencoder does not train; use patience 0")
 
     def validation_fraction(self) -> float | None:
         """Fraction of the data to hold out, or None when ``validation`` names other data. Raises UsageError outside [0, 1)."""

@@ -54,6 +54,8 @@ class Group:
     def refuse_coupled(self, objective: Objective, likelihood: Likelihood) -> None:
         """Raise UsageError for a loss that is not a mean over rows: parts of a batch would not add up to the whole."""
         coupled = "free_bits" if getattr(objective, "free_bits", 0) else "gaussian_optimal" if likelihood.of_batch else ""
+        if self.world > 1 and not objective.recordable:
+            raise UsageError(f"monte_carlo_em keeps a chain for each row; it trains in one process, not in {self.world}")
         if self.world > 1 and coupled:
             raise UsageError(f"{coupled} looks at a whole batch at once; it trains in one process, not in {self.world}")
 

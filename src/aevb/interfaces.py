@@ -120,7 +120,13 @@ class Estimate(NamedTuple):
 
 
 class Objective(nn.Module, ABC):
-    """A way to train."""
+    """A way to train.
+
+    What it keeps from step to step lies in persistent buffers, which a run saves with its state, and is changed in place.
+    ``recordable``: False where a step cannot be recorded once and replayed: it then runs as Python each time.
+    """
+
+    recordable: ClassVar[bool] = True
 
     @abstractmethod
     def forward(self, model: Model, x: Tensor) -> Estimate:
@@ -131,3 +137,9 @@ class Objective(nn.Module, ABC):
 
         A pure function of ``step``: a resumed run needs no memory of how it came here. Nothing, unless overridden.
         """
+
+    def begin(self, rows: int, latent_dim: int) -> None:
+        """Make room for what is kept of each of ``rows`` training rows, before the first step. Nothing, unless overridden."""
+
+    def select(self, index: Tensor) -> None:
+        """Hear which training rows the next batch is made of: (B,). Nothing, unless overridden."""

@@ -25,10 +25,13 @@ SAVE_SECONDS = 10.0
 
 
 class Standing:
-    """folder: where it is saved; None: nowhere. The caller sees to it that no signal interrupts what changes it."""
+    """kept: what the objective keeps from step to step. folder: where it is saved; None: nowhere.
 
-    def __init__(self, run: Run, update: Update, rows_sha256: str, folder: Path | None) -> None:
-        self.run, self.update, self.folder = run, update, folder
+    The caller sees to it that no signal interrupts what changes it.
+    """
+
+    def __init__(self, run: Run, update: Update, kept: dict[str, Tensor], rows_sha256: str, folder: Path | None) -> None:
+        self.run, self.update, self.kept, self.folder = run, update, kept, folder
         self.progress = Progress(rows_sha256=rows_sha256)
         self.engine: Engine | None = None
         self.step = 0
@@ -36,7 +39,7 @@ class Standing:
         self._totals: Tensor | None = None
         self._best: dict[str, Tensor] | None = None
         # All that a step changes, by reference: every change is made in place.
-        self._live = [*run.model.state_dict().values(), *update.state_dict().values()]
+        self._live = [*run.model.state_dict().values(), *update.state_dict().values(), *kept.values()]
         self._floats = [value for value in self._live if value.is_floating_point()]
         self._good: list[Tensor] | None = None
         self._at: tuple[int, int] | None = None  # of the newest save: epoch, step
@@ -132,6 +135,7 @@ class Standing:
         weights = self.run.model.state_dict()
         state = {f"current.{name}": value for name, value in weights.items()}
         state |= {f"optimizer.{name}": value for name, value in self.update.state_dict().items()}
+        state |= {f"objective.{name}": value for name, value in self.kept.items()}
         progress = replace(
             self.progress, step=self.step, totals=self.totals(), engine=asdict(self.engine) if self.engine else {}
         )
@@ -152,6 +156,8 @@ class Standing:
             self.progress = replace(self.progress, best_epoch=progress.epoch, best_bound=None)
         self.run.model.load_state_dict({name[8:]: value for name, value in state.items() if name.startswith("current.")})
         self.update.load_state_dict({name[10:]: value for name, value in state.items() if name.startswith("optimizer.")})
+        for name, value in self.kept.items():
+            value.copy_(state[f"objective.{name}"])
         self.step, self._names = progress.step, tuple(progress.totals)
         if progress.step:
             self._totals = torch.tensor(list(progress.totals.values()), dtype=torch.float64, device=self.run.device)

@@ -166,6 +166,8 @@ def plan(step: Step, inputs: Sequence[Tensor], config: Config, steps: int, world
     mode, reason = choose_mode(config.compile, steps, work, world)
     if before and config.compile == "auto" and (before.mode != "eager" or world == 1):
         mode, reason = before.mode, before.reason
+    if not step.loss.objective.recordable:
+        mode, reason = "eager", "the objective keeps something of every row"
     precision = {"auto": before.precision if before else "fp32"}.get(config.precision, config.precision)
     engine = Engine(mode, precision, config.threads or torch.get_num_threads(), world, reason)
     if config.threads is None and before:

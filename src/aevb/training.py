@@ -115,8 +115,12 @@ class _Loop:
         run.baseline = fit_baseline(self.x, self.model.likelihood.form, run.schema.levels)
         self.x_validation = None if prepared.validation is None else run.stored(prepared.validation, self.config.seed)
         self.steps = steps_per_epoch(len(self.x), self.config.batch_size)
+        torch.manual_seed(counter_seed(self.config.seed, "begin"))
+        objective.begin(len(self.x), self.model.latent_dim)
         update = update_for(run.config, run.model)
-        self.standing = Standing(run, update, prepared.rows_sha256(), folder if group.is_first else None)
+        self.standing = Standing(
+            run, update, objective.state_dict(), prepared.rows_sha256(), folder if group.is_first else None
+        )
         reduce = group.sum_weighted if group.world > 1 else None
         self.step = Step(self.model, objective, update, self.to_x, Engine(), reduce)
 
@@ -186,7 +190,7 @@ class _Loop:
         if not self.standing.is_finite():
             raise self.diverged(f"weights or moments that are not finite at the end of epoch {epoch + 1}")
         means = {name: total / len(self.x) for name, total in self.standing.totals().items()}
-        for name in means.keys() & {"bound", "reconstruction", "importance_bound"}:
+        for name in means.keys() & {"bound", "reconstruction", "importance_bound", "fidelity"}:
             means[name] += self.run.log_jacobian
         if (noise := self.model.likelihood.noise) is not None:
             means["noise"] = float(noise.square().mean().sqrt())
@@ -199,6 +203,7 @@ class _Loop:
         """
         inputs, shard = self.inputs(epoch, step, len(index), stored)
         self.objective.schedule(epoch * self.steps + step)
+        self.objective.select(index)
         log, bad = self.step(inputs, counter_seed(self.config.seed, "noise", epoch, step), shard)
         due = self.standing.is_due()
         if (due or step % CHECK_EVERY.get(self.run.device.type, 1) == 0 or step + 1 == self.steps) and bool(bad):
@@ -238,6 +243,7 @@ class _Loop:
         x = self.to_x(*inputs)
         torch.manual_seed(counter_seed(self.config.seed, "noise", epoch, step))
         self.objective.schedule(epoch * self.steps + step)
+        self.objective.select(index)
         loss = self.objective(self.model, x).loss
         loss.backward()
         where = where_not_finite(self.model, x, self.own(index))

@@ -11,7 +11,11 @@ OBJECTIVES = Table(
         "stl": "aevb.objectives.importance:StickingTheLanding",
         "iwae": "aevb.objectives.importance:IWAE",
         "dreg": "aevb.objectives.importance:DReG",
+        "elbo_sampled": "aevb.objectives.elbo:SampledELBO",
+        "score_function": "aevb.objectives.score_function:ScoreFunction",
         "wake_sleep": "aevb.objectives.wake_sleep:WakeSleep",
+        "monte_carlo_em": "aevb.objectives.monte_carlo_em:MonteCarloEM",
+        "autoencoder": "aevb.objectives.autoencoder:Autoencoder",
     },
 )
 

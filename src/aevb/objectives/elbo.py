@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from aevb.distributions import rsample_and_log_prob
 from aevb.errors import UsageError
 from aevb.interfaces import Estimate, Model, Objective
 from aevb.posteriors.gaussian import kl_divergence
@@ -40,7 +41,7 @@ class ELBO(Objective):
         self.beta, self.warmup_steps, self.free_bits, self.samples = beta, warmup_steps, free_bits, samples
         self.kl_weight: Tensor
         # A tensor, not a number: a compiled step reads it without being compiled again whenever it changes.
-        self.register_buffer("kl_weight", torch.tensor(float(beta)))
+        self.register_buffer("kl_weight", torch.tensor(float(beta)), persistent=False)
         self.schedule(0)
 
     def schedule(self, step: int) -> None:
@@ -64,6 +65,28 @@ class ELBO(Objective):
                 "kl": mean_kl.sum().detach(),
             },
         )
+
+
+class SampledELBO(Objective):
+    """Estimator A of *Auto-Encoding Variational Bayes* (equation 6): the KL from the same draws of z as the reconstruction.
+
+    ``ELBO`` is estimator B (equation 7), with the KL closed where it has a closed form. The mean is the same, and the
+    gradient goes through z in both. samples: draws of z per row. Raises UsageError for fewer than 1.
+    """
+
+    def __init__(self, samples: int = 1) -> None:
+        super().__init__()
+        if samples < 1:
+            raise UsageError(f"elbo_sampled needs at least 1 sample of z a row; got {samples}")
+        self.samples = samples
+
+    def forward(self, model: Model, x: Tensor) -> Estimate:
+        """x: (B, D) -> Estimate; the log has "bound", "reconstruction" and "kl" in nats, bound = reconstruction - kl."""
+        z, log_q = rsample_and_log_prob(model.posterior_given(x), self.samples)
+        reconstruction, log_prior = model.log_joint(x, z)
+        mean, kl = reconstruction.mean(), (log_q - log_prior).mean()
+        log = {"bound": mean - kl, "reconstruction": mean, "kl": kl}
+        return Estimate(kl - mean, {name: value.detach() for name, value in log.items()})
 
 
 def vae_loss(recon: Tensor, x: Tensor, mu: Tensor, logvar: Tensor) -> tuple[Tensor, Tensor, Tensor]:
