@@ -16,17 +16,17 @@ import aevb
 from aevb.errors import OutputExistsError
 from aevb.model import VAE
 from aevb.outputs import whole
-from aevb.paper.mcem import EMTraining
+from aevb.paper.mcem import UPDATES, EMTraining
 from aevb.paper.quadrature import log_likelihoods
 from aevb.paper.recipes import Plan
-from aevb.paper.trial import CHOICE, START, Rows, Training, Trial, bounds, load_rows
+from aevb.paper.trial import CHOICE, Rows, Training, Trial, bounds, load_rows
 
 STEP_SIZES = (0.01, 0.02, 0.1)
 """Adagrad's, of which one is chosen by early performance on the training set (section 5)."""
+EM_ROUNDS = 3
+"""The same for Monte-Carlo EM, whose updates come five to a round over all rows."""
 TIE = 1.0
 """Nats between step sizes that count as equal: of those the largest is taken, since Adagrad's steps only shrink."""
-HOPELESS = 10.0
-"""Nats by which a step size may trail at the first point and still be trained up to the choice."""
 
 Said = Callable[[str], None]
 
@@ -103,23 +103,23 @@ def load(record: dict[str, Any], folder: Path) -> VAE:
 
 
 def chosen(plan: Plan, rows: Rows, place: Place) -> tuple[Trial, dict[str, float]]:
-    """Step size of a trial that leaves it open: a race, without those that are far behind at its first point.
+    """Step size of a trial that leaves it open, by a race of its own over the first few updates.
 
-    Returns the trial, and for each step size the last training figure that it had in the race.
+    Returns the trial, and for each step size the training figure that it ended with.
     """
-    race = [open_training(replace(plan.trial, lr=lr), plan, rows, place.trials) for lr in STEP_SIZES]
+    em = plan.trial.method == "mcem"
+    until = max(CHOICE, EM_ROUNDS * UPDATES * len(rows.train)) if em else CHOICE
     quantity = "train_log_p" if plan.log_p else "train_bound"
     found: dict[float, float] = {}
-    for until in (START, CHOICE):
-        for training in race:
-            training.advance([p for p in plan.points if p <= until])
-            value = next(p[quantity] for p in training.curve if p["samples"] == until)
-            found[training.trial.lr] = value if math.isfinite(value) else -math.inf
-            place.say(f"choosing: {_line(training)}")
-        best = max(found[training.trial.lr] for training in race)
-        race = [training for training in race if found[training.trial.lr] > best - HOPELESS]
-    winner = [training for training in race if found[training.trial.lr] >= best - TIE][-1]
-    return winner.trial, {f"{lr:g}": value for lr, value in found.items()}
+    for lr in STEP_SIZES:
+        training = open_training(replace(plan.trial, lr=lr), plan, rows, place.trials / "choice")
+        training.advance([until])
+        value = training.curve[-1][quantity]
+        found[lr] = value if math.isfinite(value) else -math.inf
+        place.say(f"choosing: {_line(training)}")
+    best = max(found.values())
+    lr = [lr for lr, value in found.items() if value >= best - TIE][-1]
+    return replace(plan.trial, lr=lr), {f"{lr:g}": value for lr, value in found.items()}
 
 
 def _line(training: Training) -> str:

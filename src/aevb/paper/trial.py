@@ -29,8 +29,8 @@ from aevb.updates import Adagrad, Adam, Update
 BATCH = 100
 START = 100_000
 """The first point of a curve, in training samples."""
-CHOICE = 316_200
-"""A point at which the best training figure decides for a step size."""
+CHOICE = 15_000
+"""Training samples after which the best training figure decides for a step size: the first 50 moves of Adagrad."""
 STILL = 100
 """Minibatches whose squared gradients Adagrad adds up before the first move (github.com/dpkingma/anglepy, ``warmup``)."""
 FREY_TRAIN = 1500
@@ -52,7 +52,7 @@ class Trial:
     rows: int
     optimiser: str = "adagrad"
     lr: float = 0.0
-    std: float = 0.1
+    std: float = 0.01
     seed: int = 0
     targets: str = "grey"
 
