@@ -21,6 +21,7 @@ GOOD = Facts(
     unreliable=0.0,
 )
 ORDER = [
+    "not_a_generative_model",
     "posterior_collapse",
     "worse_than_baseline",
     "vanishing_variance",
@@ -60,6 +61,8 @@ EDGES = {
     "below by three errors": ({"baseline": -98.5, "margin_error": 0.5}, "worse_than_baseline"),
     "above by three errors": ({"baseline": -101.5, "margin_error": 0.5}, None),
     "below, error not known": ({"baseline": -99.9375, "margin_error": None}, "worse_than_baseline"),
+    "an autoencoder": ({"fidelity": -90.0}, "not_a_generative_model"),
+    "an autoencoder, below the baseline": ({"fidelity": -90.0, "baseline": -50.0}, "not_a_generative_model"),
     "noise at the lower edge": ({"noise": (1e-3, 0.5)}, None),
     "noise below": ({"noise": (0.9e-3, 0.5)}, "vanishing_variance"),
     "noise at the upper edge": ({"noise": (0.5, 2.0)}, None),
@@ -101,7 +104,9 @@ def everything():
 
 
 def test_several_at_once_come_in_order_worst_first():
-    assert names(everything()) == ORDER
+    assert names(everything()) == ORDER[1:]
+    # Of an autoencoder, a bad bound says nothing more.
+    assert names(everything()._replace(fidelity=-40.0)) == [name for name in ORDER if name != "worse_than_baseline"]
 
 
 def test_any_two_are_independent_of_the_others():

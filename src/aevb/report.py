@@ -236,6 +236,7 @@ def _facts(
         training_bound=record.get("bound"),
         noise=None if noise is None else (float(noise.min()), float(noise.max())),
         unreliable=unreliable,
+        fidelity=record.get("fidelity"),
     )
 
 

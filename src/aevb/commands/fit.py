@@ -214,7 +214,15 @@ def _summary(run: Run, found: dict[str, Any], out: Path, seconds: float) -> dict
     error = kept.get("validation_standard_error")
     figures: dict[str, Any] = {
         name: {"value": kept[name], "standard_error": error if name == "validation_bound" else None, "unit": "nats"}
-        for name in ("bound", "reconstruction", "kl", "validation_bound", "validation_reconstruction", "validation_kl")
+        for name in (
+            "bound",
+            "reconstruction",
+            "kl",
+            "fidelity",
+            "validation_bound",
+            "validation_reconstruction",
+            "validation_kl",
+        )
         if name in kept
     }
     return {
@@ -239,6 +247,8 @@ def _print_summary(run: Run, engine: dict[str, Any], out: Path, seconds: float, 
             name = "validation" if prefix else "training"
             terms = f"reconstruction {kept[prefix + 'reconstruction']:.2f} - KL {kept[prefix + 'kl']:.2f}"
             print(f"{name:<10} bound {kept[prefix + 'bound']:.2f} nats per row = {terms}")
+    if "fidelity" in kept:
+        print(f"fidelity   {kept['fidelity']:.2f} nats per row: log p(x|z) at the mean of q(z|x), the only thing trained")
     if baseline:
         print(f"baseline   {baseline.value:.2f} nats per row: every column by itself, without z")
     print(f"written    {out}: model, config.toml, metrics.jsonl, {pictures} pictures in {out / 'pictures'}")

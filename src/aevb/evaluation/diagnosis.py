@@ -24,6 +24,7 @@ class Facts(NamedTuple):
     """What is known of a model; None where it is not. Nats per row; errors are standard errors of means over rows.
 
     bound, kl: on held-out rows. training_bound: on training rows. baseline: of independent columns, on the held-out rows.
+    fidelity: log p(x|z) at the mean of q, where that was trained in place of a bound (objective autoencoder).
     margin_error: of bound - baseline over the same rows. noise: least and greatest, in standard deviations of the data.
     """
 
@@ -39,12 +40,23 @@ class Facts(NamedTuple):
     training_error: float = 0.0
     noise: tuple[float, float] | None = None
     unreliable: float | None = None
+    fidelity: float | None = None
 
 
 def diagnose(facts: Facts) -> list[Finding]:
     """Everything that is wrong, worst first; an empty list if nothing is."""
-    checks = (_collapse, _worse_than_baseline, _vanishing_noise, _exploding_noise, _gap, _unreliable)
+    checks = (_autoencoder, _collapse, _worse_than_baseline, _vanishing_noise, _exploding_noise, _gap, _unreliable)
     return [finding for check in checks if (finding := check(facts))]
+
+
+def _autoencoder(facts: Facts) -> Finding | None:
+    if facts.fidelity is None:
+        return None
+    return Finding(
+        "not_a_generative_model",
+        f"an autoencoder: it was trained for log p(x|z) at the mean of q(z|x), {facts.fidelity:.2f} nats; its bound, "
+        f"{facts.bound:.2f}, and draws from its prior are what nothing was done for. For those use --objective elbo.",
+    )
 
 
 def _collapse(facts: Facts) -> Finding | None:
@@ -59,7 +71,7 @@ def _collapse(facts: Facts) -> Finding | None:
 
 
 def _worse_than_baseline(facts: Facts) -> Finding | None:
-    if facts.baseline is None or facts.bound >= facts.baseline:
+    if facts.fidelity is not None or facts.baseline is None or facts.bound >= facts.baseline:
         return None
     if facts.margin_error is not None and facts.baseline - facts.bound < GAP * facts.margin_error:
         return None
@@ -124,6 +136,7 @@ def facts_of_record(record: Mapping[str, float]) -> Facts | None:
         kl=record["validation_kl"],
         training_bound=record["bound"],
         noise=(record["noise"], record["noise"]) if "noise" in record else None,
+        fidelity=record.get("fidelity"),
     )
 
 
