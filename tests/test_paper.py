@@ -14,10 +14,12 @@ from aevb.errors import DataError, OutputExistsError, UsageError
 from aevb.objectives.elbo import ELBO
 from aevb.objectives.wake_sleep import WakeSleep
 from aevb.paper import figures, marginal, numbers, page, recipes, running, trial, variance
+from aevb.paper.full_vb import FullVBTraining
 from aevb.paper.lean import LeanGradient, paper_model
 from aevb.paper.mcem import ACCEPTED, EMTraining
 from aevb.paper.quadrature import log_likelihood
 from aevb.paper.trial import BATCH, STILL, Rows, Training, Trial, grid
+from aevb.posteriors.gaussian import kl_divergence
 
 SMALL = Trial("mnist", "aevb", 2, 5, 300, lr=0.02, std=0.1)
 
@@ -268,15 +270,78 @@ def test_the_variance_of_a_group_is_that_of_its_parameters(rows):
     for _ in range(400):
         variance.one_gradient(lean, x, torch.randn(BATCH, 2, generator=lean.generator), torch.zeros(BATCH), "score")
         gradients.append(torch.cat([lean.layers[1].d_weight.flatten(), lean.layers[1].d_bias]))
-    value, error = found["score"]["mu"]
+    value, error = found.of("score")["mu"]
     assert abs(value - float(torch.stack(gradients).var(0).sum())) < 8 * error
-    assert set(found) == set(variance.ESTIMATORS)
+    assert set(found.blocks) == set(variance.ESTIMATORS)
+    total = sum(found.of("score")[name][0] for name in variance.GROUPS)
+    assert found.of("score")[variance.ALL][0] == pytest.approx(total)
+
+
+def test_ratios_come_from_the_same_draws(rows):
+    """An estimator against itself has no error at all; A against B has less than their own errors would leave."""
+    model = paper_model(12, 7, 2, bernoulli=True, std=0.5, generator=seeded())
+    found = variance.gradient_variance(model, rows, 200)
+    b, a = variance.ESTIMATORS[:2]
+    assert found.ratio(b, b)["mu"] == (1.0, 0.0)
+    ratio, error = found.ratio(a, b)[variance.ALL]
+    own = math.hypot(*(found.of(name)[variance.ALL][1] / found.of(name)[variance.ALL][0] for name in (a, b)))
+    assert 0 < error < ratio * own
+
+
+# Full variational Bayes.
+
+
+@pytest.fixture
+def bayes(rows, tmp_path):
+    return FullVBTraining(replace(SMALL, method="full_vb", optimiser="adam", lr=0.01), rows, tmp_path)
+
+
+def test_full_vb_follows_the_gradient_of_its_bound(bayes, rows, monkeypatch):
+    """Against autograd through theta = m + s zeta, of minus a minibatch's share of the bound on log p(X)."""
+    x, model = rows.batch(torch.arange(BATCH)), bayes.model
+    seen = {}
+    monkeypatch.setattr(type(bayes.update), "__call__", lambda _, gradients, bad: seen.update(moved=list(gradients)))
+    zetas = [torch.randn(m.shape, generator=seeded(4 + i)) for i, m in enumerate(bayes.means)]
+    eps = torch.randn(BATCH, 2, generator=seeded(9))
+    draws(monkeypatch, *zetas, eps)
+    bayes._move([g.clone() for g in bayes._step(x)], 0, BATCH)
+    means, logvars = ([value.clone().requires_grad_() for value in own] for own in (bayes.means, bayes.logvars))
+    theta = [m + torch.exp(s / 2) * z for m, s, z in zip(means, logvars, zetas, strict=True)]
+    names = [name for name, _ in model.decoder.named_parameters()]
+    mu, logvar = model.encode(x)
+    features = torch.func.functional_call(model.decoder, dict(zip(names, theta, strict=True)), mu + torch.exp(logvar / 2) * eps)
+    bound = (model.likelihood(features).log_prob(x) - kl_divergence(mu, logvar)).sum()
+    share = BATCH / len(rows.train)
+    pairs = zip(means, logvars, strict=True)
+    kl = sum(kl_divergence(m.reshape(1, -1), s.reshape(1, -1)).sum() for m, s in pairs)
+    encoder = [p for name, p in model.named_parameters() if not name.startswith("decoder")]
+    prior = sum(0.5 * share * p.square().sum() for p in encoder if p.ndim == 2)
+    expected = torch.autograd.grad(share * kl + prior - bound, [*encoder, *means, *logvars])
+    assert len(seen["moved"]) == len(expected) == 6 + 4 + 4
+    for a, b in zip(seen["moved"], expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_the_bound_on_the_evidence_lies_below_it_and_near(tmp_path):
+    """One pixel, white in 70 of 100 rows: log p(X) by 400,000 draws of theta from its prior and quadrature over z."""
+    white = torch.arange(100).unsqueeze(1) < 70
+    rows = Rows((255 * white).to(torch.uint8), (255 * white).to(torch.uint8), 255.0)
+    trained = FullVBTraining(
+        Trial("mnist", "full_vb", 1, 1, 100, optimiser="adam", lr=0.02, std=0.1), rows, tmp_path, lambda *_: {}
+    )
+    trained.advance([200_000])
+    z, weights = np.polynomial.hermite_e.hermegauss(25)
+    v1, c1, v2, c2 = torch.randn(4, 400_000, 1, generator=seeded(), dtype=torch.float64)
+    p = torch.sigmoid(v2 * torch.tanh(v1 * torch.from_numpy(z) + c1) + c2) @ torch.from_numpy(weights / weights.sum())
+    log_evidence = float(torch.logsumexp(70 * p.log() + 30 * (1 - p).log(), 0) - math.log(len(p)))
+    bound = 100 * trained.curve[-1]["evidence"]
+    assert log_evidence - 2.0 < bound < log_evidence + 0.2  # the latter for the draws of z and theta in the bound
 
 
 # Going on after a stop, and what is written.
 
 
-@pytest.mark.parametrize("method", ["aevb", "wake_sleep", "mcem"])
+@pytest.mark.parametrize("method", ["aevb", "wake_sleep", "mcem", "full_vb"])
 def test_a_resumed_trial_ends_in_the_same_bits(rows, tmp_path, method):
     plan = recipes.Plan(replace(SMALL, method=method), 6000, log_p=method == "mcem")
     whole = running.open_training(plan.trial, plan, rows, tmp_path / "a")
@@ -325,14 +390,14 @@ def test_every_figure_is_written_and_resumed(small_data, place, monkeypatch):
     short = {
         name: (lambda *a, r=r: [p._replace(until=1500, trial=shrunk(p.trial)) for p in r(*a)], d)
         for name, (r, d) in figures.EXPERIMENTS.items()
-        if name in ("figure2_mnist", "figure3", "figure4", "variance")
+        if name in ("figure2_mnist", "figure3", "figure4", "variance", "full_vb")
     }
     monkeypatch.setattr(recipes.Plan, "points", property(lambda plan: [plan.until]))
     monkeypatch.setattr(figures, "EXPERIMENTS", short)
     written = list(figures.reproduce("all", False, 1, place))
     assert all(path.is_file() for path in written)
     text = written[-1].read_text()
-    assert text.count("![") == 5
+    assert text.count("![") == 6
     assert all((place.results / line.split("](")[1].rstrip(")")).is_file() for line in text.splitlines() if line[:2] == "![")
     records = running.read(place.result.__self__.results / "paper_figure3_quick.json")
     assert {record["trial"]["method"] for record in records} == {"aevb", "wake_sleep", "mcem"}

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from aevb.errors import UsageError
 
-What = Literal["figure2", "figure3", "figure4", "figure5", "variance", "all"]
+What = Literal["figure2", "figure3", "figure4", "figure5", "variance", "full_vb", "all"]
 
 
 def reproduce(
@@ -30,7 +30,8 @@ def reproduce(
     Parameters
     ----------
     what
-        The figure: 2 (the bound), 3 (log p(x)), 4 (manifolds), 5 (samples), the variance of gradients, or all of them.
+        The figure: 2 (the bound), 3 (log p(x)), 4 (manifolds), 5 (samples); the variance of gradients; a posterior over
+        the weights as well (full_vb, appendix F); or all of them.
     quick
         Minutes, and curves that end early. This is what happens unless --full is given.
     full

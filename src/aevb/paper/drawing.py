@@ -17,8 +17,8 @@ from aevb.model import VAE
 from aevb.paper import numbers
 from aevb.paper.trial import Trial
 
-COLOURS = {"aevb": plots.REAL, "wake_sleep": plots.MADE, "mcem": plots.THIRD}
-NAMES = {"aevb": "AEVB", "wake_sleep": "wake-sleep", "mcem": "Monte-Carlo EM"}
+COLOURS = {"aevb": plots.REAL, "wake_sleep": plots.MADE, "mcem": plots.THIRD, "full_vb": plots.MADE}
+NAMES = {"aevb": "AEVB", "wake_sleep": "wake-sleep", "mcem": "Monte-Carlo EM", "full_vb": "full VB"}
 SHAPES = {"mnist": (28, 28), "frey": (28, 20)}
 SIDE = 15
 """Pictures along a side of a manifold."""
@@ -53,6 +53,23 @@ def figure3(records: Sequence[dict[str, Any]]) -> Figure:
         _scale(axes)
         axes.set_title(f"{rows:,} training rows", fontsize=9)
     _legend(figure, "log p(x), nats per row")
+    return figure
+
+
+def full_vb(records: Sequence[dict[str, Any]]) -> Figure:
+    """Training and test bounds against samples, with and without a posterior over the decoder's parameters."""
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for record in records:
+        method = record["trial"]["method"]
+        kind = "drawn" if method == "full_vb" else "bound"
+        lines = [(f"test_{kind}", "-", "test"), (f"train_{kind}", "--", "train")]
+        for name, style, split in lines + ([("evidence", ":", "evidence / rows")] if kind == "drawn" else []):
+            points = [(point["samples"], point[name]) for point in record["curve"]]
+            label = f"{NAMES[method]}, {split}"
+            axes.plot(*zip(*points, strict=True), style, color=COLOURS[method], linewidth=1.3, label=label)
+    _scale(axes)
+    _legend(figure, "bound, nats per row")
     return figure
 
 

@@ -94,9 +94,18 @@ def _variance(records: Records, place: Place, full: bool) -> Iterator[tuple[str,
     for record in records:
         rows = load_rows(record["trial"]["data"], record["trial"]["rows"])
         found = variance.gradient_variance(_model(record, place), rows, 500 if full else 50)
-        measured.append({"name": record["name"], "latent_dim": record["trial"]["latent_dim"], "variance": found})
+        own = {estimator: found.of(estimator) for estimator in variance.ESTIMATORS}
+        ratios = {estimator: found.ratio(estimator, variance.ESTIMATORS[0]) for estimator in variance.ESTIMATORS[1:]}
+        measured.append(
+            {"name": record["name"], "latent_dim": record["trial"]["latent_dim"], "variance": own, "ratio_to_B": ratios}
+        )
     write(place.results / f"paper_variance_measured_{'full' if full else 'quick'}.json", measured)
     yield "", drawing.variances(measured)
+
+
+def _full_vb(records: Records, place: Place, full: bool) -> Iterator[tuple[str, Figure]]:
+    del place, full
+    yield "", drawing.full_vb(records)
 
 
 Recipe = Callable[[bool, int], list[recipes.Plan]]
@@ -108,4 +117,5 @@ EXPERIMENTS: dict[str, tuple[Recipe, Draw]] = {
     "figure4": (recipes.manifolds, _manifolds),
     "figure5": (recipes.samples, _samples),
     "variance": (recipes.variance, _variance),
+    "full_vb": (recipes.full_vb, _full_vb),
 }

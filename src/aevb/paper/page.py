@@ -59,14 +59,28 @@ def three_ways(records: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def variances(records: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Variance of the encoder's gradient, by estimator and group of parameters; +- is one standard error."""
+    """Estimator B's variance by group of parameters, and that of the others as multiples of it; +- is one standard error."""
     groups = list(next(iter(records[0]["variance"].values())))
     yield f"| latent dimensions | estimator | {' | '.join(groups)} |"
     yield "|---" * (2 + len(groups)) + "|"
     for record in records:
-        for estimator, found in record["variance"].items():
+        first = next(iter(record["variance"]))
+        rows = {first: record["variance"][first], **{f"{name}, over B": own for name, own in record["ratio_to_B"].items()}}
+        for name, found in rows.items():
             cells = [f"{value:.3g} +- {error:.2g}" for value, error in (found[group] for group in groups)]
-            yield f"| {record['latent_dim']} | {estimator} | {' | '.join(cells)} |"
+            yield f"| {record['latent_dim']} | {name} | {' | '.join(cells)} |"
+
+
+def full_vb(records: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Bounds with and without a posterior over the decoder's parameters: in its means, over its draws, on the evidence."""
+    yield "| method | samples | test | train | test, weights drawn | train, weights drawn | evidence / rows |"
+    yield "|---" * 7 + "|"
+    for record in records:
+        for point in [p for p in record["curve"] if p["samples"] in MARKS or p is record["curve"][-1]]:
+            drawn = [_number(point.get(name, math.nan)) for name in ("test_drawn", "train_drawn", "evidence")]
+            test = f"{point['test_bound']:.1f} +- {point['test_se']:.1f}"
+            cells = [NAMES[record["trial"]["method"]], f"{point['samples']:.3g}", test, _number(point["train_bound"]), *drawn]
+            yield f"| {' | '.join(cells)} |"
 
 
 def constant(records: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -74,8 +88,13 @@ def constant(records: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield f"A mean and a variance for each pixel, without z: {records[0]['test_log_density']:.1f} nats a test row."
 
 
-TABLES = {"figure2_frey_constant": constant, "figure3_three_ways": three_ways, "variance_measured": variances}
-"""Results that are not of trials -> their table."""
+TABLES = {
+    "figure2_frey_constant": constant,
+    "figure3_three_ways": three_ways,
+    "variance_measured": variances,
+    "full_vb": full_vb,
+}
+"""Experiments with a table of their own."""
 
 
 def described(trial: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ import aevb
 from aevb.errors import OutputExistsError
 from aevb.model import VAE
 from aevb.outputs import whole
+from aevb.paper.full_vb import FullVBTraining
 from aevb.paper.mcem import UPDATES, EMTraining
 from aevb.paper.quadrature import log_likelihoods
 from aevb.paper.recipes import Plan
@@ -25,6 +26,8 @@ STEP_SIZES = (0.01, 0.02, 0.1)
 """Adagrad's, of which one is chosen by early performance on the training set (section 5)."""
 EM_ROUNDS = 3
 """The same for Monte-Carlo EM, whose updates come five to a round over all rows."""
+KINDS: dict[str, type[Training]] = {"mcem": EMTraining, "full_vb": FullVBTraining}
+"""Method -> its training, where that is not a plain one."""
 TIE = 1.0
 """Nats between step sizes that count as equal: of those the largest is taken, since Adagrad's steps only shrink."""
 
@@ -91,15 +94,13 @@ def states(plan: Plan, rows: Rows, place: Place) -> Iterable[dict[str, Any]]:
 
 def open_training(trial: Trial, plan: Plan, rows: Rows, folder: Path) -> Training:
     """A trial as it is in its folder, or new."""
-    kind = EMTraining if trial.method == "mcem" else Training
-    return kind(trial, rows, folder, log_likelihoods if plan.log_p else bounds)
+    return KINDS.get(trial.method, Training)(trial, rows, folder, log_likelihoods if plan.log_p else bounds)
 
 
 def load(record: dict[str, Any], folder: Path) -> VAE:
     """The model of a record, at the last point that its trial reached."""
     trial = Trial(**record["trial"])
-    kind = EMTraining if trial.method == "mcem" else Training
-    return kind(trial, load_rows(trial.data, trial.rows), folder).model
+    return KINDS.get(trial.method, Training)(trial, load_rows(trial.data, trial.rows), folder).model
 
 
 def chosen(plan: Plan, rows: Rows, place: Place) -> tuple[Trial, dict[str, float]]:

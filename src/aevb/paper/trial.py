@@ -40,7 +40,7 @@ SHOWN_TRAIN = 10_000
 
 @dataclass(frozen=True)
 class Trial:
-    """data: mnist or frey. method: aevb or wake_sleep. rows: of the training set. lr: step size; 0 to choose it.
+    """data: mnist or frey. method: aevb, wake_sleep, mcem or full_vb. rows: of the training set. lr: step size; 0 to choose it.
 
     std: of the normal distribution of all initial parameters. targets: grey levels, or "binary", binarised at each step.
     """
@@ -137,8 +137,12 @@ class Training:
         self.update = self._optimiser()
         self.run = {"aevb": self.gradient.aevb, "wake_sleep": self.gradient.wake_sleep}[self.trial.method]
 
+    def _moved_tensors(self) -> list[Tensor]:
+        """What the optimiser changes."""
+        return [self.gradient.parameters[i] for i in self.moved]
+
     def _optimiser(self) -> Update:
-        moved = [self.gradient.parameters[i] for i in self.moved]
+        moved = self._moved_tensors()
         return Adagrad(moved, self.trial.lr) if self.trial.optimiser == "adagrad" else Adam(moved, self.trial.lr)
 
     @property
@@ -163,7 +167,11 @@ class Training:
             for i, index in enumerate(epoch_batches(len(self.rows.train), BATCH, self.trial.seed, epoch)):
                 step = epoch * per_epoch + i
                 if start <= step * BATCH < until:
-                    self._move(self.run(self._targets(self.rows.batch(index))), step, BATCH)
+                    self._move(self._step(self._targets(self.rows.batch(index))), step, BATCH)
+
+    def _step(self, x: Tensor) -> list[Tensor]:
+        """Gradients of minus the sum over a minibatch. x: (B, D)."""
+        return self.run(x)
 
     def _targets(self, x: Tensor) -> Tensor:
         if self.trial.targets == "grey":
@@ -172,12 +180,19 @@ class Training:
 
     def _move(self, gradients: list[Tensor], step: int, rows: int) -> None:
         """One update from the gradients of ``rows`` rows; the first of Adagrad's only add to its sums."""
-        # MAP with p(weights) = N(0, I): the prior counts once for the whole training set, of which this is a part.
+        moved = self._prior(gradients, rows / len(self.rows.train))
+        self.update.lr = self.trial.lr if self.trial.optimiser != "adagrad" or step >= STILL else 0.0
+        self.update(moved, torch.zeros(()))
+
+    def _prior(self, gradients: list[Tensor], share: float) -> list[Tensor]:
+        """Gradients of what is moved, with the prior's: MAP with p(weights) = N(0, I), not of biases.
+
+        share: of the training set in the minibatch; the prior counts once for the whole of it.
+        """
         for i in self.moved:
             if gradients[i].ndim == 2:
-                gradients[i].add_(self.gradient.parameters[i], alpha=rows / len(self.rows.train))
-        self.update.lr = self.trial.lr if self.trial.optimiser != "adagrad" or step >= STILL else 0.0
-        self.update([gradients[i] for i in self.moved], torch.zeros(()))
+                gradients[i].add_(self.gradient.parameters[i], alpha=share)
+        return [gradients[i] for i in self.moved]
 
     def _extra(self) -> dict[str, Tensor]:
         """Tensors, beyond the parameters and moments, that the next point needs."""
