@@ -5,6 +5,7 @@ in runs/mnist, where there is one (docs/reproduction.md has the command that mak
 """
 
 import json
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 
 import aevb
 from aevb import checkpoint, pictures, plots
+from aevb.checker import check_file, picture
 from aevb.commands.demo import DIGITS
 from aevb.datasets import load
 from aevb.drill import experiment
@@ -66,6 +68,11 @@ def mnist_curve(history: list[dict[str, float]]) -> Figure:
 def main() -> None:
     """Draw everything that can be drawn here."""
     print(plots.save(overview(), FIGURES / "overview.png"))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "vae.py"
+        right = (ROOT / "src" / "aevb" / "drill" / "solution.py").read_text()
+        file.write_text(right.replace("torch.exp(0.5 * logvar)", "torch.exp(logvar)"))
+        print(plots.save(picture.draw(check_file(file), file.name), FIGURES / "check.png"))
     run_folder = ROOT / "runs" / "mnist"
     if checkpoint.exists(run_folder):
         run = checkpoint.load(run_folder)

@@ -1,6 +1,7 @@
 """The checker's parts: what the tape replays, what a model of this process is told, what the command prints and returns."""
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -211,6 +212,34 @@ def test_the_command(tmp_path: Path) -> None:
     line = TUTORIAL.splitlines()[found["findings"][0]["line"] - 1]
     assert "eps" in line  # where z is made
     assert any(line.startswith("confined by") for line in found["trace"])
+
+
+def test_the_picture_shows_what_was_measured(tmp_path: Path) -> None:
+    file, picture = tmp_path / "mine.py", tmp_path / "mine.png"
+    file.write_text(TUTORIAL, encoding="utf-8")
+    done = run(str(file), "--picture", str(picture))
+    assert done.returncode == 0
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+    assert f"picture: {picture}" in done.stdout
+    again = run(str(file), "--picture", str(picture))
+    assert again.returncode not in (0, 1, 2)
+    assert "exists already" in again.stderr
+    assert run(str(file), "--picture", str(tmp_path / "mine.csv")).returncode == 2
+
+
+def test_the_fingerprint_of_the_tutorials_vae_is_that_of_its_formulas(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(TUTORIAL, encoding="utf-8")
+    found = check_file(file).fingerprint
+    assert found["deviation"] == pytest.approx([math.exp(h / 2) for h in found["head"]], rel=1e-4)
+    assert found["seen_mean"] == pytest.approx(found["right_mean"], rel=1e-3, abs=1e-5)
+    # d KL / d logvar = (exp(logvar) - 1) / 2
+    assert found["right_deviation"] == pytest.approx([(math.exp(h) - 1) / 2 for h in found["head"]], rel=1e-3, abs=1e-5)
+    file.write_text(TUTORIAL.replace("torch.exp(0.5 * logvar)", "torch.exp(logvar)"), encoding="utf-8")
+    assert "torch.exp(logvar)" in file.read_text(encoding="utf-8")
+    wrong = check_file(file).fingerprint
+    assert wrong["deviation"] == pytest.approx([math.exp(h) for h in wrong["head"]], rel=1e-4)
+    assert wrong["seen_deviation"] != pytest.approx(wrong["right_deviation"], rel=0.1)
 
 
 def test_a_notebook_is_judged_by_its_cells(tmp_path: Path) -> None:

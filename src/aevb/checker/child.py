@@ -45,7 +45,7 @@ def main(path: str, mapping: str) -> None:
     except RecursionError:
         report = cannot_judge("the program calls itself without end")
     report.trace.append(f"confined by {', '.join(layers)}")
-    confine.send(report.to_dict() | {"trace": report.trace})
+    confine.send(report.to_dict() | {"trace": report.trace, "fingerprint": report.fingerprint})
 
 
 if __name__ == "__main__":

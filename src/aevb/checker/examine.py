@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from aevb.checker import ROLES
@@ -31,6 +32,7 @@ def in_a_child(path: Path, mapping: dict[str, str], limits: Limits | None) -> Re
         return cannot_judge(ended.sentence, "sandbox")
     try:
         trace = [str(line) for line in ended.result.get("trace", [])]
-        return Report.from_dict(ended.result, trace).placed(source.where)
-    except (KeyError, TypeError, ValueError):
+        numbers = {str(name): [float(x) for x in values] for name, values in ended.result.get("fingerprint", {}).items()}
+        return replace(Report.from_dict(ended.result, trace), fingerprint=numbers).placed(source.where)
+    except (KeyError, TypeError, ValueError, AttributeError):
         return cannot_judge("the program answered in the checker's place, with something that is no report", "sandbox")

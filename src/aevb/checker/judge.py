@@ -10,6 +10,7 @@ import torch
 from aevb.checker.decoding import decoder_findings, error_of, prior_findings
 from aevb.checker.divergence import divergence
 from aevb.checker.evidence import Evidence
+from aevb.checker.fingerprint import fingerprint
 from aevb.checker.guards import OutOfTimeError
 from aevb.checker.measure import Reconstruction
 from aevb.checker.missing import evaluating, noiseless
@@ -59,7 +60,7 @@ def agreed(first: Report, second: Report) -> Report:
     kept = [f for f in first.findings if f.verdict not in (BUG, SCALE) or f.class_ in again]
     if not kept:
         kept = [Finding("parts", CANNOT_JUDGE, "", "two runs with different seeds disagree, so nothing is said")]
-    return Report(kept, first.parts, first.trace)
+    return Report(kept, first.parts, first.trace, first.fingerprint)
 
 
 def look(program: Program, seed: int) -> Report:
@@ -136,7 +137,9 @@ def of_the_loss(e: Evidence, loss: int, error: Reconstruction | None) -> list[Fi
 
 
 def _report(program: Program, e: Evidence | None, found: list[Finding]) -> Report:
-    return Report(sorted_findings(found), named_parts(e) if e else {}, list(program.trace))
+    if e is None:
+        return Report(sorted_findings(found), {}, list(program.trace))
+    return Report(sorted_findings(found), named_parts(e), list(program.trace), fingerprint(e))
 
 
 def sorted_findings(found: list[Finding]) -> list[Finding]:

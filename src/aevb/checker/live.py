@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from aevb.checker import arguments as by_name
 from aevb.checker.evidence import Evidence
+from aevb.checker.fingerprint import fingerprint
 from aevb.checker.hints import FALLBACK, of_module
 from aevb.checker.judge import SEEDS, agreed, chosen, findings, named_parts, sorted_findings
 from aevb.checker.missing import noiseless
@@ -81,7 +82,7 @@ def _once(given: Given, model: nn.Module, loss: Callable[..., Any] | None, examp
     if parts is None:
         return Report(noiseless(step, seed), {}, given.trace)
     e = Evidence(given, step, parts, seed)
-    return Report(sorted_findings(findings(e)), named_parts(e), given.trace)
+    return Report(sorted_findings(findings(e)), named_parts(e), given.trace, fingerprint(e))
 
 
 def _recorded(

@@ -85,11 +85,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """parts: what plays which role, in the author's words. findings: worst first. trace: how the parts were found."""
+    """parts: what plays which role, in the author's words. findings: worst first. trace: how the parts were found.
+
+    fingerprint: what was measured, for a picture (``fingerprint.Fingerprint``); empty where nothing was.
+    """
 
     findings: list[Finding]
     parts: dict[str, str] = field(default_factory=dict)
     trace: list[str] = field(default_factory=list)
+    fingerprint: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:
@@ -98,7 +102,7 @@ class Report:
 
     def placed(self, where: Callable[[int | None], str]) -> Report:
         """The same report with its lines named for people by ``where``."""
-        return Report([replace(f, where=where(f.line)) for f in self.findings], self.parts, self.trace)
+        return replace(self, findings=[replace(f, where=where(f.line)) for f in self.findings])
 
     @property
     def exit_code(self) -> int:

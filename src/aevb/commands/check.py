@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from aevb.errors import UsageError
+
+if TYPE_CHECKING:
+    from aevb.checker.report import Report
 
 
 def check(
@@ -17,6 +20,7 @@ def check(
     map_: Annotated[str, Parameter(name="--map")] = "",
     json: Annotated[bool, Parameter(negative=())] = False,
     trace: Annotated[bool, Parameter(negative=())] = False,
+    picture: Path | None = None,
 ) -> int:
     """Say what is wrong with a VAE in a .py or .ipynb file, with the number that shows it, or that it is right.
 
@@ -33,10 +37,16 @@ def check(
         Print one JSON object and nothing else.
     trace
         Show how the parts were found, too.
+    picture
+        Draw what was measured of sampler and KL, beside what is right, into this file.
     """
-    from aevb import terminal
+    from aevb import outputs, terminal
     from aevb.checker import check_file
 
+    if picture is not None:
+        outputs.check(picture)
+        if not outputs.is_picture(picture):
+            raise UsageError(f"--picture draws; expected a name that ends in .png, .pdf or .svg; got {picture.name}")
     with terminal.waiting(f"looking at {file.name}", quiet=json):
         report = check_file(file, mapping=_mapping(map_))
     if json:
@@ -44,7 +54,21 @@ def check(
     else:
         for line in report.lines(file.name, trace=trace):
             print(line)
+    if picture is not None:
+        _draw(report, file.name, picture, quiet=json)
     return report.exit_code
+
+
+def _draw(report: Report, name: str, path: Path, *, quiet: bool) -> None:
+    from aevb import plots, terminal
+    from aevb.checker.picture import draw
+
+    if not report.fingerprint.get("head"):
+        terminal.note(f"no picture: {path} would show nothing, since nothing was measured")
+        return
+    plots.save(draw(report, name), path)
+    if not quiet:
+        print(f"picture: {path}")
 
 
 def _mapping(words: str) -> dict[str, str]:

@@ -28,8 +28,6 @@ EM_ROUNDS = 3
 """The same for Monte-Carlo EM, whose updates come five to a round over all rows."""
 KINDS: dict[str, type[Training]] = {"mcem": EMTraining, "full_vb": FullVBTraining}
 """Method -> its training, where that is not a plain one."""
-TIE = 1.0
-"""Nats between step sizes that count as equal: of those the largest is taken, since Adagrad's steps only shrink."""
 
 Said = Callable[[str], None]
 
@@ -118,9 +116,7 @@ def chosen(plan: Plan, rows: Rows, place: Place) -> tuple[Trial, dict[str, float
         value = training.curve[-1][quantity]
         found[lr] = value if math.isfinite(value) else -math.inf
         place.say(f"choosing: {_line(training)}")
-    best = max(found.values())
-    lr = [lr for lr, value in found.items() if value >= best - TIE][-1]
-    return replace(plan.trial, lr=lr), {f"{lr:g}": value for lr, value in found.items()}
+    return replace(plan.trial, lr=max(found, key=found.__getitem__)), {f"{lr:g}": value for lr, value in found.items()}
 
 
 def _line(training: Training) -> str:
