@@ -70,7 +70,7 @@ def main() -> None:
     print(plots.save(overview(), FIGURES / "overview.png"))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "vae.py"
-        right = (ROOT / "src" / "aevb" / "drill" / "solution.py").read_text()
+        right = (ROOT / "src" / "aevb" / "drill" / "material" / "solution.py").read_text()
         file.write_text(right.replace("torch.exp(0.5 * logvar)", "torch.exp(logvar)"))
         print(plots.save(picture.draw(check_file(file), file.name), FIGURES / "check.png"))
     run_folder = ROOT / "runs" / "mnist"
