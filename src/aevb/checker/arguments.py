@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Iterator
@@ -13,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from aevb.checker.hints import data_range
+from aevb.checker.making import SIZES, construct
 from aevb.checker.program import Program
 from aevb.checker.source import calls, last_name
 from aevb.checker.stand_ins import STRANGER, Batch, FakeOptimizer, StandIn
 from aevb.checker.tape import unrecorded
-from aevb.checker.values import tensors
+from aevb.checker.values import flat_outputs, tensors
 
 SPREAD = r"log_?var|log_?sig|logvar|lnvar|log_?std|^lv$|logs2|sigma|^std|stddev|_std$|scale|^var$|variance|log_?sd|^s$"
 ROLES: list[tuple[str, str]] = [
@@ -36,21 +36,6 @@ NUMBERS: list[tuple[str, Any]] = [
     (r"beta|weight|lambda|alpha|gamma|coef", 1.0),
     (r"epoch|step|iter", 1_000),
     (r"kwargs", None),
-]
-DATA_DIM, LATENT, HIDDEN = 12, 5, 16
-SIZES: list[tuple[str, Any]] = [
-    (r"latent|z_dim|zdim|^z$|nz|code|bottleneck|embed|encoding", LATENT),
-    (r"hidden_dims|hidden_sizes|layers|widths|layer_sizes", [HIDDEN, HIDDEN]),
-    (r"hid|^h|h_dim|units|width|inter|enc_|dec_|mid|feature_dim", HIDDEN),
-    (r"img_size|image_size|^size", 28),
-    (r"input|data|in_dim|in_feat|x_dim|xdim|n_feat|features|out|obs|dim", DATA_DIM),
-    (r"class|label|cond|n_y", 10),
-    (r"dropout|^p$", 0.0),
-    (r"beta|weight|gamma", 1.0),
-    (r"device", "cpu"),
-    (r"batch", 7),
-    (r"lr|rate", 1e-3),
-    (r"kernel", 3),
 ]
 
 
@@ -74,20 +59,6 @@ def rows(program: Program, count: int, shape: tuple[int, ...], tokens: bool = Fa
     if kind == "bytes":
         return (255 * uniform).round()
     return torch.randn(count, *shape) * 1.3 if kind == "real" else uniform
-
-
-def construct(kind: type[nn.Module], channels: int = 1) -> nn.Module:
-    """A module of the class, with sizes chosen by the names of its parameters. Raises what the class raises."""
-    sizes = [(r"channel|in_ch|^nc$|img_ch", channels), *SIZES]
-    settings = {}
-    for name, parameter in inspect.signature(kind.__init__).parameters.items():
-        if name == "self" or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue
-        if parameter.default is not parameter.empty:
-            continue
-        settings[name] = next((v for pattern, v in sizes if re.search(pattern, name.lower())), HIDDEN)
-    with unrecorded():
-        return kind(**settings)
 
 
 def for_function(program: Program, function: Callable[..., Any]) -> dict[str, Any]:
@@ -177,32 +148,24 @@ def loss_functions(program: Program, module: nn.Module) -> Iterator[tuple[str, C
                 program.trace.append(f"{name} could not be made: {type(error).__name__}: {error}")
 
 
-def flat_outputs(outputs: Any) -> list[tuple[str, Any]]:
-    """(name or "", value) of what a model returned: tuples, lists, dictionaries, dataclasses, named tuples, objects."""
-    if isinstance(outputs, Tensor) or outputs is None:
-        return [("", outputs)]
-    if dataclasses.is_dataclass(outputs) and not isinstance(outputs, type):
-        return [(f.name, getattr(outputs, f.name)) for f in dataclasses.fields(outputs)]
-    if isinstance(outputs, dict):
-        return [(str(k), v) for k, v in outputs.items()]
-    if isinstance(outputs, tuple) and hasattr(outputs, "_fields"):
-        return list(zip(outputs._fields, outputs, strict=True))
-    if isinstance(outputs, tuple | list):
-        return [
-            pair for value in outputs for pair in (flat_outputs(value) if isinstance(value, tuple | list) else [("", value)])
-        ]
-    return [("", outputs)]
+def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Its parameters, without ``*args`` and ``**kwargs``."""
+    return [p for p in inspect.signature(function).parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
 
 def call_loss(loss: Callable[..., Any], module: nn.Module) -> Any:
     """The loss of the model's outputs on the batch: what goes where is told by names, or by order for a tuple."""
-    parameters = [p for p in inspect.signature(loss).parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    required = [p for p in parameters if p.default is p.empty]
+    required = [p for p in parameters_of(loss) if p.default is p.empty]
     if required and re.search(r"model|net|vae|^m$", required[0].name):
         return loss(module, *_rest(required[1:]))
     if len(required) == 1 and role_of(required[0].name) in ("x", "") and not hasattr(loss, "__wrapped__"):
         return loss(Batch.x.clone())
-    pairs = flat_outputs(call_model(module))
+    return loss_of(loss, flat_outputs(call_model(module)))
+
+
+def loss_of(loss: Callable[..., Any], pairs: list[tuple[str, Any]]) -> Any:
+    """The loss of (name or "", value) pairs that a model returned."""
+    required = [p for p in parameters_of(loss) if p.default is p.empty]
     settings: dict[str, float] = {}
     while True:
         try:
@@ -232,10 +195,34 @@ def _spread(pairs: list[tuple[str, Any]]) -> list[Any]:
 
 def _matched(parameters: list[inspect.Parameter], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Values for the parameters: by the outputs' own names, else in the order reconstruction, mean, spread."""
+    recons, x = _compared([value for _, value in pairs if isinstance(value, Tensor)])
+    roles = _roles(pairs, recons, x)
+    names = [parameter.name for parameter in parameters]
+    values = {}
+    for place, name in enumerate(names):
+        role = role_of(name)
+        if role == "x" and any(role_of(earlier) == "x" for earlier in names[:place]):
+            role = "recon"
+        value = recons.pop(0) if role == "recon" and len(recons) > 1 else roles.get(role)
+        if value is None and any(name in other and other != name and role_of(other) == "recon" for other in names):
+            value = roles["x"]  # what recon_{name} is held against
+        values[name] = _number(name) if value is None else value
+    return values
+
+
+def _compared(outputs: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+    """What may be reconstructions among a model's outputs, and the batch; of other channels, one that has theirs."""
     x = Batch.x.clone()
+    recons = [v for v in outputs if v.numel() == x.numel()]
+    if not recons and outputs and outputs[0].ndim == x.ndim > 2:
+        recons, x = outputs[:1], outputs[0].detach().clone().uniform_(0.02, 0.98)
+    return recons, x
+
+
+def _roles(pairs: list[tuple[str, Any]], recons: list[Tensor], x: Tensor) -> dict[str, Any]:
+    """Role -> what plays it."""
     left = [(role_of(name) if name else "", value) for name, value in pairs]
-    by_shape = [value for _, value in left if isinstance(value, Tensor)]
-    recon = next((v for v in by_shape if v.numel() == x.numel()), None)
+    recon = recons[0] if recons else None
     roles: dict[str, Any] = {"x": x, "recon": recon}
     others = [value for _, value in left if value is not recon and value is not None]
     heads = [v for v in others if isinstance(v, Tensor) and v.ndim > 0 and v.numel() < 4 * x.numel()]
@@ -250,16 +237,7 @@ def _matched(parameters: list[inspect.Parameter], pairs: list[tuple[str, Any]]) 
     roles.setdefault("q", next((v for v in others if not isinstance(v, Tensor)), None))
     if recon is not None and recon.shape != x.shape:
         roles["x"] = x.reshape(recon.shape) if recon.numel() == x.numel() else x
-    values = {}
-    for place, parameter in enumerate(parameters):
-        role = role_of(parameter.name)
-        if role == "x" and any(p.name != parameter.name and role_of(p.name) == "x" for p in parameters[:place]):
-            role = "recon"
-        value = roles.get(role)
-        if value is None:
-            value = _number(parameter.name)
-        values[parameter.name] = value
-    return values
+    return roles
 
 
 def loss_in(result: Any) -> Tensor | None:

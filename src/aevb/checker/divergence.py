@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from aevb.checker.evidence import Evidence
 from aevb.checker.measure import Slopes, ratio, reachable
@@ -15,6 +16,8 @@ from aevb.checker.report import BUG, CANNOT_JUDGE, CLASSES, RIGHT, UNUSUAL, Find
 from aevb.checker.tape import Entry
 
 LIMITS = {"clamp", "clamp_min", "clamp_max", "clip", "max", "maximum", "relu", "abs", "where", "softplus", "hinge"}
+NOTHING = 1e-13
+"""A gradient below this is none; that of a KL of weight 1e-5, averaged over a batch of pictures, is 1e-10."""
 MOST_NODES = 80
 FORMULA = "1/2 sum(mu^2 + sigma^2 - 1 - log sigma^2)"
 LOG_SIGMA = re.compile(r"log_?(sigma|std|sd|scale)|lsig|logstd", re.IGNORECASE)
@@ -56,8 +59,12 @@ def has_literal(e: Evidence, value: int, numbers: tuple[float, ...]) -> bool:
     return False
 
 
+def _largest(values: Tensor) -> float:
+    return float(values.nan_to_num().abs().max())
+
+
 def _still(slopes: Slopes) -> bool:
-    return bool(slopes.both.nan_to_num().abs().max() < 1e-9)
+    return _largest(slopes.both) < NOTHING
 
 
 def nodes(e: Evidence, loss: int) -> list[int]:
@@ -132,7 +139,7 @@ def _detached(e: Evidence, loss: int, slopes: Slopes) -> Finding | None:
     """A KL whose value depends on the heads while its gradient, in the program as it is written, does not."""
     faithful = e.slopes(loss, transparent=False)
     for name, seen, whole in (("mu", faithful.by_a, slopes.by_a), ("logvar", faithful.by_r, slopes.by_r)):
-        if float(whole.nan_to_num().abs().max()) > 1e-9 and float(seen.nan_to_num().abs().max()) < 1e-9:
+        if _largest(whole) > NOTHING and _largest(seen) < 1e-6 * _largest(whole):
             both = _still(faithful)
             to = "mu and logvar" if both else name
             message = f"the KL is in the loss without a gradient to {to} (detach, no_grad, .data or .item())"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 from collections.abc import Iterator, Sequence
 
+import torch
 from torch import nn
 
 from aevb.checker.program import Program
 from aevb.checker.source import calls, last_name
+from aevb.checker.tape import unrecorded
 
 SIDES = (28, 32, 64, 128, 96, 48, 16, 224, 256)
 MIDDLE = r"127\.5|-\s*0?\.5\)\s*/\s*0?\.5"
@@ -25,6 +28,7 @@ def shapes(program: Program, modules: Sequence[nn.Module]) -> list[tuple[int, ..
     """Shapes of one row, the likeliest first."""
     found: list[tuple[int, ...]] = []
     for module in modules:
+        found.extend(decoded(module))
         found.extend(of_module(module, program.source.text))
     for call in calls(program.source.tree):
         if last_name(call.func) in ("view", "reshape", "Resize", "CenterCrop", "Unflatten") and call.args:
@@ -77,6 +81,20 @@ def of_module(module: nn.Module, text: str = "") -> Iterator[tuple[int, ...]]:
         if isinstance(part, nn.LSTM | nn.GRU | nn.RNN):
             yield from ((length, part.input_size) for length in (10, 28, 24, 50))
             break
+
+
+def decoded(module: nn.Module) -> Iterator[tuple[int, ...]]:
+    """The shape of what a convolutional module's decoder makes of a code, with the channels that its encoder takes."""
+    first = next((part for part in module.modules() if isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d)), None)
+    decode = getattr(module, "decode", None) or getattr(module, "decoder", None)
+    if first is None or not callable(decode):
+        return
+    for width in sorted({part.in_features for part in module.modules() if isinstance(part, nn.Linear)})[:3]:
+        with unrecorded(), torch.no_grad(), contextlib.suppress(Exception):
+            made = decode(torch.zeros(2, width))
+            if isinstance(made, torch.Tensor) and made.ndim > 2:
+                yield (first.in_channels, *made.shape[2:])
+                return
 
 
 def _sides(text: str) -> list[int]:
@@ -147,27 +165,9 @@ def _draws_normal_data(program: Program) -> bool:
         name = getattr(node, "name", "") if isinstance(node, ast.FunctionDef) else ""
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             name = node.targets[0].id
-        if re.search(
-            r"data|gmm|mixture|cluster|moons|circles|swiss|dataset|^x$|^x_train|samples$|blobs|ring|spiral", name.lower()
-        ):
+        if DATA_NAME.search(name.lower()):
             if re.search(r"latent|^z", name.lower()):
                 continue
-            if any(
-                last_name(c.func)
-                in (
-                    "randn",
-                    "normal",
-                    "randn_like",
-                    "standard_normal",
-                    "multivariate_normal",
-                    "make_blobs",
-                    "make_moons",
-                    "make_swiss_roll",
-                    "make_circles",
-                    "make_s_curve",
-                    "MultivariateNormal",
-                )
-                for c in calls(node)
-            ):
+            if any(last_name(c.func) in NORMAL_DATA for c in calls(node)):
                 return True
     return False

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
+from torch import Tensor
 
+from aevb.checker.arguments import KL
 from aevb.checker.decoding import decoder_findings, error_of, prior_findings
 from aevb.checker.divergence import divergence
 from aevb.checker.evidence import Evidence
 from aevb.checker.fingerprint import fingerprint
 from aevb.checker.guards import OutOfTimeError
+from aevb.checker.making import DATA_DIM, LATENT, models
+from aevb.checker.mapped import alone
 from aevb.checker.measure import Reconstruction
 from aevb.checker.missing import evaluating, noiseless
 from aevb.checker.noise import noise_findings
@@ -20,7 +25,7 @@ from aevb.checker.program import Program
 from aevb.checker.report import BUG, CANNOT_JUDGE, SCALE, WEIGHT, Finding, Report
 from aevb.checker.sampling import gradient_finding, head_findings, not_linear
 from aevb.checker.source import calls, last_name
-from aevb.checker.steps import Step, models, record
+from aevb.checker.steps import Step, attempts, record, run
 from aevb.checker.weighing import weight_findings
 
 SEEDS = (0, 1)
@@ -64,7 +69,33 @@ def agreed(first: Report, second: Report) -> Report:
 
 
 def look(program: Program, seed: int) -> Report:
-    """Judge the program by one step with one seed."""
+    """Judge the program by one step with one seed; where no model can be run, its sampler and loss alone."""
+    report = look_at_all(program, seed)
+    if report.verdict != CANNOT_JUDGE or report.parts or program.mapping:
+        return report
+    names = alone(program)
+    try:
+        # Where the loss cannot be run either, the sampler still may.
+        for program.mapping in (names, {"sampler": names["sampler"]}) if names else ():
+            step = next((step for one in attempts(program) if (step := run(program, one, (DATA_DIM,), "tensor", seed))), None)
+            parts = chosen(step) if step is not None else None
+            if step is not None and parts is not None:
+                return look_at_parts(program, Evidence(program, step, parts, seed), report)
+    finally:
+        program.mapping = {}
+    return report
+
+
+def look_at_parts(program: Program, e: Evidence, whole: Report) -> Report:
+    """What can be said of a sampler and a loss between layers of ours, beside the report that could not judge the whole."""
+    found = [f for f in findings(e) if f.check not in ("decoder", "heads") and f.verdict != CANNOT_JUDGE]
+    alone = f"; looked at alone, with {DATA_DIM} columns and {LATENT} latent dimensions: {e.step.how}"
+    rest = [replace(f, message=f.message + alone) for f in whole.findings if f.verdict == CANNOT_JUDGE]
+    return _report(program, e, [*found, *rest])
+
+
+def look_at_all(program: Program, seed: int) -> Report:
+    """Judge the program's training step."""
     step = record(program, seed)
     prior = prior_findings(program.source.tree, decoders(program.source.tree, step) if step is not None else set())
     if step is None:
@@ -115,10 +146,25 @@ def findings(e: Evidence) -> list[Finding]:
         return [curved]
     found = [*noise_findings(e), gradient_finding(e), *head_findings(e)]
     if e.step.loss is None:
+        kept = kept_kl(e)
+        if kept is not None:
+            message = (
+                "no loss was found: whether the KL enters it, and at what weight, is not judged; name it with --map loss=..."
+            )
+            return [*found, *divergence(e, kept).findings, Finding("loss", CANNOT_JUDGE, "", message)]
         message = "no loss was found to judge the KL by; name it with --map loss=..."
         return [*found, Finding("loss", CANNOT_JUDGE, "", message)]
     error = error_of(e, e.step.loss)
     return [*found, *of_the_loss(e, e.step.loss, error), *decoder_findings(e, error)]
+
+
+def kept_kl(e: Evidence) -> int | None:
+    """A KL that a module keeps as an attribute, ``self.kl``, for a loss that is elsewhere."""
+    for module in e.modules:
+        for name, value in vars(module).items():
+            if KL.search(name) and isinstance(value, Tensor) and value.numel() == 1 and value.requires_grad:
+                return e.tape.known(value)
+    return None
 
 
 def of_the_loss(e: Evidence, loss: int, error: Reconstruction | None) -> list[Finding]:

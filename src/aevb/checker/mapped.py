@@ -1,19 +1,26 @@
-"""A step put together from the parts that a person named with ``--map``: the author's sampler and KL between layers of ours."""
+"""A step put together from parts alone: the author's sampler and KL or loss between layers of ours.
+
+The parts are those that a person named with ``--map``; or, of a program whose model could not be run, those that go by a name.
+"""
 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from aevb.checker import arguments as by_name
+from aevb.checker.making import LATENT, construct
 from aevb.checker.program import Program
 from aevb.checker.stand_ins import Batch
 
-LATENT = 5
+PLAIN: list[tuple[str, Any]] = [(r"^device$", torch.device("cpu")), (r"beta|weight|lambda|alpha|gamma|coef", 1.0)]
+"""What a method may ask of an object that was never made."""
+SAMPLER = re.compile(r"re_?param|sampl|latent|noise|draw", re.IGNORECASE)
 
 
 class UnknownNameError(Exception):
@@ -33,21 +40,68 @@ def named(program: Program, models: list[tuple[str, nn.Module]], name: str) -> C
                 return method  # type: ignore[no-any-return]
     kind = program.classes().get(last)
     if kind is not None and not owner:
-        return by_name.construct(kind)
+        return construct(kind)
+    method = getattr(program.classes().get(owner), last, None)
+    if callable(method):
+        return getattr(bare(program.classes()[owner]), last)  # type: ignore[no-any-return]
     have = ", ".join([*functions, *program.classes()]) or "nothing"
     raise UnknownNameError(f"--map names {name!r}, which the file does not define; it defines {have}")
 
 
-def between_layers(sampler: Callable[..., Any] | None, kl: Callable[..., Any] | None) -> Any:
-    """The squared error of a small VAE with the given sampler, plus the given KL."""
+def bare(kind: type[nn.Module]) -> nn.Module:
+    """An object of the class that its ``__init__`` never saw: enough for a method that needs no layer."""
+
+    def attribute(self: nn.Module, name: str) -> Any:
+        guessed = next((value for pattern, value in PLAIN if re.search(pattern, name)), None)
+        return nn.Module.__getattr__(self, name) if guessed is None else guessed
+
+    own = type(kind.__name__, (kind,), {"__getattr__": attribute, "__init__": nn.Module.__init__})
+    return cast(nn.Module, own())
+
+
+def alone(program: Program) -> dict[str, str]:
+    """Role -> name of the functions and methods that are the program's sampler and its loss or KL, by what they are called.
+
+    A loss is taken only where its parameters and the sampler's call the spread alike: what a model that cannot be run does
+    between the two is not known.
+    """
+    functions = dict(program.functions())
+    for name, kind in program.classes().items():
+        methods = {
+            key: value for key, value in vars(kind).items() if inspect.isroutine(value) or isinstance(value, staticmethod)
+        }
+        functions |= {f"{name}.{key}": getattr(bare(kind), key) for key in methods if not key.startswith("__")}
+    heads = {name: by_role for name, one in functions.items() if {"mean", "raw"} <= (by_role := _by_role(one)).keys()}
+    sampler = next((n for n, roles in heads.items() if SAMPLER.search(n) and "recon" not in roles), None)
+    if sampler is None:
+        return {}
+    out = {"sampler": sampler}
+    alike = [n for n, roles in heads.items() if n != sampler and roles["raw"] == heads[sampler]["raw"]]
+    loss = next((n for n in alike if by_name.LOSS.search(n) and "recon" in heads[n]), None)
+    kl = next((n for n in alike if by_name.KL.search(n) and len(by_name.parameters_of(functions[n])) == 2), None)
+    return out | ({"loss": loss} if loss else {"kl": kl} if kl else {})
+
+
+def _by_role(function: Callable[..., Any]) -> dict[str, str]:
+    """Role -> the parameter that plays it, without underscores."""
+    return {by_name.role_of(p.name): p.name.replace("_", "").lower() for p in by_name.parameters_of(function)}
+
+
+def between_layers(
+    sampler: Callable[..., Any] | None = None, kl: Callable[..., Any] | None = None, loss: Callable[..., Any] | None = None
+) -> Any:
+    """The loss of a small VAE with the given sampler: the given one, else the squared error plus the given KL."""
     width = Batch.x[0].numel()
     encoder, decoder = nn.Linear(width, 2 * LATENT), nn.Linear(LATENT, width)
     x = Batch.x.reshape(len(Batch.x), width)
     mu, raw = encoder(x).chunk(2, -1)
     z = _called(sampler, mu, raw) if sampler is not None else mu + torch.exp(0.5 * raw) * torch.randn_like(raw)
     z = z if isinstance(z, Tensor) else next(one for one in z if isinstance(one, Tensor))
-    loss = (decoder(z) - x).square().sum()
-    return loss if kl is None else loss + _called(kl, mu, raw).sum()
+    if loss is not None:
+        recon = torch.sigmoid(decoder(z)).reshape(Batch.x.shape)
+        return by_name.loss_of(loss, [("recon", recon), ("mu", mu), ("logvar", raw)])
+    error = (decoder(z) - x).square().sum()
+    return error if kl is None else error + _called(kl, mu, raw).sum()
 
 
 def _called(function: Callable[..., Any], mu: Tensor, raw: Tensor) -> Any:

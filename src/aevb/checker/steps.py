@@ -12,7 +12,6 @@ import inspect
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +21,7 @@ from aevb.checker import arguments as by_name
 from aevb.checker import numpy_noise
 from aevb.checker.guards import OutOfTimeError, at_most
 from aevb.checker.hints import channels, from_error, shapes
+from aevb.checker.making import construct, models
 from aevb.checker.mapped import UnknownNameError, between_layers, named
 from aevb.checker.parts import Parts, find
 from aevb.checker.program import Program
@@ -41,6 +41,7 @@ class Step:
     """One step on tape. loss: the value differentiated, None if there was none. how: what was run, in words.
 
     faithful: whether the program's own training code ran, so that what went where was its own doing and no guess by name.
+    action: kept, for it holds the model, whose layers and attributes are asked for later.
     """
 
     tape: Tape
@@ -48,8 +49,8 @@ class Step:
     loss: int | None
     parts: list[Parts] = field(default_factory=list)
     outputs: Any = None
-    line: int | None = None
     faithful: bool = True
+    action: Callable[[], Any] | None = None
 
     @property
     def score(self) -> tuple[int, ...]:
@@ -91,10 +92,10 @@ def _mapped(program: Program) -> Iterator[Attempt]:
             raise UnknownNameError(
                 f"--map names the model {given['model']!r}, which the file does not define or could not be made"
             )
-    sampler, kl = (named(program, found, given[role]) if role in given else None for role in ("sampler", "kl"))
-    if sampler or kl:
-        how = " and ".join(given[role] for role in ("sampler", "kl") if role in given)
-        yield Attempt(how, _line(sampler or kl), lambda: program.run(lambda: between_layers(sampler, kl)), structured=False)
+    if "sampler" in given or "kl" in given:
+        own = {role: named(program, found, given[role]) for role in ("sampler", "kl", "loss") if role in given}
+        how, line = " and ".join(given[role] for role in own), _line(next(iter(own.values())))
+        yield Attempt(how, line, lambda: program.run(lambda: between_layers(**own)), structured=False)
         return
     for name, module in found:
         if "loss" in given:
@@ -152,7 +153,7 @@ def instance(program: Program, name: str) -> Any:
             except Exception as error:
                 program.note(f"line {call.lineno}: {name} could not be made: {type(error).__name__}: {error}")
     if isinstance(kind, type) and issubclass(kind, nn.Module):
-        return by_name.construct(kind)
+        return construct(kind, channels(program.source.text), program.classes())
     return program.run(lambda: kind(**by_name.for_function(program, kind)))
 
 
@@ -163,40 +164,6 @@ def _lightning(module: nn.Module, method: str) -> Callable[[], Any]:
         return function(*(Batch.give(), 0, "train")[:count])
 
     return action
-
-
-def models(program: Program) -> list[tuple[str, nn.Module]]:
-    """The program's modules, made as it makes them, or by guess; one of each class, those that are parts of others last."""
-    made = program.modules()
-    known = {type(module).__name__ for _, module in made}
-    inner = {type(m).__name__ for _, module in made for m in module.modules() if m is not module}
-    for name, kind in reversed(program.classes().items()):
-        if name in known | inner or issubclass(kind, nn.modules.loss._Loss):
-            continue
-        try:
-            with at_most(5):
-                module = program.run(partial(_made, program, kind, name))
-        except Exception as error:
-            program.note(f"{name} could not be made: {type(error).__name__}: {error}")
-            continue
-        inner |= {type(m).__name__ for m in module.modules() if m is not module}
-        made.append((name, module))
-    return [pair for pair in made if type(pair[1]).__name__ not in inner]
-
-
-def _made(program: Program, kind: type[nn.Module], name: str) -> nn.Module:
-    for call in calls(program.source.tree):
-        if last_name(call.func) == name:
-            try:
-                module = program.evaluate(call)
-            except NameError:
-                raise
-            except Exception as error:
-                program.note(f"line {call.lineno}: {name} could not be made: {type(error).__name__}: {error}")
-                continue
-            if isinstance(module, nn.Module):
-                return module
-    return by_name.construct(kind, channels(program.source.text))
 
 
 def by_model(program: Program) -> Iterator[Attempt]:
@@ -258,7 +225,13 @@ def _first_that_runs(program: Program, attempt: Attempt, seed: int, evaluating: 
 
 
 def run(
-    program: Program, attempt: Attempt, shape: tuple[int, ...], structure: str, seed: int, evaluating: bool, tokens: bool
+    program: Program,
+    attempt: Attempt,
+    shape: tuple[int, ...],
+    structure: str,
+    seed: int,
+    evaluating: bool = False,
+    tokens: bool = False,
 ) -> Step | None:
     """Run the attempt on a batch of rows of the given shape; None if it fails."""
     torch.manual_seed(seed)
@@ -290,9 +263,8 @@ def run(
     if result is None or isinstance(result, StandIn) or not tape.entries:
         return None
     numpy_noise.adopt(tape)
-    return Step(
-        tape, attempt.how, None if loss is None else tape.number(loss), find(tape), result, attempt.line, attempt.structured
-    )
+    number = None if loss is None else tape.number(loss)
+    return Step(tape, attempt.how, number, find(tape), result, attempt.structured, attempt.action)
 
 
 def output_values(step: Step) -> list[int]:

@@ -130,6 +130,10 @@ class Tape(TorchFunctionMode):
             number = self._new(tensor)
         return number
 
+    def known(self, tensor: Tensor) -> int | None:
+        """The same, None for a tensor that no call on the tape took or made."""
+        return self._number.get(id(tensor))
+
     def _new(self, tensor: Tensor) -> int:
         number = len(self.values)
         self.values.append(tensor)

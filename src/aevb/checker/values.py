@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -70,3 +71,20 @@ def on_cpu(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> tuple
 
 def _names_a_device(value: Any) -> bool:
     return isinstance(value, torch.device) or (isinstance(value, str) and value.split(":")[0] in ("cuda", "mps", "xpu", "cpu"))
+
+
+def flat_outputs(outputs: Any) -> list[tuple[str, Any]]:
+    """(name or "", value) of what a model returned: tuples, lists, dictionaries, dataclasses, named tuples, objects."""
+    if isinstance(outputs, Tensor) or outputs is None:
+        return [("", outputs)]
+    if dataclasses.is_dataclass(outputs) and not isinstance(outputs, type):
+        return [(f.name, getattr(outputs, f.name)) for f in dataclasses.fields(outputs)]
+    if isinstance(outputs, dict):
+        return [(str(k), v) for k, v in outputs.items()]
+    if isinstance(outputs, tuple) and hasattr(outputs, "_fields"):
+        return list(zip(outputs._fields, outputs, strict=True))
+    if isinstance(outputs, tuple | list):
+        return [
+            pair for value in outputs for pair in (flat_outputs(value) if isinstance(value, tuple | list) else [("", value)])
+        ]
+    return [("", outputs)]
