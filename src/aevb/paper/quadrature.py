@@ -26,11 +26,11 @@ CHUNK = 4096
 
 
 @torch.no_grad()
-def log_likelihood(model: VAE, x: Tensor, width: float = WIDTH) -> Tensor:
-    """x: (N, D), in [0, 1] -> log p(x): (N,), nats, float64. width: of the grid, in units of z."""
-    axis = torch.arange(-REACH, REACH + width / 2, width)
+def log_likelihood(model: VAE, x: Tensor, width: float = WIDTH, reach: float = REACH) -> Tensor:
+    """x: (N, D), in [0, 1] -> log p(x): (N,), nats, float64. width, reach: of the grid, in units of z."""
+    axis = torch.arange(-reach, reach + width / 2, width)
     points = torch.cartesian_prod(*[axis] * model.latent_dim).reshape(-1, model.latent_dim)
-    points = points[points.square().sum(-1) <= (REACH + 0.5) ** 2]
+    points = points[points.square().sum(-1) <= (reach + 0.5) ** 2]
     total = torch.full((len(x),), -torch.inf, dtype=torch.float64)
     for z in points.split(CHUNK):
         a = model.decoder(z)
