@@ -25,14 +25,14 @@ def main(seeds: int, paths: list[str]) -> None:
     """Print a line for each file."""
     import torch
 
-    from aevb.checker import numpy_noise, stand_ins
+    from aevb.checker import numpy_noise, replacing
     from aevb.checker.judge import judge, look
     from aevb.checker.program import Program
     from aevb.checker.source import read
 
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    stand_ins.install()
+    replacing.install()
     numpy_noise.install()
     for path in map(Path, paths):
         gc.collect()

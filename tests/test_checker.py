@@ -260,7 +260,7 @@ def test_a_package_that_is_not_here_is_said(tmp_path: Path) -> None:
     file.write_text("import no_such_package.inner as n\n" + TUTORIAL, encoding="utf-8")
     report = check_file(file)
     assert report.verdict == "right"
-    assert report.findings[-1].message.endswith("no_such_package")
+    assert "no_such_package" in report.parts.values()
 
 
 def test_a_mapping_names_the_parts(tmp_path: Path) -> None:

@@ -86,6 +86,46 @@ class Both(nn.Module):
 )
 
 
+TRAINER = """
+class Trainer:
+    def __init__(self, model):
+        self.model = model
+        self.optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        self.scheduler = torch.optim.lr_scheduler.StepLR(self.optimizer, 10)
+
+    def __epoch(self, loader):
+        from tqdm import tqdm
+        with tqdm(loader) as bar:
+            for x in bar:
+                recon, mu, logvar = self.model(x)
+                kl = -0.5 * (1 + logvar - mu ** 2 - logvar.exp()).sum() / len(x)
+                loss = F.binary_cross_entropy(recon, x) + kl
+                loss.backward()
+                self.optimizer.step()
+                bar.set_postfix(loss=loss.item())
+"""
+FOLDED = "-0.5 * beta * torch.sum(1 + logvar - mu ** 2 - logvar.exp())"
+WITHIN = program({"kl": FOLDED}).replace("mu, logvar):\n    kl", "mu, logvar, beta=4.0):\n    kl")
+DOUBLED = program({"kl": "(mu ** 2 + logvar.exp() - logvar - 1).sum()"}).replace("+ 1 * kl", "+ beta * kl")
+NO_DEVIATION = (
+    program().replace("(mu.shape)", "_like(logvar)").replace("return mu + noise * (logvar / 2).exp()", "return mu + noise")
+)
+DERIVED = program().replace("nn.Module):", "Base):").replace("        super().__init__()\n", "        self.device = 'cpu'\n")
+WHOLE = program().replace("recon, x, mu, logvar):", "out, x):\n    recon, mu, logvar = out['recon'], out['mu'], out['logvar']")
+WHOLE = WHOLE.replace(
+    "return self.out(self.reparameterize(mu, logvar)), mu, logvar",
+    "z = self.reparameterize(mu, logvar)\n        return dict(recon=self.out(z), mu=mu, logvar=logvar)",
+)
+GIVEN = (
+    MODEL.format(**SETTINGS)
+    + f"""
+    def loss(self, x, criterion):
+        recon, mu, logvar = self.forward(x)
+        return criterion(recon, x) + ({KL}).sum()
+"""
+)
+
+
 def judged(text: str, folder: Path) -> tuple[str, list[str]]:
     file = folder / "program.py"
     file.write_text(text)
@@ -111,6 +151,20 @@ def judged(text: str, folder: Path) -> tuple[str, list[str]]:
         # An encoder and a decoder as arguments, pictures that are not square, a KL kept as an attribute and no loss.
         (HALVES.replace("KL_HERE", f"({KL}).sum()"), ("cannot_judge", [])),
         (HALVES.replace("KL_HERE", f"({KL_OF_LOG_SIGMA}).sum()"), ("bug", ["kl-log-sigma-reading"])),
+        # A trainer with a schedule, a private method and a progress bar.
+        (program() + TRAINER, ("scale", ["reconstruction-mean"])),
+        # The KL's 1/2 and a weight that has a name are one number before the KL is seen; without the 1/2 it is doubled.
+        (WITHIN, ("unusual", [])),
+        (DOUBLED.replace("mu, logvar):\n    kl", "mu, logvar, beta=0.1):\n    kl"), ("bug", ["kl-doubled"])),
+        # Of a template, noise has the shape and no more.
+        (NO_DEVIATION, ("bug", ["gradient-cut-logvar"])),
+        # A class of a package that is not here, whose object is made without it.
+        ("from elsewhere import Base\n" + DERIVED, ("right", [])),
+        # Scaled to [0, 1], whatever the rows are called.
+        (program() + "\ndef prepare(rows):\n    normal_data = MinMaxScaler().fit_transform(rows)\n", ("right", [])),
+        # A loss of all that the model returned, and one that is given what compares.
+        (WHOLE, ("right", [])),
+        (IMPORTS + GIVEN, ("right", [])),
     ],
 )  # fmt: skip
 def test_programs_put_together_oddly(text: str, expected: tuple[str, list[str]], tmp_path: Path) -> None:

@@ -204,7 +204,7 @@ def test_half_a_file_is_judged_for_bugs_only(place, says):
 @pytest.mark.parametrize(("verdict", "code"), [("right", 0), ("unusual", 0), ("bug", 1), ("scale", 1), ("cannot_judge", 2)])
 def test_exit_codes_of_check(place, says, six, verdict, code):
     write(place)
-    says(verdict, ("c", verdict, "kl-weight", "weight 0.5", "", "", None))
+    says(verdict, ("c", verdict, "kl-doubled", "weight 0.5", "", "", None))
     assert aevb("drill check")[0] == code
     six(failed=(4,))
     assert aevb("drill check --six")[0] == (code or 1)

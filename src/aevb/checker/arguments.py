@@ -6,9 +6,11 @@ import ast
 import inspect
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aevb.checker.hints import data_range
@@ -27,16 +29,20 @@ ROLES: list[tuple[str, str]] = [
         r"^(x|xs|xb|x_true|x_real|x_in|x_orig|x0|real|orig.*|inputs?|targets?|data|batch|images?|imgs?|img|y_true|true|truth|gt|"
         r"ground_truth|sample|samples|original_x|input_data|batch_x|bx|obs)$",
     ),
-    ("recon", r"rec|hat|pred|decoded|output|^out|prime|generated|tilde|logits|^p$|^y$|x_prob|probs|x_mean|mu_x|x_mu|^px"),
+    ("recon", r"rec|hat|pred|decoded|output|^out|prime|generated|tilde|logits|^x?_?p$|^y$|x_prob|probs|x_mean|mu_x|x_mu|^px"),
     ("mean", r"^(z_)?(mu|mean|m|mus|means|loc|z_mu|z_mean|mu_z|mean_z|q_mu|mu_q)$|mu|mean|loc"),
     ("z", r"^z|latent|code"),
     ("q", r"^q|posterior|dist"),
 ]
 NUMBERS: list[tuple[str, Any]] = [
-    (r"beta|weight|lambda|alpha|gamma|coef", 1.0),
+    (r"beta|weight|lambda|alpha|gamma|coef|anneal", 1.0),
+    (r"criterion|loss_?f(n|unc)|reconstruction_function|^(bce|mse)(_?loss)?$", partial(F.mse_loss, reduction="sum")),
     (r"epoch|step|iter", 1_000),
     (r"kwargs", None),
 ]
+ROWS_OF_DATA = r"x|xs|x_?train|features?|data|train_?data|inputs?|train_?x|dataset|samples|embeddings"
+OUTPUTS = re.compile(r"^(model_?)?(out|outs|outputs?|res|results?|ret|preds?|forward_ret)$|_outputs?$")
+"""What a loss calls all that a model returned."""
 
 
 def role_of(name: str) -> str:
@@ -74,8 +80,10 @@ def for_function(program: Program, function: Callable[..., Any]) -> dict[str, An
             if isinstance(value, StandIn) and not isinstance(value, FakeOptimizer):
                 given = _as_called(program, function.__name__, len(out), name)
                 value = value if given is None else given
+            if isinstance(value, StandIn) and re.fullmatch(ROWS_OF_DATA, name.lower()):
+                value = Batch.x.clone()
             if isinstance(value, StandIn) and not isinstance(value, FakeOptimizer):
-                value = next((v for pattern, v in NUMBERS[:1] + SIZES if re.search(pattern, name.lower())), value)
+                value = next((v for pattern, v in NUMBERS[:2] + SIZES if re.search(pattern, name.lower())), value)
         if isinstance(value, StandIn) and parameter.default is not parameter.empty:
             continue
         out[name] = value
@@ -103,7 +111,7 @@ def call_model(module: nn.Module, method: str = "forward") -> Any:
     target = module if method == "forward" else getattr(module, method)
     parameters = list(inspect.signature(getattr(module, method)).parameters.values())
     failure: Exception | None = None
-    for labels in (Batch.y, torch.nn.functional.one_hot(Batch.y, 10).float()):
+    for labels in (Batch.y, F.one_hot(Batch.y, 10).float()):
         values: list[Any] = []
         for place, parameter in enumerate(p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)):
             if place == 0:
@@ -158,9 +166,17 @@ def call_loss(loss: Callable[..., Any], module: nn.Module) -> Any:
     required = [p for p in parameters_of(loss) if p.default is p.empty]
     if required and re.search(r"model|net|vae|^m$", required[0].name):
         return loss(module, *_rest(required[1:]))
-    if len(required) == 1 and role_of(required[0].name) in ("x", "") and not hasattr(loss, "__wrapped__"):
-        return loss(Batch.x.clone())
-    return loss_of(loss, flat_outputs(call_model(module)))
+    roles = [role_of(p.name) for p in required]
+    of_rows = roles[:1] in (["x"], [""]) and not {"x", "recon", "mean", "raw"} & set(roles[1:])
+    if of_rows and not hasattr(loss, "__wrapped__") and not OUTPUTS.search(required[0].name):
+        return loss(Batch.x.clone(), *_rest(required[1:]))
+    made = call_model(module)
+    whole = [p.name for p in required if OUTPUTS.search(p.name) or "dict" in str(p.annotation).lower()]
+    heads = [p.name for p in required if role_of(p.name) in ("mean", "raw")]
+    if len(whole) == 1 and not heads and not isinstance(made, Tensor):
+        rest = [p for p in required if p.name != whole[0]]
+        return loss(**{whole[0]: made}, **dict(zip([p.name for p in rest], _rest(rest), strict=True)))
+    return loss_of(loss, flat_outputs(made))
 
 
 def loss_of(loss: Callable[..., Any], pairs: list[tuple[str, Any]]) -> Any:
@@ -214,6 +230,8 @@ def _compared(outputs: list[Tensor]) -> tuple[list[Tensor], Tensor]:
     """What may be reconstructions among a model's outputs, and the batch; of other channels, one that has theirs."""
     x = Batch.x.clone()
     recons = [v for v in outputs if v.numel() == x.numel()]
+    if not recons and not x.is_floating_point():  # of tokens, numbers for each of the words
+        recons = [v for v in outputs if v.ndim == x.ndim + 1 and v.shape[: x.ndim] == x.shape]
     if not recons and outputs and outputs[0].ndim == x.ndim > 2:
         recons, x = outputs[:1], outputs[0].detach().clone().uniform_(0.02, 0.98)
     return recons, x

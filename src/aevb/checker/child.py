@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 
-from aevb.checker import confine, numpy_noise, stand_ins
+from aevb.checker import confine, numpy_noise, replacing
 from aevb.checker.judge import judge
 from aevb.checker.mapped import UnknownNameError
 from aevb.checker.program import Program
-from aevb.checker.report import Finding, Report, cannot_judge
+from aevb.checker.report import CANNOT_JUDGE, Finding, Report, cannot_judge
 from aevb.checker.source import read
 
 
@@ -25,7 +25,10 @@ def examine(path: Path, mapping: dict[str, str], missing: list[str]) -> Report:
     if missing:
         names = ", ".join(sorted({name.split(".")[0] for name in missing}))
         message = f"not installed here, and replaced by what does nothing: {names}"
-        report.findings.append(Finding("imports", report.verdict, "", message))
+        if report.verdict == CANNOT_JUDGE:
+            report.findings.append(Finding("imports", CANNOT_JUDGE, "", message))
+        else:
+            report.parts["what is not installed here, and does nothing,"] = names
     return report
 
 
@@ -33,7 +36,7 @@ def main(path: str, mapping: str) -> None:
     """Confine this process, judge the file, send the report."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    missing = stand_ins.install()
+    missing = replacing.install()
     numpy_noise.install()
     source = Path(path)
     layers = confine.confine()

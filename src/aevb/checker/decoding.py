@@ -62,6 +62,8 @@ def prior_findings(tree: ast.AST, decoders: set[str]) -> list[Finding]:
                 name = node.targets[0].id
                 if _is_uniform(node.value):
                     uniform[name] = node.lineno
+                elif isinstance(node.value, ast.Name) and node.value.id in uniform:
+                    uniform[name] = uniform[node.value.id]
                 elif not any(isinstance(n, ast.Name) and n.id in uniform for n in ast.walk(node.value)):
                     uniform.pop(name, None)
             line = _decoded(node, uniform, decoders)
@@ -96,7 +98,14 @@ def _is_uniform(value: ast.expr) -> bool:
         bool(set(names) & UNIFORM)
         and not any(re.search(r"ppf|icdf|erfinv|log", name) for name in names)
         and not any(DECODES.match(name) for name in names)
+        and not any(_adds_a_name(node) for node in ast.walk(value))
     )
+
+
+def _adds_a_name(node: ast.AST) -> bool:
+    """Whether something that has a name, such as a mean, is added to a draw or multiplies it: that is no draw of the prior."""
+    sides = (node.left, node.right) if isinstance(node, ast.BinOp) else ()
+    return any(isinstance(one, ast.Name) for side in sides for one in ast.walk(side) if not any(calls(side)))
 
 
 def _decoded(statement: ast.stmt, uniform: dict[str, int], decoders: set[str]) -> int | None:

@@ -134,7 +134,9 @@ def data_range(program: Program) -> str:
         return "bytes"
     if re.search(r"0\.1307|0\.3081|0\.4914|0\.485\b|0\.2860", text):
         return "real"
-    if re.search(r"StandardScaler|\bnormal_data|standardi[sz]e|\.std\(0|\.std\(axis=0", text):
+    if "MinMaxScaler" in text and "StandardScaler" not in text:
+        return "symmetric" if re.search(r"feature_range=\(\s*-1", text) else "unit"
+    if re.search(r"StandardScaler|standardi[sz]e|\.std\(0|\.std\(axis=0", text):
         return "real"
     if re.search(r"ToTensor|MinMaxScaler|/\s*255|div\(255|Bernoulli|binari[sz]|torch\.bernoulli", text):
         return "symmetric" if _doubles_and_subtracts_one(program.source.tree) or re.search(MIDDLE, text) else "unit"

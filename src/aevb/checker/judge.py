@@ -41,7 +41,8 @@ HIDES: Mapping[str, tuple[str, ...]] = {
     "head-activation": ("sampler-kl-mismatch", "softplus-confusion", "noise-scaled"),
     "softplus-confusion": ("head-activation", "sampler-kl-mismatch"),
     "logvar-in-place": ("sampler-kl-mismatch", "head-activation", "gradient-cut-logvar"),
-    "noise-uniform": ("noise-scaled", "std-exp-logvar", "std-half-exp-logvar", "sampler-kl-mismatch"),
+    "noise-uniform": ("noise-scaled", "std-half-exp-logvar", "sampler-kl-mismatch"),
+    "noise-scaled": ("kl-sign",),
     "kl-absent": ("sigma-raw-linear",),
     "std-raw-head": ("sigma-raw-linear",),
 }
@@ -104,7 +105,21 @@ def look_at_all(program: Program, seed: int) -> Report:
     if parts is None:
         return _report(program, None, [*prior, *_without_noise(program, step, seed)])
     e = Evidence(program, step, parts, seed)
-    return _report(program, e, [*prior, *findings(e)])
+    report = _report(program, e, [*prior, *findings(e)])
+    if report.verdict == CANNOT_JUDGE and step.score[0] and not program.mapping:
+        return _look_at_another(program, seed, step) or report
+    return report
+
+
+def _look_at_another(program: Program, seed: int, seen: Step) -> Report | None:
+    """The report of another whole VAE of the program, if there is one that can be judged."""
+    step = record(program, seed, besides={seen.how})
+    parts = chosen(step) if step is not None and step.score[0] else None
+    if step is None or parts is None:
+        return None
+    e = Evidence(program, step, parts, seed)
+    report = _report(program, e, findings(e))
+    return report if report.verdict != CANNOT_JUDGE else None
 
 
 def decoders(tree: ast.AST, step: Step) -> set[str]:
@@ -179,6 +194,8 @@ def of_the_loss(e: Evidence, loss: int, error: Reconstruction | None) -> list[Fi
         found = [e.finding("heads", BUG, "sigma-raw-linear", message, "any sign", "above 0", e.parts.z)]
     # How a KL that was named alone is reduced beside the reconstruction is not known.
     weights = weight_findings(e, loss, d, error)
+    if d.kl is not None and d.kl.class_:  # beside a KL that is wrong a number says little
+        weights = [w for w in weights if w.verdict in (BUG, SCALE)]
     return [*found, *(w for w in weights if "kl" not in given or "rows" not in w.message)]
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,16 +15,28 @@ from aevb.checker.guards import at_most
 from aevb.checker.hints import channels
 from aevb.checker.program import Program
 from aevb.checker.source import calls, last_name
+from aevb.checker.stand_ins import StandIn
 from aevb.checker.tape import unrecorded
 
 DATA_DIM, LATENT, HIDDEN = 12, 5, 16
+
+
+class Widths(list[int]):
+    """Widths of layers, as many as are asked for."""
+
+    def __getitem__(self, place: Any) -> Any:
+        return HIDDEN if isinstance(place, int) and not -len(self) <= place < len(self) else super().__getitem__(place)
+
+
 SIZES: list[tuple[str, Any]] = [
+    (r"^(num|n)_?(\w+_)?layers?$|depth|n_blocks|heads?$", 1),
+    (r"_idx$", 0),
+    (r"class|label|cond|n_y|^c_?dim|^y_?dim|attr", 10),
     (r"latent|z_dim|zdim|^z$|nz|code|bottleneck|embed|encoding", LATENT),
-    (r"hidden_dims|hidden_sizes|layers|widths|layer_sizes", [HIDDEN, HIDDEN]),
+    (r"hidden_dims|hidden_sizes|layers|widths|layer_sizes", Widths([HIDDEN, HIDDEN])),
     (r"hid|^h|h_dim|units|width|inter|enc_|dec_|mid|feature_dim", HIDDEN),
     (r"img_size|image_size|^size", 28),
     (r"input|data|in_dim|in_feat|x_dim|xdim|n_feat|features|out|obs|dim", DATA_DIM),
-    (r"class|label|cond|n_y", 10),
     (r"dropout|^p$", 0.0),
     (r"beta|weight|gamma", 1.0),
     (r"device", "cpu"),
@@ -34,10 +47,22 @@ SIZES: list[tuple[str, Any]] = [
 
 
 class Setting(int):
-    """A size that may turn out to be a table of sizes: ``args.latent_dim``, ``config["model"]["hidden"]``."""
+    """A size that may turn out to be a list of sizes, or a table: ``args.latent_dim``, ``config["model"]["hidden"]``."""
 
     def __getitem__(self, key: Any) -> Any:
-        return size_of(str(key))
+        return Widths([HIDDEN, HIDDEN])[key] if isinstance(key, slice) else size_of(str(key))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter((HIDDEN, HIDDEN))
+
+    def __len__(self) -> int:
+        return 2
+
+    def __add__(self, other: Any) -> Any:
+        return [*self, *other] if isinstance(other, list) else int(self) + other
+
+    def __radd__(self, other: Any) -> Any:
+        return [*other, *self] if isinstance(other, list) else other + int(self)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -63,6 +88,9 @@ def construct(kind: type[nn.Module], channels: int = 1, others: Mapping[str, typ
         if parameter.default is not parameter.empty:
             continue
         part = _part_of(name, kind, others or {})
+        if re.search(r"list|sequence|tuple", str(parameter.annotation).lower()):
+            settings[name] = Widths([HIDDEN, HIDDEN])
+            continue
         given = (r"channel|in_ch|^nc$|img_ch", channels)
         settings[name] = size_of(name, given) if part is None else construct(part, channels)
     with unrecorded():
@@ -95,9 +123,15 @@ def models(program: Program) -> list[tuple[str, nn.Module]]:
     return [pair for pair in made if type(pair[1]).__name__ not in inner]
 
 
+def _unknown(program: Program, call: ast.Call) -> bool:
+    """Whether an argument has a name of which the program does not tell the value."""
+    names = [value.id for value in (*call.args, *(k.value for k in call.keywords)) if isinstance(value, ast.Name)]
+    return any(type(program.get(name)) is StandIn for name in names)
+
+
 def _made(program: Program, kind: type[nn.Module], name: str) -> nn.Module:
     for call in calls(program.source.tree):
-        if last_name(call.func) == name:
+        if last_name(call.func) == name and not _unknown(program, call):
             try:
                 module = program.evaluate(call)
             except NameError:

@@ -131,7 +131,9 @@ def _roots(tape: Tape, z: int, layer_outputs: set[int], of_parameters: set[int])
             and (value in noisy or entry.name in SHAPES or entry.name in ARITHMETIC)
         )
         if passes and entry is not None:
-            fresh = [v for v in entry.inputs if v not in seen]
+            # Of a template, ``randn_like(std)``, noise has nothing but the shape.
+            template = entry.function in RANDOM and entry.name.endswith("_like")
+            fresh = [v for v in entry.inputs if v not in seen and not template]
             seen.update(fresh)
             open_.extend(fresh)
         elif value in learned and value not in of_parameters and entry is not None:

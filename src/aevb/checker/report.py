@@ -48,7 +48,6 @@ CLASSES: Mapping[str, str] = {
     "kl-detached": "the KL is in the loss without a gradient",
     "kl-subtracted": "the KL is subtracted from the reconstruction error",
     "kl-mean-over-batch": "the KL is averaged over the rows of the batch, the reconstruction error summed",
-    "kl-weight": "the KL has another weight than 1, asked for nowhere",
     "reconstruction-mean": "the reconstruction error is averaged over data dimensions, the KL summed",
     "reduction-ignored": "the reduction that was asked for does not take effect: the error is averaged",
     "bce-out-of-range": "binary cross-entropy meets targets outside [0, 1]",

@@ -6,22 +6,15 @@ classes can be derived from: they then are torch modules, as Lightning's are.
 
 from __future__ import annotations
 
-import importlib.abc
-import importlib.machinery
+import operator
 import sys
 import types
-from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-NEVER_IMPORTED = {
-    "IPython", "PIL", "cv2", "datasets", "google", "h5py", "imageio", "ipywidgets", "lightning", "matplotlib", "pandas",
-    "plotly", "pytorch_lightning", "scipy", "seaborn", "skimage", "sklearn", "tensorboard", "tensorboardX",
-    "tensorflow", "torchaudio", "torchinfo", "torchsummary", "torchtext", "torchvision", "tqdm", "transformers",
-    "wandb",
-}  # fmt: skip
 STRANGER = "<stranger>"
 """The name of the module that a stranger's code is in, and of the file that it was compiled from."""
 SIZE = 1000
@@ -34,25 +27,39 @@ class StandInModule(nn.Module):
     automatic_optimization = True
     current_epoch = 1_000
     global_step = 1_000_000
+    device = torch.device("cpu")
+
+    def __new__(cls, *_: Any, **__: Any) -> StandInModule:
+        """A whole module, though its class may be derived from what is none, and never call ``super().__init__``."""
+        made = super().__new__(cls)
+        nn.Module.__init__(made)
+        made.__dict__["hparams"] = Table()
+        return made
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        super().__init__()
+        """Nothing: it has been made."""
 
     def save_hyperparameters(self, *_: Any, **__: Any) -> None:
         """Keep the caller's arguments as ``self.hparams``."""
         local = dict(sys._getframe(1).f_locals)
         local.pop("self", None)
-        self.hparams = types.SimpleNamespace(**{k: v for k, v in local.items() if not k.startswith("__")})
+        self.__dict__["hparams"].update({k: v for k, v in local.items() if not k.startswith("__")})
 
     def log(self, *_: Any, **__: Any) -> None:
         """Nothing."""
 
     log_dict = log
 
-    @property
-    def device(self) -> torch.device:
-        """The CPU."""
-        return torch.device("cpu")
+
+class Table(dict[str, Any]):
+    """A dictionary whose keys are attributes too."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self:
+            raise AttributeError(name)
+        return self[name]
+
+    __setattr__ = dict.__setitem__
 
 
 class StandIn:
@@ -73,7 +80,9 @@ class StandIn:
             return range(*args)
         # A decorator gives back what it decorates, a progress bar what it iterates over.
         decorates = args and isinstance(args[0], type | types.FunctionType) and args[0].__module__ == STRANGER
-        if args and (decorates or last in ("tqdm", "track", "tqdm_notebook", "notebook_tqdm")):
+        if args and last in ("tqdm", "track", "tqdm_notebook", "notebook_tqdm"):
+            return args[0] if isinstance(args[0], FakeLoader) else Bar(args[0])
+        if decorates:
             return args[0]
         return StandIn(f"{self.__name__}()")
 
@@ -114,85 +123,34 @@ class StandIn:
         return None
 
 
+def _counting(does: Callable[[Any, Any], Any], turned: bool) -> Callable[[Any, Any], Any]:
+    """An operator of StandIn: SIZE beside numbers, 1 beside a tensor, of which it is an unknown weight."""
+
+    def counted(_: StandIn, other: Any) -> Any:
+        own = 1.0 if isinstance(other, Tensor) else SIZE
+        other = other if isinstance(other, Tensor | int) else float(other)
+        return does(other, own) if turned else does(own, other)
+
+    return counted
+
+
 for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
-    setattr(StandIn, f"__{_name}__", lambda _, other, _n=_name: getattr(float(SIZE), f"__{_n}__")(float(other)))
-    setattr(StandIn, f"__r{_name}__", lambda _, other, _n=_name: getattr(float(other), f"__{_n}__")(float(SIZE)))
+    setattr(StandIn, f"__{_name}__", _counting(getattr(operator, _name), turned=False))
+    setattr(StandIn, f"__r{_name}__", _counting(getattr(operator, _name), turned=True))
 
 
-class StandInPackage(types.ModuleType):
-    """A module with every attribute."""
+class Bar(StandIn):
+    """A progress bar around what is iterated over."""
 
-    __path__: ClassVar[list[str]] = []  # type: ignore[misc]
-    __all__: ClassVar[list[str]] = []
+    def __init__(self, inner: Any) -> None:
+        super().__init__("tqdm")
+        self.inner = inner
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name.endswith("__"):
-            raise AttributeError(name)
-        return StandIn(f"{self.__name__}.{name}")
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.inner)
 
-
-class Missing(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds every package that is not to be imported, or could not be. packages: those that were asked for."""
-
-    def __init__(self, always: Sequence[str] = ()) -> None:
-        self.always = frozenset(always)
-        self.packages: list[str] = []
-
-    def find_spec(self, fullname: str, *_: Any) -> Any:
-        """A stand-in's specification."""
-        if self.always and fullname.split(".")[0] not in self.always and fullname != "torch.utils.tensorboard":
-            return None
-        if not _asked_by_the_stranger():
-            return None
-        self.packages.append(fullname)
-        return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
-
-    def create_module(self, spec: Any) -> types.ModuleType:
-        """A stand-in."""
-        return StandInPackage(spec.name)
-
-    def exec_module(self, module: types.ModuleType) -> None:
-        """Nothing."""
-
-
-def _asked_by_the_stranger() -> bool:
-    """Whether the import that is going on was begun by the stranger's code: torch's own optional packages are left alone."""
-    frame: types.FrameType | None = sys._getframe(2)
-    while frame is not None and "importlib" in frame.f_globals.get("__name__", ""):
-        frame = frame.f_back
-    return frame is not None and frame.f_globals.get("__name__") == STRANGER
-
-
-def install() -> list[str]:
-    """Replace packages from now on, and devices by the CPU. Returns the list to which missing packages will be added."""
-    for name in [name for name in sys.modules if name.split(".")[0] in NEVER_IMPORTED]:
-        del sys.modules[name]
-    missing = Missing()
-    sys.meta_path.insert(0, Missing(sorted(NEVER_IMPORTED)))
-    sys.meta_path.append(missing)
-    nn.Module.cuda = nn.Module.cpu = lambda self, *_, **__: self  # type: ignore[method-assign, assignment]
-    Tensor.cuda = lambda self, *_, **__: self  # type: ignore
-    torch.cuda.set_device = lambda *_: None
-    torch.cuda.synchronize = lambda *_: None
-    torch.cuda.FloatTensor = torch.FloatTensor  # type: ignore
-    torch.autograd.Variable = lambda tensor, *_, **__: tensor  # type: ignore
-    as_ever = nn.Module.to
-
-    def to(self: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
-        kinds = [a for a in (*args, *kwargs.values()) if isinstance(a, torch.dtype)]
-        return as_ever(self, kinds[0]) if kinds else self
-
-    nn.Module.to = to  # type: ignore[method-assign, assignment]
-    nn.DataParallel = lambda module, *_, **__: module  # type: ignore[assignment, misc]
-    torch.compile = lambda model=None, **_: model if model is not None else (lambda m: m)  # type: ignore[assignment]
-    torch.utils.data.DataLoader = FakeLoader  # type: ignore[misc, assignment]
-    for name, kind in list(vars(torch.optim).items()):
-        if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer):
-            setattr(torch.optim, name, FakeOptimizer)
-    for name, kind in list(vars(torch.optim.lr_scheduler).items()):
-        if isinstance(kind, type) and issubclass(kind, torch.optim.lr_scheduler.LRScheduler):
-            setattr(torch.optim.lr_scheduler, name, FakeOptimizer)
-    return missing.packages
+    def __len__(self) -> int:
+        return len(self.inner)
 
 
 class FakeOptimizer(StandIn):
@@ -240,6 +198,17 @@ class FakeLoader:
     def __iter__(self) -> Iterator[Any]:
         for _ in range(4):
             yield Batch.give()
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        return None
+
+    def set_description(self, *_: Any, **__: Any) -> None:
+        """Nothing, as of a progress bar."""
+
+    set_postfix = set_postfix_str = set_description_str = update = set_description
 
     def __len__(self) -> int:
         return 10

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import inspect
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -137,7 +137,8 @@ def _function(program: Program, statement: ast.FunctionDef, owner: str | None) -
             kept = [made, *getattr(made, "__dict__", {}).values()]
             inner = next((one for one in kept if inspect.isfunction(one)), None)
             return made if inner is None else program.run(lambda: inner(**by_name.for_function(program, inner)))
-        bound = getattr(instance(program, owner), statement.name)
+        private = statement.name.startswith("__") and not statement.name.endswith("__")
+        bound = getattr(instance(program, owner), f"_{owner.lstrip('_')}{statement.name}" if private else statement.name)
         return program.run(lambda: bound(**by_name.for_function(program, bound)))
 
     return Attempt(f"{owner + '.' if owner else ''}{statement.name}", statement.lineno, action)
@@ -186,12 +187,15 @@ def _model_then_loss(program: Program, module: nn.Module, loss: Callable[..., An
     return lambda: program.run(lambda: by_name.call_loss(loss, module))
 
 
-def record(program: Program, seed: int, *, evaluating: bool = False) -> Step | None:
-    """The step in which most of a VAE is seen; None if nothing could be run. evaluating: with modules in evaluation."""
+def record(program: Program, seed: int, *, evaluating: bool = False, besides: Collection[str] = ()) -> Step | None:
+    """The step in which most of a VAE is seen; None if nothing could be run.
+
+    evaluating: with modules in evaluation. besides: attempts that are left out, as ``Attempt.how`` calls them.
+    """
     best: Step | None = None
     program.guess = models
     began = time.monotonic()
-    for attempt in attempts(program):
+    for attempt in (one for one in attempts(program) if one.how not in besides):
         step = _first_that_runs(program, attempt, seed, evaluating, began)
         if step is not None and (best is None or step.score > best.score):
             best = step

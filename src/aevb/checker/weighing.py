@@ -2,138 +2,23 @@ r"""Weights: how much one row's KL counts beside one row's reconstruction error,
 
 On the way from the elementwise KL to the loss every call multiplies its weight by a factor. A mean over rows, latent or data
 dimensions, or a division by their number, is a reduction; any other factor was asked for. The reductions of both terms have to
-agree. A KL whose factor never is 1 on the way, and ends at 2, 1/2 or -1, has its own factor wrong.
+agree. A KL whose factor never is 1 on the way, and with which a statement or the loss ends at 2, 1/2 or -1, has its own wrong.
 """
 
 from __future__ import annotations
 
-import math
+import ast
 import re
-from dataclasses import dataclass
 
-from torch import Tensor
-
+from aevb.checker.chains import CLOSE, Chain, followed, plain
 from aevb.checker.divergence import Divergence, has_literal, nodes, right_nodes
 from aevb.checker.evidence import Evidence
 from aevb.checker.measure import Reconstruction, weight_at
 from aevb.checker.report import BUG, CANNOT_JUDGE, CLASSES, RIGHT, SCALE, UNUSUAL, Finding
-from aevb.checker.tape import Entry
-from aevb.checker.values import tensors
+from aevb.checker.source import last_name
 
-CLOSE = 0.02
-DIVISIONS = {"div", "truediv", "idiv", "itruediv", "divide", "true_divide", "mul", "imul", "rmul", "multiply"}
-
-
-@dataclass
-class Chain:
-    """Weights along the way of one term. factor: what was multiplied besides reductions; seen: all values it had.
-
-    rows, width: the power of the number of rows, of latent or data dimensions, that reductions divided by. last: the last value
-    of the term alone, with its weight. changed: the value at which the factor changed last.
-    """
-
-    factor: float
-    seen: list[float]
-    rows: int
-    width: int
-    last: int
-    weight: float
-    summed_rows_first: bool = False
-    changed: int | None = None
-
-
-def followed(e: Evidence, weights: list[tuple[int, float]], width: int) -> Chain | None:
-    """The chain of values with their weights, the first of which may follow reductions of its own."""
-    if not weights:
-        return None
-    known = dict(weights)
-    first, weight = weights[0]
-    rows, wide, mean_first = _before(e, first, weight, width)
-    chain = Chain(weight * e.rows**rows * width**wide, [], rows, wide, first, weight, mean_first)
-    chain.seen.append(chain.factor)
-    for value, weight in weights[1:]:
-        entry = e.tape.made_by(value)
-        if entry is None or chain.last not in entry.inputs or chain.last not in known:
-            continue
-        rows, wide = _reduction(entry, e.tape.shown(chain.last), e.tape.shown(value), weight / chain.weight, width, e)
-        chain.rows, chain.width = chain.rows + rows, chain.width + wide
-        chain.factor *= weight / chain.weight * e.rows**rows * width**wide
-        if abs(chain.factor - chain.seen[-1]) > CLOSE:
-            chain.changed = value
-        chain.seen.append(chain.factor)
-        chain.summed_rows_first |= _sums_rows(e, entry, e.tape.shown(chain.last), e.tape.shown(value))
-        chain.last, chain.weight = value, weight
-    return chain
-
-
-def _sums_rows(e: Evidence, entry: Entry, before: Tensor, after: Tensor) -> bool:
-    """Whether the call sums over the rows and keeps the dimensions."""
-    return entry.name == "sum" and before.ndim > 1 and before.shape[0] == e.rows and after.shape == before.shape[1:]
-
-
-def _reduction(entry: Entry, before: Tensor, after: Tensor, factor: float, width: int, e: Evidence) -> tuple[int, int]:
-    """By which powers of the numbers of rows and of dimensions the call divides."""
-    if entry.name in ("mean", "nanmean"):
-        return _of_shapes(before, after, e)
-    return _of_number(abs(factor), width, e.rows) if entry.name in DIVISIONS else (0, 0)
-
-
-def _of_shapes(before: Tensor, after: Tensor, e: Evidence) -> tuple[int, int]:
-    """A mean over the draws of a row is none that counts."""
-    count = before.numel() // max(1, after.numel())
-    has_rows = e.rows in before.shape
-    over_rows = has_rows and (after.numel() == 1 or e.rows not in after.shape)
-    return int(over_rows), int(count // (e.rows if over_rows else 1) not in (1, e.parts.draws))
-
-
-def _of_number(factor: float, width: int, batch: int) -> tuple[int, int]:
-    """The same for a division by a number, or by twice or half of it."""
-    if _plain(factor):
-        return 0, 0
-    for rows in (0, 1, -1):
-        for wide in (0, 1, -1):
-            count = float(batch**rows * width**wide)
-            plain = any(abs(factor * count / own - 1) < 1e-4 for own in (1.0, 0.5, 2.0))
-            if (rows or wide) and plain and not _plain(count):
-                return rows, wide
-    return 0, 0
-
-
-def _plain(count: float) -> bool:
-    """Whether a factor is one that people write anyway."""
-    return any(abs(count - plain) < 1e-6 for plain in (0.25, 0.5, 1, 2, 4))
-
-
-def _before(e: Evidence, value: int, weight: float, width: int) -> tuple[int, int, bool]:
-    """Reductions before the first value: terms averaged one by one, or a loss of torch that averages."""
-    entry = e.tape.made_by(value)
-    if entry is None:
-        return 0, 0, False
-    if e.tape.shown(value).numel() == 1 or "loss" in entry.name or "entropy" in entry.name:
-        for rows, wide in ((0, 0), (1, 1), (1, 0), (0, 1)):
-            if _plain(abs(weight) * e.rows**rows * width**wide) and _averaged(e, value, rows, wide):
-                return rows, wide, False
-    for one in e.makers(sorted(e.tape.ancestors(value)))[::-1]:
-        inputs = [v for v in one.inputs if e.tape.shown(v).numel() > 1]
-        if one.name in ("mean", "nanmean") and inputs and set(e.tape.dependents(e.parts.roots)) & set(one.inputs):
-            rows, wide = _of_shapes(e.tape.shown(inputs[0]), e.tape.shown(one.outputs[0]), e)
-            if _plain(abs(weight) * e.rows**rows * width**wide):
-                return rows, wide, False
-    return (0, 0, False)
-
-
-def _averaged(e: Evidence, value: int, rows: int, wide: int) -> bool:
-    """Whether a call of torch that both compares and reduces did average, by what it was asked for."""
-    entry = e.tape.made_by(value)
-    if entry is None or not ("loss" in entry.name or "entropy" in entry.name or "kl_div" in entry.name):
-        return not rows and not wide and not _has_mean(e, value)
-    shape = next(iter(t.shape for t in tensors(entry.result)), ())
-    return (math.prod(shape) > 1) == (not rows and not wide) or not (rows or wide)
-
-
-def _has_mean(e: Evidence, value: int) -> bool:
-    after = e.tape.dependents(e.parts.roots)
-    return any(one.name == "mean" and set(one.inputs) & after for one in e.makers(sorted(e.tape.ancestors(value))))
+NAMED = re.compile(r"beta|weight|lam(b|bda)?$|lambda|alpha|gamma|coef|anneal|scale|factor|kl_?w|^w(_|$)|_w$", re.IGNORECASE)
+"""Names of weights that a program asks for."""
 
 
 def weight_findings(e: Evidence, loss: int, d: Divergence, r: Reconstruction | None) -> list[Finding]:
@@ -143,8 +28,9 @@ def weight_findings(e: Evidence, loss: int, d: Divergence, r: Reconstruction | N
     latent = e.parts.n // e.rows
     kl = followed(e, [pair for pair in right_nodes(e, nodes(e, loss)) if pair[0] != loss], latent)
     if r is None or d.node != loss:
-        if kl is not None and not any(abs(abs(f) - 1) < CLOSE for f in kl.seen):
-            return _own_factor(e, kl, kl.factor, 1.0)
+        wrong = _own_factor(e, kl, kl.factor, 1.0) if kl is not None and not kl.was_whole else []
+        if wrong:
+            return wrong
         message = "the reconstruction error is of no known form, so the weight of the KL beside it is not judged"
         return [e.finding("weight", UNUSUAL, "", message, "", "", loss)] if r is None else []
     # Draws of z for one row share its target.
@@ -204,16 +90,33 @@ def _own_factor(e: Evidence, kl: Chain, factor: float, mixing: float) -> list[Fi
             return [e.finding("kl", BUG, "kl-subtracted", message, f"weight {factor:.3g}", "weight 1", kl.last)]
         message = "the KL has the wrong sign: training would push it up without end"
         return [e.finding("kl", BUG, "kl-sign", message, f"weight {factor:.3g}", "weight 1", kl.last)]
-    if any(abs(abs(f) - 1) < CLOSE for f in kl.seen):
+    if kl.was_whole:
         return []
-    # Of its own, whatever weight the program then gives it; the first value is what stands in the brackets.
-    for seen in (factor, *reversed(kl.seen[1:])):
+    # Of its own, whatever weight the program then gives it: what a statement ends with. Within one, 1/2 and a weight may be
+    # one number, ``-0.5 * beta * sum(...)``, before the KL is seen.
+    for values, seen in ((kl.values, factor), *((kl.values[: i + 1], kl.seen[i]) for i in _ends(e, kl))):
         for class_, wrong in (("kl-doubled", 2.0), ("kl-halved", 0.5)):
-            if abs(abs(seen) - wrong) < CLOSE:
+            if abs(abs(seen) - wrong) < CLOSE and not _have_a_named_weight(e, values):
                 message = f"{CLASSES[class_]}: its factor is {wrong / 2:.3g} and not 1/2"
                 return [e.finding("kl", BUG, class_, message, f"{wrong:.3g}", "1", kl.last)]
-    message = f"the KL has the factor {factor:.3g}: nowhere on the way to the loss is it the KL itself"
-    return [e.finding("weight", SCALE, "kl-weight", message, f"{factor:.3g}", "1", kl.last)]
+    return []
+
+
+def _ends(e: Evidence, kl: Chain) -> list[int]:
+    """Places of the chain at which a statement of the program ends, the last first."""
+    lines = [e.line(value) for value in kl.values]
+    return [i for i in range(len(lines) - 1, -1, -1) if i + 1 < len(lines) and lines[i] != lines[i + 1]]
+
+
+def _have_a_named_weight(e: Evidence, values: list[int]) -> bool:
+    """Whether one of the statements that made the values multiplies by something that is called a weight."""
+    lines = {e.line(value) for value in values}
+    for node in ast.walk(e.program.source.tree):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Div) and node.lineno in lines:
+            for side in (node.left, node.right):
+                if isinstance(side, ast.Name | ast.Attribute) and NAMED.search(last_name(side) or ast.unparse(side)):
+                    return True
+    return False
 
 
 def _literal(e: Evidence, kl: Chain, factor: float) -> list[Finding]:
@@ -271,7 +174,7 @@ def _by_number(e: Evidence, loss: int, effective: float, latent: int, data: int,
         message = "the KL is subtracted from the reconstruction error: training would push it up without end; add it"
         return [e.finding("kl", BUG, "kl-subtracted", message, f"weight {effective:.3g}", "weight 1", loss)]
     for count, class_ in _told_by_number(latent, data, e.rows):
-        if any(abs(effective / f / count - 1) < CLOSE for f in fair) and not _plain(count):
+        if any(abs(effective / f / count - 1) < CLOSE for f in fair) and not plain(count):
             message = f"{CLASSES[class_]}: beta is {effective:.3g}"
             return [e.finding("weight", SCALE, class_, message, f"beta {effective:.3g}", "beta 1", loss)]
     if r.error == "squared":

@@ -246,12 +246,6 @@ HINTS: dict[str, Hint] = {
         "{place}: the KL of the prior from q.",
         _KL,
     ),
-    "kl-weight": Hint(
-        "By which factor does your loss weigh the KL?",
-        "The drill asks for the plain bound: weight 1. Other weights come from a factor, or from two different reductions.",
-        "{place}: compare how the error and the KL are summed, averaged and multiplied.",
-        f"{_ERROR}; kl = kl_divergence(mu, logvar); {_LOSS}",
-    ),
     "kl-wrong": Hint(
         "Put in mu = 0, logvar = 0 and mu = 2, logvar = 0: do you get 0 and 2 nats?",
         "KL = -1/2 sum_j (1 + logvar_j - mu_j^2 - exp(logvar_j)).",

@@ -64,6 +64,6 @@ def _place(finding: Finding, file: str) -> str:
         return name.removeprefix(UNFINISHED)
     if re.match("std|noise|gradient|softplus|logvar", name):
         return "reparameterize"
-    if name in ("kl-absent", "kl-subtracted", "kl-detached", "kl-weight", "reconstruction-mean", "reduction-ignored"):
+    if name in ("kl-absent", "kl-subtracted", "kl-detached", "reconstruction-mean", "reduction-ignored"):
         return "vae_loss"
     return "kl_divergence" if name.startswith("kl") else "encode" if name.startswith("head") else file

@@ -1,0 +1,118 @@
+"""Replace what a stranger's program must not have, or cannot: packages that are not here, optimisers, loaders, devices."""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import sys
+import types
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from aevb.checker.stand_ins import STRANGER, Batch, FakeLoader, FakeOptimizer, StandIn
+
+NEVER_IMPORTED = {
+    "IPython", "PIL", "cv2", "datasets", "google", "h5py", "imageio", "ipywidgets", "lightning", "matplotlib", "pandas",
+    "plotly", "pytorch_lightning", "scipy", "seaborn", "skimage", "sklearn", "tensorboard", "tensorboardX",
+    "tensorflow", "torchaudio", "torchinfo", "torchsummary", "torchtext", "torchvision", "tqdm", "transformers",
+    "wandb",
+}  # fmt: skip
+
+
+class StandInPackage(types.ModuleType):
+    """A module with every attribute."""
+
+    __path__: ClassVar[list[str]] = []  # type: ignore[misc]
+    __all__: ClassVar[list[str]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name.endswith("__"):
+            raise AttributeError(name)
+        return StandIn(f"{self.__name__}.{name}")
+
+
+class Missing(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds every package that is not to be imported, or could not be. packages: those that were asked for."""
+
+    def __init__(self, always: Sequence[str] = ()) -> None:
+        self.always = frozenset(always)
+        self.packages: list[str] = []
+
+    def find_spec(self, fullname: str, *_: Any) -> Any:
+        """A stand-in's specification."""
+        if self.always and fullname.split(".")[0] not in self.always and fullname != "torch.utils.tensorboard":
+            return None
+        if not _asked_by_the_stranger():
+            return None
+        self.packages.append(fullname)
+        return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
+
+    def create_module(self, spec: Any) -> types.ModuleType:
+        """A stand-in."""
+        return StandInPackage(spec.name)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Nothing."""
+
+
+def _rows_for_a_file(load: Callable[..., Any]) -> Callable[..., Any]:
+    """numpy's function, which gives rows of data where the stranger's file is not here."""
+
+    def loaded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return load(*args, **kwargs)
+        except OSError:
+            return Batch.x.numpy()
+
+    return loaded
+
+
+def _asked_by_the_stranger() -> bool:
+    """Whether the import that is going on was begun by the stranger's code: torch's own optional packages are left alone."""
+    frame: types.FrameType | None = sys._getframe(2)
+    while frame is not None and "importlib" in frame.f_globals.get("__name__", ""):
+        frame = frame.f_back
+    return frame is not None and frame.f_globals.get("__name__") == STRANGER
+
+
+def install() -> list[str]:
+    """Replace packages from now on, and devices by the CPU. Returns the list to which missing packages will be added."""
+    for name in [name for name in sys.modules if name.split(".")[0] in NEVER_IMPORTED]:
+        del sys.modules[name]
+    missing = Missing()
+    sys.meta_path.insert(0, Missing(sorted(NEVER_IMPORTED)))
+    sys.meta_path.append(missing)
+    nn.Module.cuda = nn.Module.cpu = lambda self, *_, **__: self  # type: ignore[method-assign, assignment]
+    Tensor.cuda = lambda self, *_, **__: self  # type: ignore
+    torch.cuda.set_device = lambda *_: None
+    torch.cuda.synchronize = lambda *_: None
+    torch.cuda.FloatTensor = torch.FloatTensor  # type: ignore
+    torch.autograd.Variable = lambda tensor, *_, **__: tensor  # type: ignore
+    as_ever = nn.Module.to
+
+    def to(self: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
+        kinds = [a for a in (*args, *kwargs.values()) if isinstance(a, torch.dtype)]
+        return as_ever(self, kinds[0]) if kinds else self
+
+    nn.Module.to = to  # type: ignore[method-assign, assignment]
+    nn.DataParallel = lambda module, *_, **__: module  # type: ignore[assignment, misc]
+    torch.compile = lambda model=None, **_: model if model is not None else (lambda m: m)  # type: ignore[assignment]
+    torch.utils.data.DataLoader = FakeLoader  # type: ignore[misc, assignment]
+    # The base classes are replaced on the way, among the others.
+    schedulers = torch.optim.lr_scheduler
+    for module, base in ((torch.optim, torch.optim.Optimizer), (schedulers, schedulers.LRScheduler)):
+        for name, kind in list(vars(module).items()):
+            if isinstance(kind, type) and issubclass(kind, base):
+                setattr(module, name, FakeOptimizer)
+    # ``optim = optim.Adam(...)``: the name is the module's and the optimiser's.
+    for name in ("zero_grad", "step"):
+        setattr(torch.optim, name, lambda *_, **__: None)
+    for name in ("load", "loadtxt", "genfromtxt"):
+        setattr(np, name, _rows_for_a_file(getattr(np, name)))
+    from_numpy = torch.from_numpy
+    torch.from_numpy = lambda rows: rows if isinstance(rows, Tensor) else from_numpy(rows)  # type: ignore[assignment]
+    return missing.packages
