@@ -23,6 +23,7 @@ from aevb.checker.values import flat_outputs, tensors
 
 SPREAD = r"log_?var|log_?sig|logvar|lnvar|log_?std|^lv$|logs2|sigma|^std|stddev|_std$|scale|^var$|variance|log_?sd|^s$"
 ROLES: list[tuple[str, str]] = [
+    ("kl", r"^(kl|kld|latent)_?(div|divergence|loss|term)$|^kld?$|^divergence$"),
     ("raw", SPREAD),
     (
         "x",
@@ -175,8 +176,12 @@ def call_loss(loss: Callable[..., Any], module: nn.Module) -> Any:
     heads = [p.name for p in required if role_of(p.name) in ("mean", "raw")]
     if len(whole) == 1 and not heads and not isinstance(made, Tensor):
         rest = [p for p in required if p.name != whole[0]]
-        return loss(**{whole[0]: made}, **dict(zip([p.name for p in rest], _rest(rest), strict=True)))
-    return loss_of(loss, flat_outputs(made))
+        given = _rest(rest)
+        if rest and not any(role_of(p.name) == "x" for p in rest):
+            given[0] = Batch.x.clone()
+        return loss(**{whole[0]: made}, **dict(zip([p.name for p in rest], given, strict=True)))
+    kept = [("kl", v) for part in module.modules() for n, v in vars(part).items() if KL.search(n) and isinstance(v, Tensor)]
+    return loss_of(loss, [*flat_outputs(made), *kept[:1]])
 
 
 def loss_of(loss: Callable[..., Any], pairs: list[tuple[str, Any]]) -> Any:
@@ -242,10 +247,10 @@ def _roles(pairs: list[tuple[str, Any]], recons: list[Tensor], x: Tensor) -> dic
     left = [(role_of(name) if name else "", value) for name, value in pairs]
     recon = recons[0] if recons else None
     roles: dict[str, Any] = {"x": x, "recon": recon}
-    others = [value for _, value in left if value is not recon and value is not None]
+    others = [value for role, value in left if value is not recon and value is not None and role != "kl"]
     heads = [v for v in others if isinstance(v, Tensor) and v.ndim > 0 and v.numel() < 4 * x.numel()]
     for role, value in left:
-        if role in ("mean", "raw", "z", "q"):
+        if role in ("mean", "raw", "z", "q", "kl"):
             roles.setdefault(role, value)
     if len(heads) >= 2 and not {"mean", "raw"} <= roles.keys():
         if len(heads) == 3:

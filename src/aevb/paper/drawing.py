@@ -18,6 +18,7 @@ from aevb.paper import numbers
 from aevb.paper.trial import Trial
 
 COLOURS = {"aevb": plots.REAL, "wake_sleep": plots.MADE, "mcem": plots.THIRD, "full_vb": plots.MADE}
+ADAM = {"aevb": "#a40000", "wake_sleep": "#75507b"}
 NAMES = {"aevb": "AEVB", "wake_sleep": "wake-sleep", "mcem": "Monte-Carlo EM", "full_vb": "full VB"}
 SHAPES = {"mnist": (28, 28), "frey": (28, 20)}
 SIDE = 15
@@ -129,7 +130,7 @@ def _curve(axes: Axes, record: dict[str, Any], quantity: str) -> None:
     adam = trial["optimiser"] == "adam"
     for split, style in (("test", "-"), ("train", "--")):
         points = [(p["samples"], p[f"{split}_{quantity}"]) for p in record["curve"]]
-        colour = "#a40000" if adam else COLOURS[trial["method"]]
+        colour = (ADAM if adam else COLOURS)[trial["method"]]
         label = f"{NAMES[trial['method']]}, {'Adam, ' if adam else ''}{split}"
         axes.plot(*zip(*points, strict=True), style, color=colour, linewidth=1.3, label=label)
 
@@ -145,7 +146,7 @@ def _paper(axes: Axes, curves: dict[tuple[str, str], numbers.Curve]) -> None:
 
 
 def _scale(axes: Axes) -> None:
-    """As far as our curves go, and to a million samples at least; without the fall of the first points."""
+    """As far as our curves go, and to a million samples at least; without the first points' fall, or a hopeless curve's."""
     lines = [
         (str(line.get_label()), np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)) for line in axes.lines
     ]
@@ -153,6 +154,7 @@ def _scale(axes: Axes) -> None:
     last = max(1e6, *(1.2 * float(x.max()) for x, _ in own)) if own else 1e8
     seen = [y[x <= last] for _, x, y in lines]
     top, low = max(float(y.max()) for y in seen if len(y)), min(float(np.median(y)) for _, y in own) if own else -200.0
+    low = max(low, top - 0.7 * abs(top))
     axes.set_xscale("log")
     axes.set_xlim(1e5, last)
     axes.set_ylim(low - 0.6 * (top - low), top + 0.1 * (top - low))

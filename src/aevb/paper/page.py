@@ -39,10 +39,14 @@ def table(records: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Lines of a table: each trial at the marks and where it stands, beside the paper at as many samples."""
     yield f"| {' | '.join(HEAD)} |"
     yield "|---" * len(HEAD) + "|"
+    seen: set[str] = set()
     for record in records:
         curve = record["curve"]
         for point in [p for p in curve if p["samples"] in MARKS or p is curve[-1]]:
-            yield f"| {' | '.join(_cells(record['trial'], point))} |"
+            line = f"| {' | '.join(_cells(record['trial'], point))} |"
+            if line not in seen:  # a trial may stand in two plans, one of which goes on for longer
+                yield line
+            seen.add(line)
 
 
 def three_ways(records: Sequence[dict[str, Any]]) -> Iterator[str]:
