@@ -23,6 +23,7 @@ from aevb.checker.values import flat_outputs, tensors
 
 SPREAD = r"log_?var|log_?sig|logvar|lnvar|log_?std|^lv$|logs2|sigma|^std|stddev|_std$|scale|^var$|variance|log_?sd|^s$"
 ROLES: list[tuple[str, str]] = [
+    ("weight", r"(kld?|latent|loss|recon\w*)_?(scale|weight|coeff?|factor|w)$|_(idx|index)$"),
     ("kl", r"^(kl|kld|latent)_?(div|divergence|loss|term)$|^kld?$|^divergence$"),
     ("raw", SPREAD),
     (
@@ -36,7 +37,8 @@ ROLES: list[tuple[str, str]] = [
     ("q", r"^q|posterior|dist"),
 ]
 NUMBERS: list[tuple[str, Any]] = [
-    (r"beta|weight|lambda|alpha|gamma|coef|anneal", 1.0),
+    (r"beta|weight|lambda|alpha|gamma|coef|anneal|_scale$|factor", 1.0),
+    (r"_(idx|index)$", 0),
     (r"criterion|loss_?f(n|unc)|reconstruction_function|^(bce|mse)(_?loss)?$", partial(F.mse_loss, reduction="sum")),
     (r"epoch|step|iter", 1_000),
     (r"kwargs", None),
@@ -84,7 +86,7 @@ def for_function(program: Program, function: Callable[..., Any]) -> dict[str, An
             if isinstance(value, StandIn) and re.fullmatch(ROWS_OF_DATA, name.lower()):
                 value = Batch.x.clone()
             if isinstance(value, StandIn) and not isinstance(value, FakeOptimizer):
-                value = next((v for pattern, v in NUMBERS[:2] + SIZES if re.search(pattern, name.lower())), value)
+                value = next((v for pattern, v in NUMBERS[:3] + SIZES if re.search(pattern, name.lower())), value)
         if isinstance(value, StandIn) and parameter.default is not parameter.empty:
             continue
         out[name] = value

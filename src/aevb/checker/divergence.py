@@ -13,6 +13,7 @@ from aevb.checker.evidence import Evidence
 from aevb.checker.measure import Slopes, ratio, reachable
 from aevb.checker.readings import KL, TOLERANCE, recognise
 from aevb.checker.report import BUG, CANNOT_JUDGE, CLASSES, RIGHT, UNUSUAL, Finding
+from aevb.checker.steps import output_values
 from aevb.checker.tape import Entry
 
 LIMITS = {"clamp", "clamp_min", "clamp_max", "clip", "max", "maximum", "relu", "abs", "where", "softplus", "hinge"}
@@ -113,6 +114,10 @@ def _absent(e: Evidence, loss: int) -> Divergence:
         if value in taken_out:
             message = "the KL enters the loss as a plain number (.item()), without a gradient; add the tensor itself"
             return Divergence(None, None, [e.finding("kl", BUG, "kl-detached", message, "gradient 0", FORMULA, value)])
+    scalars = [v for v in output_values(e.step) if e.tape.shown(v).numel() == 1]
+    if not e.step.faithful and len(scalars) == 2 and scalars[1] in [value for value, _ in found]:
+        message = "the loss function returns the KL beside the error, and where they are added was not seen; use --map loss=..."
+        return Divergence(None, None, [e.finding("kl", CANNOT_JUDGE, "", message, "", "", scalars[1])])
     if found:
         message = "the loss has no KL: it is computed and not added"
         return Divergence(None, None, [e.finding("kl", BUG, "kl-absent", message, "gradient 0", FORMULA, found[-1][0])])

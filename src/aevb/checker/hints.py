@@ -17,6 +17,7 @@ from aevb.checker.tape import unrecorded
 SIDES = (28, 32, 64, 128, 96, 48, 16, 224, 256)
 MIDDLE = r"127\.5|-\s*0?\.5\)\s*/\s*0?\.5"
 DATA_NAME = re.compile(r"data|gmm|mixture|cluster|moons|circles|swiss|^x$|^x_train|samples$|blobs|ring|spiral")
+PIXELS = re.compile(r"^(x|xs|xb|t|im|arr|pics?|frames?|pixels?|inputs?|tensor|sample|batch\w*|data\w*|\w*im(g|age)s?\w*)$")
 NORMAL_DATA = {
     "randn", "normal", "randn_like", "standard_normal", "multivariate_normal", "MultivariateNormal", "make_blobs", "make_moons",
     "make_swiss_roll", "make_circles", "make_s_curve",
@@ -148,15 +149,14 @@ def data_range(program: Program) -> str:
 
 
 def _doubles_and_subtracts_one(tree: ast.AST) -> bool:
-    """``2 * x - 1`` of something that is no power and no call."""
+    """``2 * x - 1`` of something that is called as data are: of a draw or a size it says nothing about them."""
     for node in ast.walk(tree):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and _is(node.right, 1):
             left = node.left
-            doubled = (
-                isinstance(left, ast.BinOp) and isinstance(left.op, ast.Mult) and (_is(left.left, 2) or _is(left.right, 2))
-            )
-            # Of a draw, ``2 * rand(16) - 1``, it says nothing about the data.
-            if doubled and not any("rand" in last_name(call.func) for call in calls(left)):
+            if not (isinstance(left, ast.BinOp) and isinstance(left.op, ast.Mult)):
+                continue
+            names = [last_name(one) for one in ast.walk(left) if isinstance(one, ast.Name | ast.Attribute)]
+            if (_is(left.left, 2) or _is(left.right, 2)) and any(map(PIXELS.search, names)):
                 return True
     return False
 

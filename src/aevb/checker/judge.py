@@ -22,7 +22,7 @@ from aevb.checker.missing import evaluating, noiseless
 from aevb.checker.noise import noise_findings
 from aevb.checker.parts import Parts
 from aevb.checker.program import Program
-from aevb.checker.report import BUG, CANNOT_JUDGE, SCALE, WEIGHT, Finding, Report
+from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, SCALE, WEIGHT, Finding, Report
 from aevb.checker.sampling import gradient_finding, head_findings, not_linear
 from aevb.checker.source import calls, last_name
 from aevb.checker.steps import Step, attempts, record, run
@@ -209,6 +209,8 @@ def sorted_findings(found: list[Finding]) -> list[Finding]:
     """The worst first, without those that only repeat the consequence of another."""
     classes = {f.class_ for f in found}
     hidden = {name for cause, names in HIDES.items() if cause in classes for name in names}
+    if any(f.check == "kl" and f.verdict == BUG for f in found):  # of the right form, but for its factor or its sign
+        found = [f for f in found if (f.check, f.verdict) != ("kl", RIGHT)]
     return sorted((f for f in found if f.class_ not in hidden), key=lambda f: -WEIGHT[f.verdict])
 
 

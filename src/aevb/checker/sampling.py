@@ -63,7 +63,7 @@ def _deviation_held(e: Evidence) -> Finding | None:
         return None
     name, _ = e.reading
     class_ = "softplus-confusion" if name in ("softplus logvar", "softplus log sigma") else "head-activation"
-    what = f"a {name.split()[0]}" if name else "an activation"
+    what = f"a {name.removesuffix(' sigma').removesuffix(' variance')}" if name else "an activation"
     message = f"{what} holds the deviation of z above {far:.2g}, however low the head: logvar has to be free to fall"
     return e.finding("heads", BUG, class_, message, f"{far:.2g}", "0", _root(e, e.parts.raw))
 

@@ -214,7 +214,7 @@ def _first_that_runs(program: Program, attempt: Attempt, seed: int, evaluating: 
     tokens = False
     while waiting and len(seen) < MOST_SHAPES and time.monotonic() - began < LONGEST_SEARCH_S:
         shape = waiting.pop(0)
-        if shape in seen:
+        if shape in seen or not all(isinstance(side, int) for side in shape):
             continue
         seen.add(shape)
         for structure in STRUCTURES if attempt.structured else ("tensor",):
@@ -256,6 +256,7 @@ def run(
         why = f"{type(error).__name__}: {error}"
         if not any(why in line and line.startswith(attempt.how) for line in program.trace):
             program.trace.append(f"{attempt.how} on {structure} of {shape}: {why}")
+        error = error.with_traceback(None)  # its frames would keep the try's tensors
         program.failed[attempt.how] = error
         program.tried.append((attempt.how, error))
         return None

@@ -29,6 +29,8 @@ def binary_cross_entropy(
     """torch's function of that name, for inputs and targets outside [0, 1] too: those are to be seen and named, not to fail."""
     if size_average is not None or reduce is not None:
         reduction = nn._reduction.legacy_get_string(size_average, reduce)
+    if input.shape != target.shape:
+        raise ValueError(f"binary cross-entropy of shapes {tuple(input.shape)} and {tuple(target.shape)}")
     p = input.clamp(1e-12, 1 - 1e-7)
     error = -(target * p.log() + (1 - target) * (1 - p).log())
     error = error if weight is None else error * weight
