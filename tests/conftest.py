@@ -1,6 +1,8 @@
 """Shared fixtures."""
 
 import os
+import signal
+import threading
 
 import pytest
 import torch
@@ -11,6 +13,9 @@ pytest_plugins = ["pytester"]
 torch.set_num_threads(1)
 torch.set_warn_always(True)  # or a warning fails only the test that happens to come first
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the subprocesses of the tests
+# A shell starts what it puts in the background with Ctrl-C ignored, which the tests' own processes would inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

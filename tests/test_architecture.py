@@ -87,7 +87,7 @@ def test_only_their_homes_import_these():
     homes = {
         "safetensors": {"checkpoint"},
         "pydantic": {"checkpoint", "generations"},
-        "matplotlib": {"plots", "pictures", "paper"},
+        "matplotlib": {"plots", "pictures", "paper", "checker"},
         "PIL": {"datasets"},
         "sklearn": {"datasets", "evaluation", "refit"},
         "zuko": {"flows"},
