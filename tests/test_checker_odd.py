@@ -165,6 +165,8 @@ def judged(text: str, folder: Path) -> tuple[str, list[str]]:
         # A loss of all that the model returned, and one that is given what compares.
         (WHOLE, ("right", [])),
         (IMPORTS + GIVEN, ("right", [])),
+        # A cross-entropy of the data, with the output for a target.
+        (program().replace("binary_cross_entropy(recon, x", "binary_cross_entropy(x, recon"), ("bug", ["bce-swapped"])),
     ],
 )  # fmt: skip
 def test_programs_put_together_oddly(text: str, expected: tuple[str, list[str]], tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from aevb.checker.evidence import Evidence
 from aevb.checker.measure import Reconstruction, outputs_of_decoder, reconstruction
-from aevb.checker.report import BUG, RIGHT, Finding
+from aevb.checker.report import BUG, CLASSES, RIGHT, Finding
 from aevb.checker.source import calls, last_name
 
 UNIFORM = {"rand", "rand_like", "uniform_", "random_sample", "uniform"}
@@ -48,6 +48,17 @@ def decoder_findings(e: Evidence, r: Reconstruction | None) -> list[Finding]:
         return [e.finding("decoder", BUG, "sigmoid-range", message, "0 to 1", span, r.output)]
     message = f"{r.error} error" + (f" after {r.activation}" if r.activation != "none" else "")
     return [e.finding("decoder", RIGHT, "", message, "", "", r.output)]
+
+
+def swapped_finding(e: Evidence, loss: int) -> list[Finding]:
+    """A cross-entropy whose prediction does not depend on z, and whose target does."""
+    after = e.tape.dependents([e.parts.z])
+    for entry in e.makers(sorted(e.tape.ancestors(loss))):
+        two = entry.inputs[:2]
+        if "binary_cross_entropy" in entry.name and len(two) == 2 and two[0] not in after and two[1] in after:
+            message = f"{CLASSES['bce-swapped']}: exchange them"
+            return [e.finding("decoder", BUG, "bce-swapped", message, "", "", entry.outputs[0])]
+    return []
 
 
 def prior_findings(tree: ast.AST, decoders: set[str]) -> list[Finding]:

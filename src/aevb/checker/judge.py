@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from aevb.checker.arguments import KL
-from aevb.checker.decoding import decoder_findings, error_of, prior_findings
+from aevb.checker.decoding import decoder_findings, error_of, prior_findings, swapped_finding
 from aevb.checker.divergence import divergence
 from aevb.checker.evidence import Evidence
 from aevb.checker.fingerprint import fingerprint
@@ -22,7 +22,7 @@ from aevb.checker.missing import evaluating, noiseless
 from aevb.checker.noise import noise_findings
 from aevb.checker.parts import Parts
 from aevb.checker.program import Program
-from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, SCALE, WEIGHT, Finding, Report
+from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, SCALE, UNUSUAL, WEIGHT, Finding, Report
 from aevb.checker.sampling import gradient_finding, head_findings, not_linear
 from aevb.checker.source import calls, last_name
 from aevb.checker.steps import Step, attempts, record, run
@@ -136,26 +136,58 @@ def decoders(tree: ast.AST, step: Step) -> set[str]:
 
 
 def chosen(step: Step) -> Parts | None:
-    """The place where z enters the decoder: one with both heads; draws of one z several times are one."""
-    whole = [p for p in step.parts if len(p.mean) and len(p.raw) and p.n]
-    if not whole:
-        return None
-    first = whole[0]
-    first.draws = step.tape.shown(first.z).numel() // first.n
-    for other in whole[1:]:
-        if other.roots == first.roots:
-            first.entrances.extend(other.entrances)
-            first.draws += step.tape.shown(other.z).numel() // other.n
-            first.noise.extend(one for one in other.noise if one not in first.noise)
-    return first
+    """The place where z enters the decoder: the first with both heads."""
+    return next(iter(samples(step)), None)
+
+
+def samples(step: Step) -> list[Parts]:
+    """Every latent sample with both heads, in the order of the program; draws of one z several times are one."""
+    counted = step.tape.ancestors(step.loss) if step.loss is not None else set()
+    found: dict[tuple[int, ...], Parts] = {}
+    for one in step.parts:
+        if not (len(one.mean) and len(one.raw) and one.n):
+            continue
+        draws = step.tape.shown(one.z).numel() // one.n
+        first = found.setdefault(tuple(one.roots), replace(one, draws=0, apart=0, noise=[], entrances=[]))
+        first.draws += draws
+        first.apart = max(1, first.apart + (one.z in counted))
+        first.entrances.extend(one.entrances)
+        first.noise.extend(noise for noise in one.noise if noise not in first.noise)
+    return list(found.values())
 
 
 def findings(e: Evidence) -> list[Finding]:
     """Everything that is to be said of a whole VAE."""
-    others = [p for p in e.step.parts if len(p.raw) and p.roots != e.parts.roots]
-    if others or e.parts.entangled:
-        what = "more than one latent sample" if others else "a mean and a deviation made of the same number"
-        return [e.finding("parts", CANNOT_JUDGE, "", f"the model has {what}; only one Gaussian z is judged", "", "", e.parts.z)]
+    if not any(len(p.raw) and p.roots != e.parts.roots for p in e.step.parts):
+        return findings_of_one(e)
+    every = [Evidence(e.program, e.step, p, e.seed) for p in samples(e.step)]
+    if not side_by_side(every):
+        message = "the model has latent samples that depend on each other; one Gaussian z is judged, or several side by side"
+        return [e.finding("parts", CANNOT_JUDGE, "", message, "", "", e.parts.z)]
+    return merged([(one, findings_of_one(one)) for one in every])
+
+
+def side_by_side(every: list[Evidence]) -> bool:
+    """Whether every sample has both heads, and no head sees another's sample."""
+    seen = [one.tape.dependents([one.parts.z]) for one in every]
+    with_deviation = {tuple(p.roots) for p in every[0].step.parts if len(p.raw)}
+    return len(with_deviation) == len(every) and not any(a.intersection(one.parts.roots) for a in seen for one in every)
+
+
+def merged(of_each: list[tuple[Evidence, list[Finding]]]) -> list[Finding]:
+    """Findings of several samples: once where they say the same. One without a KL may be no latent: an action, a policy's."""
+    with_kl = [pair for pair in of_each if not any(f.class_ == "kl-absent" for f in pair[1])] or of_each
+    out = dict.fromkeys(finding for _, found in with_kl for finding in found)
+    message = "this sample has no KL in the loss and is taken for something else than a latent"
+    skipped = [e.finding("parts", UNUSUAL, "", message, "", "", e.parts.z) for e, f in of_each if (e, f) not in with_kl]
+    return [*out, *skipped]
+
+
+def findings_of_one(e: Evidence) -> list[Finding]:
+    """Everything that is to be said of one latent sample, and of the decoder."""
+    if e.parts.entangled:
+        message = "the model has a mean and a deviation made of the same number; only one Gaussian z is judged"
+        return [e.finding("parts", CANNOT_JUDGE, "", message, "", "", e.parts.z)]
     curved = not_linear(e)
     if curved:
         return [curved]
@@ -170,7 +202,7 @@ def findings(e: Evidence) -> list[Finding]:
         message = "no loss was found to judge the KL by; name it with --map loss=..."
         return [*found, Finding("loss", CANNOT_JUDGE, "", message)]
     error = error_of(e, e.step.loss)
-    return [*found, *of_the_loss(e, e.step.loss, error), *decoder_findings(e, error)]
+    return [*found, *of_the_loss(e, e.step.loss, error), *decoder_findings(e, error), *swapped_finding(e, e.step.loss)]
 
 
 def kept_kl(e: Evidence) -> int | None:

@@ -65,7 +65,7 @@ class Parts:
 
     noise: entries that draw it. z: the latent sample. roots: outputs of layers that z is made of. entrances: outputs of the
     layers that z enters. mean, raw: where the n mean and the n deviation elements lie: (n, 2), root and position in it.
-    draws: of z for each row.
+    draws: of z for each row. apart: how many of them are values of their own, each decoded by itself.
     """
 
     noise: list[Entry]
@@ -77,6 +77,7 @@ class Parts:
     raw: Tensor = field(default_factory=lambda: torch.empty(0, 2, dtype=torch.long))
     entangled: bool = False
     draws: int = 1
+    apart: int = 1
 
 
 def find(tape: Tape) -> list[Parts]:
@@ -166,7 +167,6 @@ def assign_elements(tape: Tape, parts: Parts) -> None:
     total = tape.shown(parts.z).numel()
     one = torch.ones(total)
     still = _gradients(tape, parts, roots, zeros, one)
-    moved = _gradients(tape, parts, roots, ones, one)
     means = [g is not None and g.reshape(-1).abs() > 1e-9 for g in still]
     count = sum(int(m.sum()) for m in means if isinstance(m, Tensor))
     n = total
@@ -181,7 +181,6 @@ def assign_elements(tape: Tape, parts: Parts) -> None:
             first = _less(first, _gradients(tape, parts, roots, less, head))
             second = _less(second, _gradients(tape, parts, roots, less, order))
         pairs.append(_places(first, second, n))
-    del moved
     parts.n, (parts.mean, parts.raw) = n, pairs
     shared = {tuple(p) for p in parts.mean.tolist()} & {tuple(p) for p in parts.raw.tolist()}
     parts.entangled = bool(shared)

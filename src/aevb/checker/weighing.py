@@ -44,7 +44,8 @@ def weight_findings(e: Evidence, loss: int, d: Divergence, r: Reconstruction | N
 
 def _by_chains(e: Evidence, kl_weight: float, error_weight: float, kl: Chain, error: Chain, effective: float) -> list[Finding]:
     """Both terms are followed to where they meet: their weights in the loss tell how they were put together."""
-    mixing = (kl_weight / kl.weight) / (error_weight / error.weight)
+    # The error that is followed is that of one draw of z; a loop over draws adds others beside it.
+    mixing = (kl_weight / kl.weight) / (error_weight / error.weight) / e.parts.apart
     # A term of one number a row beside one that is averaged already: the mean of the sum averages the first alone.
     for power, chain in ((-1, kl), (1, error)):
         if abs(mixing * e.rows**-power - 1) < 1e-3:
@@ -57,6 +58,10 @@ def _by_chains(e: Evidence, kl_weight: float, error_weight: float, kl: Chain, er
     if literal:
         return literal
     structure = _structure(e, kl, error, effective)
+    draws = e.parts.apart
+    if not structure and draws > 1 and abs(factor * draws - 1) < CLOSE and not _have_a_named_weight(e, kl.values):
+        message = f"the errors of {draws} draws of z are added up and not averaged, so that beta is {factor:.3g}"
+        return [e.finding("weight", SCALE, "draws-summed", message, f"beta {factor:.3g}", "beta 1", error.last)]
     asked = abs(factor - 1) > CLOSE
     if structure and asked:
         message = f"the KL has a weight that the program asks for; with how both terms are reduced, beta is {effective:.3g}"
@@ -130,8 +135,6 @@ def _literal(e: Evidence, kl: Chain, factor: float) -> list[Finding]:
 
 def _structure(e: Evidence, kl: Chain, error: Chain, effective: float) -> list[Finding]:
     """Reductions that do not agree."""
-    latent, data = e.parts.n // e.rows, max(1, e.tape.shown(error.last).numel())
-    del data
     if (kl.rows, kl.width) == (error.rows, error.width) == (0, 0) or (
         kl.rows == error.rows and not kl.width and not error.width
     ):
@@ -143,7 +146,6 @@ def _structure(e: Evidence, kl: Chain, error: Chain, effective: float) -> list[F
     message = (
         f"{CLASSES[class_]}: KL {_words(kl, 'latent')}, reconstruction {_words(error, 'data')}, so that beta is {effective:.3g}"
     )
-    del latent
     return [e.finding("weight", SCALE, class_, message, f"beta {effective:.3g}", "beta 1", at)]
 
 

@@ -210,6 +210,12 @@ HINTS: dict[str, Hint] = {
         "{place}: the KL is averaged over rows while the error is summed over them.",
         f"{_ERROR}; {_LOSS}",
     ),
+    "draws-summed": Hint(
+        "With twice as many draws of z, should the reconstruction error double?",
+        "The mean over draws of z estimates an expectation; so the weight of the KL does not depend on their number.",
+        "{place}: the errors of all draws are added up beside one KL.",
+        "the sum over draws, divided by their number",
+    ),
     "kl-absent": Hint(
         "What is left of a VAE if its loss is the reconstruction alone?",
         "loss = reconstruction + KL: without the KL nothing holds the codes near the prior.",
