@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -167,6 +168,78 @@ def test_bfloat16_rounds_the_factors_of_products_and_nothing_else():
     assert 0 < abs(float(rounded[-2][0] / exact[-2][0]) - 1) < 2e-2
 
 
+def test_onednn_multiplies_as_torch_does():
+    model, objective = build(replace(SMALL, hidden=(64,)), "gaussian", (4,), 10)
+    loss, x = Loss(model, objective), torch.from_numpy(TABLE)
+    nodes = record(loss, [x], lambda x: x, kernels="onednn").graph.graph.nodes
+    assert sum(node.target is torch.ops.aevb.product.default for node in nodes) > 10
+    assert not any(node.target in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default) for node in nodes)
+    update, shard = Adam(model.parameters(), 0.0), Shard(0, 72, 72)
+    own, other = (
+        Step(model, objective, update, lambda x: x, Engine("traced", kernels=kernels)).gradients([x], 5, shard)
+        for kernels in ("torch", "onednn")
+    )
+    for a, b in zip(own, other, strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-5)
+
+
+def ways_of(monkeypatch, mode, *, known=True, **settings):
+    """What a plan has to choose from: (precision, kernels) of each way, and the threads of the first."""
+    found = []
+    monkeypatch.setattr(steps, "LITTLE_WORK", 0)
+    monkeypatch.setattr(steps, "_fastest", lambda step, inputs, ways: found.extend(ways) or ways[0][0])
+    monkeypatch.setattr(steps.torch, "get_num_threads", lambda: 2)
+    step, x = make_step()
+    monkeypatch.setattr(steps, "choose_mode", lambda *_: (mode, "asked for"))
+    steps.plan(step, [x], replace(SMALL, **{"threads": None, **settings}), 10_000, bf16_is_free=known)
+    return [(way[0].precision, way[0].kernels) for way in found], [engine.threads for engine in found[0]] if found else []
+
+
+def test_only_compiled_steps_may_change_kernels_and_precision_and_only_where_that_is_known_to_be_free(monkeypatch):
+    plain, onednn, rounded = ("fp32", "torch"), ("fp32", "onednn"), ("bf16", "torch")
+    assert ways_of(monkeypatch, "compiled") == ([plain, onednn, rounded], [1, 2])
+    assert ways_of(monkeypatch, "compiled", known=False) == ([plain, onednn], [1, 2])
+    assert ways_of(monkeypatch, "compiled", precision="fp32", threads=2) == ([plain, onednn], [2])
+    assert ways_of(monkeypatch, "compiled", precision="bf16") == ([rounded], [1, 2])
+    assert ways_of(monkeypatch, "compiled", kernels="torch") == ([plain, rounded], [1, 2])
+    assert ways_of(monkeypatch, "compiled", precision="fp32", kernels="onednn") == ([onednn], [1, 2])
+    assert ways_of(monkeypatch, "traced") == ([plain], [1, 2])
+    assert ways_of(monkeypatch, "eager") == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "winner"),
+    [
+        ((9, 6, 6, 5.9, 5.8), (2, "torch", "fp32")),
+        ((9, 6, 6, 5, 4.8), (2, "onednn", "fp32")),
+        ((3, 6, 6, 5, 2), (1, "torch", "bf16")),
+    ],
+)
+def test_other_kernels_and_bf16_have_to_be_faster_by_a_good_deal(monkeypatch, milliseconds, winner):
+    plain = Engine("compiled", threads=1)
+    ways = [[plain, replace(plain, threads=2)], [replace(plain, kernels="onednn", threads=n) for n in (1, 2)]]
+    ways += [[replace(plain, precision="bf16")]]
+    cost = {(e.threads, e.kernels, e.precision): ms for e, ms in zip(chain(*ways), milliseconds, strict=True)}
+    clock, threads = [0.0], [0]
+
+    def gradients(step, *_):
+        clock[0] += cost[(threads[0], step.engine.kernels, step.engine.precision)]
+
+    monkeypatch.setattr(steps.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(steps.torch, "set_num_threads", lambda n: threads.__setitem__(0, n))
+    monkeypatch.setattr(Step, "gradients", gradients)
+    step, x = make_step()
+    best = steps._fastest(step, [x], ways)
+    assert (best.threads, best.kernels, best.precision) == winner
+
+
+def test_a_resumed_run_keeps_its_kernels_and_precision():
+    before = Engine("compiled", "bf16", "onednn", 2, 1, "long")
+    step, x = make_step()
+    assert steps.plan(step, [x], replace(SMALL, threads=None), 10_000, before=before) == before
+    assert steps.plan(step, [x], replace(SMALL, precision="fp32"), 10_000, before=before).precision == "fp32"
+
+
 def test_flops_are_those_of_the_products():
     """784-500-20 at batch 100, by hand: two operations per weight and row, forward, for the weight, for the input."""
     model, objective = build(Config(hidden=(500,), latent_dim=20), "bernoulli", (784,), 10)
@@ -192,12 +265,14 @@ def test_small_steps_take_one_thread(monkeypatch):
     torch.set_num_threads(2)
     try:
         monkeypatch.setattr(steps, "FEW_STEPS", 0)
-        monkeypatch.setattr(steps, "_faster", lambda *_: pytest.fail("measured"))
+        monkeypatch.setattr(steps.time, "perf_counter", lambda: pytest.fail("measured"))
         found = []
         aevb.fit(TABLE, replace(SMALL, threads=None), on_start=found.append)
         assert found[0].threads == 1
         assert torch.get_num_threads() == 2
-        monkeypatch.setattr(steps, "_faster", lambda *_: 2)
+        monkeypatch.undo()
+        monkeypatch.setattr(steps, "FEW_STEPS", 0)
+        monkeypatch.setattr(steps, "_fastest", lambda step, inputs, ways: ways[0][-1])
         monkeypatch.setattr(steps, "LITTLE_WORK", 0)
         aevb.fit(TABLE, replace(SMALL, threads=None), on_start=found.append)
         assert found[1].threads == 2
@@ -218,7 +293,9 @@ def test_measuring_leaves_the_model_as_it_was(monkeypatch):
         torch.set_num_threads(1)
 
 
-@pytest.mark.parametrize(("setting", "value"), [("precision", "fp8"), ("compile", "maybe"), ("save_every", -1)])
+@pytest.mark.parametrize(
+    ("setting", "value"), [("precision", "fp8"), ("kernels", "mkl"), ("compile", "maybe"), ("save_every", -1)]
+)
 def test_settings_that_do_not_exist(setting, value):
     with pytest.raises(UsageError, match=setting):
         replace(SMALL, **{setting: value})

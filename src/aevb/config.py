@@ -35,6 +35,7 @@ OPTIMIZERS = Table("optimizer", {"adam": "aevb.updates:Adam", "adagrad": "aevb.u
 AUTO_LIKELIHOODS = ("auto", *LIKELIHOODS)
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
+KERNELS = ("auto", "torch", "onednn")
 COMPILE = ("auto", "on", "off")
 HIDDEN = {"mlp": (500, 500), "conv": (32, 64)}
 """Widths, or channels, of the encoder where none are given."""
@@ -132,7 +133,9 @@ class Config:
     threads: Annotated[int | None, Parameter(converter=whole_number)] = None
     """CPU threads; the bits of the result depend on it. Default: one or all, as a short measurement decides."""
     precision: Annotated[str, _one_of(PRECISIONS)] = "auto"
-    """Of the matrix products; all else is fp32. auto: fp32."""
+    """Of the matrix products; all else is fp32. auto: bf16 in a long run if that is faster, and known to cost nothing."""
+    kernels: Annotated[str, _one_of(KERNELS)] = "auto"
+    """That multiply matrices in fp32. auto: torch's own, or in a long run oneDNN's if they are faster."""
     compile: Annotated[str, _one_of(COMPILE)] = "auto"
     """Compile the training step, which takes some ten seconds. auto: if the run is long. off: not even recorded."""
     save_every: Whole = 0
@@ -160,6 +163,7 @@ class Config:
             ("binarize", BINARIZE, self.binarize),
             ("device", DEVICES, self.device),
             ("precision", PRECISIONS, self.precision),
+            ("kernels", KERNELS, self.kernels),
             ("compile", COMPILE, self.compile),
         ]:
             if name not in names:

@@ -32,6 +32,22 @@ _DRAWS = {
 }
 _PRODUCTS = (torch.ops.aten.mm.default, torch.ops.aten.addmm.default, torch.ops.aten.bmm.default)
 _CONVOLUTIONS = (torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default)
+ONEDNN = torch.backends.mkldnn.is_available()
+"""Whether there are oneDNN's matrix products. torch takes MKL's in float32, which on processors of other makers than Intel
+leave AVX-512 unused: there oneDNN's take half the time (docs/performance.md)."""
+_OPERATIONS = torch.library.Library("aevb", "DEF")
+_OPERATIONS.define("product(Tensor x, Tensor w, Tensor? bias) -> Tensor")
+
+
+def _product(x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
+    """x w' + bias by oneDNN, in float32 too. x: (B, n); w: (m, n); bias: (m,) -> (B, m)."""
+    # By a name of its own: the compiler takes torch's name to be of a network whose weights never change.
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(x, w, bias, "none", [], "")
+    return result
+
+
+_OPERATIONS.impl("product", _product, "CPU")
+_OPERATIONS.impl("product", lambda x, w, _: x.new_empty(x.shape[0], w.shape[0]), "Meta")
 
 
 @dataclass(frozen=True)
@@ -79,11 +95,14 @@ def outcome(estimate: Estimate, gradients: Sequence[Tensor]) -> tuple[Tensor, Te
     return torch.stack([value.detach() for value in estimate.log.values()]), bad.to(torch.float32)
 
 
-def record(loss: Loss, inputs: Sequence[Tensor], to_x: Callable[..., Tensor], *, bf16: bool = False) -> Recording:
-    """Write down the gradient of ``loss(to_x(*inputs))`` in every parameter that has one. bf16: products in bfloat16.
+def record(
+    loss: Loss, inputs: Sequence[Tensor], to_x: Callable[..., Tensor], *, bf16: bool = False, kernels: str = "torch"
+) -> Recording:
+    """Write down the gradient of ``loss(to_x(*inputs))`` in every parameter that has one.
 
-    The model is left as it was. Whatever the objective does in Python is done now, for good: a branch on a tensor's value
-    cannot be recorded and raises.
+    bf16: products and convolutions in bfloat16. kernels: torch or onednn, for the products that stay in float32. The model
+    is left as it was. Whatever the objective does in Python is done now, for good: a branch on a tensor's value cannot be
+    recorded and raises.
     """
     parameters = {name: value for name, value in loss.named_parameters() if value.requires_grad}
     buffers = dict(loss.named_buffers())
@@ -108,6 +127,8 @@ def record(loss: Loss, inputs: Sequence[Tensor], to_x: Callable[..., Tensor], *,
     _drop_aliases(graph)
     if bf16:
         _round_products(graph)
+    if kernels == "onednn":
+        _multiply_by_onednn(graph)
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return Recording(graph, draws, tuple(names), tuple(parameters.values()), tuple(buffers.values()))
@@ -201,6 +222,23 @@ def _round_products(graph: GraphModule) -> None:
                     _widen(graph, node)
 
 
+def _multiply_by_onednn(graph: GraphModule) -> None:
+    """Let oneDNN multiply matrices of float32: x w and bias + x w, as x (w')' with the bias, if any, in the same call."""
+    transpose = torch.ops.aten.t.default
+    for node in list(graph.graph.nodes):
+        if node.target not in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default) or not _is_float32(node):
+            continue
+        bias, x, w = node.args if len(node.args) == 3 else (None, *node.args)
+        if node.kwargs or not _is_float32(x) or (bias is not None and len(_value(bias).shape) != 1):
+            continue
+        with graph.graph.inserting_before(node):
+            turned = graph.graph.call_function(transpose, (w,))
+            product = graph.graph.call_function(torch.ops.aevb.product.default, (x, turned, bias))
+        node.replace_all_uses_with(product)
+        product.meta = node.meta
+        graph.graph.erase_node(node)
+
+
 def _widen(graph: GraphModule, node: Node) -> None:
     wide = graph.graph.call_function(torch.ops.aten._to_copy.default, (node,), {"dtype": torch.float32})
     node.replace_all_uses_with(wide, delete_user_cb=lambda user: user is not wide)
@@ -213,6 +251,10 @@ def _to(graph: GraphModule, argument: Any, dtype: torch.dtype) -> Any:
 
 
 def _is_float32(node: Node) -> bool:
-    value = node.meta.get("val", node.meta.get("tensor_meta"))
+    value = _value(node)
     value = next((each for each in value if each is not None), None) if isinstance(value, tuple | list) else value
     return value is not None and value.dtype == torch.float32
+
+
+def _value(node: Node) -> Any:
+    return node.meta.get("val", node.meta.get("tensor_meta"))

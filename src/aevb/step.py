@@ -13,7 +13,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -22,7 +22,7 @@ from torch import Tensor
 from aevb.batches import Shard, counter_seed
 from aevb.config import Config
 from aevb.interfaces import Model, Objective
-from aevb.recording import Draw, Loss, Recording, compiled, outcome, record, traced
+from aevb.recording import ONEDNN, Draw, Loss, Recording, compiled, outcome, record, traced
 from aevb.updates import Update
 
 MODES = ("eager", "traced", "compiled")
@@ -32,17 +32,21 @@ MUCH_WORK = 1e13
 """Floating-point operations of a run from which on compiling pays: a minute or two of two CPU cores."""
 LITTLE_WORK = 1e8
 """Floating-point operations of a step up to which one thread is the fastest: a second one takes longer to be told."""
+WORTH = 0.9
+"""Share of the time that other kernels or precision have to stay below to be preferred to the plainer ones."""
 
 
 @dataclass(frozen=True)
 class Engine:
     """How the steps of a run are executed. Saved with it: the bits of the result depend on each of these.
 
-    mode: one of MODES. precision: of the products, fp32 or bf16. threads: CPU threads. world: processes. reason: for mode.
+    mode: one of MODES. precision: of the products, fp32 or bf16. kernels: that multiply
+    matrices of float32, torch or onednn. threads: CPU threads. world: processes. reason: for mode.
     """
 
     mode: str = "eager"
     precision: str = "fp32"
+    kernels: str = "torch"
     threads: int = 1
     world: int = 1
     reason: str = ""
@@ -137,7 +141,8 @@ class Step:
         return [*gradients, *outcome(estimate, gradients)]
 
     def _record(self, inputs: Sequence[Tensor], shard: Shard) -> _Replay:
-        recording = record(self.loss, inputs, self.to_x, bf16=self.engine.precision == "bf16")
+        bf16, kernels = self.engine.precision == "bf16", self.engine.kernels
+        recording = record(self.loss, inputs, self.to_x, bf16=bf16, kernels=kernels)
         # A batch of another size, the last of an epoch, is not worth a compiler's time.
         make = compiled if self.engine.mode == "compiled" and not self._replays else traced
         return _Replay(recording, make(recording, inputs), self._row_axes(recording, inputs, shard))
@@ -151,12 +156,21 @@ class Step:
         return tuple(next((i for i, n in enumerate(a.shape) if b.shape[i] != n), -1) for a, b in pairs)
 
 
-def plan(step: Step, inputs: Sequence[Tensor], config: Config, steps: int, world: int, before: Engine | None) -> Engine:
+def plan(
+    step: Step,
+    inputs: Sequence[Tensor],
+    config: Config,
+    steps: int,
+    world: int = 1,
+    before: Engine | None = None,
+    bf16_is_free: bool = False,
+) -> Engine:
     """How to execute a run of ``steps`` steps on batches like ``inputs``. Leaves ``step`` and its model as they were.
 
     before: the engine that the run began in, which is kept but for what ``config`` asks for, and for eager steps if there
-    are several processes now. Threads, where they are not asked for: one for small steps, and else what a short measurement
-    finds to be faster, one or all that torch would use.
+    are several processes now. Else a short measurement decides what is left open: threads, one or all that torch would use
+    (small steps take one); for compiled steps on a processor also whose kernels multiply, and whether they do it in bfloat16.
+    bf16_is_free: whether that is known to cost nothing in a model of this kind.
     """
 
     @cache
@@ -168,32 +182,54 @@ def plan(step: Step, inputs: Sequence[Tensor], config: Config, steps: int, world
         mode, reason = before.mode, before.reason
     if not step.loss.objective.recordable:
         mode, reason = "eager", "the objective keeps something of every row"
-    precision = {"auto": before.precision if before else "fp32"}.get(config.precision, config.precision)
-    engine = Engine(mode, precision, config.threads or torch.get_num_threads(), world, reason)
-    if config.threads is None and before:
-        return replace(engine, threads=before.threads)
-    if config.threads is None and engine.threads > 1 and mode != "eager":
-        return replace(engine, threads=1 if work() < LITTLE_WORK else _faster(step, inputs, engine))
-    return engine
+    if before:
+        precision = before.precision if config.precision == "auto" else config.precision
+        kernels = before.kernels if config.kernels == "auto" else config.kernels
+        return Engine(mode, precision, kernels, config.threads or before.threads, world, reason)
+    precision = "fp32" if config.precision == "auto" else config.precision
+    kernels = "torch" if config.kernels == "auto" else config.kernels
+    engine = Engine(mode, precision, kernels, config.threads or torch.get_num_threads(), world, reason)
+    if mode == "eager":
+        return engine
+    threads = [engine.threads]
+    if config.threads is None and engine.threads > 1:
+        threads = [1] if work() < LITTLE_WORK else [1, engine.threads]
+    ways = [engine]
+    if mode == "compiled" and inputs[0].device.type == "cpu" and precision == "fp32":
+        ways += [replace(engine, kernels="onednn")] if ONEDNN and config.kernels == "auto" else []
+        ways += [replace(engine, precision="bf16")] if bf16_is_free and config.precision == "auto" else []
+    return _fastest(step, inputs, [[replace(way, threads=n) for n in threads] for way in ways])
 
 
-def _faster(step: Step, inputs: Sequence[Tensor], engine: Engine, rounds: int = 7) -> int:
-    """One thread or all of ``engine``, whichever replays a step faster; the median of ``rounds``, taken in turns."""
-    trial = Step(step.loss.model, step.loss.objective, step.update, step.to_x, replace(engine, mode="traced"))
-    shard = Shard(0, len(inputs[0]), len(inputs[0]))
+def _fastest(step: Step, inputs: Sequence[Tensor], ways: Sequence[Sequence[Engine]], rounds: int = 7) -> Engine:
+    """The engine that replays a step in the least time, the median of ``rounds``, taken in turns.
+
+    ways: each a list of engines that differ in their threads, plainest first: a later way has to be faster by a good deal.
+    """
+    if [len(way) for way in ways] == [1]:
+        return ways[0][0]
     buffers = [value.clone() for value in step.loss.buffers()]
-    trial.gradients(inputs, 0, shard)
-    seconds: dict[int, list[float]] = {1: [], engine.threads: []}
-    for _ in range(rounds):
-        for threads, found in seconds.items():
-            torch.set_num_threads(threads)
+    shard = Shard(0, len(inputs[0]), len(inputs[0]))
+    trials: dict[Engine, Callable[[], object]] = {}
+    for way in ways:
+        trial = Step(step.loss.model, step.loss.objective, step.update, step.to_x, replace(way[0], mode="traced"))
+        trials |= dict.fromkeys(way, partial(trial.gradients, inputs, 0, shard))
+    seconds: dict[Engine, list[float]] = {engine: [] for engine in trials}
+    for _ in range(rounds + 1):
+        for engine, run in trials.items():
+            torch.set_num_threads(engine.threads)
             started = time.perf_counter()
             for _ in range(3):
-                trial.gradients(inputs, 0, shard)
-            found.append(time.perf_counter() - started)
+                run()
+            seconds[engine].append(time.perf_counter() - started)
     for buffer, value in zip(step.loss.buffers(), buffers, strict=True):
         buffer.copy_(value)
-    return min(seconds, key=lambda threads: statistics.median(seconds[threads]))
+    medians = {engine: statistics.median(found[1:]) for engine, found in seconds.items()}  # the first one warms up
+    best, *others = [min(way, key=medians.__getitem__) for way in ways]
+    for other in others:
+        if medians[other] < WORTH * medians[best]:
+            best = other
+    return best
 
 
 def flops(loss: Loss, x: Tensor) -> float:

@@ -137,7 +137,8 @@ def _compare_engines(out: Path, engine: Engine) -> None:
     if not checkpoint.exists(out):
         return
     before, now = checkpoint.read_progress(out).engine, asdict(engine)
-    for name, word in [("threads", "--threads"), ("mode", "steps"), ("precision", "--precision"), ("world", "processes")]:
+    words = {"threads": "--threads", "mode": "steps", "precision": "--precision", "kernels": "--kernels", "world": "processes"}
+    for name, word in words.items():
         if before.get(name, now[name]) != now[name]:
             terminal.note(
                 f"the run was trained with {word} {before[name]} so far and goes on with {now[name]}: "
@@ -241,7 +242,8 @@ def _print_summary(run: Run, engine: dict[str, Any], out: Path, seconds: float, 
     print(f"trained    {epochs} {'epoch' if epochs == 1 else 'epochs'} in {seconds:.1f} s{which}")
     threads = f"{engine['threads']} {'thread' if engine['threads'] == 1 else 'threads'}"
     where = threads if engine["world"] == 1 else f"{engine['world']} processes with {threads} each"
-    print(f"steps      {engine['mode']}, {engine['precision']}, {where} ({engine['reason']})")
+    products = engine["precision"] + (" by oneDNN" if engine["kernels"] == "onednn" else "")
+    print(f"steps      {engine['mode']}, {products}, {where} ({engine['reason']})")
     for prefix in ("", "validation_"):
         if f"{prefix}bound" in kept:
             name = "validation" if prefix else "training"
