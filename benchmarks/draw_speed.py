@@ -18,8 +18,20 @@ from matplotlib.figure import Figure
 from peers.workloads import WORKLOADS
 
 ROOT = Path(__file__).parents[1]
-COLOURS = {"aevb": "#0072B2", "plain": "#E69F00", "pythae": "#CC79A7", "jax": "#009E73", "floor": "#7f7f7f"}
-LABELS = {"plain": "plain torch loop", "jax": "JAX", "floor": "floor: products and Adam alone"}
+COLOURS = {
+    "aevb": "#0072B2",
+    "aevb-fp32": "#56B4E9",
+    "plain": "#E69F00",
+    "pythae": "#CC79A7",
+    "jax": "#009E73",
+    "floor": "#7f7f7f",
+}
+LABELS = {
+    "aevb-fp32": "aevb in fp32",
+    "plain": "plain torch loop",
+    "jax": "JAX",
+    "floor": "floor: fp32 products and Adam alone",
+}
 ORDER = [*COLOURS, "aevb-eager", "aevb-compiled", "aevb-bf16"]
 Sections = dict[str, dict[str, Any]]
 
@@ -134,6 +146,7 @@ def workload_table(sections: Sections) -> str:
         rounds = max((len(entry["rounds"]) for entry in s["entries"].values()), default=0)
         engine = s["entries"].get(s["best"].get("aevb", ""), {}).get("engine", {})
         how = ", ".join(str(engine[name]) for name in ("mode", "precision") if name in engine)
+        how += ", oneDNN" if engine.get("kernels") == "onednn" else ""
         flops, turns = f"{s['step_flops'] / 1e6:,.0f}", f"{rounds} of {s['burst']} steps"
         rows.append([name, s["data"], f"{s['rows']:,}", str(s["batch"]), f"{s['parameters']:,}", flops, turns, how])
     return table(["workload", "data", "rows", "batch", "parameters", "MFLOP a step", "turns", "how aevb ran it"], rows)

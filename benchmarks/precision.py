@@ -1,9 +1,11 @@
 """What products in bfloat16 cost in quality: the test bound on MNIST against that of fp32, three seeds each. Writes JSON.
 
-    python benchmarks/precision.py --out benchmarks/results/precision.json      784-500-20, batch 100, 8 epochs: minutes
+    python benchmarks/precision.py --out benchmarks/results/precision.json           784-500-20, batch 100, 8 epochs: minutes
+    python benchmarks/precision.py --network conv --epochs 4 --out benchmarks/results/precision_conv.json
+    python benchmarks/precision.py --emulate --out precision.json                    without such instructions
 
-With --emulate, the default, the factors and the result of every product are rounded to bfloat16 and the product itself is
-taken in fp32: the arithmetic of processors that have such instructions, at a bearable speed on those that have not.
+With --emulate the factors and the result of every matrix product are rounded to bfloat16 and the product itself is taken in
+fp32: the arithmetic of processors that have such instructions, at a bearable speed on those that have not.
 """
 
 from __future__ import annotations
@@ -29,16 +31,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--emulate", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--network", choices=("mlp", "conv"), default="mlp")
+    parser.add_argument("--emulate", action="store_true")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.emulate:
         recording._round_products = rounded
-    runs = [measure(precision, seed, options.epochs) for seed in range(options.seeds) for precision in ("fp32", "bf16")]
+    runs = [
+        measure(options.network, precision, seed, options.epochs)
+        for seed in range(options.seeds)
+        for precision in ("fp32", "bf16")
+    ]
     bounds = {name: [run["bound"] for run in runs if run["precision"] == name] for name in ("fp32", "bf16")}
     differences = [b - a for a, b in zip(bounds["fp32"], bounds["bf16"], strict=True)]
     result = {
+        "network": options.network,
         "emulated": options.emulate,
         "epochs": options.epochs,
         "runs": runs,
@@ -49,10 +57,11 @@ def main() -> None:
     print(json.dumps({key: value for key, value in result.items() if key != "runs"}))
 
 
-def measure(precision: str, seed: int, epochs: int) -> dict[str, Any]:
+def measure(network: str, precision: str, seed: int, epochs: int) -> dict[str, Any]:
+    body = {"hidden": (500,), "activation": "tanh"} if network == "mlp" else {"network": "conv"}
     config = aevb.Config(
-        likelihood="bernoulli", hidden=(500,), activation="tanh", latent_dim=20, batch_size=100, epochs=epochs,
-        validation="0", threads=1, seed=seed, precision=precision, compile="auto",
+        **body, likelihood="bernoulli", latent_dim=20, batch_size=100, epochs=epochs, validation="0", threads=1, seed=seed,
+        precision=precision, kernels="torch", compile="auto",
     )  # fmt: skip
     started = time.perf_counter()
     run = aevb.fit(load("mnist"), config)

@@ -26,8 +26,11 @@ FLOWS = [CouplingFlow, SplineFlow]
 
 
 def bent(q, size=0.15):
-    """With a flow far from the identity, where it starts; float64."""
+    """With a flow far from the identity, where it starts, and with more gain than in training; float64."""
     q = q.double()
+    for module in q.modules():
+        if hasattr(module, "gain"):
+            module.gain = 0.1
     with torch.no_grad():
         for name, parameter in q.named_parameters():
             if name.startswith("flow"):

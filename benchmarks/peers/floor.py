@@ -1,12 +1,14 @@
-"""The least that a step must do with torch's kernels: its bare products, and one pass of a fused Adam over all parameters.
+"""The least that a step must do in fp32: its bare products, by torch or by oneDNN, whichever is faster, and one fused Adam.
 
 The products are those of the forward pass, of the weight gradients and of the gradients of the inputs, with no bias, no
-activation, no loss, no noise and no data, into outputs that exist already (convolutions make theirs). A training step can
-come near this, and below it only by other kernels or a lower precision.
+activation, no loss, no noise and no data; torch's write into outputs that exist already, oneDNN's and convolutions make
+theirs. A training step can come near this, and below it only by other kernels or a lower precision.
 """
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -22,6 +24,28 @@ def matrices(p: Product, batch: int, first: bool) -> list[Callable[[], object]]:
     out, dw, dx = torch.empty_like(g), torch.empty_like(w), torch.empty_like(x)
     calls = [partial(torch.mm, x, w.t(), out=out), partial(torch.mm, g.t(), x, out=dw)]
     return calls if first else [*calls, partial(torch.mm, g, w, out=dx)]
+
+
+def by_onednn(p: Product, batch: int, first: bool) -> list[Callable[[], object]]:
+    """The same by oneDNN."""
+    x, w, g = torch.randn(batch, p.inputs), torch.randn(p.outputs, p.inputs), torch.randn(batch, p.outputs)
+    pairs = [(x, w), (g.t(), x.t())] if first else [(x, w), (g.t(), x.t()), (g, w.t())]
+    return [partial(torch.ops.mkldnn._linear_pointwise, a, b, None, "none", [], "") for a, b in pairs]
+
+
+def fastest(*ways: list[Callable[[], object]]) -> list[Callable[[], object]]:
+    """The list of calls with the least median of nine, the first two left out."""
+
+    def seconds(calls: list[Callable[[], object]]) -> float:
+        found = []
+        for _ in range(11):
+            started = time.perf_counter()
+            for call in calls:
+                call()
+            found.append(time.perf_counter() - started)
+        return statistics.median(found[2:])
+
+    return min(ways, key=seconds)
 
 
 def convolutions(p: Product, batch: int, first: bool) -> list[Callable[[], object]]:
@@ -45,7 +69,8 @@ def main() -> None:
     torch.set_num_threads(turns.threads)
     calls: list[Callable[[], object]] = []
     for i, p in enumerate(products(w)):
-        calls += (convolutions if p.size else matrices)(p, w.batch, i == 0)
+        size = p, w.batch, i == 0
+        calls += convolutions(*size) if p.size else fastest(matrices(*size), by_onednn(*size))
     flat = torch.nn.Parameter(torch.randn(parameter_count(w)))
     flat.grad = torch.randn_like(flat)
     adam = torch.optim.Adam([flat], lr=1e-3, fused=True)

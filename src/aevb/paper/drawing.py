@@ -121,19 +121,17 @@ def _pictures(model: VAE, z: torch.Tensor, data: str) -> NDArray[Any]:
 
 
 def _is_main(trial: dict[str, Any]) -> bool:
-    """Whether a trial is of the paper's protocol, or has Adam or another step size in it and nothing else that differs."""
+    """Whether a trial is of the paper's protocol, or has Adam in it and nothing else that differs."""
     return bool(trial["targets"] == "grey" and trial["std"] == Trial.std)
 
 
 def _curve(axes: Axes, record: dict[str, Any], quantity: str) -> None:
     trial = record["trial"]
     adam = trial["optimiser"] == "adam"
-    given = not adam and not record["choice"]  # a step size that was not chosen by the rule
-    for split, style in (("test", ":"),) if given else (("test", "-"), ("train", "--")):
+    for split, style in (("test", "-"), ("train", "--")):
         points = [(p["samples"], p[f"{split}_{quantity}"]) for p in record["curve"]]
         colour = (ADAM if adam else COLOURS)[trial["method"]]
-        how = "Adam, " if adam else f"step size {trial['lr']:g}, " if given else ""
-        label = f"{NAMES[trial['method']]}, {how}{split}"
+        label = f"{NAMES[trial['method']]}, {'Adam, ' if adam else ''}{split}"
         axes.plot(*zip(*points, strict=True), style, color=colour, linewidth=1.3, label=label)
 
 

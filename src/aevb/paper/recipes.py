@@ -48,22 +48,28 @@ def figure2(full: bool, seeds: int = 1) -> list[Plan]:
     3e6 samples (20 dimensions).
     """
     base = Trial("mnist", "aevb", 20, 500, 50_000)
-    # By what is wanted first, if there is not the time for all.
-    order = [(m, n) for m in METHODS for n in (3, 20, 5, 10, 200)]
-    main = [replace(base, latent_dim=n, method=m, seed=s) for s in range(seeds) for m, n in order]
+    main = _of_methods_and_sizes(base, seeds)
     if not full:
         return [Plan(trial, QUICK) for trial in main]
     adam = replace(base, optimiser="adam", lr=1e-3)
     return [
         *(Plan(trial, 3_000_000) for trial in main),
         Plan(adam, 3_000_000),
-        *(Plan(replace(trial, lr=OTHER_STEP), 3_000_000) for trial in main if not trial.seed),
         *(Plan(replace(base, latent_dim=n, std=OTHER_STD), 1_000_000) for n in (3, 20)),
         Plan(base, 10_000_000),
         Plan(replace(base, targets="binary"), 3_000_000),
         *(Plan(replace(adam, latent_dim=n), 3_000_000) for n in LATENTS if n != 20),
         Plan(replace(adam, method="wake_sleep"), 3_000_000),
     ]
+
+
+def figure2_step(full: bool, seeds: int = 1) -> list[Plan]:
+    """Figure 2 for MNIST with Adagrad's step size at 0.02, which early performance does not choose; full length alone.
+
+    Expected: above the chosen 0.01 at 3e6 samples for wake-sleep, most of all with 200 latent dimensions, where 0.01 fails.
+    """
+    trial = Trial("mnist", "aevb", 20, 500, 50_000, lr=OTHER_STEP)
+    return [Plan(each, 3_000_000) for each in reversed(_of_methods_and_sizes(trial, seeds))] if full else []
 
 
 def frey(full: bool, seeds: int = 1) -> list[Plan]:
@@ -132,6 +138,12 @@ def full_vb(full: bool, seeds: int = 1) -> list[Plan]:
     base = Trial("mnist", "aevb", 3, 100, 1000, optimiser="adam", lr=1e-3)
     until = 3_000_000 if full else QUICK
     return [Plan(replace(base, method=m, seed=s), until) for s in range(seeds) for m in ("aevb", "full_vb")]
+
+
+def _of_methods_and_sizes(base: Trial, seeds: int) -> list[Trial]:
+    """By what is wanted first, if there is not the time for all."""
+    order = [(m, n) for m in METHODS for n in (3, 20, 5, 10, 200)]
+    return [replace(base, latent_dim=n, method=m, seed=s) for s in range(seeds) for m, n in order]
 
 
 def _of_sizes(data: str, sizes: tuple[int, ...], full: bool) -> list[Plan]:

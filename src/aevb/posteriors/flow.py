@@ -14,7 +14,7 @@ from aevb.distributions import LOGVAR_MAX, LOGVAR_MIN, TransformedNormal
 from aevb.flows import Flow
 from aevb.interfaces import Posterior
 
-GAIN = 0.1
+GAIN = 0.01
 """Of the flow against the encoder: at the same pace, the noise of its gradients keeps the decoder from learning (measured on
 binarised MNIST: docs/evaluation.md)."""
 
