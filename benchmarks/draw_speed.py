@@ -191,6 +191,22 @@ def importance_table(sections: Sections) -> str:
     return table(["what", "threads", "rows a second", "GFLOP/s", "peak memory above the loaded model's, MB"], rows)
 
 
+def precision_table(_sections: Sections) -> str:
+    """Test bounds with products in fp32 and in bf16, from the files of precision.py."""
+    rows, notes = [], []
+    for file, what in (("precision", "784-500-20, 8 epochs"), ("precision_conv", "convolutions, 4 epochs")):
+        path = ROOT / f"benchmarks/results/{file}.json"
+        if not path.is_file():
+            continue
+        found = json.loads(path.read_text())
+        for a, b in zip(found["runs"][::2], found["runs"][1::2], strict=True):
+            one, other = a["bound"], b["bound"]
+            rows.append([what, str(a["seed"]), f"{one:.3f}", f"{other:.3f}", f"{other - one:+.3f}"])
+        mean, spread = found["mean_difference"], found["spread_over_seeds"]
+        notes.append(f"{what.partition(',')[0]}: mean difference {mean:+.4f}, standard deviation over seeds {spread:.2f}.")
+    return table(["network", "seed", "fp32", "bf16", "difference"], rows) + " ".join(notes) + "\n\n"
+
+
 TABLES: dict[str, Callable[[Sections], str]] = {
     "machine": lambda _: "",
     "workloads": workload_table,
@@ -198,6 +214,7 @@ TABLES: dict[str, Callable[[Sections], str]] = {
     "start": start_table,
     "whole": whole_table,
     "importance": importance_table,
+    "precision": precision_table,
 }
 
 

@@ -59,8 +59,13 @@ def _frey(records: Records, place: Place, full: bool) -> Iterator[tuple[str, Fig
     yield "", drawing.figure2(records, recipes.FREY_LATENTS, constant)
 
 
-def _figure3(records: Records, place: Place, full: bool) -> Iterator[tuple[str, Figure]]:
+def _log_p(records: Records, place: Place, full: bool) -> Iterator[tuple[str, Figure]]:
+    del place, full
     yield "", drawing.figure3(records)
+
+
+def _figure3(records: Records, place: Place, full: bool) -> Iterator[tuple[str, Figure]]:
+    yield from _log_p(records, place, full)
     compared = [{"name": record["name"], **_three_ways(record, place, full)} for record in records]
     write(place.results / f"paper_figure3_three_ways_{'full' if full else 'quick'}.json", compared)
 
@@ -115,6 +120,7 @@ EXPERIMENTS: dict[str, tuple[Recipe, Draw]] = {
     "figure2_mnist": (recipes.figure2, _mnist),
     "figure2_step": (recipes.figure2_step, _mnist),
     "figure3": (recipes.figure3, _figure3),
+    "figure3_step": (recipes.figure3_step, _log_p),
     "figure2_frey": (recipes.frey, _frey),
     "figure4": (recipes.manifolds, _manifolds),
     "figure5": (recipes.samples, _samples),
