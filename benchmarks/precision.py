@@ -21,7 +21,7 @@ import torch
 from torch.fx import GraphModule
 
 import aevb
-from aevb import recording
+from aevb import rewrites
 from aevb.datasets import load
 
 PRODUCTS = (torch.ops.aten.mm.default, torch.ops.aten.addmm.default)
@@ -37,7 +37,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.emulate:
-        recording._round_products = rounded
+        rewrites.round_products = rounded
     runs = [
         measure(options.network, precision, seed, options.epochs)
         for seed in range(options.seeds)

@@ -20,8 +20,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx import GraphModule, Node
+from torch.fx import GraphModule
 
+from aevb import rewrites
 from aevb.interfaces import Estimate, Model, Objective
 
 _DRAWS = {
@@ -30,24 +31,8 @@ _DRAWS = {
     torch.ops.aten.rand.default: torch.rand,
     torch.ops.aten.rand_like.default: torch.rand,
 }
-_PRODUCTS = (torch.ops.aten.mm.default, torch.ops.aten.addmm.default, torch.ops.aten.bmm.default)
-_CONVOLUTIONS = (torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default)
-ONEDNN = torch.backends.mkldnn.is_available()
-"""Whether there are oneDNN's matrix products. torch takes MKL's in float32, which on processors of other makers than Intel
-leave AVX-512 unused: there oneDNN's take half the time (docs/performance.md)."""
-_OPERATIONS = torch.library.Library("aevb", "DEF")
-_OPERATIONS.define("product(Tensor x, Tensor w, Tensor? bias) -> Tensor")
-
-
-def _product(x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
-    """x w' + bias by oneDNN, in float32 too. x: (B, n); w: (m, n); bias: (m,) -> (B, m)."""
-    # By a name of its own: the compiler takes torch's name to be of a network whose weights never change.
-    result: Tensor = torch.ops.mkldnn._linear_pointwise(x, w, bias, "none", [], "")
-    return result
-
-
-_OPERATIONS.impl("product", _product, "CPU")
-_OPERATIONS.impl("product", lambda x, w, _: x.new_empty(x.shape[0], w.shape[0]), "Meta")
+FEW_NUMBERS = 100_000
+"""Parameters up to which gradients are copied into one piece sooner than they are gone through one by one."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +74,13 @@ class Recording:
 
 def outcome(estimate: Estimate, gradients: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """The log as one tensor (names,) and whether the loss or a gradient is not finite: () 1.0 or 0.0."""
-    # A sum carries every NaN and infinity on, at a third of the price of a norm.
-    total = torch.stack([estimate.loss.detach(), *(gradient.sum() for gradient in gradients)]).sum()
-    bad = ~torch.isfinite(total)
+    # A sum carries every NaN and infinity on, at a third of the price of a norm; of few numbers, calls are what costs.
+    loss = estimate.loss.detach()
+    if sum(gradient.numel() for gradient in gradients) <= FEW_NUMBERS:
+        total = torch.cat([loss.reshape(1), *(gradient.reshape(-1) for gradient in gradients)]).sum()
+    else:
+        total = torch.stack([loss, *(gradient.sum() for gradient in gradients)]).sum()
+    bad = total - total != 0  # as torch.isfinite, in half as many calls
     return torch.stack([value.detach() for value in estimate.log.values()]), bad.to(torch.float32)
 
 
@@ -124,11 +113,11 @@ def record(
     with torch.random.fork_rng(devices=_devices(inputs)):
         graph = make_fx(gradients)(*example)
     draws = _take_out_draws(graph)
-    _drop_aliases(graph)
+    rewrites.drop_aliases(graph)
     if bf16:
-        _round_products(graph)
+        rewrites.round_products(graph)
     if kernels == "onednn":
-        _multiply_by_onednn(graph)
+        rewrites.multiply_by_onednn(graph)
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return Recording(graph, draws, tuple(names), tuple(parameters.values()), tuple(buffers.values()))
@@ -136,6 +125,7 @@ def record(
 
 def traced(recording: Recording, inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
     """The recording for TorchScript's interpreter, or for Python where TorchScript does not know an operation."""
+    rewrites.simplify(recording.graph)
     run: Callable[..., Sequence[Tensor]] = recording.graph
     with warnings.catch_warnings(), torch.no_grad(), suppress(RuntimeError):  # as for the backward pass of a convolution
         warnings.simplefilter("ignore")  # TorchScript announces its retirement; the recording outlives it
@@ -192,69 +182,3 @@ def _take_out_draws(graph: GraphModule) -> tuple[Draw, ...]:
             node.replace_all_uses_with(last)
             graph.graph.erase_node(node)
     return tuple(draws)
-
-
-def _drop_aliases(graph: GraphModule) -> None:
-    """Remove what only autograd needs: another name for the same tensor, and a transposition of a transposition."""
-    transpose = torch.ops.aten.t.default
-    for node in list(graph.graph.nodes):
-        if node.target in (torch.ops.aten.detach.default, torch.ops.aten.alias.default):
-            node.replace_all_uses_with(node.args[0])
-            graph.graph.erase_node(node)
-        elif node.target is transpose and node.args[0].target is transpose:
-            node.replace_all_uses_with(node.args[0].args[0])
-            graph.graph.erase_node(node)
-
-
-def _round_products(graph: GraphModule) -> None:
-    """Let every matrix product and convolution read bfloat16; all else, the weights and their moments stay as they are."""
-    for node in list(graph.graph.nodes):
-        if node.target in (*_PRODUCTS, *_CONVOLUTIONS) and _is_float32(node):
-            with graph.graph.inserting_before(node):
-                node.args = tuple(_to(graph, argument, torch.bfloat16) for argument in node.args)
-            if node.target is torch.ops.aten.convolution_backward.default:
-                users = list(node.users)
-                for user in users:
-                    with graph.graph.inserting_after(user):
-                        _widen(graph, user)
-            else:
-                with graph.graph.inserting_after(node):
-                    _widen(graph, node)
-
-
-def _multiply_by_onednn(graph: GraphModule) -> None:
-    """Let oneDNN multiply matrices of float32: x w and bias + x w, as x (w')' with the bias, if any, in the same call."""
-    transpose = torch.ops.aten.t.default
-    for node in list(graph.graph.nodes):
-        if node.target not in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default) or not _is_float32(node):
-            continue
-        bias, x, w = node.args if len(node.args) == 3 else (None, *node.args)
-        if node.kwargs or not _is_float32(x) or (bias is not None and len(_value(bias).shape) != 1):
-            continue
-        with graph.graph.inserting_before(node):
-            turned = graph.graph.call_function(transpose, (w,))
-            product = graph.graph.call_function(torch.ops.aevb.product.default, (x, turned, bias))
-        node.replace_all_uses_with(product)
-        product.meta = node.meta
-        graph.graph.erase_node(node)
-
-
-def _widen(graph: GraphModule, node: Node) -> None:
-    wide = graph.graph.call_function(torch.ops.aten._to_copy.default, (node,), {"dtype": torch.float32})
-    node.replace_all_uses_with(wide, delete_user_cb=lambda user: user is not wide)
-
-
-def _to(graph: GraphModule, argument: Any, dtype: torch.dtype) -> Any:
-    if isinstance(argument, Node) and _is_float32(argument):
-        return graph.graph.call_function(torch.ops.aten._to_copy.default, (argument,), {"dtype": dtype})
-    return argument
-
-
-def _is_float32(node: Node) -> bool:
-    value = _value(node)
-    value = next((each for each in value if each is not None), None) if isinstance(value, tuple | list) else value
-    return value is not None and value.dtype == torch.float32
-
-
-def _value(node: Node) -> Any:
-    return node.meta.get("val", node.meta.get("tensor_meta"))

@@ -14,6 +14,7 @@ from aevb import checkpoint
 from aevb.checkpoint import Progress
 from aevb.errors import DivergedError
 from aevb.folder import append_metrics, metrics_to_disk, recorded, refuse_other_run
+from aevb.recording import FEW_NUMBERS
 from aevb.run import Run
 from aevb.step import Engine
 from aevb.updates import Update
@@ -70,6 +71,8 @@ class Standing:
 
     def is_finite(self) -> bool:
         """Whether all weights and moments are. A moment overflows before a gradient does: it holds the square."""
+        if sum(value.numel() for value in self._floats) <= FEW_NUMBERS:
+            return bool(torch.isfinite(torch.cat([value.reshape(-1) for value in self._floats])).all())
         return bool(torch.isfinite(torch.stack(torch._foreach_norm(self._floats, torch.inf))).all())
 
     def finish_epoch(self, record: dict[str, Any]) -> None:

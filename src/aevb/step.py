@@ -22,7 +22,8 @@ from torch import Tensor
 from aevb.batches import Shard, counter_seed
 from aevb.config import Config
 from aevb.interfaces import Model, Objective
-from aevb.recording import ONEDNN, Draw, Loss, Recording, compiled, outcome, record, traced
+from aevb.recording import Draw, Loss, Recording, compiled, outcome, record, traced
+from aevb.rewrites import ONEDNN
 from aevb.updates import Update
 
 MODES = ("eager", "traced", "compiled")

@@ -115,6 +115,7 @@ class _Loop:
         run.baseline = fit_baseline(self.x, self.model.likelihood.form, run.schema.levels)
         self.x_validation = None if prepared.validation is None else run.stored(prepared.validation, self.config.seed)
         self.steps = steps_per_epoch(len(self.x), self.config.batch_size)
+        self.check_every = CHECK_EVERY.get(run.device.type, 1)
         torch.manual_seed(counter_seed(self.config.seed, "begin"))
         objective.begin(len(self.x), self.model.latent_dim)
         update = update_for(run.config, run.model)
@@ -179,7 +180,8 @@ class _Loop:
 
     def train_epoch(self, epoch: int, on_step: OnStep | None) -> Record:
         """What is left of one pass over the training rows. The figures are averages over the rows as they were when seen."""
-        self.model.train()
+        if not self.model.training:
+            self.model.train()
         batches = list(epoch_batches(len(self.x), self.config.batch_size, self.config.seed, epoch))[self.standing.step :]
         for index, stored in zip(batches, self.x.batches(map(self.own, batches)), strict=True):
             self.interrupts.hold()  # until weights, moments and counters are those of one step again
@@ -209,7 +211,7 @@ class _Loop:
         self.objective.select(index)
         log, bad = self.step(inputs, counter_seed(self.config.seed, "noise", epoch, step), shard)
         due = self.standing.is_due()
-        if (due or step % CHECK_EVERY.get(self.run.device.type, 1) == 0 or step + 1 == self.steps) and bool(bad):
+        if (due or step % self.check_every == 0 or step + 1 == self.steps) and bool(bad):
             self.refuse_not_finite(epoch, step, index, stored)
         self.standing.finish_step(self.step.names, log, len(index))
         if due:
@@ -220,6 +222,8 @@ class _Loop:
 
     def own(self, index: Tensor) -> Tensor:
         """This process's part of a batch. index: (B,)."""
+        if self.group.world == 1:
+            return index
         shard = self.group.shard(len(index))
         return index[shard.first : shard.first + shard.rows]
 
