@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from aevb.updates import Adagrad, Adam
+from aevb.updates import FEW_NUMBERS, Adagrad, Adam, join
 
 PAIRS = {"adam": (Adam, torch.optim.Adam), "adagrad": (Adagrad, torch.optim.Adagrad)}
 
@@ -53,3 +53,36 @@ def test_the_state_goes_on_in_another_object(name):
     for each in (update, again):
         each(gradients, torch.tensor(0.0))
     assert all(torch.equal(a, b) for a, b in zip(update.parameters, again.parameters, strict=True))
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_joined_parameters_move_as_separate_ones_do(name):
+    separate = parameters()
+    joined = [value.clone() for value in separate]
+    flat = join(joined)
+    one, other = PAIRS[name][0](separate, 0.01), PAIRS[name][0](joined, 0.01, flat)
+    for _ in range(20):
+        gradients = [torch.randn_like(value) for value in separate]
+        one(gradients, torch.tensor(0.0))
+        other([torch.cat([gradient.reshape(-1) for gradient in gradients])], torch.tensor(0.0))
+    for a, b in zip(separate, joined, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
+    for key, value in one.state_dict().items():
+        torch.testing.assert_close(other.state_dict()[key], value, rtol=1e-6, atol=1e-7)
+
+
+def test_join_keeps_values_and_parameters():
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Linear(2, 1))
+    before, owned = {name: value.clone() for name, value in model.state_dict().items()}, list(model.parameters())
+    flat = join(model.parameters())
+    assert all(a is b for a, b in zip(owned, model.parameters(), strict=True))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    flat.zero_()  # the model's own, not a copy
+    assert all(not value.any() for value in model.parameters())
+
+
+@pytest.mark.parametrize(("width", "is_joined"), [(FEW_NUMBERS - 1, True), (FEW_NUMBERS, False)])
+def test_only_small_models_are_joined(width, is_joined):
+    update = Adam.of_model(torch.nn.Linear(width, 1), 0.01)  # and a bias
+    assert (update.flat is not None) is is_joined
+    assert set(update.state_dict()) == {f"{i}.{part}" for i in (0, 1) for part in ("exp_avg", "exp_avg_sq", "step")}

@@ -295,6 +295,6 @@ def _accepted(table: Table, part: str, config: Config, settings: dict[str, str])
 
 
 def update_for(config: Config, model: torch.nn.Module) -> Update:
-    """The optimiser of ``config`` over all parameters of ``model``."""
-    update: Update = OPTIMIZERS[config.optimizer](model.parameters(), lr=config.learning_rate)
+    """The optimiser of ``config`` over all parameters of ``model``, which are moved into one tensor if they are few."""
+    update: Update = OPTIMIZERS[config.optimizer].of_model(model, lr=config.learning_rate)
     return update

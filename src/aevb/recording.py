@@ -31,8 +31,6 @@ _DRAWS = {
     torch.ops.aten.rand.default: torch.rand,
     torch.ops.aten.rand_like.default: torch.rand,
 }
-FEW_NUMBERS = 100_000
-"""Parameters up to which gradients are copied into one piece sooner than they are gone through one by one."""
 
 
 @dataclass(frozen=True)
@@ -72,26 +70,36 @@ class Recording:
     buffers: tuple[Tensor, ...]
 
 
-def outcome(estimate: Estimate, gradients: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """The log as one tensor (names,) and whether the loss or a gradient is not finite: () 1.0 or 0.0."""
-    # A sum carries every NaN and infinity on, at a third of the price of a norm; of few numbers, calls are what costs.
-    loss = estimate.loss.detach()
-    if sum(gradient.numel() for gradient in gradients) <= FEW_NUMBERS:
-        total = torch.cat([loss.reshape(1), *(gradient.reshape(-1) for gradient in gradients)]).sum()
+def outcome(estimate: Estimate, gradients: Sequence[Tensor], joined: bool = False) -> list[Tensor]:
+    """gradients, the log as one tensor (names,), and whether the loss or a gradient is not finite: () 1.0 or 0.0.
+
+    joined: give the gradients as one tensor (N,).
+    """
+    # A sum carries every NaN and infinity on, at a third of the price of a norm.
+    loss, gradients = estimate.loss.detach(), [gradient.detach() for gradient in gradients]
+    if joined:
+        gradients = [torch.cat([gradient.reshape(-1) for gradient in gradients])]
+        total = gradients[0].sum() + loss
     else:
         total = torch.stack([loss, *(gradient.sum() for gradient in gradients)]).sum()
     bad = total - total != 0  # as torch.isfinite, in half as many calls
-    return torch.stack([value.detach() for value in estimate.log.values()]), bad.to(torch.float32)
+    return [*gradients, torch.stack([value.detach() for value in estimate.log.values()]), bad.to(torch.float32)]
 
 
 def record(
-    loss: Loss, inputs: Sequence[Tensor], to_x: Callable[..., Tensor], *, bf16: bool = False, kernels: str = "torch"
+    loss: Loss,
+    inputs: Sequence[Tensor],
+    to_x: Callable[..., Tensor],
+    *,
+    joined: bool = False,
+    bf16: bool = False,
+    kernels: str = "torch",
 ) -> Recording:
     """Write down the gradient of ``loss(to_x(*inputs))`` in every parameter that has one.
 
-    bf16: products and convolutions in bfloat16. kernels: torch or onednn, for the products that stay in float32. The model
-    is left as it was. Whatever the objective does in Python is done now, for good: a branch on a tensor's value cannot be
-    recorded and raises.
+    joined: all gradients as one tensor. bf16: products and convolutions in bfloat16. kernels: torch or onednn, for the
+    products that stay in float32. The model is left as it was. Whatever the objective does in Python is done now, for good:
+    a branch on a tensor's value cannot be recorded and raises.
     """
     parameters = {name: value for name, value in loss.named_parameters() if value.requires_grad}
     buffers = dict(loss.named_buffers())
@@ -104,7 +112,7 @@ def record(
         estimate: Estimate = torch.func.functional_call(loss, parts, (to_x(*flat[stop:]),))
         found = torch.autograd.grad(estimate.loss, leaves, materialize_grads=True)
         names[:] = estimate.log
-        return [*(gradient.detach() for gradient in found), *outcome(estimate, found)]
+        return outcome(estimate, found, joined)
 
     # Copies: running the objective may work on its buffers.
     example = [*parameters.values(), *(value.clone() for value in buffers.values()), *inputs]
@@ -133,7 +141,8 @@ def traced(recording: Recording, inputs: Sequence[Tensor]) -> Callable[..., Sequ
 
     def replay(*flat: Tensor) -> Sequence[Tensor]:
         # Without its optimiser: that would watch the first steps, then fuse and specialise, and change bits on the way.
-        with torch.no_grad(), torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
+        # In inference mode, which leaves out what only autograd would ask for, an eighth of a small network's step.
+        with torch.inference_mode(), torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
             return run(*flat)
 
     return replay

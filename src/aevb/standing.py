@@ -14,7 +14,6 @@ from aevb import checkpoint
 from aevb.checkpoint import Progress
 from aevb.errors import DivergedError
 from aevb.folder import append_metrics, metrics_to_disk, recorded, refuse_other_run
-from aevb.recording import FEW_NUMBERS
 from aevb.run import Run
 from aevb.step import Engine
 from aevb.updates import Update
@@ -40,8 +39,8 @@ class Standing:
         self._totals: Tensor | None = None
         self._best: dict[str, Tensor] | None = None
         # All that a step changes, by reference: every change is made in place.
-        self._live = [*run.model.state_dict().values(), *update.state_dict().values(), *kept.values()]
-        self._floats = [value for value in self._live if value.is_floating_point()]
+        self._live = [*run.model.buffers(), *update.tensors(), *kept.values()]
+        self._floats = [value for value in self._live if value.is_floating_point() and value.numel()]
         self._good: list[Tensor] | None = None
         self._at: tuple[int, int] | None = None  # of the newest save: epoch, step
         self._saved_at, self._save_seconds = time.monotonic(), 0.0
@@ -71,9 +70,9 @@ class Standing:
 
     def is_finite(self) -> bool:
         """Whether all weights and moments are. A moment overflows before a gradient does: it holds the square."""
-        if sum(value.numel() for value in self._floats) <= FEW_NUMBERS:
-            return bool(torch.isfinite(torch.cat([value.reshape(-1) for value in self._floats])).all())
-        return bool(torch.isfinite(torch.stack(torch._foreach_norm(self._floats, torch.inf))).all())
+        # The least and the greatest number carry every NaN and infinity on, in a thirtieth of the time of a largest norm.
+        ends = [end for value in self._floats for end in torch.aminmax(value)]
+        return bool(torch.isfinite(torch.stack(ends)).all())
 
     def finish_epoch(self, record: dict[str, Any]) -> None:
         """Keep the best weights if they are wanted, write the record, and save when it is time."""

@@ -111,7 +111,7 @@ class Step:
         return log, bad
 
     def gradients(self, inputs: Sequence[Tensor], seed: int, shard: Shard) -> Sequence[Tensor]:
-        """(gradients, log, bad; flat), of the rows given. Arguments as of a call."""
+        """(gradients, as ``update`` takes them, log, bad; flat), of the rows given. Arguments as of a call."""
         self.make_ready(inputs, shard)
         if self.engine.mode == "eager":
             return self._eager(inputs, seed, shard)
@@ -139,11 +139,12 @@ class Step:
         parameters = [parameter for parameter in self.loss.parameters() if parameter.requires_grad]
         gradients = torch.autograd.grad(estimate.loss, parameters, materialize_grads=True)
         self.names = tuple(estimate.log)
-        return [*gradients, *outcome(estimate, gradients)]
+        return outcome(estimate, gradients, self.update.flat is not None)
 
     def _record(self, inputs: Sequence[Tensor], shard: Shard) -> _Replay:
-        bf16, kernels = self.engine.precision == "bf16", self.engine.kernels
-        recording = record(self.loss, inputs, self.to_x, bf16=bf16, kernels=kernels)
+        engine, joined = self.engine, self.update.flat is not None
+        bf16 = engine.precision == "bf16"
+        recording = record(self.loss, inputs, self.to_x, joined=joined, bf16=bf16, kernels=engine.kernels)
         # A batch of another size, the last of an epoch, is not worth a compiler's time.
         make = compiled if self.engine.mode == "compiled" and not self._replays else traced
         return _Replay(recording, make(recording, inputs), self._row_axes(recording, inputs, shard))

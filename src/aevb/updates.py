@@ -11,30 +11,68 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+FEW_NUMBERS = 100_000
+"""Parameters up to which a model's lie in one tensor: of few numbers, the calls are what costs."""
+
+
+@torch.no_grad()
+def join(parameters: Iterable[Tensor]) -> Tensor:
+    """Move parameters into one tensor, of which they are parts from then on: (N,), in their order."""
+    parameters = list(parameters)
+    flat = torch.cat([parameter.reshape(-1) for parameter in parameters])
+    for parameter, part in zip(parameters, parts_of(flat, parameters), strict=True):
+        parameter.data = part
+    return flat
+
+
+def parts_of(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """Views of flat: (N,), in the shapes and the order of ``like``."""
+    parts = flat.split([each.numel() for each in like])
+    return [part.view_as(each) for part, each in zip(parts, like, strict=True)]
 
 
 class Update(ABC):
-    """parameters: changed in place, in this order. lr: step size."""
+    """parameters: changed in place, in this order. lr: step size. flat: what ``join`` made of them, if it did."""
 
     moments: ClassVar[tuple[str, ...]]
 
-    def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
-        self.parameters, self.lr = list(parameters), lr
+    def __init__(self, parameters: Iterable[Tensor], lr: float, flat: Tensor | None = None) -> None:
+        self.parameters, self.lr, self.flat = list(parameters), lr, flat
         self.step = torch.zeros((), device=self.parameters[0].device)
-        self.state = {name: [torch.zeros_like(p) for p in self.parameters] for name in self.moments}
+        self.pieces = self.parameters if flat is None else [flat]
+        self.piece_moments = {name: [torch.zeros_like(piece) for piece in self.pieces] for name in self.moments}
+        self.state = {
+            name: values if flat is None else parts_of(values[0], self.parameters)
+            for name, values in self.piece_moments.items()
+        }
+
+    @classmethod
+    def of_model(cls, model: nn.Module, lr: float) -> Self:
+        """Over all parameters of ``model``, which are joined if they are few."""
+        parameters = list(model.parameters())
+        few = sum(each.numel() for each in parameters) <= FEW_NUMBERS
+        return cls(parameters, lr, join(parameters) if few else None)
 
     @torch.no_grad()
     def __call__(self, gradients: Sequence[Tensor], bad: Tensor) -> None:
-        """Take one step. bad: (), 1.0 to leave everything as it is, because a gradient is not finite; 0.0 otherwise."""
+        """Take one step. gradients: of the parameters, or of ``flat`` alone if there is one.
+
+        bad: (), 1.0 to leave everything as it is, because a gradient is not finite; 0.0 otherwise.
+        """
         self.step += 1 - bad
         self._run(gradients, bad)
 
     @abstractmethod
     def _run(self, gradients: Sequence[Tensor], bad: Tensor) -> None: ...
+
+    def tensors(self) -> list[Tensor]:
+        """All that a step changes, the parameters among it, in as few tensors as they lie in."""
+        return [*self.pieces, *(moment for moments in self.piece_moments.values() for moment in moments), self.step]
 
     def state_dict(self) -> dict[str, Tensor]:
         """``{index}.{moment}`` and ``{index}.step`` -> tensors."""
@@ -56,8 +94,8 @@ class Adam(Update):
 
     def _run(self, gradients: Sequence[Tensor], bad: Tensor) -> None:
         torch._fused_adam_(
-            self.parameters, list(gradients), self.state["exp_avg"], self.state["exp_avg_sq"], [],
-            [self.step] * len(self.parameters), lr=self.lr, beta1=0.9, beta2=0.999, weight_decay=0.0, eps=1e-8,
+            self.pieces, list(gradients), self.piece_moments["exp_avg"], self.piece_moments["exp_avg_sq"], [],
+            [self.step] * len(self.pieces), lr=self.lr, beta1=0.9, beta2=0.999, weight_decay=0.0, eps=1e-8,
             amsgrad=False, maximize=False, found_inf=bad,
         )  # fmt: skip
 
@@ -69,6 +107,6 @@ class Adagrad(Update):
 
     def _run(self, gradients: Sequence[Tensor], bad: Tensor) -> None:
         torch._fused_adagrad_(
-            self.parameters, list(gradients), self.state["sum"], [self.step] * len(self.parameters), lr=self.lr,
+            self.pieces, list(gradients), self.piece_moments["sum"], [self.step] * len(self.pieces), lr=self.lr,
             lr_decay=0.0, weight_decay=0.0, eps=1e-10, maximize=False, found_inf=bad,
         )  # fmt: skip
