@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from peers.workloads import WORKLOADS
 
@@ -238,8 +239,7 @@ def draw_speed(sections: Sections) -> Figure:
                 f"{height:.2g}", (x, height + above), (0, 2), "data", "offset points", ha="center", va="bottom", fontsize=7
             )
     axes.axhline(1, color="black", lw=0.8)
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter("{x:g}")
+    _doubling(axes)
     axes.set_xticks(range(len(shown)), list(shown))
     axes.set_ylabel("time per step, aevb = 1")
     axes.set_title("Training step, ratios of medians; lines: least and greatest ratio of a round", fontsize=10)
@@ -263,10 +263,9 @@ def draw_curves(section: dict[str, Any]) -> Figure:
         axes.set_xscale("log", base=2 if quantity != "rows" else 10)
         axes.set_xticks([point["value"] for point in points], [f"{point['value']}" for point in points])
         axes.minorticks_off()
-        axes.set_yscale("log" if quantity == "width" else "linear")
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("{x:g}")
-        if quantity != "width":
+        if quantity == "width":
+            _doubling(axes)
+        else:
             axes.set_ylim(bottom=0)
         axes.set_xlabel(names[quantity])
         axes.spines[["top", "right"]].set_visible(False)
@@ -274,6 +273,12 @@ def draw_curves(section: dict[str, Any]) -> Figure:
     figure.axes[0].legend(fontsize=8, frameon=False)
     figure.suptitle(f"{section['base']}, {section['threads']} thread: median and quartiles", fontsize=10)
     return figure
+
+
+def _doubling(axes: Axes) -> None:
+    """A logarithmic axis with a tick at each power of 2."""
+    axes.set_yscale("log", base=2)
+    axes.yaxis.set_major_formatter("{x:g}")
 
 
 if __name__ == "__main__":

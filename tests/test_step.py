@@ -195,14 +195,18 @@ def ways_of(monkeypatch, mode, *, known=True, **settings):
     return [(way[0].precision, way[0].kernels) for way in found], [engine.threads for engine in found[0]] if found else []
 
 
-def test_only_compiled_steps_may_change_kernels_and_precision_and_only_where_that_is_known_to_be_free(monkeypatch):
+def test_recorded_steps_may_change_kernels_and_where_that_is_known_to_be_free_precision(monkeypatch):
     plain, onednn, rounded = ("fp32", "torch"), ("fp32", "onednn"), ("bf16", "torch")
+    monkeypatch.setattr(steps, "SOME_WORK", 0)
     assert ways_of(monkeypatch, "compiled") == ([plain, onednn, rounded], [1, 2])
     assert ways_of(monkeypatch, "compiled", known=False) == ([plain, onednn], [1, 2])
     assert ways_of(monkeypatch, "compiled", precision="fp32", threads=2) == ([plain, onednn], [2])
     assert ways_of(monkeypatch, "compiled", precision="bf16") == ([rounded], [1, 2])
     assert ways_of(monkeypatch, "compiled", kernels="torch") == ([plain, rounded], [1, 2])
     assert ways_of(monkeypatch, "compiled", precision="fp32", kernels="onednn") == ([onednn], [1, 2])
+    assert ways_of(monkeypatch, "traced") == ([plain, onednn, rounded], [1, 2])
+    assert ways_of(monkeypatch, "traced", known=False, kernels="torch") == ([plain], [1, 2])
+    monkeypatch.setattr(steps, "SOME_WORK", 1e9)  # the run has less
     assert ways_of(monkeypatch, "traced") == ([plain], [1, 2])
     assert ways_of(monkeypatch, "eager") == ([], [])
 

@@ -74,10 +74,11 @@ WORKLOADS = {
         Workload("conv-64", "pictures", (64, 64, 3), (32, 64, 128), 32, 64, rows=2048, epochs=50, burst=4, network="conv"),
     ]
 }
-CURVES = {
-    "rows": {n: replace(_MLP, name=f"rows-{n}", rows=n, burst=50) for n in (1000, 4000, 16000, 60000)},
-    "width": {n: replace(_MLP, name=f"width-{n}", hidden=(n,), rows=6000, burst=20) for n in (64, 128, 256, 512, 1024, 2048)},
-    "latent": {n: replace(_MLP, name=f"latent-{n}", latent_dim=n, rows=6000, burst=50) for n in (2, 8, 32, 128, 256)},
+_SMALL = replace(_MLP, rows=6000, epochs=500, burst=50)
+CURVES = {  # each as in a run of 30,000 steps, which decides how aevb executes them
+    "rows": {n: replace(_SMALL, name=f"rows-{n}", rows=n, epochs=3_000_000 // n) for n in (1000, 4000, 16000, 60000)},
+    "width": {n: replace(_SMALL, name=f"width-{n}", hidden=(n,), burst=20) for n in (64, 128, 256, 512, 1024, 2048)},
+    "latent": {n: replace(_SMALL, name=f"latent-{n}", latent_dim=n) for n in (2, 8, 32, 128, 256)},
 }
 
 

@@ -31,8 +31,11 @@ FEW_STEPS = 1000
 """Recording takes the time of some hundred eager steps, whatever the network."""
 MUCH_WORK = 1e13
 """Floating-point operations of a run from which on compiling pays: a minute or two of two CPU cores."""
+SOME_WORK = 1e12
+"""And from which on looking for faster kernels pays: some ten seconds."""
 LITTLE_WORK = 1e8
-"""Floating-point operations of a step up to which one thread is the fastest: a second one takes longer to be told."""
+"""Floating-point operations of a step up to which one thread and torch's kernels are the fastest: a second thread takes longer
+to be told, and oneDNN longer to begin."""
 WORTH = 0.9
 """Share of the time that other kernels or precision have to stay below to be preferred to the plainer ones."""
 
@@ -170,9 +173,9 @@ def plan(
     """How to execute a run of ``steps`` steps on batches like ``inputs``. Leaves ``step`` and its model as they were.
 
     before: the engine that the run began in, which is kept but for what ``config`` asks for, and for eager steps if there
-    are several processes now. Else a short measurement decides what is left open: threads, one or all that torch would use
-    (small steps take one); for compiled steps on a processor also whose kernels multiply, and whether they do it in bfloat16.
-    bf16_is_free: whether that is known to cost nothing in a model of this kind.
+    are several processes now. Else a short measurement decides what is left open for recorded steps that are not small:
+    threads, one or all that torch would use; for longer runs on a processor also whose kernels multiply, and whether they do
+    it in bfloat16. bf16_is_free: whether that is known to cost nothing in a model of this kind.
     """
 
     @cache
@@ -193,11 +196,11 @@ def plan(
     engine = Engine(mode, precision, kernels, config.threads or torch.get_num_threads(), world, reason)
     if mode == "eager":
         return engine
-    threads = [engine.threads]
-    if config.threads is None and engine.threads > 1:
-        threads = [1] if work() < LITTLE_WORK else [1, engine.threads]
+    if work() < LITTLE_WORK:
+        return replace(engine, threads=config.threads or 1)
+    threads = [1, engine.threads] if config.threads is None and engine.threads > 1 else [engine.threads]
     ways = [engine]
-    if mode == "compiled" and inputs[0].device.type == "cpu" and precision == "fp32":
+    if inputs[0].device.type == "cpu" and precision == "fp32" and (mode == "compiled" or steps * work() >= SOME_WORK):
         ways += [replace(engine, kernels="onednn")] if ONEDNN and config.kernels == "auto" else []
         ways += [replace(engine, precision="bf16")] if bf16_is_free and config.precision == "auto" else []
     return _fastest(step, inputs, [[replace(way, threads=n) for n in threads] for way in ways])
