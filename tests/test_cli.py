@@ -254,6 +254,21 @@ def test_encode_writes_the_same_codes_in_every_form(fitted, monkeypatch):
     assert report["kl"]["value"] == pytest.approx(kl, rel=1e-4)
 
 
+def test_score_writes_what_evaluate_averages(fitted):
+    for form in ("npy", "npz", "csv", "png"):
+        assert "200 draws each" in done(f"score '{fitted.run}' {fitted.data} -o scores.{form} --samples 200")
+    found, table = arrays("scores.npz"), pd.read_csv("scores.csv")
+    assert list(table.columns) == list(found)
+    assert np.allclose(table.to_numpy(), np.stack(list(found.values()), axis=1))
+    assert np.array_equal(np.load("scores.npy"), found["log_likelihood"])
+    Image.open("scores.png").verify()
+    report = json.loads(done(f"evaluate '{fitted.run}' {fitted.data} --samples 200 --json"))
+    for name in ("log_likelihood", "bound", "reconstruction", "kl", "baseline"):
+        assert found[name].mean() == pytest.approx(report[name]["value"], rel=1e-6), name
+    median = report["log_likelihood"]["effective_sample_size"]
+    assert abs(np.sort(found["effective_sample_size"])[(len(table) - 1) // 2] - median) < 1e-9
+
+
 def test_evaluate_prints_figures_for_people_and_for_programs(fitted, monkeypatch):
     report = json.loads(done(f"evaluate '{fitted.run}' {fitted.data} --json"))
     names = ("bound", "reconstruction", "kl", "log_likelihood", "gap", "bits_per_dim", "baseline", "mutual_information")

@@ -271,6 +271,9 @@ CASES = [(f"fit {line} --out new", code, says) for line, code, says in FIT_CASES
     ("evaluate run wide.csv", 65, "shape"),
     ("evaluate run swapped.csv", 65, "columns a, b, in this order"),
     ("encode run missing.csv -o new.npy", 66, "missing.csv"),
+    ("score run missing.csv -o new.npy", 66, "missing.csv"),
+    ("score run good.csv -o new.csv --samples 0", 2, "samples must be at least 1; got 0"),
+    ("score run good.csv", 2, "score needs -o"),
     ("encode run missing -o new.npy", 66, "missing"),
     ("encode grey-run rgb.npy -o new.npy", 65, "shape (4, 4)"),
     ("encode grey-run unit.npy -o new.npy", 65, "grey levels from 0 to 255"),
@@ -293,6 +296,7 @@ CASES = [(f"fit {line} --out new", code, says) for line, code, says in FIT_CASES
     # Outputs that cannot be written.
     ("sample run -o good.csv", 73, "good.csv exists already"),
     ("encode run good.csv -o rows.npy", 73, "rows.npy exists already"),
+    ("score run good.csv -o rows.npy", 73, "rows.npy exists already"),
     ("sample run -o missing/new.npy", 74, "no folder missing"),
     ("sample run -o good.csv/new.npy", 74, "no folder good.csv"),
     ("sample run -o new.xyz", 2, ".npy, .npz, .csv, .png"),

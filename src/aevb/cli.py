@@ -28,6 +28,7 @@ COMMANDS = {
     "fit": "Train a VAE on a data set, a file or a folder of pictures.",
     "sample": "Generate rows, or a sheet of pictures, from a trained model.",
     "encode": "Turn rows into latent codes.",
+    "score": "Say how likely each row is.",
     "evaluate": "Measure a model on given rows: log p(x), codes, samples, with error bars and warnings.",
     "refit": "Fit a better prior to the codes of a trained model.",
     "plot": "Draw everything that a trained model can show.",

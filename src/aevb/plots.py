@@ -196,14 +196,7 @@ def evaluation(
     """
     figure = Figure(figsize=(9.5, 7.6), layout="constrained")
     (rows, dimensions), (latent, data) = figure.subplots(2, 2)
-    low = min(np.quantile(values, 0.005) for values in per_row.values())
-    edges = np.linspace(low, max(values.max() for values in per_row.values()), 60)
-    for (name, values), colour in zip(per_row.items(), (REAL, MADE, THIRD), strict=False):
-        label = f"{name.replace('_', ' ')}: mean {values.mean():.2f}"
-        rows.hist(values, edges, histtype="step", linewidth=1.4, color=colour, label=label)
-    rows.set_xlabel("log p(x), or its bound, of one row (nats)")
-    rows.set_ylabel("rows")
-    rows.legend(fontsize=7, loc="upper left")
+    _histogram(rows, per_row)
     _kl_bars(dimensions, kl, codes.shape[1])
     _cloud(latent, (prior, "draws from p(z)", MADE), (codes, "codes: draws from q(z|x)", REAL), _widest(codes), "z")
     latent.set_title("where codes lie and where samples come from", fontsize=9)
@@ -215,6 +208,25 @@ def evaluation(
         data.set_title("real and generated rows", fontsize=9)
     figure.suptitle(title, fontsize=10)
     return figure
+
+
+def scores(per_row: Mapping[str, NDArray[Any]], title: str = "") -> Figure:
+    """How many rows are how likely. per_row: name -> (N,), nats."""
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    _histogram(figure.subplots(), per_row)
+    figure.suptitle(title, fontsize=9)
+    return figure
+
+
+def _histogram(axes: Axes, per_row: Mapping[str, NDArray[Any]]) -> None:
+    low = min(np.quantile(values, 0.005) for values in per_row.values())
+    edges = np.linspace(low, max(values.max() for values in per_row.values()), 60).tolist()
+    for (name, values), colour in zip(per_row.items(), (REAL, MADE, THIRD), strict=False):
+        label = f"{name.replace('_', ' ')}: mean {values.mean():.2f}"
+        axes.hist(values, edges, histtype="step", linewidth=1.4, color=colour, label=label)
+    axes.set_xlabel("log p(x), or its bound, of one row (nats)")
+    axes.set_ylabel("rows")
+    axes.legend(fontsize=7, loc="upper left")
 
 
 def _kl_bars(axes: Axes, kl: NDArray[Any] | None, latent_dim: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from aevb.distributions import DiagonalNormal
 from aevb.errors import DataError, UsageError
 from aevb.evaluation.baseline import baseline_rows
 from aevb.evaluation.bound import Figure, RowTerms, elbo_rows, summarise
+from aevb.evaluation.log_likelihood import importance_rows
 from aevb.model import VAE
 from aevb.rows import Rows, rows_of
 
@@ -123,6 +125,34 @@ class Run:
         """As ``elbo_rows``, of the model's own numbers x: (N, D)."""
         seed = counter_seed(seed, "evaluate")
         return elbo_rows(self.model, x, samples=samples, seed=seed, log_jacobian=self.log_jacobian)
+
+    def score(
+        self, data: Data | NDArray[Any], *, samples: int = 1000, seed: int = 0, on_rows: Callable[[int], None] | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """How likely each row is, (N,) each, nats: ``log_likelihood``, by importance sampling with ``samples`` draws of z, and
+        its ``effective_sample_size``; ``bound``, ``reconstruction`` and ``kl``; ``baseline``, where the run has one.
+
+        on_rows(n): called as rows are done. Raises DataError for rows of another form, UsageError for samples below 1.
+        """
+        x, done = self.stored(data, seed), 0
+        estimates = []
+        for part in x.split(CHUNK):
+            estimates.append(
+                importance_rows(
+                    self.model, part, samples=samples, seed=seed, first=done, log_jacobian=self.log_jacobian, on_rows=on_rows
+                )
+            )
+            done += len(part)
+        terms = self.elbo_rows_of(x, seed=seed)
+        found = {
+            "log_likelihood": torch.cat([estimate.log_likelihood for estimate in estimates]),
+            "effective_sample_size": torch.cat([estimate.effective_sample_size for estimate in estimates]),
+            "bound": terms.bound,
+            "reconstruction": terms.reconstruction,
+            "kl": terms.kl.sum(-1),
+            "baseline": self.baseline_rows(x),
+        }
+        return {name: values.double().cpu().numpy() for name, values in found.items() if values is not None}
 
     def baseline_rows(self, x: Tensor | Rows) -> Tensor | None:
         """log p of the independent columns. x: (N, D) -> (N,), nats in the data's own units; None without a baseline."""

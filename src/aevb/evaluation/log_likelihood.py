@@ -67,20 +67,22 @@ def importance_rows(
     *,
     samples: int = 5000,
     seed: int = 0,
+    first: int = 0,
     log_jacobian: float = 0.0,
     on_rows: Callable[[int], None] | None = None,
 ) -> Importance:
     """Estimate log p(x) of every row. x: (N, D).
 
-    samples: K, draws of z a row. log_jacobian: nats, added to turn a density of x into one of the data. on_rows(n) is called
-    as rows are done. The result depends on ``seed``, not on torch's global generator. Raises UsageError for samples below 1.
+    samples: K, draws of z a row. first: number of the first row of x, where x is a part of more rows. log_jacobian: nats,
+    added to turn a density of x into one of the data. on_rows(n) is called as rows are done. The result depends on ``seed``,
+    not on torch's global generator. Raises UsageError for samples below 1.
     """
     if samples < 1:
         raise UsageError(f"samples must be at least 1; got {samples}")
     values, sizes = [], []
     with evaluating(model):
         for start in range(0, len(x), ROWS):
-            torch.manual_seed(counter_seed(seed, "importance", start))
+            torch.manual_seed(counter_seed(seed, "importance", first + start))
             log_sum, log_square_sum = _weigh(model, x[start : start + ROWS], samples)
             values.append(log_sum - math.log(samples) + log_jacobian)
             sizes.append((2 * log_sum - log_square_sum).exp())
