@@ -19,6 +19,7 @@ from aevb.paper.lean import LeanGradient, paper_model
 from aevb.paper.mcem import ACCEPTED, EMTraining
 from aevb.paper.quadrature import log_likelihood
 from aevb.paper.trial import BATCH, STILL, Rows, Training, Trial, grid
+from aevb.paper.wake_sleep import WakeSleepTraining
 from aevb.posteriors.gaussian import kl_divergence
 
 SMALL = Trial("mnist", "aevb", 2, 5, 300, lr=0.02, std=0.1)
@@ -153,6 +154,32 @@ def test_adam_moves_from_the_first_minibatch(rows, tmp_path):
     torch.testing.assert_close(
         (training.gradient.parameters[1] - before).abs(), torch.full_like(before, 1e-3), rtol=1e-3, atol=0
     )
+
+
+def test_a_slow_log_variance_head_starts_at_zero_and_moves_at_a_tenth(rows, tmp_path):
+    """Against autograd through logvar = c W h + b, with the prior on W: Adagrad's first two steps."""
+    training = WakeSleepTraining(replace(SMALL, method="wake_sleep", logvar=0.1), rows, tmp_path)
+    layer = training.model.posterior.logvar
+    assert not layer.weight.any() and not layer.bias.any() and training.model.posterior.mu.weight.any()
+    w, total = torch.zeros_like(layer.weight), torch.zeros_like(layer.weight)
+    for step in (STILL, STILL + 1):
+        gradients = [torch.randn(p.shape, generator=seeded(i)) for i, p in enumerate(training.gradient.parameters)]
+        i = next(i for i, p in enumerate(training.model.parameters()) if p is layer.weight)
+        by_w = 0.1 * gradients[i] + w * BATCH / 300  # the chain rule, and a minibatch's part of the prior
+        total += by_w.square()
+        w -= 0.02 * by_w / total.sqrt()
+        training._move(gradients, step, BATCH)
+        torch.testing.assert_close(layer.weight.detach(), 0.1 * w)
+        torch.testing.assert_close(training.head, w)
+
+
+def test_a_head_of_factor_one_is_plain_wake_sleep(rows, tmp_path):
+    """Bit for bit what training without a head of its own makes."""
+    plain, own = (kind(replace(SMALL, method="wake_sleep"), rows, tmp_path / "a") for kind in (Training, WakeSleepTraining))
+    for training in (plain, own):
+        training.gradient.generator = seeded()
+        training._train(0, 300 * BATCH)
+    assert all(torch.equal(a, b) for a, b in zip(plain.gradient.parameters, own.gradient.parameters, strict=True))
 
 
 def test_an_epoch_sees_every_row_once(rows, tmp_path, monkeypatch):
@@ -341,9 +368,10 @@ def test_the_bound_on_the_evidence_lies_below_it_and_near(tmp_path):
 # Going on after a stop, and what is written.
 
 
-@pytest.mark.parametrize("method", ["aevb", "wake_sleep", "mcem", "full_vb"])
+@pytest.mark.parametrize("method", ["aevb", "wake_sleep", "wake_sleep, slow head", "mcem", "full_vb"])
 def test_a_resumed_trial_ends_in_the_same_bits(rows, tmp_path, method):
-    plan = recipes.Plan(replace(SMALL, method=method), 6000, log_p=method == "mcem")
+    method, slow = method.removesuffix(", slow head"), "slow" in method
+    plan = recipes.Plan(replace(SMALL, method=method, logvar=0.1 if slow else 1.0), 6000, log_p=method == "mcem")
     whole = running.open_training(plan.trial, plan, rows, tmp_path / "a")
     whole.advance([1500, 3000, 6000])
     for points in ([1500], [1500, 3000, 6000]):  # the second opens the file of the first

@@ -21,12 +21,13 @@ from aevb.paper.mcem import UPDATES, EMTraining
 from aevb.paper.quadrature import log_likelihoods
 from aevb.paper.recipes import Plan
 from aevb.paper.trial import CHOICE, Rows, Training, Trial, bounds, load_rows
+from aevb.paper.wake_sleep import WakeSleepTraining
 
 STEP_SIZES = (0.01, 0.02, 0.1)
 """Adagrad's, of which one is chosen by early performance on the training set (section 5)."""
 EM_ROUNDS = 3
 """The same for Monte-Carlo EM, whose updates come five to a round over all rows."""
-KINDS: dict[str, type[Training]] = {"mcem": EMTraining, "full_vb": FullVBTraining}
+KINDS: dict[str, type[Training]] = {"wake_sleep": WakeSleepTraining, "mcem": EMTraining, "full_vb": FullVBTraining}
 """Method -> its training, where that is not a plain one."""
 
 Said = Callable[[str], None]
