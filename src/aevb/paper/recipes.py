@@ -67,7 +67,7 @@ def figure2(full: bool, seeds: int = 1) -> list[Plan]:
 
 
 def figure2_tried(full: bool, seeds: int = 1) -> list[Plan]:
-    """Figure 2 for MNIST, what the protocol leaves aside: wake-sleep with a head like AEVB's; AEVB with other steps, another seed.
+    """Figure 2 for MNIST, what the protocol leaves aside: wake-sleep with AEVB's head; AEVB with other steps, another seed.
 
     Full length alone, and a table, no picture. Expected: wake-sleep 1 to 4 nats below the paper at 3e6 samples, and failing at
     200 latent dimensions. With 3, AEVB depends on the seed and the step size by nats.
