@@ -2,6 +2,10 @@
 
 import json
 import math
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -382,6 +386,35 @@ def test_a_resumed_trial_ends_in_the_same_bits(rows, tmp_path, method):
         assert torch.equal(a, b)
     assert all(torch.equal(value, part.update.state_dict()[name]) for name, value in whole.update.state_dict().items())
     assert [{**p, "seconds": 0} for p in whole.curve] == [{**p, "seconds": 0} for p in part.curve]
+
+
+KILLED = """
+import sys, numpy as np, torch
+from pathlib import Path
+from aevb.paper.trial import Rows, Training, Trial
+torch.set_num_threads(1)
+rows = Rows(*(torch.from_numpy(part) for part in np.load(sys.argv[1]).values()), 255.0)
+Training(Trial("mnist", "aevb", 2, 5, 300, lr=0.02, std=0.1), rows, Path(sys.argv[2])).advance(range(300, 30_000_000, 300))
+"""
+
+
+def test_a_trial_killed_in_the_midst_goes_on_in_the_same_bits(rows, tmp_path):
+    """SIGKILL to a process that trains, once it has kept something; then on from there, and from nothing, to one point."""
+    np.savez(tmp_path / "rows.npz", train=rows.train.numpy(), test=rows.test.numpy())
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path / "rows.npz"), str(tmp_path / "killed")])
+    kept = tmp_path / "killed" / f"{SMALL.name}.npz"
+    while not kept.is_file():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    killed, whole = (Training(SMALL, rows, tmp_path / folder) for folder in ("killed", "whole"))
+    assert 0 < killed.samples < 30_000_000 - 300
+    points = range(300, killed.samples + 3000, 300)
+    for training in (killed, whole):
+        training.advance(points)
+    assert all(torch.equal(a, b) for a, b in zip(killed.gradient.parameters, whole.gradient.parameters, strict=True))
+    assert [{**p, "seconds": 0} for p in killed.curve] == [{**p, "seconds": 0} for p in whole.curve]
 
 
 def test_a_damaged_state_is_named(rows, tmp_path):
