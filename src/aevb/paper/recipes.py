@@ -80,7 +80,8 @@ def figure2_tried(full: bool, seeds: int = 1) -> list[Plan]:
 def frey(full: bool, seeds: int = 1) -> list[Plan]:
     """Frey Face, the bound against the samples seen, 200 hidden units, sigmoid means, learned log-variances, pixels / 256.
 
-    The paper's curves end between about 800 and 1,600 nats and overfit little; it shows AEVB above wake-sleep. Expected here:
+    The paper's curves end between about 800 and 1,600 nats and overfit little; AEVB is above wake-sleep, which here starts
+    with a standard deviation of 0.1: with 0.01 it never leaves the constant model, whose dreams teach nothing of z. Expected:
     AEVB above the constant Gaussian model (a mean and a variance for each pixel) by hundreds of nats; the rows split at random
     out of a film, where neighbouring frames are nearly equal, so that overfitting is hardly seen.
     """
@@ -88,7 +89,8 @@ def frey(full: bool, seeds: int = 1) -> list[Plan]:
     plans: list[Plan] = []
     for n in (2, 10, 5, 20):
         until = QUICK if not full else 10_000_000 if n in (2, 10) else 3_000_000
-        plans += [Plan(replace(_by(m, base), latent_dim=n, seed=s), until) for s in range(seeds) for m in METHODS]
+        trials = (base, replace(_by("wake_sleep", base), std=OTHER_STD))
+        plans += [Plan(replace(trial, latent_dim=n, seed=s), until) for s in range(seeds) for trial in trials]
     return plans
 
 
