@@ -122,7 +122,7 @@ def _pictures(model: VAE, z: torch.Tensor, data: str) -> NDArray[Any]:
 
 def _is_main(trial: dict[str, Any]) -> bool:
     """Whether a trial is of the paper's protocol, or has Adam in it and nothing else that differs."""
-    return bool(trial["targets"] == "grey" and trial["std"] == Trial.std)
+    return bool(trial["targets"] == "grey" and (trial["std"] == Trial.std or trial["data"] == "frey"))
 
 
 def _curve(axes: Axes, record: dict[str, Any], quantity: str) -> None:

@@ -106,6 +106,7 @@ def described(trial: dict[str, Any]) -> str:
     words = [NAMES[trial["method"]], f"{trial['latent_dim']} latent", f"{trial['rows']:,} rows"]
     words += [f"{trial['optimiser'].capitalize()} {trial['lr']:g}", f"std {trial['std']:g}"]
     words += ["binarised targets"] if trial["targets"] == "binary" else []
+    words += ["slow log-variances"] if trial.get("logvar", 1.0) != 1.0 else []
     return ", ".join(words + ([f"seed {trial['seed']}"] if trial["seed"] else []))
 
 

@@ -43,6 +43,7 @@ class Trial:
     """data: mnist or frey. method: aevb, wake_sleep, mcem or full_vb. rows: of the training set. lr: step size; 0 to choose it.
 
     std: of the normal distribution of all initial parameters. targets: grey levels, or "binary", binarised at each step.
+    logvar: what wake-sleep's log-variance head is multiplied by (``paper.wake_sleep``); 1 is a head like AEVB's.
     """
 
     data: str
@@ -55,12 +56,15 @@ class Trial:
     std: float = 0.01
     seed: int = 0
     targets: str = "grey"
+    logvar: float = 1.0
 
     @property
     def name(self) -> str:
         """A folder's name, by which a resumed command finds it."""
         size = f"L{self.latent_dim}-H{self.hidden}-N{self.rows}"
-        return f"{self.data}-{self.targets}-{self.method}-{size}-{self.optimiser}{self.lr:g}-std{self.std:g}-seed{self.seed}"
+        head = "" if self.logvar == 1.0 else f"-logvar{self.logvar:g}"
+        start = f"{self.data}-{self.targets}-{self.method}{head}"
+        return f"{start}-{size}-{self.optimiser}{self.lr:g}-std{self.std:g}-seed{self.seed}"
 
 
 @dataclass(frozen=True)

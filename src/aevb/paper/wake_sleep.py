@@ -1,0 +1,45 @@
+r"""Wake-sleep with a log-variance head that learns slowly.
+
+    logvar = c W h + b,   c = 0.1,   W and b zero at the start
+
+So it was in the encoder with which the paper's authors later trained wake-sleep (github.com/dpkingma/anglepy, ``MLBN_Inverse``,
+``logvar_factor``); the paper does not say. Adagrad moves W as fast as any other weight, and c W by c of that.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from aevb.paper.trial import Training
+
+
+class WakeSleepTraining(Training):
+    """A trial whose method is wake_sleep. ``head``: W, (L, hidden); the model has c W in its place."""
+
+    def _start(self) -> None:
+        self.at = [name for name, _ in self.model.named_parameters()].index("posterior.logvar.weight")
+        weight, bias = (self.gradient.parameters[self.at + i] for i in range(2))
+        if self.trial.logvar != 1.0:
+            weight.zero_()
+            bias.zero_()
+        self.head = weight.clone()
+        super()._start()
+
+    def _moved_tensors(self) -> list[Tensor]:
+        tensors = super()._moved_tensors()
+        tensors[self.at] = self.head
+        return tensors
+
+    def _move(self, gradients: list[Tensor], step: int, rows: int) -> None:
+        super()._move(gradients, step, rows)
+        torch.mul(self.head, self.trial.logvar, out=self.gradient.parameters[self.at])
+
+    def _prior(self, gradients: list[Tensor], share: float) -> list[Tensor]:
+        """As for all weights, and the prior of the head is one of W."""
+        gradients[self.at].mul_(self.trial.logvar)
+        gradients[self.at].add_(self.head - self.gradient.parameters[self.at], alpha=share)
+        return super()._prior(gradients, share)
+
+    def _extra(self) -> dict[str, Tensor]:
+        return {"head": self.head}
