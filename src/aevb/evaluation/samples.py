@@ -128,7 +128,7 @@ def precision_recall_density_coverage(real: Rows, generated: Rows, k: int = 5) -
     fraction of real rows in the ball of some generated row (Kynkaanniemi et al. 2019). ``density``: number of real balls
     that hold a generated row, divided by k, 1 if both are the same, and may exceed it; ``coverage``: fraction of real balls
     that hold a generated row, about 1 - 2**-k if both are the same and N = M (Naeem et al. 2020). Precision and recall
-    are near 1 then in few columns, but not in many: 0.65 for a Gaussian in 784; ``compare`` gives real against real beside them.
+    are near 1 then in few columns, but not in many: 0.65 for a Gaussian in 784; ``compare`` gives that of real rows too.
     A row on the rim is inside, so that duplicated rows are near. Standard errors over the rows counted, the balls given.
     All pairs are measured, in time N M D: a second for 1000 x 784 on either side. Raises DataError, UsageError.
     """
