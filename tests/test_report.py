@@ -130,6 +130,33 @@ def test_a_log_likelihood_that_rests_on_a_few_draws_is_told_in_evaluation():
     assert figure.value < float(known.marginal.log_prob(rows).mean()) - 1  # and so it is: too low
 
 
+def test_noise_that_depends_on_z_is_told_as_its_root_mean_square():
+    """The variances of two columns, set to a quarter and four times the data's, then varying with z, then nearly 0."""
+    rng = np.random.default_rng(0)
+    data = Data(rng.normal(size=(300, 2)) * (100, 1), "rows")
+    run = aevb.fit(data, replace(SMALL, likelihood="gaussian_network", hidden=(4,), latent_dim=1, epochs=1))
+    last = run.model.decoder[-1]
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.copy_(torch.tensor([0.0, 0.0, math.log(0.25), math.log(4.0)]))
+    figure = report.evaluate(run, data, **QUICK).figures["noise"]
+    assert (figure.details["least"], figure.details["greatest"]) == pytest.approx((0.5, 2.0))
+    assert figure.value == pytest.approx(math.sqrt((0.25 + 4) / 2))
+    with torch.no_grad():
+        last.weight[2:] = 0.3
+    p = run.model.likelihood_given(torch.from_numpy(report.evaluate(run, data, **QUICK).codes).float())
+    expected = sorted(p.variance.mean(0).sqrt().tolist())
+    figure = report.evaluate(run, data, **QUICK).figures["noise"]
+    assert (figure.details["least"], figure.details["greatest"]) == pytest.approx(tuple(expected), rel=1e-5)
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias[3] = math.log(1e-4**2)
+    for findings in (report.evaluate(run, data, **QUICK).findings, report.after_training(run, data)[1]):
+        assert "vanishing_variance" in [finding.name for finding in findings]
+    binary = aevb.fit(load("digits"), replace(SMALL, likelihood="bernoulli", epochs=1))
+    assert "noise" not in report.evaluate(binary, load("digits"), **QUICK).figures
+
+
 def test_a_weight_of_the_kl_is_left_out_of_the_bound():
     """The same weights, said to be trained with another beta, have the same bound."""
     run = aevb.fit(load("gmm"), SMALL)
