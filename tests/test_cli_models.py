@@ -172,6 +172,11 @@ def test_a_refitted_mixture_raises_the_bound(run):
     assert manifest("again")["config"]["prior"] == "mixture"
 
 
+def test_refit_says_how_digits_were_binarised():
+    done(f"fit digits --out run {FIT} --quiet --likelihood bernoulli --binarize static")
+    assert "log p      bernoulli on grey levels binarised once at random, P(1) = grey level\n" in done("refit run --out again")
+
+
 def test_refit_asks_whether_it_can_write_before_it_fits(run, monkeypatch, tmp_path):
     monkeypatch.setattr("aevb.refit.refit_prior", lambda *_, **__: pytest.fail("it was fitted first"))
     (tmp_path / "file").write_text("")

@@ -45,6 +45,7 @@ def refit(
     from aevb.pictures import draw
     from aevb.preparation import load_data, prepare
     from aevb.refit import STEPS, refit_prior
+    from aevb.report import what_log_p_is
 
     refuse_existing(out)
     trained = checkpoint.load(run)
@@ -65,6 +66,7 @@ def refit(
     before, after = (each.evaluate(rows)["bound"] for each in (trained, fitted))
     which = "validation" if prepared.validation else "training"
     print(f"bound      {before.value:.2f} -> {after.value:.2f} nats per row, on the {which} rows")
+    print(f"log p      {what_log_p_is(trained)}")
     if after.value < before.value - 3 * after.standard_error:
         print("warning    the bound fell: too few rows for this prior. Try fewer --components.")
     print(f"written    {out}: model and {len(pictures)} pictures")
