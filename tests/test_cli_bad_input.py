@@ -284,6 +284,8 @@ CASES = [(f"fit {line} --out new", code, says) for line, code, says in FIT_CASES
     ("refit run --out straight", 73, "holds a run"),
     ("refit run --out run", 73, "holds a run"),
     ("refit run --out thesis", 73, "holds something"),
+    ("refit run --out good.csv/new", 74, "could not be written"),
+    ("refit run --out new/deep --components 1000", 65, "Use fewer components"),
     ("refit missing --out new", 66, "does not exist"),
     ("refit thesis --out new", 66, "is not a run"),
     ("refit model-flipped --out new", 65, "is damaged"),

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 from PIL import Image
-from test_cli import check_figures, done, manifest, tree
+from test_cli import aevb, check_figures, done, manifest, tree
 
 from aevb.evaluation import ais
 
@@ -170,6 +170,30 @@ def test_a_refitted_mixture_raises_the_bound(run):
     before, after = map(float, re.search(r"bound +(\S+) -> (\S+) nats", text).groups())
     assert after > before
     assert manifest("again")["config"]["prior"] == "mixture"
+
+
+def test_refit_says_how_digits_were_binarised():
+    done(f"fit digits --out run {FIT} --quiet --likelihood bernoulli --binarize static")
+    assert "log p      bernoulli on grey levels binarised once at random, P(1) = grey level\n" in done("refit run --out again")
+
+
+def test_refit_asks_whether_it_can_write_before_it_fits(run, monkeypatch, tmp_path):
+    monkeypatch.setattr("aevb.refit.refit_prior", lambda *_, **__: pytest.fail("it was fitted first"))
+    (tmp_path / "file").write_text("")
+    before = tree(tmp_path)
+    refused = aevb(f"refit {run} --out file/again")
+    assert (refused.code, refused.err.count("\n")) == (74, 1)
+    assert "file/again could not be written" in refused.err
+    assert tree(tmp_path) == before
+
+
+def test_a_refit_that_comes_to_nothing_leaves_nothing(run, monkeypatch, tmp_path):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("aevb.refit.refit_prior", interrupted)
+    assert aevb(f"refit {run} --out new/again").code == 130
+    assert tree(tmp_path) == {}
 
 
 def test_evaluate_says_how_digits_were_binarised(no_page):

@@ -82,6 +82,81 @@ def test_baseline_is_the_independent_columns_of_the_training_rows():
     assert report.evaluate(run, test, **QUICK).figures["baseline"].value == pytest.approx(float(expected), abs=1e-4)
 
 
+def test_baseline_of_categories_is_their_smoothed_frequencies():
+    """Three columns of four values, drawn with unequal chances: every factor is (count + 1) / (N + 4)."""
+    rng = np.random.default_rng(0)
+    train, test = (rng.choice(4, (n, 3), p=(0.6, 0.25, 0.1, 0.05)) for n in (200, 80))
+    train[0] = 0, 1, 3  # all values are there, whatever the seed
+    run = aevb.fit(Data(train, "rows"), replace(SMALL, likelihood="categorical", validation="0"))
+    frequencies = np.stack([(np.bincount(column, minlength=4) + 1) / (200 + 4) for column in train.T])
+    expected = np.log(np.take_along_axis(frequencies, test.T, 1)).sum(0)
+    measured = report.evaluate(run, Data(test, "rows"), **QUICK)
+    assert measured.figures["baseline"].value == pytest.approx(expected.mean())
+    assert measured.figures["baseline"].standard_error == pytest.approx(expected.std(ddof=1) / math.sqrt(80))
+    assert measured.per_row["baseline"] == pytest.approx(expected)
+    assert "bits_per_dim" in measured.figures
+
+
+def test_a_model_that_learned_its_rows_by_heart_is_told_in_evaluation():
+    """Independent noise: what is learned of 40 rows of it is worth nothing on others."""
+    rng = np.random.default_rng(0)
+    train, test = (Data(rng.normal(size=(n, 10)), "rows") for n in (40, 200))
+    run = aevb.fit(train, replace(SMALL, hidden=(64,), latent_dim=5, epochs=300, learning_rate=0.01, validation="0"))
+    found = {finding.name: finding.message for finding in report.evaluate(run, test, **QUICK).findings}
+    assert "overfitting" in found
+    trained, held_out = run.history[-1]["bound"], run.evaluate(test)["bound"].value
+    assert trained - held_out > 1
+    assert f"bound {trained:.2f} on training rows" in found["overfitting"]
+    again = report.evaluate(run, train, **QUICK).findings
+    assert "overfitting" not in [finding.name for finding in again]
+
+
+def test_a_log_likelihood_that_rests_on_a_few_draws_is_told_in_evaluation():
+    """A q(z|x) far from the posterior, and a hundredth as wide: one of the draws outweighs all others."""
+    known, run, data, rows = known_run()
+    well = report.evaluate(run, data, **QUICK)
+    assert "unreliable_log_likelihood" not in [finding.name for finding in well.findings]
+    q = run.model.posterior
+    with torch.no_grad():
+        q.mu.bias += 3
+        q.logvar.bias -= math.log(100)
+    measured = report.evaluate(run, data, **QUICK)
+    figure, found = measured.figures["log_likelihood"], {each.name: each.message for each in measured.findings}
+    assert figure.details["unreliable_rows"] > 0.7
+    assert figure.details["effective_sample_size"] < 10
+    assert found["unreliable_log_likelihood"].startswith(
+        f"unreliable log likelihood: {figure.details['unreliable_rows']:.0%} of the rows rest on fewer than 10"
+    )
+    assert figure.value < float(known.marginal.log_prob(rows).mean()) - 1  # and so it is: too low
+
+
+def test_noise_that_depends_on_z_is_told_as_its_root_mean_square():
+    """The variances of two columns, set to a quarter and four times the data's, then varying with z, then nearly 0."""
+    rng = np.random.default_rng(0)
+    data = Data(rng.normal(size=(300, 2)) * (100, 1), "rows")
+    run = aevb.fit(data, replace(SMALL, likelihood="gaussian_network", hidden=(4,), latent_dim=1, epochs=1))
+    last = run.model.decoder[-1]
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.copy_(torch.tensor([0.0, 0.0, math.log(0.25), math.log(4.0)]))
+    figure = report.evaluate(run, data, **QUICK).figures["noise"]
+    assert (figure.details["least"], figure.details["greatest"]) == pytest.approx((0.5, 2.0))
+    assert figure.value == pytest.approx(math.sqrt((0.25 + 4) / 2))
+    with torch.no_grad():
+        last.weight[2:] = 0.3
+    p = run.model.likelihood_given(torch.from_numpy(report.evaluate(run, data, **QUICK).codes).float())
+    expected = sorted(p.variance.mean(0).sqrt().tolist())
+    figure = report.evaluate(run, data, **QUICK).figures["noise"]
+    assert (figure.details["least"], figure.details["greatest"]) == pytest.approx(tuple(expected), rel=1e-5)
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias[3] = math.log(1e-4**2)
+    for findings in (report.evaluate(run, data, **QUICK).findings, report.after_training(run, data)[1]):
+        assert "vanishing_variance" in [finding.name for finding in findings]
+    binary = aevb.fit(load("digits"), replace(SMALL, likelihood="bernoulli", epochs=1))
+    assert "noise" not in report.evaluate(binary, load("digits"), **QUICK).figures
+
+
 def test_a_weight_of_the_kl_is_left_out_of_the_bound():
     """The same weights, said to be trained with another beta, have the same bound."""
     run = aevb.fit(load("gmm"), SMALL)

@@ -268,7 +268,8 @@ def test_compare_holds_every_measure():
     real, made, training = gaussian(1, 70, 3), gaussian(2, 60, 3, mean=0.2), gaussian(3, 200, 3)
     got = compare(real, made, training, seed=4)
     energy, p = energy_distance(real[:60], made, seed=4)
-    assert got == {
+    assert [bool(figure.details) for figure in got.values()] == [False] * 3 + [True] * 4 + [False] * 3
+    assert {name: figure._replace(details={}) for name, figure in got.items()} == {
         "classifier_accuracy": classifier_two_sample(real[:60], made, seed=4),
         "energy_distance": energy,
         "energy_p_value": Figure(p, math.sqrt(p * (1 - p) / 200), "probability"),
@@ -278,6 +279,24 @@ def test_compare_holds_every_measure():
     assert list(got)[-3:] == ["distance_to_training", "held_out_distance_to_training", "memorised"]
     assert list(compare(real, made, None)) == list(got)[:-3]
     assert compare(real, np.concatenate([made, gaussian(5, 40, 3)])[:70], training)["precision"] != got["precision"]
+
+
+def test_training_rows_beside_generated_ones_say_what_can_be_hoped_for():
+    """In 200 columns even real rows leave the balls around real rows; shares of 300, so that 0.15 is five standard errors."""
+    real, made, training = (gaussian(seed, 300, 200) for seed in (1, 2, 3))
+    got = compare(real, made, training)
+    for name, figure in precision_recall_density_coverage(real, training).items():
+        # As many training rows as generated ones: all of them, in another order.
+        assert got[name].details["training_rows_score"] == pytest.approx(figure.value)
+    for name in ("precision", "recall"):
+        assert got[name].value < 0.9
+        assert got[name].details["training_rows_score"] == pytest.approx(got[name].value, abs=0.15)
+    off = compare(real, made + 3, training)["precision"]
+    assert off.value < 0.1 < off.details["training_rows_score"]
+    assert off.details == got["precision"].details
+    many = compare(real, made, gaussian(4, 3000, 200), seed=1)
+    assert many["recall"].details["training_rows_score"] == pytest.approx(many["recall"].value, abs=0.15)
+    assert compare(real, made, training[:299])["precision"].details == {}
 
 
 def test_columns_may_be_in_any_unit():

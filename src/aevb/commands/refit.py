@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from aevb.config import Whole, whole_number
+from aevb.errors import CannotWriteError
 
 
 def refit(
@@ -41,11 +45,12 @@ def refit(
     from aevb.pictures import draw
     from aevb.preparation import load_data, prepare
     from aevb.refit import STEPS, refit_prior
+    from aevb.report import what_log_p_is
 
     refuse_existing(out)
     trained = checkpoint.load(run)
     prepared = prepare(load_data(trained.source, trained.config), trained.config)
-    with terminal.progress() as bar:
+    with _made_ready(out), terminal.progress() as bar:
         task = bar.add_task("fitting", total=STEPS if prior == "flow" else 1, terms=f"{prior} prior")
         fitted = refit_prior(
             trained,
@@ -55,14 +60,38 @@ def refit(
             seed=seed,
             on_step=lambda step: bar.update(task, completed=step),
         )
-    checkpoint.save(fitted, out)
+        checkpoint.save(fitted, out)
     rows = prepared.validation or prepared.train
     pictures = draw(fitted, out / "pictures", rows)
     before, after = (each.evaluate(rows)["bound"] for each in (trained, fitted))
     which = "validation" if prepared.validation else "training"
     print(f"bound      {before.value:.2f} -> {after.value:.2f} nats per row, on the {which} rows")
+    print(f"log p      {what_log_p_is(trained)}")
     if after.value < before.value - 3 * after.standard_error:
         print("warning    the bound fell: too few rows for this prior. Try fewer --components.")
     print(f"written    {out}: model and {len(pictures)} pictures")
     samples = "samples.png" if fitted.schema.is_picture else "samples.csv"
     print(f"next       aevb sample {out} -n 100 -o {samples}    aevb evaluate {out}")
+
+
+@contextmanager
+def _made_ready(folder: Path) -> Iterator[None]:
+    """Make the folder, and raise CannotWriteError if nothing can be written there, before the work rather than after it.
+
+    If the work comes to nothing, the folder goes again.
+    """
+    from aevb.folder import clear
+
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"0")
+    except OSError as error:
+        clear(made)
+        raise CannotWriteError(f"{folder} could not be written: {error.strerror or error}") from error
+    try:
+        yield
+    except BaseException:
+        clear(made)
+        raise
