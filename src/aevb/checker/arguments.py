@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aevb.checker.hints import data_range
-from aevb.checker.making import SIZES, construct
+from aevb.checker.making import SIZES, bare_object, construct
 from aevb.checker.program import Program
 from aevb.checker.source import calls, last_name
 from aevb.checker.stand_ins import STRANGER, Batch, FakeOptimizer, StandIn
@@ -57,17 +57,17 @@ def role_of(name: str) -> str:
     return ""
 
 
-def rows(program: Program, count: int, shape: tuple[int, ...], tokens: bool = False) -> Tensor:
-    """A batch of random rows in the range of the program's data; tokens: of small whole numbers."""
-    if tokens:
+def rows(program: Program, count: int, shape: tuple[int, ...], numbers: str = "") -> Tensor:
+    """A batch of random rows in the range of the program's data. numbers: "tokens", small whole ones; "double"; else float."""
+    if numbers == "tokens":
         return torch.randint(0, 10, (count, *shape[:1]))
-    uniform = 0.02 + 0.96 * torch.rand(count, *shape)
+    uniform = 0.02 + 0.96 * torch.rand(count, *shape, dtype=torch.double if numbers == "double" else torch.float)
     kind = data_range(program)
     if kind == "symmetric":
         return 2 * uniform - 1
     if kind == "bytes":
         return (255 * uniform).round()
-    return torch.randn(count, *shape) * 1.3 if kind == "real" else uniform
+    return torch.randn_like(uniform) * 1.3 if kind == "real" else uniform
 
 
 def for_function(program: Program, function: Callable[..., Any]) -> dict[str, Any]:
@@ -109,26 +109,35 @@ def _as_called(program: Program, function: str, place: int, name: str) -> Any:
     return None
 
 
+def _further(name: str, labels: Tensor) -> Any:
+    """What a model gets besides the batch: a graph's adjacency, lengths of sequences, a mask; else labels."""
+    name = name.lower()
+    if re.search(r"^adj|_adj$|^a_hat$", name):
+        return torch.eye(len(Batch.x))
+    if re.search(r"len(gth)?s?$|lens?_|lengths?_", name):
+        length = Batch.x.shape[1] if Batch.x.ndim > 1 else 1
+        return length if re.search(r"seq_?len|max_?len|out_?len", name) else torch.full((len(Batch.x),), length)
+    return torch.ones_like(Batch.x) if "mask" in name else labels
+
+
 def call_model(module: nn.Module, method: str = "forward") -> Any:
     """The module on the batch; further parameters get labels, or what their names say."""
     target = module if method == "forward" else getattr(module, method)
     parameters = list(inspect.signature(getattr(module, method)).parameters.values())
     failure: Exception | None = None
+    named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     for labels in (Batch.y, F.one_hot(Batch.y, 10).float()):
-        values: list[Any] = []
-        for place, parameter in enumerate(p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)):
-            if place == 0:
-                values.append(Batch.x.clone())
-            elif parameter.default is parameter.empty:
-                values.append(labels)
-        if not values:
-            values = [Batch.x.clone()]
+        values = [Batch.x.clone()]
+        if named:
+            values += [_further(p.name, labels) for p in named[1:] if p.default is p.empty]
+        elif failure is not None or labels is not Batch.y:  # forward(*inputs)
+            values.append(Batch.y)
         try:
             return target(*values)
         except NameError:
             raise
         except Exception as error:
-            failure = failure or error
+            failure = (failure or error) if named else error
     try:
         return target({"data": Batch.x.clone()})
     except Exception:
@@ -151,6 +160,10 @@ def loss_functions(program: Program, module: nn.Module) -> Iterator[tuple[str, C
     for name, function in program.functions().items():
         if LOSS.search(name):
             yield name, function
+    for owner, kind in program.plain_classes().items():
+        for name, function in vars(kind).items():
+            if LOSS.search(name) and inspect.isroutine(function):
+                yield f"{owner}.{name}", getattr(bare_object(kind), name)
     for name, kind in program.classes().items():
         if LOSS.search(name) and not isinstance(module, kind):
             try:

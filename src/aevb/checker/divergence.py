@@ -11,10 +11,10 @@ from torch import Tensor
 
 from aevb.checker.evidence import Evidence
 from aevb.checker.measure import Slopes, ratio, reachable
+from aevb.checker.parts import SHAPES
 from aevb.checker.readings import KL, TOLERANCE, recognise
 from aevb.checker.report import BUG, CANNOT_JUDGE, CLASSES, RIGHT, UNUSUAL, Finding
 from aevb.checker.steps import output_values
-from aevb.checker.tape import Entry
 
 LIMITS = {"clamp", "clamp_min", "clamp_max", "clip", "max", "maximum", "relu", "abs", "where", "softplus", "hinge"}
 NOTHING = 1e-13
@@ -209,7 +209,7 @@ def _exponent(e: Evidence) -> str:
 
 
 def _class_of_mismatch(e: Evidence, own: str, factor: float, reading: str) -> str:
-    if any(entry.in_place for entry in _after_the_head(e)):
+    if _changed_in_place(e):
         return "logvar-in-place"
     if own == reading and factor not in (0.0, 1.0):
         return "noise-scaled"
@@ -225,8 +225,15 @@ def _class_of_mismatch(e: Evidence, own: str, factor: float, reading: str) -> st
     return "sampler-kl-mismatch"
 
 
-def _after_the_head(e: Evidence) -> list[Entry]:
-    """Calls on the way from the deviation's head to z that change a tensor in place."""
-    raw = {e.parts.roots[int(i)] for i in torch.unique(e.parts.raw[:, 0])} if len(e.parts.raw) else set()
-    after = e.tape.dependents(raw) & e.tape.ancestors(e.parts.z)
-    return [entry for entry in e.makers(sorted(after)) if not set(entry.outputs) & set(raw)]
+def _changed_in_place(e: Evidence) -> bool:
+    """Whether a call on the way to z changes the deviation's head itself, or a view of it: not what was computed from it."""
+    same = {e.parts.roots[int(i)] for i in torch.unique(e.parts.raw[:, 0])} if len(e.parts.raw) else set()
+    before = e.tape.ancestors(e.parts.z)
+    for entry in e.tape.entries:
+        if not same.intersection(entry.inputs[:1]):
+            continue
+        if entry.in_place and before.intersection(entry.outputs):
+            return True
+        if entry.name in SHAPES - {"clone", "cat", "stack"}:
+            same.update(entry.outputs)
+    return False

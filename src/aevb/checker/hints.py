@@ -59,8 +59,12 @@ def from_error(message: str, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     if wide and len(wide[1].split(",")) > 2 and len(shape) > 1:
         out.append(shape[1:])
     channels = re.search(r"to have (\d+) channels, but got (\d+) channels", message)
-    if channels and len(shape) == 3:
-        out.append((int(channels[1]), *shape[1:]))
+    if channels and len(shape) in (2, 3):
+        # Others may have been added to those of the row: a class, as a picture.
+        out.append((max(1, shape[0] + int(channels[1]) - int(channels[2])), *shape[1:]))
+    steps = re.search(r"must be equal to input_size\. Expected (\d+), got \d+", message)
+    if steps:
+        out += [(shape[0] if len(shape) == 2 else 10, int(steps[1])), (int(steps[1]),)]
     area = re.search(r"shape '\[(?:-1|\d+), (\d+)\]' is invalid for input of size", message)
     if area:
         out.append((int(area[1]),))

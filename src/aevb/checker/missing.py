@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import permutations
@@ -10,14 +12,27 @@ from typing import Any
 import torch
 from torch import nn
 
+from aevb.checker.evidence import Judged
 from aevb.checker.measure import fit, kl_slopes, settings
 from aevb.checker.parts import Parts, is_layer, values_of_parameters
 from aevb.checker.readings import READINGS, terms
-from aevb.checker.report import BUG, CANNOT_JUDGE, Finding
+from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, Finding
 from aevb.checker.steps import Step
 from aevb.checker.tape import Tape
 
 MOST_HEADS = 8
+OF_A_LOSS = re.compile(
+    r"loss|kl|elbo|nll|criterion|diverg|objective|likelihood|log_?prob|entropy|backward|mse|bce", re.IGNORECASE
+)
+
+
+def without_loss(program: Judged) -> Finding:
+    """No loss was found: is there one in the file, or is the file that of a model alone?"""
+    tree = program.source.tree
+    named = [getattr(node, key, None) for node in ast.walk(tree) for key in ("id", "attr", "name", "arg")]
+    if not any(named) or any(OF_A_LOSS.search(name) for name in named if isinstance(name, str)):
+        return Finding("loss", CANNOT_JUDGE, "", "no loss was found to judge the KL by; name it with --map loss=...")
+    return Finding("loss", RIGHT, "", "the file is that of a model, without a loss: sampler and heads were judged, no KL")
 
 
 @contextmanager

@@ -21,6 +21,7 @@ LAYERS = {
     "scaled_dot_product_attention", "dropout", "dropout1d", "dropout2d", "alpha_dropout", "prelu", "rms_norm",
     "feature_dropout",
 }  # fmt: skip
+INNER = {"matmul", "rmatmul", "mm", "bmm", "einsum"}
 NORMALISING = {"batch_norm", "layer_norm", "instance_norm", "group_norm", "dropout", "dropout1d", "dropout2d", "alpha_dropout"}
 SHAPES = {
     "view", "reshape", "flatten", "unsqueeze", "squeeze", "expand", "expand_as", "view_as", "reshape_as", "permute",
@@ -85,7 +86,13 @@ def find(tape: Tape) -> list[Parts]:
     of_parameters = values_of_parameters(tape)
     layer_outputs = {v for e in tape.entries if is_layer(e, of_parameters) for v in e.outputs}
     noise = [entry for entry in tape.entries if entry.function in RANDOM]
-    reached = tape.dependents([v for e in noise for v in e.outputs], stop=layer_outputs)
+    drawn = [v for e in noise for v in e.outputs]
+    reached = tape.dependents(drawn, stop=layer_outputs)
+    # A graph's decoder without weights: z against z.
+    inner = [e for e in tape.entries if e.name in INNER and len(e.inputs) > 1 and reached.issuperset(e.inputs)]
+    if inner:
+        layer_outputs |= {v for e in inner for v in e.outputs}
+        reached = tape.dependents(drawn, stop=layer_outputs)
     found: dict[int, Parts] = {}
     for entry in tape.entries:
         if not layer_outputs.issuperset(entry.outputs) or entry.name in ("dropout",):

@@ -19,8 +19,8 @@ from torch import nn
 from aevb.checker.guards import at_most, quiet_options
 from aevb.checker.names import named_stand_in
 from aevb.checker.rewriting import LAST, last_of, rewritten
-from aevb.checker.source import Source, assigned, blocks, calls, default_of, last_name
-from aevb.checker.stand_ins import STRANGER, Batch, FakeLoader, StandIn, StandInModule
+from aevb.checker.source import Source, assigned, blocks, calls, default_of, last_name, outermost
+from aevb.checker.stand_ins import STRANGER, Batch, Digits, FakeLoader, StandIn, StandInModule
 from aevb.checker.tape import unrecorded
 
 FREE_CALLS = {
@@ -174,6 +174,8 @@ class Program:
             self._running.discard(name)
 
     def _make(self, name: str) -> Any:
+        if re.search(rf"\b{name}\.train\.(next_batch|images)", self.source.text):
+            return Digits()
         for statement in self._aside.get(name, ()):
             if any(last_name(call.func) == "DataLoader" for call in calls(statement)):
                 return FakeLoader()
@@ -274,6 +276,11 @@ class Program:
             if isinstance(value, type) and issubclass(value, nn.Module) and value.__module__ == STRANGER
         }
 
+    def plain_classes(self) -> dict[str, type]:
+        """The program's own classes that are no modules: trainers, solvers."""
+        own = {name: value for name, value in self.names.items() if isinstance(value, type) and value.__module__ == STRANGER}
+        return {name: value for name, value in own.items() if not issubclass(value, nn.Module)}
+
     def functions(self) -> dict[str, Callable[..., Any]]:
         """The program's own functions, in order."""
         return {
@@ -281,15 +288,3 @@ class Program:
             for name, value in self.names.items()
             if isinstance(value, types.FunctionType) and value.__module__ == STRANGER
         }
-
-
-def outermost(node: ast.AST) -> Iterator[ast.Call]:
-    """A call and those whose result it hands on: ``VAE(20).to(device)``, ``nn.DataParallel(VAE(20))``."""
-    while isinstance(node, ast.Call):
-        yield node
-        if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Call):
-            node = node.func.value
-        elif node.args and isinstance(node.args[0], ast.Call):
-            node = node.args[0]
-        else:
-            return

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from aevb.checker.stand_ins import STRANGER, Batch, FakeLoader, FakeOptimizer, StandIn
+from aevb.checker.tape import Tape
+from aevb.checker.unknown import network
 
 NEVER_IMPORTED = {
     "IPython", "PIL", "cv2", "datasets", "google", "h5py", "imageio", "ipywidgets", "lightning", "matplotlib", "pandas",
@@ -79,6 +81,11 @@ def _asked_by_the_stranger() -> bool:
     return frame is not None and frame.f_globals.get("__name__") == STRANGER
 
 
+def variable(tensor: Tensor, requires_grad: bool = False, *_: Any, **__: Any) -> Tensor:
+    """The tensor itself: a weight, where it is made outside the training step and asks for gradients."""
+    return tensor.requires_grad_() if requires_grad and Tape.paused and tensor.is_floating_point() else tensor
+
+
 def install() -> list[str]:
     """Replace packages from now on, and devices by the CPU. Returns the list to which missing packages will be added."""
     for name in [name for name in sys.modules if name.split(".")[0] in NEVER_IMPORTED]:
@@ -91,7 +98,15 @@ def install() -> list[str]:
     torch.cuda.set_device = lambda *_: None
     torch.cuda.synchronize = lambda *_: None
     torch.cuda.FloatTensor = torch.FloatTensor  # type: ignore
-    torch.autograd.Variable = lambda tensor, *_, **__: tensor  # type: ignore
+    torch.autograd.Variable = variable  # type: ignore
+    linear = nn.Linear.__init__
+
+    def whole(self: nn.Linear, in_features: Any, out_features: Any, *args: Any, **kwargs: Any) -> None:
+        """Sizes by a division that was one of whole numbers in Python 2."""
+        linear(self, int(in_features), int(out_features), *args, **kwargs)
+
+    StandIn.network = staticmethod(network)
+    nn.Linear.__init__ = whole  # type: ignore[method-assign]
     as_ever = nn.Module.to
 
     def to(self: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:

@@ -101,6 +101,18 @@ def calls(tree: ast.AST) -> Iterator[ast.Call]:
     return (node for node in ast.walk(tree) if isinstance(node, ast.Call))
 
 
+def outermost(node: ast.AST) -> Iterator[ast.Call]:
+    """A call and those whose result it hands on: ``VAE(20).to(device)``, ``nn.DataParallel(VAE(20))``."""
+    while isinstance(node, ast.Call):
+        yield node
+        if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Call):
+            node = node.func.value
+        elif node.args and isinstance(node.args[0], ast.Call):
+            node = node.args[0]
+        else:
+            return
+
+
 def last_name(node: ast.AST) -> str:
     """The last name of ``a.b.c`` or ``a.b.c(...)``: "c"."""
     while isinstance(node, ast.Call):
