@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from aevb.checker.hints import data_range
 from aevb.checker.making import SIZES, bare_object, construct
 from aevb.checker.program import Program
-from aevb.checker.source import calls, last_name
-from aevb.checker.stand_ins import STRANGER, Batch, FakeOptimizer, StandIn
+from aevb.checker.source import calls, last_name, looped_over
+from aevb.checker.stand_ins import STRANGER, Batch, FakeLoader, FakeOptimizer, StandIn
 from aevb.checker.tape import unrecorded
 from aevb.checker.values import flat_outputs, tensors
 
@@ -79,7 +79,7 @@ def for_function(program: Program, function: Callable[..., Any]) -> dict[str, An
         if parameter.default not in (parameter.empty, None) and not re.search(r"epoch|step", name):
             continue
         with unrecorded():
-            value = program.get(name)
+            value = FakeLoader() if name in looped_over(program.source.tree, function.__name__) else program.get(name)
             if isinstance(value, StandIn) and not isinstance(value, FakeOptimizer):
                 given = _as_called(program, function.__name__, len(out), name)
                 value = value if given is None else given
@@ -152,18 +152,15 @@ KL = re.compile(r"kl|divergence|latent_loss|regulari", re.IGNORECASE)
 
 def loss_functions(program: Program, module: nn.Module) -> Iterator[tuple[str, Callable[..., Any]]]:
     """Functions and methods that sound like the whole loss, methods of the model first, then functions, then loss modules."""
-    for name in dir(type(module)):
+    for name in filter(LOSS.search, dir(type(module))):
         function = getattr(type(module), name, None)
         own = getattr(function, "__code__", None)
-        if LOSS.search(name) and callable(function) and own is not None and own.co_filename == STRANGER:
+        if callable(function) and own is not None and own.co_filename == STRANGER:
             yield f"{type(module).__name__}.{name}", getattr(module, name)
-    for name, function in program.functions().items():
-        if LOSS.search(name):
-            yield name, function
+    yield from ((name, function) for name, function in program.functions().items() if LOSS.search(name))
     for owner, kind in program.plain_classes().items():
-        for name, function in vars(kind).items():
-            if LOSS.search(name) and inspect.isroutine(function):
-                yield f"{owner}.{name}", getattr(bare_object(kind), name)
+        own = [name for name, function in vars(kind).items() if LOSS.search(name) and inspect.isroutine(function)]
+        yield from ((f"{owner}.{name}", getattr(bare_object(kind), name)) for name in own)
     for name, kind in program.classes().items():
         if LOSS.search(name) and not isinstance(module, kind):
             try:

@@ -43,7 +43,7 @@ def from_error(message: str, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Shapes that would have fitted better, told by the sizes that an error of torch names."""
     out: list[tuple[int, ...]] = []
     product = re.search(r"cannot be multiplied \((\d+)x(\d+) and (\d+)x\d+\)", message)
-    if product:
+    if product and int(product[2]):
         had, wanted = int(product[2]), int(product[3])
         if len(shape) == 3 and had != shape[-1]:  # flattened after convolutions: the area is off by a factor
             side = round(shape[-1] * (wanted / had) ** 0.5)

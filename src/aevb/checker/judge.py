@@ -200,7 +200,7 @@ def findings_of_one(e: Evidence) -> list[Finding]:
                 "no loss was found: whether the KL enters it, and at what weight, is not judged; name it with --map loss=..."
             )
             return [*found, *divergence(e, kept).findings, Finding("loss", CANNOT_JUDGE, "", message)]
-        return [*found, without_loss(e.program)]
+        return [*found, without_loss(e)]
     error = error_of(e, e.step.loss)
     return [*found, *of_the_loss(e, e.step.loss, error), *decoder_findings(e, error), *swapped_finding(e, e.step.loss)]
 

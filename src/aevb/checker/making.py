@@ -32,6 +32,7 @@ class Widths(list[int]):
 
 
 SIZES: list[tuple[str, Any]] = [
+    (r"dropout|^p$|_prob$", 0.0),
     (r"^adj", torch.eye(ROWS)),
     (r"^(vocab|word2idx|token2idx|stoi)$", {chr(97 + place): place for place in range(DATA_DIM)}),
     (r"^(num|n)_?(\w+_)?layers?$|depth|n_blocks|heads?$", 1),
@@ -42,7 +43,6 @@ SIZES: list[tuple[str, Any]] = [
     (r"hid|^h|h_dim|units|width|inter|enc_|dec_|mid|feature_dim", HIDDEN),
     (r"img_size|image_size|^size", 28),
     (r"input|data|in_dim|in_feat|x_dim|xdim|n_feat|features|out|obs|dim", DATA_DIM),
-    (r"dropout|^p$", 0.0),
     (r"beta|weight|gamma", 1.0),
     (r"device", "cpu"),
     (r"batch", 7),

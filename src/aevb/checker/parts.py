@@ -88,8 +88,9 @@ def find(tape: Tape) -> list[Parts]:
     noise = [entry for entry in tape.entries if entry.function in RANDOM]
     drawn = [v for e in noise for v in e.outputs]
     reached = tape.dependents(drawn, stop=layer_outputs)
-    # A graph's decoder without weights: z against z.
+    # Decoders begin without weights too: a graph's with z against z, a topic model's with a softmax.
     inner = [e for e in tape.entries if e.name in INNER and len(e.inputs) > 1 and reached.issuperset(e.inputs)]
+    inner += [e for e in tape.entries if e.name == "softmax" and reached.issuperset(e.inputs)]
     if inner:
         layer_outputs |= {v for e in inner for v in e.outputs}
         reached = tape.dependents(drawn, stop=layer_outputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.abc
 import importlib.machinery
+import re
 import sys
 import types
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from aevb.checker.making import size_of
 from aevb.checker.stand_ins import STRANGER, Batch, FakeLoader, FakeOptimizer, StandIn
 from aevb.checker.tape import Tape
 from aevb.checker.unknown import network
@@ -25,6 +27,10 @@ NEVER_IMPORTED = {
 }  # fmt: skip
 
 
+NUMBER = re.compile(r"SIZE|DIM|LATENT|HIDDEN|CHANNEL|WIDTH|HEIGHT|FEATURES|VOCAB|LEN|^N_|^NUM_")
+"""Constants of a file that is not here that are sizes."""
+
+
 class StandInPackage(types.ModuleType):
     """A module with every attribute."""
 
@@ -34,6 +40,8 @@ class StandInPackage(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name.endswith("__"):
             raise AttributeError(name)
+        if name.isupper() and NUMBER.search(name):
+            return size_of(name)
         return StandIn(f"{self.__name__}.{name}")
 
 

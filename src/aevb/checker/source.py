@@ -122,6 +122,20 @@ def last_name(node: ast.AST) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
+def looped_over(tree: ast.AST, function: str) -> set[str]:
+    """Names over which a function of that name loops with several names at once: ``for x, y in data``."""
+    found = set()
+    for one in ast.walk(tree):
+        if isinstance(one, ast.FunctionDef) and one.name == function:
+            for loop in (node for node in ast.walk(one) if isinstance(node, ast.For) and isinstance(node.target, ast.Tuple)):
+                inner: ast.expr = loop.iter
+                while isinstance(inner, ast.Call) and inner.args and last_name(inner) in ("enumerate", "tqdm", "iter"):
+                    inner = inner.args[0]
+                if isinstance(inner, ast.Name):
+                    found.add(inner.id)
+    return found
+
+
 def default_of(tree: ast.AST, name: str) -> ast.expr | None:
     """The first default, other than None, of a parameter of that name."""
     for one in ast.walk(tree):

@@ -6,6 +6,7 @@ classes can be derived from: they then are torch modules, as Lightning's are.
 
 from __future__ import annotations
 
+import dis
 import operator
 import re
 import sys
@@ -101,7 +102,7 @@ class StandIn:
             return args[0] if isinstance(args[0], FakeLoader) else Bar(args[0])
         if decorates:
             return args[0]
-        if last[:1].isupper() and StandIn.network is not None and (made := StandIn.network(last, args, kwargs)) is not None:
+        if StandIn.network is not None and (made := StandIn.network(last, args, kwargs)) is not None:
             return made
         return StandIn(f"{self.__name__}()")
 
@@ -184,6 +185,27 @@ class FakeOptimizer(StandIn):
         return closure() if closure is not None else None
 
 
+def unpacked() -> int:
+    """How many names the stranger's statement that is running unpacks the result of its call into; 0 if it does not."""
+    frame: types.FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename != STRANGER:
+        frame = frame.f_back
+    if frame is None:
+        return 0
+    # That of the frame is the call, or the unpacking itself where an object is asked for its parts.
+    near = [one for one in dis.get_instructions(frame.f_code) if one.offset >= frame.f_lasti][:2]
+    return next((int(one.argval) for one in near if one.opname == "UNPACK_SEQUENCE"), 0)
+
+
+class Pair(list[Any]):
+    """Rows and labels; unpacked into more names, the labels are in all the others."""
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from super().__iter__()
+        for _ in range(unpacked() - len(self)):
+            yield self[-1].clone()
+
+
 class Batch:
     """The batch that all fake loaders give. structure: "pair", "tensor", "list" or "dict"."""
 
@@ -201,7 +223,7 @@ class Batch:
             return [x]
         if cls.structure == "dict":
             return {name: (y if name in ("label", "labels", "target") else x) for name in DICT_KEYS}
-        return [x, y]
+        return Pair([x, y])
 
 
 DICT_KEYS = ("image", "images", "img", "pixel_values", "x", "data", "input", "inputs", "features", "label", "labels", "target")

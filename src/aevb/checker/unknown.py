@@ -6,19 +6,17 @@ a KL that may be in there.
 
 from __future__ import annotations
 
-import dis
 import re
-import sys
 from dataclasses import replace
-from types import FrameType
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from aevb.checker.report import BUG, CANNOT_JUDGE, SCALE, Finding
-from aevb.checker.stand_ins import STRANGER, Batch, StandIn
+from aevb.checker.stand_ins import Batch, StandIn, unpacked
 
 NETWORK = re.compile(r"enc|dec|net|backbone|mlp|fcn?|gcn|conv|cnn|featur|lstm|gru|transformer|powerful", re.IGNORECASE)
+CODER = re.compile(r"^[a-z]\w*_(en|de)coder$")
 NO_NETWORK = re.compile(
     r"vae|auto|model|loss|crit|metric|optim|data|load|log|disc|callback|sched|config|label|tokeniz|trainer", re.IGNORECASE
 )
@@ -42,8 +40,8 @@ class UnknownNetwork(nn.Module):
         self.made: dict[tuple[Any, ...], nn.Linear] = {}
         self.outputs = nn.ModuleList()
         self.decodes = bool(re.search(r"dec|gener", name, re.IGNORECASE))
-        named = [v for k, v in kwargs.items() if re.search(r"out|latent|z_dim|final", k) and isinstance(v, int)]
-        self.width = next(iter(named or [v for v in args[::-1] if isinstance(v, int)]), WIDTH)
+        named = [v for k, v in kwargs.items() if re.search(r"out|latent|z_dim|final", k)]
+        self.width = next((v for v in (*named, *args[::-1]) if isinstance(v, int) and v > 1), WIDTH)
 
     def __getattr__(self, name: str) -> Any:
         """A stand-in for what the network may have besides."""
@@ -75,19 +73,8 @@ class UnknownNetwork(nn.Module):
 
 def network(name: str, args: Any, kwargs: Any) -> UnknownNetwork | None:
     """What stands for ``name(*args, **kwargs)``, if that sounds like a network."""
-    sounds = NETWORK.search(name) and not NO_NETWORK.search(name)
+    sounds = CODER.search(name) or (name[:1].isupper() and NETWORK.search(name) and not NO_NETWORK.search(name))
     return UnknownNetwork(name, *args, **kwargs) if sounds else None
-
-
-def unpacked() -> int:
-    """How many names the stranger's statement that is running unpacks the result of its call into; 0 if it does not."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename != STRANGER:
-        frame = frame.f_back
-    if frame is None:
-        return 0
-    after = next((one for one in dis.get_instructions(frame.f_code) if one.offset > frame.f_lasti), None)
-    return int(after.argval) if after is not None and after.opname == "UNPACK_SEQUENCE" else 0
 
 
 def learn_from(message: str) -> None:
