@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from aevb.checker.hints import data_range
 from aevb.checker.making import SIZES, bare_object, construct
 from aevb.checker.program import Program
-from aevb.checker.source import calls, last_name, looped_over
+from aevb.checker.source import calls, last_name, looped_over, returned
 from aevb.checker.stand_ins import STRANGER, Batch, FakeLoader, FakeOptimizer, StandIn
 from aevb.checker.tape import unrecorded
-from aevb.checker.values import flat_outputs, tensors
+from aevb.checker.values import flat_outputs
 
 SPREAD = r"log_?var|log_?sig|logvar|lnvar|log_?std|^lv$|logs2|sigma|^std|stddev|_std$|scale|^var$|variance|log_?sd|^s$"
 ROLES: list[tuple[str, str]] = [
@@ -126,7 +126,7 @@ def call_model(module: nn.Module, method: str = "forward") -> Any:
     parameters = list(inspect.signature(getattr(module, method)).parameters.values())
     failure: Exception | None = None
     named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    for labels in (Batch.y, F.one_hot(Batch.y, 10).float()):
+    for labels in (Batch.y, F.one_hot(Batch.y.long().reshape(-1), 10).float()):
         values = [Batch.x.clone()]
         if named:
             values += [_further(p.name, labels) for p in named[1:] if p.default is p.empty]
@@ -174,7 +174,7 @@ def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
     return [p for p in inspect.signature(function).parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
 
-def call_loss(loss: Callable[..., Any], module: nn.Module) -> Any:
+def call_loss(loss: Callable[..., Any], module: nn.Module, tree: ast.AST) -> Any:
     """The loss of the model's outputs on the batch: what goes where is told by names, or by order for a tuple."""
     required = [p for p in parameters_of(loss) if p.default is p.empty]
     if required and re.search(r"model|net|vae|^m$", required[0].name):
@@ -193,7 +193,13 @@ def call_loss(loss: Callable[..., Any], module: nn.Module) -> Any:
             given[0] = Batch.x.clone()
         return loss(**{whole[0]: made}, **dict(zip([p.name for p in rest], given, strict=True)))
     kept = [("kl", v) for part in module.modules() for n, v in vars(part).items() if KL.search(n) and isinstance(v, Tensor)]
-    return loss_of(loss, [*flat_outputs(made), *kept[:1]])
+    pairs, names = flat_outputs(made), returned(tree, type(module).__name__)
+    if len(names) == len(pairs) and not any(name for name, _ in pairs):
+        pairs = [
+            (name if role_of(name) in ("mean", "raw", "z") else "", value)
+            for name, (_, value) in zip(names, pairs, strict=True)
+        ]
+    return loss_of(loss, [*pairs, *kept[:1]])
 
 
 def loss_of(loss: Callable[..., Any], pairs: list[tuple[str, Any]]) -> Any:
@@ -288,8 +294,3 @@ def loss_in(result: Any) -> Tensor | None:
             if name == wanted:
                 return value
     return scalars[0][1] if scalars else None
-
-
-def has_tensors(result: Any) -> bool:
-    """Whether anything in it is a tensor."""
-    return any(True for _ in tensors(result))

@@ -34,6 +34,9 @@ def shapes(program: Program, modules: Sequence[nn.Module]) -> list[tuple[int, ..
     for call in calls(program.source.tree):
         if last_name(call.func) in ("view", "reshape", "Resize", "CenterCrop", "Unflatten") and call.args:
             last = call.args[-1]
+            sides = [n.value for n in ast.walk(call.args[0]) if isinstance(n, ast.Constant) and isinstance(n.value, int)]
+            if last_name(call.func) == "Resize" and len(sides) == 2:
+                found += [(channels(program.source.text), sides[0], sides[1])]
             if isinstance(last, ast.Constant) and isinstance(last.value, int) and last.value > 1:
                 found.append((last.value,))
     return list(dict.fromkeys([*_with_pictures(found), *FALLBACK]))[:14]
@@ -59,7 +62,8 @@ def from_error(message: str, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     if wide and len(wide[1].split(",")) > 2 and len(shape) > 1:
         out.append(shape[1:])
     channels = re.search(r"to have (\d+) channels, but got (\d+) channels", message)
-    if channels and len(shape) in (2, 3):
+    weight = re.search(r"weight of size \[([\d, ]+)\]", message)
+    if channels and len(shape) == (len(weight[1].split(",")) - 1 if weight else 3):
         # Others may have been added to those of the row: a class, as a picture.
         out.append((max(1, shape[0] + int(channels[1]) - int(channels[2])), *shape[1:]))
     steps = re.search(r"must be equal to input_size\. Expected (\d+), got \d+", message)
@@ -68,7 +72,7 @@ def from_error(message: str, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     area = re.search(r"shape '\[(?:-1|\d+), (\d+)\]' is invalid for input of size", message)
     if area:
         out.append((int(area[1]),))
-    return [s for s in _with_pictures(out) if s != shape and max(s) <= (256 if len(s) == 3 else 100_000) and len(s) < 4]
+    return [s for s in _with_pictures(out) if s != shape and max(s) <= (256 if len(s) == 3 else 200_000) and len(s) < 4]
 
 
 def of_module(module: nn.Module, text: str = "") -> Iterator[tuple[int, ...]]:

@@ -107,7 +107,7 @@ def _rows(shape: tuple[int, ...], seed: int) -> Tensor:
 def _calls(model: nn.Module, loss: Callable[..., Any] | None) -> Iterator[Callable[[], Any]]:
     if loss is not None:
         yield lambda: loss(model, Batch.x.clone())
-        yield lambda: by_name.call_loss(loss, model)
+        yield lambda: by_name.call_loss(loss, model, _source(model).tree)
         return
     if hasattr(model, "elbo_terms"):  # aevb's own
         yield lambda: (lambda terms: -(terms[0] - terms[1].sum(-1)).mean())(model.elbo_terms(Batch.x.clone()))  # type: ignore[operator]

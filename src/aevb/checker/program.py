@@ -8,12 +8,17 @@ stand-in chosen by name: a loader by one of random batches, an optimiser by an o
 from __future__ import annotations
 
 import ast
+import math
+import os
 import re
 import sys
 import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+import torch
+import torch.nn.functional as F
 from torch import nn
 
 from aevb.checker.guards import at_most, quiet_options
@@ -29,6 +34,8 @@ FREE_CALLS = {
     "ArgumentParser", "dataclass", "environ", "get", "device_count", "TypeVar", "NewType", "field",
 }  # fmt: skip
 DEFINITION = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+USUAL = {"torch": torch, "nn": nn, "F": F, "optim": torch.optim, "np": np, "math": math, "os": os, "Tensor": torch.Tensor}
+"""Names that libraries hand on, ``from fastai.vision.all import *``."""
 LOADS = re.compile(r"^(load\w*|read_\w+|genfromtxt|fetch_\w+|from_numpy|open|get_data\w*)$")
 MODEL = re.compile(r"model|net|vae|autoencoder|^m$|^self$", re.IGNORECASE)
 
@@ -59,6 +66,8 @@ class Program:
         self.names = module.__dict__
         self.names[LAST] = last_of
         sys.modules[STRANGER] = module
+        if any(isinstance(one, ast.ImportFrom) and one.names[0].name == "*" for one in ast.walk(source.tree)):
+            self.names.update(USUAL)  # what such an import may have brought
         source.tree.body = rewritten(source.tree.body)
         self._put_aside()
         self._start(source.tree.body)

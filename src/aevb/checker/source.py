@@ -136,6 +136,17 @@ def looped_over(tree: ast.AST, function: str) -> set[str]:
     return found
 
 
+def returned(tree: ast.AST, name: str) -> list[str]:
+    """What ``forward`` of the class ``name`` calls the values of the tuple that it returns at its end; "" for a call."""
+    for one in ast.walk(tree):
+        if isinstance(one, ast.ClassDef) and one.name == name:
+            forward = next((f for f in one.body if isinstance(f, ast.FunctionDef) and f.name == "forward"), None)
+            last = forward.body[-1] if forward is not None else None
+            if isinstance(last, ast.Return) and isinstance(last.value, ast.Tuple | ast.List):
+                return ["" if isinstance(value, ast.Call) else last_name(value) for value in last.value.elts]
+    return []
+
+
 def default_of(tree: ast.AST, name: str) -> ast.expr | None:
     """The first default, other than None, of a parameter of that name."""
     for one in ast.walk(tree):

@@ -35,8 +35,13 @@ from aevb.checker.values import tensors
 MOST_SHAPES = 16
 LONGEST_SEARCH_S = 15
 STRUCTURES = ("pair", "tensor", "list", "dict")
-NUMBERS = (("'indices' to have one of the following scalar types", "tokens"), ("but got Float and Double", "double"),
-           ("but got Double and Float", "double"), ("expected m1 and m2 to have the same dtype", "double"))  # fmt: skip
+NUMBERS = (
+    ("'indices' to have one of the following scalar types", "tokens"),
+    ("but got Float and Double", "double"),
+    ("but got Double and Float", "double"),
+    ("expected m1 and m2 to have the same dtype", "double"),
+    ("same number of dimensions: got 2 and 1", "column"),
+)
 """What an error says, and the kind of numbers that the program then expects of its rows."""
 
 
@@ -188,7 +193,7 @@ def _model(program: Program, module: nn.Module) -> Callable[[], Any]:
 
 
 def _model_then_loss(program: Program, module: nn.Module, loss: Callable[..., Any]) -> Callable[[], Any]:
-    return lambda: program.run(lambda: by_name.call_loss(loss, module))
+    return lambda: program.run(lambda: by_name.call_loss(loss, module, program.source.tree))
 
 
 def record(program: Program, seed: int, *, evaluating: bool = False, besides: Collection[str] = ()) -> Step | None:
@@ -245,7 +250,7 @@ def run(
     """Run the attempt on a batch of rows of the given shape and kind of numbers; None if it fails."""
     torch.manual_seed(seed)
     Batch.x, Batch.structure = by_name.rows(program, ROWS, shape, numbers), structure
-    Batch.y = torch.randint(0, 10, (ROWS,))
+    Batch.y = torch.randint(0, 2, (ROWS, 1)).float() if numbers == "column" else torch.randint(0, 10, (ROWS,))
     UnknownNetwork.used = False
     tape = Tape(file=STRANGER)
     program.on_retry = tape.clear
