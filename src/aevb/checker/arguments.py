@@ -21,7 +21,7 @@ from aevb.checker.stand_ins import STRANGER, Batch, FakeLoader, FakeOptimizer, S
 from aevb.checker.tape import unrecorded
 from aevb.checker.values import flat_outputs
 
-SPREAD = r"log_?var|log_?sig|logvar|lnvar|log_?std|^lv$|logs2|sigma|^std|stddev|_std$|scale|^var$|variance|log_?sd|^s$"
+SPREAD = r"log_?var|^logv$|log_?sig|logvar|lnvar|log_?std|^lv$|logs2|sigma|^std|stddev|_std$|scale|^var$|variance|log_?sd|^s$"
 ROLES: list[tuple[str, str]] = [
     ("weight", r"(kld?|latent|loss|recon\w*)_?(scale|weight|coeff?|factor|w)$|_(idx|index)$"),
     ("kl", r"^(kl|kld|latent)_?(div|divergence|loss|term)$|^kld?$|^divergence$"),
@@ -31,8 +31,11 @@ ROLES: list[tuple[str, str]] = [
         r"^(x|xs|xb|x_true|x_real|x_in|x_orig|x0|real|orig.*|inputs?|targets?|data|batch|images?|imgs?|img|y_true|true|truth|gt|"
         r"ground_truth|sample|samples|original_x|input_data|batch_x|bx|obs)$",
     ),
-    ("recon", r"rec|hat|pred|decoded|output|^out|prime|generated|tilde|logits|^x?_?p$|^y$|x_prob|probs|x_mean|mu_x|x_mu|^px"),
-    ("mean", r"^(z_)?(mu|mean|m|mus|means|loc|z_mu|z_mean|mu_z|mean_z|q_mu|mu_q)$|mu|mean|loc"),
+    (
+        "recon",
+        r"rec|hat|copy|pred|decoded|output|^out|prime|generated|tilde|logits|^x?_?p$|^y$|x_prob|probs|x_mean|mu_x|x_mu|^px",
+    ),
+    ("mean", r"^(z_)?(mu|mean|m|mus|means|loc|z_mu|z_mean|mu_z|mean_z|q_mu|mu_q)$|mu|mean|loc|cent(er|re)"),
     ("z", r"^z|latent|code"),
     ("q", r"^q|posterior|dist"),
 ]

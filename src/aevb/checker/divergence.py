@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from aevb.checker.evidence import Evidence
-from aevb.checker.measure import Slopes, ratio, reachable
+from aevb.checker.measure import Slopes, ratio, reachable, right_kl_slopes
 from aevb.checker.parts import SHAPES
 from aevb.checker.readings import KL, TOLERANCE, recognise
 from aevb.checker.report import BUG, CANNOT_JUDGE, CLASSES, RIGHT, UNUSUAL, Finding
@@ -38,7 +38,12 @@ def divergence(e: Evidence, loss: int) -> Divergence:
     slopes = e.slopes(loss)
     if _still(slopes):
         return _absent(e, loss)
-    kl = recognise(slopes, e.right, e.reading[0] if e.reading[1] == 1.0 else "")
+    own = e.reading[0] if e.reading[1] == 1.0 else ""
+    kl = recognise(slopes, e.right, own)
+    if kl.class_ and e.parts.shifted:
+        before = right_kl_slopes(e.tape, e.parts, e.points, moved=False)
+        if not recognise(slopes, before, own).class_:
+            e.right, kl = before, recognise(slopes, before, own)
     node = loss
     if kl.class_ == "kl-wrong":
         inner = _inside_a_limit(e, loss)

@@ -36,7 +36,7 @@ def shapes(program: Program, modules: Sequence[nn.Module]) -> list[tuple[int, ..
             last = call.args[-1]
             sides = [n.value for n in ast.walk(call.args[0]) if isinstance(n, ast.Constant) and isinstance(n.value, int)]
             if last_name(call.func) == "Resize" and len(sides) == 2:
-                found += [(channels(program.source.text), sides[0], sides[1])]
+                found[:0] = [(1, sides[0], sides[1]), (3, sides[0], sides[1])]
             if isinstance(last, ast.Constant) and isinstance(last.value, int) and last.value > 1:
                 found.append((last.value,))
     return list(dict.fromkeys([*_with_pictures(found), *FALLBACK]))[:14]
@@ -53,7 +53,7 @@ def from_error(message: str, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
             out.append((shape[0], side, side))
         elif len(shape) < 3 and had != shape[-1]:
             out.append((*shape[:-1], round(shape[-1] * wanted / had)))
-        out += [(wanted,), *([(*shape[:-1], wanted)] if len(shape) > 1 else [])]
+        out += [(wanted,), *([(*shape[:-1], wanted)] if len(shape) == 2 else [])]
     sizes = re.search(r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)", message)
     if sizes and len(shape) < 3:
         first, second = int(sizes[1]), int(sizes[2])
