@@ -240,9 +240,13 @@ def _matched(parameters: list[inspect.Parameter], pairs: list[tuple[str, Any]]) 
     recons, x = _compared([value for _, value in pairs if isinstance(value, Tensor)])
     roles = _roles(pairs, recons, x)
     names = [parameter.name for parameter in parameters]
+    own = [role_of(name) for name in names]
+    # One name that says nothing, beside those that do: the reconstruction or what it is held against.
+    left = "recon" if "x" in own else "x"
+    known = {names[own.index("")]: left} if own.count("") == 1 and left not in own and {"mean", "raw"} <= set(own) else {}
     values = {}
     for place, name in enumerate(names):
-        role = role_of(name)
+        role = known.get(name) or role_of(name)
         if role == "x" and any(role_of(earlier) == "x" for earlier in names[:place]):
             role = "recon"
         value = recons.pop(0) if role == "recon" and len(recons) > 1 else roles.get(role)
@@ -282,18 +286,3 @@ def _roles(pairs: list[tuple[str, Any]], recons: list[Tensor], x: Tensor) -> dic
     if recon is not None and recon.shape != x.shape:
         roles["x"] = x.reshape(recon.shape) if recon.numel() == x.numel() else x
     return roles
-
-
-def loss_in(result: Any) -> Tensor | None:
-    """The scalar to differentiate in what was returned: itself, the one called loss, the first of several."""
-    if isinstance(result, Tensor):
-        return result if result.numel() == 1 else None
-    named = [(n.lower(), v) for n, v in flat_outputs(result)] + [
-        (n.lower(), getattr(result, n)) for n in ("loss", "total_loss") if isinstance(getattr(result, n, None), Tensor)
-    ]
-    scalars = [(n, v) for n, v in named if isinstance(v, Tensor) and v.numel() == 1 and v.is_floating_point()]
-    for wanted in ("loss", "total_loss", "total", "elbo", "neg_elbo", "nelbo", "objective"):
-        for name, value in scalars:
-            if name == wanted:
-                return value
-    return scalars[0][1] if scalars else None

@@ -283,5 +283,7 @@ def _nothing_ran(program: Program) -> Finding:
         why = "no class or function looked like a model"
     else:
         how, error = program.tried[-1]
+        if "can't allocate memory" in str(error):
+            error = MemoryError()
         why = f"{how}: {ENDINGS.get(type(error), f'{type(error).__name__}: {error}')}"
     return Finding("parts", CANNOT_JUDGE, "", f"no training step could be run ({why}); name the parts with --map")

@@ -26,6 +26,7 @@ from aevb.checker.source import Source, SourceError, read
 from aevb.checker.stand_ins import Batch
 from aevb.checker.steps import Step
 from aevb.checker.tape import BackwardCalledError, Tape
+from aevb.checker.values import loss_in
 
 
 @dataclass
@@ -126,7 +127,7 @@ def _run(given: Given, model: nn.Module, call: Callable[[], Any], batch: Tensor,
     except Exception as error:
         given.trace.append(f"on a batch of {tuple(batch.shape)}: {type(error).__name__}: {error}")
         return None
-    found = by_name.loss_in(result)
+    found = loss_in(result)
     if not tape.entries:
         return None
     how = f"{type(model).__name__} on a batch of {tuple(batch.shape)}"

@@ -91,8 +91,8 @@ def construct(kind: type[nn.Module], channels: int = 1, others: Mapping[str, typ
     others: classes of which one is meant where a parameter is called "encoder" or "decoder", by name.
     """
     settings: dict[str, Any] = {}
-    for name, parameter in inspect.signature(kind.__init__).parameters.items():
-        if name == "self" or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+    for name, parameter in list(inspect.signature(kind.__init__).parameters.items())[1:]:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         if parameter.default is not parameter.empty:
             continue

@@ -30,7 +30,7 @@ from aevb.checker.source import calls, goes_backward, last_name
 from aevb.checker.stand_ins import STRANGER, Batch, StandIn
 from aevb.checker.tape import BackwardCalledError, Tape
 from aevb.checker.unknown import UnknownNetwork, learn_from
-from aevb.checker.values import tensors
+from aevb.checker.values import loss_in, tensors
 
 MOST_SHAPES = 16
 LONGEST_SEARCH_S = 15
@@ -276,7 +276,7 @@ def run(
         # A loop leaves its batch behind: the next try has another.
         program.names.clear()
         program.names.update(names)
-    loss = by_name.loss_in(result)
+    loss = loss_in(result)
     if result is None or isinstance(result, StandIn) or not tape.entries:
         return None
     numpy_noise.adopt(tape)
