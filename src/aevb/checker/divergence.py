@@ -231,14 +231,15 @@ def _class_of_mismatch(e: Evidence, own: str, factor: float, reading: str) -> st
 
 
 def _changed_in_place(e: Evidence) -> bool:
-    """Whether a call on the way to z changes the deviation's head itself, or a view of it: not what was computed from it."""
+    """Whether a call on the way to z changes the deviation's head itself, which the KL then reads: not what is made of it."""
     same = {e.parts.roots[int(i)] for i in torch.unique(e.parts.raw[:, 0])} if len(e.parts.raw) else set()
     before = e.tape.ancestors(e.parts.z)
     for entry in e.tape.entries:
         if not same.intersection(entry.inputs[:1]):
             continue
         if entry.in_place and before.intersection(entry.outputs):
-            return True
-        if entry.name in SHAPES - {"clone", "cat", "stack"}:
+            read = e.tape.dependents(entry.outputs, stop=e.parts.entrances)
+            return e.step.loss is None or e.step.loss in read
+        if entry.name in SHAPES - {"cat", "stack"}:
             same.update(entry.outputs)
     return False
