@@ -80,8 +80,11 @@ def network(name: str, args: Any, kwargs: Any) -> UnknownNetwork | None:
 def learn_from(message: str) -> None:
     """Take the width that an error of torch says the layer after the network has."""
     sizes = re.search(r"cannot be multiplied \(\d+x(\d+) and (\d+)x\d+\)", message)
+    halves = re.search(r"size of tensor [ab] \(0\) must match the size of tensor [ab] \((\d+)\)", message)
     if UnknownNetwork.used and sizes:
         UnknownNetwork.wanted = int(sizes[2])
+    elif UnknownNetwork.used and halves:  # mean and deviation were to be cut out of one output
+        UnknownNetwork.wanted = 2 * int(halves[1])
 
 
 def known(found: list[Finding]) -> list[Finding]:
