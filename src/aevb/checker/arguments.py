@@ -14,14 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aevb.checker.hints import data_range
-from aevb.checker.making import SIZES, construct
+from aevb.checker.making import SIZES, bare_object, construct
 from aevb.checker.program import Program
-from aevb.checker.source import calls, last_name
-from aevb.checker.stand_ins import STRANGER, Batch, FakeOptimizer, StandIn
+from aevb.checker.source import calls, last_name, looped_over, returned
+from aevb.checker.stand_ins import STRANGER, Batch, FakeLoader, FakeOptimizer, StandIn
 from aevb.checker.tape import unrecorded
-from aevb.checker.values import flat_outputs, tensors
+from aevb.checker.values import flat_outputs
 
-SPREAD = r"log_?var|log_?sig|logvar|lnvar|log_?std|^lv$|logs2|sigma|^std|stddev|_std$|scale|^var$|variance|log_?sd|^s$"
+SPREAD = r"log_?var|^logv$|log_?sig|logvar|lnvar|log_?std|^lv$|logs2|sigma|^std|stddev|_std$|scale|^var$|variance|log_?sd|^s$"
 ROLES: list[tuple[str, str]] = [
     ("weight", r"(kld?|latent|loss|recon\w*)_?(scale|weight|coeff?|factor|w)$|_(idx|index)$"),
     ("kl", r"^(kl|kld|latent)_?(div|divergence|loss|term)$|^kld?$|^divergence$"),
@@ -31,8 +31,11 @@ ROLES: list[tuple[str, str]] = [
         r"^(x|xs|xb|x_true|x_real|x_in|x_orig|x0|real|orig.*|inputs?|targets?|data|batch|images?|imgs?|img|y_true|true|truth|gt|"
         r"ground_truth|sample|samples|original_x|input_data|batch_x|bx|obs)$",
     ),
-    ("recon", r"rec|hat|pred|decoded|output|^out|prime|generated|tilde|logits|^x?_?p$|^y$|x_prob|probs|x_mean|mu_x|x_mu|^px"),
-    ("mean", r"^(z_)?(mu|mean|m|mus|means|loc|z_mu|z_mean|mu_z|mean_z|q_mu|mu_q)$|mu|mean|loc"),
+    (
+        "recon",
+        r"rec|hat|copy|pred|decoded|output|^out|prime|generated|tilde|logits|^x?_?p$|^y$|x_prob|probs|x_mean|mu_x|x_mu|^px",
+    ),
+    ("mean", r"^(z_)?(mu|mean|m|mus|means|loc|z_mu|z_mean|mu_z|mean_z|q_mu|mu_q)$|mu|mean|loc|cent(er|re)"),
     ("z", r"^z|latent|code"),
     ("q", r"^q|posterior|dist"),
 ]
@@ -57,17 +60,17 @@ def role_of(name: str) -> str:
     return ""
 
 
-def rows(program: Program, count: int, shape: tuple[int, ...], tokens: bool = False) -> Tensor:
-    """A batch of random rows in the range of the program's data; tokens: of small whole numbers."""
-    if tokens:
+def rows(program: Program, count: int, shape: tuple[int, ...], numbers: str = "") -> Tensor:
+    """A batch of random rows in the range of the program's data. numbers: "tokens", small whole ones; "double"; else float."""
+    if numbers == "tokens":
         return torch.randint(0, 10, (count, *shape[:1]))
-    uniform = 0.02 + 0.96 * torch.rand(count, *shape)
+    uniform = 0.02 + 0.96 * torch.rand(count, *shape, dtype=torch.double if numbers == "double" else torch.float)
     kind = data_range(program)
     if kind == "symmetric":
         return 2 * uniform - 1
     if kind == "bytes":
         return (255 * uniform).round()
-    return torch.randn(count, *shape) * 1.3 if kind == "real" else uniform
+    return torch.randn_like(uniform) * 1.3 if kind == "real" else uniform
 
 
 def for_function(program: Program, function: Callable[..., Any]) -> dict[str, Any]:
@@ -79,7 +82,7 @@ def for_function(program: Program, function: Callable[..., Any]) -> dict[str, An
         if parameter.default not in (parameter.empty, None) and not re.search(r"epoch|step", name):
             continue
         with unrecorded():
-            value = program.get(name)
+            value = FakeLoader() if name in looped_over(program.source.tree, function.__name__) else program.get(name)
             if isinstance(value, StandIn) and not isinstance(value, FakeOptimizer):
                 given = _as_called(program, function.__name__, len(out), name)
                 value = value if given is None else given
@@ -109,26 +112,35 @@ def _as_called(program: Program, function: str, place: int, name: str) -> Any:
     return None
 
 
+def _further(name: str, labels: Tensor) -> Any:
+    """What a model gets besides the batch: a graph's adjacency, lengths of sequences, a mask; else labels."""
+    name = name.lower()
+    if re.search(r"^adj|_adj$|^a_hat$", name):
+        return torch.eye(len(Batch.x))
+    if re.search(r"len(gth)?s?$|lens?_|lengths?_", name):
+        length = Batch.x.shape[1] if Batch.x.ndim > 1 else 1
+        return length if re.search(r"seq_?len|max_?len|out_?len", name) else torch.full((len(Batch.x),), length)
+    return torch.ones_like(Batch.x) if "mask" in name else labels
+
+
 def call_model(module: nn.Module, method: str = "forward") -> Any:
     """The module on the batch; further parameters get labels, or what their names say."""
     target = module if method == "forward" else getattr(module, method)
     parameters = list(inspect.signature(getattr(module, method)).parameters.values())
     failure: Exception | None = None
-    for labels in (Batch.y, F.one_hot(Batch.y, 10).float()):
-        values: list[Any] = []
-        for place, parameter in enumerate(p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)):
-            if place == 0:
-                values.append(Batch.x.clone())
-            elif parameter.default is parameter.empty:
-                values.append(labels)
-        if not values:
-            values = [Batch.x.clone()]
+    named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    for labels in (Batch.y, F.one_hot(Batch.y.long().reshape(-1), 10).float()):
+        values = [Batch.x.clone()]
+        if named:
+            values += [_further(p.name, labels) for p in named[1:] if p.default is p.empty]
+        elif failure is not None or labels is not Batch.y:  # forward(*inputs)
+            values.append(Batch.y)
         try:
             return target(*values)
         except NameError:
             raise
         except Exception as error:
-            failure = failure or error
+            failure = (failure or error) if named else error
     try:
         return target({"data": Batch.x.clone()})
     except Exception:
@@ -143,14 +155,15 @@ KL = re.compile(r"kl|divergence|latent_loss|regulari", re.IGNORECASE)
 
 def loss_functions(program: Program, module: nn.Module) -> Iterator[tuple[str, Callable[..., Any]]]:
     """Functions and methods that sound like the whole loss, methods of the model first, then functions, then loss modules."""
-    for name in dir(type(module)):
+    for name in filter(LOSS.search, dir(type(module))):
         function = getattr(type(module), name, None)
         own = getattr(function, "__code__", None)
-        if LOSS.search(name) and callable(function) and own is not None and own.co_filename == STRANGER:
+        if callable(function) and own is not None and own.co_filename == STRANGER:
             yield f"{type(module).__name__}.{name}", getattr(module, name)
-    for name, function in program.functions().items():
-        if LOSS.search(name):
-            yield name, function
+    yield from ((name, function) for name, function in program.functions().items() if LOSS.search(name))
+    for owner, kind in program.plain_classes().items():
+        own = [name for name, function in vars(kind).items() if LOSS.search(name) and inspect.isroutine(function)]
+        yield from ((f"{owner}.{name}", getattr(bare_object(kind), name)) for name in own)
     for name, kind in program.classes().items():
         if LOSS.search(name) and not isinstance(module, kind):
             try:
@@ -164,7 +177,7 @@ def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
     return [p for p in inspect.signature(function).parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
 
-def call_loss(loss: Callable[..., Any], module: nn.Module) -> Any:
+def call_loss(loss: Callable[..., Any], module: nn.Module, tree: ast.AST) -> Any:
     """The loss of the model's outputs on the batch: what goes where is told by names, or by order for a tuple."""
     required = [p for p in parameters_of(loss) if p.default is p.empty]
     if required and re.search(r"model|net|vae|^m$", required[0].name):
@@ -183,7 +196,13 @@ def call_loss(loss: Callable[..., Any], module: nn.Module) -> Any:
             given[0] = Batch.x.clone()
         return loss(**{whole[0]: made}, **dict(zip([p.name for p in rest], given, strict=True)))
     kept = [("kl", v) for part in module.modules() for n, v in vars(part).items() if KL.search(n) and isinstance(v, Tensor)]
-    return loss_of(loss, [*flat_outputs(made), *kept[:1]])
+    pairs, names = flat_outputs(made), returned(tree, type(module).__name__)
+    if len(names) == len(pairs) and not any(name for name, _ in pairs):
+        pairs = [
+            (name if role_of(name) in ("mean", "raw", "z") else "", value)
+            for name, (_, value) in zip(names, pairs, strict=True)
+        ]
+    return loss_of(loss, [*pairs, *kept[:1]])
 
 
 def loss_of(loss: Callable[..., Any], pairs: list[tuple[str, Any]]) -> Any:
@@ -221,9 +240,13 @@ def _matched(parameters: list[inspect.Parameter], pairs: list[tuple[str, Any]]) 
     recons, x = _compared([value for _, value in pairs if isinstance(value, Tensor)])
     roles = _roles(pairs, recons, x)
     names = [parameter.name for parameter in parameters]
+    own = [role_of(name) for name in names]
+    # One name that says nothing, beside those that do: the reconstruction or what it is held against.
+    left = "recon" if "x" in own else "x"
+    known = {names[own.index("")]: left} if own.count("") == 1 and left not in own and {"mean", "raw"} <= set(own) else {}
     values = {}
     for place, name in enumerate(names):
-        role = role_of(name)
+        role = known.get(name) or role_of(name)
         if role == "x" and any(role_of(earlier) == "x" for earlier in names[:place]):
             role = "recon"
         value = recons.pop(0) if role == "recon" and len(recons) > 1 else roles.get(role)
@@ -263,23 +286,3 @@ def _roles(pairs: list[tuple[str, Any]], recons: list[Tensor], x: Tensor) -> dic
     if recon is not None and recon.shape != x.shape:
         roles["x"] = x.reshape(recon.shape) if recon.numel() == x.numel() else x
     return roles
-
-
-def loss_in(result: Any) -> Tensor | None:
-    """The scalar to differentiate in what was returned: itself, the one called loss, the first of several."""
-    if isinstance(result, Tensor):
-        return result if result.numel() == 1 else None
-    named = [(n.lower(), v) for n, v in flat_outputs(result)] + [
-        (n.lower(), getattr(result, n)) for n in ("loss", "total_loss") if isinstance(getattr(result, n, None), Tensor)
-    ]
-    scalars = [(n, v) for n, v in named if isinstance(v, Tensor) and v.numel() == 1 and v.is_floating_point()]
-    for wanted in ("loss", "total_loss", "total", "elbo", "neg_elbo", "nelbo", "objective"):
-        for name, value in scalars:
-            if name == wanted:
-                return value
-    return scalars[0][1] if scalars else None
-
-
-def has_tensors(result: Any) -> bool:
-    """Whether anything in it is a tensor."""
-    return any(True for _ in tensors(result))

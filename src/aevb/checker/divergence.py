@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from aevb.checker.evidence import Evidence
-from aevb.checker.measure import Slopes, ratio, reachable
+from aevb.checker.measure import Slopes, ratio, reachable, right_kl_slopes
+from aevb.checker.parts import SHAPES
 from aevb.checker.readings import KL, TOLERANCE, recognise
 from aevb.checker.report import BUG, CANNOT_JUDGE, CLASSES, RIGHT, UNUSUAL, Finding
 from aevb.checker.steps import output_values
-from aevb.checker.tape import Entry
 
 LIMITS = {"clamp", "clamp_min", "clamp_max", "clip", "max", "maximum", "relu", "abs", "where", "softplus", "hinge"}
 NOTHING = 1e-13
@@ -38,7 +38,12 @@ def divergence(e: Evidence, loss: int) -> Divergence:
     slopes = e.slopes(loss)
     if _still(slopes):
         return _absent(e, loss)
-    kl = recognise(slopes, e.right, e.reading[0] if e.reading[1] == 1.0 else "")
+    own = e.reading[0] if e.reading[1] == 1.0 else ""
+    kl = recognise(slopes, e.right, own)
+    if kl.class_ and e.parts.shifted:
+        before = right_kl_slopes(e.tape, e.parts, e.points, moved=False)
+        if not recognise(slopes, before, own).class_:
+            e.right, kl = before, recognise(slopes, before, own)
     node = loss
     if kl.class_ == "kl-wrong":
         inner = _inside_a_limit(e, loss)
@@ -209,7 +214,7 @@ def _exponent(e: Evidence) -> str:
 
 
 def _class_of_mismatch(e: Evidence, own: str, factor: float, reading: str) -> str:
-    if any(entry.in_place for entry in _after_the_head(e)):
+    if _changed_in_place(e):
         return "logvar-in-place"
     if own == reading and factor not in (0.0, 1.0):
         return "noise-scaled"
@@ -225,8 +230,16 @@ def _class_of_mismatch(e: Evidence, own: str, factor: float, reading: str) -> st
     return "sampler-kl-mismatch"
 
 
-def _after_the_head(e: Evidence) -> list[Entry]:
-    """Calls on the way from the deviation's head to z that change a tensor in place."""
-    raw = {e.parts.roots[int(i)] for i in torch.unique(e.parts.raw[:, 0])} if len(e.parts.raw) else set()
-    after = e.tape.dependents(raw) & e.tape.ancestors(e.parts.z)
-    return [entry for entry in e.makers(sorted(after)) if not set(entry.outputs) & set(raw)]
+def _changed_in_place(e: Evidence) -> bool:
+    """Whether a call on the way to z changes the deviation's head itself, which the KL then reads: not what is made of it."""
+    same = {e.parts.roots[int(i)] for i in torch.unique(e.parts.raw[:, 0])} if len(e.parts.raw) else set()
+    before = e.tape.ancestors(e.parts.z)
+    for entry in e.tape.entries:
+        if not same.intersection(entry.inputs[:1]):
+            continue
+        if entry.in_place and before.intersection(entry.outputs):
+            read = e.tape.dependents(entry.outputs, stop=e.parts.entrances)
+            return e.step.loss is None or e.step.loss in read
+        if entry.name in SHAPES - {"cat", "stack"}:
+            same.update(entry.outputs)
+    return False

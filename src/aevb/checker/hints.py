@@ -34,6 +34,9 @@ def shapes(program: Program, modules: Sequence[nn.Module]) -> list[tuple[int, ..
     for call in calls(program.source.tree):
         if last_name(call.func) in ("view", "reshape", "Resize", "CenterCrop", "Unflatten") and call.args:
             last = call.args[-1]
+            sides = [n.value for n in ast.walk(call.args[0]) if isinstance(n, ast.Constant) and isinstance(n.value, int)]
+            if last_name(call.func) == "Resize" and len(sides) == 2:
+                found[:0] = [(1, sides[0], sides[1]), (3, sides[0], sides[1])]
             if isinstance(last, ast.Constant) and isinstance(last.value, int) and last.value > 1:
                 found.append((last.value,))
     return list(dict.fromkeys([*_with_pictures(found), *FALLBACK]))[:14]
@@ -43,14 +46,14 @@ def from_error(message: str, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Shapes that would have fitted better, told by the sizes that an error of torch names."""
     out: list[tuple[int, ...]] = []
     product = re.search(r"cannot be multiplied \((\d+)x(\d+) and (\d+)x\d+\)", message)
-    if product:
+    if product and int(product[2]):
         had, wanted = int(product[2]), int(product[3])
         if len(shape) == 3 and had != shape[-1]:  # flattened after convolutions: the area is off by a factor
             side = round(shape[-1] * (wanted / had) ** 0.5)
             out.append((shape[0], side, side))
         elif len(shape) < 3 and had != shape[-1]:
             out.append((*shape[:-1], round(shape[-1] * wanted / had)))
-        out += [(wanted,), *([(*shape[:-1], wanted)] if len(shape) > 1 else [])]
+        out += [(wanted,), *([(*shape[:-1], wanted)] if len(shape) == 2 else [])]
     sizes = re.search(r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)", message)
     if sizes and len(shape) < 3:
         first, second = int(sizes[1]), int(sizes[2])
@@ -59,12 +62,17 @@ def from_error(message: str, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     if wide and len(wide[1].split(",")) > 2 and len(shape) > 1:
         out.append(shape[1:])
     channels = re.search(r"to have (\d+) channels, but got (\d+) channels", message)
-    if channels and len(shape) == 3:
-        out.append((int(channels[1]), *shape[1:]))
+    weight = re.search(r"weight of size \[([\d, ]+)\]", message)
+    if channels and len(shape) == (len(weight[1].split(",")) - 1 if weight else 3):
+        # Others may have been added to those of the row: a class, as a picture.
+        out.append((max(1, shape[0] + int(channels[1]) - int(channels[2])), *shape[1:]))
+    steps = re.search(r"must be equal to input_size\. Expected (\d+), got \d+", message)
+    if steps:
+        out += [(shape[0] if len(shape) == 2 else 10, int(steps[1])), (int(steps[1]),)]
     area = re.search(r"shape '\[(?:-1|\d+), (\d+)\]' is invalid for input of size", message)
     if area:
         out.append((int(area[1]),))
-    return [s for s in _with_pictures(out) if s != shape and max(s) <= (256 if len(s) == 3 else 100_000) and len(s) < 4]
+    return [s for s in _with_pictures(out) if s != shape and max(s) <= (256 if len(s) == 3 else 200_000) and len(s) < 4]
 
 
 def of_module(module: nn.Module, text: str = "") -> Iterator[tuple[int, ...]]:

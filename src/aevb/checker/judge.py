@@ -18,7 +18,7 @@ from aevb.checker.guards import OutOfTimeError
 from aevb.checker.making import DATA_DIM, LATENT, models
 from aevb.checker.mapped import alone
 from aevb.checker.measure import Reconstruction
-from aevb.checker.missing import evaluating, noiseless
+from aevb.checker.missing import evaluating, noiseless, without_loss
 from aevb.checker.noise import noise_findings
 from aevb.checker.parts import Parts
 from aevb.checker.program import Program
@@ -26,6 +26,7 @@ from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, SCALE, UNUSUAL, WEIGHT
 from aevb.checker.sampling import gradient_finding, head_findings, not_linear
 from aevb.checker.source import calls, last_name
 from aevb.checker.steps import Step, attempts, record, run
+from aevb.checker.unknown import known
 from aevb.checker.weighing import weight_findings
 
 SEEDS = (0, 1)
@@ -103,9 +104,9 @@ def look_at_all(program: Program, seed: int) -> Report:
         return _report(program, None, [*prior, _nothing_ran(program)])
     parts = chosen(step)
     if parts is None:
-        return _report(program, None, [*prior, *_without_noise(program, step, seed)])
+        return _report(program, None, [*prior, *known(_without_noise(program, step, seed))])
     e = Evidence(program, step, parts, seed)
-    report = _report(program, e, [*prior, *findings(e)])
+    report = _report(program, e, [*prior, *known(findings(e))])
     if report.verdict == CANNOT_JUDGE and step.score[0] and not program.mapping:
         return _look_at_another(program, seed, step) or report
     return report
@@ -118,7 +119,7 @@ def _look_at_another(program: Program, seed: int, seen: Step) -> Report | None:
     if step is None or parts is None:
         return None
     e = Evidence(program, step, parts, seed)
-    report = _report(program, e, findings(e))
+    report = _report(program, e, known(findings(e)))
     return report if report.verdict != CANNOT_JUDGE else None
 
 
@@ -199,8 +200,7 @@ def findings_of_one(e: Evidence) -> list[Finding]:
                 "no loss was found: whether the KL enters it, and at what weight, is not judged; name it with --map loss=..."
             )
             return [*found, *divergence(e, kept).findings, Finding("loss", CANNOT_JUDGE, "", message)]
-        message = "no loss was found to judge the KL by; name it with --map loss=..."
-        return [*found, Finding("loss", CANNOT_JUDGE, "", message)]
+        return [*found, without_loss(e)]
     error = error_of(e, e.step.loss)
     return [*found, *of_the_loss(e, e.step.loss, error), *decoder_findings(e, error), *swapped_finding(e, e.step.loss)]
 
@@ -283,5 +283,7 @@ def _nothing_ran(program: Program) -> Finding:
         why = "no class or function looked like a model"
     else:
         how, error = program.tried[-1]
+        if "can't allocate memory" in str(error):
+            error = MemoryError()
         why = f"{how}: {ENDINGS.get(type(error), f'{type(error).__name__}: {error}')}"
     return Finding("parts", CANNOT_JUDGE, "", f"no training step could be run ({why}); name the parts with --map")

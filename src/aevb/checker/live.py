@@ -26,6 +26,7 @@ from aevb.checker.source import Source, SourceError, read
 from aevb.checker.stand_ins import Batch
 from aevb.checker.steps import Step
 from aevb.checker.tape import BackwardCalledError, Tape
+from aevb.checker.values import loss_in
 
 
 @dataclass
@@ -107,7 +108,7 @@ def _rows(shape: tuple[int, ...], seed: int) -> Tensor:
 def _calls(model: nn.Module, loss: Callable[..., Any] | None) -> Iterator[Callable[[], Any]]:
     if loss is not None:
         yield lambda: loss(model, Batch.x.clone())
-        yield lambda: by_name.call_loss(loss, model)
+        yield lambda: by_name.call_loss(loss, model, _source(model).tree)
         return
     if hasattr(model, "elbo_terms"):  # aevb's own
         yield lambda: (lambda terms: -(terms[0] - terms[1].sum(-1)).mean())(model.elbo_terms(Batch.x.clone()))  # type: ignore[operator]
@@ -126,7 +127,7 @@ def _run(given: Given, model: nn.Module, call: Callable[[], Any], batch: Tensor,
     except Exception as error:
         given.trace.append(f"on a batch of {tuple(batch.shape)}: {type(error).__name__}: {error}")
         return None
-    found = by_name.loss_in(result)
+    found = loss_in(result)
     if not tape.entries:
         return None
     how = f"{type(model).__name__} on a batch of {tuple(batch.shape)}"

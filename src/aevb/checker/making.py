@@ -9,14 +9,17 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 
 from aevb.checker.guards import at_most
 from aevb.checker.hints import channels
 from aevb.checker.program import Program
+from aevb.checker.rewriting import ROWS
 from aevb.checker.source import calls, last_name
 from aevb.checker.stand_ins import StandIn
 from aevb.checker.tape import unrecorded
+from aevb.checker.unknown import UnknownNetwork
 
 DATA_DIM, LATENT, HIDDEN = 12, 5, 16
 
@@ -29,21 +32,27 @@ class Widths(list[int]):
 
 
 SIZES: list[tuple[str, Any]] = [
+    (r"dropout|^p$|_prob$", 0.0),
+    (r"^adj", torch.eye(ROWS)),
+    (r"^(vocab|word2idx|token2idx|stoi)$", {chr(97 + place): place for place in range(DATA_DIM)}),
     (r"^(num|n)_?(\w+_)?layers?$|depth|n_blocks|heads?$", 1),
     (r"_idx$", 0),
     (r"class|label|cond|n_y|^c_?dim|^y_?dim|attr", 10),
-    (r"latent|z_dim|zdim|^z$|nz|code|bottleneck|embed|encoding", LATENT),
+    (r"latent|z_dim|zdim|^z$|nz|code(?!r)|bottleneck|embed|encoding", LATENT),
     (r"hidden_dims|hidden_sizes|layers|widths|layer_sizes", Widths([HIDDEN, HIDDEN])),
     (r"hid|^h|h_dim|units|width|inter|enc_|dec_|mid|feature_dim", HIDDEN),
     (r"img_size|image_size|^size", 28),
     (r"input|data|in_dim|in_feat|x_dim|xdim|n_feat|features|out|obs|dim", DATA_DIM),
-    (r"dropout|^p$", 0.0),
     (r"beta|weight|gamma", 1.0),
     (r"device", "cpu"),
     (r"batch", 7),
     (r"lr|rate", 1e-3),
     (r"kernel", 3),
 ]
+
+
+PART = re.compile(r"_?(enc|dec)(oder)?(_net|_model)?")
+"""Names of parameters that take a network."""
 
 
 class Setting(int):
@@ -82,8 +91,8 @@ def construct(kind: type[nn.Module], channels: int = 1, others: Mapping[str, typ
     others: classes of which one is meant where a parameter is called "encoder" or "decoder", by name.
     """
     settings: dict[str, Any] = {}
-    for name, parameter in inspect.signature(kind.__init__).parameters.items():
-        if name == "self" or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+    for name, parameter in list(inspect.signature(kind.__init__).parameters.items())[1:]:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         if parameter.default is not parameter.empty:
             continue
@@ -92,14 +101,44 @@ def construct(kind: type[nn.Module], channels: int = 1, others: Mapping[str, typ
             settings[name] = Widths([HIDDEN, HIDDEN])
             continue
         given = (r"channel|in_ch|^nc$|img_ch", channels)
-        settings[name] = size_of(name, given) if part is None else construct(part, channels)
+        if part is not None:
+            settings[name] = construct(part, channels)
+        elif PART.fullmatch(name.lower()):
+            settings[name] = UnknownNetwork(name)
+        else:
+            settings[name] = size_of(name, given)
     with unrecorded():
-        return kind(**settings)
+        try:
+            return kind(**settings)
+        except AssertionError:  # of a program that asks for a list or an int, and takes nothing derived from it
+            return kind(**{name: _plain(value) for name, value in settings.items()})
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, Widths) else int(value) if isinstance(value, Setting) else value
+
+
+PLAIN: list[tuple[str, Any]] = [(r"^device$", torch.device("cpu")), (r"beta|weight|lambda|alpha|gamma|coef", 1.0)]
+"""What a method may ask of an object that was never made."""
+
+
+def bare_object(kind: type) -> Any:
+    """An object of the class that its ``__init__`` never saw: enough for a method that needs no layer."""
+    module = issubclass(kind, nn.Module)
+
+    def attribute(self: Any, name: str) -> Any:
+        guessed = next((value for pattern, value in PLAIN if re.search(pattern, name)), None)
+        if guessed is None:
+            return nn.Module.__getattr__(self, name) if module else object.__getattribute__(self, name)
+        return guessed
+
+    made = nn.Module.__init__ if module else object.__init__
+    return type(kind.__name__, (kind,), {"__getattr__": attribute, "__init__": made})()
 
 
 def _part_of(name: str, kind: type[nn.Module], others: Mapping[str, type[nn.Module]]) -> type[nn.Module] | None:
     """The class that a parameter such as ``encoder`` or ``dec`` takes an object of."""
-    word = re.fullmatch(r"_?(enc|dec)(oder)?(_net|_model)?", name.lower())
+    word = PART.fullmatch(name.lower())
     fitting = [other for title, other in others.items() if word and word[1] in title.lower() and other is not kind]
     return fitting[0] if fitting else None
 

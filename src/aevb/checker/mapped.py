@@ -8,18 +8,16 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from aevb.checker import arguments as by_name
-from aevb.checker.making import LATENT, construct
+from aevb.checker.making import LATENT, bare_object, construct
 from aevb.checker.program import Program
 from aevb.checker.stand_ins import Batch
 
-PLAIN: list[tuple[str, Any]] = [(r"^device$", torch.device("cpu")), (r"beta|weight|lambda|alpha|gamma|coef", 1.0)]
-"""What a method may ask of an object that was never made."""
 SAMPLER = re.compile(r"re_?param|sampl|latent|noise|draw", re.IGNORECASE)
 
 
@@ -43,20 +41,9 @@ def named(program: Program, models: list[tuple[str, nn.Module]], name: str) -> C
         return construct(kind)
     method = getattr(program.classes().get(owner), last, None)
     if callable(method):
-        return getattr(bare(program.classes()[owner]), last)  # type: ignore[no-any-return]
+        return getattr(bare_object(program.classes()[owner]), last)  # type: ignore[no-any-return]
     have = ", ".join([*functions, *program.classes()]) or "nothing"
     raise UnknownNameError(f"--map names {name!r}, which the file does not define; it defines {have}")
-
-
-def bare(kind: type[nn.Module]) -> nn.Module:
-    """An object of the class that its ``__init__`` never saw: enough for a method that needs no layer."""
-
-    def attribute(self: nn.Module, name: str) -> Any:
-        guessed = next((value for pattern, value in PLAIN if re.search(pattern, name)), None)
-        return nn.Module.__getattr__(self, name) if guessed is None else guessed
-
-    own = type(kind.__name__, (kind,), {"__getattr__": attribute, "__init__": nn.Module.__init__})
-    return cast(nn.Module, own())
 
 
 def alone(program: Program) -> dict[str, str]:
@@ -70,7 +57,7 @@ def alone(program: Program) -> dict[str, str]:
         methods = {
             key: value for key, value in vars(kind).items() if inspect.isroutine(value) or isinstance(value, staticmethod)
         }
-        functions |= {f"{name}.{key}": getattr(bare(kind), key) for key in methods if not key.startswith("__")}
+        functions |= {f"{name}.{key}": getattr(bare_object(kind), key) for key in methods if not key.startswith("__")}
     heads = {name: by_role for name, one in functions.items() if {"mean", "raw"} <= (by_role := _by_role(one)).keys()}
     sampler = next((n for n, roles in heads.items() if SAMPLER.search(n) and "recon" not in roles), None)
     if sampler is None:

@@ -147,13 +147,15 @@ def kl_slopes(tape: Tape, parts: Parts, value: int, points: list[tuple[Tensor, T
     return slopes_of(points, averaged)
 
 
-def right_kl_slopes(tape: Tape, parts: Parts, points: list[tuple[Tensor, Tensor]]) -> Slopes:
-    """Gradients of the right KL of the sampler's own mean and deviation."""
+def right_kl_slopes(tape: Tape, parts: Parts, points: list[tuple[Tensor, Tensor]], *, moved: bool = True) -> Slopes:
+    """Gradients of the right KL of the sampler's own mean and deviation. moved: the mean with what else is added to it."""
 
     def right(a: Tensor, r: Tensor) -> Tensor:
         heads = filled(tape, parts, a, r)
         m = z_at(tape, parts, heads, 0.0)
         s = z_at(tape, parts, heads, 1.0) - m
+        if not moved:
+            m = m - z_at(tape, parts, filled(tape, parts, torch.zeros_like(a), r), 0.0).detach()
         return 0.5 * (m.square() + s.square() - s.square().log())
 
     return slopes_of(points, right)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import permutations
@@ -10,14 +12,42 @@ from typing import Any
 import torch
 from torch import nn
 
+from aevb.checker.divergence import LOG_SIGMA
+from aevb.checker.evidence import Evidence
 from aevb.checker.measure import fit, kl_slopes, settings
 from aevb.checker.parts import Parts, is_layer, values_of_parameters
 from aevb.checker.readings import READINGS, terms
-from aevb.checker.report import BUG, CANNOT_JUDGE, Finding
+from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, Finding
 from aevb.checker.steps import Step
 from aevb.checker.tape import Tape
 
 MOST_HEADS = 8
+OF_A_LOSS = re.compile(
+    r"loss|kl|elbo|nll|criterion|diverg|objective|likelihood|log_?prob|entropy|backward|mse|bce", re.IGNORECASE
+)
+
+
+LOG_VARIANCE = re.compile(r"log_?var|lnvar|log_?sigma_?2|log_?sigma_?sq", re.IGNORECASE)
+PLAIN = ("logvar", "log sigma", "softplus sigma", "softplus variance")
+"""Readings of a head that are right if the KL shares them."""
+
+
+def without_loss(e: Evidence) -> Finding:
+    """No loss was found: is there one in the file, or is it that of a model alone?"""
+    tree, reading = e.program.source.tree, e.reading[0]
+    named = [getattr(node, key, None) for node in ast.walk(tree) for key in ("id", "attr", "name", "arg")]
+    if not any(named) or any(OF_A_LOSS.search(name) for name in named if isinstance(name, str)):
+        return Finding("loss", CANNOT_JUDGE, "", "no loss was found to judge the KL by; name it with --map loss=...")
+    heads = {e.parts.roots[int(place)] for place in e.parts.raw[:, 0].unique()}
+    other = {"logvar": LOG_SIGMA, "log sigma": LOG_VARIANCE}.get(reading)
+    words = [word for head in heads for word in (e.named(head), e.layer(head))]
+    if other is not None and any(map(other.search, words)):
+        message = f"the sampler reads the head {' '.join(words)} as {reading}, and the file has no KL that would say the same"
+        return Finding("loss", CANNOT_JUDGE, "", message)
+    if reading not in PLAIN:
+        message = f"the sampler reads its head as {reading or 'nothing known'}, and the file has no KL to compare it with"
+        return Finding("loss", CANNOT_JUDGE, "", message)
+    return Finding("loss", RIGHT, "", "the file is that of a model, without a loss: sampler and heads were judged, no KL")
 
 
 @contextmanager

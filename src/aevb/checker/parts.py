@@ -21,6 +21,7 @@ LAYERS = {
     "scaled_dot_product_attention", "dropout", "dropout1d", "dropout2d", "alpha_dropout", "prelu", "rms_norm",
     "feature_dropout",
 }  # fmt: skip
+INNER = {"matmul", "rmatmul", "mm", "bmm", "einsum"}
 NORMALISING = {"batch_norm", "layer_norm", "instance_norm", "group_norm", "dropout", "dropout1d", "dropout2d", "alpha_dropout"}
 SHAPES = {
     "view", "reshape", "flatten", "unsqueeze", "squeeze", "expand", "expand_as", "view_as", "reshape_as", "permute",
@@ -65,7 +66,8 @@ class Parts:
 
     noise: entries that draw it. z: the latent sample. roots: outputs of layers that z is made of. entrances: outputs of the
     layers that z enters. mean, raw: where the n mean and the n deviation elements lie: (n, 2), root and position in it.
-    draws: of z for each row. apart: how many of them are values of their own, each decoded by itself.
+    shifted: whether something else, such as the code of a class, is added to the mean. draws: of z for each row. apart: how
+    many of them are values of their own, each decoded by itself.
     """
 
     noise: list[Entry]
@@ -78,6 +80,7 @@ class Parts:
     entangled: bool = False
     draws: int = 1
     apart: int = 1
+    shifted: bool = False
 
 
 def find(tape: Tape) -> list[Parts]:
@@ -85,7 +88,14 @@ def find(tape: Tape) -> list[Parts]:
     of_parameters = values_of_parameters(tape)
     layer_outputs = {v for e in tape.entries if is_layer(e, of_parameters) for v in e.outputs}
     noise = [entry for entry in tape.entries if entry.function in RANDOM]
-    reached = tape.dependents([v for e in noise for v in e.outputs], stop=layer_outputs)
+    drawn = [v for e in noise for v in e.outputs]
+    reached = tape.dependents(drawn, stop=layer_outputs)
+    # Decoders begin without weights too: a graph's with z against z, a topic model's with a softmax.
+    inner = [e for e in tape.entries if e.name in INNER and len(e.inputs) > 1 and reached.issuperset(e.inputs)]
+    inner += [e for e in tape.entries if e.name == "softmax" and reached.issuperset(e.inputs)]
+    if inner:
+        layer_outputs |= {v for e in inner for v in e.outputs}
+        reached = tape.dependents(drawn, stop=layer_outputs)
     found: dict[int, Parts] = {}
     for entry in tape.entries:
         if not layer_outputs.issuperset(entry.outputs) or entry.name in ("dropout",):
@@ -180,10 +190,22 @@ def assign_elements(tape: Tape, parts: Parts) -> None:
         if less is not None:
             first = _less(first, _gradients(tape, parts, roots, less, head))
             second = _less(second, _gradients(tape, parts, roots, less, order))
+        if draw is zeros and len(parts.roots) > 1:
+            first, second = _without_codes(tape, parts, first), _without_codes(tape, parts, second)
         pairs.append(_places(first, second, n))
     parts.n, (parts.mean, parts.raw) = n, pairs
     shared = {tuple(p) for p in parts.mean.tolist()} & {tuple(p) for p in parts.raw.tolist()}
     parts.entangled = bool(shared)
+
+
+def _without_codes(tape: Tape, parts: Parts, slopes: list[Tensor | None]) -> list[Tensor | None]:
+    """The slopes of the mean without those of looked-up codes, if something else moves it too."""
+    codes = [(entry := tape.made_by(root)) is not None and entry.name == "embedding" for root in parts.roots]
+    moved = [slope is not None and bool((slope.abs() > 1e-9).any()) for slope in slopes]
+    parts.shifted = any(m and c for m, c in zip(moved, codes, strict=True)) and any(
+        m and not c for m, c in zip(moved, codes, strict=True)
+    )
+    return [None if parts.shifted and code else slope for slope, code in zip(slopes, codes, strict=True)]
 
 
 def _less(a: list[Tensor | None], b: list[Tensor | None]) -> list[Tensor | None]:

@@ -8,19 +8,24 @@ stand-in chosen by name: a loader by one of random batches, an optimiser by an o
 from __future__ import annotations
 
 import ast
+import math
+import os
 import re
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+import torch
+import torch.nn.functional as F
 from torch import nn
 
 from aevb.checker.guards import at_most, quiet_options
 from aevb.checker.names import named_stand_in
 from aevb.checker.rewriting import LAST, last_of, rewritten
-from aevb.checker.source import Source, assigned, blocks, calls, default_of, last_name
-from aevb.checker.stand_ins import STRANGER, Batch, FakeLoader, StandIn, StandInModule
+from aevb.checker.source import Source, assigned, blocks, calls, default_of, last_name, outermost
+from aevb.checker.stand_ins import STRANGER, Batch, Digits, FakeLoader, StandIn, StandInModule
 from aevb.checker.tape import unrecorded
 
 FREE_CALLS = {
@@ -29,6 +34,8 @@ FREE_CALLS = {
     "ArgumentParser", "dataclass", "environ", "get", "device_count", "TypeVar", "NewType", "field",
 }  # fmt: skip
 DEFINITION = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+USUAL = {"torch": torch, "nn": nn, "F": F, "optim": torch.optim, "np": np, "math": math, "os": os, "Tensor": torch.Tensor}
+"""Names that libraries hand on, ``from fastai.vision.all import *``."""
 LOADS = re.compile(r"^(load\w*|read_\w+|genfromtxt|fetch_\w+|from_numpy|open|get_data\w*)$")
 MODEL = re.compile(r"model|net|vae|autoencoder|^m$|^self$", re.IGNORECASE)
 
@@ -59,6 +66,8 @@ class Program:
         self.names = module.__dict__
         self.names[LAST] = last_of
         sys.modules[STRANGER] = module
+        if any(isinstance(one, ast.ImportFrom) and one.names[0].name == "*" for one in ast.walk(source.tree)):
+            self.names.update(USUAL)  # what such an import may have brought
         source.tree.body = rewritten(source.tree.body)
         self._put_aside()
         self._start(source.tree.body)
@@ -174,6 +183,8 @@ class Program:
             self._running.discard(name)
 
     def _make(self, name: str) -> Any:
+        if re.search(rf"\b{name}\.train\.(next_batch|images)", self.source.text):
+            return Digits()
         for statement in self._aside.get(name, ()):
             if any(last_name(call.func) == "DataLoader" for call in calls(statement)):
                 return FakeLoader()
@@ -274,6 +285,11 @@ class Program:
             if isinstance(value, type) and issubclass(value, nn.Module) and value.__module__ == STRANGER
         }
 
+    def plain_classes(self) -> dict[str, type]:
+        """The program's own classes that are no modules: trainers, solvers."""
+        own = {name: value for name, value in self.names.items() if isinstance(value, type) and value.__module__ == STRANGER}
+        return {name: value for name, value in own.items() if not issubclass(value, nn.Module)}
+
     def functions(self) -> dict[str, Callable[..., Any]]:
         """The program's own functions, in order."""
         return {
@@ -281,15 +297,3 @@ class Program:
             for name, value in self.names.items()
             if isinstance(value, types.FunctionType) and value.__module__ == STRANGER
         }
-
-
-def outermost(node: ast.AST) -> Iterator[ast.Call]:
-    """A call and those whose result it hands on: ``VAE(20).to(device)``, ``nn.DataParallel(VAE(20))``."""
-    while isinstance(node, ast.Call):
-        yield node
-        if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Call):
-            node = node.func.value
-        elif node.args and isinstance(node.args[0], ast.Call):
-            node = node.args[0]
-        else:
-            return

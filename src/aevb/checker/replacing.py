@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.abc
 import importlib.machinery
+import re
 import sys
 import types
 from collections.abc import Callable, Sequence
@@ -13,7 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from aevb.checker.making import size_of
 from aevb.checker.stand_ins import STRANGER, Batch, FakeLoader, FakeOptimizer, StandIn
+from aevb.checker.tape import Tape
+from aevb.checker.unknown import network
 
 NEVER_IMPORTED = {
     "IPython", "PIL", "cv2", "datasets", "google", "h5py", "imageio", "ipywidgets", "lightning", "matplotlib", "pandas",
@@ -21,6 +25,10 @@ NEVER_IMPORTED = {
     "tensorflow", "torchaudio", "torchinfo", "torchsummary", "torchtext", "torchvision", "tqdm", "transformers",
     "wandb",
 }  # fmt: skip
+
+
+NUMBER = re.compile(r"SIZE|DIM|LATENT|HIDDEN|CHANNEL|WIDTH|HEIGHT|FEATURES|VOCAB|LEN|^N_|^NUM_")
+"""Constants of a file that is not here that are sizes."""
 
 
 class StandInPackage(types.ModuleType):
@@ -32,6 +40,8 @@ class StandInPackage(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name.endswith("__"):
             raise AttributeError(name)
+        if name.isupper() and NUMBER.search(name):
+            return size_of(name)
         return StandIn(f"{self.__name__}.{name}")
 
 
@@ -79,6 +89,11 @@ def _asked_by_the_stranger() -> bool:
     return frame is not None and frame.f_globals.get("__name__") == STRANGER
 
 
+def variable(tensor: Tensor, requires_grad: bool = False, *_: Any, **__: Any) -> Tensor:
+    """The tensor itself: a weight, where it is made outside the training step and asks for gradients."""
+    return tensor.requires_grad_() if requires_grad and Tape.paused and tensor.is_floating_point() else tensor
+
+
 def install() -> list[str]:
     """Replace packages from now on, and devices by the CPU. Returns the list to which missing packages will be added."""
     for name in [name for name in sys.modules if name.split(".")[0] in NEVER_IMPORTED]:
@@ -91,7 +106,15 @@ def install() -> list[str]:
     torch.cuda.set_device = lambda *_: None
     torch.cuda.synchronize = lambda *_: None
     torch.cuda.FloatTensor = torch.FloatTensor  # type: ignore
-    torch.autograd.Variable = lambda tensor, *_, **__: tensor  # type: ignore
+    torch.autograd.Variable = variable  # type: ignore
+    linear = nn.Linear.__init__
+
+    def whole(self: nn.Linear, in_features: Any, out_features: Any, *args: Any, **kwargs: Any) -> None:
+        """Sizes by a division that was one of whole numbers in Python 2."""
+        linear(self, int(in_features), int(out_features), *args, **kwargs)
+
+    StandIn.network = staticmethod(network)
+    nn.Linear.__init__ = whole  # type: ignore[method-assign]
     as_ever = nn.Module.to
 
     def to(self: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:

@@ -29,6 +29,7 @@ CLASSES: Mapping[str, str] = {
     "logvar-in-place": "logvar is changed in place before the KL reads it",
     "softplus-confusion": "the softplus output is read in two ways",
     "sampler-kl-mismatch": "the sampler and the KL read the head in two ways",
+    "heads-shared": "one layer gives both the mean and the deviation",
     "head-activation": "an activation, dropout or normalisation sits on a head that has to reach all real numbers",
     "kl-sign": "the KL, or a part of it, has the wrong sign",
     "kl-doubled": "the KL is twice what it should be",

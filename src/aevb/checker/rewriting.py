@@ -40,6 +40,12 @@ class Rewriter(ast.NodeTransformer):
             node.iter = _at(ast.Call(ast.Name(LAST, ast.Load()), [node.iter], []), node.iter)
         return node
 
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
+        """``from ..constants import SIZE``: of a package that is not here."""
+        if node.level:
+            node.level, node.module = 0, f"local.{node.module or 'package'}"
+        return node
+
     def visit_Assign(self, node: ast.Assign) -> ast.AST:
         """``batch_size = 128``, ``self.bs, lr = 128, 1e-3``, ``config["batch_size"] = 128``."""
         self.generic_visit(node)

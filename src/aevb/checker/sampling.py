@@ -28,8 +28,18 @@ def gradient_finding(e: Evidence) -> Finding:
 
 def head_findings(e: Evidence) -> list[Finding]:
     """Activations, normalisation and dropout on the heads."""
-    found = [f for f in (_normalised(e), _mean_held(e), _deviation_held(e)) if f is not None]
+    found = [f for f in (_one_layer(e), _normalised(e), _mean_held(e), _deviation_held(e)) if f is not None]
     return found[:1]
+
+
+def _one_layer(e: Evidence) -> Finding | None:
+    """Two calls of one layer on one input: the heads are the same number under two names."""
+    first, second = (e.tape.made_by(e.parts.roots[int(places[0, 0])]) for places in (e.parts.mean, e.parts.raw))
+    if first is None or second is None or first is second or first.name != second.name or first.inputs != second.inputs:
+        return None
+    name = e.layer(second.outputs[0]) or first.name
+    message = f"mean and deviation come from one layer, {name}, on the same input: they are one number; use a layer for each"
+    return e.finding("heads", BUG, "heads-shared", message, "one layer", "two", second.outputs[0])
 
 
 def _normalised(e: Evidence) -> Finding | None:
@@ -46,7 +56,9 @@ def _mean_held(e: Evidence) -> Finding | None:
     good = flat.isfinite()
     if not good.any():
         return None
-    _, residual = fit(flat, [s.a.reshape(-1), torch.ones_like(flat)])
+    # Between settings: what else is added to the mean of an element, such as the code of a class, stays the same.
+    moved, by = (s.m[1:] - s.m[:1]).reshape(-1), (s.a[1:] - s.a[:1]).reshape(-1)
+    _, residual = fit(moved, [by])
     if residual < 1e-3:
         return None
     message = f"an activation holds the mean of z: for heads from -2 to 2 it lies in {_span(flat[good])}; use the linear output"

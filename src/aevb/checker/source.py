@@ -101,6 +101,18 @@ def calls(tree: ast.AST) -> Iterator[ast.Call]:
     return (node for node in ast.walk(tree) if isinstance(node, ast.Call))
 
 
+def outermost(node: ast.AST) -> Iterator[ast.Call]:
+    """A call and those whose result it hands on: ``VAE(20).to(device)``, ``nn.DataParallel(VAE(20))``."""
+    while isinstance(node, ast.Call):
+        yield node
+        if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Call):
+            node = node.func.value
+        elif node.args and isinstance(node.args[0], ast.Call):
+            node = node.args[0]
+        else:
+            return
+
+
 def last_name(node: ast.AST) -> str:
     """The last name of ``a.b.c`` or ``a.b.c(...)``: "c"."""
     while isinstance(node, ast.Call):
@@ -108,6 +120,31 @@ def last_name(node: ast.AST) -> str:
     if isinstance(node, ast.Attribute):
         return node.attr
     return node.id if isinstance(node, ast.Name) else ""
+
+
+def looped_over(tree: ast.AST, function: str) -> set[str]:
+    """Names over which a function of that name loops with several names at once: ``for x, y in data``."""
+    found = set()
+    for one in ast.walk(tree):
+        if isinstance(one, ast.FunctionDef) and one.name == function:
+            for loop in (node for node in ast.walk(one) if isinstance(node, ast.For) and isinstance(node.target, ast.Tuple)):
+                inner: ast.expr = loop.iter
+                while isinstance(inner, ast.Call) and inner.args and last_name(inner) in ("enumerate", "tqdm", "iter"):
+                    inner = inner.args[0]
+                if isinstance(inner, ast.Name):
+                    found.add(inner.id)
+    return found
+
+
+def returned(tree: ast.AST, name: str) -> list[str]:
+    """What ``forward`` of the class ``name`` calls the values of the tuple that it returns at its end; "" for a call."""
+    for one in ast.walk(tree):
+        if isinstance(one, ast.ClassDef) and one.name == name:
+            forward = next((f for f in one.body if isinstance(f, ast.FunctionDef) and f.name == "forward"), None)
+            last = forward.body[-1] if forward is not None else None
+            if isinstance(last, ast.Return) and isinstance(last.value, ast.Tuple | ast.List):
+                return ["" if isinstance(value, ast.Call) else last_name(value) for value in last.value.elts]
+    return []
 
 
 def default_of(tree: ast.AST, name: str) -> ast.expr | None:

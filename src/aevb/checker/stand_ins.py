@@ -6,12 +6,15 @@ classes can be derived from: they then are torch modules, as Lightning's are.
 
 from __future__ import annotations
 
+import dis
 import operator
+import re
 import sys
 import types
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,6 +22,11 @@ STRANGER = "<stranger>"
 """The name of the module that a stranger's code is in, and of the file that it was compiled from."""
 SIZE = 1000
 """What a stand-in answers where a number is asked of it, for example for the length of a data set."""
+
+
+HANDS_ON = re.compile(r"^(to_?var(iable)?|to_?(device|gpu|cuda|torch|tensor)|cuda|gpu|maybe_cuda|move_to\w*)$", re.IGNORECASE)
+ONE_HOT = re.compile(r"one_?hot", re.IGNORECASE)
+"""Names of helpers, in files that are not here, that hand on the tensor that they are given, or make labels one-hot."""
 
 
 class StandInModule(nn.Module):
@@ -63,7 +71,12 @@ class Table(dict[str, Any]):
 
 
 class StandIn:
-    """Has every attribute, can be called, counted with, iterated (empty) and derived from. name: what it stands for."""
+    """Has every attribute, can be called, counted with, iterated (empty) and derived from. name: what it stands for.
+
+    network: makes what stands for an object of a class that sounds like a network, else None.
+    """
+
+    network: ClassVar[Callable[[str, Any, Any], Any] | None] = None
 
     def __init__(self, name: str = "") -> None:
         self.__name__ = name
@@ -73,17 +86,24 @@ class StandIn:
             raise AttributeError(name)
         return StandIn(f"{self.__name__}.{name}")
 
-    def __call__(self, *args: Any, **_: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Another stand-in; what was given, where a decorator or a progress bar would hand it on."""
         last = self.__name__.rsplit(".", 1)[-1]
         if last == "trange":
             return range(*args)
+        if args and isinstance(args[0], Tensor) and HANDS_ON.search(last):
+            return args[0]
+        if args and isinstance(args[0], Tensor) and ONE_HOT.search(last):
+            count = next((n for n in (*args[1:], *kwargs.values()) if isinstance(n, int)), 10)
+            return nn.functional.one_hot(args[0].reshape(-1).long() % count, count).float()
         # A decorator gives back what it decorates, a progress bar what it iterates over.
         decorates = args and isinstance(args[0], type | types.FunctionType) and args[0].__module__ == STRANGER
         if args and last in ("tqdm", "track", "tqdm_notebook", "notebook_tqdm"):
             return args[0] if isinstance(args[0], FakeLoader) else Bar(args[0])
         if decorates:
             return args[0]
+        if StandIn.network is not None and (made := StandIn.network(last, args, kwargs)) is not None:
+            return made
         return StandIn(f"{self.__name__}()")
 
     def __mro_entries__(self, bases: Any) -> tuple[type, ...]:
@@ -165,6 +185,27 @@ class FakeOptimizer(StandIn):
         return closure() if closure is not None else None
 
 
+def unpacked() -> int:
+    """How many names the stranger's statement that is running unpacks the result of its call into; 0 if it does not."""
+    frame: types.FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename != STRANGER:
+        frame = frame.f_back
+    if frame is None:
+        return 0
+    # That of the frame is the call, or the unpacking itself where an object is asked for its parts.
+    near = [one for one in dis.get_instructions(frame.f_code) if one.offset >= frame.f_lasti][:2]
+    return next((int(one.argval) for one in near if one.opname == "UNPACK_SEQUENCE"), 0)
+
+
+class Pair(list[Any]):
+    """Rows and labels; unpacked into more names, the labels are in all the others."""
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from super().__iter__()
+        for _ in range(unpacked() - len(self)):
+            yield self[-1].clone()
+
+
 class Batch:
     """The batch that all fake loaders give. structure: "pair", "tensor", "list" or "dict"."""
 
@@ -182,7 +223,7 @@ class Batch:
             return [x]
         if cls.structure == "dict":
             return {name: (y if name in ("label", "labels", "target") else x) for name in DICT_KEYS}
-        return [x, y]
+        return Pair([x, y])
 
 
 DICT_KEYS = ("image", "images", "img", "pixel_values", "x", "data", "input", "inputs", "features", "label", "labels", "target")
@@ -199,6 +240,16 @@ class FakeLoader:
         for _ in range(4):
             yield Batch.give()
 
+    def __call__(self, *_: Any, **__: Any) -> FakeLoader:
+        """Itself: of a function that loads."""
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        """What its rows have: of a function that loads rows."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(Batch.x, name)
+
     def __enter__(self) -> Any:
         return self
 
@@ -212,6 +263,21 @@ class FakeLoader:
 
     def __len__(self) -> int:
         return 10
+
+
+class Digits:
+    """MNIST as TensorFlow's tutorials had it: ``mnist.train.next_batch(64)``, ``mnist.test.images``."""
+
+    images = np.zeros((SIZE, 784), dtype="float32")
+    labels = np.zeros((SIZE, 10), dtype="float32")
+    num_examples = SIZE
+
+    def __init__(self) -> None:
+        self.train = self.test = self.validation = self
+
+    def next_batch(self, *_: Any, **__: Any) -> tuple[Any, Any]:
+        """The batch, and its labels one-hot."""
+        return Batch.x.numpy(), np.eye(10, dtype="float32")[Batch.y.numpy() % 10]
 
 
 class FakeRows:

@@ -29,11 +29,20 @@ from aevb.checker.rewriting import ROWS
 from aevb.checker.source import calls, goes_backward, last_name
 from aevb.checker.stand_ins import STRANGER, Batch, StandIn
 from aevb.checker.tape import BackwardCalledError, Tape
-from aevb.checker.values import tensors
+from aevb.checker.unknown import UnknownNetwork, learn_from
+from aevb.checker.values import loss_in, tensors
 
 MOST_SHAPES = 16
 LONGEST_SEARCH_S = 15
 STRUCTURES = ("pair", "tensor", "list", "dict")
+NUMBERS = (
+    ("'indices' to have one of the following scalar types", "tokens"),
+    ("but got Float and Double", "double"),
+    ("but got Double and Float", "double"),
+    ("expected m1 and m2 to have the same dtype", "double"),
+    ("same number of dimensions: got 2 and 1", "column"),
+)
+"""What an error says, and the kind of numbers that the program then expects of its rows."""
 
 
 @dataclass
@@ -184,7 +193,7 @@ def _model(program: Program, module: nn.Module) -> Callable[[], Any]:
 
 
 def _model_then_loss(program: Program, module: nn.Module, loss: Callable[..., Any]) -> Callable[[], Any]:
-    return lambda: program.run(lambda: by_name.call_loss(loss, module))
+    return lambda: program.run(lambda: by_name.call_loss(loss, module, program.source.tree))
 
 
 def record(program: Program, seed: int, *, evaluating: bool = False, besides: Collection[str] = ()) -> Step | None:
@@ -211,17 +220,18 @@ def _first_that_runs(program: Program, attempt: Attempt, seed: int, evaluating: 
     """The attempt on batches of one shape after another; an error of torch may name the next shape."""
     waiting = shapes(program, [m for _, m in models(program)])
     seen: set[tuple[int, ...]] = set()
-    tokens = False
+    numbers = ""
     while waiting and len(seen) < MOST_SHAPES and time.monotonic() - began < LONGEST_SEARCH_S:
         shape = waiting.pop(0)
         if shape in seen or not all(isinstance(side, int) for side in shape):
             continue
         seen.add(shape)
         for structure in STRUCTURES if attempt.structured else ("tensor",):
-            step = run(program, attempt, shape, structure, seed, evaluating, tokens)
-            if step is None and "'indices' to have one of the following scalar types" in str(program.failed.get(attempt.how)):
-                tokens = True
-                step = run(program, attempt, shape, structure, seed, evaluating, tokens)
+            step = run(program, attempt, shape, structure, seed, evaluating, numbers)
+            wanted = next((kind for said, kind in NUMBERS if said in str(program.failed.get(attempt.how))), numbers)
+            if step is None and wanted != numbers:
+                numbers = wanted
+                step = run(program, attempt, shape, structure, seed, evaluating, numbers)
             if step is not None or isinstance(program.failed.get(attempt.how), OutOfTimeError):
                 return step
             waiting = [*from_error(str(program.failed.get(attempt.how, "")), shape), *waiting]
@@ -235,12 +245,13 @@ def run(
     structure: str,
     seed: int,
     evaluating: bool = False,
-    tokens: bool = False,
+    numbers: str = "",
 ) -> Step | None:
-    """Run the attempt on a batch of rows of the given shape; None if it fails."""
+    """Run the attempt on a batch of rows of the given shape and kind of numbers; None if it fails."""
     torch.manual_seed(seed)
-    Batch.x, Batch.structure = by_name.rows(program, ROWS, shape, tokens), structure
-    Batch.y = torch.randint(0, 10, (ROWS,))
+    Batch.x, Batch.structure = by_name.rows(program, ROWS, shape, numbers), structure
+    Batch.y = torch.randint(0, 2, (ROWS, 1)).float() if numbers == "column" else torch.randint(0, 10, (ROWS,))
+    UnknownNetwork.used = False
     tape = Tape(file=STRANGER)
     program.on_retry = tape.clear
     numpy_noise.Drawn.forget()
@@ -258,13 +269,14 @@ def run(
             program.trace.append(f"{attempt.how} on {structure} of {shape}: {why}")
         error = error.with_traceback(None)  # its frames would keep the try's tensors
         program.failed[attempt.how] = error
+        learn_from(why)
         program.tried.append((attempt.how, error))
         return None
     finally:
         # A loop leaves its batch behind: the next try has another.
         program.names.clear()
         program.names.update(names)
-    loss = by_name.loss_in(result)
+    loss = loss_in(result)
     if result is None or isinstance(result, StandIn) or not tape.entries:
         return None
     numpy_noise.adopt(tape)

@@ -128,6 +128,8 @@ class Tape(TorchFunctionMode):
         number = self._number.get(id(tensor))
         if number is None:
             number = self._new(tensor)
+            if tensor.requires_grad and tensor.is_leaf:  # a weight that is kept in no module
+                self.parameters.add(number)
         return number
 
     def known(self, tensor: Tensor) -> int | None:

@@ -90,3 +90,18 @@ def flat_outputs(outputs: Any) -> list[tuple[str, Any]]:
             pair for value in outputs for pair in (flat_outputs(value) if isinstance(value, tuple | list) else [("", value)])
         ]
     return [("", outputs)]
+
+
+def loss_in(result: Any) -> Tensor | None:
+    """The scalar to differentiate in what was returned: itself, the one called loss, the first of several."""
+    if isinstance(result, Tensor):
+        return result if result.numel() == 1 else None
+    named = [(n.lower(), v) for n, v in flat_outputs(result)] + [
+        (n.lower(), getattr(result, n)) for n in ("loss", "total_loss") if isinstance(getattr(result, n, None), Tensor)
+    ]
+    scalars = [(n, v) for n, v in named if isinstance(v, Tensor) and v.numel() == 1 and v.is_floating_point()]
+    for wanted in ("loss", "total_loss", "total", "elbo", "neg_elbo", "nelbo", "objective"):
+        for name, value in scalars:
+            if name == wanted:
+                return value
+    return scalars[0][1] if scalars else None

@@ -156,6 +156,12 @@ HINTS: dict[str, Hint] = {
         "{place}: mul_, exp_ or += on logvar.",
         _STD,
     ),
+    "heads-shared": Hint(
+        "Can the mean of a row change while its log-variance stays?",
+        "mu and logvar are two functions of the row: each has weights of its own, in two layers or in one layer that is split.",
+        "{place}: one layer is called for both.",
+        "return self.fc_mu(h), self.fc_logvar(h)",
+    ),
     "head-activation": Hint(
         "Which values can mu, or logvar, not take?",
         "Both heads give any real number: they are linear, with no activation, dropout or normalisation behind.",
