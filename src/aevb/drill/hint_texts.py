@@ -1,7 +1,4 @@
-"""Four hints for each kind of finding: a question, the rule, the place, the change. Pure data.
-
-``{place}`` becomes the line that the finding names, or the function's own.
-"""
+"""Four hints for each kind of finding: question, rule, place, change. ``{place}`` becomes its line, or the function's own."""
 
 from __future__ import annotations
 
@@ -17,8 +14,7 @@ class Hint(NamedTuple):
     change: str
 
 
-_STD = "std = torch.exp(0.5 * logvar)"
-_SAMPLE = "return mu + std * torch.randn_like(std)"
+_STD, _SAMPLE = "std = torch.exp(0.5 * logvar)", "return mu + std * torch.randn_like(std)"
 _KL = "return -0.5 * (1 + logvar - mu.pow(2) - logvar.exp()).sum(dim=1)"
 _ERROR = 'error = F.mse_loss(recon, x, reduction="none").sum(dim=1)'
 _LOSS = "return (error + kl).mean(), error.mean(), kl.mean()"
