@@ -195,16 +195,17 @@ def importance_table(sections: Sections) -> str:
 def precision_table(_sections: Sections) -> str:
     """Test bounds with products in fp32 and in bf16, from the files of precision.py."""
     rows, notes = [], []
-    for file, what in (("precision", "784-500-20, 8 epochs"), ("precision_conv", "convolutions, 4 epochs")):
+    for file, what in (("precision", "784-500-20"), ("precision_conv", "convolutions")):
         path = ROOT / f"benchmarks/results/{file}.json"
         if not path.is_file():
             continue
         found = json.loads(path.read_text())
+        trained = f"{what}, {found['epochs']} epochs"
         for a, b in zip(found["runs"][::2], found["runs"][1::2], strict=True):
             one, other = a["bound"], b["bound"]
-            rows.append([what, str(a["seed"]), f"{one:.3f}", f"{other:.3f}", f"{other - one:+.3f}"])
+            rows.append([trained, str(a["seed"]), f"{one:.3f}", f"{other:.3f}", f"{other - one:+.3f}"])
         mean, spread = found["mean_difference"], found["spread_over_seeds"]
-        notes.append(f"{what.partition(',')[0]}: mean difference {mean:+.4f}, standard deviation over seeds {spread:.2f}.")
+        notes.append(f"{what}: mean difference {mean:+.4f}, standard deviation over seeds {spread:.2f}.")
     return table(["network", "seed", "fp32", "bf16", "difference"], rows) + " ".join(notes) + "\n\n"
 
 
