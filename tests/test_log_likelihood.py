@@ -195,6 +195,15 @@ def test_rows_before_are_the_same_whatever_comes_after():
     assert torch.equal(every[: 2 * ROWS], some)
 
 
+def test_parts_of_the_rows_have_the_noise_of_the_whole():
+    known = off()
+    x = known.sample(3 * ROWS - 5)
+    whole = importance_rows(known.model, x, samples=20).log_likelihood
+    parts = [importance_rows(known.model, x[:ROWS], samples=20), importance_rows(known.model, x[ROWS:], samples=20, first=ROWS)]
+    assert torch.equal(torch.cat([part.log_likelihood for part in parts]), whole)
+    assert not torch.equal(importance_rows(known.model, x[ROWS:], samples=20).log_likelihood, whole[ROWS:])
+
+
 def test_progress_counts_rows():
     known = off()
     seen = []
