@@ -175,7 +175,7 @@ def plan(
     before: the engine that the run began in, which is kept but for what ``config`` asks for, and for eager steps if there
     are several processes now. Else a short measurement decides what is left open for recorded steps that are not small:
     threads, one or all that torch would use; for longer runs on a processor also whose kernels multiply, and whether they do
-    it in bfloat16. bf16_is_free: whether that is known to cost nothing in a model of this kind.
+    it in bfloat16. bf16_is_free: whether that is known to cost less than another seed would in a model of this kind.
     """
 
     @cache
