@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "aevb"
 LAYERS = [
     ["errors"],
     ["registry", "outputs"],
-    ["interfaces", "distributions", "flows", "updates", "interrupts", "rewrites"],
+    ["interfaces", "distributions", "flows", "updates", "interrupts", "rewrites", "graphs"],
     ["networks", "likelihoods", "posteriors", "priors", "datasets", "batches", "plots", "recording"],
     ["model", "hmc", "rows"],
     ["objectives", "evaluation"],

@@ -25,7 +25,7 @@ def log_weights_by_hand(model, x, samples, seed):
     for start in range(0, len(x), ROWS):
         rows = x[start : start + ROWS]
         torch.manual_seed(counter_seed(seed, "importance", start))
-        chunk = max(1, PAIRS // len(rows))
+        chunk = max(1, PAIRS["cpu"] // len(rows))
         sizes = [min(chunk, samples - done) for done in range(0, samples, chunk)]
         eps = torch.cat([torch.randn(k, len(rows), model.latent_dim, dtype=torch.float64) for k in sizes])
         mu, logvar = model.encode(rows)
@@ -80,7 +80,7 @@ def test_at_the_exact_posterior_every_row_is_exact_for_any_number_of_rows_and_sa
 def test_one_row_of_more_draws_than_share_a_pass():
     known = LinearGaussian()
     x = known.sample(1)
-    rows = importance_rows(known.model, x, samples=PAIRS + 1)
+    rows = importance_rows(known.model, x, samples=PAIRS["cpu"] + 1)
     assert torch.allclose(rows.log_likelihood, known.marginal.log_prob(x), rtol=0, atol=1e-9)
 
 

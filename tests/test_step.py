@@ -49,10 +49,10 @@ CASES = {
 
 def trained(rows, config, mode, monkeypatch):
     """A run in the given mode, and the engine that it ended in."""
-    monkeypatch.setattr(steps, "choose_mode", lambda *_: (mode, "asked for"))
+    monkeypatch.setattr(steps, "choose_mode", lambda *_, **__: (mode, "asked for"))
     found = []
     run = aevb.fit(rows, config, on_step=lambda *_: None, on_start=found.append)
-    assert found[0].mode == mode
+    assert found[0].mode == mode, found[0].reason
     return run
 
 
@@ -190,7 +190,7 @@ def ways_of(monkeypatch, mode, *, known=True, **settings):
     monkeypatch.setattr(steps, "_fastest", lambda step, inputs, ways: found.extend(ways) or ways[0][0])
     monkeypatch.setattr(steps.torch, "get_num_threads", lambda: 2)
     step, x = make_step()
-    monkeypatch.setattr(steps, "choose_mode", lambda *_: (mode, "asked for"))
+    monkeypatch.setattr(steps, "choose_mode", lambda *_, **__: (mode, "asked for"))
     steps.plan(step, [x], replace(SMALL, **{"threads": None, **settings}), 10_000, bf16_is_free=known)
     return [(way[0].precision, way[0].kernels) for way in found], [engine.threads for engine in found[0]] if found else []
 

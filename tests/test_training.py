@@ -19,6 +19,7 @@ from aevb.datasets import load
 from aevb.datasets.schema import Data
 from aevb.errors import DataError, DivergedError, OutputExistsError, UsageError
 from aevb.evaluation.bound import elbo_rows
+from aevb.updates import Adam
 
 SMALL = Config(hidden=(8,), latent_dim=2, epochs=4, batch_size=16, seed=3)
 
@@ -93,6 +94,7 @@ def test_global_generator_and_threads_are_left_alone(data):
 def test_interrupted_and_resumed_is_bit_identical(pictures, tmp_path, monkeypatch, optimizer, binarize):
     monkeypatch.setattr(standing, "SAVE_SHARE", math.inf)  # save after every epoch
     config = replace(SMALL, optimizer=optimizer, likelihood="bernoulli", binarize=binarize, warmup_epochs=3, free_bits=0.1)
+    config = replace(config, decay=0.6)
     whole = aevb.fit(pictures, config, out=tmp_path / "whole")
     for stop in (0, 2, 3):  # three interruptions of one run, the first before anything is saved
         with pytest.raises(KeyboardInterrupt):
@@ -103,6 +105,18 @@ def test_interrupted_and_resumed_is_bit_identical(pictures, tmp_path, monkeypatc
     states = [checkpoint.load_progress(tmp_path / name)[1] for name in ("cut", "whole")]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_the_step_size_falls_along_a_line_at_the_end(data, monkeypatch):
+    """By hand, of 16 steps with a decay of one half: the last is an eighth of the first, and none is 0."""
+    config = replace(SMALL, batch_size=16, epochs=4, validation="0", learning_rate=0.8, decay=0.5)
+    rates = []
+    monkeypatch.setattr(Adam, "set_rate", lambda _, rate: rates.append(rate))
+    aevb.fit(data.take(np.arange(64)), config)
+    assert rates == pytest.approx([0.8] * 9 + [0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
+    rates.clear()
+    aevb.fit(data.take(np.arange(64)), replace(config, decay=0.0))
+    assert rates == [0.8] * 16
 
 
 def test_resuming_drops_metrics_of_epochs_that_were_not_saved(data, tmp_path):

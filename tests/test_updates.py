@@ -18,7 +18,10 @@ def test_twenty_steps_are_those_of_torch_optim(name):
     mine = parameters()
     other = [torch.nn.Parameter(value.clone()) for value in mine]
     update, optimizer = ours(mine, 0.01), theirs(other, lr=0.01, foreach=False)
-    for _ in range(20):
+    for step in range(20):
+        rate = 0.01 / (1 + step)
+        update.set_rate(rate)
+        optimizer.param_groups[0]["lr"] = rate
         gradients = [torch.randn_like(value) for value in mine]
         for parameter, gradient in zip(other, gradients, strict=True):
             parameter.grad = gradient.clone()
@@ -81,7 +84,7 @@ def test_join_keeps_values_and_parameters():
     assert all(not value.any() for value in model.parameters())
 
 
-@pytest.mark.parametrize(("width", "is_joined"), [(FEW_NUMBERS - 1, True), (FEW_NUMBERS, False)])
+@pytest.mark.parametrize(("width", "is_joined"), [(FEW_NUMBERS["cpu"] - 1, True), (FEW_NUMBERS["cpu"], False)])
 def test_only_small_models_are_joined(width, is_joined):
     update = Adam.of_model(torch.nn.Linear(width, 1), 0.01)  # and a bias
     assert (update.flat is not None) is is_joined

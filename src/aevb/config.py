@@ -114,6 +114,8 @@ class Config:
     """Optimiser."""
     learning_rate: float = 1e-3
     """Step size."""
+    decay: float = 0.0
+    """Share of the steps, the last ones, over which the step size falls to 0, along a line."""
     batch_size: Whole = 128
     """Rows per step."""
     epochs: Whole = 50
@@ -133,7 +135,7 @@ class Config:
     threads: Annotated[int | None, Parameter(converter=whole_number)] = None
     """CPU threads; the bits of the result depend on it. Default: one or all, as a short measurement decides."""
     precision: Annotated[str, _one_of(PRECISIONS)] = "auto"
-    """Of the matrix products; all else is fp32. auto: bf16 in a long run if that is faster, and known to cost nothing."""
+    """Of the matrix products; all else is fp32. auto: bf16 in a long run if faster, and no worse than another seed."""
     kernels: Annotated[str, _one_of(KERNELS)] = "auto"
     """That multiply matrices in fp32. auto: torch's own, or in a long run oneDNN's if they are faster."""
     compile: Annotated[str, _one_of(COMPILE)] = "auto"
@@ -173,21 +175,15 @@ class Config:
         self.picture_size()
 
     def _check_numbers(self) -> None:
-        for name, least in [
-            ("latent_dim", 1),
-            ("samples", 1),
-            ("batch_size", 1),
-            ("epochs", 1),
-            ("threads", 1),
-            ("components", 1),
-        ]:
+        for name in ("latent_dim", "samples", "batch_size", "epochs", "threads", "components"):
             value = getattr(self, name)
-            if value is not None and value < least:
-                raise UsageError(f"{name} must be at least {least}; got {value}")
-        for name in ("beta", "warmup_epochs", "free_bits", "patience", "seed", "save_every"):
+            if value is not None and value < 1:
+                raise UsageError(f"{name} must be at least 1; got {value}")
+        for name in ("beta", "warmup_epochs", "free_bits", "patience", "seed", "save_every", "decay"):
             value = getattr(self, name)
-            if not (value >= 0 and math.isfinite(value)):
-                raise UsageError(f"{name} must be a finite number of at least 0; got {value}")
+            if not (value >= 0 and math.isfinite(value)) or (name == "decay" and value > 1):
+                wanted = "share of the steps, from 0 to 1" if name == "decay" else "finite number of at least 0"
+                raise UsageError(f"{name} must be a {wanted}; got {value}")
         if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
             raise UsageError(f"learning_rate must be positive; got {self.learning_rate}")
         for name in ("hidden", "decoder_hidden"):
@@ -198,6 +194,10 @@ class Config:
             raise UsageError("patience watches the validation bound; it needs validation rows, for example validation 0.1")
         if self.patience and self.objective == "autoencoder":
             raise UsageError("patience watches the validation bound, which an autoencoder does not train; use patience 0")
+
+    def rate(self, step: int, steps: int) -> float:
+        """The step size of optimiser step ``step``, counted from 0, of ``steps`` in the whole run."""
+        return self.learning_rate * min(1.0, (steps - step) / (self.decay * steps)) if self.decay else self.learning_rate
 
     def validation_fraction(self) -> float | None:
         """Fraction of the data to hold out, or None when ``validation`` names other data. Raises UsageError outside [0, 1)."""

@@ -31,7 +31,18 @@ def refuse_other_run(saved: Run, progress: Progress, run: Run, rows_sha256: str)
 
     A smaller learning rate is the remedy for a run that diverged after it was saved.
     """
-    free = {"epochs", "patience", "device", "threads", "learning_rate", "precision", "kernels", "compile", "save_every"}
+    free = {
+        "epochs",
+        "patience",
+        "device",
+        "threads",
+        "learning_rate",
+        "decay",
+        "precision",
+        "kernels",
+        "compile",
+        "save_every",
+    }
     before, now = ({**asdict(each.config), "data": each.source} for each in (saved, run))
     changed = [f"{name} {before[name]} (now {now[name]})" for name in before if name not in free and before[name] != now[name]]
     if changed:

@@ -128,7 +128,12 @@ class RowsInMemory(Rows):
 
     def batches(self, indices: Iterator[Tensor]) -> Iterator[Tensor]:
         """Yield ``take(index)`` for each of ``indices``."""
-        yield from map(self.take, indices)
+        if self.device.type != "cuda":
+            yield from map(self.take, indices)
+            return
+        parts = list(indices)  # sent together: to send each would be to wait for the GPU each time
+        for part in torch.cat(parts).to(self.device).split([len(each) for each in parts]) if parts else ():
+            yield self._stored.index_select(0, part)
 
 
 class RowsStreamed(Rows):
@@ -140,7 +145,7 @@ class RowsStreamed(Rows):
 
     def take(self, index: Tensor) -> Tensor:
         """index: (B,), integers from 0 -> (B, D), uint8 or float32, on the device. Raises DataError if the file is gone."""
-        return self._read(index).to(self.device, non_blocking=True)
+        return to_device(self._read(index), self.device)
 
     def batches(self, indices: Iterator[Tensor]) -> Iterator[Tensor]:
         """Yield ``take(index)`` for each of ``indices``, which are asked for a few steps ahead, in the caller's thread."""
@@ -150,9 +155,9 @@ class RowsStreamed(Rows):
                 for index in indices:
                     waiting.append(reader.submit(self._read, index))
                     if len(waiting) > AHEAD:
-                        yield waiting.popleft().result().to(self.device, non_blocking=True)
+                        yield to_device(waiting.popleft().result(), self.device)
                 while waiting:
-                    yield waiting.popleft().result().to(self.device, non_blocking=True)
+                    yield to_device(waiting.popleft().result(), self.device)
             finally:  # the caller may have stopped half-way
                 reader.shutdown(wait=False, cancel_futures=True)
 
@@ -167,6 +172,11 @@ def _divides_alike(schema: Schema) -> bool:
     wide = (np.arange(256) - np.float64(schema.shift[0])) / np.float64(schema.scale[0])
     narrow = (np.arange(256, dtype=np.float32) - np.float32(schema.shift[0])) / np.float32(schema.scale[0])
     return bool((wide.astype(np.float32) == narrow).all())
+
+
+def to_device(x: Tensor, device: torch.device) -> Tensor:
+    """x on the device, sent without waiting for a GPU to be done with what it was given before."""
+    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" and not x.is_cuda else x.to(device)
 
 
 def rows_of(data: Data, schema: Schema, seed: int = 0, device: torch.device | str = "cpu") -> Rows:

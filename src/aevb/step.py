@@ -14,21 +14,23 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from aevb.batches import Shard, counter_seed
 from aevb.config import Config
+from aevb.graphs import Captured
 from aevb.interfaces import Model, Objective
-from aevb.recording import Draw, Loss, Recording, compiled, outcome, record, traced
+from aevb.recording import Draw, Loss, Recording, compiled, flops, outcome, record, traced
 from aevb.rewrites import ONEDNN
 from aevb.updates import Update
 
 MODES = ("eager", "traced", "compiled")
 FEW_STEPS = 1000
 """Recording takes the time of some hundred eager steps, whatever the network."""
+MANY_STEPS = 50_000
+"""On a GPU, from which on compiling pays: it takes ten seconds there too, and saves a fifth of a millisecond of each step."""
 MUCH_WORK = 1e13
 """Floating-point operations of a run from which on compiling pays: a minute or two of two CPU cores."""
 SOME_WORK = 1e12
@@ -56,9 +58,9 @@ class Engine:
     reason: str = ""
 
 
-def choose_mode(compile: str, steps: int, work: Callable[[], float], world: int = 1) -> tuple[str, str]:
+def choose_mode(compile: str, steps: int, work: Callable[[], float], world: int = 1, *, gpu: bool = False) -> tuple[str, str]:
     """The mode and the reason for it. compile: auto, on or off. steps: of the whole run. work: ``flops`` of a step, asked for
-    if it matters, since counting imports what takes seconds. world: processes.
+    if it matters, since counting imports what takes seconds. world: processes. gpu: whether the steps run on one.
 
     A rule of counts, not a measurement: the same run is executed in the same way every time. Only recorded steps can hand
     each process its own rows of the noise.
@@ -67,14 +69,21 @@ def choose_mode(compile: str, steps: int, work: Callable[[], float], world: int 
         return ("compiled" if compile == "on" else "eager"), f"--compile {compile}"
     if steps < FEW_STEPS and world == 1:
         return "eager", f"{steps} steps"
+    if gpu:  # what compiling saves there is the time between operations, whatever their size
+        return ("compiled" if steps >= MANY_STEPS else "traced"), f"{steps} steps on a GPU"
     total = steps * work()
     return ("compiled" if total >= MUCH_WORK else "traced"), f"{steps} steps, {total:.1e} floating-point operations"
 
 
-class _Replay(NamedTuple):
+@dataclass(frozen=True)
+class _Replay:
     recording: Recording
     run: Callable[..., Sequence[Tensor]]
     row_axes: tuple[int, ...]
+
+    def __call__(self, inputs: Sequence[Tensor], noise: torch.Generator, shard: Shard) -> Sequence[Tensor]:
+        draws = [_part_of(draw, axis, noise, shard) for draw, axis in zip(self.recording.draws, self.row_axes, strict=True)]
+        return self.run(*self.recording.parameters, *self.recording.buffers, *inputs, *draws)
 
 
 class Step:
@@ -97,14 +106,31 @@ class Step:
         self.names: tuple[str, ...] = ()
         self.failures = torch.zeros((), device=update.step.device)
         self._replays: dict[tuple[object, ...], _Replay] = {}
+        self._captured: dict[tuple[object, ...], Captured] = {}
 
     def __call__(self, inputs: Sequence[Tensor], seed: int, shard: Shard) -> tuple[Tensor, Tensor]:
         """Take one step. inputs: of ``to_x``. seed: of the noise. shard: which rows of the whole batch these are.
 
         Returns the log: (names,), averaged over the whole batch, and whether a number was not finite: (), 1.0 or 0.0. If
-        so, no weight and no moment has changed, nor will they again.
+        so, no weight and no moment has changed, nor will they again. On a GPU the next call may overwrite both.
         """
-        *gradients, log, bad = self.gradients(inputs, seed, shard)
+        self.make_ready(inputs, shard)
+        if captured := self._captured.get(_kind(inputs, shard)):
+            _seeded(seed, inputs[0].device)
+            log, bad = captured(inputs)
+            return log, bad
+        return self._apply(self.gradients(inputs, seed, shard), shard)
+
+    def gradients(self, inputs: Sequence[Tensor], seed: int, shard: Shard) -> Sequence[Tensor]:
+        """(gradients, as ``update`` takes them, log, bad; flat), of the rows given. Arguments as of a call."""
+        self.make_ready(inputs, shard)
+        if self.engine.mode == "eager":
+            return self._eager(inputs, seed, shard)
+        return self._replays[_kind(inputs, shard)](inputs, _seeded(seed, inputs[0].device), shard)
+
+    def _apply(self, found: Sequence[Tensor], shard: Shard) -> tuple[Tensor, Tensor]:
+        """The update. found: of ``gradients``. Returns what a call returns."""
+        *gradients, log, bad = found
         if self.reduce:
             *gradients, log, bad = self.reduce([*gradients, log, bad], shard.weight)
             bad = (bad != 0).to(torch.float32)  # a sum over processes, or NaN
@@ -113,27 +139,29 @@ class Step:
         self.update(gradients, bad)
         return log, bad
 
-    def gradients(self, inputs: Sequence[Tensor], seed: int, shard: Shard) -> Sequence[Tensor]:
-        """(gradients, as ``update`` takes them, log, bad; flat), of the rows given. Arguments as of a call."""
-        self.make_ready(inputs, shard)
-        if self.engine.mode == "eager":
-            return self._eager(inputs, seed, shard)
-        recording, run, axes = self._replays[_kind(inputs, shard)]
-        self.names = recording.names
-        noise = _seeded(seed, inputs[0].device)
-        draws = [_part_of(draw, axis, noise, shard) for draw, axis in zip(recording.draws, axes, strict=True)]
-        return run(*recording.parameters, *recording.buffers, *inputs, *draws)
-
     def make_ready(self, inputs: Sequence[Tensor], shard: Shard) -> None:
         """Record, and compile if that is wanted, what is needed for inputs of this size, unless it is there."""
         kind = _kind(inputs, shard)
         if self.engine.mode == "eager" or kind in self._replays:
             return
         try:
-            self._replays[kind] = self._record(inputs, shard)
+            self._replays[kind] = replay = self._record(inputs, shard)
+            self.names = replay.recording.names
+            if inputs[0].is_cuda and not self.reduce:
+                self._captured[kind] = self._capture(replay, inputs, shard)
         except Exception as error:  # whatever torch raises for what it cannot record
             why = f"the step cannot be recorded: {type(error).__name__}: {' '.join(str(error).split())[:120]}"
             self.engine = replace(self.engine, mode="eager", reason=why)
+
+    def _capture(self, replay: _Replay, inputs: Sequence[Tensor], shard: Shard) -> Captured:
+        """The whole step, update and all. Its noise starts where the device's generator is when it is replayed."""
+        noise = _default_generator(inputs[0].device)
+        gradients = partial(replay, noise=noise, shard=shard)
+        buffers = [value.clone() for value in self.loss.buffers()]
+        captured = Captured(lambda own: self._apply(gradients(own), shard), inputs, gradients, noise)
+        for buffer, value in zip(self.loss.buffers(), buffers, strict=True):  # which the runs before the capture changed
+            buffer.copy_(value)
+        return captured
 
     def _eager(self, inputs: Sequence[Tensor], seed: int, shard: Shard) -> Sequence[Tensor]:
         # Where the noise cannot be shared out, each process draws its own, rather than all the same.
@@ -182,7 +210,7 @@ def plan(
     def work() -> float:
         return flops(step.loss, step.to_x(*inputs))
 
-    mode, reason = choose_mode(config.compile, steps, work, world)
+    mode, reason = choose_mode(config.compile, steps, work, world, gpu=inputs[0].is_cuda)
     if before and config.compile == "auto" and (before.mode != "eager" or world == 1):
         mode, reason = before.mode, before.reason
     if not step.loss.objective.recordable:
@@ -194,7 +222,7 @@ def plan(
     precision = "fp32" if config.precision == "auto" else config.precision
     kernels = "torch" if config.kernels == "auto" else config.kernels
     engine = Engine(mode, precision, kernels, config.threads or torch.get_num_threads(), world, reason)
-    if mode == "eager":
+    if mode == "eager" or inputs[0].is_cuda:  # what a GPU does is not decided by threads
         return engine
     if work() < LITTLE_WORK:
         return replace(engine, threads=config.threads or 1)
@@ -237,39 +265,19 @@ def _fastest(step: Step, inputs: Sequence[Tensor], ways: Sequence[Sequence[Engin
     return best
 
 
-def flops(loss: Loss, x: Tensor) -> float:
-    """Floating-point operations in the products of one gradient. x: (B, D). The model is left as it was."""
-    from torch.utils._python_dispatch import TorchDispatchMode
-    from torch.utils.flop_counter import flop_registry
-
-    total = 0
-
-    class Counter(TorchDispatchMode):
-        """Adds up what torch's own table says of each product. (Its FlopCounterMode fails on a module used twice.)"""
-
-        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            nonlocal total
-            result = function(*args, **(kwargs or {}))
-            if count := flop_registry.get(function.overloadpacket):
-                total += count(*args, **(kwargs or {}), out_val=result)
-            return result
-
-    buffers = {name: value.clone() for name, value in loss.named_buffers()}
-    with Counter(), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):  # type: ignore[no-untyped-call]
-        estimate = torch.func.functional_call(loss, buffers, (x,))
-        torch.autograd.grad(estimate.loss, [p for p in loss.parameters() if p.requires_grad], allow_unused=True)
-    return float(total)
-
-
 def _kind(inputs: Sequence[Tensor], shard: Shard) -> tuple[object, ...]:
     """What can share a recording. Of one row in a batch of one, which rows of the noise it needs was never asked."""
     return shard.is_whole, *(each.shape for each in inputs)
 
 
 def _seeded(seed: int, device: torch.device) -> torch.Generator:
-    """The device's default generator, which eager draws come from. torch.manual_seed costs a hundred times as much."""
-    generator = torch.cuda.default_generators[device.index or 0] if device.type == "cuda" else torch.default_generator
-    return generator.manual_seed(seed)
+    """The device's default generator, started anew. torch.manual_seed costs a hundred times as much."""
+    return _default_generator(device).manual_seed(seed)
+
+
+def _default_generator(device: torch.device) -> torch.Generator:
+    """Which eager draws come from."""
+    return torch.cuda.default_generators[device.index or 0] if device.type == "cuda" else torch.default_generator
 
 
 def _part_of(draw: Draw, axis: int, noise: torch.Generator, shard: Shard) -> Tensor:

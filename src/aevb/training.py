@@ -30,7 +30,7 @@ from aevb.folder import clear, refuse_existing, start
 from aevb.interfaces import Objective
 from aevb.interrupts import Interrupts
 from aevb.preparation import Prepared, lasting_name, prepare
-from aevb.rows import rows_of
+from aevb.rows import rows_of, to_device
 from aevb.run import CHUNK, Run, from_array
 from aevb.standing import Standing
 from aevb.step import Engine, Step, plan
@@ -161,8 +161,7 @@ class _Loop:
         """Decide how steps are executed: as at the beginning of the run where it is resumed, else now."""
         self.model.train()
         inputs, shard = self.first_inputs(min(self.config.batch_size, len(self.x)))
-        steps = self.config.epochs * self.steps
-        config = self.config
+        config, steps = self.config, self.config.epochs * self.steps
         # What docs/performance.md measures: the ELBO of grey levels or bits, a Gaussian posterior.
         bf16_is_free = (config.objective, config.posterior, self.model.likelihood.form) == ("elbo", "diagonal", "unit")
         self.step.engine = plan(self.step, inputs, config, steps, self.group.world, self.standing.engine, bf16_is_free)
@@ -175,8 +174,7 @@ class _Loop:
 
     def first_inputs(self, rows: int) -> tuple[list[Tensor], Shard]:
         """``inputs`` of a batch of the first ``rows`` training rows."""
-        index = torch.arange(rows)
-        return self.inputs(0, 0, rows, self.x.take(self.own(index)))
+        return self.inputs(0, 0, rows, self.x.take(self.own(torch.arange(rows))))
 
     def train_epoch(self, epoch: int, on_step: OnStep | None) -> Record:
         """What is left of one pass over the training rows. The figures are averages over the rows as they were when seen."""
@@ -190,8 +188,8 @@ class _Loop:
                 log = self.train_step(epoch, step, index, stored)
             finally:
                 self.interrupts.release()
-            if on_step:
-                on_step(epoch, step + 1, log)
+            if on_step:  # a copy: on a GPU the next step writes there again
+                on_step(epoch, step + 1, dict(zip(self.step.names, log.clone(), strict=True)))
         if not self.standing.is_finite():
             raise self.diverged(f"weights or moments that are not finite at the end of epoch {epoch + 1}")
         means = {name: total / len(self.x) for name, total in self.standing.totals().items()}
@@ -201,13 +199,15 @@ class _Loop:
             means["noise"] = float(noise.square().mean().sqrt())
         return {"epoch": epoch + 1, "samples": (epoch + 1) * len(self.x), **means}
 
-    def train_step(self, epoch: int, step: int, index: Tensor, stored: Tensor) -> dict[str, Tensor]:
-        """One update, counted, and saved when it is time. Returns the log.
+    def train_step(self, epoch: int, step: int, index: Tensor, stored: Tensor) -> Tensor:
+        """One update, counted, and saved when it is time. Returns the log, as ``Step`` does.
 
         index: (B,), the training rows of the whole batch. stored: those of this process, as ``Rows.take`` gives them.
         """
         inputs, shard = self.inputs(epoch, step, len(index), stored)
-        self.objective.schedule(epoch * self.steps + step)
+        done = epoch * self.steps + step
+        self.step.update.set_rate(self.config.rate(done, self.config.epochs * self.steps))
+        self.objective.schedule(done)
         self.objective.select(index)
         log, bad = self.step(inputs, counter_seed(self.config.seed, "noise", epoch, step), shard)
         due = self.standing.is_due()
@@ -218,7 +218,7 @@ class _Loop:
             if not self.standing.is_finite():
                 raise self.diverged(f"weights or moments that are not finite at epoch {epoch + 1}, step {step + 1}")
             self.standing.save()
-        return dict(zip(self.step.names, log, strict=True))
+        return log
 
     def own(self, index: Tensor) -> Tensor:
         """This process's part of a batch. index: (B,)."""
@@ -233,7 +233,7 @@ class _Loop:
         if self.run.schema.binarize != "dynamic":
             return [stored], shard
         bits = random_bits(self.config.seed, epoch, step, shard, stored.shape[1])
-        return [stored, bits.to(stored.device)], shard
+        return [stored, to_device(bits, stored.device)], shard
 
     def to_x(self, stored: Tensor, bits: Tensor | None = None) -> Tensor:
         """What is stored of the rows -> x: (B, D). bits: random, for rows that are binarised anew at every step."""
@@ -290,11 +290,11 @@ def _device(name: str, group: Group) -> torch.device:
 
 @contextmanager
 def _threads(threads: int | None) -> Iterator[None]:
-    """Set the number of CPU threads for the time of a run, and put the old number back."""
+    """Set the number of CPU threads for the time of a run, and put the old number back. Convolutions repeat their bits."""
     before = torch.get_num_threads()
-    if threads:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads or before)
     try:
-        yield
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True):
+            yield
     finally:
         torch.set_num_threads(before)
