@@ -10,9 +10,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ class Contender:
     python: str
     threads: int | None
     options: dict[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
 
     @property
     def name(self) -> str:
@@ -45,7 +47,7 @@ class Contender:
         if self.python != sys.executable:
             env.pop("PYTHONPATH", None)
         threads = {} if self.threads is None else dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(self.threads))
-        return env | threads | {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+        return env | threads | ({"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"} if self.device == "cpu" else {})
 
 
 class Worker:
@@ -53,7 +55,13 @@ class Worker:
 
     def __init__(self, contender: Contender, workload: Workload, whole: bool = False) -> None:
         self.contender, self.messages = contender, tempfile.TemporaryFile("w+")  # noqa: SIM115
-        spec = {"workload": asdict(workload), "threads": contender.threads, "whole": whole, **contender.options}
+        spec = {
+            "workload": asdict(workload),
+            "threads": contender.threads,
+            "device": contender.device,
+            "whole": whole,
+            **contender.options,
+        }
         self.started = time.perf_counter()
         self.process = subprocess.Popen(
             [contender.python, "-m", f"peers.{contender.module}", json.dumps(spec)],
@@ -195,7 +203,7 @@ def compared(entries: dict[str, Any], reference: str = "aevb") -> dict[str, Any]
     return {"entries": entries, "best": best, "ratios": ratios}
 
 
-def machine() -> dict[str, Any]:
+def machine(device: str = "cpu") -> dict[str, Any]:
     """What the figures were measured on."""
     model, flags = platform.processor() or platform.machine(), set()
     info = Path("/proc/cpuinfo")
@@ -212,4 +220,36 @@ def machine() -> dict[str, Any]:
         "instruction_sets": [name for name in wanted if name in flags],
         "memory_gb": round(memory, 1),
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        **({"gpu": gpu_name()} if device == "cuda" else {}),
     }
+
+
+def gpu_name() -> str:
+    """As its driver calls it."""
+    import torch
+
+    return torch.cuda.get_device_name()
+
+
+def gpu_rates() -> dict[str, Any]:
+    """What the GPU reaches: in large products of float32 and bfloat16, TFLOP/s, and in copying, GB/s read and written."""
+    import torch
+
+    def median(work: Callable[[], object]) -> float:
+        seconds = []
+        for _ in range(13):
+            torch.cuda.synchronize()
+            started = time.perf_counter()
+            work()
+            torch.cuda.synchronize()
+            seconds.append(time.perf_counter() - started)
+        return statistics.median(seconds[3:])
+
+    x = torch.randn(8192, 8192, device="cuda")
+    rates = {
+        name: significant(2 * 8192**3 / median(partial(torch.mm, y, y)) / 1e12)
+        for name, y in {"fp32": x, "bf16": x.bfloat16()}.items()
+    }
+    big = torch.randn(2**28, device="cuda")
+    copied = 2 * big.nbytes / median(big.clone) / 1e9
+    return {"tflops_per_second": rates, "copy_gb_per_second": significant(copied)}

@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness import Contender, Worker, WorkerError, compared, machine, rotated, significant, summary, take_turns
+from harness import Contender, Worker, WorkerError, compared, gpu_rates, machine, rotated, significant, summary, take_turns
 from peers.workloads import CURVES, WORKLOADS, Workload, mnist_file, parameter_count, step_flops
 
 ROOT = Path(__file__).parents[1]
@@ -42,13 +42,18 @@ USUAL = ("aevb", "aevb-fp32", "plain", "pythae", "jax", "floor")
 OWN_ENVIRONMENT = ("pythae", "jax")
 OTHERS = ("whole", "importance", "curves")
 IMPORTANCE_ROWS = 32
+GPU_BURST = 2
+"""Times as many steps in a turn on a GPU, which takes as much less for them."""
 
 
 def main() -> None:
     options = arguments()
     results = json.loads(options.out.read_text()) if options.out.exists() else {}
-    if results.get("machine") != machine():
-        results = {"machine": machine()}
+    here = machine(options.device)
+    if results.get("machine") != here:
+        results = {"machine": here}
+    if options.device == "cuda":
+        results["rates"] = gpu_rates()
     started = time.perf_counter()
     for name in options.only:
         print(f"{name} ({time.perf_counter() - started:.0f} s so far)", flush=True)
@@ -76,12 +81,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--threads", type=int, nargs="*", help="of the torch-based peers, best of these; 1 and all cores by default"
     )
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--quick", action="store_true", help="see that everything works; the figures mean little")
     parser.add_argument(
         "--python", nargs="*", default=[], metavar="PEER=PATH", help="interpreters; .venv-PEER/bin/python by default"
     )
     parser.add_argument("--out", type=Path, required=True, help="sections measured now replace those of the same machine there")
     options = parser.parse_args()
+    if options.device == "cuda":
+        options.threads = options.threads or [1]  # what a GPU does is not decided by threads
     options.rounds = options.rounds or (2 if options.quick else 9)
     options.threads = options.threads or ([1] if options.quick else sorted({1, cores}))
     options.python = dict(item.split("=", 1) for item in options.python)
@@ -96,6 +104,7 @@ def command(options: argparse.Namespace) -> str:
     if options.peers != list(USUAL):
         parts += ["--peers", *options.peers]
     parts += ["--rounds", str(options.rounds), "--threads", *map(str, options.threads)]
+    parts += ["--device", options.device] if options.device != "cpu" else []
     return shlex.join([*parts, *(["--quick"] if options.quick else []), "--out", options.out.name])
 
 
@@ -111,12 +120,14 @@ def contenders(options: argparse.Namespace, skipped: dict[str, str], but: tuple[
             print(f"  skipped: {skipped[peer]}", flush=True)
             continue
         threads = [None] if peer == "jax" else options.threads
-        found += [Contender(peer, peer.partition("-")[0], python, n, PEERS[peer]) for n in threads]
+        found += [Contender(peer, peer.partition("-")[0], python, n, PEERS[peer], options.device) for n in threads]
     return found
 
 
 def sized(w: Workload, options: argparse.Namespace, rounds: int) -> Workload:
     """The workload, smaller if it is only to be seen to work, and long enough for all turns."""
+    if options.device == "cuda":
+        w = replace(w, burst=GPU_BURST * w.burst)
     if options.quick:
         w = replace(w, rows=min(w.rows, 2000), burst=max(1, w.burst // 10))
     needed = 1 + (rounds + 3) * w.burst
@@ -191,9 +202,9 @@ def measure_whole(_name: str, options: argparse.Namespace, skipped: dict[str, st
 def measure_importance(_name: str, options: argparse.Namespace, skipped: dict[str, str]) -> dict[str, Any]:
     """Rows a second of log p(x) with 5000 draws, beside the bare products of the decoder."""
     samples, rows = (500, 8) if options.quick else (5000, IMPORTANCE_ROWS)
-    w = replace(WORKLOADS["mnist-100"], batch=rows, burst=1)
+    w = replace(WORKLOADS["mnist-100"], batch=rows, burst=GPU_BURST if options.device == "cuda" else 1)
     lines = [
-        Contender(peer, "importance", sys.executable, n, {"samples": samples, "task": peer})
+        Contender(peer, "importance", sys.executable, n, {"samples": samples, "task": peer}, options.device)
         for peer in ("importance", "products")
         for n in options.threads
     ]

@@ -30,7 +30,7 @@ def main() -> None:
         binarize="dynamic" if w.dynamic else "none",
         validation="0",
         threads=turns.threads,
-        device="cpu",
+        device=turns.device,
         **turns.options,
     )
     rows, facts = data_for(w), {}
@@ -39,7 +39,7 @@ def main() -> None:
 
     def on_step(_epoch: int, _step: int, log: dict[str, Any]) -> None:
         try:
-            turns.step(-log["bound"] - constant)
+            turns.step(lambda: -log["bound"] - constant)
         except FinishedError:
             # fit has not returned its Run yet, so look for it among the living: there is one.
             facts.update(described(next(o for o in gc.get_objects() if isinstance(o, aevb.Run))))

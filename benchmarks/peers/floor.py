@@ -2,7 +2,8 @@
 
 The products are those of the forward pass, of the weight gradients and of the gradients of the inputs, with no bias, no
 activation, no loss, no noise and no data; torch's write into outputs that exist already, oneDNN's and convolutions make
-theirs. A training step can come near this, and below it only by other kernels or a lower precision.
+theirs. A training step can come near this, and below it only by other kernels or a lower precision. On a GPU they are launched
+together, as one graph.
 """
 
 from __future__ import annotations
@@ -62,25 +63,48 @@ def convolutions(p: Product, batch: int, first: bool) -> list[Callable[[], objec
     return [forward, backward]
 
 
+def one_by_one(calls: list[Callable[[], object]]) -> None:
+    """Call all."""
+    for call in calls:
+        call()
+
+
+def together(calls: list[Callable[[], object]]) -> Callable[[], object]:
+    """All as one CUDA graph."""
+    side = torch.cuda.Stream()
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            one_by_one(calls)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=side):
+        one_by_one(calls)
+    return graph.replay
+
+
 @torch.no_grad()
 def main() -> None:
     turns = Turns()
     w = turns.workload
     torch.set_num_threads(turns.threads)
+    torch.set_default_device(turns.device)
     calls: list[Callable[[], object]] = []
     for i, p in enumerate(products(w)):
         size = p, w.batch, i == 0
-        calls += convolutions(*size) if p.size else fastest(matrices(*size), by_onednn(*size))
+        if p.size:
+            calls += convolutions(*size)
+        else:
+            calls += matrices(*size) if turns.device == "cuda" else fastest(matrices(*size), by_onednn(*size))
     flat = torch.nn.Parameter(torch.randn(parameter_count(w)))
     flat.grad = torch.randn_like(flat)
-    adam = torch.optim.Adam([flat], lr=1e-3, fused=True)
+    adam = torch.optim.Adam([flat], lr=1e-3, fused=True, capturable=turns.device == "cuda")
+    step = together([*calls, adam.step]) if turns.device == "cuda" else partial(one_by_one, [*calls, adam.step])
+    done = torch.zeros(())
 
     def run() -> None:
         while True:
-            for call in calls:
-                call()
-            adam.step()
-            turns.step(0.0)
+            step()
+            turns.step(done)
 
     turns.train(run, lambda: {"parameters": flat.numel(), "versions": {"torch": torch.__version__}})
 

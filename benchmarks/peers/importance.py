@@ -22,7 +22,13 @@ def main() -> None:
     # The values of the weights make no difference to the time; a short training makes them those of some model.
     rows = data_for(w)
     config = aevb.Config(
-        likelihood="bernoulli", hidden=w.hidden, latent_dim=w.latent_dim, activation=w.activation, epochs=1, validation="0"
+        likelihood="bernoulli",
+        hidden=w.hidden,
+        latent_dim=w.latent_dim,
+        activation=w.activation,
+        epochs=1,
+        validation="0",
+        device=turns.device,
     )
     run = aevb.fit(rows[:1000], config)
     torch.set_num_threads(turns.threads)
@@ -41,13 +47,15 @@ def bare_products(turns: Turns, samples: int) -> None:
     """The decoder's products of as many draws, in sheets of the same size, into outputs that exist already."""
     w = turns.workload
     widths = [w.latent_dim, *w.hidden[::-1], w.data_dim]
+    torch.set_default_device(turns.device)
+    pairs = PAIRS[turns.device]
     weights = [torch.randn(b, a) for a, b in pairwise(widths)]
-    sheets = [torch.randn(PAIRS, width) for width in widths]
+    sheets = [torch.randn(pairs, width) for width in widths]
     left_over = torch.zeros(())
 
     def work() -> None:
         while True:
-            for _ in range(-(-w.batch * samples // PAIRS)):
+            for _ in range(-(-w.batch * samples // pairs)):
                 for x, weight, out in zip(sheets, weights, sheets[1:], strict=False):
                     torch.mm(x, weight.t(), out=out)
             turns.step(left_over)

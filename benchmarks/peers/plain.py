@@ -36,7 +36,7 @@ def main() -> None:
     torch.set_num_threads(turns.threads)
     torch.manual_seed(0)
     loader = DataLoader(TensorDataset(torch.from_numpy(inputs_for(w))), batch_size=w.batch, shuffle=True)
-    model = PlainVAE(turns)
+    model = PlainVAE(turns).to(turns.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
 
     def run() -> float:
@@ -44,6 +44,7 @@ def main() -> None:
         for _ in range(w.epochs):
             total = 0.0
             for (x,) in loader:
+                x = x.to(turns.device)
                 batch = torch.bernoulli(x) if w.dynamic else x
                 optimizer.zero_grad()
                 loss = model(batch)

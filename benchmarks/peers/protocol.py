@@ -29,6 +29,7 @@ class Turns:
         fields = {name: tuple(v) if isinstance(v, list) else v for name, v in spec.pop("workload").items()}
         self.workload = Workload(**fields)
         self.threads: int | None = spec.pop("threads")
+        self.device: str = spec.pop("device")
         self.whole: bool = spec.pop("whole")
         self.options: dict[str, Any] = spec
         # Libraries print to standard output as they please; the answers keep a channel of their own.
@@ -38,7 +39,7 @@ class Turns:
         self._started, self._idle_since, self._idle = time.perf_counter(), 0.0, 0.0
 
     def step(self, loss: Any) -> None:
-        """Count one step; at the end of a burst, answer and wait. Raises FinishedError."""
+        """Count one step; at the end of a burst, answer and wait. loss: as of ``answer``. Raises FinishedError."""
         if self.whole:
             return
         self._left -= 1
@@ -57,9 +58,10 @@ class Turns:
         return self._left
 
     def answer(self, loss: Any) -> None:
-        """Say how long the burst took. loss: of its last step, or whatever float() makes one of."""
+        """Say how long the burst took. loss: of its last step, whatever float() makes one of, or a function that returns it."""
+        loss = float(loss() if callable(loss) else loss)  # which waits for a GPU to be done
         seconds = time.perf_counter() - self._started
-        self.say(seconds=seconds, idle_cpu=self._idle, loss=float(loss), peak_mb=peak_mb())
+        self.say(seconds=seconds, idle_cpu=self._idle, loss=loss, peak_mb=peak_mb())
         self._idle_since = time.process_time()
 
     def train(self, run: Callable[[], Any], facts: Callable[[], dict[str, Any]]) -> None:

@@ -77,7 +77,7 @@ def main() -> None:
                 per_device_train_batch_size=w.batch,
                 num_epochs=w.epochs,
                 optimizer_cls="Adam",
-                no_cuda=True,
+                no_cuda=turns.device == "cpu",
             )
             TrainingPipeline(model=model, training_config=config)(train_data=x, callbacks=[bursts])
         return bursts.loss

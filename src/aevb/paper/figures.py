@@ -55,7 +55,7 @@ def _frey(records: Records, place: Place, full: bool) -> Iterator[tuple[str, Fig
     rows = load_rows("frey", FREY_TRAIN)
     constant = constant_gaussian(rows.train / rows.scale, rows.test / rows.scale)
     file = place.results / f"paper_figure2_frey_constant_{'full' if full else 'quick'}.json"
-    write(file, [{"test_log_density": constant}])
+    write(file, [{"test_log_density": constant}], place.device)
     yield "", drawing.figure2(records, recipes.FREY_LATENTS, constant)
 
 
@@ -67,14 +67,14 @@ def _log_p(records: Records, place: Place, full: bool) -> Iterator[tuple[str, Fi
 def _figure3(records: Records, place: Place, full: bool) -> Iterator[tuple[str, Figure]]:
     yield from _log_p(records, place, full)
     compared = [{"name": record["name"], **_three_ways(record, place, full)} for record in records]
-    write(place.results / f"paper_figure3_three_ways_{'full' if full else 'quick'}.json", compared)
+    write(place.results / f"paper_figure3_three_ways_{'full' if full else 'quick'}.json", compared, place.device)
 
 
 def _three_ways(record: dict[str, Any], place: Place, full: bool) -> dict[str, float]:
     trial = record["trial"]
-    rows = load_rows(trial["data"], trial["rows"])
+    rows = load_rows(trial["data"], trial["rows"], place.device)
     shown, width = (100, 0.1) if full else (20, 0.2)
-    return marginal.comparison(_model(record, place), rows, shown, encoder=trial["method"] != "mcem", width=width)
+    return marginal.comparison(load(record, rows, place.trials), rows, shown, encoder=trial["method"] != "mcem", width=width)
 
 
 def _manifolds(records: Records, place: Place, full: bool) -> Iterator[tuple[str, Figure]]:
@@ -92,20 +92,20 @@ def _samples(records: Records, place: Place, full: bool) -> Iterator[tuple[str, 
 
 
 def _model(record: dict[str, Any], place: Place) -> VAE:
-    return load(record, place.trials)
+    return load(record, load_rows(record["trial"]["data"], record["trial"]["rows"]), place.trials)
 
 
 def _variance(records: Records, place: Place, full: bool) -> Iterator[tuple[str, Figure]]:
     measured = []
     for record in records:
-        rows = load_rows(record["trial"]["data"], record["trial"]["rows"])
-        found = variance.gradient_variance(_model(record, place), rows, 500 if full else 50)
+        rows = load_rows(record["trial"]["data"], record["trial"]["rows"], place.device)
+        found = variance.gradient_variance(load(record, rows, place.trials), rows, 500 if full else 50)
         own = {estimator: found.of(estimator) for estimator in variance.ESTIMATORS}
         ratios = {estimator: found.ratio(estimator, variance.ESTIMATORS[0]) for estimator in variance.ESTIMATORS[1:]}
         measured.append(
             {"name": record["name"], "latent_dim": record["trial"]["latent_dim"], "variance": own, "ratio_to_B": ratios}
         )
-    write(place.results / f"paper_variance_measured_{'full' if full else 'quick'}.json", measured)
+    write(place.results / f"paper_variance_measured_{'full' if full else 'quick'}.json", measured, place.device)
     yield "", drawing.variances(measured)
 
 

@@ -52,7 +52,7 @@ class FullVBTraining(Training):
         self._set(self.means)
 
     def _step(self, x: Tensor) -> list[Tensor]:
-        self.zetas = [torch.randn(mean.shape, generator=self.gradient.generator) for mean in self.means]
+        self.zetas = [self.gradient.normal(mean.shape) for mean in self.means]
         self._set([m + torch.exp(0.5 * s) * z for m, s, z in zip(self.means, self.logvars, self.zetas, strict=True)])
         return super()._step(x)
 
@@ -79,7 +79,7 @@ class FullVBTraining(Training):
         at_means = bounds(model, rows)
         noise, drawn = generator(self.trial.seed, "theta"), []
         for _ in range(DRAWS):
-            zetas = [torch.randn(mean.shape, generator=noise) for mean in self.means]
+            zetas = [torch.randn(mean.shape, generator=noise).to(mean.device) for mean in self.means]
             self._set([m + torch.exp(0.5 * s) * z for m, s, z in zip(self.means, self.logvars, zetas, strict=True)])
             drawn.append(bounds(model, rows))
         self._set(self.means)

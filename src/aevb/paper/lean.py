@@ -62,7 +62,7 @@ class LeanGradient:
     def aevb(self, x: Tensor) -> list[Tensor]:
         """Of minus the bound, estimator B. x: (B, D)."""
         h, mu, logvar = self.encode(x)
-        eps = self._normal(mu.shape)
+        eps = self.normal(mu.shape)
         noise = torch.exp(0.5 * logvar).mul_(eps)
         dz = self.decoder_gradient(mu + noise, x, to_z=True)
         # The gradient of the closed KL joins the one that came through z.
@@ -73,8 +73,8 @@ class LeanGradient:
     def wake_sleep(self, x: Tensor) -> list[Tensor]:
         """Of both phases. x: (B, D)."""
         _, mu, logvar = self.encode(x)
-        z = torch.exp(0.5 * logvar).mul_(self._normal(mu.shape)).add_(mu)
-        dreamt_z = self._normal(mu.shape)
+        z = torch.exp(0.5 * logvar).mul_(self.normal(mu.shape)).add_(mu)
+        dreamt_z = self.normal(mu.shape)
         dreamt_x = self._draw(self.decode(dreamt_z)[1])
         self.decoder_gradient(z, x, to_z=False)
         h, mu, logvar = self.encode(dreamt_x)
@@ -114,9 +114,9 @@ class LeanGradient:
     def _draw(self, a: Tensor) -> Tensor:
         """a: (B, num_features) -> x ~ p(x|z): (B, D)."""
         if self.bernoulli:
-            return torch.lt(torch.rand(a.shape, generator=self.generator), a.sigmoid_()).to(a.dtype)
+            return torch.lt(self.uniform(a.shape), a.sigmoid_()).to(a.dtype)
         mean, logvar = a.chunk(2, dim=-1)
-        return torch.exp(0.5 * logvar).mul_(self._normal(mean.shape)).add_(mean.sigmoid())
+        return torch.exp(0.5 * logvar).mul_(self.normal(mean.shape)).add_(mean.sigmoid())
 
     def decoder_gradient(self, z: Tensor, x: Tensor, *, to_z: bool) -> Tensor:
         """Gradient of -log p(x|z): of the decoder, kept, and of z, (B, L), returned if asked for."""
@@ -130,8 +130,13 @@ class LeanGradient:
         dh = self.layers[1].back(h, dmu) + self.layers[2].back(h, dlogvar)
         self.layers[0].own(x, dh.mul_(1 - h.square()))
 
-    def _normal(self, shape: torch.Size) -> Tensor:
-        return torch.randn(shape, generator=self.generator)
+    def uniform(self, shape: torch.Size) -> Tensor:
+        """Noise between 0 and 1."""
+        return torch.rand(shape, generator=self.generator, device=self.generator.device)
+
+    def normal(self, shape: torch.Size) -> Tensor:
+        """Noise from N(0, 1)."""
+        return torch.randn(shape, generator=self.generator, device=self.generator.device)
 
 
 class _Layer:

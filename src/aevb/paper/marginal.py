@@ -33,7 +33,7 @@ def reciprocal(model: VAE, x: Tensor, seed: int = 0) -> Tensor:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         log_density = _log_joint(model, x)
-        z, step = _start(model, x), torch.full((len(x), 1), 0.1)
+        z, step = _start(model, x), torch.full((len(x), 1), 0.1, device=x.device)
         for _ in range(BURN_IN):
             z, acceptance = hmc_move(log_density, z, step)
             step = adapted(step, acceptance.unsqueeze(-1), 0.9, rate=0.3)
@@ -69,7 +69,7 @@ def comparison(model: VAE, rows: Rows, shown: int, *, encoder: bool, width: floa
 @torch.no_grad()
 def _start(model: VAE, x: Tensor) -> Tensor:
     """z near the posterior: one of 4,096 draws of the prior, with probability as p(x|z). A chain seldom changes its mode."""
-    z = torch.randn(4096, model.latent_dim)
+    z = torch.randn(4096, model.latent_dim, device=x.device)
     a = model.decoder(z)
     log_p = torch.addmm(-torch.nn.functional.softplus(a).sum(-1), x, a.t())
     return z[torch.distributions.Categorical(logits=log_p).sample()]
@@ -89,4 +89,6 @@ def _fit(z: Tensor) -> torch.distributions.MultivariateNormal:
     """A Gaussian with a full covariance for each row. z: (L, N, latent_dim), float64."""
     centred = z - z.mean(0)
     covariance = torch.einsum("lni,lnj->nij", centred, centred) / (len(z) - 1)
-    return torch.distributions.MultivariateNormal(z.mean(0), covariance + 1e-8 * torch.eye(z.shape[-1], dtype=z.dtype))
+    return torch.distributions.MultivariateNormal(
+        z.mean(0), covariance + 1e-8 * torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
+    )

@@ -28,10 +28,10 @@ CHUNK = 4096
 @torch.no_grad()
 def log_likelihood(model: VAE, x: Tensor, width: float = WIDTH, reach: float = REACH) -> Tensor:
     """x: (N, D), in [0, 1] -> log p(x): (N,), nats, float64. width, reach: of the grid, in units of z."""
-    axis = torch.arange(-reach, reach + width / 2, width)
+    axis = torch.arange(-reach, reach + width / 2, width, device=x.device)
     points = torch.cartesian_prod(*[axis] * model.latent_dim).reshape(-1, model.latent_dim)
     points = points[points.square().sum(-1) <= (reach + 0.5) ** 2]
-    total = torch.full((len(x),), -torch.inf, dtype=torch.float64)
+    total = torch.full((len(x),), -torch.inf, dtype=torch.float64, device=x.device)
     for z in points.split(CHUNK):
         a = model.decoder(z)
         constant = model.prior().log_prob(z) - torch.nn.functional.softplus(a).sum(-1)

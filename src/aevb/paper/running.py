@@ -38,7 +38,7 @@ Said = Callable[[str], None]
 class Place:
     """trials: folder of what is kept to go on from. results: folder of the numbers. pictures: folder of the pictures.
 
-    say: hears of every point that is reached.
+    say: hears of every point that is reached. device: that computes; its noise is its own.
     """
 
     trials: Path
@@ -46,6 +46,7 @@ class Place:
     pictures: Path
     resume: bool
     say: Said
+    device: str = "cpu"
 
     def result(self, name: str) -> Path:
         """File of an experiment's numbers. Raises OutputExistsError unless it may be written."""
@@ -70,12 +71,12 @@ def run(plans: Iterable[Plan], place: Place, name: str) -> list[dict[str, Any]]:
     for plan in plans:
         key = plan.trial.data, plan.trial.rows
         if key not in loaded:
-            loaded = {key: load_rows(*key)}  # of the data sets only one at a time
+            loaded = {key: load_rows(*key, place.device)}  # of the data sets only one at a time
         record: dict[str, Any] = {}
         records.append(record)
         for state in states(plan, plans, loaded[key], place):
             record.update(state)
-            write(path, records)
+            write(path, records, place.device)
     return records
 
 
@@ -98,10 +99,10 @@ def open_training(trial: Trial, plan: Plan, rows: Rows, folder: Path) -> Trainin
     return KINDS.get(trial.method, Training)(trial, rows, folder, log_likelihoods if plan.log_p else bounds)
 
 
-def load(record: dict[str, Any], folder: Path) -> VAE:
-    """The model of a record, at the last point that its trial reached."""
+def load(record: dict[str, Any], rows: Rows, folder: Path) -> VAE:
+    """The model of a record, at the last point that its trial reached, where its ``rows`` are."""
     trial = Trial(**record["trial"])
-    return KINDS.get(trial.method, Training)(trial, load_rows(trial.data, trial.rows), folder).model
+    return KINDS.get(trial.method, Training)(trial, rows, folder).model
 
 
 def chosen(plan: Plan, plans: Sequence[Plan], rows: Rows, place: Place) -> tuple[Trial, dict[str, float]]:
@@ -139,10 +140,11 @@ def _record(trial: Trial, choice: dict[str, float], training: Training) -> dict[
     return {"trial": asdict(trial), "name": trial.name, "choice": choice, "curve": training.curve}
 
 
-def write(path: Path, records: list[dict[str, Any]]) -> None:
+def write(path: Path, records: list[dict[str, Any]], device: str = "cpu") -> None:
     """Records, and with what they were made, as JSON."""
+    gpu = {"device": torch.cuda.get_device_name(device)} if device == "cuda" else {}
     versions = {"aevb": aevb.__version__, "torch": torch.__version__, "python": platform.python_version()}
-    text = json.dumps({"made_with": {**versions, "threads": torch.get_num_threads()}, "trials": records}, indent=1)
+    text = json.dumps({"made_with": {**versions, **gpu, "threads": torch.get_num_threads()}, "trials": records}, indent=1)
     path.parent.mkdir(parents=True, exist_ok=True)
     whole(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
 

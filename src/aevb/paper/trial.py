@@ -2,6 +2,7 @@
 
 Nothing here remembers a generator: rows and noise are pure functions of (seed, point), where points are the places of the
 curve at which the bound is taken and the state is kept. A run killed between two points goes on from the first, bit for bit.
+On a GPU the steps of a trial are one CUDA graph, whose noise is another than a processor's.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import torch
 from torch import Tensor
 
 from aevb import datasets
-from aevb.batches import epoch_batches, generator
+from aevb.batches import counter_seed, epoch_batches, generator
 from aevb.errors import DataError, UsageError
 from aevb.evaluation.bound import elbo_rows, mean_figure
+from aevb.graphs import Captured
 from aevb.model import VAE
 from aevb.outputs import whole
 from aevb.paper.lean import LeanGradient, paper_model
@@ -33,6 +35,8 @@ CHOICE = 15_000
 """Training samples after which the best training figure decides for a step size: the first 50 moves of Adagrad."""
 STILL = 100
 """Minibatches whose squared gradients Adagrad adds up before the first move (github.com/dpkingma/anglepy, ``warmup``)."""
+AT_ONCE = 10
+"""Steps of a CUDA graph. No more, since an epoch of 1,000 rows has no more."""
 FREY_TRAIN = 1500
 SHOWN_TRAIN = 10_000
 """Training rows on which the training bound is taken."""
@@ -75,13 +79,23 @@ class Rows:
     test: Tensor
     scale: float
 
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return self.train.device
+
     def batch(self, index: Tensor) -> Tensor:
         """Training rows as the network sees them: (B, D), float32."""
         return self.train.index_select(0, index) / self.scale
 
 
-def load_rows(data: str, rows: int) -> Rows:
+def load_rows(data: str, rows: int, device: torch.device | str = "cpu") -> Rows:
     """MNIST: the first ``rows`` training pictures. Frey Face: 1,500 frames at random, the same for all; 465 to test."""
+    found = _load_rows(data, rows)
+    return Rows(found.train.to(device), found.test.to(device), found.scale)
+
+
+def _load_rows(data: str, rows: int) -> Rows:
     if data == "mnist":
         train, test = (torch.from_numpy(np.asarray(datasets.load(f"mnist:{s}").rows)).flatten(1) for s in ("train", "test"))
         return Rows(train[:rows].contiguous(), test, 255.0)
@@ -129,7 +143,10 @@ class Training:
         size = rows.train.shape[1], trial.hidden, trial.latent_dim
         start = generator(trial.seed, "initial")
         self.model: VAE = paper_model(*size, bernoulli=trial.data == "mnist", std=trial.std, generator=start)
-        self.gradient = LeanGradient(self.model, torch.Generator())
+        self.model.to(rows.device)
+        self.gradient = LeanGradient(self.model, torch.Generator(rows.device))
+        self.captured: Captured | None = None
+        self.all_is_well = torch.zeros((), device=rows.device)
         self.curve: list[dict[str, float]] = []
         self._start()
         if self.file.is_file():
@@ -158,8 +175,10 @@ class Training:
         """Train up to each of ``points`` that lies ahead; measure there, and keep the state."""
         for until in [p for p in points if p > self.samples]:
             started = time.perf_counter()
-            self.gradient.generator = generator(self.trial.seed, "noise", until)
+            self.gradient.generator.manual_seed(counter_seed(self.trial.seed, "noise", until))
             self._train(self.samples, until)
+            if self.rows.device.type == "cuda":
+                torch.cuda.synchronize(self.rows.device)
             before = self.curve[-1]["seconds"] if self.curve else 0.0
             seconds = round(before + time.perf_counter() - started, 1)
             self.curve.append({"samples": until, "seconds": seconds, **self.measure(self.model, self.rows)})
@@ -167,11 +186,37 @@ class Training:
 
     def _train(self, start: int, until: int) -> None:
         per_epoch = len(self.rows.train) // BATCH
-        for epoch in range(start // BATCH // per_epoch, -(-until // BATCH // per_epoch)):
-            for i, index in enumerate(epoch_batches(len(self.rows.train), BATCH, self.trial.seed, epoch)):
-                step = epoch * per_epoch + i
-                if start <= step * BATCH < until:
-                    self._move(self._step(self._targets(self.rows.batch(index))), step, BATCH)
+        step, last = start // BATCH, until // BATCH
+        for epoch in range(step // per_epoch, -(-last // per_epoch)):
+            order = torch.stack(list(epoch_batches(len(self.rows.train), BATCH, self.trial.seed, epoch)))
+            waiting = order[step - epoch * per_epoch : last - epoch * per_epoch].to(self.rows.device)
+            while len(waiting):
+                count = AT_ONCE if self._can_be_captured(step, len(waiting)) else 1
+                self._take_steps(waiting[:count], step)
+                step, waiting = step + count, waiting[count:]
+
+    def _can_be_captured(self, step: int, steps: int) -> bool:
+        """Whether the next steps can be a replay. A graph holds the step size that all but Adagrad's first few have."""
+        return self.rows.device.type == "cuda" and steps >= AT_ONCE and self._rate(step) == self.trial.lr
+
+    def _take_steps(self, indices: Tensor, first: int) -> None:
+        """Gradients and updates. indices: (steps, B), the rows of minibatches. first: number of the first step."""
+
+        def whole(inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+            for index in inputs[0]:
+                self._move(self._of_rows(index), first, BATCH)
+            return ()
+
+        if len(indices) == 1:
+            whole([indices])
+            return
+        if self.captured is None:
+            self.captured = Captured(whole, [indices], lambda inputs: self._of_rows(inputs[0][0]), self.gradient.generator)
+        self.captured([indices])
+
+    def _of_rows(self, index: Tensor) -> list[Tensor]:
+        """Gradients at a minibatch. index: (B,)."""
+        return self._step(self._targets(self.rows.batch(index)))
 
     def _step(self, x: Tensor) -> list[Tensor]:
         """Gradients of minus the sum over a minibatch. x: (B, D)."""
@@ -180,13 +225,16 @@ class Training:
     def _targets(self, x: Tensor) -> Tensor:
         if self.trial.targets == "grey":
             return x
-        return torch.lt(torch.rand(x.shape, generator=self.gradient.generator), x).to(x.dtype)
+        return torch.lt(self.gradient.uniform(x.shape), x).to(x.dtype)
 
     def _move(self, gradients: list[Tensor], step: int, rows: int) -> None:
         """One update from the gradients of ``rows`` rows; the first of Adagrad's only add to its sums."""
         moved = self._prior(gradients, rows / len(self.rows.train))
-        self.update.lr = self.trial.lr if self.trial.optimiser != "adagrad" or step >= STILL else 0.0
-        self.update(moved, torch.zeros(()))
+        self.update.set_rate(self._rate(step))
+        self.update(moved, self.all_is_well)
+
+    def _rate(self, step: int) -> float:
+        return self.trial.lr if self.trial.optimiser != "adagrad" or step >= STILL else 0.0
 
     def _prior(self, gradients: list[Tensor], share: float) -> list[Tensor]:
         """Gradients of what is moved, with the prior's: MAP with p(weights) = N(0, I), not of biases.
@@ -203,9 +251,9 @@ class Training:
         return {}
 
     def _write(self) -> None:
-        arrays = {f"parameter.{i}": p.numpy() for i, p in enumerate(self.gradient.parameters)}
-        arrays |= {f"update.{name}": value.numpy() for name, value in self.update.state_dict().items()}
-        arrays |= {f"extra.{name}": value.numpy() for name, value in self._extra().items()}
+        arrays = {f"parameter.{i}": p.numpy(force=True) for i, p in enumerate(self.gradient.parameters)}
+        arrays |= {f"update.{name}": value.numpy(force=True) for name, value in self.update.state_dict().items()}
+        arrays |= {f"extra.{name}": value.numpy(force=True) for name, value in self._extra().items()}
         names = list(self.curve[0])
         arrays["curve"] = np.array([[point[name] for name in names] for point in self.curve])
         arrays["names"] = np.array(names)

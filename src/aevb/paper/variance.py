@@ -62,12 +62,12 @@ class Variances:
 @torch.no_grad()
 def gradient_variance(model: VAE, rows: Rows, draws: int, seed: int = 0) -> Variances:
     """Variances of the gradient at a model with a Bernoulli decoder. draws: of each estimator, a multiple of BLOCKS."""
-    lean = LeanGradient(model, generator(seed, "baseline"))
-    x = rows.batch(torch.arange(BATCH))
+    lean = LeanGradient(model, generator(seed, "baseline", device=rows.device))
+    x = rows.batch(torch.arange(BATCH, device=rows.device))
     baseline = torch.stack([_log_weight(lean, x, _eps(lean, model))[0] for _ in range(OTHERS)]).mean(0)
     blocks = {}
     for estimator in ESTIMATORS:
-        lean.generator = generator(seed, "variance")
+        lean.generator = generator(seed, "variance", device=rows.device)
         found = [_block(lean, model, x, baseline, estimator, draws // BLOCKS) for _ in range(BLOCKS)]
         blocks[estimator] = torch.tensor([[*values, sum(values)] for values in found], dtype=torch.float64)
     return Variances(blocks)
@@ -111,7 +111,7 @@ def _log_weight(lean: LeanGradient, x: Tensor, eps: Tensor) -> tuple[Tensor, Ten
 
 
 def _eps(lean: LeanGradient, model: VAE) -> Tensor:
-    return torch.randn(BATCH, model.latent_dim, generator=lean.generator)
+    return lean.normal(torch.Size((BATCH, model.latent_dim)))
 
 
 def _gradients(lean: LeanGradient, layers: tuple[int, ...]) -> list[Tensor]:
