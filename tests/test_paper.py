@@ -463,6 +463,8 @@ def test_every_figure_is_written_and_resumed(small_data, place, monkeypatch):
     assert all(path.is_file() for path in written)
     text = written[-1].read_text()
     assert text.count("![") == 6
+    with pytest.raises(UsageError, match="figure3_step has no quick form; give --full"):
+        next(figures.reproduce("figure3_step", False, 1, place))
     for name in ("figure2_tried", "figure3_step"):  # which have no quick form
         assert not any(name in path.name for path in written)
         suffixes = [".json", ".png", ".md"] if name == "figure3_step" else [".json", ".md"]  # a table says it better

@@ -9,7 +9,10 @@ from cyclopts import Parameter
 
 from aevb.errors import UsageError
 
-What = Literal["figure2", "figure3", "figure4", "figure5", "variance", "full_vb", "all"]
+What = Literal[
+    "figure2", "figure3", "figure4", "figure5", "variance", "full_vb", "all",
+    "figure2_mnist", "figure2_frey", "figure2_std", "figure2_tried", "figure3_step",
+]  # fmt: skip
 
 
 def reproduce(
@@ -32,7 +35,7 @@ def reproduce(
     ----------
     what
         The figure: 2 (the bound), 3 (log p(x)), 4 (manifolds), 5 (samples); the variance of gradients; a posterior over
-        the weights as well (full_vb, appendix F); or all of them.
+        the weights as well (full_vb, appendix F); or all of them. A name with an underscore is a part of its figure.
     quick
         Minutes, and curves that end early. This is what happens unless --full is given.
     full

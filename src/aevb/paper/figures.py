@@ -11,6 +11,7 @@ from torch import Tensor
 
 from aevb import plots
 from aevb.distributions import DiagonalNormal
+from aevb.errors import UsageError
 from aevb.model import VAE
 from aevb.paper import drawing, marginal, recipes, variance
 from aevb.paper.page import SUFFIXES, write_page
@@ -25,6 +26,8 @@ def reproduce(what: str, full: bool, seeds: int, place: Place) -> Iterator[Path]
     length = "full" if full else "quick"
     wanted = list(EXPERIMENTS) if what == "all" else [name for name in EXPERIMENTS if name.startswith(what)]
     names = [name for name in wanted if EXPERIMENTS[name][0](full, seeds)]  # some have no quick form
+    if not names:
+        raise UsageError(f"{what} has no quick form; give --full")
     for name in names:  # before the work, not after it
         place.result(f"{name}_{length}")
         for suffix in SUFFIXES:
@@ -119,6 +122,7 @@ Draw = Callable[[Records, Place, bool], Iterator[tuple[str, Figure]]]
 EXPERIMENTS: dict[str, tuple[Recipe, Draw]] = {
     "figure2_mnist": (recipes.figure2, _mnist),
     "figure2_tried": (recipes.figure2_tried, lambda *_: iter(())),
+    "figure2_std": (recipes.figure2_std, lambda *_: iter(())),
     "figure3": (recipes.figure3, _figure3),
     "figure3_step": (recipes.figure3_step, _log_p),
     "figure2_frey": (recipes.frey, _frey),
