@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -121,18 +122,21 @@ def rotated(items: list[Any], by: int) -> list[Any]:
 
 @contextmanager
 def started(contenders: list[Contender], workload: Workload, skipped: dict[str, str]) -> Iterator[list[Worker]]:
-    """Start the workers one after the other; those that cannot start are noted in ``skipped``."""
-    with ExitStack() as stack:
-        workers = []
-        for contender in contenders:
-            try:
-                worker = Worker(contender, workload)
-            except (WorkerError, OSError) as error:
-                skipped[f"{workload.name} {contender.name}"] = str(error)
-                print(f"  skipped: {error}", flush=True)
-                continue
+    """Start the workers, beside a GPU all at once; those that cannot start are noted in ``skipped``."""
+
+    def start(contender: Contender) -> Worker | None:
+        try:
+            return Worker(contender, workload)
+        except (WorkerError, OSError) as error:
+            skipped[f"{workload.name} {contender.name}"] = str(error)
+            print(f"  skipped: {error}", flush=True)
+            return None
+
+    at_once = len(contenders) if any(contender.device == "cuda" for contender in contenders) else 1
+    with ExitStack() as stack, ThreadPoolExecutor(at_once) as starters:
+        workers = [worker for worker in starters.map(start, contenders) if worker]
+        for worker in workers:
             stack.callback(worker.end)
-            workers.append(worker)
         yield workers
 
 

@@ -1,7 +1,7 @@
 r"""The distributions over one row that torch lacks, or has in a form that loses precision.
 
-A Gaussian that keeps logvar (nothing takes the log of an exp), a mixture of such Gaussians, and the image of a Gaussian
-under an invertible map. None validates its arguments: data are checked at the door, and a step checks nothing.
+A Gaussian that keeps logvar (nothing takes the log of an exp), one with correlations, a mixture of Gaussians, and the image of a
+Gaussian under an invertible map. None validates its arguments: data are checked at the door, and a step checks nothing.
 """
 
 from __future__ import annotations
@@ -54,6 +54,56 @@ class DiagonalNormal(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """z: (..., L) -> (...), nats."""
         eps = (value - self.mu) * torch.exp(-0.5 * self.logvar)
+        return -0.5 * (eps.square() + self.logvar + math.log(2 * math.pi)).sum(-1)
+
+
+class TriangularNormal(Distribution):
+    """The law of mu + exp(logvar/2) (eps + A eps), eps ~ N(0, I): a Gaussian with any covariance. mu, logvar: (..., L).
+
+    lower: A, (..., L, L), zero on the diagonal and above. With the diagonal of 1 that it leaves out, and the scales, it is a
+    Cholesky factor: the log-determinant is that of the scales alone.
+    """
+
+    arg_constraints = {}  # noqa: RUF012
+    has_rsample = True
+
+    def __init__(self, mu: Tensor, logvar: Tensor, lower: Tensor) -> None:
+        self.mu, self.logvar, self.lower = mu, logvar, lower
+        super().__init__(mu.shape[:-1], mu.shape[-1:], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """(..., L)."""
+        return self.mu
+
+    @property
+    def variance(self) -> Tensor:
+        """(..., L)."""
+        return self.logvar.exp() * (1 + self.lower.square().sum(-1))
+
+    def rsample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:  # type: ignore[override]
+        """sample_shape -> z: (*sample_shape, ..., L), differentiable in every parameter."""
+        return self.rsample_and_log_prob(sample_shape)[0]
+
+    def rsample_and_log_prob(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> tuple[Tensor, Tensor]:
+        """Draws z: (*sample_shape, ..., L) and their log-density (*sample_shape, ...), without solving for their noise."""
+        eps = torch.randn((*sample_shape, *self.mu.shape), dtype=self.mu.dtype, device=self.mu.device)
+        u = eps + (self.lower @ eps.unsqueeze(-1)).squeeze(-1)
+        return self.mu + torch.exp(0.5 * self.logvar) * u, self._log_density(eps)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """z: (..., L) -> (...), nats."""
+        u = (value - self.mu) * torch.exp(-0.5 * self.logvar)
+        lower = self.lower.expand(*u.shape, u.shape[-1])
+        solved = torch.linalg.solve_triangular(lower, u.unsqueeze(-1), upper=False, unitriangular=True)
+        return self._log_density(solved.squeeze(-1))
+
+    def kl_from_standard(self) -> Tensor:
+        """KL from N(0, I), in closed form: (...), nats."""
+        return 0.5 * (self.mu.square() + self.variance - 1 - self.logvar).sum(-1)
+
+    def _log_density(self, eps: Tensor) -> Tensor:
+        """Of the z that ``eps`` became."""
         return -0.5 * (eps.square() + self.logvar + math.log(2 * math.pi)).sum(-1)
 
 
@@ -171,7 +221,7 @@ class TransformedNormal(Distribution):
 def rsample_and_log_prob(d: Distribution, samples: int) -> tuple[Tensor, Tensor]:
     """Draw from ``d``, differentiably: z (K, ..., L) and log d(z) (K, ...), in one pass where ``d`` can do that."""
     shape = torch.Size((samples,))
-    if isinstance(d, TransformedNormal):
+    if isinstance(d, TransformedNormal | TriangularNormal):
         return d.rsample_and_log_prob(shape)
     z = d.rsample(shape)
     return z, d.log_prob(z)

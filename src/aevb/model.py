@@ -17,7 +17,14 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from aevb.distributions import DiagonalNormal, TransformedNormal, draw, reparameterize, rsample_and_log_prob
+from aevb.distributions import (
+    DiagonalNormal,
+    TransformedNormal,
+    TriangularNormal,
+    draw,
+    reparameterize,
+    rsample_and_log_prob,
+)
 from aevb.errors import DataError, UsageError
 from aevb.interfaces import Likelihood, Posterior, Prior
 from aevb.likelihoods.gaussian import GaussianFixed
@@ -145,6 +152,8 @@ class VAE(nn.Module):
             return reconstruction.mean(0) if samples > 1 else reconstruction, kl_per_dimension(q.mu, q.logvar)
         z, log_q = rsample_and_log_prob(q, samples)
         reconstruction, log_prior = self.log_joint(x, z)
+        if isinstance(q, TriangularNormal) and isinstance(self.prior, StandardNormal):
+            return reconstruction.mean(0), q.kl_from_standard().unsqueeze(-1)
         return reconstruction.mean(0), (log_q - log_prior).mean(0).unsqueeze(-1)
 
     @torch.no_grad()

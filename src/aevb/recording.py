@@ -174,10 +174,13 @@ def traced(recording: Recording, inputs: Sequence[Tensor]) -> Callable[..., Sequ
 
 def compiled(recording: Recording, inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
     """The recording through TorchInductor, called without Dynamo's checks before each call: nothing here ever changes."""
-    from torch._inductor import compile as inductor
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from torch._inductor import compile as inductor
 
     example: list[Any] = list(_example(recording, inputs))
-    with torch.no_grad(), torch.random.fork_rng(devices=_devices(inputs)):
+    with warnings.catch_warnings(), torch.no_grad(), torch.random.fork_rng(devices=_devices(inputs)):
+        warnings.simplefilter("ignore")  # it recommends TensorFloat32, and imports what announces its retirement
         run = inductor(recording.graph, example)
 
     def replay(*flat: Tensor) -> Sequence[Tensor]:

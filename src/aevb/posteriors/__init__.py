@@ -8,6 +8,7 @@ POSTERIORS = Table(
     "posterior",
     {
         "diagonal": "aevb.posteriors.gaussian:DiagonalGaussian",
+        "full": "aevb.posteriors.gaussian:FullGaussian",
         "flow": "aevb.posteriors.flow:CouplingFlow",
         "spline_flow": "aevb.posteriors.flow:SplineFlow",
     },

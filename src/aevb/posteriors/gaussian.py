@@ -1,4 +1,4 @@
-r"""Diagonal Gaussian posterior (Kingma & Welling 2013, section 2.4 and appendices B and C).
+r"""Gaussian posteriors, diagonal and full (Kingma & Welling 2013, section 2.4 and appendices B and C).
 
 A sample is written z = mu + sigma * eps with eps ~ N(0, I). All randomness sits in eps, which has no parameters, so
 dz/dmu = 1 and dz/dlogvar = (z - mu)/2 exist and carry the gradient of any function of z back to the encoder.
@@ -11,10 +11,14 @@ from the prior needs the logarithm as it is,
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
-from aevb.distributions import LOGVAR_MAX, LOGVAR_MIN, DiagonalNormal
+from aevb.distributions import LOGVAR_MAX, LOGVAR_MIN, DiagonalNormal, TriangularNormal
 from aevb.interfaces import Posterior
+
+GAIN = 0.1
+"""Of the correlations against the other outputs of the encoder: there are L/2 times as many of them."""
 
 
 def kl_per_dimension(mu: Tensor, logvar: Tensor) -> Tensor:
@@ -43,3 +47,30 @@ class DiagonalGaussian(Posterior):
     def forward(self, h: Tensor) -> DiagonalNormal:
         """h: (..., num_features) -> distribution over (L,)."""
         return DiagonalNormal(self.mu(h), self.logvar(h).clamp(LOGVAR_MIN, LOGVAR_MAX))
+
+
+class FullGaussian(Posterior):
+    """A Gaussian with any covariance (Kingma & Welling 2019, section 2.5.1): a linear flow, whose KL keeps its closed form.
+
+    ``num_features``: width of the features; ``latent_dim``: L, whose square is the number of outputs. Starts as a diagonal one.
+    """
+
+    at: Tensor
+
+    def __init__(self, num_features: int, latent_dim: int) -> None:
+        super().__init__()
+        self.num_features, self.latent_dim = num_features, latent_dim
+        self.mu = nn.Linear(num_features, latent_dim)
+        self.logvar = nn.Linear(num_features, latent_dim)
+        self.lower = nn.Linear(num_features, latent_dim * (latent_dim - 1) // 2)
+        nn.init.zeros_(self.lower.weight)
+        nn.init.zeros_(self.lower.bias)
+        row, column = torch.tril_indices(latent_dim, latent_dim, -1)
+        self.register_buffer("at", row * latent_dim + column, persistent=False)
+
+    def forward(self, h: Tensor) -> TriangularNormal:
+        """h: (..., num_features) -> distribution over (L,)."""
+        found = GAIN * self.lower(h)
+        flat = found.new_zeros(*found.shape[:-1], self.latent_dim**2).scatter(-1, self.at.expand(found.shape), found)
+        lower = flat.unflatten(-1, (self.latent_dim, self.latent_dim))
+        return TriangularNormal(self.mu(h), self.logvar(h).clamp(LOGVAR_MIN, LOGVAR_MAX), lower)
