@@ -17,7 +17,7 @@ from aevb.batches import split_rows
 from aevb.config import Config
 from aevb.datasets import load
 from aevb.datasets.schema import Data
-from aevb.errors import DataError, DivergedError, OutputExistsError, UsageError
+from aevb.errors import AevbError, DataError, DivergedError, OutputExistsError, UsageError
 from aevb.evaluation.bound import elbo_rows
 from aevb.updates import Adam
 
@@ -105,6 +105,75 @@ def test_interrupted_and_resumed_is_bit_identical(pictures, tmp_path, monkeypatc
     states = [checkpoint.load_progress(tmp_path / name)[1] for name in ("cut", "whole")]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def begun_with(data, run, folder, **settings):
+    """The weights with which a run begins that starts from another one: those before its first step."""
+    config = replace(SMALL, start=str(folder), validation="0", **settings)
+    first = []
+
+    class Seen(Exception):  # noqa: N818
+        pass
+
+    def on_start(_):
+        raise Seen
+
+    real = training._Loop.choose_engine
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training._Loop, "choose_engine", lambda loop: first.append(loop.model) or real(loop))
+        with pytest.raises(Seen):
+            aevb.fit(data, config, on_start=on_start)
+    return first[0].state_dict()
+
+
+@pytest.mark.parametrize("posterior", ["diagonal", "full", "flow"])
+def test_a_run_can_start_from_another_one(data, tmp_path, posterior):
+    run = aevb.fit(data, SMALL, out=tmp_path / "first")
+    found = begun_with(data, run, tmp_path / "first", posterior=posterior, seed=5)
+    before = run.model.state_dict()
+    assert all(torch.equal(found[name], value) for name, value in before.items())
+    assert (found.keys() > before.keys()) == (posterior != "diagonal")
+    # A richer posterior begins as the Gaussian that it is richer than: the bound is where it was.
+    config = replace(SMALL, start=str(tmp_path / "first"), posterior=posterior, learning_rate=1e-9, validation="0", epochs=1)
+    again = aevb.fit(data, config)
+    old, new = (elbo_rows(each.model, each.tensor(data), samples=500).bound.mean() for each in (run, again))
+    assert abs(float(new - old)) < 0.05
+
+
+def test_a_prior_that_is_there_is_kept_and_another_begins_from_the_rows(data, tmp_path):
+    run = aevb.fit(data, replace(SMALL, prior="mixture", components=3), out=tmp_path / "first")
+    found = begun_with(data, run, tmp_path / "first", prior="mixture", components=3)
+    assert all(torch.equal(found[name], value) for name, value in run.model.state_dict().items())
+    plain = aevb.fit(data, replace(SMALL, validation="0"), out=tmp_path / "plain")
+    other = begun_with(data, plain, tmp_path / "plain", prior="vamp", components=7)
+    rows = {tuple(row.round(decimals=4).tolist()) for row in plain.tensor(data)}
+    pseudo = next(value for name, value in other.items() if name.startswith("prior.") and value.shape == (7, 3))
+    assert all(tuple(row.round(decimals=4).tolist()) in rows for row in pseudo)
+
+
+@pytest.mark.parametrize(
+    ("settings", "parts"),
+    [
+        ({"hidden": (9,)}, "give the same hidden, latent_dim, likelihood and data"),
+        ({"latent_dim": 5}, "give the same hidden, latent_dim"),
+        ({"hidden": (8, 8)}, "give the same"),
+        ({"start": "nowhere"}, "nowhere"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_refused(data, tmp_path, settings, parts):
+    aevb.fit(data, SMALL, out=tmp_path / "first")
+    with pytest.raises(AevbError, match=parts):
+        aevb.fit(data, replace(SMALL, **{"start": str(tmp_path / "first"), **settings}), out=tmp_path / "second")
+    assert not (tmp_path / "second").exists()
+
+
+def test_a_run_that_started_from_another_is_resumed_without_it(data, tmp_path):
+    aevb.fit(data, SMALL, out=tmp_path / "first")
+    config = replace(SMALL, start=str(tmp_path / "first"), posterior="full", seed=3)
+    whole = aevb.fit(data, config, out=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        aevb.fit(data, config, out=tmp_path / "cut", on_step=interrupt_after(2))
+    assert torch.equal(weights(aevb.fit(data, config, out=tmp_path / "cut", resume=True)), weights(whole))
 
 
 def test_the_step_size_falls_along_a_line_at_the_end(data, monkeypatch):

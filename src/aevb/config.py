@@ -130,6 +130,8 @@ class Config:
     """Bring the pictures of a folder to one size: HEIGHTxWIDTH."""
     grey: Annotated[bool, Parameter(negative=())] = False
     """Turn the colour pictures of a folder into grey ones."""
+    start: str | None = None
+    """A run with whose weights to begin: of encoder and decoder, and of what else has the same names and sizes."""
     seed: Whole = 0
     """Decides initial weights, order, noise and split."""
     threads: Annotated[int | None, Parameter(converter=whole_number)] = None
@@ -161,14 +163,9 @@ class Config:
             table.check(name)
         if self.likelihood != "auto":
             LIKELIHOODS.check(self.likelihood)
-        for what, names, name in [
-            ("binarize", BINARIZE, self.binarize),
-            ("device", DEVICES, self.device),
-            ("precision", PRECISIONS, self.precision),
-            ("kernels", KERNELS, self.kernels),
-            ("compile", COMPILE, self.compile),
-        ]:
-            if name not in names:
+        choices = {"binarize": BINARIZE, "device": DEVICES, "precision": PRECISIONS, "kernels": KERNELS, "compile": COMPILE}
+        for what, names in choices.items():
+            if (name := getattr(self, what)) not in names:
                 raise UsageError(f"unknown {what} {name!r}; there is {', '.join(names)}")
         self._check_numbers()
         self.validation_fraction()

@@ -37,6 +37,14 @@ class Group:
         """Whether this process writes files and speaks."""
         return self.rank == 0
 
+    def device(self, name: str) -> torch.device:
+        """This process's device of the kind ``name``: auto, cpu or cuda. Raises UsageError."""
+        if name == "cuda" and not torch.cuda.is_available():
+            raise UsageError("device cuda: torch sees no CUDA device here. Use device cpu, or auto.")
+        if name == "cpu" or not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device("cuda", self.local_rank % torch.cuda.device_count())
+
     @contextmanager
     def joined(self, device: torch.device) -> Iterator[None]:
         """Meet the other processes, if there are any and they have not met yet. Raises LostProcessError."""

@@ -1,7 +1,7 @@
 r"""The distributions over one row that torch lacks, or has in a form that loses precision.
 
-A Gaussian that keeps logvar (nothing takes the log of an exp), one with correlations, a mixture of Gaussians, and the image of a
-Gaussian under an invertible map. None validates its arguments: data are checked at the door, and a step checks nothing.
+A Gaussian that keeps logvar (nothing takes the log of an exp), one with correlations, a mixture of Gaussians, and a
+Gaussian's image under an invertible map. None validates its arguments: data are checked at the door, and a step checks nothing.
 """
 
 from __future__ import annotations

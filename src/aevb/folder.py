@@ -11,6 +11,7 @@ from typing import Any
 from aevb import checkpoint
 from aevb.checkpoint import METRICS, SETTINGS, Progress
 from aevb.errors import CannotWriteError, DataError, OutputExistsError, UsageError
+from aevb.model import VAE
 from aevb.outputs import part_of, to_disk, whole
 from aevb.run import Run
 
@@ -31,18 +32,8 @@ def refuse_other_run(saved: Run, progress: Progress, run: Run, rows_sha256: str)
 
     A smaller learning rate is the remedy for a run that diverged after it was saved.
     """
-    free = {
-        "epochs",
-        "patience",
-        "device",
-        "threads",
-        "learning_rate",
-        "decay",
-        "precision",
-        "kernels",
-        "compile",
-        "save_every",
-    }
+    speed = {"device", "threads", "precision", "kernels", "compile", "save_every"}
+    free = {"epochs", "patience", "learning_rate", "decay", "start", *speed}
     before, now = ({**asdict(each.config), "data": each.source} for each in (saved, run))
     changed = [f"{name} {before[name]} (now {now[name]})" for name in before if name not in free and before[name] != now[name]]
     if changed:
@@ -50,6 +41,22 @@ def refuse_other_run(saved: Run, progress: Progress, run: Run, rows_sha256: str)
     # The schema alone would not do: under Bernoulli likelihoods it is the same for any rows of one shape.
     if saved.schema != run.schema or progress.rows_sha256 not in ("", rows_sha256):
         raise DataError(f"{run.source} has changed since the run began; restore it, or start another run")
+
+
+def begin_with(model: VAE, folder: str) -> set[str]:
+    """Give ``model`` the weights of the run in ``folder`` that it has too, in place. Returns the names of all others.
+
+    Raises UsageError unless all of its encoder and decoder are among them, and as ``checkpoint.load`` does.
+    """
+    found, own = checkpoint.load(Path(folder)).model.state_dict(), model.state_dict()
+    for name, value in own.items():
+        if name not in found and name.startswith(("encoder.", "decoder.")):
+            raise UsageError(f"start {folder}: that run has no {name}; give the same network, hidden and skip as it has")
+        if name in found and found[name].shape != value.shape:
+            sizes = f"{tuple(found[name].shape)} there and {tuple(value.shape)} here"
+            raise UsageError(f"start {folder}: {name} is {sizes}; give the same hidden, latent_dim, likelihood and data")
+    model.load_state_dict({name: value for name, value in found.items() if name in own}, strict=False)
+    return own.keys() - found.keys()
 
 
 def start(folder: Path, run: Run) -> list[Path]:

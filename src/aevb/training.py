@@ -22,11 +22,11 @@ from aevb.checkpoint import SETTINGS
 from aevb.config import Config, build, update_for
 from aevb.datasets.schema import Data
 from aevb.distributed import Group
-from aevb.errors import DivergedError, LostProcessError, UsageError
+from aevb.errors import DivergedError, LostProcessError
 from aevb.evaluation.baseline import fit_baseline
 from aevb.evaluation.bound import elbo_rows, summarise
 from aevb.evaluation.nonfinite import where_not_finite
-from aevb.folder import clear, refuse_existing, start
+from aevb.folder import begin_with, clear, refuse_existing, start
 from aevb.interfaces import Objective
 from aevb.interrupts import Interrupts
 from aevb.preparation import Prepared, lasting_name, prepare
@@ -78,17 +78,19 @@ def fit(
     if folder is not None and group.is_first and not (resume and (folder / SETTINGS).is_file()):
         refuse_existing(folder)
     prepared = prepared or prepare(data, config)
-    device = _device(config.device, group)
+    device = group.device(config.device)
     with _threads(config.threads), torch.random.fork_rng(), Interrupts() as interrupts, group.joined(device):
         steps = steps_per_epoch(len(prepared.train), config.batch_size)
         torch.manual_seed(counter_seed(config.seed, "weights"))
         schema = prepared.plan.schema
         model, objective = build(config, prepared.plan.likelihood, schema.shape, steps, schema.levels)
         group.refuse_coupled(objective, model.likelihood)
+        fresh = begin_with(model, config.start) if config.start else {"prior."}
         run = Run(model.to(device), config, prepared.plan.likelihood, schema, lasting_name(data.source))
         loop = _Loop(run, objective.to(device), prepared, folder, group, interrupts)
         torch.manual_seed(counter_seed(config.seed, "prior"))
-        model.prior.initialise(loop.x.sample(MOST_INITIAL))
+        if any(name.startswith("prior.") for name in fresh):
+            model.prior.initialise(loop.x.sample(MOST_INITIAL))
         if folder is not None and resume and checkpoint.exists(folder):
             loop.standing.restore(folder)
         created = start(folder, run) if folder is not None and group.is_first else []
@@ -278,14 +280,6 @@ class _Loop:
         return {f"validation_{name}": figures[name].value for name in ("bound", "reconstruction", "kl")} | {
             "validation_standard_error": figures["bound"].standard_error
         }
-
-
-def _device(name: str, group: Group) -> torch.device:
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("device cuda: torch sees no CUDA device here. Use device cpu, or auto.")
-    if name == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", group.local_rank % torch.cuda.device_count())
 
 
 @contextmanager

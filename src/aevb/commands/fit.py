@@ -63,7 +63,8 @@ def fit(
         raise UsageError("fit needs DATA: a name like digits, a file or a folder of pictures")
     if not resume and is_first:
         refuse_existing(out)
-    settings = replace(settings, validation=lasting_name(settings.validation))
+    start = lasting_name(settings.start) if settings.start else None
+    settings = replace(settings, validation=lasting_name(settings.validation), start=start)
     rows = load_data(data, settings)
     prepared = prepare(rows, settings)
     validation_rows = 0 if prepared.validation is None else len(prepared.validation)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from aevb.distributions import LOGVAR_MAX, LOGVAR_MIN, DiagonalNormal, TriangularNormal
 from aevb.interfaces import Posterior
 
-GAIN = 0.1
+GAIN = 0.3
 """Of the correlations against the other outputs of the encoder: there are L/2 times as many of them."""
 
 
