@@ -18,6 +18,7 @@ MODELS = {
     "--likelihood gaussian_optimal": {"likelihood": "gaussian_optimal"},
     "--likelihood gaussian_network": {"likelihood": "gaussian_network"},
     "--likelihood gaussian_per_dimension": {"likelihood": "gaussian_per_dimension"},
+    "--posterior full --decay 0.5": {"posterior": "full", "decay": 0.5},
     "--posterior flow": {"posterior": "flow"},
     "--posterior spline_flow": {"posterior": "spline_flow"},
     "--prior mixture --components 3": {"prior": "mixture", "components": 3},

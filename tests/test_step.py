@@ -30,6 +30,8 @@ CASES = {
     "warm-up and free bits": (TABLE, {"warmup_epochs": 1.5, "free_bits": 0.2}),
     "iwae": (TABLE, {"objective": "iwae", "samples": 3}),
     "dreg": (TABLE, {"objective": "dreg", "samples": 3}),
+    "full": (TABLE, {"posterior": "full"}),
+    "full, dreg, vamp": (TABLE, {"posterior": "full", "objective": "dreg", "samples": 3, "prior": "vamp", "components": 5}),
     "flow, stl": (TABLE, {"posterior": "flow", "objective": "stl"}),
     "spline flow": (TABLE, {"posterior": "spline_flow"}),
     "mixture": (TABLE, {"prior": "mixture", "components": 3}),

@@ -62,15 +62,15 @@ class FullGaussian(Posterior):
         self.num_features, self.latent_dim = num_features, latent_dim
         self.mu = nn.Linear(num_features, latent_dim)
         self.logvar = nn.Linear(num_features, latent_dim)
-        self.lower = nn.Linear(num_features, latent_dim * (latent_dim - 1) // 2)
-        nn.init.zeros_(self.lower.weight)
-        nn.init.zeros_(self.lower.bias)
+        correlations = latent_dim * (latent_dim - 1) // 2  # of one dimension none, which nn.Linear would warn of
+        self.lower_weight = nn.Parameter(torch.zeros(correlations, num_features))
+        self.lower_bias = nn.Parameter(torch.zeros(correlations))
         row, column = torch.tril_indices(latent_dim, latent_dim, -1)
         self.register_buffer("at", row * latent_dim + column, persistent=False)
 
     def forward(self, h: Tensor) -> TriangularNormal:
         """h: (..., num_features) -> distribution over (L,)."""
-        found = GAIN * self.lower(h)
+        found = GAIN * nn.functional.linear(h, self.lower_weight, self.lower_bias)
         flat = found.new_zeros(*found.shape[:-1], self.latent_dim**2).scatter(-1, self.at.expand(found.shape), found)
         lower = flat.unflatten(-1, (self.latent_dim, self.latent_dim))
         return TriangularNormal(self.mu(h), self.logvar(h).clamp(LOGVAR_MIN, LOGVAR_MAX), lower)
