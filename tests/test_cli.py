@@ -404,6 +404,17 @@ def test_resumed_ends_in_the_same_bits(data, no_pictures):
     assert manifest("run")["files"] == manifest("straight")["files"]
 
 
+def test_a_run_starts_from_another_one(no_pictures):
+    done(f"fit gmm --out first {FIT} --quiet")
+    done(f"fit gmm --out second --start first --posterior full {FIT} --quiet")
+    assert settings("second")["start"] == str(Path("first").resolve())
+    done("fit --resume --out second --epochs 3 --quiet")
+    for wrong, code in ((f"--start nowhere {FIT}", 66), (f"--start first {FIT.replace('--hidden 8', '--hidden 9')}", 2)):
+        result = aevb(f"fit gmm --out third {wrong}")
+        assert (result.code, result.err.count("\n")) == (code, 1)
+        assert not Path("third").exists()
+
+
 def test_changed_settings_are_refused_on_resuming(no_pictures):
     done(f"fit gmm --out run {FIT} --quiet")
     Path("other.toml").write_text("hidden = [8, 8]\n")

@@ -116,10 +116,12 @@ def test_a_full_gaussian_is_torchs(latent_dim):
     z = known.sample((6,))
     assert latent_dim == 1 or float(d.lower.detach().abs().mean()) > 0.1
     torch.testing.assert_close(d.log_prob(z), known.log_prob(z))
+    torch.testing.assert_close(d.log_prob(z[0, 0, 0]), known.log_prob(z[0, 0, 0]))
+    torch.testing.assert_close(d.log_prob(z.unsqueeze(1)), known.log_prob(z.unsqueeze(1)))
     torch.testing.assert_close(d.variance, known.variance)
     standard = MultivariateNormal(torch.zeros(latent_dim, dtype=torch.float64), torch.eye(latent_dim, dtype=torch.float64))
     torch.testing.assert_close(d.kl_from_standard(), torch.distributions.kl_divergence(known, standard))
-    drawn, log_p = d.rsample_and_log_prob((8,))
+    drawn, log_p = d.rsample_and_log_prob((8, 2))
     torch.testing.assert_close(log_p, known.log_prob(drawn))
 
 

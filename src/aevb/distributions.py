@@ -88,15 +88,18 @@ class TriangularNormal(Distribution):
     def rsample_and_log_prob(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> tuple[Tensor, Tensor]:
         """Draws z: (*sample_shape, ..., L) and their log-density (*sample_shape, ...), without solving for their noise."""
         eps = torch.randn((*sample_shape, *self.mu.shape), dtype=self.mu.dtype, device=self.mu.device)
-        u = eps + (self.lower @ eps.unsqueeze(-1)).squeeze(-1)
+        draws = eps.reshape(-1, *self.mu.shape)  # of one row, they share a product
+        u = (draws + torch.einsum("...ij,s...j->s...i", self.lower, draws)).reshape(eps.shape)
         return self.mu + torch.exp(0.5 * self.logvar) * u, self._log_density(eps)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """z: (..., L) -> (...), nats."""
         u = (value - self.mu) * torch.exp(-0.5 * self.logvar)
-        lower = self.lower.expand(*u.shape, u.shape[-1])
-        solved = torch.linalg.solve_triangular(lower, u.unsqueeze(-1), upper=False, unitriangular=True)
-        return self._log_density(solved.squeeze(-1))
+        own = u.shape[u.ndim - self.mu.ndim :]
+        points = u.reshape(-1, *own).movedim(0, -1)  # of one row, they share a solution
+        lower = self.lower.expand(*own, own[-1])
+        solved = torch.linalg.solve_triangular(lower, points, upper=False, unitriangular=True)
+        return self._log_density(solved.movedim(-1, 0).reshape(u.shape))
 
     def kl_from_standard(self) -> Tensor:
         """KL from N(0, I), in closed form: (...), nats."""
