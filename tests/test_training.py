@@ -141,8 +141,8 @@ def test_a_run_can_start_from_another_one(data, tmp_path, posterior):
 
 
 def test_a_prior_that_is_there_is_kept_and_another_begins_from_the_rows(data, tmp_path):
-    run = aevb.fit(data, replace(SMALL, prior="mixture", components=3), out=tmp_path / "first")
-    found = begun_with(data, run, tmp_path / "first", prior="mixture", components=3)
+    run = aevb.fit(data, replace(SMALL, prior="vamp", components=3), out=tmp_path / "first")
+    found = begun_with(data, run, tmp_path / "first", prior="vamp", components=3)
     assert all(torch.equal(found[name], value) for name, value in run.model.state_dict().items())
     plain = aevb.fit(data, replace(SMALL, validation="0"), out=tmp_path / "plain")
     other = begun_with(data, plain, tmp_path / "plain", prior="vamp", components=7)
