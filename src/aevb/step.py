@@ -114,11 +114,12 @@ class Step:
         Returns the log: (names,), averaged over the whole batch, and whether a number was not finite: (), 1.0 or 0.0. If
         so, no weight and no moment has changed, nor will they again. On a GPU the next call may overwrite both.
         """
-        self.make_ready(inputs, shard)
-        if captured := self._captured.get(_kind(inputs, shard)):
-            _seeded(seed, inputs[0].device)
-            log, bad = captured(inputs)
-            return log, bad
+        if inputs[0].is_cuda:
+            self.make_ready(inputs, shard)
+            if captured := self._captured.get(_kind(inputs, shard)):
+                _seeded(seed, inputs[0].device)
+                log, bad = captured(inputs)
+                return log, bad
         return self._apply(self.gradients(inputs, seed, shard), shard)
 
     def gradients(self, inputs: Sequence[Tensor], seed: int, shard: Shard) -> Sequence[Tensor]:
