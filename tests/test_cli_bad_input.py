@@ -280,6 +280,8 @@ CASES = [(f"fit {line} --out new", code, says) for line, code, says in FIT_CASES
     ("evaluate run grey.npy", 65, "takes rows of shape (2,); grey.npy has rows of shape (4, 4)"),
     ("evaluate run --rows 1", 2, "rows must be at least 2; got 1"),
     ("evaluate run --samples 0", 2, "samples must be at least 1; got 0"),
+    ("evaluate run --device cuda", 2, "no CUDA device"),
+    ("score run rows.npy -o out.csv --device cuda", 2, "no CUDA device"),
     # Another prior for a trained model.
     ("refit run --out straight", 73, "holds a run"),
     ("refit run --out run", 73, "holds a run"),

@@ -118,8 +118,11 @@ def test_evaluation_agrees_with_the_processors(tmp_path):
         torch.testing.assert_close(gpu, cpu, rtol=0, atol=0.03)
 
 
-def test_what_a_run_on_a_gpu_can_be_asked():
-    run = aevb.fit(TABLE, config("elbo"))
+def test_what_a_run_on_a_gpu_can_be_asked(tmp_path):
+    trained = aevb.fit(TABLE, config("elbo"), out=tmp_path / "run")
+    run = aevb.load(tmp_path / "run").to("cuda")
+    assert run.device == trained.device
+    assert run.score(TABLE, samples=20)["baseline"].shape == (len(TABLE),)
     assert report.evaluate(run, TABLE, samples=50).figures["bound"].value < 0
     assert run.sample(10).shape == (10, 4)
     assert refit_prior(run, from_array(TABLE, "a table"), "mixture").sample(3).shape == (3, 4)

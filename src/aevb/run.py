@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from aevb.batches import counter_seed
 from aevb.config import Config
 from aevb.datasets.schema import Data, Schema
+from aevb.distributed import Group
 from aevb.distributions import DiagonalNormal
 from aevb.errors import DataError, UsageError
 from aevb.evaluation.baseline import baseline_rows
@@ -48,6 +49,11 @@ class Run:
     def device(self) -> torch.device:
         """Where the model's parameters are."""
         return next(self.model.parameters()).device
+
+    def to(self, device: str) -> Self:
+        """Move the model, and with it all that is computed: "cpu", "cuda", or "auto". Returns the run. Raises UsageError."""
+        self.model.to(Group().device(device))
+        return self
 
     @property
     def kept_record(self) -> dict[str, Any]:

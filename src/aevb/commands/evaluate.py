@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -25,6 +25,7 @@ def evaluate(
     rows: Whole = 1000,
     ais: Annotated[bool, Parameter(negative=())] = False,
     seed: Whole = 0,
+    device: Literal["auto", "cpu", "cuda"] = "cpu",
     json: Annotated[bool, Parameter(negative=())] = False,
     quiet: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
@@ -49,6 +50,8 @@ def evaluate(
         Of the draws of z, of the rows, and of the binarisation where there is one.
     json
         Print one JSON object and nothing else.
+    device
+        Where to compute.
     quiet
         Show no progress.
     """
@@ -59,7 +62,7 @@ def evaluate(
             raise UsageError(
                 f"{name} must be at least {least}; got {value}. The default is {1000 if name == 'rows' else 5000}."
             )
-    trained = checkpoint.load(run)
+    trained = checkpoint.load(run).to(device)
     found, name, total = _rows_to_measure(trained, data, rows, seed)
     measured = _measure(trained, found, samples=samples, ais=ais, seed=seed, quiet=quiet or json)
     what = f"{name}: {len(found)} of {total} rows; {report.what_log_p_is(trained)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -19,6 +19,7 @@ def score(
     output: Annotated[Path, Parameter(name=("-o", "--output"))],
     samples: Whole = 1000,
     seed: Whole = 0,
+    device: Literal["auto", "cpu", "cuda"] = "cpu",
     quiet: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Write log p(x) of every row, in nats: the least likely rows are the odd ones.
@@ -38,6 +39,8 @@ def score(
         Draws of z a row for log p(x).
     seed
         Of the draws of z, and of the binarisation where there is one.
+    device
+        Where to compute.
     quiet
         Show no progress.
     """
@@ -47,7 +50,7 @@ def score(
     if samples < 1:
         raise UsageError(f"samples must be at least 1; got {samples}. The default is 1000.")
     outputs.check(output)
-    trained = checkpoint.load(run)
+    trained = checkpoint.load(run).to(device)
     rows = load_like(data, trained.schema)
     with terminal.progress(quiet) as bar:
         task = bar.add_task("log p(x)", total=len(rows), terms="")
