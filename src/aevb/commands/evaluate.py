@@ -57,11 +57,9 @@ def evaluate(
     """
     from aevb import checkpoint, report, terminal
 
-    for name, value, least in [("samples", samples, 1), ("rows", rows, 2)]:
+    for name, value, least, default in [("samples", samples, 1, 5000), ("rows", rows, 2, 1000)]:
         if value < least:
-            raise UsageError(
-                f"{name} must be at least {least}; got {value}. The default is {1000 if name == 'rows' else 5000}."
-            )
+            raise UsageError(f"{name} must be at least {least}; got {value}. The default is {default}.")
     trained = checkpoint.load(run).to(device)
     found, name, total = _rows_to_measure(trained, data, rows, seed)
     measured = _measure(trained, found, samples=samples, ais=ais, seed=seed, quiet=quiet or json)
