@@ -17,9 +17,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from aevb.checker.entries import Entry
 from aevb.checker.parts import Parts, values_of_parameters
 from aevb.checker.parts import is_layer as _is_layer
-from aevb.checker.tape import Entry, Tape
+from aevb.checker.tape import Tape
 
 NODES = ((0.0, 2 / 3), (-(3**0.5), 1 / 6), (3**0.5, 1 / 6))
 POINTS = 4

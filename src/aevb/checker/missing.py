@@ -18,6 +18,7 @@ from aevb.checker.measure import fit, kl_slopes, settings
 from aevb.checker.parts import Parts, is_layer, values_of_parameters
 from aevb.checker.readings import READINGS, terms
 from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, Finding
+from aevb.checker.stand_ins import Batch
 from aevb.checker.steps import Step
 from aevb.checker.tape import Tape
 
@@ -75,6 +76,9 @@ def noiseless(step: Step, seed: int) -> list[Finding]:
     mean, raw = pair
     drawn = [p for p in step.parts if p.noise]
     line = _line(step.tape, drawn[0].z if drawn else mean)
+    if not drawn and _unseen(step.tape, step.loss, mean):
+        message = "numbers of which it was not seen where they come from enter the loss beside the heads; name the sampler with --map"
+        return [Finding("parts", CANNOT_JUDGE, "", message, line=line)]
     if not drawn:
         message = "no noise reaches the decoder: what it gets is no sample; add std * eps to mu"
         return [Finding("noise", BUG, "noise-missing", message, "none", "eps ~ N(0, I)", line)]
@@ -87,6 +91,15 @@ def noiseless(step: Step, seed: int) -> list[Finding]:
         return [Finding("gradient", BUG, "gradient-cut-mu", message, "0", "1", line)]
     message = "the sample that enters the decoder is not made of the heads that the KL reads; name them with --map"
     return [Finding("parts", CANNOT_JUDGE, "", message, line=line)]
+
+
+def _unseen(tape: Tape, loss: int | None, mean: int) -> bool:
+    """Whether a tensor of the shape of the heads, that no call on the tape made and that is no row of data, is in the loss."""
+    outside = (v for v in tape.ancestors(loss) if tape.made_by(v) is None) if loss is not None else ()
+    shape = tape.shown(mean).shape
+    return any(
+        v not in tape.parameters and tape.shown(v).shape == shape and not torch.equal(tape.shown(v), Batch.x) for v in outside
+    )
 
 
 def _line(tape: Tape, value: int) -> int | None:
@@ -130,7 +143,3 @@ def _reads_as_kl(tape: Tape, loss: int, layers: list[int], roots: list[int], see
         if fit(slopes.both, terms(slopes.a, slopes.r, basis))[1] < 1e-2:  # type: ignore[arg-type]
             return True
     return False
-
-
-def _above(tape: Tape, value: int) -> set[int]:
-    return tape.ancestors(value)
