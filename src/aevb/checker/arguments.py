@@ -47,6 +47,8 @@ NUMBERS: list[tuple[str, Any]] = [
     (r"kwargs", None),
 ]
 ROWS_OF_DATA = r"x|xs|x_?train|features?|data|train_?data|inputs?|train_?x|dataset|samples|embeddings"
+LABELS = re.compile(r"^y$|label|class|target|digit")
+"""What a model calls the numbers of classes."""
 OUTPUTS = re.compile(r"^(model_?)?(out|outs|outputs?|res|results?|ret|preds?|forward_ret)$|_outputs?$")
 """What a loss calls all that a model returned."""
 
@@ -112,14 +114,21 @@ def _as_called(program: Program, function: str, place: int, name: str) -> Any:
     return None
 
 
-def _further(name: str, labels: Tensor) -> Any:
-    """What a model gets besides the batch: a graph's adjacency, lengths of sequences, a mask; else labels."""
+def _further(name: str, labels: Tensor, module: nn.Module) -> Any:
+    """What a model gets besides the batch: a graph's adjacency, lengths of sequences, a mask, numbers as wide as its
+    attribute says that they are (``action``, ``action_dim``); else labels."""
     name = name.lower()
     if re.search(r"^adj|_adj$|^a_hat$", name):
         return torch.eye(len(Batch.x))
     if re.search(r"len(gth)?s?$|lens?_|lengths?_", name):
         length = Batch.x.shape[1] if Batch.x.ndim > 1 else 1
         return length if re.search(r"seq_?len|max_?len|out_?len", name) else torch.full((len(Batch.x),), length)
+    said = (
+        getattr(module, form.format(name), None) for form in ("{}_dim", "{}_size", "dim_{}", "n_{}", "num_{}", "{}_features")
+    )
+    width = next((int(one) for one in said if isinstance(one, int) and one > 1), 0)
+    if width and labels.ndim < 2 and not LABELS.search(name):
+        return torch.rand(len(Batch.x), width)
     return torch.ones_like(Batch.x) if "mask" in name else labels
 
 
@@ -127,24 +136,30 @@ def call_model(module: nn.Module, method: str = "forward") -> Any:
     """The module on the batch; further parameters get labels, or what their names say."""
     target = module if method == "forward" else getattr(module, method)
     parameters = list(inspect.signature(getattr(module, method)).parameters.values())
-    failure: Exception | None = None
+    failures: list[Exception] = []
     named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     for labels in (Batch.y, F.one_hot(Batch.y.long().reshape(-1), 10).float()):
         values = [Batch.x.clone()]
         if named:
-            values += [_further(p.name, labels) for p in named[1:] if p.default is p.empty]
-        elif failure is not None or labels is not Batch.y:  # forward(*inputs)
+            values += [_further(p.name, labels, module) for p in named[1:] if p.default is p.empty]
+        elif failures or labels is not Batch.y:  # forward(*inputs)
             values.append(Batch.y)
         try:
             return target(*values)
         except NameError:
             raise
         except Exception as error:
-            failure = (failure or error) if named else error
+            failures.append(error)
     try:
         return target({"data": Batch.x.clone()})
     except Exception:
-        raise failure or RuntimeError("the model could not be called") from None
+        raise _both(failures if named else failures[::-1]) from None
+
+
+def _both(failures: list[Exception]) -> Exception:
+    """The first failure, with what the second says if that is something else: either may tell the size that was wanted."""
+    first, second = failures
+    return first if str(second) == str(first) else type(first)(f"{first}; with labels one-hot: {second}")
 
 
 ASKED_FOR = 0.37
@@ -196,7 +211,8 @@ def call_loss(loss: Callable[..., Any], module: nn.Module, tree: ast.AST) -> Any
             given[0] = Batch.x.clone()
         return loss(**{whole[0]: made}, **dict(zip([p.name for p in rest], given, strict=True)))
     kept = [("kl", v) for part in module.modules() for n, v in vars(part).items() if KL.search(n) and isinstance(v, Tensor)]
-    pairs, names = flat_outputs(made), returned(tree, type(module).__name__)
+    pairs, lineage = flat_outputs(made), [kind.__name__ for kind in type(module).__mro__]
+    names = next(filter(None, (returned(tree, name) for name in lineage)), [])
     if len(names) == len(pairs) and not any(name for name, _ in pairs):
         pairs = [
             (name if role_of(name) in ("mean", "raw", "z") else "", value)

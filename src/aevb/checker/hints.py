@@ -45,14 +45,14 @@ def shapes(program: Program, modules: Sequence[nn.Module]) -> list[tuple[int, ..
 def from_error(message: str, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Shapes that would have fitted better, told by the sizes that an error of torch names."""
     out: list[tuple[int, ...]] = []
-    product = re.search(r"cannot be multiplied \((\d+)x(\d+) and (\d+)x\d+\)", message)
-    if product and int(product[2]):
+    for product in re.finditer(r"cannot be multiplied \((\d+)x(\d+) and (\d+)x\d+\)", message):
         had, wanted = int(product[2]), int(product[3])
-        if len(shape) == 3 and had != shape[-1]:  # flattened after convolutions: the area is off by a factor
+        if len(shape) == 3 and had != shape[-1] and had:  # flattened after convolutions: the area is off by a factor
             side = round(shape[-1] * (wanted / had) ** 0.5)
             out.append((shape[0], side, side))
-        elif len(shape) < 3 and had != shape[-1]:
-            out.append((*shape[:-1], round(shape[-1] * wanted / had)))
+        elif len(shape) < 3 and had != shape[-1] and had:
+            joined = [(*shape[:-1], shape[-1] + wanted - had)] if shape[-1] + wanted > had else []  # to the code of a class
+            out += [*joined, (*shape[:-1], round(shape[-1] * wanted / had))]
         out += [(wanted,), *([(*shape[:-1], wanted)] if len(shape) == 2 else [])]
     sizes = re.search(r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)", message)
     if sizes and len(shape) < 3:

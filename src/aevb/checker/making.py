@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ from aevb.checker.guards import at_most
 from aevb.checker.hints import channels
 from aevb.checker.program import Program
 from aevb.checker.rewriting import ROWS
-from aevb.checker.source import calls, last_name
+from aevb.checker.source import called_parameters, calls, last_name
 from aevb.checker.stand_ins import StandIn
 from aevb.checker.tape import unrecorded
 from aevb.checker.unknown import UnknownNetwork
@@ -53,6 +53,8 @@ SIZES: list[tuple[str, Any]] = [
 
 PART = re.compile(r"_?(enc|dec)(oder)?(_net|_model)?")
 """Names of parameters that take a network."""
+NO_NETWORK = re.compile(r"act|nonlin|loss|crit|sampl|reparam|norm|prior|drop|optim|sched|func|fn$|log")
+"""Names of parameters that are called and are none."""
 
 
 class Setting(int):
@@ -85,10 +87,16 @@ def size_of(name: str, *first: tuple[str, Any]) -> Any:
     return Setting(value) if type(value) is int else value
 
 
-def construct(kind: type[nn.Module], channels: int = 1, others: Mapping[str, type[nn.Module]] | None = None) -> nn.Module:
+def construct(
+    kind: type[nn.Module],
+    channels: int = 1,
+    others: Mapping[str, type[nn.Module]] | None = None,
+    called: Collection[str] = (),
+) -> nn.Module:
     """A module of the class, with sizes chosen by the names of its parameters. Raises what the class raises.
 
-    others: classes of which one is meant where a parameter is called "encoder" or "decoder", by name.
+    others: classes of which one is meant where a parameter is called "encoder" or "decoder", by name. called: parameters that
+    the class calls: networks, unless they sound like something else.
     """
     settings: dict[str, Any] = {}
     for name, parameter in list(inspect.signature(kind.__init__).parameters.items())[1:]:
@@ -96,14 +104,15 @@ def construct(kind: type[nn.Module], channels: int = 1, others: Mapping[str, typ
             continue
         if parameter.default is not parameter.empty:
             continue
-        part = _part_of(name, kind, others or {})
+        network = bool(PART.fullmatch(name.lower())) or (name in called and not NO_NETWORK.search(name.lower()))
+        part = _part_of(name, kind, others or {}, network)
         if re.search(r"list|sequence|tuple", str(parameter.annotation).lower()):
             settings[name] = Widths([HIDDEN, HIDDEN])
             continue
         given = (r"channel|in_ch|^nc$|img_ch", channels)
         if part is not None:
             settings[name] = construct(part, channels)
-        elif PART.fullmatch(name.lower()):
+        elif network:
             settings[name] = UnknownNetwork(name)
         else:
             settings[name] = size_of(name, given)
@@ -136,10 +145,11 @@ def bare_object(kind: type) -> Any:
     return type(kind.__name__, (kind,), {"__getattr__": attribute, "__init__": made})()
 
 
-def _part_of(name: str, kind: type[nn.Module], others: Mapping[str, type[nn.Module]]) -> type[nn.Module] | None:
+def _part_of(name: str, kind: type[nn.Module], others: Mapping[str, type[nn.Module]], network: bool) -> type[nn.Module] | None:
     """The class that a parameter such as ``encoder`` or ``dec`` takes an object of."""
-    word = PART.fullmatch(name.lower())
-    fitting = [other for title, other in others.items() if word and word[1] in title.lower() and other is not kind]
+    part = PART.fullmatch(name.lower())
+    word = part[1] if part else name.lower() if network and len(name) > 3 else None
+    fitting = [other for title, other in others.items() if word and word in title.lower() and other is not kind]
     return fitting[0] if fitting else None
 
 
@@ -180,4 +190,5 @@ def _made(program: Program, kind: type[nn.Module], name: str) -> nn.Module:
                 continue
             if isinstance(module, nn.Module):
                 return module
-    return construct(kind, channels(program.source.text), program.classes())
+    called = called_parameters(program.source.tree, kind.__name__)
+    return construct(kind, channels(program.source.text), program.classes(), called)

@@ -77,7 +77,9 @@ def noiseless(step: Step, seed: int) -> list[Finding]:
     drawn = [p for p in step.parts if p.noise]
     line = _line(step.tape, drawn[0].z if drawn else mean)
     if not drawn and _unseen(step.tape, step.loss, mean):
-        message = "numbers of which it was not seen where they come from enter the loss beside the heads; name the sampler with --map"
+        message = (
+            "numbers of which it was not seen where they come from enter the loss beside the heads; name the sampler with --map"
+        )
         return [Finding("parts", CANNOT_JUDGE, "", message, line=line)]
     if not drawn:
         message = "no noise reaches the decoder: what it gets is no sample; add std * eps to mu"

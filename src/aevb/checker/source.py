@@ -147,6 +147,21 @@ def returned(tree: ast.AST, name: str) -> list[str]:
     return []
 
 
+def called_parameters(tree: ast.AST, name: str) -> set[str]:
+    """Parameters of the ``__init__`` of the class ``name`` that it keeps as an attribute, which one of its methods calls."""
+    out: set[str] = set()
+    for one in ast.walk(tree):
+        if isinstance(one, ast.ClassDef) and one.name == name:
+            called = {call.func.attr for call in calls(one) if isinstance(call.func, ast.Attribute) and _of_self(call.func)}
+            kept = (s for s in ast.walk(one) if isinstance(s, ast.Assign) and isinstance(s.value, ast.Name))
+            out |= {s.value.id for s in kept if called & {t.attr for t in s.targets if _of_self(t)}}  # type: ignore[attr-defined]
+    return out
+
+
+def _of_self(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
+
+
 def default_of(tree: ast.AST, name: str) -> ast.expr | None:
     """The first default, other than None, of a parameter of that name."""
     for one in ast.walk(tree):

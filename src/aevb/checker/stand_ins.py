@@ -188,13 +188,15 @@ class FakeOptimizer(StandIn):
 def unpacked() -> int:
     """How many names the stranger's statement that is running unpacks the result of its call into; 0 if it does not."""
     frame: types.FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename != STRANGER:
-        frame = frame.f_back
-    if frame is None:
-        return 0
-    # That of the frame is the call, or the unpacking itself where an object is asked for its parts.
-    near = [one for one in dis.get_instructions(frame.f_code) if one.offset >= frame.f_lasti][:2]
-    return next((int(one.argval) for one in near if one.opname == "UNPACK_SEQUENCE"), 0)
+    while frame is not None:
+        if frame.f_code.co_filename == STRANGER:
+            # That of the frame is the call, or the unpacking itself where an object is asked for its parts.
+            near = [one for one in dis.get_instructions(frame.f_code) if one.offset >= frame.f_lasti][:2]
+            count = next((int(one.argval) for one in near if one.opname == "UNPACK_SEQUENCE"), 0)
+            if count or not any(one.opname == "RETURN_VALUE" for one in near):
+                return count
+        frame = frame.f_back  # ``return self.encoder(x)``: to who called
+    return 0
 
 
 class Pair(list[Any]):

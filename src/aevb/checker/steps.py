@@ -268,6 +268,7 @@ def run(
         if not any(why in line and line.startswith(attempt.how) for line in program.trace):
             program.trace.append(f"{attempt.how} on {structure} of {shape}: {why}")
         error = error.with_traceback(None)  # its frames would keep the try's tensors
+        error.__context__ = error.__cause__ = None  # and so would theirs
         program.failed[attempt.how] = error
         learn_from(why)
         program.tried.append((attempt.how, error))
