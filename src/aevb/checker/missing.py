@@ -13,13 +13,14 @@ import torch
 from torch import nn
 
 from aevb.checker.divergence import LOG_SIGMA
+from aevb.checker.entries import LIKE
 from aevb.checker.evidence import Evidence
 from aevb.checker.measure import fit, kl_slopes, settings
 from aevb.checker.parts import Parts, is_layer, values_of_parameters
 from aevb.checker.readings import READINGS, terms
 from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, Finding
 from aevb.checker.stand_ins import Batch
-from aevb.checker.steps import Step
+from aevb.checker.steps import Step, output_values
 from aevb.checker.tape import Tape
 
 MOST_HEADS = 8
@@ -43,12 +44,36 @@ def without_loss(e: Evidence) -> Finding:
     other = {"logvar": LOG_SIGMA, "log sigma": LOG_VARIANCE}.get(reading)
     words = [word for head in heads for word in (e.named(head), e.layer(head))]
     if other is not None and any(map(other.search, words)):
+        if reading == "log sigma" and not any(LOG_SIGMA.search(name) for name in named if isinstance(name, str)):
+            return _of_a_log_variance(e, words[0])
         message = f"the sampler reads the head {' '.join(words)} as {reading}, and the file has no KL that would say the same"
         return Finding("loss", CANNOT_JUDGE, "", message)
+    unused = _unused_deviation(e) if reading == "sigma" else None
+    if unused is not None:
+        message = f"the deviation made in line {unused} is not used: the noise is multiplied by the head itself"
+        return e.finding("sampler", BUG, "std-raw-head", message, "head * eps", "std * eps", e.parts.z)
     if reading not in PLAIN:
         message = f"the sampler reads its head as {reading or 'nothing known'}, and the file has no KL to compare it with"
         return Finding("loss", CANNOT_JUDGE, "", message)
     return Finding("loss", RIGHT, "", "the file is that of a model, without a loss: sampler and heads were judged, no KL")
+
+
+def _of_a_log_variance(e: Evidence, name: str) -> Finding:
+    """The head is a log variance by every name that the file has for it, and its exponential is the deviation."""
+    message = (
+        f"the deviation is exp of {name}: that of a log variance is exp(logvar / 2); a log sigma would have to be called one, "
+        "for the file has no KL that says so"
+    )
+    return e.finding("sampler", BUG, "std-exp-logvar", message, "exp(logvar)", "exp(logvar / 2)", e.parts.z)
+
+
+def _unused_deviation(e: Evidence) -> int | None:
+    """The line of an exponential of the raw head that gives the noise its shape and nothing else."""
+    heads = {e.parts.roots[int(place)] for place in e.parts.raw[:, 0].unique()}
+    of_heads, returned = e.tape.dependents(heads), set(output_values(e.step))
+    used = {value for entry in e.tape.entries if entry.function not in LIKE for value in entry.inputs}
+    dead = (x for x in e.tape.entries if x.name == "exp" and not (used | returned).intersection(x.outputs))
+    return next((x.line for x in dead if of_heads.issuperset(x.outputs)), None)
 
 
 @contextmanager
