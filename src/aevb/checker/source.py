@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from aevb.checker.siblings import LINES, Beside
+
 MAX_BYTES = 20_000_000
 MAGIC = re.compile(r"^\s*(%|!|\?)|\?\s*$")
 
@@ -19,25 +21,34 @@ class SourceError(Exception):
 
 @dataclass(frozen=True)
 class Source:
-    """text: all code. cells: for a notebook, the first line of each code cell, counted from 1; empty for a .py file."""
+    """text: all code. cells: for a notebook, the first line of each code cell, counted from 1; empty for a .py file.
+
+    beside: files of which definitions were taken, see ``siblings``.
+    """
 
     path: Path
     text: str
     tree: ast.Module
     cells: tuple[int, ...] = ()
+    beside: tuple[Path, ...] = ()
 
     def where(self, line: int | None) -> str:
         """Name a line for a person: "line 12", or "cell 3, line 2" in a notebook."""
         if line is None:
             return ""
+        if line > LINES:
+            return f"{self.beside[line // LINES - 1].name}, line {line % LINES}"
         if not self.cells:
             return f"line {line}"
         number = max(i for i, first in enumerate(self.cells) if first <= line)
         return f"cell {number + 1}, line {line - self.cells[number] + 1}"
 
 
-def read(path: Path) -> Source:
-    """Raises SourceError for a file that is not there, too large, no text, no notebook or no Python."""
+def read(path: Path, *, alone: bool = False) -> Source:
+    """Raises SourceError for a file that is not there, too large, no text, no notebook or no Python.
+
+    alone: without what it imports from files beside it.
+    """
     if not path.is_file():
         raise SourceError(f"no such file: {path}")
     if path.stat().st_size > MAX_BYTES:
@@ -50,7 +61,11 @@ def read(path: Path) -> Source:
     if path.suffix == ".ipynb":
         text, cells = _joined(path, text)
     try:
-        return Source(path, text, ast.parse(text), cells)
+        tree = ast.parse(text)
+        if alone:
+            return Source(path, text, tree, cells)
+        beside = Beside(path, tree)
+        return Source(path, "\n".join([text, *map(ast.unparse, beside.taken)]), tree, cells, tuple(beside.files))
     except (SyntaxError, ValueError, RecursionError) as error:
         line = getattr(error, "lineno", None)
         place = Source(path, text, ast.Module([], []), cells).where(line)

@@ -84,7 +84,7 @@ def attempts(program: Program) -> Iterator[Attempt]:
     if program.mapping:
         yield from _mapped(program)
         return
-    yield from _going_backward(program, tree.body, None)
+    yield from _going_backward(program, sorted(tree.body, key=lambda one: one.lineno), None)  # files beside come last
     for name, module in models(program):
         for method in ("training_step", "_step", "step", "shared_step", "_shared_step"):
             if callable(getattr(type(module), method, None)) and method in vars(type(module)):
