@@ -15,30 +15,13 @@ from torch import Tensor, nn
 
 from aevb.checker.hints import data_range
 from aevb.checker.making import SIZES, bare_object, construct
+from aevb.checker.names import role_of as role_of
 from aevb.checker.program import Program
 from aevb.checker.source import calls, last_name, looped_over, returned
 from aevb.checker.stand_ins import STRANGER, Batch, FakeLoader, FakeOptimizer, StandIn
 from aevb.checker.tape import unrecorded
 from aevb.checker.values import flat_outputs
 
-SPREAD = r"log_?var|^logv$|log_?sig|logvar|lnvar|log_?std|^lv$|logs2|sigma|^std|stddev|_std$|scale|^var$|variance|log_?sd|^s$"
-ROLES: list[tuple[str, str]] = [
-    ("weight", r"(kld?|latent|loss|recon\w*)_?(scale|weight|coeff?|factor|w)$|_(idx|index)$"),
-    ("kl", r"^(kl|kld|latent)_?(div|divergence|loss|term)$|^kld?$|^divergence$"),
-    ("raw", SPREAD),
-    (
-        "x",
-        r"^(x|xs|xb|x_true|x_real|x_in|x_orig|x0|real|orig.*|inputs?|targets?|data|batch|images?|imgs?|img|y_true|true|truth|gt|"
-        r"ground_truth|sample|samples|original_x|input_data|batch_x|bx|obs)$",
-    ),
-    (
-        "recon",
-        r"rec|hat|copy|pred|decoded|output|^out|prime|generated|tilde|logits|^x?_?p$|^y$|x_prob|probs|x_mean|mu_x|x_mu|^px",
-    ),
-    ("mean", r"^(z_)?(mu|mean|m|mus|means|loc|z_mu|z_mean|mu_z|mean_z|q_mu|mu_q)$|mu|mean|loc|cent(er|re)"),
-    ("z", r"^z|latent|code"),
-    ("q", r"^q|posterior|dist"),
-]
 NUMBERS: list[tuple[str, Any]] = [
     (r"beta|weight|lambda|alpha|gamma|coef|anneal|_scale$|factor", 1.0),
     (r"_(idx|index)$", 0),
@@ -51,15 +34,6 @@ LABELS = re.compile(r"^y$|label|class|target|digit")
 """What a model calls the numbers of classes."""
 OUTPUTS = re.compile(r"^(model_?)?(out|outs|outputs?|res|results?|ret|preds?|forward_ret)$|_outputs?$")
 """What a loss calls all that a model returned."""
-
-
-def role_of(name: str) -> str:
-    """What a parameter called ``name`` stands for: "x", "recon", "mean", "raw", "z", "q", or ""."""
-    name = name.lower()
-    for role, pattern in ROLES:
-        if re.search(pattern, name):
-            return role
-    return ""
 
 
 def rows(program: Program, count: int, shape: tuple[int, ...], numbers: str = "") -> Tensor:
@@ -92,8 +66,8 @@ def for_function(program: Program, function: Callable[..., Any]) -> dict[str, An
                 value = Batch.x.clone()
             if isinstance(value, StandIn) and not isinstance(value, FakeOptimizer):
                 value = next((v for pattern, v in NUMBERS[:3] + SIZES if re.search(pattern, name.lower())), value)
-        if isinstance(value, StandIn) and parameter.default is not parameter.empty:
-            continue
+        if isinstance(value, StandIn) and parameter.default is not parameter.empty and not re.search("^opt|optim", name):
+            continue  # but a function that trains only where it is given an optimiser is given one
         out[name] = value
     return out
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from aevb.checker.program import Program
+from aevb.checker.rewriting import ROWS
 from aevb.checker.source import calls, last_name
 from aevb.checker.tape import unrecorded
 
@@ -72,6 +73,7 @@ def from_error(message: str, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     area = re.search(r"shape '\[(?:-1|\d+), (\d+)\]' is invalid for input of size", message)
     if area:
         out.append((int(area[1]),))
+    out = [s for s in out if ROWS not in s]  # of labels, a size for each row
     return [s for s in _with_pictures(out) if s != shape and max(s) <= (256 if len(s) == 3 else 200_000) and len(s) < 4]
 
 

@@ -26,7 +26,7 @@ from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, SCALE, UNUSUAL, WEIGHT
 from aevb.checker.sampling import gradient_finding, head_findings, not_linear
 from aevb.checker.source import calls, last_name
 from aevb.checker.steps import Step, attempts, record, run
-from aevb.checker.unknown import known
+from aevb.checker.unknown import UnknownNetwork, known
 from aevb.checker.weighing import weight_findings
 
 SEEDS = (0, 1)
@@ -107,8 +107,21 @@ def look_at_all(program: Program, seed: int) -> Report:
         return _report(program, None, [*prior, *known(_without_noise(program, step, seed))])
     e = Evidence(program, step, parts, seed)
     report = _report(program, e, [*prior, *known(findings(e))])
+    if UnknownNetwork.whole and UnknownNetwork.reading is None and report.verdict == BUG:
+        return _read_otherwise(program, seed, report)
     if report.verdict == CANNOT_JUDGE and step.score[0] and not program.mapping:
         return _look_at_another(program, seed, step) or report
+    return report
+
+
+def _read_otherwise(program: Program, seed: int, report: Report) -> Report:
+    """The report where a model that is not seen takes its spread for what the KL takes it for, if there is such a reading."""
+    for UnknownNetwork.reading in ("logvar", "log sigma"):
+        other = look_at_all(program, seed)
+        if other.verdict != BUG:
+            report = other
+            break
+    UnknownNetwork.reading = None
     return report
 
 

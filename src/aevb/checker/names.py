@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -16,6 +17,56 @@ DATA = re.compile(r"^x$|data|dataset|images?$|^imgs?$|_x$|^x_|features|samples|i
 NOTHING = re.compile(
     r"optim|sched|writer|logger|scaler|accelerator|pbar|bar$|tb$|wandb|callback|^opt$|meter|history", re.IGNORECASE
 )
+
+
+SPREAD = r"log_?var|^logv$|log_?sig|logvar|lnvar|log_?std|^lv$|logs2|sigma|^std|stddev|_std$|scale|^var$|variance|log_?sd|^s$"
+ROLES: list[tuple[str, str]] = [
+    ("weight", r"(kld?|latent|loss|recon\w*)_?(scale|weight|coeff?|factor|w)$|_(idx|index)$"),
+    ("kl", r"^(kl|kld|latent)_?(div|divergence|loss|term)$|^kld?$|^divergence$"),
+    ("raw", SPREAD),
+    (
+        "x",
+        r"^(x|xs|xb|x_true|x_real|x_in|x_orig|x0|real|orig.*|inputs?|targets?|data|batch|images?|imgs?|img|y_true|true|truth|gt|"
+        r"ground_truth|sample|samples|original_x|input_data|batch_x|bx|obs)$",
+    ),
+    (
+        "recon",
+        r"rec|hat|copy|pred|decoded|output|^out|prime|generated|tilde|logits|^x?_?p$|^y$|x_prob|probs|x_mean|mu_x|x_mu|^px",
+    ),
+    ("mean", r"^(z_)?(mu|mean|m|mus|means|loc|z_mu|z_mean|mu_z|mean_z|q_mu|mu_q)$|mu|mean|loc|cent(er|re)"),
+    ("z", r"^z|latent|code"),
+    ("q", r"^q|posterior|dist"),
+]
+
+
+class Rows(StandIn):
+    """A data set of another file, whatever its methods are called: each gives the batch."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *_, **__: Batch.x.clone()
+
+    def __iter__(self) -> Iterator[Any]:
+        yield Batch.give()
+
+    def __getitem__(self, _: Any) -> Any:
+        return Batch.give()
+
+
+def data_set(name: str, text: str) -> Rows | None:
+    """What stands for ``name``, if it sounds like data and the program calls methods of it that a tensor does not have."""
+    called = re.findall(rf"\b{re.escape(name)}\.(\w+)\(", text) if DATA.search(name) else []
+    return Rows(name) if any(not hasattr(torch.Tensor, method) for method in called) else None
+
+
+def role_of(name: str) -> str:
+    """What a parameter called ``name`` stands for: "x", "recon", "mean", "raw", "z", "q", or ""."""
+    name = name.lower()
+    for role, pattern in ROLES:
+        if re.search(pattern, name):
+            return role
+    return ""
 
 
 def named_stand_in(name: str) -> Any:

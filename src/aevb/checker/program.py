@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from aevb.checker.guards import at_most, quiet_options
-from aevb.checker.names import named_stand_in
+from aevb.checker.names import data_set, named_stand_in
 from aevb.checker.rewriting import LAST, last_of, rewritten
 from aevb.checker.source import Source, assigned, blocks, calls, default_of, last_name, outermost
 from aevb.checker.stand_ins import STRANGER, Batch, Digits, FakeLoader, StandIn, StandInModule
@@ -222,7 +222,7 @@ class Program:
 
     def stand_in(self, name: str) -> Any:
         """Something to put in the place of a name that could not be made."""
-        found = named_stand_in(name)
+        found = data_set(name, self.source.text) or named_stand_in(name)
         if found is not None:
             return found
         if any(LOADS.search(last_name(call.func)) for one in self._aside.get(name, ()) for call in calls(one)) and len(Batch.x):

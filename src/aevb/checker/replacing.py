@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from aevb.checker.making import size_of
 from aevb.checker.stand_ins import STRANGER, Batch, FakeLoader, FakeOptimizer, StandIn
 from aevb.checker.tape import Tape
-from aevb.checker.unknown import network
+from aevb.checker.unknown import network, outputs
 
 NEVER_IMPORTED = {
     "IPython", "PIL", "cv2", "datasets", "google", "h5py", "imageio", "ipywidgets", "lightning", "matplotlib", "pandas",
@@ -113,7 +113,7 @@ def install() -> list[str]:
         """Sizes by a division that was one of whole numbers in Python 2."""
         linear(self, int(in_features), int(out_features), *args, **kwargs)
 
-    StandIn.network = staticmethod(network)
+    StandIn.network, StandIn.outputs = staticmethod(network), staticmethod(outputs)
     nn.Linear.__init__ = whole  # type: ignore[method-assign]
     as_ever = nn.Module.to
 

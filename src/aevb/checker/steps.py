@@ -29,12 +29,12 @@ from aevb.checker.rewriting import ROWS
 from aevb.checker.source import calls, goes_backward, last_name
 from aevb.checker.stand_ins import STRANGER, Batch, StandIn
 from aevb.checker.tape import BackwardCalledError, Tape
-from aevb.checker.unknown import UnknownNetwork, learn_from
+from aevb.checker.unknown import begin, learn_from
 from aevb.checker.values import loss_in, tensors
 
 MOST_SHAPES = 16
 LONGEST_SEARCH_S = 15
-STRUCTURES = ("pair", "tensor", "list", "dict")
+STRUCTURES = ("pair", "twins", "tensor", "list", "dict")
 NUMBERS = (
     ("'indices' to have one of the following scalar types", "tokens"),
     ("but got Float and Double", "double"),
@@ -251,7 +251,7 @@ def run(
     torch.manual_seed(seed)
     Batch.x, Batch.structure = by_name.rows(program, ROWS, shape, numbers), structure
     Batch.y = torch.randint(0, 2, (ROWS, 1)).float() if numbers == "column" else torch.randint(0, 10, (ROWS,))
-    UnknownNetwork.used = False
+    begin()
     tape = Tape(file=STRANGER)
     program.on_retry = tape.clear
     numpy_noise.Drawn.forget()
