@@ -14,11 +14,10 @@ from aevb.checker.decoding import decoder_findings, error_of, prior_findings, sw
 from aevb.checker.divergence import divergence
 from aevb.checker.evidence import Evidence
 from aevb.checker.fingerprint import fingerprint
-from aevb.checker.guards import OutOfTimeError
 from aevb.checker.making import DATA_DIM, LATENT, models
-from aevb.checker.mapped import alone
+from aevb.checker.mapped import alone, named, spread_of
 from aevb.checker.measure import Reconstruction
-from aevb.checker.missing import evaluating, noiseless, without_loss
+from aevb.checker.missing import evaluating, noiseless, of_a_sampler_alone, without_loss
 from aevb.checker.noise import noise_findings
 from aevb.checker.parts import Parts
 from aevb.checker.program import Program
@@ -26,18 +25,11 @@ from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, SCALE, UNUSUAL, WEIGHT
 from aevb.checker.sampling import gradient_finding, head_findings, not_linear
 from aevb.checker.source import calls, last_name
 from aevb.checker.steps import Step, attempts, record, run
+from aevb.checker.stopped import nothing_ran
 from aevb.checker.unknown import UnknownNetwork, known
 from aevb.checker.weighing import weight_findings
 
 SEEDS = (0, 1)
-ENDINGS: Mapping[type[BaseException], str] = {
-    OutOfTimeError: "it takes longer than it is given",
-    SystemExit: "the program leaves it with sys.exit",
-    EOFError: "the program asks for input, and there is nobody to answer",
-    MemoryError: "the program needs more memory than it is given",
-    RecursionError: "the program calls itself without end",
-}
-"""How a stranger's code may end a step, in words."""
 HIDES: Mapping[str, tuple[str, ...]] = {
     "head-activation": ("sampler-kl-mismatch", "softplus-confusion", "noise-scaled"),
     "softplus-confusion": ("head-activation", "sampler-kl-mismatch"),
@@ -91,6 +83,8 @@ def look(program: Program, seed: int) -> Report:
 def look_at_parts(program: Program, e: Evidence, whole: Report) -> Report:
     """What can be said of a sampler and a loss between layers of ours, beside the report that could not judge the whole."""
     found = [f for f in findings(e) if f.check not in ("decoder", "heads") and f.verdict != CANNOT_JUDGE]
+    if list(program.mapping) == ["sampler"]:
+        found += of_a_sampler_alone(e, spread_of(named(program, [], program.mapping["sampler"])))
     alone = f"; looked at alone, with {DATA_DIM} columns and {LATENT} latent dimensions: {e.step.how}"
     rest = [replace(f, message=f.message + alone) for f in whole.findings if f.verdict == CANNOT_JUDGE]
     return _report(program, e, [*found, *rest])
@@ -101,7 +95,7 @@ def look_at_all(program: Program, seed: int) -> Report:
     step = record(program, seed)
     prior = prior_findings(program.source.tree, decoders(program.source.tree, step) if step is not None else set())
     if step is None:
-        return _report(program, None, [*prior, _nothing_ran(program)])
+        return _report(program, None, [*prior, nothing_ran(program)])
     parts = chosen(step)
     if parts is None:
         return _report(program, None, [*prior, *known(_without_noise(program, step, seed))])
@@ -289,14 +283,3 @@ def _without_noise(program: Program, step: Step, seed: int) -> list[Finding]:
         message = "noise is drawn in evaluation and not in training: turn the condition around"
         return [e.finding("noise", BUG, "noise-eval-only", message, "none in training", "noise in training", parts.z)]
     return noiseless(step, seed)
-
-
-def _nothing_ran(program: Program) -> Finding:
-    if not program.tried:
-        why = "no class or function looked like a model"
-    else:
-        how, error = program.tried[-1]
-        if "can't allocate memory" in str(error):
-            error = MemoryError()
-        why = f"{how}: {ENDINGS.get(type(error), f'{type(error).__name__}: {error}')}"
-    return Finding("parts", CANNOT_JUDGE, "", f"no training step could be run ({why}); name the parts with --map")

@@ -127,7 +127,10 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, Widths) else int(value) if isinstance(value, Setting) else value
 
 
-PLAIN: list[tuple[str, Any]] = [(r"^device$", torch.device("cpu")), (r"beta|weight|lambda|alpha|gamma|coef", 1.0)]
+PLAIN: list[tuple[str, Any]] = [
+    (r"^device$", torch.device("cpu")),
+    (r"beta|weight|lambda|alpha|gamma|coef|noise_scale|temperature", 1.0),
+]
 """What a method may ask of an object that was never made."""
 
 

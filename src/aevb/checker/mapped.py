@@ -17,6 +17,9 @@ from aevb.checker import arguments as by_name
 from aevb.checker.making import LATENT, bare_object, construct
 from aevb.checker.program import Program
 from aevb.checker.stand_ins import Batch
+from aevb.checker.tape import unrecorded
+from aevb.checker.unknown import UnknownNetwork
+from aevb.checker.values import tensors
 
 SAMPLER = re.compile(r"re_?param|sampl|latent|noise|draw", re.IGNORECASE)
 
@@ -74,6 +77,11 @@ def _by_role(function: Callable[..., Any]) -> dict[str, str]:
     return {by_name.role_of(p.name): p.name.replace("_", "").lower() for p in by_name.parameters_of(function)}
 
 
+def spread_of(function: Callable[..., Any]) -> str:
+    """The parameter that the deviation is made of; "" if none sounds like it."""
+    return next((p.name for p in by_name.parameters_of(function) if by_name.role_of(p.name) == "raw"), "")
+
+
 def between_layers(
     sampler: Callable[..., Any] | None = None, kl: Callable[..., Any] | None = None, loss: Callable[..., Any] | None = None
 ) -> Any:
@@ -96,3 +104,20 @@ def _called(function: Callable[..., Any], mu: Tensor, raw: Tensor) -> Any:
     parameters = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
     roles = [by_name.role_of(p.name) for p in parameters[:2]]
     return function(raw, mu) if roles == ["raw", "mean"] else function(mu, raw)
+
+
+def before_a_decoder(module: nn.Module, method: str) -> Tensor | None:
+    """The loss of a module that makes a sample and no reconstruction: our decoder's error, and the KL if it returns that."""
+    made = [one for one in tensors(by_name.call_model(module, method)) if one.is_floating_point() and one.requires_grad]
+    with unrecorded():
+        again = [one for one in tensors(by_name.call_model(module, method)) if one.is_floating_point() and one.requires_grad]
+    drawn = [not torch.equal(one, other) for one, other in zip(made, again, strict=False)]
+    codes = [one for one, new in zip(made, drawn, strict=False) if new and one.ndim == 2 and len(one) == len(Batch.x)]
+    if len(codes) != 1:
+        return None
+    UnknownNetwork.used = UnknownNetwork.decodes_only = True
+    x = Batch.x.reshape(len(Batch.x), -1)
+    with unrecorded():
+        decoder = nn.Linear(codes[0].shape[1], x.shape[1])
+    error: Tensor = (decoder(codes[0]) - x).square().sum()
+    return error + sum(one.sum() for one in made if one.numel() == 1)

@@ -58,6 +58,15 @@ def without_loss(e: Evidence) -> Finding:
     return Finding("loss", RIGHT, "", "the file is that of a model, without a loss: sampler and heads were judged, no KL")
 
 
+def of_a_sampler_alone(e: Evidence, name: str) -> list[Finding]:
+    """A finding if the parameter ``name``, a log variance by every name of the file, has its exponential for a deviation."""
+    tree = e.program.source.tree
+    names = [getattr(node, key, None) for node in ast.walk(tree) for key in ("id", "attr", "name", "arg")]
+    said = [one for one in names if isinstance(one, str)]
+    plain = LOG_VARIANCE.search(name) and not any(map(LOG_SIGMA.search, said)) and not any(map(OF_A_LOSS.search, said))
+    return [_of_a_log_variance(e, name)] if plain and e.reading[0] == "log sigma" else []
+
+
 def _of_a_log_variance(e: Evidence, name: str) -> Finding:
     """The head is a log variance by every name that the file has for it, and its exponential is the deviation."""
     message = (

@@ -174,6 +174,9 @@ class Bar(StandIn):
     def __iter__(self) -> Iterator[Any]:
         return iter(self.inner)
 
+    def __getitem__(self, place: Any) -> Any:
+        return self.inner[place]
+
     def __len__(self) -> int:
         return len(self.inner)
 
@@ -200,7 +203,7 @@ class Pair(list[Any]):
 
 
 class Batch:
-    """The batch that all fake loaders give. structure: "pair", rows and labels; "twins", rows twice; "tensor", "list", "dict"."""
+    """The batch that fake loaders give. structure: "pair", of rows and labels; "twins", of rows; "tensor", "list", "dict"."""
 
     x: Tensor = torch.zeros(0)
     y: Tensor = torch.zeros(0)

@@ -12,6 +12,7 @@ import inspect
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from aevb.checker import numpy_noise
 from aevb.checker.guards import OutOfTimeError, at_most
 from aevb.checker.hints import channels, from_error, shapes
 from aevb.checker.making import construct, models
-from aevb.checker.mapped import UnknownNameError, between_layers, named
+from aevb.checker.mapped import UnknownNameError, before_a_decoder, between_layers, named
 from aevb.checker.parts import Parts, find
 from aevb.checker.program import Program
 from aevb.checker.rewriting import ROWS
@@ -70,12 +71,16 @@ class Step:
 
 @dataclass(frozen=True)
 class Attempt:
-    """Something to run. how: in words. line: where it stands. action: returns a loss, or outputs, or goes backward."""
+    """Something to run. how: in words. line: where it stands. action: returns a loss, or outputs, or goes backward.
+
+    spare: to be run only where none before showed a sample.
+    """
 
     how: str
     line: int | None
     action: Callable[[], Any]
     structured: bool = True
+    spare: bool = False
 
 
 def attempts(program: Program) -> Iterator[Attempt]:
@@ -130,11 +135,7 @@ def _going_backward(program: Program, body: list[ast.stmt], owner: str | None) -
         elif isinstance(statement, ast.If | ast.With | ast.Try):
             yield from _going_backward(program, statement.body, owner)
         else:
-            yield Attempt(f"the loop in line {statement.lineno}", statement.lineno, _loop(program, statement))
-
-
-def _loop(program: Program, statement: ast.stmt) -> Callable[[], Any]:
-    return lambda: program.execute([statement])
+            yield Attempt(f"the loop in line {statement.lineno}", statement.lineno, partial(program.execute, [statement]))
 
 
 def _function(program: Program, statement: ast.FunctionDef, owner: str | None) -> Attempt:
@@ -186,6 +187,12 @@ def _of_one_model(program: Program, name: str, module: nn.Module) -> Iterator[At
     for loss_name, loss in by_name.loss_functions(program, module):
         yield Attempt(f"{loss_name}({name}(x))", _line(loss), _model_then_loss(program, module, loss), structured=False)
     yield Attempt(f"{name}(x)", _line(type(module).forward), _model(program, module), structured=False)
+    if len(models(program)) == 1 and not program.mapping:
+        own = [key for key, one in vars(type(module)).items() if inspect.isfunction(one) and not key.startswith("_")]
+        for method in (key for key in own if type(module).forward is nn.Module.forward or key == "forward"):
+            line = _line(getattr(type(module), method))
+            action = partial(program.run, partial(before_a_decoder, module, method))
+            yield Attempt(f"{name}.{method}(x), before a decoder", line, action, structured=False, spare=True)
 
 
 def _model(program: Program, module: nn.Module) -> Callable[[], Any]:
@@ -205,6 +212,8 @@ def record(program: Program, seed: int, *, evaluating: bool = False, besides: Co
     program.guess = models
     began = time.monotonic()
     for attempt in (one for one in attempts(program) if one.how not in besides):
+        if attempt.spare and best is not None and best.parts:
+            continue
         step = _first_that_runs(program, attempt, seed, evaluating, began)
         if step is not None and (best is None or step.score > best.score):
             best = step

@@ -35,12 +35,14 @@ HIDDEN_THERE = {"sigma-raw-linear", "noise-missing", "noise-eval-only", "kl-abse
 class UnknownNetwork(nn.Module):
     """Features of the width that its maker names; a tensor for each name that its caller unpacks; rows of data if it decodes.
 
-    used: whether one was called. whole: whether it was a model, with its sampler. reading: of a model's spread, other than its
-    name says. wanted: the width that the next layer asked for, told by an error.
+    used: whether one was called. whole: whether it was a model, with its sampler. reading: of a model's spread, where it is not
+    what its name says. decodes_only: whether a decoder of ours follows the program's sample. wanted: the width that the next
+    layer asked for, told by an error.
     """
 
     used: ClassVar[bool] = False
     whole: ClassVar[bool] = False
+    decodes_only: ClassVar[bool] = False
     reading: ClassVar[str | None] = None
     wanted: ClassVar[int | None] = None
 
@@ -64,9 +66,9 @@ class UnknownNetwork(nn.Module):
 
     def forward(self, *inputs: Any, **_: Any) -> Any:
         """(B, ...) -> (B, width), or the shape of the batch; as many as are unpacked."""
-        x = next(one for one in inputs if isinstance(one, Tensor))
-        x = x.reshape(len(x), -1).to(Batch.x.dtype if Batch.x.is_floating_point() else None)
-        x = x if x.is_floating_point() else x.float()
+        given = [one for one in inputs if isinstance(one, Tensor) and one.ndim > 0]
+        kind = given[0].dtype if given[0].is_floating_point() else torch.get_default_dtype()
+        x = torch.cat([one.reshape(len(one), -1).to(kind) for one in given if len(one) == len(given[0])], 1)
         UnknownNetwork.used = True
         row = Batch.x.shape[1:] if self.decodes else (UnknownNetwork.wanted or self.width,)
         made = [self._layer(place, x, row.numel() if self.decodes else row[0])(x) for place in range(unpacked() or 1)]  # type: ignore[union-attr]
@@ -89,7 +91,7 @@ def network(name: str, args: Any, kwargs: Any) -> UnknownNetwork | None:
 
 def begin() -> None:
     """No unknown network has been called yet."""
-    UnknownNetwork.used = UnknownNetwork.whole = False
+    UnknownNetwork.used = UnknownNetwork.whole = UnknownNetwork.decodes_only = False
 
 
 def _linear(rows: Tensor, width: int) -> Tensor:
@@ -132,8 +134,12 @@ def learn_from(message: str) -> None:
     """Take the width that an error of torch says the layer after the network has."""
     sizes = re.search(r"cannot be multiplied \(\d+x(\d+) and (\d+)x\d+\)", message)
     halves = re.search(r"size of tensor [ab] \(0\) must match the size of tensor [ab] \((\d+)\)", message)
+    alike = re.search(r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)", message)
+    pair = {int(alike[1]), int(alike[2])} if alike else set()
     if UnknownNetwork.used and sizes:
         UnknownNetwork.wanted = int(sizes[2])
+    elif UnknownNetwork.used and len(pair - {0, 1}) == 2 and WIDTH in pair:  # its output beside what is of another width
+        UnknownNetwork.wanted = (pair - {WIDTH}).pop()
     elif UnknownNetwork.used and halves:  # mean and deviation were to be cut out of one output
         UnknownNetwork.wanted = 2 * int(halves[1])
 
@@ -143,6 +149,10 @@ def known(found: list[Finding]) -> list[Finding]:
     if not UnknownNetwork.used:
         return found
     kept = [f for f in found if f.check not in ("decoder", "heads") and f.class_ not in HIDDEN_THERE]
+    if UnknownNetwork.decodes_only:
+        message = "the file has no decoder: the sample was judged, and a KL that is returned with it, but for its weight"
+        own = [f for f in found if f.check not in ("decoder", "weight") and f.class_ not in HIDDEN_THERE - {"sigma-raw-linear"}]
+        return [*own, Finding("parts", RIGHT, "", message)]
     if UnknownNetwork.whole:
         message = "the model is in another file: its sampler, heads and decoder were not judged, the loss was"
         own = [f for f in kept if f.check in OF_THE_LOSS or f.verdict == CANNOT_JUDGE]
