@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aevb.checker.hints import data_range
-from aevb.checker.making import SIZES, bare_object, construct
+from aevb.checker.making import bare_object, construct
 from aevb.checker.names import role_of as role_of
 from aevb.checker.program import Program
+from aevb.checker.sizes import SIZES
 from aevb.checker.source import calls, last_name, looped_over, returned
 from aevb.checker.stand_ins import STRANGER, Batch, FakeLoader, FakeOptimizer, StandIn
 from aevb.checker.tape import unrecorded

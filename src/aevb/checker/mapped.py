@@ -108,9 +108,9 @@ def _called(function: Callable[..., Any], mu: Tensor, raw: Tensor) -> Any:
 
 def before_a_decoder(module: nn.Module, method: str) -> Tensor | None:
     """The loss of a module that makes a sample and no reconstruction: our decoder's error, and the KL if it returns that."""
-    made = [one for one in tensors(by_name.call_model(module, method)) if one.is_floating_point() and one.requires_grad]
+    made = [one for one in tensors(by_name.call_model(module, method)) if one.is_floating_point()]
     with unrecorded():
-        again = [one for one in tensors(by_name.call_model(module, method)) if one.is_floating_point() and one.requires_grad]
+        again = [one for one in tensors(by_name.call_model(module, method)) if one.is_floating_point()]
     drawn = [not torch.equal(one, other) for one, other in zip(made, again, strict=False)]
     codes = [one for one, new in zip(made, drawn, strict=False) if new and one.ndim == 2 and len(one) == len(Batch.x)]
     if len(codes) != 1:
@@ -120,4 +120,4 @@ def before_a_decoder(module: nn.Module, method: str) -> Tensor | None:
     with unrecorded():
         decoder = nn.Linear(codes[0].shape[1], x.shape[1])
     error: Tensor = (decoder(codes[0]) - x).square().sum()
-    return error + sum(one.sum() for one in made if one.numel() == 1)
+    return error + sum(one.sum() for one in made if one.numel() == 1 and one.requires_grad)

@@ -10,10 +10,20 @@ import torch
 
 from aevb.checker.stand_ins import Batch, FakeLoader, StandIn
 
+FREE_CALLS = {
+    "device", "is_available", "int", "float", "str", "len", "range", "dict", "list", "tuple", "set", "max", "min",
+    "sum", "round", "sqrt", "log", "exp", "Namespace", "SimpleNamespace", "namedtuple", "join", "Path", "prod",
+    "ArgumentParser", "dataclass", "environ", "get", "device_count", "TypeVar", "NewType", "field",
+}  # fmt: skip
+"""Calls that only make a size, a path, a device or a table of options."""
+LOADS = re.compile(r"^(load\w*|read_\w+|genfromtxt|fetch_\w+|from_numpy|open|get_data\w*)$")
+TABLES = re.compile(r"yaml|json|toml|OmegaConf|configparser", re.IGNORECASE)
+MODEL = re.compile(r"model|net|vae|autoencoder|^m$|^self$", re.IGNORECASE)
 EPOCH = 1_000
 """The epoch that a program is told it is in: schedules of the KL weight have ended by then."""
 LOADERS = re.compile(r"load|iterator|_dl$|^dl$|batches|generator|_iter$")
 DATA = re.compile(r"^x$|data|dataset|images?$|^imgs?$|_x$|^x_|features|samples|inputs?$", re.IGNORECASE)
+STORE = re.compile(r"store|reader|corpus|archive|recordings?|source", re.IGNORECASE)
 NOTHING = re.compile(
     r"optim|sched|writer|logger|scaler|accelerator|pbar|bar$|tb$|wandb|callback|^opt$|meter|history", re.IGNORECASE
 )
@@ -56,7 +66,7 @@ class Rows(StandIn):
 
 def data_set(name: str, text: str) -> Rows | None:
     """What stands for ``name``, if it sounds like data and the program calls methods of it that a tensor does not have."""
-    called = re.findall(rf"\b{re.escape(name)}\.(\w+)\(", text) if DATA.search(name) else []
+    called = re.findall(rf"\b{re.escape(name)}\.(\w+)\(", text) if DATA.search(name) or STORE.search(name) else []
     return Rows(name) if any(not hasattr(torch.Tensor, method) for method in called) else None
 
 

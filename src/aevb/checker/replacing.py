@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aevb.checker.making import size_of
+from aevb.checker.sizes import size_of
 from aevb.checker.stand_ins import STRANGER, Batch, FakeLoader, FakeOptimizer, StandIn
 from aevb.checker.tape import Tape
 from aevb.checker.unknown import network, outputs
