@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import math
 import re
 from collections.abc import Iterator, Sequence
 
@@ -70,9 +71,10 @@ def from_error(message: str, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     steps = re.search(r"must be equal to input_size\. Expected (\d+), got \d+", message)
     if steps:
         out += [(shape[0] if len(shape) == 2 else 10, int(steps[1])), (int(steps[1]),)]
-    area = re.search(r"shape '\[(?:-1|\d+), (\d+)\]' is invalid for input of size", message)
+    area = re.search(r"shape '\[(?:-1|\d+), ([\d, ]+)\]' is invalid for input of size", message)
     if area:
-        out.append((int(area[1]),))
+        sides = tuple(int(side) for side in area[1].split(","))
+        out += [sides, (math.prod(sides),)]
     out = [s for s in out if ROWS not in s]  # of labels, a size for each row
     return [s for s in _with_pictures(out) if s != shape and max(s) <= (256 if len(s) == 3 else 200_000) and len(s) < 4]
 

@@ -255,7 +255,7 @@ def reconstruction(tape: Tape, loss: int, output: int, seed: int) -> Reconstruct
 def weight_at(tape: Tape, value: int, seen: Reconstruction, seed: int) -> float:
     """The weight of one element's error, of the form already seen, in the sum of another value; 0 if it is not of that form."""
     draws, slopes = _error_slopes(tape, value, seen.output, seed)
-    found = _recognised(seen.error, ACTIVATIONS[seen.activation], draws, slopes)
+    found = _recognised(seen.error, ACTIVATIONS.get(seen.activation, ACTIVATIONS["none"]), draws, slopes)
     return found[0] if found else 0.0
 
 

@@ -29,16 +29,25 @@ OF_A_LOSS = re.compile(
 )
 
 
+OF_A_KL = re.compile(r"(?<![a-z])kl|elbo|diverg|objective|likelihood|log_?prob|entropy|backward|training_step|vae_?loss", re.IGNORECASE)
 LOG_VARIANCE = re.compile(r"log_?var|lnvar|log_?sigma_?2|log_?sigma_?sq", re.IGNORECASE)
 PLAIN = ("logvar", "log sigma", "softplus sigma", "softplus variance")
 """Readings of a head that are right if the KL shares them."""
+
+
+def has_a_loss(tree: ast.AST) -> bool:
+    """Whether the program trains, defines a loss, or names what belongs to a KL; an error that it only evaluates is no loss."""
+    nodes = list(ast.walk(tree))
+    own = [node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    named = [getattr(node, key, None) for node in nodes for key in ("id", "attr", "arg")]
+    return any(map(OF_A_LOSS.search, own)) or any(map(OF_A_KL.search, own)) or any(OF_A_KL.search(name) for name in named if isinstance(name, str))
 
 
 def without_loss(e: Evidence) -> Finding:
     """No loss was found: is there one in the file, or is it that of a model alone?"""
     tree, reading = e.program.source.tree, e.reading[0]
     named = [getattr(node, key, None) for node in ast.walk(tree) for key in ("id", "attr", "name", "arg")]
-    if not any(named) or any(OF_A_LOSS.search(name) for name in named if isinstance(name, str)):
+    if not any(named) or has_a_loss(tree):
         return Finding("loss", CANNOT_JUDGE, "", "no loss was found to judge the KL by; name it with --map loss=...")
     heads = {e.parts.roots[int(place)] for place in e.parts.raw[:, 0].unique()}
     other = {"logvar": LOG_SIGMA, "log sigma": LOG_VARIANCE}.get(reading)
@@ -63,7 +72,7 @@ def of_a_sampler_alone(e: Evidence, name: str) -> list[Finding]:
     tree = e.program.source.tree
     names = [getattr(node, key, None) for node in ast.walk(tree) for key in ("id", "attr", "name", "arg")]
     said = [one for one in names if isinstance(one, str)]
-    plain = LOG_VARIANCE.search(name) and not any(map(LOG_SIGMA.search, said)) and not any(map(OF_A_LOSS.search, said))
+    plain = LOG_VARIANCE.search(name) and not any(map(LOG_SIGMA.search, said)) and not has_a_loss(tree)
     return [_of_a_log_variance(e, name)] if plain and e.reading[0] == "log sigma" else []
 
 

@@ -47,8 +47,11 @@ class StandInModule(nn.Module):
     def __init__(self, *_: Any, **__: Any) -> None:
         """Nothing: it has been made."""
 
-    def save_hyperparameters(self, *_: Any, **__: Any) -> None:
-        """Keep the caller's arguments as ``self.hparams``."""
+    def save_hyperparameters(self, *given: Any, **__: Any) -> None:
+        """Keep the caller's arguments, or the table that is given, as ``self.hparams``."""
+        if given and not isinstance(given[0], str):
+            self.__dict__["hparams"] = Table(given[0]) if isinstance(given[0], dict) else given[0]
+            return
         local = dict(sys._getframe(1).f_locals)
         local.pop("self", None)
         self.__dict__["hparams"].update({k: v for k, v in local.items() if not k.startswith("__")})
