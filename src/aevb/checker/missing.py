@@ -29,7 +29,9 @@ OF_A_LOSS = re.compile(
 )
 
 
-OF_A_KL = re.compile(r"(?<![a-z])kl|elbo|diverg|objective|likelihood|log_?prob|entropy|backward|training_step|vae_?loss", re.IGNORECASE)
+OF_A_KL = re.compile(
+    r"(?<![a-z])kl|elbo|diverg|objective|likelihood|log_?prob|entropy|backward|training_step|vae_?loss", re.IGNORECASE
+)
 LOG_VARIANCE = re.compile(r"log_?var|lnvar|log_?sigma_?2|log_?sigma_?sq", re.IGNORECASE)
 PLAIN = ("logvar", "log sigma", "softplus sigma", "softplus variance")
 """Readings of a head that are right if the KL shares them."""
@@ -39,8 +41,9 @@ def has_a_loss(tree: ast.AST) -> bool:
     """Whether the program trains, defines a loss, or names what belongs to a KL; an error that it only evaluates is no loss."""
     nodes = list(ast.walk(tree))
     own = [node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    named = [getattr(node, key, None) for node in nodes for key in ("id", "attr", "arg")]
-    return any(map(OF_A_LOSS.search, own)) or any(map(OF_A_KL.search, own)) or any(OF_A_KL.search(name) for name in named if isinstance(name, str))
+    found = [getattr(node, key, None) for node in nodes for key in ("id", "attr", "arg")]
+    named = [*own, *(name for name in found if isinstance(name, str))]
+    return any(map(OF_A_LOSS.search, own)) or any(map(OF_A_KL.search, named))
 
 
 def without_loss(e: Evidence) -> Finding:

@@ -190,11 +190,10 @@ class Program:
                 self._note(statement, error)
                 self.names.pop(name, None)
                 continue
-            made = list(calls(statement))
-            loaded = any(LOADS.search(last_name(call.func)) for call in made) and not any(
-                TABLES.match(ast.unparse(call.func)) for call in made
-            )
-            if loaded and len(Batch.x) and not isinstance(value, nn.Module) and not getattr(value, "ndim", 0):
+            loaded = _loads(list(calls(statement)))
+            bare = isinstance(value, torch.Tensor) and not value.numel()  # of rows that were to come from a file
+            loaded = loaded and not isinstance(value, nn.Module) and not getattr(value, "ndim", 0)
+            if (loaded or bare) and len(Batch.x):
                 value = self.names[name] = Batch.x.clone()
             if isinstance(value, StandIn) and not isinstance(value, StandInModule):
                 self.names.pop(name, None)
@@ -225,7 +224,7 @@ class Program:
         made = [call for one in self._aside.get(name, ()) for call in calls(one)]
         if any(TABLES.match(ast.unparse(call.func)) for call in made):
             return size_of(name)
-        if any(LOADS.search(last_name(call.func)) for call in made) and len(Batch.x):
+        if _loads(made) and len(Batch.x):
             return Batch.x.clone()
         model = self.model_named(name)
         return model if model is not None else self._default(name)
@@ -297,3 +296,9 @@ class Program:
             for name, value in self.names.items()
             if isinstance(value, types.FunctionType) and value.__module__ == STRANGER
         }
+
+
+def _loads(made: list[ast.Call]) -> bool:
+    """Whether the calls load data, and no table of settings."""
+    names = [ast.unparse(call.func) for call in made]
+    return any(LOADS.search(name.rsplit(".", 1)[-1]) for name in names) and not any(map(TABLES.match, names))
