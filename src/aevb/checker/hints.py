@@ -32,6 +32,9 @@ def shapes(program: Program, modules: Sequence[nn.Module]) -> list[tuple[int, ..
     found: list[tuple[int, ...]] = []
     for module in modules:
         found.extend(decoded(module))
+        layers = [one for one in module.modules() if isinstance(one, nn.Linear | nn.Conv1d)]
+        if layers and isinstance(layers[0], nn.Conv1d) and isinstance(layers[-1], nn.Linear):
+            found.append((layers[-1].out_features,))  # of a decoder that ends with all columns at once
         found.extend(of_module(module, program.source.text))
     for call in calls(program.source.tree):
         if last_name(call.func) in ("view", "reshape", "Resize", "CenterCrop", "Unflatten") and call.args:
@@ -178,7 +181,9 @@ def _is(node: ast.expr, number: float) -> bool:
 
 
 def _draws_normal_data(program: Program) -> bool:
-    """Whether a function that makes data, or a statement that assigns it, draws normal numbers."""
+    """Whether a function that makes data, or a statement that assigns it, draws normal numbers, in a program that trains."""
+    if not any(last_name(call.func) in ("backward", "manual_backward", "fit") for call in calls(program.source.tree)):
+        return False  # ``x = torch.randn(1, 3, 64, 64)`` is there to try the shapes
     for node in ast.walk(program.source.tree):
         name = getattr(node, "name", "") if isinstance(node, ast.FunctionDef) else ""
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):

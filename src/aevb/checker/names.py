@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 
-from aevb.checker.stand_ins import Batch, FakeLoader, StandIn
+from aevb.checker.sizes import size_of
+from aevb.checker.stand_ins import SIZE, Batch, FakeLoader, StandIn
 
 FREE_CALLS = {
     "device", "is_available", "int", "float", "str", "len", "range", "dict", "list", "tuple", "set", "max", "min",
@@ -23,6 +26,7 @@ EPOCH = 1_000
 """The epoch that a program is told it is in: schedules of the KL weight have ended by then."""
 LOADERS = re.compile(r"load|iterator|_dl$|^dl$|batches|generator|_iter$")
 DATA = re.compile(r"^x$|data|dataset|images?$|^imgs?$|_x$|^x_|features|samples|inputs?$", re.IGNORECASE)
+SIZE_NAME = re.compile(r"(^|_)(dims?|size|width|height|channels|features?_?num)$|^(n|num|dim)_")
 STORE = re.compile(r"store|reader|corpus|archive|recordings?|source", re.IGNORECASE)
 NOTHING = re.compile(
     r"optim|sched|writer|logger|scaler|accelerator|pbar|bar$|tb$|wandb|callback|^opt$|meter|history", re.IGNORECASE
@@ -93,6 +97,8 @@ def named_stand_in(name: str) -> Any:
     for pattern, value in plain:
         if re.fullmatch(pattern, name):
             return value
+    if SIZE_NAME.search(name.lower()):
+        return size_of(name)
     if not len(Batch.x):
         return None
     if re.fullmatch(r"y|labels?|targets?|c|cond|condition", name):
@@ -100,3 +106,24 @@ def named_stand_in(name: str) -> Any:
     if name in ("batch", "minibatch"):
         return Batch.give()
     return Batch.x.clone() if DATA.search(name) else None
+
+
+def loads(made: list[ast.Call]) -> bool:
+    """Whether the calls load data, and no table of settings."""
+    names = [ast.unparse(call.func) for call in made]
+    return any(LOADS.search(name.rsplit(".", 1)[-1]) for name in names) and not any(map(TABLES.match, names))
+
+
+class Digits:
+    """MNIST as TensorFlow's tutorials had it: ``mnist.train.next_batch(64)``, ``mnist.test.images``."""
+
+    images = np.zeros((SIZE, 784), dtype="float32")
+    labels = np.zeros((SIZE, 10), dtype="float32")
+    num_examples = SIZE
+
+    def __init__(self) -> None:
+        self.train = self.test = self.validation = self
+
+    def next_batch(self, *_: Any, **__: Any) -> tuple[Any, Any]:
+        """The batch, and its labels one-hot."""
+        return Batch.x.numpy(), np.eye(10, dtype="float32")[Batch.y.numpy() % 10]

@@ -22,11 +22,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from aevb.checker.guards import at_most, quiet_options
-from aevb.checker.names import FREE_CALLS, LOADS, MODEL, TABLES, data_set, named_stand_in
+from aevb.checker.names import FREE_CALLS, MODEL, TABLES, Digits, data_set, loads, named_stand_in
 from aevb.checker.rewriting import LAST, last_of, rewritten
 from aevb.checker.sizes import size_of
 from aevb.checker.source import Source, assigned, blocks, calls, default_of, last_name, outermost
-from aevb.checker.stand_ins import STRANGER, Batch, Digits, FakeLoader, StandIn, StandInModule
+from aevb.checker.stand_ins import STRANGER, Batch, FakeLoader, StandIn, StandInModule
 from aevb.checker.tape import unrecorded
 
 DEFINITION = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -190,7 +190,7 @@ class Program:
                 self._note(statement, error)
                 self.names.pop(name, None)
                 continue
-            loaded = _loads(list(calls(statement)))
+            loaded = loads(list(calls(statement)))
             bare = isinstance(value, torch.Tensor) and not value.numel()  # of rows that were to come from a file
             loaded = loaded and not isinstance(value, nn.Module) and not getattr(value, "ndim", 0)
             if (loaded or bare) and len(Batch.x):
@@ -224,7 +224,7 @@ class Program:
         made = [call for one in self._aside.get(name, ()) for call in calls(one)]
         if any(TABLES.match(ast.unparse(call.func)) for call in made):
             return size_of(name)
-        if _loads(made) and len(Batch.x):
+        if loads(made) and len(Batch.x):
             return Batch.x.clone()
         model = self.model_named(name)
         return model if model is not None else self._default(name)
@@ -296,9 +296,3 @@ class Program:
             for name, value in self.names.items()
             if isinstance(value, types.FunctionType) and value.__module__ == STRANGER
         }
-
-
-def _loads(made: list[ast.Call]) -> bool:
-    """Whether the calls load data, and no table of settings."""
-    names = [ast.unparse(call.func) for call in made]
-    return any(LOADS.search(name.rsplit(".", 1)[-1]) for name in names) and not any(map(TABLES.match, names))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from aevb.checker.sizes import size_of
 from aevb.checker.stand_ins import STRANGER, Batch, FakeLoader, FakeOptimizer, StandIn
 from aevb.checker.tape import Tape
-from aevb.checker.unknown import network, outputs
+from aevb.checker.unknown import UnknownPart, layer, network, outputs
 
 NEVER_IMPORTED = {
     "IPython", "PIL", "cv2", "datasets", "google", "h5py", "imageio", "ipywidgets", "lightning", "matplotlib", "pandas",
@@ -114,7 +114,10 @@ def install() -> list[str]:
         linear(self, int(in_features), int(out_features), *args, **kwargs)
 
     StandIn.network, StandIn.outputs = staticmethod(network), staticmethod(outputs)
+    StandIn.layer = staticmethod(layer)
     nn.Linear.__init__ = whole  # type: ignore[method-assign]
+    add = nn.Module.add_module
+    nn.Module.add_module = lambda self, name, part: add(self, name, UnknownPart() if isinstance(part, StandIn) else part)  # type: ignore
     as_ever = nn.Module.to
 
     def to(self: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:

@@ -13,7 +13,6 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -77,11 +76,13 @@ class StandIn:
     """Has every attribute, can be called, counted with, iterated (empty) and derived from. name: what it stands for.
 
     network: makes what stands for an object of a class that sounds like a network, else None. outputs: what such an object
-    gives for tensors, where the names that it is unpacked into say that it is a model, else None.
+    gives for tensors, where the names that it is unpacked into say that it is a model, else None. layer: makes what stands for
+    an object of any other class that a module calls on a tensor, else None.
     """
 
     network: ClassVar[Callable[[str, Any, Any], Any] | None] = None
     outputs: ClassVar[Callable[[str, list[Tensor], list[str]], Any] | None] = None
+    layer: ClassVar[Callable[[str], Any] | None] = None
 
     def __init__(self, name: str = "") -> None:
         self.__name__ = name
@@ -110,6 +111,10 @@ class StandIn:
         given = [one for one in (*args, *kwargs.values()) if isinstance(one, Tensor)]
         if given and StandIn.outputs is not None and (outputs := StandIn.outputs(last, given, stored())) is not None:
             return outputs
+        if given and last[:1].isupper() and last.endswith("()") and StandIn.layer is not None:
+            self.layer_here = self.__dict__.get("layer_here") or StandIn.layer(last[:-2])
+            if self.layer_here is not None:
+                return self.layer_here(*args)
         if StandIn.network is not None and (made := StandIn.network(last, args, kwargs)) is not None:
             return made
         return StandIn(f"{self.__name__}()")
@@ -262,21 +267,6 @@ class FakeLoader:
 
     def __len__(self) -> int:
         return 10
-
-
-class Digits:
-    """MNIST as TensorFlow's tutorials had it: ``mnist.train.next_batch(64)``, ``mnist.test.images``."""
-
-    images = np.zeros((SIZE, 784), dtype="float32")
-    labels = np.zeros((SIZE, 10), dtype="float32")
-    num_examples = SIZE
-
-    def __init__(self) -> None:
-        self.train = self.test = self.validation = self
-
-    def next_batch(self, *_: Any, **__: Any) -> tuple[Any, Any]:
-        """The batch, and its labels one-hot."""
-        return Batch.x.numpy(), np.eye(10, dtype="float32")[Batch.y.numpy() % 10]
 
 
 class FakeRows:

@@ -66,7 +66,7 @@ class Step:
     def score(self) -> tuple[int, ...]:
         """How much of a VAE was seen; larger is more."""
         whole = [p for p in self.parts if len(p.mean) and len(p.raw)]
-        return (int(bool(whole) and self.loss is not None), int(bool(self.parts)), int(self.loss is not None))
+        return (int(bool(whole) and self.loss is not None), int(bool(whole)), int(bool(self.parts)), int(self.loss is not None))
 
 
 @dataclass(frozen=True)

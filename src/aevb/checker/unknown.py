@@ -17,9 +17,11 @@ from aevb.checker.names import role_of
 from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, SCALE, Finding
 from aevb.checker.stand_ins import Batch, StandIn
 from aevb.checker.tape import unrecorded
-from aevb.checker.unpacking import unpacked
+from aevb.checker.unpacking import calling, unpacked
 
-NETWORK = re.compile(r"enc|dec|net|backbone|mlp|fcn?|gcn|conv|cnn|featur|lstm|gru|transformer|powerful", re.IGNORECASE)
+NETWORK = re.compile(
+    r"enc|dec|net|backbone|mlp|perceptron|fcn?|gcn|conv|cnn|featur|lstm|gru|transformer|powerful", re.IGNORECASE
+)
 CODER = re.compile(r"^[a-z]\w*_(en|de)coder$")
 NO_NETWORK = re.compile(
     r"vae|auto|model|loss|crit|metric|optim|data|load|log|disc|callback|sched|config|label|tokeniz|trainer", re.IGNORECASE
@@ -89,6 +91,23 @@ def network(name: str, args: Any, kwargs: Any) -> UnknownNetwork | None:
     return UnknownNetwork(name, *args, **kwargs) if sounds else None
 
 
+class UnknownPart(nn.Module):
+    """A part of a ``Sequential`` that is in another file: hands on what it gets; a picture in the sides of the batch's."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, ...) -> (B, ...)"""
+        UnknownNetwork.used = True
+        picture = x.ndim == 4 and Batch.x.ndim == 4 and x.shape[1] == Batch.x.shape[1]
+        return nn.functional.adaptive_avg_pool2d(x, list(Batch.x.shape[2:])) if picture else x  # type: ignore[arg-type]
+
+
+def layer(name: str) -> UnknownNetwork | None:
+    """What stands for an object of the class ``name`` that is called on a tensor, within a module's method."""
+    frame = calling()
+    within = frame is not None and isinstance(frame.f_locals.get("self"), nn.Module)
+    return UnknownNetwork(name) if within and not NO_NETWORK.search(name) else None
+
+
 def begin() -> None:
     """No unknown network has been called yet."""
     UnknownNetwork.used = UnknownNetwork.whole = UnknownNetwork.decodes_only = False
@@ -104,7 +123,7 @@ def _linear(rows: Tensor, width: int) -> Tensor:
 def _spread(name: str, raw: Tensor) -> tuple[Tensor, Tensor]:
     """What a model calls ``name``, and the deviation that this means."""
     reading = "logvar" if LOG_VARIANCE.search(name) else "log sigma" if LOG_SIGMA.search(name) else ""
-    reading = reading and (UnknownNetwork.reading or reading)
+    reading = UnknownNetwork.reading or reading
     if reading:
         return raw, torch.exp(raw if reading == "log sigma" else raw / 2)
     positive = nn.functional.softplus(raw)

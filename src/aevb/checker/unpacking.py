@@ -44,3 +44,11 @@ def _unpacking() -> list[dis.Instruction] | None:
                 return None
         frame = frame.f_back  # ``return self.encoder(x)``: to who called
     return None
+
+
+def calling() -> types.FrameType | None:
+    """The stranger's innermost frame."""
+    frame: types.FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename != STRANGER:
+        frame = frame.f_back
+    return frame
