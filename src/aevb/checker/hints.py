@@ -184,13 +184,12 @@ def _draws_normal_data(program: Program) -> bool:
     """Whether a function that makes data, or a statement that assigns it, draws normal numbers, in a program that trains."""
     if not any(last_name(call.func) in ("backward", "manual_backward", "fit") for call in calls(program.source.tree)):
         return False  # ``x = torch.randn(1, 3, 64, 64)`` is there to try the shapes
-    for node in ast.walk(program.source.tree):
+    last: dict[str, ast.AST] = {}
+    made = [one for one in ast.walk(program.source.tree) if isinstance(one, ast.FunctionDef | ast.Assign)]
+    for node in sorted(made, key=lambda one: one.lineno):
         name = getattr(node, "name", "") if isinstance(node, ast.FunctionDef) else ""
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             name = node.targets[0].id
-        if DATA_NAME.search(name.lower()):
-            if re.search(r"latent|^z", name.lower()):
-                continue
-            if any(last_name(c.func) in NORMAL_DATA for c in calls(node)):
-                return True
-    return False
+        if DATA_NAME.search(name.lower()) and not re.search(r"latent|^z", name.lower()):
+            last[name] = node  # x = randn(...); x = sigmoid(x)
+    return any(last_name(c.func) in NORMAL_DATA for node in last.values() for c in calls(node))

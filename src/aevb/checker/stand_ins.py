@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from aevb.checker.sizes import size_of
 from aevb.checker.unpacking import STRANGER as STRANGER
 from aevb.checker.unpacking import stored, unpacked
 
@@ -65,9 +66,9 @@ class Table(dict[str, Any]):
     """A dictionary whose keys are attributes too."""
 
     def __getattr__(self, name: str) -> Any:
-        if name not in self:
+        if name not in self and name.startswith("__"):
             raise AttributeError(name)
-        return self[name]
+        return self[name] if name in self else size_of(name)  # one that comes with a command line
 
     __setattr__ = dict.__setitem__
 
