@@ -26,6 +26,7 @@ from aevb.checker.values import flat_outputs
 NUMBERS: list[tuple[str, Any]] = [
     (r"beta|weight|lambda|alpha|gamma|coef|anneal|_scale$|factor", 1.0),
     (r"_(idx|index)$", 0),
+    (r"^(fn|func|callback)$|perceptual_?(fn|net|loss)", None),
     (r"criterion|loss_?f(n|unc)|reconstruction_function|^(bce|mse)(_?loss)?$", partial(F.mse_loss, reduction="sum")),
     (r"epoch|step|iter", 1_000),
     (r"kwargs", None),
@@ -66,7 +67,7 @@ def for_function(program: Program, function: Callable[..., Any]) -> dict[str, An
             if isinstance(value, StandIn) and re.fullmatch(ROWS_OF_DATA, name.lower()):
                 value = Batch.x.clone()
             if isinstance(value, StandIn) and not isinstance(value, FakeOptimizer):
-                value = next((v for pattern, v in NUMBERS[:3] + SIZES if re.search(pattern, name.lower())), value)
+                value = next((v for pattern, v in NUMBERS[:4] + SIZES if re.search(pattern, name.lower())), value)
         if isinstance(value, StandIn) and parameter.default is not parameter.empty and not re.search("^opt|optim", name):
             continue  # but a function that trains only where it is given an optimiser is given one
         out[name] = value

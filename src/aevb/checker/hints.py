@@ -89,6 +89,8 @@ def of_module(module: nn.Module, text: str = "") -> Iterator[tuple[int, ...]]:
             yield (int(part.in_features),)
             break
         if isinstance(part, nn.Conv2d):
+            if not any(isinstance(one, nn.Linear) for one in module.modules()):
+                yield (part.in_channels, 32, 32)  # of convolutions alone: any will do, and a small one is soon measured
             yield from ((part.in_channels, side, side) for side in _sides(text))
             break
         if isinstance(part, nn.Conv1d):

@@ -15,7 +15,7 @@ from aevb.checker.divergence import divergence
 from aevb.checker.evidence import Evidence
 from aevb.checker.fingerprint import fingerprint
 from aevb.checker.making import DATA_DIM, LATENT, models
-from aevb.checker.mapped import alone, named, spread_of
+from aevb.checker.mapped import alone, named, only_a_loss, spread_of
 from aevb.checker.measure import Reconstruction
 from aevb.checker.missing import evaluating, noiseless, of_a_sampler_alone, without_loss
 from aevb.checker.noise import noise_findings
@@ -70,13 +70,19 @@ def look(program: Program, seed: int) -> Report:
     names = alone(program)
     try:
         # Where the loss cannot be run either, the sampler still may.
-        for program.mapping in (names, {"sampler": names["sampler"]}) if names else ():
+        sampler = {role: name for role, name in names.items() if role == "sampler"}
+        for program.mapping in [one for one in (names, sampler) if one]:
             step = next((step for one in attempts(program) if (step := run(program, one, (DATA_DIM,), "tensor", seed))), None)
             parts = chosen(step) if step is not None else None
             if step is not None and parts is not None:
-                return look_at_parts(program, Evidence(program, step, parts, seed), report)
+                found = look_at_parts(program, Evidence(program, step, parts, seed), report)
+                if "sampler" in names or found.verdict != BUG or UnknownNetwork.reading:
+                    return found
+                UnknownNetwork.reading = "log sigma"  # of a loss alone the sampler's reading is not known
+                other = look(program, seed)
+                return other if other.verdict != BUG else found
     finally:
-        program.mapping = {}
+        program.mapping, UnknownNetwork.reading = {}, None
     return report
 
 
@@ -85,6 +91,11 @@ def look_at_parts(program: Program, e: Evidence, whole: Report) -> Report:
     found = [f for f in findings(e) if f.check not in ("decoder", "heads") and f.verdict != CANNOT_JUDGE]
     if list(program.mapping) == ["sampler"]:
         found += of_a_sampler_alone(e, spread_of(named(program, [], program.mapping["sampler"])))
+    if "sampler" not in program.mapping:
+        found = [f for f in found if f.check in ("kl", "weight", "loss")]
+    if "loss" in program.mapping and only_a_loss(program) and found:
+        message = f"the model is in another file: of this one {e.step.how} was looked at"
+        return _report(program, e, [*found, Finding("parts", RIGHT, "", message)])
     alone = f"; looked at alone, with {DATA_DIM} columns and {LATENT} latent dimensions: {e.step.how}"
     rest = [replace(f, message=f.message + alone) for f in whole.findings if f.verdict == CANNOT_JUDGE]
     return _report(program, e, [*found, *rest])

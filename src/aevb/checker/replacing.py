@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from aevb.checker.names import named_stand_in
 from aevb.checker.sizes import size_of
 from aevb.checker.stand_ins import STRANGER, Batch, FakeLoader, FakeOptimizer, StandIn
 from aevb.checker.tape import Tape
@@ -114,7 +115,7 @@ def install() -> list[str]:
         linear(self, int(in_features), int(out_features), *args, **kwargs)
 
     StandIn.network, StandIn.outputs = staticmethod(network), staticmethod(outputs)
-    StandIn.layer = staticmethod(layer)
+    StandIn.layer, StandIn.named = staticmethod(layer), staticmethod(named_stand_in)
     nn.Linear.__init__ = whole  # type: ignore[method-assign]
     add = nn.Module.add_module
     nn.Module.add_module = lambda self, name, part: add(self, name, UnknownPart() if isinstance(part, StandIn) else part)  # type: ignore

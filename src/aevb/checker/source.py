@@ -162,6 +162,17 @@ def returned(tree: ast.AST, name: str) -> list[str]:
     return []
 
 
+def unpacked_first(tree: ast.AST, function: str) -> list[str]:
+    """Names into which a function of that name unpacks its first parameter: ``recon, mu, logvar = output``."""
+    for one in ast.walk(tree):
+        if isinstance(one, ast.FunctionDef) and one.name == function and one.args.args:
+            for inner in one.body:
+                target = inner.targets[0] if isinstance(inner, ast.Assign) else None
+                if isinstance(target, ast.Tuple) and ast.unparse(inner.value) == one.args.args[0].arg:  # type: ignore[attr-defined]
+                    return [last_name(name) for name in target.elts]
+    return []
+
+
 def called_parameters(tree: ast.AST, name: str) -> set[str]:
     """Parameters of the ``__init__`` of the class ``name`` that it keeps as an attribute, which one of its methods calls."""
     out: set[str] = set()

@@ -78,12 +78,13 @@ class StandIn:
 
     network: makes what stands for an object of a class that sounds like a network, else None. outputs: what such an object
     gives for tensors, where the names that it is unpacked into say that it is a model, else None. layer: makes what stands for
-    an object of any other class that a module calls on a tensor, else None.
+    an object of any other class that a module calls on a tensor, else None. named: what a name alone says, else None.
     """
 
     network: ClassVar[Callable[[str, Any, Any], Any] | None] = None
     outputs: ClassVar[Callable[[str, list[Tensor], list[str]], Any] | None] = None
     layer: ClassVar[Callable[[str], Any] | None] = None
+    named: ClassVar[Callable[[str], Any] | None] = None
 
     def __init__(self, name: str = "") -> None:
         self.__name__ = name
@@ -128,7 +129,10 @@ class StandIn:
         )
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(())
+        """Nothing; what their names say, where it is unpacked: ``train_loader, test_loader = loaders()``."""
+        for name in stored():
+            made = StandIn.named(name) if StandIn.named is not None else None
+            yield StandIn(name) if made is None else made
 
     def __getitem__(self, _: Any) -> Any:
         return StandIn(self.__name__)

@@ -23,11 +23,11 @@ from aevb.checker import numpy_noise
 from aevb.checker.guards import OutOfTimeError, at_most
 from aevb.checker.hints import channels, from_error, shapes
 from aevb.checker.making import construct, models
-from aevb.checker.mapped import UnknownNameError, before_a_decoder, between_layers, named
+from aevb.checker.mapped import UnknownNameError, before_a_decoder, between_layers, named, only_a_loss
 from aevb.checker.parts import Parts, find
 from aevb.checker.program import Program
 from aevb.checker.rewriting import ROWS
-from aevb.checker.source import calls, goes_backward, last_name
+from aevb.checker.source import calls, goes_backward, last_name, unpacked_first
 from aevb.checker.stand_ins import STRANGER, Batch, StandIn
 from aevb.checker.tape import BackwardCalledError, Tape
 from aevb.checker.unknown import begin, learn_from
@@ -106,10 +106,11 @@ def _mapped(program: Program) -> Iterator[Attempt]:
             raise UnknownNameError(
                 f"--map names the model {given['model']!r}, which the file does not define or could not be made"
             )
-    if "sampler" in given or "kl" in given:
+    if "sampler" in given or "kl" in given or (set(given) == {"loss"} and only_a_loss(program)):
         own = {role: named(program, found, given[role]) for role in ("sampler", "kl", "loss") if role in given}
+        all_in_one = unpacked_first(program.source.tree, given.get("loss", ""))
         how, line = " and ".join(given[role] for role in own), _line(next(iter(own.values())))
-        yield Attempt(how, line, lambda: program.run(lambda: between_layers(**own)), structured=False)
+        yield Attempt(how, line, lambda: program.run(lambda: between_layers(**own, outputs=all_in_one)), structured=False)
         return
     for name, module in found:
         if "loss" in given:
