@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from aevb.checker.names import named_stand_in
 from aevb.checker.sizes import size_of
-from aevb.checker.stand_ins import STRANGER, Batch, FakeLoader, FakeOptimizer, StandIn
+from aevb.checker.stand_ins import STRANGER, Batch, FakeLoader, FakeOptimizer, StandIn, StandInModule
 from aevb.checker.tape import Tape
-from aevb.checker.unknown import UnknownPart, layer, network, outputs
+from aevb.checker.unknown import UnknownPart, layer, network, outputs, part
 
 NEVER_IMPORTED = {
     "IPython", "PIL", "cv2", "datasets", "google", "h5py", "imageio", "ipywidgets", "lightning", "matplotlib", "pandas",
@@ -115,6 +115,7 @@ def install() -> list[str]:
         linear(self, int(in_features), int(out_features), *args, **kwargs)
 
     StandIn.network, StandIn.outputs = staticmethod(network), staticmethod(outputs)
+    StandInModule.part = staticmethod(part)
     StandIn.layer, StandIn.named = staticmethod(layer), staticmethod(named_stand_in)
     nn.Linear.__init__ = whole  # type: ignore[method-assign]
     add = nn.Module.add_module

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from aevb.checker.sizes import size_of
 from aevb.checker.unpacking import STRANGER as STRANGER
-from aevb.checker.unpacking import stored, unpacked
+from aevb.checker.unpacking import Pair, stored
 
 SIZE = 1000
 """What a stand-in answers where a number is asked of it, for example for the length of a data set."""
@@ -46,6 +46,19 @@ class StandInModule(nn.Module):
 
     def __init__(self, *_: Any, **__: Any) -> None:
         """Nothing: it has been made."""
+
+    part: ClassVar[Callable[[str], Any] | None] = None
+    """Makes what stands for a network that the class elsewhere may have, else None."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            made = StandInModule.part(name) if StandInModule.part is not None else None
+            if made is None:
+                raise
+            setattr(self, name, made)
+            return made
 
     def save_hyperparameters(self, *given: Any, **__: Any) -> None:
         """Keep the caller's arguments, or the table that is given, as ``self.hparams``."""
@@ -204,15 +217,6 @@ class FakeOptimizer(StandIn):
     def step(self, closure: Any = None) -> Any:
         """Call the closure."""
         return closure() if closure is not None else None
-
-
-class Pair(list[Any]):
-    """Rows and labels; unpacked into more names, the labels are in all the others."""
-
-    def __iter__(self) -> Iterator[Any]:
-        yield from super().__iter__()
-        for _ in range(unpacked() - len(self)):
-            yield self[-1].clone()
 
 
 class Batch:

@@ -101,6 +101,11 @@ class UnknownPart(nn.Module):
         return nn.functional.adaptive_avg_pool2d(x, list(Batch.x.shape[2:])) if picture else x  # type: ignore[arg-type]
 
 
+def part(name: str) -> UnknownNetwork | None:
+    """What stands for ``self.encoder`` of a class that is elsewhere."""
+    return UnknownNetwork(name) if re.fullmatch(r"_?(en|de)coder(_?net\w*)?|backbone", name) else None
+
+
 def layer(name: str) -> UnknownNetwork | None:
     """What stands for an object of the class ``name`` that is called on a tensor, within a module's method."""
     frame = calling()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dis
 import sys
 import types
+from collections.abc import Iterator
+from typing import Any
 
 STRANGER = "<stranger>"
 """The name of the module that a stranger's code is in, and of the file that it was compiled from."""
@@ -52,3 +54,12 @@ def calling() -> types.FrameType | None:
     while frame is not None and frame.f_code.co_filename != STRANGER:
         frame = frame.f_back
     return frame
+
+
+class Pair(list[Any]):
+    """Rows and labels; unpacked into more names, the labels are in all the others."""
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from super().__iter__()
+        for _ in range(unpacked() - len(self)):
+            yield self[-1].clone()
