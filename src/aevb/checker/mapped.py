@@ -64,7 +64,7 @@ def alone(program: Program) -> dict[str, str]:
         functions |= {f"{name}.{key}": getattr(bare_object(kind), key) for key in methods if not key.startswith("__")}
     heads = {name: by_role for name, one in functions.items() if {"mean", "raw"} <= (by_role := _by_role(one)).keys()}
     for name in functions:  # of all outputs in one
-        roles = {by_name.role_of(one): one.lower() for one in unpacked_first(program.source.tree, name)}
+        roles = {by_name.role_of(one) or "recon": one.lower() for one in unpacked_first(program.source.tree, name)}
         heads |= {name: roles} if {"recon", "mean", "raw"} <= roles.keys() else {}
     sampler = next((n for n, roles in heads.items() if SAMPLER.search(n) and "recon" not in roles), None)
     if sampler is None:
@@ -113,7 +113,7 @@ def between_layers(
         recon = torch.sigmoid(decoder(z)).reshape(Batch.x.shape)
         if outputs:
             by_role = {"recon": recon, "mean": mu, "raw": raw, "z": z}
-            return loss([by_role.get(by_name.role_of(name)) for name in outputs], Batch.x.clone())
+            return loss([by_role.get(by_name.role_of(name) or "recon") for name in outputs], Batch.x.clone())
         return by_name.loss_of(loss, [("recon", recon), ("mu", mu), ("logvar", raw)])
     error = (decoder(z) - x).square().sum()
     return error if kl is None else error + _called(kl, mu, raw).sum()
