@@ -64,6 +64,11 @@ def without_loss(e: Evidence) -> Finding:
     if unused is not None:
         message = f"the deviation made in line {unused} is not used: the noise is multiplied by the head itself"
         return e.finding("sampler", BUG, "std-raw-head", message, "head * eps", "std * eps", e.parts.z)
+    if reading in PLAIN and abs(e.reading[1] - 1) > 1e-2:
+        message = (
+            f"the deviation is {e.reading[1]:.3g} times what its head says, and the file has no KL that would say the same"
+        )
+        return Finding("loss", CANNOT_JUDGE, "", message)
     if reading not in PLAIN:
         message = f"the sampler reads its head as {reading or 'nothing known'}, and the file has no KL to compare it with"
         return Finding("loss", CANNOT_JUDGE, "", message)
