@@ -9,7 +9,8 @@ class Vessel(nn.Module):
         super().__init__()
         self.body = DenseStack(depth, x_dim, hidden, latent)
         self.mu, self.log_sigma = nn.Linear(latent, latent), nn.Linear(latent, latent)
-        self.tail = nn.Sequential(nn.Linear(latent, hidden), nn.ReLU(), trim.Edges(hidden), nn.Linear(hidden, x_dim))
+        self.tail = nn.Sequential(nn.Linear(latent, hidden), nn.ReLU(), trim.Edges(hidden))
+        self.tail.add_module(name="last", module=nn.Linear(hidden, x_dim))
 
     def forward(self, x):
         h = self.body(x.view(-1, x_dim))

@@ -119,7 +119,12 @@ def install() -> list[str]:
     StandIn.layer, StandIn.named = staticmethod(layer), staticmethod(named_stand_in)
     nn.Linear.__init__ = whole  # type: ignore[method-assign]
     add = nn.Module.add_module
-    nn.Module.add_module = lambda self, name, part: add(self, name, UnknownPart() if isinstance(part, StandIn) else part)  # type: ignore
+
+    def added(self: nn.Module, name: str, module: Any) -> None:
+        """A part that is elsewhere, among those of a ``Sequential``."""
+        add(self, name, UnknownPart() if isinstance(module, StandIn) else module)
+
+    nn.Module.add_module = added  # type: ignore[method-assign]
     as_ever = nn.Module.to
 
     def to(self: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
