@@ -14,50 +14,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aevb.checker.hints import data_range
-from aevb.checker.making import SIZES, bare_object, construct
+from aevb.checker.making import bare_object, construct
+from aevb.checker.names import role_of as role_of
 from aevb.checker.program import Program
+from aevb.checker.sizes import SIZES
 from aevb.checker.source import calls, last_name, looped_over, returned
 from aevb.checker.stand_ins import STRANGER, Batch, FakeLoader, FakeOptimizer, StandIn
 from aevb.checker.tape import unrecorded
 from aevb.checker.values import flat_outputs
 
-SPREAD = r"log_?var|^logv$|log_?sig|logvar|lnvar|log_?std|^lv$|logs2|sigma|^std|stddev|_std$|scale|^var$|variance|log_?sd|^s$"
-ROLES: list[tuple[str, str]] = [
-    ("weight", r"(kld?|latent|loss|recon\w*)_?(scale|weight|coeff?|factor|w)$|_(idx|index)$"),
-    ("kl", r"^(kl|kld|latent)_?(div|divergence|loss|term)$|^kld?$|^divergence$"),
-    ("raw", SPREAD),
-    (
-        "x",
-        r"^(x|xs|xb|x_true|x_real|x_in|x_orig|x0|real|orig.*|inputs?|targets?|data|batch|images?|imgs?|img|y_true|true|truth|gt|"
-        r"ground_truth|sample|samples|original_x|input_data|batch_x|bx|obs)$",
-    ),
-    (
-        "recon",
-        r"rec|hat|copy|pred|decoded|output|^out|prime|generated|tilde|logits|^x?_?p$|^y$|x_prob|probs|x_mean|mu_x|x_mu|^px",
-    ),
-    ("mean", r"^(z_)?(mu|mean|m|mus|means|loc|z_mu|z_mean|mu_z|mean_z|q_mu|mu_q)$|mu|mean|loc|cent(er|re)"),
-    ("z", r"^z|latent|code"),
-    ("q", r"^q|posterior|dist"),
-]
 NUMBERS: list[tuple[str, Any]] = [
     (r"beta|weight|lambda|alpha|gamma|coef|anneal|_scale$|factor", 1.0),
     (r"_(idx|index)$", 0),
+    (r"^(fn|func|callback)$|perceptual_?(fn|net|loss)", None),
     (r"criterion|loss_?f(n|unc)|reconstruction_function|^(bce|mse)(_?loss)?$", partial(F.mse_loss, reduction="sum")),
     (r"epoch|step|iter", 1_000),
     (r"kwargs", None),
 ]
 ROWS_OF_DATA = r"x|xs|x_?train|features?|data|train_?data|inputs?|train_?x|dataset|samples|embeddings"
+LABELS = re.compile(r"^y$|label|class|target|digit")
+"""What a model calls the numbers of classes."""
 OUTPUTS = re.compile(r"^(model_?)?(out|outs|outputs?|res|results?|ret|preds?|forward_ret)$|_outputs?$")
 """What a loss calls all that a model returned."""
-
-
-def role_of(name: str) -> str:
-    """What a parameter called ``name`` stands for: "x", "recon", "mean", "raw", "z", "q", or ""."""
-    name = name.lower()
-    for role, pattern in ROLES:
-        if re.search(pattern, name):
-            return role
-    return ""
 
 
 def rows(program: Program, count: int, shape: tuple[int, ...], numbers: str = "") -> Tensor:
@@ -89,9 +67,9 @@ def for_function(program: Program, function: Callable[..., Any]) -> dict[str, An
             if isinstance(value, StandIn) and re.fullmatch(ROWS_OF_DATA, name.lower()):
                 value = Batch.x.clone()
             if isinstance(value, StandIn) and not isinstance(value, FakeOptimizer):
-                value = next((v for pattern, v in NUMBERS[:3] + SIZES if re.search(pattern, name.lower())), value)
-        if isinstance(value, StandIn) and parameter.default is not parameter.empty:
-            continue
+                value = next((v for pattern, v in NUMBERS[:4] + SIZES if re.search(pattern, name.lower())), value)
+        if isinstance(value, StandIn) and parameter.default is not parameter.empty and not re.search("^opt|optim", name):
+            continue  # but a function that trains only where it is given an optimiser is given one
         out[name] = value
     return out
 
@@ -112,14 +90,21 @@ def _as_called(program: Program, function: str, place: int, name: str) -> Any:
     return None
 
 
-def _further(name: str, labels: Tensor) -> Any:
-    """What a model gets besides the batch: a graph's adjacency, lengths of sequences, a mask; else labels."""
+def _further(name: str, labels: Tensor, module: nn.Module) -> Any:
+    """What a model gets besides the batch: a graph's adjacency, lengths of sequences, a mask, numbers as wide as its
+    attribute says that they are (``action``, ``action_dim``); else labels."""
     name = name.lower()
     if re.search(r"^adj|_adj$|^a_hat$", name):
         return torch.eye(len(Batch.x))
     if re.search(r"len(gth)?s?$|lens?_|lengths?_", name):
         length = Batch.x.shape[1] if Batch.x.ndim > 1 else 1
         return length if re.search(r"seq_?len|max_?len|out_?len", name) else torch.full((len(Batch.x),), length)
+    said = (
+        getattr(module, form.format(name), None) for form in ("{}_dim", "{}_size", "dim_{}", "n_{}", "num_{}", "{}_features")
+    )
+    width = next((int(one) for one in said if isinstance(one, int) and one > 1), 0)
+    if width and labels.ndim < 2 and not LABELS.search(name):
+        return torch.rand(len(Batch.x), width)
     return torch.ones_like(Batch.x) if "mask" in name else labels
 
 
@@ -127,24 +112,30 @@ def call_model(module: nn.Module, method: str = "forward") -> Any:
     """The module on the batch; further parameters get labels, or what their names say."""
     target = module if method == "forward" else getattr(module, method)
     parameters = list(inspect.signature(getattr(module, method)).parameters.values())
-    failure: Exception | None = None
+    failures: list[Exception] = []
     named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     for labels in (Batch.y, F.one_hot(Batch.y.long().reshape(-1), 10).float()):
         values = [Batch.x.clone()]
         if named:
-            values += [_further(p.name, labels) for p in named[1:] if p.default is p.empty]
-        elif failure is not None or labels is not Batch.y:  # forward(*inputs)
+            values += [_further(p.name, labels, module) for p in named[1:] if p.default is p.empty]
+        elif failures or labels is not Batch.y:  # forward(*inputs)
             values.append(Batch.y)
         try:
             return target(*values)
         except NameError:
             raise
         except Exception as error:
-            failure = (failure or error) if named else error
+            failures.append(error)
     try:
         return target({"data": Batch.x.clone()})
     except Exception:
-        raise failure or RuntimeError("the model could not be called") from None
+        raise _both(failures if named else failures[::-1]) from None
+
+
+def _both(failures: list[Exception]) -> Exception:
+    """The first failure, with what the second says if that is something else: either may tell the size that was wanted."""
+    first, second = failures
+    return first if str(second) == str(first) else type(first)(f"{first}; with labels one-hot: {second}")
 
 
 ASKED_FOR = 0.37
@@ -196,7 +187,8 @@ def call_loss(loss: Callable[..., Any], module: nn.Module, tree: ast.AST) -> Any
             given[0] = Batch.x.clone()
         return loss(**{whole[0]: made}, **dict(zip([p.name for p in rest], given, strict=True)))
     kept = [("kl", v) for part in module.modules() for n, v in vars(part).items() if KL.search(n) and isinstance(v, Tensor)]
-    pairs, names = flat_outputs(made), returned(tree, type(module).__name__)
+    pairs, lineage = flat_outputs(made), [kind.__name__ for kind in type(module).__mro__]
+    names = next(filter(None, (returned(tree, name) for name in lineage)), [])
     if len(names) == len(pairs) and not any(name for name, _ in pairs):
         pairs = [
             (name if role_of(name) in ("mean", "raw", "z") else "", value)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from aevb.checker.entries import Entry
 from aevb.checker.evidence import Evidence
-from aevb.checker.tape import Entry
 from aevb.checker.values import tensors
 
 CLOSE = 0.02

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from aevb.checker.evidence import Evidence
 from aevb.checker.measure import Reconstruction, outputs_of_decoder, reconstruction
@@ -15,6 +16,7 @@ UNIFORM = {"rand", "rand_like", "uniform_", "random_sample", "uniform"}
 DECODES = re.compile(r"^(dec\w*|generat\w*|.*decode\w*|p_x\w*)$", re.IGNORECASE)
 LATENT = re.compile(r"^z\w*$|latent|^noise$|^codes?$|^sample$", re.IGNORECASE)
 OUTSIDE = 1e-2
+MOST_CALLS, ANOTHER = 4, "another activation"
 
 
 def error_of(e: Evidence, loss: int) -> Reconstruction | None:
@@ -23,6 +25,19 @@ def error_of(e: Evidence, loss: int) -> Reconstruction | None:
         found = reconstruction(e.tape, loss, output, e.seed)
         if found is not None:
             return found
+    return _after_another_activation(e, loss)
+
+
+def _after_another_activation(e: Evidence, loss: int) -> Reconstruction | None:
+    """The error of what calls of no known form, a softmax or a leaky unit, have made of the decoder's last layer."""
+    for output in reversed(outputs_of_decoder(e.tape, e.parts, loss)):
+        value, size = output, e.tape.shown(output).numel()
+        for _ in range(MOST_CALLS):
+            after = [one for one in e.tape.entries if value in one.inputs and len(one.outputs) == 1]
+            value = next((v for one in after for v in one.outputs if e.tape.shown(v).numel() == size), value)
+            found = reconstruction(e.tape, loss, value, e.seed) if after else None
+            if found is not None:
+                return replace(found, activation=ANOTHER) if found.activation == "none" else found
     return None
 
 
@@ -39,7 +54,7 @@ def decoder_findings(e: Evidence, r: Reconstruction | None) -> list[Finding]:
     if r.error == "cross-entropy" and outside:
         message = f"binary cross-entropy meets targets from {span}; they have to lie in [0, 1]"
         return [e.finding("decoder", BUG, "bce-out-of-range", message, span, "0 to 1", r.output)]
-    if r.error == "cross-entropy" and r.activation not in ("sigmoid", "shifted tanh"):
+    if r.error == "cross-entropy" and r.activation not in ("sigmoid", "shifted tanh", ANOTHER):
         last = "a bare layer" if r.activation == "none" else r.activation
         message = f"binary cross-entropy of probabilities gets the output of {last}; use a sigmoid, or the form with logits"
         return [e.finding("decoder", BUG, "sigmoid-missing", message, last, "sigmoid", r.output)]

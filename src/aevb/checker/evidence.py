@@ -10,6 +10,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from aevb.checker.entries import Entry
 from aevb.checker.measure import Sampled, Slopes, kl_slopes, right_kl_slopes, sampled, settings
 from aevb.checker.parts import Parts
 from aevb.checker.readings import sampler_reading
@@ -17,7 +18,7 @@ from aevb.checker.report import Finding
 from aevb.checker.rewriting import ROWS
 from aevb.checker.source import Source
 from aevb.checker.steps import Step
-from aevb.checker.tape import Entry, Tape
+from aevb.checker.tape import Tape
 
 Points = list[tuple[Tensor, Tensor]]
 WHOLE_LINE, POSITIVE = (-2.5, 1.8), (0.2, 2.0)

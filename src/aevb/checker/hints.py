@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import math
 import re
 from collections.abc import Iterator, Sequence
 
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from aevb.checker.program import Program
+from aevb.checker.rewriting import ROWS
 from aevb.checker.source import calls, last_name
 from aevb.checker.tape import unrecorded
 
@@ -30,6 +32,9 @@ def shapes(program: Program, modules: Sequence[nn.Module]) -> list[tuple[int, ..
     found: list[tuple[int, ...]] = []
     for module in modules:
         found.extend(decoded(module))
+        layers = [one for one in module.modules() if isinstance(one, nn.Linear | nn.Conv1d)]
+        if layers and isinstance(layers[0], nn.Conv1d) and isinstance(layers[-1], nn.Linear):
+            found.append((layers[-1].out_features,))  # of a decoder that ends with all columns at once
         found.extend(of_module(module, program.source.text))
     for call in calls(program.source.tree):
         if last_name(call.func) in ("view", "reshape", "Resize", "CenterCrop", "Unflatten") and call.args:
@@ -45,14 +50,14 @@ def shapes(program: Program, modules: Sequence[nn.Module]) -> list[tuple[int, ..
 def from_error(message: str, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Shapes that would have fitted better, told by the sizes that an error of torch names."""
     out: list[tuple[int, ...]] = []
-    product = re.search(r"cannot be multiplied \((\d+)x(\d+) and (\d+)x\d+\)", message)
-    if product and int(product[2]):
+    for product in re.finditer(r"cannot be multiplied \((\d+)x(\d+) and (\d+)x\d+\)", message):
         had, wanted = int(product[2]), int(product[3])
-        if len(shape) == 3 and had != shape[-1]:  # flattened after convolutions: the area is off by a factor
+        if len(shape) == 3 and had != shape[-1] and had:  # flattened after convolutions: the area is off by a factor
             side = round(shape[-1] * (wanted / had) ** 0.5)
             out.append((shape[0], side, side))
-        elif len(shape) < 3 and had != shape[-1]:
-            out.append((*shape[:-1], round(shape[-1] * wanted / had)))
+        elif len(shape) < 3 and had != shape[-1] and had:
+            joined = [(*shape[:-1], shape[-1] + wanted - had)] if shape[-1] + wanted > had else []  # to the code of a class
+            out += [*joined, (*shape[:-1], round(shape[-1] * wanted / had))]
         out += [(wanted,), *([(*shape[:-1], wanted)] if len(shape) == 2 else [])]
     sizes = re.search(r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)", message)
     if sizes and len(shape) < 3:
@@ -69,9 +74,11 @@ def from_error(message: str, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     steps = re.search(r"must be equal to input_size\. Expected (\d+), got \d+", message)
     if steps:
         out += [(shape[0] if len(shape) == 2 else 10, int(steps[1])), (int(steps[1]),)]
-    area = re.search(r"shape '\[(?:-1|\d+), (\d+)\]' is invalid for input of size", message)
+    area = re.search(r"shape '\[(?:-1|\d+), ([\d, ]+)\]' is invalid for input of size", message)
     if area:
-        out.append((int(area[1]),))
+        sides = tuple(int(side) for side in area[1].split(","))
+        out += [sides, (math.prod(sides),)]
+    out = [s for s in out if ROWS not in s]  # of labels, a size for each row
     return [s for s in _with_pictures(out) if s != shape and max(s) <= (256 if len(s) == 3 else 200_000) and len(s) < 4]
 
 
@@ -82,6 +89,8 @@ def of_module(module: nn.Module, text: str = "") -> Iterator[tuple[int, ...]]:
             yield (int(part.in_features),)
             break
         if isinstance(part, nn.Conv2d):
+            if not any(isinstance(one, nn.Linear) for one in module.modules()):
+                yield (part.in_channels, 32, 32)  # of convolutions alone: any will do, and a small one is soon measured
             yield from ((part.in_channels, side, side) for side in _sides(text))
             break
         if isinstance(part, nn.Conv1d):
@@ -174,14 +183,15 @@ def _is(node: ast.expr, number: float) -> bool:
 
 
 def _draws_normal_data(program: Program) -> bool:
-    """Whether a function that makes data, or a statement that assigns it, draws normal numbers."""
-    for node in ast.walk(program.source.tree):
+    """Whether a function that makes data, or a statement that assigns it, draws normal numbers, in a program that trains."""
+    if not any(last_name(call.func) in ("backward", "manual_backward", "fit") for call in calls(program.source.tree)):
+        return False  # ``x = torch.randn(1, 3, 64, 64)`` is there to try the shapes
+    last: dict[str, ast.AST] = {}
+    made = [one for one in ast.walk(program.source.tree) if isinstance(one, ast.FunctionDef | ast.Assign)]
+    for node in sorted(made, key=lambda one: one.lineno):
         name = getattr(node, "name", "") if isinstance(node, ast.FunctionDef) else ""
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             name = node.targets[0].id
-        if DATA_NAME.search(name.lower()):
-            if re.search(r"latent|^z", name.lower()):
-                continue
-            if any(last_name(c.func) in NORMAL_DATA for c in calls(node)):
-                return True
-    return False
+        if DATA_NAME.search(name.lower()) and not re.search(r"latent|^z", name.lower()):
+            last[name] = node  # x = randn(...); x = sigmoid(x)
+    return any(last_name(c.func) in NORMAL_DATA for node in last.values() for c in calls(node))

@@ -14,11 +14,10 @@ from aevb.checker.decoding import decoder_findings, error_of, prior_findings, sw
 from aevb.checker.divergence import divergence
 from aevb.checker.evidence import Evidence
 from aevb.checker.fingerprint import fingerprint
-from aevb.checker.guards import OutOfTimeError
 from aevb.checker.making import DATA_DIM, LATENT, models
-from aevb.checker.mapped import alone
+from aevb.checker.mapped import alone, named, only_a_loss, spread_of
 from aevb.checker.measure import Reconstruction
-from aevb.checker.missing import evaluating, noiseless, without_loss
+from aevb.checker.missing import evaluating, noiseless, of_a_sampler_alone, without_loss
 from aevb.checker.noise import noise_findings
 from aevb.checker.parts import Parts
 from aevb.checker.program import Program
@@ -26,18 +25,11 @@ from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, SCALE, UNUSUAL, WEIGHT
 from aevb.checker.sampling import gradient_finding, head_findings, not_linear
 from aevb.checker.source import calls, last_name
 from aevb.checker.steps import Step, attempts, record, run
-from aevb.checker.unknown import known
+from aevb.checker.stopped import nothing_ran
+from aevb.checker.unknown import UnknownNetwork, known
 from aevb.checker.weighing import weight_findings
 
 SEEDS = (0, 1)
-ENDINGS: Mapping[type[BaseException], str] = {
-    OutOfTimeError: "it takes longer than it is given",
-    SystemExit: "the program leaves it with sys.exit",
-    EOFError: "the program asks for input, and there is nobody to answer",
-    MemoryError: "the program needs more memory than it is given",
-    RecursionError: "the program calls itself without end",
-}
-"""How a stranger's code may end a step, in words."""
 HIDES: Mapping[str, tuple[str, ...]] = {
     "head-activation": ("sampler-kl-mismatch", "softplus-confusion", "noise-scaled"),
     "softplus-confusion": ("head-activation", "sampler-kl-mismatch"),
@@ -78,19 +70,32 @@ def look(program: Program, seed: int) -> Report:
     names = alone(program)
     try:
         # Where the loss cannot be run either, the sampler still may.
-        for program.mapping in (names, {"sampler": names["sampler"]}) if names else ():
+        sampler = {role: name for role, name in names.items() if role == "sampler"}
+        for program.mapping in [one for one in (names, sampler) if one]:
             step = next((step for one in attempts(program) if (step := run(program, one, (DATA_DIM,), "tensor", seed))), None)
             parts = chosen(step) if step is not None else None
             if step is not None and parts is not None:
-                return look_at_parts(program, Evidence(program, step, parts, seed), report)
+                found = look_at_parts(program, Evidence(program, step, parts, seed), report)
+                if "sampler" in names or found.verdict != BUG or UnknownNetwork.reading:
+                    return found
+                UnknownNetwork.reading = "log sigma"  # of a loss alone the sampler's reading is not known
+                other = look(program, seed)
+                return other if other.verdict != BUG else found
     finally:
-        program.mapping = {}
+        program.mapping, UnknownNetwork.reading = {}, None
     return report
 
 
 def look_at_parts(program: Program, e: Evidence, whole: Report) -> Report:
     """What can be said of a sampler and a loss between layers of ours, beside the report that could not judge the whole."""
     found = [f for f in findings(e) if f.check not in ("decoder", "heads") and f.verdict != CANNOT_JUDGE]
+    if list(program.mapping) == ["sampler"]:
+        found += of_a_sampler_alone(e, spread_of(named(program, [], program.mapping["sampler"])))
+    if "sampler" not in program.mapping:
+        found = [f for f in found if f.check in ("kl", "weight", "loss")]
+    if "loss" in program.mapping and only_a_loss(program) and found:
+        message = f"the model is in another file: of this one {e.step.how} was looked at"
+        return _report(program, e, [*found, Finding("parts", RIGHT, "", message)])
     alone = f"; looked at alone, with {DATA_DIM} columns and {LATENT} latent dimensions: {e.step.how}"
     rest = [replace(f, message=f.message + alone) for f in whole.findings if f.verdict == CANNOT_JUDGE]
     return _report(program, e, [*found, *rest])
@@ -101,14 +106,27 @@ def look_at_all(program: Program, seed: int) -> Report:
     step = record(program, seed)
     prior = prior_findings(program.source.tree, decoders(program.source.tree, step) if step is not None else set())
     if step is None:
-        return _report(program, None, [*prior, _nothing_ran(program)])
+        return _report(program, None, [*prior, nothing_ran(program)])
     parts = chosen(step)
     if parts is None:
         return _report(program, None, [*prior, *known(_without_noise(program, step, seed))])
     e = Evidence(program, step, parts, seed)
     report = _report(program, e, [*prior, *known(findings(e))])
+    if UnknownNetwork.whole and UnknownNetwork.reading is None and report.verdict == BUG:
+        return _read_otherwise(program, seed, report)
     if report.verdict == CANNOT_JUDGE and step.score[0] and not program.mapping:
         return _look_at_another(program, seed, step) or report
+    return report
+
+
+def _read_otherwise(program: Program, seed: int, report: Report) -> Report:
+    """The report where a model that is not seen takes its spread for what the KL takes it for, if there is such a reading."""
+    for UnknownNetwork.reading in ("logvar", "log sigma"):
+        other = look_at_all(program, seed)
+        if other.verdict != BUG:
+            report = other
+            break
+    UnknownNetwork.reading = None
     return report
 
 
@@ -276,14 +294,3 @@ def _without_noise(program: Program, step: Step, seed: int) -> list[Finding]:
         message = "noise is drawn in evaluation and not in training: turn the condition around"
         return [e.finding("noise", BUG, "noise-eval-only", message, "none in training", "noise in training", parts.z)]
     return noiseless(step, seed)
-
-
-def _nothing_ran(program: Program) -> Finding:
-    if not program.tried:
-        why = "no class or function looked like a model"
-    else:
-        how, error = program.tried[-1]
-        if "can't allocate memory" in str(error):
-            error = MemoryError()
-        why = f"{how}: {ENDINGS.get(type(error), f'{type(error).__name__}: {error}')}"
-    return Finding("parts", CANNOT_JUDGE, "", f"no training step could be run ({why}); name the parts with --map")

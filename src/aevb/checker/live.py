@@ -53,7 +53,7 @@ def look_at(model: nn.Module, loss: Callable[..., Any] | None, example: Tensor |
 
 def _source(model: nn.Module) -> Source:
     try:
-        return read(Path(inspect.getfile(type(model))))
+        return read(Path(inspect.getfile(type(model))), alone=True)
     except (TypeError, OSError, SourceError):
         return Source(Path(type(model).__name__), "", ast.Module([], []))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -15,80 +15,30 @@ from torch import nn
 from aevb.checker.guards import at_most
 from aevb.checker.hints import channels
 from aevb.checker.program import Program
-from aevb.checker.rewriting import ROWS
-from aevb.checker.source import calls, last_name
+from aevb.checker.sizes import DATA_DIM as DATA_DIM
+from aevb.checker.sizes import HIDDEN, Setting, Widths, size_of
+from aevb.checker.sizes import LATENT as LATENT
+from aevb.checker.source import called_parameters, calls, last_name
 from aevb.checker.stand_ins import StandIn
 from aevb.checker.tape import unrecorded
 from aevb.checker.unknown import UnknownNetwork
 
-DATA_DIM, LATENT, HIDDEN = 12, 5, 16
-
-
-class Widths(list[int]):
-    """Widths of layers, as many as are asked for."""
-
-    def __getitem__(self, place: Any) -> Any:
-        return HIDDEN if isinstance(place, int) and not -len(self) <= place < len(self) else super().__getitem__(place)
-
-
-SIZES: list[tuple[str, Any]] = [
-    (r"dropout|^p$|_prob$", 0.0),
-    (r"^adj", torch.eye(ROWS)),
-    (r"^(vocab|word2idx|token2idx|stoi)$", {chr(97 + place): place for place in range(DATA_DIM)}),
-    (r"^(num|n)_?(\w+_)?layers?$|depth|n_blocks|heads?$", 1),
-    (r"_idx$", 0),
-    (r"class|label|cond|n_y|^c_?dim|^y_?dim|attr", 10),
-    (r"latent|z_dim|zdim|^z$|nz|code(?!r)|bottleneck|embed|encoding", LATENT),
-    (r"hidden_dims|hidden_sizes|layers|widths|layer_sizes", Widths([HIDDEN, HIDDEN])),
-    (r"hid|^h|h_dim|units|width|inter|enc_|dec_|mid|feature_dim", HIDDEN),
-    (r"img_size|image_size|^size", 28),
-    (r"input|data|in_dim|in_feat|x_dim|xdim|n_feat|features|out|obs|dim", DATA_DIM),
-    (r"beta|weight|gamma", 1.0),
-    (r"device", "cpu"),
-    (r"batch", 7),
-    (r"lr|rate", 1e-3),
-    (r"kernel", 3),
-]
-
-
 PART = re.compile(r"_?(enc|dec)(oder)?(_net|_model)?")
 """Names of parameters that take a network."""
+NO_NETWORK = re.compile(r"act|nonlin|loss|crit|sampl|reparam|norm|prior|drop|optim|sched|func|fn$|log")
+"""Names of parameters that are called and are none."""
 
 
-class Setting(int):
-    """A size that may turn out to be a list of sizes, or a table: ``args.latent_dim``, ``config["model"]["hidden"]``."""
-
-    def __getitem__(self, key: Any) -> Any:
-        return Widths([HIDDEN, HIDDEN])[key] if isinstance(key, slice) else size_of(str(key))
-
-    def __iter__(self) -> Iterator[int]:
-        return iter((HIDDEN, HIDDEN))
-
-    def __len__(self) -> int:
-        return 2
-
-    def __add__(self, other: Any) -> Any:
-        return [*self, *other] if isinstance(other, list) else int(self) + other
-
-    def __radd__(self, other: Any) -> Any:
-        return [*other, *self] if isinstance(other, list) else other + int(self)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return size_of(name)
-
-
-def size_of(name: str, *first: tuple[str, Any]) -> Any:
-    """What a parameter of that name is given."""
-    value = next((value for pattern, value in (*first, *SIZES) if re.search(pattern, name.lower())), HIDDEN)
-    return Setting(value) if type(value) is int else value
-
-
-def construct(kind: type[nn.Module], channels: int = 1, others: Mapping[str, type[nn.Module]] | None = None) -> nn.Module:
+def construct(
+    kind: type[nn.Module],
+    channels: int = 1,
+    others: Mapping[str, type[nn.Module]] | None = None,
+    called: Collection[str] = (),
+) -> nn.Module:
     """A module of the class, with sizes chosen by the names of its parameters. Raises what the class raises.
 
-    others: classes of which one is meant where a parameter is called "encoder" or "decoder", by name.
+    others: classes of which one is meant where a parameter is called "encoder" or "decoder", by name. called: parameters that
+    the class calls: networks, unless they sound like something else.
     """
     settings: dict[str, Any] = {}
     for name, parameter in list(inspect.signature(kind.__init__).parameters.items())[1:]:
@@ -96,14 +46,15 @@ def construct(kind: type[nn.Module], channels: int = 1, others: Mapping[str, typ
             continue
         if parameter.default is not parameter.empty:
             continue
-        part = _part_of(name, kind, others or {})
+        network = bool(PART.fullmatch(name.lower())) or (name in called and not NO_NETWORK.search(name.lower()))
+        part = _part_of(name, kind, others or {}, network)
         if re.search(r"list|sequence|tuple", str(parameter.annotation).lower()):
             settings[name] = Widths([HIDDEN, HIDDEN])
             continue
         given = (r"channel|in_ch|^nc$|img_ch", channels)
         if part is not None:
             settings[name] = construct(part, channels)
-        elif PART.fullmatch(name.lower()):
+        elif network:
             settings[name] = UnknownNetwork(name)
         else:
             settings[name] = size_of(name, given)
@@ -118,7 +69,10 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, Widths) else int(value) if isinstance(value, Setting) else value
 
 
-PLAIN: list[tuple[str, Any]] = [(r"^device$", torch.device("cpu")), (r"beta|weight|lambda|alpha|gamma|coef", 1.0)]
+PLAIN: list[tuple[str, Any]] = [
+    (r"^device$", torch.device("cpu")),
+    (r"beta|weight|lambda|alpha|gamma|coef|noise_scale|temperature", 1.0),
+]
 """What a method may ask of an object that was never made."""
 
 
@@ -136,10 +90,11 @@ def bare_object(kind: type) -> Any:
     return type(kind.__name__, (kind,), {"__getattr__": attribute, "__init__": made})()
 
 
-def _part_of(name: str, kind: type[nn.Module], others: Mapping[str, type[nn.Module]]) -> type[nn.Module] | None:
+def _part_of(name: str, kind: type[nn.Module], others: Mapping[str, type[nn.Module]], network: bool) -> type[nn.Module] | None:
     """The class that a parameter such as ``encoder`` or ``dec`` takes an object of."""
-    word = PART.fullmatch(name.lower())
-    fitting = [other for title, other in others.items() if word and word[1] in title.lower() and other is not kind]
+    part = PART.fullmatch(name.lower())
+    word = part[1] if part else name.lower() if network and len(name) > 3 else None
+    fitting = [other for title, other in others.items() if word and word in title.lower() and other is not kind]
     return fitting[0] if fitting else None
 
 
@@ -180,4 +135,5 @@ def _made(program: Program, kind: type[nn.Module], name: str) -> nn.Module:
                 continue
             if isinstance(module, nn.Module):
                 return module
-    return construct(kind, channels(program.source.text), program.classes())
+    called = called_parameters(program.source.tree, kind.__name__)
+    return construct(kind, channels(program.source.text), program.classes(), called)

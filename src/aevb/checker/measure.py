@@ -17,9 +17,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from aevb.checker.entries import Entry
 from aevb.checker.parts import Parts, values_of_parameters
 from aevb.checker.parts import is_layer as _is_layer
-from aevb.checker.tape import Entry, Tape
+from aevb.checker.tape import Tape
 
 NODES = ((0.0, 2 / 3), (-(3**0.5), 1 / 6), (3**0.5, 1 / 6))
 POINTS = 4
@@ -254,7 +255,7 @@ def reconstruction(tape: Tape, loss: int, output: int, seed: int) -> Reconstruct
 def weight_at(tape: Tape, value: int, seen: Reconstruction, seed: int) -> float:
     """The weight of one element's error, of the form already seen, in the sum of another value; 0 if it is not of that form."""
     draws, slopes = _error_slopes(tape, value, seen.output, seed)
-    found = _recognised(seen.error, ACTIVATIONS[seen.activation], draws, slopes)
+    found = _recognised(seen.error, ACTIVATIONS.get(seen.activation, ACTIVATIONS["none"]), draws, slopes)
     return found[0] if found else 0.0
 
 

@@ -13,12 +13,14 @@ import torch
 from torch import nn
 
 from aevb.checker.divergence import LOG_SIGMA
+from aevb.checker.entries import LIKE
 from aevb.checker.evidence import Evidence
 from aevb.checker.measure import fit, kl_slopes, settings
 from aevb.checker.parts import Parts, is_layer, values_of_parameters
 from aevb.checker.readings import READINGS, terms
 from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, Finding
-from aevb.checker.steps import Step
+from aevb.checker.stand_ins import Batch
+from aevb.checker.steps import Step, output_values
 from aevb.checker.tape import Tape
 
 MOST_HEADS = 8
@@ -27,27 +29,77 @@ OF_A_LOSS = re.compile(
 )
 
 
+OF_A_KL = re.compile(
+    r"(?<![a-z])kl|elbo|diverg|objective|likelihood|log_?prob|entropy|backward|training_step|vae_?loss", re.IGNORECASE
+)
 LOG_VARIANCE = re.compile(r"log_?var|lnvar|log_?sigma_?2|log_?sigma_?sq", re.IGNORECASE)
 PLAIN = ("logvar", "log sigma", "softplus sigma", "softplus variance")
 """Readings of a head that are right if the KL shares them."""
+
+
+def has_a_loss(tree: ast.AST) -> bool:
+    """Whether the program trains, defines a loss, or names what belongs to a KL; an error that it only evaluates is no loss."""
+    nodes = list(ast.walk(tree))
+    own = [node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    found = [getattr(node, key, None) for node in nodes for key in ("id", "attr", "arg")]
+    named = [*own, *(name for name in found if isinstance(name, str))]
+    return any(map(OF_A_LOSS.search, own)) or any(map(OF_A_KL.search, named))
 
 
 def without_loss(e: Evidence) -> Finding:
     """No loss was found: is there one in the file, or is it that of a model alone?"""
     tree, reading = e.program.source.tree, e.reading[0]
     named = [getattr(node, key, None) for node in ast.walk(tree) for key in ("id", "attr", "name", "arg")]
-    if not any(named) or any(OF_A_LOSS.search(name) for name in named if isinstance(name, str)):
+    if not any(named) or has_a_loss(tree):
         return Finding("loss", CANNOT_JUDGE, "", "no loss was found to judge the KL by; name it with --map loss=...")
     heads = {e.parts.roots[int(place)] for place in e.parts.raw[:, 0].unique()}
     other = {"logvar": LOG_SIGMA, "log sigma": LOG_VARIANCE}.get(reading)
     words = [word for head in heads for word in (e.named(head), e.layer(head))]
     if other is not None and any(map(other.search, words)):
+        if reading == "log sigma" and not any(LOG_SIGMA.search(name) for name in named if isinstance(name, str)):
+            return _of_a_log_variance(e, words[0])
         message = f"the sampler reads the head {' '.join(words)} as {reading}, and the file has no KL that would say the same"
+        return Finding("loss", CANNOT_JUDGE, "", message)
+    unused = _unused_deviation(e) if reading == "sigma" else None
+    if unused is not None:
+        message = f"the deviation made in line {unused} is not used: the noise is multiplied by the head itself"
+        return e.finding("sampler", BUG, "std-raw-head", message, "head * eps", "std * eps", e.parts.z)
+    if reading in PLAIN and abs(e.reading[1] - 1) > 1e-2:
+        message = (
+            f"the deviation is {e.reading[1]:.3g} times what its head says, and the file has no KL that would say the same"
+        )
         return Finding("loss", CANNOT_JUDGE, "", message)
     if reading not in PLAIN:
         message = f"the sampler reads its head as {reading or 'nothing known'}, and the file has no KL to compare it with"
         return Finding("loss", CANNOT_JUDGE, "", message)
     return Finding("loss", RIGHT, "", "the file is that of a model, without a loss: sampler and heads were judged, no KL")
+
+
+def of_a_sampler_alone(e: Evidence, name: str) -> list[Finding]:
+    """A finding if the parameter ``name``, a log variance by every name of the file, has its exponential for a deviation."""
+    tree = e.program.source.tree
+    names = [getattr(node, key, None) for node in ast.walk(tree) for key in ("id", "attr", "name", "arg")]
+    said = [one for one in names if isinstance(one, str)]
+    plain = LOG_VARIANCE.search(name) and not any(map(LOG_SIGMA.search, said)) and not has_a_loss(tree)
+    return [_of_a_log_variance(e, name)] if plain and e.reading[0] == "log sigma" else []
+
+
+def _of_a_log_variance(e: Evidence, name: str) -> Finding:
+    """The head is a log variance by every name that the file has for it, and its exponential is the deviation."""
+    message = (
+        f"the deviation is exp of {name}: that of a log variance is exp(logvar / 2); a log sigma would have to be called one, "
+        "for the file has no KL that says so"
+    )
+    return e.finding("sampler", BUG, "std-exp-logvar", message, "exp(logvar)", "exp(logvar / 2)", e.parts.z)
+
+
+def _unused_deviation(e: Evidence) -> int | None:
+    """The line of an exponential of the raw head that gives the noise its shape and nothing else."""
+    heads = {e.parts.roots[int(place)] for place in e.parts.raw[:, 0].unique()}
+    of_heads, returned = e.tape.dependents(heads), set(output_values(e.step))
+    used = {value for entry in e.tape.entries if entry.function not in LIKE for value in entry.inputs}
+    dead = (x for x in e.tape.entries if x.name == "exp" and not (used | returned).intersection(x.outputs))
+    return next((x.line for x in dead if of_heads.issuperset(x.outputs)), None)
 
 
 @contextmanager
@@ -75,6 +127,11 @@ def noiseless(step: Step, seed: int) -> list[Finding]:
     mean, raw = pair
     drawn = [p for p in step.parts if p.noise]
     line = _line(step.tape, drawn[0].z if drawn else mean)
+    if not drawn and _unseen(step.tape, step.loss, mean):
+        message = (
+            "numbers of which it was not seen where they come from enter the loss beside the heads; name the sampler with --map"
+        )
+        return [Finding("parts", CANNOT_JUDGE, "", message, line=line)]
     if not drawn:
         message = "no noise reaches the decoder: what it gets is no sample; add std * eps to mu"
         return [Finding("noise", BUG, "noise-missing", message, "none", "eps ~ N(0, I)", line)]
@@ -87,6 +144,15 @@ def noiseless(step: Step, seed: int) -> list[Finding]:
         return [Finding("gradient", BUG, "gradient-cut-mu", message, "0", "1", line)]
     message = "the sample that enters the decoder is not made of the heads that the KL reads; name them with --map"
     return [Finding("parts", CANNOT_JUDGE, "", message, line=line)]
+
+
+def _unseen(tape: Tape, loss: int | None, mean: int) -> bool:
+    """Whether a tensor of the shape of the heads, that no call on the tape made and that is no row of data, is in the loss."""
+    outside = (v for v in tape.ancestors(loss) if tape.made_by(v) is None) if loss is not None else ()
+    shape = tape.shown(mean).shape
+    return any(
+        v not in tape.parameters and tape.shown(v).shape == shape and not torch.equal(tape.shown(v), Batch.x) for v in outside
+    )
 
 
 def _line(tape: Tape, value: int) -> int | None:
@@ -130,7 +196,3 @@ def _reads_as_kl(tape: Tape, loss: int, layers: list[int], roots: list[int], see
         if fit(slopes.both, terms(slopes.a, slopes.r, basis))[1] < 1e-2:  # type: ignore[arg-type]
             return True
     return False
-
-
-def _above(tape: Tape, value: int) -> set[int]:
-    return tape.ancestors(value)

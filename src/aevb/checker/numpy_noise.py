@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from aevb.checker.tape import Entry, Tape
+from aevb.checker.entries import Entry
+from aevb.checker.tape import Tape
 
 NORMAL = ("randn", "standard_normal", "normal")
 UNIFORM = ("rand", "random", "random_sample", "uniform")

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from aevb.checker.tape import RANDOM, UNIFORM, Entry, Tape
+from aevb.checker.entries import RANDOM, UNIFORM, Entry
+from aevb.checker.tape import Tape
 
 LAYERS = {
     "linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "matmul",

@@ -22,22 +22,16 @@ import torch.nn.functional as F
 from torch import nn
 
 from aevb.checker.guards import at_most, quiet_options
-from aevb.checker.names import named_stand_in
+from aevb.checker.names import FREE_CALLS, MODEL, TABLES, Digits, data_set, loads, named_stand_in
 from aevb.checker.rewriting import LAST, last_of, rewritten
+from aevb.checker.sizes import size_of
 from aevb.checker.source import Source, assigned, blocks, calls, default_of, last_name, outermost
-from aevb.checker.stand_ins import STRANGER, Batch, Digits, FakeLoader, StandIn, StandInModule
+from aevb.checker.stand_ins import STRANGER, Batch, FakeLoader, StandIn, StandInModule
 from aevb.checker.tape import unrecorded
 
-FREE_CALLS = {
-    "device", "is_available", "int", "float", "str", "len", "range", "dict", "list", "tuple", "set", "max", "min",
-    "sum", "round", "sqrt", "log", "exp", "Namespace", "SimpleNamespace", "namedtuple", "join", "Path", "prod",
-    "ArgumentParser", "dataclass", "environ", "get", "device_count", "TypeVar", "NewType", "field",
-}  # fmt: skip
 DEFINITION = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 USUAL = {"torch": torch, "nn": nn, "F": F, "optim": torch.optim, "np": np, "math": math, "os": os, "Tensor": torch.Tensor}
 """Names that libraries hand on, ``from fastai.vision.all import *``."""
-LOADS = re.compile(r"^(load\w*|read_\w+|genfromtxt|fetch_\w+|from_numpy|open|get_data\w*)$")
-MODEL = re.compile(r"model|net|vae|autoencoder|^m$|^self$", re.IGNORECASE)
 
 
 class Program:
@@ -196,8 +190,10 @@ class Program:
                 self._note(statement, error)
                 self.names.pop(name, None)
                 continue
-            loaded = any(LOADS.search(last_name(call.func)) for call in calls(statement))
-            if loaded and len(Batch.x) and not isinstance(value, nn.Module) and not getattr(value, "ndim", 0):
+            loaded = loads(list(calls(statement)))
+            bare = isinstance(value, torch.Tensor) and not value.numel()  # of rows that were to come from a file
+            loaded = loaded and not isinstance(value, nn.Module) and not getattr(value, "ndim", 0)
+            if (loaded or bare) and len(Batch.x):
                 value = self.names[name] = Batch.x.clone()
             if isinstance(value, StandIn) and not isinstance(value, StandInModule):
                 self.names.pop(name, None)
@@ -222,10 +218,13 @@ class Program:
 
     def stand_in(self, name: str) -> Any:
         """Something to put in the place of a name that could not be made."""
-        found = named_stand_in(name)
+        found = data_set(name, self.source.text) or named_stand_in(name)
         if found is not None:
             return found
-        if any(LOADS.search(last_name(call.func)) for one in self._aside.get(name, ()) for call in calls(one)) and len(Batch.x):
+        made = [call for one in self._aside.get(name, ()) for call in calls(one)]
+        if any(TABLES.match(ast.unparse(call.func)) for call in made):
+            return size_of(name)
+        if loads(made) and len(Batch.x):
             return Batch.x.clone()
         model = self.model_named(name)
         return model if model is not None else self._default(name)

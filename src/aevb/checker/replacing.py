@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aevb.checker.making import size_of
-from aevb.checker.stand_ins import STRANGER, Batch, FakeLoader, FakeOptimizer, StandIn
+from aevb.checker.names import named_stand_in
+from aevb.checker.sizes import size_of
+from aevb.checker.stand_ins import STRANGER, Batch, FakeLoader, FakeOptimizer, StandIn, StandInModule
 from aevb.checker.tape import Tape
-from aevb.checker.unknown import network
+from aevb.checker.unknown import UnknownPart, layer, network, outputs, part
 
 NEVER_IMPORTED = {
     "IPython", "PIL", "cv2", "datasets", "google", "h5py", "imageio", "ipywidgets", "lightning", "matplotlib", "pandas",
@@ -113,8 +114,17 @@ def install() -> list[str]:
         """Sizes by a division that was one of whole numbers in Python 2."""
         linear(self, int(in_features), int(out_features), *args, **kwargs)
 
-    StandIn.network = staticmethod(network)
+    StandIn.network, StandIn.outputs = staticmethod(network), staticmethod(outputs)
+    StandInModule.part = staticmethod(part)
+    StandIn.layer, StandIn.named = staticmethod(layer), staticmethod(named_stand_in)
     nn.Linear.__init__ = whole  # type: ignore[method-assign]
+    add = nn.Module.add_module
+
+    def added(self: nn.Module, name: str, module: Any) -> None:
+        """A part that is elsewhere, among those of a ``Sequential``."""
+        add(self, name, UnknownPart() if isinstance(module, StandIn) else module)
+
+    nn.Module.add_module = added  # type: ignore[method-assign]
     as_ever = nn.Module.to
 
     def to(self: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from aevb.checker.siblings import LINES
+
 RIGHT, BUG, SCALE, UNUSUAL, CANNOT_JUDGE = "right", "bug", "scale", "unusual", "cannot_judge"
 WORDS = {RIGHT: "right", BUG: "BUG", SCALE: "SCALE", UNUSUAL: "right, but unusual", CANNOT_JUDGE: "cannot judge"}
 WEIGHT = {BUG: 4, SCALE: 3, CANNOT_JUDGE: 2, UNUSUAL: 1, RIGHT: 0}
@@ -66,7 +68,8 @@ CLASSES: Mapping[str, str] = {
 class Finding:
     """One thing that was seen. class_: one of CLASSES, "" for what is right. measured, expected: figures or short formulas.
 
-    line: of the file, or of all code cells of a notebook one after another. where: the same for a person, with the cell.
+    line: of the file, or of all code cells of a notebook one after another. where: the same for a person, with the cell; or
+    the place in another file, from which the program imports.
     """
 
     check: str
@@ -81,7 +84,9 @@ class Finding:
     def to_dict(self) -> dict[str, Any]:
         """A JSON object, with ``class`` for ``class_``."""
         fields = asdict(self)
-        del fields["where"]
+        where = fields.pop("where")
+        if where and self.line is None:  # in another file
+            fields["message"] = f"{where}: {self.message}"
         return {"class" if name == "class_" else name: value for name, value in fields.items()}
 
 
@@ -103,8 +108,11 @@ class Report:
         return max((finding.verdict for finding in self.findings), key=WEIGHT.__getitem__, default=CANNOT_JUDGE)
 
     def placed(self, where: Callable[[int | None], str]) -> Report:
-        """The same report with its lines named for people by ``where``."""
-        return replace(self, findings=[replace(f, where=where(f.line)) for f in self.findings])
+        """The same report with its lines named for people by ``where``; one of another file is no line of this one."""
+        here = [f.line if f.line is not None and f.line < LINES else None for f in self.findings]
+        return replace(
+            self, findings=[replace(f, where=where(f.line), line=n) for f, n in zip(self.findings, here, strict=True)]
+        )
 
     @property
     def exit_code(self) -> int:

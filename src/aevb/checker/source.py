@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from aevb.checker.siblings import LINES, Beside
+
 MAX_BYTES = 20_000_000
 MAGIC = re.compile(r"^\s*(%|!|\?)|\?\s*$")
 
@@ -19,25 +21,34 @@ class SourceError(Exception):
 
 @dataclass(frozen=True)
 class Source:
-    """text: all code. cells: for a notebook, the first line of each code cell, counted from 1; empty for a .py file."""
+    """text: all code. cells: for a notebook, the first line of each code cell, counted from 1; empty for a .py file.
+
+    beside: files of which definitions were taken, see ``siblings``.
+    """
 
     path: Path
     text: str
     tree: ast.Module
     cells: tuple[int, ...] = ()
+    beside: tuple[Path, ...] = ()
 
     def where(self, line: int | None) -> str:
         """Name a line for a person: "line 12", or "cell 3, line 2" in a notebook."""
         if line is None:
             return ""
+        if line > LINES:
+            return f"{self.beside[line // LINES - 1].name}, line {line % LINES}"
         if not self.cells:
             return f"line {line}"
         number = max(i for i, first in enumerate(self.cells) if first <= line)
         return f"cell {number + 1}, line {line - self.cells[number] + 1}"
 
 
-def read(path: Path) -> Source:
-    """Raises SourceError for a file that is not there, too large, no text, no notebook or no Python."""
+def read(path: Path, *, alone: bool = False) -> Source:
+    """Raises SourceError for a file that is not there, too large, no text, no notebook or no Python.
+
+    alone: without what it imports from files beside it.
+    """
     if not path.is_file():
         raise SourceError(f"no such file: {path}")
     if path.stat().st_size > MAX_BYTES:
@@ -50,7 +61,11 @@ def read(path: Path) -> Source:
     if path.suffix == ".ipynb":
         text, cells = _joined(path, text)
     try:
-        return Source(path, text, ast.parse(text), cells)
+        tree = ast.parse(text)
+        if alone:
+            return Source(path, text, tree, cells)
+        beside = Beside(path, tree)
+        return Source(path, "\n".join([text, *map(ast.unparse, beside.taken)]), tree, cells, tuple(beside.files))
     except (SyntaxError, ValueError, RecursionError) as error:
         line = getattr(error, "lineno", None)
         place = Source(path, text, ast.Module([], []), cells).where(line)
@@ -145,6 +160,32 @@ def returned(tree: ast.AST, name: str) -> list[str]:
             if isinstance(last, ast.Return) and isinstance(last.value, ast.Tuple | ast.List):
                 return ["" if isinstance(value, ast.Call) else last_name(value) for value in last.value.elts]
     return []
+
+
+def unpacked_first(tree: ast.AST, function: str) -> list[str]:
+    """Names into which a function of that name unpacks its first parameter: ``recon, mu, logvar = output``."""
+    for one in ast.walk(tree):
+        if isinstance(one, ast.FunctionDef) and one.name == function and one.args.args:
+            for inner in one.body:
+                target = inner.targets[0] if isinstance(inner, ast.Assign) else None
+                if isinstance(target, ast.Tuple) and ast.unparse(inner.value) == one.args.args[0].arg:  # type: ignore[attr-defined]
+                    return [last_name(name) for name in target.elts]
+    return []
+
+
+def called_parameters(tree: ast.AST, name: str) -> set[str]:
+    """Parameters of the ``__init__`` of the class ``name`` that it keeps as an attribute, which one of its methods calls."""
+    out: set[str] = set()
+    for one in ast.walk(tree):
+        if isinstance(one, ast.ClassDef) and one.name == name:
+            called = {call.func.attr for call in calls(one) if isinstance(call.func, ast.Attribute) and _of_self(call.func)}
+            kept = (s for s in ast.walk(one) if isinstance(s, ast.Assign) and isinstance(s.value, ast.Name))
+            out |= {s.value.id for s in kept if called & {t.attr for t in s.targets if _of_self(t)}}  # type: ignore[attr-defined]
+    return out
+
+
+def _of_self(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
 
 
 def default_of(tree: ast.AST, name: str) -> ast.expr | None:

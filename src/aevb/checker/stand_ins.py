@@ -6,7 +6,6 @@ classes can be derived from: they then are torch modules, as Lightning's are.
 
 from __future__ import annotations
 
-import dis
 import operator
 import re
 import sys
@@ -14,12 +13,13 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-STRANGER = "<stranger>"
-"""The name of the module that a stranger's code is in, and of the file that it was compiled from."""
+from aevb.checker.sizes import size_of
+from aevb.checker.unpacking import STRANGER as STRANGER
+from aevb.checker.unpacking import Pair, stored
+
 SIZE = 1000
 """What a stand-in answers where a number is asked of it, for example for the length of a data set."""
 
@@ -47,8 +47,24 @@ class StandInModule(nn.Module):
     def __init__(self, *_: Any, **__: Any) -> None:
         """Nothing: it has been made."""
 
-    def save_hyperparameters(self, *_: Any, **__: Any) -> None:
-        """Keep the caller's arguments as ``self.hparams``."""
+    part: ClassVar[Callable[[str], Any] | None] = None
+    """Makes what stands for a network that the class elsewhere may have, else None."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            made = StandInModule.part(name) if StandInModule.part is not None else None
+            if made is None:
+                raise
+            setattr(self, name, made)
+            return made
+
+    def save_hyperparameters(self, *given: Any, **__: Any) -> None:
+        """Keep the caller's arguments, or the table that is given, as ``self.hparams``."""
+        if given and not isinstance(given[0], str):
+            self.__dict__["hparams"] = Table(given[0]) if isinstance(given[0], dict) else given[0]
+            return
         local = dict(sys._getframe(1).f_locals)
         local.pop("self", None)
         self.__dict__["hparams"].update({k: v for k, v in local.items() if not k.startswith("__")})
@@ -63,9 +79,9 @@ class Table(dict[str, Any]):
     """A dictionary whose keys are attributes too."""
 
     def __getattr__(self, name: str) -> Any:
-        if name not in self:
+        if name not in self and name.startswith("__"):
             raise AttributeError(name)
-        return self[name]
+        return self[name] if name in self else size_of(name)  # one that comes with a command line
 
     __setattr__ = dict.__setitem__
 
@@ -73,10 +89,15 @@ class Table(dict[str, Any]):
 class StandIn:
     """Has every attribute, can be called, counted with, iterated (empty) and derived from. name: what it stands for.
 
-    network: makes what stands for an object of a class that sounds like a network, else None.
+    network: makes what stands for an object of a class that sounds like a network, else None. outputs: what such an object
+    gives for tensors, where the names that it is unpacked into say that it is a model, else None. layer: makes what stands for
+    an object of any other class that a module calls on a tensor, else None. named: what a name alone says, else None.
     """
 
     network: ClassVar[Callable[[str, Any, Any], Any] | None] = None
+    outputs: ClassVar[Callable[[str, list[Tensor], list[str]], Any] | None] = None
+    layer: ClassVar[Callable[[str], Any] | None] = None
+    named: ClassVar[Callable[[str], Any] | None] = None
 
     def __init__(self, name: str = "") -> None:
         self.__name__ = name
@@ -102,6 +123,13 @@ class StandIn:
             return args[0] if isinstance(args[0], FakeLoader) else Bar(args[0])
         if decorates:
             return args[0]
+        given = [one for one in (*args, *kwargs.values()) if isinstance(one, Tensor)]
+        if given and StandIn.outputs is not None and (outputs := StandIn.outputs(last, given, stored())) is not None:
+            return outputs
+        if given and last[:1].isupper() and last.endswith("()") and StandIn.layer is not None:
+            self.layer_here = self.__dict__.get("layer_here") or StandIn.layer(last[:-2])
+            if self.layer_here is not None:
+                return self.layer_here(*args)
         if StandIn.network is not None and (made := StandIn.network(last, args, kwargs)) is not None:
             return made
         return StandIn(f"{self.__name__}()")
@@ -114,7 +142,10 @@ class StandIn:
         )
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(())
+        """Nothing; what their names say, where it is unpacked: ``train_loader, test_loader = loaders()``."""
+        for name in stored():
+            made = StandIn.named(name) if StandIn.named is not None else None
+            yield StandIn(name) if made is None else made
 
     def __getitem__(self, _: Any) -> Any:
         return StandIn(self.__name__)
@@ -169,6 +200,9 @@ class Bar(StandIn):
     def __iter__(self) -> Iterator[Any]:
         return iter(self.inner)
 
+    def __getitem__(self, place: Any) -> Any:
+        return self.inner[place]
+
     def __len__(self) -> int:
         return len(self.inner)
 
@@ -185,29 +219,8 @@ class FakeOptimizer(StandIn):
         return closure() if closure is not None else None
 
 
-def unpacked() -> int:
-    """How many names the stranger's statement that is running unpacks the result of its call into; 0 if it does not."""
-    frame: types.FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename != STRANGER:
-        frame = frame.f_back
-    if frame is None:
-        return 0
-    # That of the frame is the call, or the unpacking itself where an object is asked for its parts.
-    near = [one for one in dis.get_instructions(frame.f_code) if one.offset >= frame.f_lasti][:2]
-    return next((int(one.argval) for one in near if one.opname == "UNPACK_SEQUENCE"), 0)
-
-
-class Pair(list[Any]):
-    """Rows and labels; unpacked into more names, the labels are in all the others."""
-
-    def __iter__(self) -> Iterator[Any]:
-        yield from super().__iter__()
-        for _ in range(unpacked() - len(self)):
-            yield self[-1].clone()
-
-
 class Batch:
-    """The batch that all fake loaders give. structure: "pair", "tensor", "list" or "dict"."""
+    """The batch that fake loaders give. structure: "pair", of rows and labels; "twins", of rows; "tensor", "list", "dict"."""
 
     x: Tensor = torch.zeros(0)
     y: Tensor = torch.zeros(0)
@@ -223,7 +236,7 @@ class Batch:
             return [x]
         if cls.structure == "dict":
             return {name: (y if name in ("label", "labels", "target") else x) for name in DICT_KEYS}
-        return Pair([x, y])
+        return Pair([x, x.clone() if cls.structure == "twins" else y])
 
 
 DICT_KEYS = ("image", "images", "img", "pixel_values", "x", "data", "input", "inputs", "features", "label", "labels", "target")
@@ -263,21 +276,6 @@ class FakeLoader:
 
     def __len__(self) -> int:
         return 10
-
-
-class Digits:
-    """MNIST as TensorFlow's tutorials had it: ``mnist.train.next_batch(64)``, ``mnist.test.images``."""
-
-    images = np.zeros((SIZE, 784), dtype="float32")
-    labels = np.zeros((SIZE, 10), dtype="float32")
-    num_examples = SIZE
-
-    def __init__(self) -> None:
-        self.train = self.test = self.validation = self
-
-    def next_batch(self, *_: Any, **__: Any) -> tuple[Any, Any]:
-        """The batch, and its labels one-hot."""
-        return Batch.x.numpy(), np.eye(10, dtype="float32")[Batch.y.numpy() % 10]
 
 
 class FakeRows:

@@ -12,6 +12,7 @@ import inspect
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,19 +23,19 @@ from aevb.checker import numpy_noise
 from aevb.checker.guards import OutOfTimeError, at_most
 from aevb.checker.hints import channels, from_error, shapes
 from aevb.checker.making import construct, models
-from aevb.checker.mapped import UnknownNameError, between_layers, named
+from aevb.checker.mapped import UnknownNameError, before_a_decoder, between_layers, named, only_a_loss
 from aevb.checker.parts import Parts, find
 from aevb.checker.program import Program
 from aevb.checker.rewriting import ROWS
-from aevb.checker.source import calls, goes_backward, last_name
+from aevb.checker.source import calls, goes_backward, last_name, unpacked_first
 from aevb.checker.stand_ins import STRANGER, Batch, StandIn
 from aevb.checker.tape import BackwardCalledError, Tape
-from aevb.checker.unknown import UnknownNetwork, learn_from
+from aevb.checker.unknown import begin, learn_from
 from aevb.checker.values import loss_in, tensors
 
 MOST_SHAPES = 16
 LONGEST_SEARCH_S = 15
-STRUCTURES = ("pair", "tensor", "list", "dict")
+STRUCTURES = ("pair", "twins", "tensor", "list", "dict")
 NUMBERS = (
     ("'indices' to have one of the following scalar types", "tokens"),
     ("but got Float and Double", "double"),
@@ -65,17 +66,21 @@ class Step:
     def score(self) -> tuple[int, ...]:
         """How much of a VAE was seen; larger is more."""
         whole = [p for p in self.parts if len(p.mean) and len(p.raw)]
-        return (int(bool(whole) and self.loss is not None), int(bool(self.parts)), int(self.loss is not None))
+        return (int(bool(whole) and self.loss is not None), int(bool(whole)), int(bool(self.parts)), int(self.loss is not None))
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """Something to run. how: in words. line: where it stands. action: returns a loss, or outputs, or goes backward."""
+    """Something to run. how: in words. line: where it stands. action: returns a loss, or outputs, or goes backward.
+
+    spare: to be run only where none before showed a sample.
+    """
 
     how: str
     line: int | None
     action: Callable[[], Any]
     structured: bool = True
+    spare: bool = False
 
 
 def attempts(program: Program) -> Iterator[Attempt]:
@@ -84,7 +89,7 @@ def attempts(program: Program) -> Iterator[Attempt]:
     if program.mapping:
         yield from _mapped(program)
         return
-    yield from _going_backward(program, tree.body, None)
+    yield from _going_backward(program, sorted(tree.body, key=lambda one: one.lineno), None)  # files beside come last
     for name, module in models(program):
         for method in ("training_step", "_step", "step", "shared_step", "_shared_step"):
             if callable(getattr(type(module), method, None)) and method in vars(type(module)):
@@ -101,10 +106,11 @@ def _mapped(program: Program) -> Iterator[Attempt]:
             raise UnknownNameError(
                 f"--map names the model {given['model']!r}, which the file does not define or could not be made"
             )
-    if "sampler" in given or "kl" in given:
+    if "sampler" in given or "kl" in given or (set(given) == {"loss"} and only_a_loss(program)):
         own = {role: named(program, found, given[role]) for role in ("sampler", "kl", "loss") if role in given}
+        all_in_one = unpacked_first(program.source.tree, given.get("loss", ""))
         how, line = " and ".join(given[role] for role in own), _line(next(iter(own.values())))
-        yield Attempt(how, line, lambda: program.run(lambda: between_layers(**own)), structured=False)
+        yield Attempt(how, line, lambda: program.run(lambda: between_layers(**own, outputs=all_in_one)), structured=False)
         return
     for name, module in found:
         if "loss" in given:
@@ -130,11 +136,7 @@ def _going_backward(program: Program, body: list[ast.stmt], owner: str | None) -
         elif isinstance(statement, ast.If | ast.With | ast.Try):
             yield from _going_backward(program, statement.body, owner)
         else:
-            yield Attempt(f"the loop in line {statement.lineno}", statement.lineno, _loop(program, statement))
-
-
-def _loop(program: Program, statement: ast.stmt) -> Callable[[], Any]:
-    return lambda: program.execute([statement])
+            yield Attempt(f"the loop in line {statement.lineno}", statement.lineno, partial(program.execute, [statement]))
 
 
 def _function(program: Program, statement: ast.FunctionDef, owner: str | None) -> Attempt:
@@ -186,6 +188,12 @@ def _of_one_model(program: Program, name: str, module: nn.Module) -> Iterator[At
     for loss_name, loss in by_name.loss_functions(program, module):
         yield Attempt(f"{loss_name}({name}(x))", _line(loss), _model_then_loss(program, module, loss), structured=False)
     yield Attempt(f"{name}(x)", _line(type(module).forward), _model(program, module), structured=False)
+    if len(models(program)) == 1 and not program.mapping:
+        own = [key for key, one in vars(type(module)).items() if inspect.isfunction(one) and not key.startswith("_")]
+        for method in (key for key in own if type(module).forward is nn.Module.forward or key == "forward"):
+            line = _line(getattr(type(module), method))
+            action = partial(program.run, partial(before_a_decoder, module, method))
+            yield Attempt(f"{name}.{method}(x), before a decoder", line, action, structured=False, spare=True)
 
 
 def _model(program: Program, module: nn.Module) -> Callable[[], Any]:
@@ -205,6 +213,8 @@ def record(program: Program, seed: int, *, evaluating: bool = False, besides: Co
     program.guess = models
     began = time.monotonic()
     for attempt in (one for one in attempts(program) if one.how not in besides):
+        if attempt.spare and best is not None and best.parts:
+            continue
         step = _first_that_runs(program, attempt, seed, evaluating, began)
         if step is not None and (best is None or step.score > best.score):
             best = step
@@ -251,7 +261,7 @@ def run(
     torch.manual_seed(seed)
     Batch.x, Batch.structure = by_name.rows(program, ROWS, shape, numbers), structure
     Batch.y = torch.randint(0, 2, (ROWS, 1)).float() if numbers == "column" else torch.randint(0, 10, (ROWS,))
-    UnknownNetwork.used = False
+    begin()
     tape = Tape(file=STRANGER)
     program.on_retry = tape.clear
     numpy_noise.Drawn.forget()
@@ -268,6 +278,7 @@ def run(
         if not any(why in line and line.startswith(attempt.how) for line in program.trace):
             program.trace.append(f"{attempt.how} on {structure} of {shape}: {why}")
         error = error.with_traceback(None)  # its frames would keep the try's tensors
+        error.__context__ = error.__cause__ = None  # and so would theirs
         program.failed[attempt.how] = error
         learn_from(why)
         program.tried.append((attempt.how, error))

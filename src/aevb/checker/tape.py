@@ -23,18 +23,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from aevb.checker.entries import CUTS, LIKE, NORMAL, RANDOM, UNIFORM, Entry, Function, drawn
 from aevb.checker.values import Ref, binary_cross_entropy, mapped, on_cpu, tensors
 
-Function = Callable[..., Any]
-
-NORMAL = {torch.randn, torch.randn_like, torch.normal, Tensor.normal_}
-UNIFORM = {torch.rand, torch.rand_like, Tensor.uniform_}
-OTHER_RANDOM = {torch.bernoulli, Tensor.bernoulli_, torch.randint, torch.randint_like, torch.multinomial, Tensor.exponential_}
-RANDOM = NORMAL | UNIFORM | OTHER_RANDOM
-LIKE = {torch.randn_like, torch.rand_like, torch.randint_like, Tensor.normal_, Tensor.uniform_}
-"""Of these the tensor that they are given says the shape alone: their noise stays unless it is to be drawn anew."""
-CUTS = {Tensor.detach, Tensor.detach_, torch.detach, torch.detach_, Tensor.data.__get__}  # type: ignore[attr-defined]
-IN_PLACE_OPERATORS = {"__iadd__", "__isub__", "__imul__", "__itruediv__", "__idiv__", "__ipow__"}
 MAX_ENTRIES = 200_000
 
 
@@ -45,34 +36,6 @@ class BackwardCalledError(BaseException):
     def __init__(self, loss: Tensor) -> None:
         super().__init__()
         self.loss = loss
-
-
-@dataclass
-class Entry:
-    """One call. inputs, outputs: numbers of values. line: of the stranger's file, None if no line of it was running.
-
-    functions: of the stranger's, that were running, the innermost first.
-    """
-
-    function: Function
-    arguments: Any
-    inputs: list[int]
-    outputs: list[int]
-    result: Any
-    grad: bool
-    line: int | None
-    functions: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """The function's plain name: "linear", "add", "exp"."""
-        return str(getattr(self.function, "__name__", "")).strip("_")
-
-    @property
-    def in_place(self) -> bool:
-        """Whether the call changes its first argument."""
-        name = str(getattr(self.function, "__name__", ""))
-        return (name.endswith("_") and not name.startswith("__")) or name == "__setitem__" or name in IN_PLACE_OPERATORS
 
 
 @dataclass
@@ -127,10 +90,26 @@ class Tape(TorchFunctionMode):
         """The value that ``tensor`` holds now."""
         number = self._number.get(id(tensor))
         if number is None:
+            same = self._sharing(tensor)
             number = self._new(tensor)
+            if same is not None:
+                arguments: Any = ((Ref(same),), {})
+                self.maker[number] = len(self.entries)
+                self.entries.append(Entry(Tensor.detach, arguments, [same], [number], tensor, False, *self._place()))
             if tensor.requires_grad and tensor.is_leaf:  # a weight that is kept in no module
                 self.parameters.add(number)
         return number
+
+    def _sharing(self, tensor: Tensor) -> int | None:
+        """The latest value in the same memory: of ``torch.Tensor(t)`` and ``from_numpy(t.numpy())`` no call is seen."""
+        if isinstance(tensor, nn.Parameter) or tensor.numel() < 2 or tensor.layout is not torch.strided:
+            return None
+        place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+        for number in range(len(self.values) - 1, -1, -1):
+            other = self.values[number]
+            if other.layout is torch.strided and (other.data_ptr(), other.shape, other.stride(), other.dtype) == place:
+                return number
+        return None
 
     def known(self, tensor: Tensor) -> int | None:
         """The same, None for a tensor that no call on the tape took or made."""
@@ -254,7 +233,7 @@ class Tape(TorchFunctionMode):
         args, kwargs = mapped(entry.arguments, lambda ref: env[ref.value] if ref.value in env else self._outside(ref.value))
         with torch.set_grad_enabled(True if transparent else entry.grad):
             if draw is not None and entry.function in NORMAL | UNIFORM:
-                return _drawn(entry, args, kwargs, draw, transparent, self.uniform)
+                return drawn(entry, args, kwargs, draw, transparent, self.uniform)
             if transparent and entry.function in CUTS:
                 return args[0].view_as(args[0])
             if entry.in_place:  # on a copy, since what came before may be asked for again
@@ -274,20 +253,3 @@ def unrecorded() -> Iterator[None]:
         yield
     finally:
         Tape.paused = before
-
-
-def _drawn(entry: Entry, args: Any, kwargs: Any, draw: Any, transparent: bool, uniform: tuple[float, float]) -> Tensor:
-    """What a random function returns where its noise is handed in."""
-    like = next(iter(tensors(entry.result)))
-    eps: Tensor = draw(entry, torch.empty_like(like))
-    if entry.function in UNIFORM:
-        low, high = uniform
-        eps = low + (high - low) * eps
-    if entry.function is torch.normal:
-        mean, std = (*args, 0.0, 1.0)[:2] if len(args) > 1 else (kwargs.get("mean", *args[:1]), kwargs.get("std", 1.0))
-        drawn: Tensor = mean + std * eps
-        return drawn if transparent else drawn.detach()
-    if entry.function is Tensor.normal_:
-        mean, std = kwargs.get("mean", (*args, 0.0)[1]), kwargs.get("std", (*args, 0.0, 1.0)[2] if len(args) > 2 else 1.0)
-        eps = mean + std * eps
-    return eps

@@ -1,0 +1,30 @@
+"""Programs of which no step could be run: why, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aevb.checker.guards import OutOfTimeError
+from aevb.checker.program import Program
+from aevb.checker.report import CANNOT_JUDGE, Finding
+
+ENDINGS: Mapping[type[BaseException], str] = {
+    OutOfTimeError: "it takes longer than it is given",
+    SystemExit: "the program leaves it with sys.exit",
+    EOFError: "the program asks for input, and there is nobody to answer",
+    MemoryError: "the program needs more memory than it is given",
+    RecursionError: "the program calls itself without end",
+}
+"""How a stranger's code may end a step, in words."""
+
+
+def nothing_ran(program: Program) -> Finding:
+    """What stopped the last step that was tried."""
+    if not program.tried:
+        why = "no class or function looked like a model"
+    else:
+        how, error = program.tried[-1]
+        if "can't allocate memory" in str(error):
+            error = MemoryError()
+        why = f"{how}: {ENDINGS.get(type(error), f'{type(error).__name__}: {error}')}"
+    return Finding("parts", CANNOT_JUDGE, "", f"no training step could be run ({why}); name the parts with --map")
