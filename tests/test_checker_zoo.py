@@ -6,13 +6,10 @@ import pytest
 from judging import judged
 from zoo import mutants
 
-NOT_TO_BE_SEEN = {("convolutional", "bce-out-of-range-bytes")}
-"""The file says nowhere that its pictures are bytes."""
-
 
 @pytest.mark.parametrize("base", mutants.BASES)
 def test_that_every_mutant_is_named_and_nothing_right_accused(base: str, tmp_path: Path) -> None:
-    programs = [one for one in mutants.of(base) if (base, one.name) not in NOT_TO_BE_SEEN]
+    programs = mutants.of(base)
     paths = [tmp_path / f"{number}.py" for number in range(len(programs))]
     for path, program in zip(paths, programs, strict=True):
         path.write_text(program.source, encoding="utf-8")
@@ -37,3 +34,25 @@ def test_that_no_seed_accuses_a_right_program(base: str, tmp_path: Path) -> None
     seen = judged([path], seeds=8)
     assert len(seen) == 8
     assert {verdict for verdict, _ in seen.values()} <= {"right", "unusual"}
+
+
+@pytest.mark.parametrize(
+    "prepared",
+    [
+        "pictures.unsqueeze(1).float() / 255",
+        "(pictures > 127).unsqueeze(1).float()",
+        "pictures.unsqueeze(1).float() / pictures.max()",
+        "torch.bernoulli(pictures.unsqueeze(1).float() / 2**8)",
+        "scaled(pictures)",
+    ],
+)
+def test_bytes_that_are_brought_to_0_to_1_are_no_mistake(prepared: str, tmp_path: Path) -> None:
+    bytes_ = next(one for one in mutants.of("convolutional") if one.name == "bce-out-of-range-bytes")
+    text = bytes_.source.replace("pictures.unsqueeze(1).float()", prepared)
+    assert text != bytes_.source
+    path = tmp_path / "program.py"
+    path.write_text(
+        text.replace("def prepare", "def scaled(rows):\n    return rows.unsqueeze(1) / 255\n\n\ndef prepare"), encoding="utf-8"
+    )
+    verdict, _ = judged([path])[path.name]
+    assert verdict in ("right", "unusual")

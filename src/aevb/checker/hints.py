@@ -141,6 +141,10 @@ def channels(text: str) -> int:
     return 3 if re.search(r"CelebA|CIFAR|LSUN|ImageNet|RGB|SVHN|, 3, kernel|, 3, 3", text) and "MNIST" not in text else 1
 
 
+SCALING = r"25[56]|127|ToTensor|\.max\(|[Nn]ormali[sz]|[Ss]cale|binari[sz]|bernoulli\(|\.std\(|[<>]=? *0?\.?\d"
+"""What a file that reads bytes may do to them; that it is there is enough to say nothing."""
+
+
 def data_range(program: Program) -> str:
     """Where the program's data lie: "unit" ([0, 1]), "symmetric" ([-1, 1]), "bytes" ([0, 255]), "real"; "" if not said."""
     text = program.source.text
@@ -148,7 +152,7 @@ def data_range(program: Program) -> str:
         if last_name(call.func) == "Normalize":
             numbers = [n.value for n in ast.walk(call) if isinstance(n, ast.Constant) and isinstance(n.value, float | int)]
             return "symmetric" if numbers and all(n == 0.5 for n in numbers) else "real"
-    if re.search(r"MNIST\([^)]*\)\.(data|train_data)", text) and not re.search(r"255|256|ToTensor|\.max\(", text):
+    if _are_bytes(text):
         return "bytes"
     if re.search(r"0\.1307|0\.3081|0\.4914|0\.485\b|0\.2860", text):
         return "real"
@@ -163,6 +167,13 @@ def data_range(program: Program) -> str:
     if _draws_normal_data(program):
         return "real"
     return ""
+
+
+def _are_bytes(text: str) -> bool:
+    """Whether the data are read as bytes, with nothing in the file that could bring them to another range."""
+    if re.search(r"MNIST\([^)]*\)\.(data|train_data)", text) and not re.search(r"255|256|ToTensor|\.max\(", text):
+        return True
+    return bool(re.search(r"(frombuffer|fromfile)\([^\n]*uint8", text)) and not re.search(SCALING, text)
 
 
 def _doubles_and_subtracts_one(tree: ast.AST) -> bool:
