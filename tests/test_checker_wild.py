@@ -28,3 +28,10 @@ def test_the_shelf(part: int) -> None:
             wrong.append(f"{name}: {label['class']}, got {verdict} {classes}")
     assert not wrong, "\n".join(wrong)
     assert len(silent) <= 0.15 * len(seen), silent
+
+
+def test_a_program_is_judged_as_if_it_were_the_first() -> None:
+    """The batch of the program before it once served as the rows of a file that could not be opened."""
+    later = "tokens_softmax_mean_error.py"
+    seen = judged([SHELF / "td_free_energy.py", SHELF / later])
+    assert seen[later] == ("scale", ["reconstruction-mean"])

@@ -52,6 +52,7 @@ class Program:
         self.guess: Callable[[Program], list[tuple[str, nn.Module]]] = lambda _: []
         self.on_retry: Callable[[], None] = lambda: None
         self._looking = False
+        Batch.clear()  # nothing of a program looked at before
         self._aside: dict[str, list[ast.stmt]] = {}
         self._running: set[str] = set()
         module = types.ModuleType(STRANGER)

@@ -227,6 +227,11 @@ class Batch:
     structure = "pair"
 
     @classmethod
+    def clear(cls) -> None:
+        """No batch yet, as at the start of the process."""
+        cls.x, cls.y, cls.structure = torch.zeros(0), torch.zeros(0), "pair"
+
+    @classmethod
     def give(cls) -> Any:
         """The batch in its structure; a new tensor each time."""
         x, y = cls.x.clone(), cls.y.clone()
