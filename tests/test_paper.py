@@ -254,7 +254,7 @@ def test_quadrature_is_exact_where_z_has_no_effect():
     )
 
 
-def test_three_ways_to_log_p_agree(rows, monkeypatch):
+def test_four_ways_to_log_p_agree(rows, monkeypatch):
     """Within the half nat that the paper's estimator needs, and importance sampling far closer."""
     monkeypatch.setattr(marginal, "BURN_IN", 40)
     monkeypatch.setattr(marginal, "DRAWS", 40)
@@ -265,8 +265,23 @@ def test_three_ways_to_log_p_agree(rows, monkeypatch):
     judge = found["test_quadrature"]
     assert found["test_wider_grid"] == pytest.approx(judge, abs=1e-3)
     assert found["test_importance"] == pytest.approx(judge, abs=0.1)
+    assert found["test_fitted_importance"] == pytest.approx(judge, abs=0.03)
     assert found["test_reciprocal"] == pytest.approx(judge, abs=0.5)
     assert found["test_reciprocal_row_error"] > found["test_wider_grid_row_error"]
+
+
+def test_a_fitted_proposal_needs_no_encoder(rows, monkeypatch):
+    """An encoder that is sure of the wrong place ruins importance sampling; chains find the posterior without it."""
+    monkeypatch.setattr(marginal, "BURN_IN", 40)
+    monkeypatch.setattr(marginal, "DRAWS", 40)
+    model = paper_model(12, 7, 2, bernoulli=True, std=0.7, generator=seeded())
+    for p in model.posterior.parameters():
+        p.data.zero_()
+    model.posterior.mu.bias.data.fill_(5.0)
+    model.posterior.logvar.bias.data.fill_(-8.0)  # a standard deviation of 0.02
+    found = marginal.comparison(model, Rows(rows.train[:8], rows.test, 255.0), 8, encoder=True, width=0.2)
+    assert abs(found["test_importance"] - found["test_quadrature"]) > 2
+    assert found["test_fitted_importance_row_error"] < 0.06  # of 5,000 draws; five standard errors of a row
 
 
 def test_the_constant_gaussian_is_the_density_of_each_pixel():

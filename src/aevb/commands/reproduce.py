@@ -11,7 +11,7 @@ from aevb.errors import UsageError
 
 What = Literal[
     "figure2", "figure3", "figure4", "figure5", "variance", "full_vb", "all",
-    "figure2_mnist", "figure2_frey", "figure2_std", "figure2_tried", "figure3_step",
+    "figure2_mnist", "figure2_frey", "figure2_std", "figure2_step", "figure2_tried", "figure3_step",
 ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,15 +63,10 @@ def _frey(records: Records, place: Place, full: bool) -> Iterator[tuple[str, Fig
     yield "", drawing.figure2(records, recipes.FREY_LATENTS, constant)
 
 
-def _log_p(records: Records, place: Place, full: bool) -> Iterator[tuple[str, Figure]]:
-    del place, full
+def _figure3(name: str, records: Records, place: Place, full: bool) -> Iterator[tuple[str, Figure]]:
     yield "", drawing.figure3(records)
-
-
-def _figure3(records: Records, place: Place, full: bool) -> Iterator[tuple[str, Figure]]:
-    yield from _log_p(records, place, full)
     compared = [{"name": record["name"], **_three_ways(record, place, full)} for record in records]
-    write(place.results / f"paper_figure3_three_ways_{'full' if full else 'quick'}.json", compared, place.device)
+    write(place.results / f"paper_{name}_three_ways_{'full' if full else 'quick'}.json", compared, place.device)
 
 
 def _three_ways(record: dict[str, Any], place: Place, full: bool) -> dict[str, float]:
@@ -122,9 +118,10 @@ Draw = Callable[[Records, Place, bool], Iterator[tuple[str, Figure]]]
 EXPERIMENTS: dict[str, tuple[Recipe, Draw]] = {
     "figure2_mnist": (recipes.figure2, _mnist),
     "figure2_tried": (recipes.figure2_tried, lambda *_: iter(())),
+    "figure2_step": (recipes.figure2_step, lambda *_: iter(())),
     "figure2_std": (recipes.figure2_std, lambda *_: iter(())),
-    "figure3": (recipes.figure3, _figure3),
-    "figure3_step": (recipes.figure3_step, _log_p),
+    "figure3": (recipes.figure3, partial(_figure3, "figure3")),
+    "figure3_step": (recipes.figure3_step, partial(_figure3, "figure3_step")),
     "figure2_frey": (recipes.frey, _frey),
     "figure4": (recipes.manifolds, _manifolds),
     "figure5": (recipes.samples, _samples),

@@ -15,6 +15,8 @@ from aevb.paper.running import Place, read
 
 SUFFIXES = ("", "_mnist", "_frey")
 """Of the names of an experiment's pictures."""
+EXTRAS = ("_constant", "_three_ways", "_measured")
+"""Of the names of results that an experiment has besides its own."""
 MARKS = (1_000_000, 3_000_000, 10_000_000)
 """Samples at which a trial has a line, besides where it stands."""
 HEAD = ("trial", "samples", "test", "paper", "difference", "train", "paper", "minutes")
@@ -25,7 +27,7 @@ def write_page(place: Place, length: str, names: Sequence[str]) -> Path:
     """Write the page, from the result files that are there, and return its path."""
     lines = ["# Auto-Encoding Variational Bayes, run again", "", f"`aevb reproduce all --{length}`. {UNIT}"]
     for name in names:
-        for part in (name, *(extra for extra in TABLES if extra.startswith(f"{name}_"))):
+        for part in (name, *(f"{name}{extra}" for extra in EXTRAS)):
             file = place.results / f"paper_{part}_{length}.json"
             if file.is_file():
                 lines += ["", f"## {part.replace('_', ', ')}", "", *TABLES.get(part, table)(read(file))]
@@ -50,14 +52,20 @@ def table(records: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def three_ways(records: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """log p(x) of some training and test rows by three estimators, and how far single rows are from quadrature."""
-    ways = ("quadrature", "importance", "reciprocal")
-    yield f"| trial | rows | {' | '.join(ways)} | one row off, importance | one row off, reciprocal |"
-    yield "|---" * 7 + "|"
+    """log p(x) of some training and test rows by each way, and how far single rows are from quadrature."""
+    ways = {
+        "quadrature": "quadrature",
+        "reciprocal": "reciprocal",
+        "fitted_importance": "importance, fitted",
+        "importance": "importance, encoder",
+    }
+    heads = [*ways.values(), *(f"one row off, {name}" for name in list(ways.values())[1:])]
+    yield f"| trial | rows | {' | '.join(heads)} |"
+    yield "|---" * (2 + len(heads)) + "|"
     for record in records:
         for split in ("train", "test"):
             values = [record.get(f"{split}_{way}", math.nan) for way in ways]
-            errors = [record.get(f"{split}_{way}_row_error", math.nan) for way in ways[1:]]
+            errors = [record.get(f"{split}_{way}_row_error", math.nan) for way in list(ways)[1:]]
             cells = ["" if math.isnan(value) else f"{value:.2f}" for value in values + errors]
             yield f"| {record['name']} | {split} | {' | '.join(cells)} |"
 
@@ -95,6 +103,7 @@ def constant(records: Sequence[dict[str, Any]]) -> Iterator[str]:
 TABLES = {
     "figure2_frey_constant": constant,
     "figure3_three_ways": three_ways,
+    "figure3_step_three_ways": three_ways,
     "variance_measured": variances,
     "full_vb": full_vb,
 }
