@@ -70,7 +70,12 @@ def lines(state: State) -> tuple[Line, ...]:
         ),
         Line(
             "generation: z ~ N(0, I), decoded, looks like the data",
-            (*_points(state, "autoencoder"), _check(state, 3), _check(state, 4)),
+            (
+                *_points(state, "autoencoder"),
+                _check(state, 3),
+                _check(state, 4),
+                _clean(state, "the decoder", ("sigmoid", "bce", "output", "prior")),
+            ),
         ),
     )
 
