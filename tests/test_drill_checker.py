@@ -111,3 +111,39 @@ def test_the_ends_of_the_data_are_those_of_the_experiment():
     assert not reach.falls_short([-2.0, 0.0], [2.0, 2.0])
     assert reach.falls_short([-1.9, 0.0], [2.0, 2.0])
     assert reach.falls_short([-2.0, 0.0], [2.0, 1.9])
+
+
+LOSS = "return (error + kl).mean(), error.mean(), kl.mean()"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "verdict", "name", "part"),
+    [
+        ("(error + kl)", "(error + 0.01 * kl)", "scale", "kl-weight", "0.01"),
+        (LOSS, "return (error + kl).mean()", "bug", "training-stopped", "0-d tensor"),
+        ("self.dec(z)", "self.dec(z).sum(dim=1)", "bug", "training-stopped", "size of tensor"),
+        (".sum(dim=1)\n\n\ndef", ".sum(dim=1).clamp(min=0.5)\n\n\ndef", "cannot_judge", "kl", "not seen"),
+    ],
+)
+def test_what_passes_elsewhere_is_wrong_in_the_drill(old, new, verdict, name, part, tmp_path):
+    """A weight that is a choice elsewhere; an interface that the training needs; a KL that is cut to a constant."""
+    assert old in SOLUTION
+    grade = graded(tmp_path / "vae.py", SOLUTION.replace(old, new))
+    assert grade.verdict == verdict
+    (finding,) = [finding for finding in grade.findings if finding.class_ == name]
+    assert part in finding.message
+    assert "--map" not in str(grade.findings)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("(error + kl)", "(0.5 * error + kl)"),  # a Gaussian of variance 1
+        (LOSS, "return error.mean() + kl.mean(), error.mean(), kl.mean()"),
+        (LOSS, "return (error + kl).sum(), error.sum(), kl.sum()"),
+        ("        std = torch.exp", "        if not self.training:\n            return mu\n        std = torch.exp"),
+    ],
+)
+def test_other_right_solutions_are_right(old, new, tmp_path):
+    grade = graded(tmp_path / "vae.py", SOLUTION.replace(old, new))
+    assert grade.verdict == "right", grade.findings

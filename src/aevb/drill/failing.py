@@ -51,10 +51,16 @@ def diagnosis(six: dict[str, Any] | None) -> str:
 def _cause(seen: dict[str, float]) -> str:
     """The likely cause by squared error, KL and range."""
     narrow = seen["high"] - seen["low"] < NARROW * (RIGHT["high"] - RIGHT["low"])
+    if seen["kl"] < NOTHING and seen["error"] < NOTHING:
+        return (
+            "the error is 0 though z carries nothing of x, so it costs nothing to forget x: the error compares the reconstruction "
+            "with itself, or x reaches the reconstruction by a way around z."
+        )
     if seen["kl"] < NOTHING:
         return (
             "z carries nothing of x, since the KL has gone to 0: the KL weighs too much, being summed where the error is "
-            "averaged, or decode and forward do not use z."
+            "averaged; or decode and forward do not use z; or the error does not reach the "
+            "weights."
         )
     if seen["kl"] > MUCH:
         return (

@@ -112,7 +112,16 @@ def grade(work: Work) -> Grade:
     ]
     if not any(finding.check == "decoder" and finding.verdict in WRONG for finding in report.findings):
         findings = [*out_of_reach(work), *findings]
-    worst = next((verdict for verdict in WRONG if verdict in {finding.verdict for finding in findings}), report.verdict)
+    error = program.stopped(work, report.trace) if not open_ and work.path.suffix == ".py" else ""
+    if error:
+        findings = [Finding("training-stopped", "bug", f"training stops in its first step: {error}"), *findings]
+    if not open_ and report.verdict in ("right", "unusual") and not any(finding.check == "kl" for finding in report.findings):
+        message = "the KL was not seen in the loss: it does not change with mu and logvar where it was looked at"
+        findings.append(Finding("kl", "cannot_judge", message))
+    worst = next(
+        (verdict for verdict in (*WRONG, "cannot_judge") if verdict in {finding.verdict for finding in findings}),
+        report.verdict,
+    )
     return Grade("unfinished" if open_ else worst, work.path.name, digest(work), findings + open_)
 
 
@@ -121,12 +130,15 @@ def _ours(finding: Any, work: Work) -> Finding:
     message = program.told(finding.message)
     if finding.measured and not any(sign.isdigit() for sign in message):
         message += f" (measured {finding.measured}" + (f", expected {finding.expected})" if finding.expected else ")")
+    name, verdict = finding.class_ or finding.check, finding.verdict
+    if (
+        finding.check == "weight" and verdict == "unusual" and finding.expected
+    ):  # elsewhere a choice, here not what is asked for
+        name, verdict = "kl-weight", "scale"
     if work.path.suffix != ".py":
-        return Finding(finding.class_ or finding.check, finding.verdict, message, finding.line)
+        return Finding(name, verdict, message, finding.line)
     line = finding.line if program.is_the_learners(finding.line, work) else None
-    return Finding(
-        finding.class_ or finding.check, finding.verdict, message if line is None else f"line {line}: {message}", line
-    )
+    return Finding(name, verdict, message if line is None else f"line {line}: {message}", line)
 
 
 def check(work: Work) -> Report:

@@ -8,7 +8,8 @@ CHECK_HINTS: dict[str, Hint] = {
     "check-1": Hint(
         "What does reparameterize do with mu and logvar that autograd cannot follow, or that it does not need them for?",
         "The check gives mu = 0 and logvar = 0, (4, 2), sums z and goes backward: dz/dmu = 1 and dz/dlogvar = eps / 2.",
-        "{place}: in this order: detach, .data, no_grad or .item(); a draw without eps; torch.normal or .sample(); an error.",
+        "{place}: in this order: detach, .data, no_grad or .item(); torch.normal or .sample(); a draw without eps, in one mode "
+        "(self.training) or in both; an error.",
         f"{STD}, then: {SAMPLE}",
     ),
     "check-2": Hint(
@@ -57,6 +58,39 @@ CHECK_HINTS: dict[str, Hint] = {
         "The six checks run the file and take VAE, kl_divergence and vae_loss from it: nothing else belongs to its top level.",
         "{place}: what stands outside of functions: loops, calls, input, imports that are not installed.",
         'Put such lines under: if __name__ == "__main__":',
+    ),
+    "parts": Hint(
+        "Does z reach the decoder on its way from mu and logvar, and do the same mu and logvar reach the KL?",
+        "encode gives mu and logvar, reparameterize makes z of them, decode turns z into the reconstruction, and forward "
+        "returns the mu and logvar that z was drawn with.",
+        "{place}: in this order: a decode that does not use z; another mu or logvar returned than sampled; a sample in one "
+        "mode alone; an error of Python, told above.",
+        f"In reparameterize: {STD}, then: {SAMPLE}; in forward: mu, logvar = self.encode(x), then: "
+        "return self.decode(self.reparameterize(mu, logvar)), mu, logvar",
+    ),
+    "loss": Hint(
+        "How many numbers is your loss for a batch of 256 rows?",
+        "One can go backward from one number alone: the loss is a mean over rows, after both terms were added.",
+        "{place}: the three values that it returns, and their shapes.",
+        f"{ERROR}; kl = kl_divergence(mu, logvar); {LOSS}",
+    ),
+    "kl": Hint(
+        "Which four parts has the KL, and which shape has the result for mu of shape (B, L)?",
+        "KL = -1/2 sum_j (1 + logvar_j - mu_j^2 - exp(logvar_j)): (B,), and nothing else that depends on mu or logvar.",
+        "{place}: in this order: a part of another form; shapes (B,) and (B, D) added up; a term too many in vae_loss.",
+        f"{KL}, and in vae_loss: {LOSS}",
+    ),
+    "sampler": Hint(
+        "Is z a straight line in eps, for given mu and logvar?",
+        "z = mu + sigma * eps and nothing else: no activation, no clamp, no product with mu.",
+        "{place}: what is done to z, or to eps, besides.",
+        f"{STD}, then: {SAMPLE}",
+    ),
+    "kl-weight": Hint(
+        "Which weight has the KL in the bound?",
+        "ELBO = reconstruction - KL, both at weight 1: another weight is a beta-VAE, and no longer the bound.",
+        "{place}: a factor on the KL, or on the error.",
+        LOSS,
     ),
     "output-range": Hint(
         "Which values can your decoder's output take, and which do the data take?",

@@ -73,7 +73,7 @@ def _place(finding: Finding, file: str) -> str:
         return "reparameterize"
     if re.match("sigmoid|output", name):
         return "decode"
-    if name in ("kl-absent", "kl-subtracted", "kl-detached", "reconstruction-mean", "reduction-ignored"):
+    if name in ("loss", "kl-weight", "kl-absent", "kl-subtracted", "kl-detached", "reconstruction-mean", "reduction-ignored"):
         return "vae_loss"
     return "kl_divergence" if name.startswith("kl") else "encode" if name.startswith("head") else file
 

@@ -36,8 +36,12 @@ def put(work: Work, folder: Path) -> Path:
     beside = (path for path in sorted(work.path.parent.glob("*.py")) if path.name != FILE and path.is_file())
     for path, _ in zip(beside, range(MOST_BESIDE), strict=False):
         write(folder / path.name, path.read_text(encoding="utf-8", errors="replace"))
-    write(folder / FILE, work.source.rstrip("\n") + "\n" + TRAINING)
+    write(folder / FILE, _text(work))
     return folder / FILE
+
+
+def _text(work: Work) -> str:
+    return work.source.rstrip("\n") + "\n" + TRAINING
 
 
 def is_the_learners(line: int | None, work: Work) -> bool:
@@ -45,6 +49,15 @@ def is_the_learners(line: int | None, work: Work) -> bool:
     return line is not None and line <= len(work.source.splitlines())
 
 
+def stopped(work: Work, trace: list[str]) -> str:
+    """The error that the drill's training ended in when the checker ran it, by its trace; empty if there was none."""
+    line = _text(work).rpartition("\nfor index in ")[0].count("\n") + 2
+    said = next((one for one in trace if one.startswith(f"the loop in line {line} on ")), "")
+    error = " ".join(said.partition(": ")[2].split())
+    return "" if error.startswith("OutOfTimeError") else error
+
+
 def told(message: str) -> str:
-    """A message of the checker, on one line, without the line of a loop that the learner does not have."""
-    return re.sub(r"\bthe loop in line \d+", "the training loop", " ".join(message.split()))
+    """A message of the checker, on one line: without the line of our loop, and without options of ``aevb check``."""
+    message = re.sub(r"; (name|use)\b[^;]*--map\b[^;]*", "", " ".join(message.split()))
+    return re.sub(r"\bthe loop in line \d+", "the training loop", message)
