@@ -53,8 +53,8 @@ def _cause(seen: dict[str, float]) -> str:
     narrow = seen["high"] - seen["low"] < NARROW * (RIGHT["high"] - RIGHT["low"])
     if seen["kl"] < NOTHING and seen["error"] < NOTHING:
         return (
-            "the error is 0 though z carries nothing of x, so it costs nothing to forget x: the error compares the reconstruction "
-            "with itself, or x reaches the reconstruction by a way around z."
+            "the error is 0 though z carries nothing of x, so forgetting x costs nothing: the error compares the "
+            "reconstruction with itself, or x reaches the reconstruction by a way around z."
         )
     if seen["kl"] < NOTHING:
         return (

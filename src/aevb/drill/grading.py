@@ -105,13 +105,13 @@ def grade(work: Work) -> Grade:
     if {UNFINISHED + "reparameterize", UNFINISHED + "kl_divergence"} <= names:
         return Grade("unfinished", work.path.name, digest(work), open_)
     report = check(work)
-    findings = [
+    far = [] if any(one.check == "decoder" and one.verdict in WRONG for one in report.findings) else out_of_reach(work)
+    findings = far + [
         _ours(finding, work)
         for finding in report.findings
         if not open_ or finding.verdict in WRONG  # of half a file, what cannot be judged is no news
+        if not far or finding.check != "decoder"  # an error of the right form says nothing of what the output can be
     ]
-    if not any(finding.check == "decoder" and finding.verdict in WRONG for finding in report.findings):
-        findings = [*out_of_reach(work), *findings]
     error = program.stopped(work, report.trace) if not open_ and work.path.suffix == ".py" else ""
     if error:
         findings = [Finding("training-stopped", "bug", f"training stops in its first step: {error}"), *findings]
