@@ -1,5 +1,6 @@
 """The tutorial's experiment and its six checks: the same figures, and checks that can fail."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -7,6 +8,7 @@ from torch import nn
 from aevb import VAE, kl_divergence
 from aevb.datasets import make_gmm
 from aevb.drill import experiment, sanity
+from aevb.objectives.elbo import vae_loss
 
 
 class Plain(nn.Module):
@@ -100,3 +102,17 @@ def test_leaves_threads_and_generator_alone():
     assert seen == [1, 2]
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.get_num_threads() == threads
+
+
+def test_what_a_loss_or_a_model_returns_is_said_if_it_cannot_be_trained():
+    with pytest.raises(ValueError, match="vae_loss does not return three values, loss, reconstruction, kl, but 1"):
+        experiment.train(epochs=1, loss=lambda *args: vae_loss(*args)[0])
+    with pytest.raises(ValueError, match=r"the loss has the shape \(256, 2\)"):
+        experiment.train(epochs=1, loss=lambda recon, x, mu, logvar: (recon - x, 0, 0))
+    with pytest.raises(ValueError, match="forward does not return three values, reconstruction, mu, logvar, but 2"):
+        experiment.train(epochs=1, make_model=Two)
+
+
+class Two(VAE):
+    def forward(self, x):
+        return super().forward(x)[:2]

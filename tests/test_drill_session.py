@@ -51,8 +51,9 @@ def says(monkeypatch):
 
     def say(verdict, *findings):
         names = ("check", "verdict", "class_", "message", "measured", "expected", "line")
+        findings = [*findings, ("kl", "right", "", "the closed KL", "", "", None)]
         found = [types.SimpleNamespace(**dict(zip(names, finding, strict=True))) for finding in findings]
-        monkeypatch.setattr(grading, "check", lambda work: types.SimpleNamespace(verdict=verdict, findings=found))
+        monkeypatch.setattr(grading, "check", lambda work: types.SimpleNamespace(verdict=verdict, findings=found, trace=[]))
 
     say("right", RIGHT)
     return say
@@ -325,6 +326,8 @@ assert "torch" not in sys.modules
 def test_the_report_as_text_holds_every_part(place):
     found = account.collect(state.load(place), 1e10) | {"changed_since": True}
     text = account.text(found)
+    assert "Extra, the checker: not run" in text
+    assert "Extra, the checker: wrong" in account.text(found | {"verdict": "bug"})
     heads = ("Rubric", "Red flags", "Six checks", "Extra, the checker", "Time per block", "Interview", "Hints", "changed since")
     assert [head for head in heads if head not in text] == []
     assert page.html(found, None).count("<h2>") >= 6

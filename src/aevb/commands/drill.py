@@ -222,18 +222,14 @@ def hint(folder: Folder = None, /, *, about: str | None = None, json: Json = Fal
     Parameters
     ----------
     about
-        The name of the finding; a bug before what is not written yet, if not given.
+        The name of the finding, or of a check that failed, as check-4; if not given, a bug before a check.
     json
         Print one JSON object and nothing else.
     """
     from aevb import terminal
-    from aevb.drill import hints, session, state
+    from aevb.drill import session
 
-    place = _here(folder)
-    grade = session.fresh_grade(place)
-    finding = hints.choose(grade.findings, about)
-    with state.editing(place) as now:
-        shown = hints.advance(now.hints, finding, grade.file)
+    finding, shown = session.hint(_here(folder), about)
     if json:
         return terminal.print_json({"about": shown.about, "stage": shown.stage, "text": shown.text})
     _show(f"{finding.class_}: {finding.message}\n{shown}")

@@ -11,6 +11,7 @@ from aevb.drill import clock, interview, rubric
 from aevb.drill.blocks import BLOCKS
 from aevb.drill.questions import Question
 from aevb.drill.state import State
+from aevb.drill.watch import VERDICTS
 from aevb.errors import DataError
 
 POINTS = "points.csv"
@@ -81,7 +82,7 @@ def text(report: dict[str, Any]) -> str:
     parts += [
         f"  {'passed' if c['passed'] else 'FAILED':<10} {c['number']}. {c['name']}: {c['message']}" for c in report["checks"]
     ]
-    parts += ["", f"Extra, the checker: {report['verdict'] or 'not run'}"]
+    parts += ["", f"Extra, the checker: {verdict(report)}"]
     parts += [f"  {finding['verdict']:<10} {finding['class']}: {finding['message']}" for finding in report["findings"]]
     parts += ["", f"Time per block{'' if report['timed'] else ' (untimed)'}"]
     parts += [
@@ -91,6 +92,11 @@ def text(report: dict[str, Any]) -> str:
     if report["changed_since"]:
         parts.append("The file has changed since it was last judged or checked: aevb drill check judges it anew.")
     return "\n".join(parts)
+
+
+def verdict(report: dict[str, Any]) -> str:
+    """The checker's verdict in words."""
+    return VERDICTS.get(report["verdict"], "not run")
 
 
 def word(check: dict[str, Any]) -> str:

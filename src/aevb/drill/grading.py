@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import tempfile
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aevb.drill import program, reach
 from aevb.drill.workspace import Work
 
 if TYPE_CHECKING:
@@ -102,26 +105,66 @@ def grade(work: Work) -> Grade:
     if {UNFINISHED + "reparameterize", UNFINISHED + "kl_divergence"} <= names:
         return Grade("unfinished", work.path.name, digest(work), open_)
     report = check(work)
-    findings = [
-        _ours(finding, work.path.suffix == ".py")
+    far = [] if any(one.check == "decoder" and one.verdict in WRONG for one in report.findings) else out_of_reach(work)
+    findings = far + [
+        _ours(finding, work)
         for finding in report.findings
         if not open_ or finding.verdict in WRONG  # of half a file, what cannot be judged is no news
+        if not far or finding.check != "decoder"  # an error of the right form says nothing of what the output can be
     ]
-    return Grade("unfinished" if open_ else report.verdict, work.path.name, digest(work), findings + open_)
+    error = program.stopped(work, report.trace) if not open_ and work.path.suffix == ".py" else ""
+    if error:
+        findings = [Finding("training-stopped", "bug", f"training stops in its first step: {error}"), *findings]
+    if not open_ and report.verdict in ("right", "unusual") and not any(finding.check == "kl" for finding in report.findings):
+        message = "the KL was not seen in the loss: it does not change with mu and logvar where it was looked at"
+        findings.append(Finding("kl", "cannot_judge", message))
+    worst = next(
+        (verdict for verdict in (*WRONG, "cannot_judge") if verdict in {finding.verdict for finding in findings}),
+        report.verdict,
+    )
+    return Grade("unfinished" if open_ else worst, work.path.name, digest(work), findings + open_)
 
 
-def _ours(finding: Any, lines_count: bool) -> Finding:
-    """A finding of the checker as one line with a number. lines_count: whether its line is one that the learner can find."""
-    message = " ".join(finding.message.split())
+def _ours(finding: Any, work: Work) -> Finding:
+    """A finding of the checker as one line with a number, and with its line if that is one that the learner can find."""
+    message = program.told(finding.message)
     if finding.measured and not any(sign.isdigit() for sign in message):
         message += f" (measured {finding.measured}" + (f", expected {finding.expected})" if finding.expected else ")")
-    if finding.line is not None and lines_count:
-        message = f"line {finding.line}: {message}"
-    return Finding(finding.class_ or finding.check, finding.verdict, message, finding.line)
+    name, verdict = finding.class_ or finding.check, finding.verdict
+    if (
+        finding.check == "weight" and verdict == "unusual" and finding.expected
+    ):  # elsewhere a choice, here not what is asked for
+        name, verdict = "kl-weight", "scale"
+    if work.path.suffix != ".py":
+        return Finding(name, verdict, message, finding.line)
+    line = finding.line if program.is_the_learners(finding.line, work) else None
+    return Finding(name, verdict, message if line is None else f"line {line}: {message}", line)
 
 
 def check(work: Work) -> Report:
-    """Ask the checker. Its import is put off: commands that do not judge never pay for it."""
+    """Ask the checker. Its import is put off: commands that do not judge never pay for it.
+
+    A notebook has its own training, on the data that it was given.
+    """
     from aevb.checker import check_file
 
-    return check_file(work.path)
+    if work.path.suffix != ".py":
+        return check_file(work.path)
+    with tempfile.TemporaryDirectory() as folder:
+        return check_file(program.put(work, Path(folder)))
+
+
+def out_of_reach(work: Work) -> list[Finding]:
+    """A finding if the decoder cannot give the data; one that is written as the solution's can, and is not tried."""
+    from aevb.checker.sandbox import run
+
+    if reach.is_plain(work.source):
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        ended = run("aevb.drill.reach", [str(program.put(work, Path(folder)).resolve())])
+    ends = ended.result or {}
+    if not ends or not reach.falls_short(ends["low"], ends["high"]):
+        return []
+    line = reach.line_of_decode(work.source) if work.path.suffix == ".py" else None
+    message = reach.told(ends["low"], ends["high"])
+    return [Finding("output-range", "bug", message if line is None else f"line {line}: {message}", line)]

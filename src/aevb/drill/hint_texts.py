@@ -14,10 +14,10 @@ class Hint(NamedTuple):
     change: str
 
 
-_STD, _SAMPLE = "std = torch.exp(0.5 * logvar)", "return mu + std * torch.randn_like(std)"
-_KL = "return -0.5 * (1 + logvar - mu.pow(2) - logvar.exp()).sum(dim=1)"
-_ERROR = 'error = F.mse_loss(recon, x, reduction="none").sum(dim=1)'
-_LOSS = "return (error + kl).mean(), error.mean(), kl.mean()"
+STD, SAMPLE = "std = torch.exp(0.5 * logvar)", "return mu + std * torch.randn_like(std)"
+KL = "return -0.5 * (1 + logvar - mu.pow(2) - logvar.exp()).sum(dim=1)"
+ERROR = 'error = F.mse_loss(recon, x, reduction="none").sum(dim=1)'
+LOSS = "return (error + kl).mean(), error.mean(), kl.mean()"
 
 HINTS: dict[str, Hint] = {
     "unfinished-encode": Hint(
@@ -30,7 +30,7 @@ HINTS: dict[str, Hint] = {
         "Where must the randomness be, so that z can be differentiated with respect to mu and logvar?",
         "z = mu + sigma * eps, with eps ~ N(0, I) of the same shape, and sigma from logvar = log sigma^2.",
         "{place}: three lines: sigma, eps, z.",
-        f"{_STD}, then: {_SAMPLE}",
+        f"{STD}, then: {SAMPLE}",
     ),
     "unfinished-decode": Hint(
         "What does the decoder say of p(x|z) when x is real-valued?",
@@ -48,13 +48,13 @@ HINTS: dict[str, Hint] = {
         "Which three things does appendix B add up for each latent dimension?",
         "KL = -1/2 sum_j (1 + logvar_j - mu_j^2 - exp(logvar_j)), one number for each row.",
         "{place}: one line; the sum runs over dim=1.",
-        _KL,
+        KL,
     ),
     "unfinished-vae_loss": Hint(
         "Which two terms has the bound, and over what is each summed or averaged?",
         "Squared error summed over the data's dimensions, plus the KL; then, and only then, a mean over rows.",
         "{place}: three numbers are returned: loss, reconstruction, kl.",
-        f"{_ERROR}; kl = kl_divergence(mu, logvar); {_LOSS}",
+        f"{ERROR}; kl = kl_divergence(mu, logvar); {LOSS}",
     ),
     "syntax-error": Hint(
         "Does every bracket that was opened also close?",
@@ -66,49 +66,49 @@ HINTS: dict[str, Hint] = {
         "What is exp(logvar): sigma, or its square?",
         "logvar = log sigma^2, so sigma = exp(logvar / 2).",
         "{place}: where std is made from logvar.",
-        _STD,
+        STD,
     ),
     "std-half-exp-logvar": Hint(
         "Does the half belong inside the exponential, or in front of it?",
         "sqrt(exp(a)) = exp(a / 2), and that is not exp(a) / 2.",
         "{place}: where std is made from logvar.",
-        _STD,
+        STD,
     ),
     "std-raw-head": Hint(
         "Can the number that you multiply the noise by be negative?",
         "The head gives log sigma^2; only its exponential, of the half of it, is a standard deviation.",
         "{place}: logvar is used as if it were std.",
-        _STD,
+        STD,
     ),
     "sigma-raw-linear": Hint(
         "What keeps a linear layer's output positive?",
         "Nothing does. Let the layer give logvar, and take sigma = exp(0.5 * logvar).",
         "{place}: sigma comes straight from a linear layer, and its logarithm becomes NaN.",
-        _STD,
+        STD,
     ),
     "softplus-confusion": Hint(
         "Do the sampler and the KL agree on what the second head means?",
         "One head has one meaning: if it is logvar, sigma is exp(0.5 * logvar) and nothing else.",
         "{place}: softplus makes a sigma of what the KL takes for logvar.",
-        _STD,
+        STD,
     ),
     "sampler-kl-mismatch": Hint(
         "If the sampler's sigma is right, what is logvar in the KL?",
         "The sigma that z is drawn with and the sigma in the KL are the same number.",
         "{place}: reparameterize and kl_divergence read the second head differently.",
-        f"In reparameterize: {_STD}; in kl_divergence: {_KL}",
+        f"In reparameterize: {STD}; in kl_divergence: {KL}",
     ),
     "noise-missing": Hint(
         "If you encode the same x twice, does z differ?",
         "q(z|x) is a distribution: z = mu alone is a plain autoencoder.",
         "{place}: eps does not reach z.",
-        f"{_STD}, then: {_SAMPLE}",
+        f"{STD}, then: {SAMPLE}",
     ),
     "noise-eval-only": Hint(
         "In which mode, train or eval, is noise needed for the bound?",
         "Noise is needed when training; dropping it in eval is a choice, having it only there is not.",
         "{place}: the test of self.training is the wrong way round.",
-        f"Remove the test, or turn it round: {_SAMPLE}",
+        f"Remove the test, or turn it round: {SAMPLE}",
     ),
     "noise-uniform": Hint(
         "From which distribution is eps drawn: may it be negative?",
@@ -120,7 +120,7 @@ HINTS: dict[str, Hint] = {
         "Which variance does eps have?",
         "eps ~ N(0, I): variance 1. The scale of z is sigma alone.",
         "{place}: a factor on the noise, or on std.",
-        f"{_STD}, then: {_SAMPLE}",
+        f"{STD}, then: {SAMPLE}",
     ),
     "noise-repeated": Hint(
         "Does a second call with the same mu and logvar give another z?",
@@ -144,13 +144,13 @@ HINTS: dict[str, Hint] = {
         "Can you follow the path from z back to mu and to logvar, operation by operation?",
         "z = mu + sigma * eps, all of it differentiable: dz/dmu = 1 and dz/dlogvar = (z - mu) / 2.",
         "{place}: look for detach, .data, no_grad, torch.normal(mu, std) or .sample(); each of them cuts the path.",
-        f"{_STD}, then: {_SAMPLE}",
+        f"{STD}, then: {SAMPLE}",
     ),
     "logvar-in-place": Hint(
         "Is logvar the same tensor after the draw as before?",
         "What the KL still needs must not be changed: operations whose name ends in _ write into their input.",
         "{place}: mul_, exp_ or += on logvar.",
-        _STD,
+        STD,
     ),
     "heads-shared": Hint(
         "Can the mean of a row change while its log-variance stays?",
@@ -168,49 +168,49 @@ HINTS: dict[str, Hint] = {
         "Can a KL be negative?",
         "KL >= 0: minus a half, or plus a half with all signs inside turned.",
         "{place}: the factor in front of the sum, or a sign inside it.",
-        _KL,
+        KL,
     ),
     "kl-doubled": Hint(
         "What is the factor in front of the sum in appendix B?",
         "It is 1/2: at mu = 2, logvar = 0 the KL is 2 nats.",
         "{place}: the 0.5 is missing, or something is counted twice.",
-        _KL,
+        KL,
     ),
     "kl-halved": Hint(
         "How often is a half taken?",
         "Once: at mu = 2, logvar = 0 the KL is 2 nats.",
         "{place}: another half, or a mean where a sum is meant.",
-        _KL,
+        KL,
     ),
     "kl-missing-": Hint(
         "The KL at mu = 0, logvar = 0 is 0, and grows in every direction: which of yours does it not grow in?",
         "Four parts for each dimension: 1, logvar, mu^2, exp(logvar), with the signs +, +, -, - and -1/2 in front.",
         "{place}: one of the four is missing, or lacks its half.",
-        _KL,
+        KL,
     ),
     "kl-mean-over-latents": Hint(
         "Does your KL of one row grow with the number of latent dimensions?",
         "The KL of independent dimensions is a sum: a mean makes it L times too small.",
         "{place}: mean(dim=1) where sum(dim=1) is meant.",
-        _KL,
+        KL,
     ),
     "kl-mean-over-all": Hint(
         "Over which axes do you average, and over which do you sum?",
         "Sum over latent dimensions, mean over rows. A mean over both makes the KL L times too small.",
         "{place}: a mean without dim.",
-        f"{_KL}, and in vae_loss the mean over rows",
+        f"{KL}, and in vae_loss the mean over rows",
     ),
     "kl-sum-over-batch": Hint(
         "If the batch is twice as large, should the weight of the KL change?",
         "Each row's reconstruction stands beside its own KL; the mean over rows is taken of both.",
         "{place}: the KL is summed over rows too, so its weight is the size of the batch.",
-        f"{_KL}, and in vae_loss: {_LOSS}",
+        f"{KL}, and in vae_loss: {LOSS}",
     ),
     "kl-mean-over-batch": Hint(
         "If the batch is twice as large, do both terms grow alike?",
         "Reduce both alike: a sum over dimensions for each row, then one mean over rows of the two together.",
         "{place}: the KL is averaged over rows while the error is summed over them.",
-        f"{_ERROR}; {_LOSS}",
+        f"{ERROR}; {LOSS}",
     ),
     "draws-summed": Hint(
         "With twice as many draws of z, should the reconstruction error double?",
@@ -222,49 +222,49 @@ HINTS: dict[str, Hint] = {
         "What is left of a VAE if its loss is the reconstruction alone?",
         "loss = reconstruction + KL: without the KL nothing holds the codes near the prior.",
         "{place}: the KL is computed, or not, but does not reach the loss.",
-        _LOSS,
+        LOSS,
     ),
     "kl-subtracted": Hint(
         "You minimise the loss: should a larger KL raise it or lower it?",
         "ELBO = reconstruction - KL is maximised; minus the ELBO = error + KL is minimised.",
         "{place}: a minus where the two are put together.",
-        _LOSS,
+        LOSS,
     ),
     "kl-detached": Hint(
         "Does the optimiser feel the KL, or is it only printed?",
         "The KL must be part of the graph: a number without a gradient changes the loss and trains nothing.",
         "{place}: detach, .item(), float() or no_grad on the KL.",
-        _LOSS,
+        LOSS,
     ),
     "kl-log-sigma-reading": Hint(
         "Is the second head log sigma or log sigma^2 in your KL?",
         "With logvar = log sigma^2 the terms are logvar and exp(logvar); 2 * logvar and exp(2 * logvar) belong to log sigma.",
         "{place}: factors of 2 in the KL.",
-        _KL,
+        KL,
     ),
     "kl-swapped": Hint(
         "Which of the two arguments is squared, and which is exponentiated?",
         "mu^2 and exp(logvar), and the order of arguments is (mu, logvar) everywhere.",
         "{place}: mu and logvar have changed places, in the formula or in a call.",
-        _KL,
+        KL,
     ),
     "kl-reversed": Hint(
         "KL of which distribution from which?",
         "KL(q || p): the expectation is under q. The other order has exp(-logvar) in it.",
         "{place}: the KL of the prior from q.",
-        _KL,
+        KL,
     ),
     "kl-wrong": Hint(
         "Put in mu = 0, logvar = 0 and mu = 2, logvar = 0: do you get 0 and 2 nats?",
         "KL = -1/2 sum_j (1 + logvar_j - mu_j^2 - exp(logvar_j)).",
         "{place}: compare signs, factors and the four parts.",
-        _KL,
+        KL,
     ),
     "bce-": Hint(
         "For which values is binary cross-entropy a log-likelihood?",
         "For targets in [0, 1]: it is that of a Bernoulli. Real-valued data take the squared error, that of a Gaussian.",
         "{place}: a binary cross-entropy meets data from -2.5 to 2.5.",
-        _ERROR,
+        ERROR,
     ),
     "prior-uniform": Hint(
         "Towards which distribution does the KL pull the codes?",
@@ -276,19 +276,19 @@ HINTS: dict[str, Hint] = {
         "Which values can your decoder's output take, and which do the data take?",
         "The data here are real numbers from -2.5 to 2.5: the decoder ends in a linear layer, and the error is squared.",
         "{place}: a sigmoid, or a cross-entropy, has no place here.",
-        f"return self.dec(z), and in vae_loss: {_ERROR}",
+        f"return self.dec(z), and in vae_loss: {ERROR}",
     ),
     "reconstruction-mean": Hint(
         "How is the error reduced over the dimensions of x, and how is the KL over those of z?",
         "log p(x|z) is a sum over dimensions. A mean makes it D times smaller, so the KL weighs D times more.",
         "{place}: the squared error is averaged over dimensions.",
-        _ERROR,
+        ERROR,
     ),
     "reduction-ignored": Hint(
         "What does the loss object really return: a sum, or a mean?",
         'Only reduction="none", "sum" or "mean" is listened to; other names are ignored, and the answer is a mean.',
         "{place}: size_average or reduce.",
-        _ERROR,
+        ERROR,
     ),
     "": Hint(
         "Which number does the finding give, and which one did you expect?",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aevb.drill import account, clock, workspace
-from aevb.drill.account import hints, word
+from aevb.drill.account import hints, verdict, word
 from aevb.errors import OutputExistsError
 
 
@@ -20,11 +20,7 @@ def html(report: dict[str, Any], points: dict[str, list[tuple[float, float]]] | 
     checks = [(word(check), f"{check['number']}. {check['name']}: {check['message']}") for check in report["checks"]]
     body.append(_table("The six checks", checks, "They were not run: aevb drill check, in the last block."))
     found = [(f["verdict"], f"{f['class']}: {f['message']}") for f in report["findings"]]
-    body.append(
-        _table(
-            f"Extra, the checker: {report['verdict'] or 'not run'}", found, "" if report["verdict"] is None else "No findings."
-        )
-    )
+    body.append(_table(f"Extra, the checker: {verdict(report)}", found, "" if report["verdict"] is None else "No findings."))
     blocks = [(clock.minutes(b["seconds"]), f"{b['title']} (planned: {b['planned']})") for b in report["blocks"]]
     body.append(_table(f"Time per block{'' if report['timed'] else ' (untimed)'}", blocks))
     missed = [("again", f"{m['question']} Missed: {'; '.join(m['points'])}.") for m in report["interview"]["missed"]]

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from aevb.drill import account, grading, judge, state, watch, workspace
-from aevb.drill.grading import WRONG, Grade
+from aevb.drill import account, failing, grading, hints, judge, state, watch, workspace
+from aevb.drill.grading import WRONG, Finding, Grade
+from aevb.drill.hints import Shown
 from aevb.errors import AevbError
 
 EPOCHS = 800
@@ -30,6 +31,15 @@ def fresh_grade(folder: Path) -> Grade:
     last = grading.from_dict(state.load(folder).grade)
     work = workspace.find_work(folder)
     return last if last is not None and last.digest == grading.digest(work) and last.file == work.path.name else grade(folder)
+
+
+def hint(folder: Path, about: str | None) -> tuple[Finding, Shown]:
+    """The next hint on a finding, or on one of the six checks that failed; it is noted. Raises UsageError if there is none."""
+    graded = fresh_grade(folder)
+    six = state.load(folder).six
+    finding = hints.choose([*graded.findings, *failing.findings(six, graded)], about)
+    with state.editing(folder) as now:
+        return finding, hints.advance(now.hints, finding, graded.file, failing.diagnosis(six))
 
 
 def run_six(folder: Path, on_epoch: Callable[[int, float], None] | None = None) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Only ``judge`` starts it: a learner's code may loop, exit or eat memory, and none of that must end the command. What the code
 prints goes to stderr; stdout carries one JSON object a line: {"epoch", "loss"} while it trains, then the result,
-{"checks", "losses", "points"} or {"error"}, one sentence.
+{"checks", "losses", "points", "seen"} or {"error"}, one sentence.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _names(path: Path) -> dict[str, Any]:
 def _judge(names: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     from aevb.drill import experiment, sanity
 
-    generated, losses, points, stopped = None, [], None, None
+    generated, losses, points, stopped, seen = None, [], None, None, {}
     try:
         outcome = experiment.train(
             on_epoch=lambda epoch, loss: send({"epoch": epoch, "loss": loss}),
@@ -58,13 +58,29 @@ def _judge(names: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> dic
         )
         generated, losses = outcome.generated, outcome.losses
         points = {"data": outcome.data.tolist(), "generated": generated.tolist()}
+        seen = _seen(outcome, names["vae_loss"])
     except Exception as error:
         stopped = f"there is no trained model: {_sentence(error)}"
     checks = [asdict(check) for check in sanity.run_checks(names["VAE"], names["kl_divergence"], generated, losses)]
     for check in checks:
         if stopped and check["number"] in (4, 5):
             check["message"] = stopped
-    return {"checks": checks, "losses": [losses[0], losses[-1]] if losses else None, "points": points}
+    return {"checks": checks, "losses": [losses[0], losses[-1]] if losses else None, "points": points, "seen": seen}
+
+
+def _seen(outcome: Any, loss: Callable[..., Any]) -> dict[str, float]:
+    """What the trained model ends on, for a hint: squared error and KL, by its own loss, and the ends of what it generates.
+
+    Empty for a loss that does not return its three numbers.
+    """
+    import torch
+
+    with contextlib.suppress(Exception), torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(0)
+        recon, mu, logvar = outcome.model(outcome.data)
+        _, error, kl = (float(term) for term in loss(recon, outcome.data, mu, logvar))
+        return {"error": error, "kl": kl, "low": float(outcome.generated.min()), "high": float(outcome.generated.max())}
+    return {}
 
 
 def _sentence(error: BaseException) -> str:

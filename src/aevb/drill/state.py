@@ -153,7 +153,15 @@ def _is_six(value: Any) -> bool:
             and all(isinstance(c.get(key), str) for key in ("name", "message"))
             for c in _list(value.get("checks"))
         )
+        and _are_numbers(value.get("losses"), list)
+        and _are_numbers(value.get("seen"), dict)
     )
+
+
+def _are_numbers(value: Any, kind: type) -> bool:
+    """Whether it is absent, or a list or dictionary of numbers, infinite ones too."""
+    numbers = value.values() if isinstance(value, dict) else value
+    return value is None or (isinstance(value, kind) and all(isinstance(one, int | float) for one in numbers))
 
 
 def _list(value: Any) -> list[Any]:
