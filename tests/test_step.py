@@ -38,6 +38,7 @@ CASES = {
     "vamp": (TABLE, {"prior": "vamp", "components": 5}),
     "flow prior": (TABLE, {"prior": "flow"}),
     "gaussian_optimal": (TABLE, {"likelihood": "gaussian_optimal"}),
+    "gaussian_optimal, autoencoder": (TABLE, {"likelihood": "gaussian_optimal", "objective": "autoencoder"}),
     "gaussian_network": (TABLE, {"likelihood": "gaussian_network"}),
     "adagrad": (TABLE, {"optimizer": "adagrad", "learning_rate": 0.05}),
     "bernoulli": (PICTURES, {"likelihood": "bernoulli"}),

@@ -92,7 +92,8 @@ class MonteCarloEM(Objective):
             reconstruction, log_prior = model.log_joint(rows, z)
             return reconstruction + log_prior
 
-        z, acceptance = hmc_move(log_density, self.chains[moving], self.step_size, LEAPFROGS)
+        with model.in_evaluation():  # p stands still while chains move: gaussian_optimal's variance is that of the M step
+            z, acceptance = hmc_move(log_density, self.chains[moving], self.step_size, LEAPFROGS)
         self.chains[moving] = z.to(self.chains.dtype)
         mean = acceptance.mean().to(self.step_size.dtype)
         self.step_size.copy_(adapted(self.step_size, mean, ACCEPTED, RATE))
