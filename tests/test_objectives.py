@@ -590,14 +590,19 @@ def test_a_chain_moves_once_for_so_many_updates_and_only_for_selected_rows(model
     objective.begin(100, 3)
     index = torch.arange(40, 72)
     objective.select(index)
-    seen = []
+    seen, acceptances, sizes = [], [], [float(objective.step_size)]
     for _ in range(5):
-        objective(model, x)
+        acceptances.append(float(objective(model, x).log["acceptance"]))
         seen.append(objective.chains.clone())
+        sizes.append(float(objective.step_size))
     others = torch.ones(100, dtype=torch.bool)
     others[index] = False
     assert all(torch.equal(one[others], seen[0][others]) for one in seen)
     assert [not torch.equal(a, b) for a, b in itertools.pairwise(seen)] == [False, False, True, False]
+    # The acceptance is that of the moves, which the step size remembers too; between them it is that of the last ones.
+    first, second = (ACCEPTED + math.log(sizes[i + 1] / sizes[i]) / 0.3 for i in (0, 3))
+    assert acceptances == pytest.approx([first] * 3 + [second] * 2)
+    assert abs(first - second) > 1e-6
 
 
 def optimal_model():
