@@ -384,6 +384,16 @@ def test_optimal_variance_of_a_perfect_batch_is_finite():
 # ------------------------------------------------------------------------------------------------------------- levels
 
 
+def test_logistic_at_the_bounds_of_its_scale():
+    """The narrowest is one level; the widest is the first and the last, which reach to infinity, with one half each."""
+    p, x = DiscretizedLogistic(1, 256), torch.linspace(0, 1, 256).unsqueeze(-1)
+    narrow, wide = (p(torch.tensor([100 / 255 - 0.5, log_scale])).log_prob(x).exp() for log_scale in (-50.0, 50.0))
+    assert float(narrow[100]) == pytest.approx(1, abs=1e-6)
+    assert float(wide[0]) == pytest.approx(0.5, abs=2e-4)
+    assert float(wide[-1]) == pytest.approx(0.5, abs=2e-4)
+    assert float(wide[1:-1].max()) < 1e-6
+
+
 @pytest.mark.parametrize("levels", [2, 3, 17, 256])
 def test_logistic_is_the_difference_of_two_sigmoids(levels):
     """Naive, in float64, where neither sigmoid is near 1: the means lie within the levels, the scales are not small."""

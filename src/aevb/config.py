@@ -107,7 +107,7 @@ class Config:
     warmup_epochs: float = 0.0
     """Epochs over which that weight rises from 0."""
     free_bits: float = 0.0
-    """Nats per latent dimension below which the KL costs nothing."""
+    """Nats per latent dimension below which the KL costs nothing; in their sum, unless q is diagonal and p(z) N(0, I)."""
     samples: Whole = 1
     """Draws of z per row and step."""
     optimizer: Annotated[str, _one_of(OPTIMIZERS)] = "adam"
@@ -115,7 +115,7 @@ class Config:
     learning_rate: float = 1e-3
     """Step size."""
     decay: float = 0.0
-    """Share of the steps, the last ones, over which the step size falls to 0, along a line."""
+    """Share of the steps, the last, over which the step size falls to 0 along a line; --resume with more --epochs raises it."""
     batch_size: Whole = 128
     """Rows per step."""
     epochs: Whole = 50
