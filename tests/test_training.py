@@ -510,6 +510,19 @@ def test_the_optimal_variance_is_stored_with_the_model(data, tmp_path):
     assert run.history[-1]["noise"] == pytest.approx(float(stored["likelihood.variance"]) ** 0.5, rel=1e-6)
 
 
+def test_a_noise_that_depends_on_z_is_recorded(data, pictures):
+    """The root of its mean square over rows and columns, at draws of z, as of the saved model; other likelihoods have none."""
+    config = replace(SMALL, likelihood="gaussian_network", validation="0", epochs=6)
+    run = aevb.fit(data, config)
+    x = run.tensor(data)
+    with torch.no_grad():
+        variances = run.model.likelihood_given(run.model.posterior_given(x).sample((200,))).variance
+    assert float(variances.std()) > 1e-3
+    assert run.history[-1]["noise"] == pytest.approx(float(variances.mean().sqrt()), rel=0.03)
+    assert aevb.fit(data, config).history == run.history
+    assert "noise" not in aevb.fit(pictures, replace(SMALL, likelihood="discretized_logistic")).history[-1]
+
+
 @pytest.mark.parametrize("objective", ["elbo", "autoencoder", "wake_sleep"])
 def test_the_stored_variance_is_the_error_at_the_codes_that_were_trained(objective):
     """On 8 columns of 2 factors and noise: within 5% of the mean squared error of the saved model (3% was seen)."""

@@ -25,6 +25,7 @@ from aevb.distributed import Group
 from aevb.errors import DivergedError, LostProcessError
 from aevb.evaluation.baseline import fit_baseline
 from aevb.evaluation.bound import elbo_rows, summarise
+from aevb.evaluation.noise import noise_of_rows
 from aevb.evaluation.nonfinite import where_not_finite
 from aevb.folder import begin_with, clear, refuse_existing, start
 from aevb.interfaces import Objective
@@ -202,8 +203,8 @@ class _Loop:
         means = {name: total / len(self.x) for name, total in self.standing.totals().items()}
         for name in means.keys() & {"bound", "reconstruction", "importance_bound", "fidelity"}:
             means[name] += self.run.log_jacobian
-        if (noise := self.model.likelihood.noise) is not None:
-            means["noise"] = float(noise.square().mean().sqrt())
+        if (noise := noise_of_rows(self.model, self.x)) is not None:
+            means["noise"] = noise
         return {"epoch": epoch + 1, "samples": (epoch + 1) * len(self.x), **means}
 
     def train_step(self, epoch: int, step: int, index: Tensor, stored: Tensor) -> Tensor:
