@@ -406,10 +406,18 @@ def test_resumed_ends_in_the_same_bits(data, no_pictures):
 
 def test_a_run_starts_from_another_one(no_pictures):
     done(f"fit gmm --out first {FIT} --quiet")
-    done(f"fit gmm --out second --start first --posterior full {FIT} --quiet")
-    assert settings("second")["start"] == str(Path("first").resolve())
+    said = aevb(f"fit gmm --out second --start first --posterior full --prior mixture {FIT}")
+    fresh = "begun with first; begun afresh: posterior full but for its mean and variance, prior mixture\n"
+    assert (said.code, said.err) == (0, fresh)
+    done(f"fit gmm --out same --start first {FIT}")
+    done(f"fit gmm --out quiet --start first --prior mixture {FIT} --quiet")
+    assert settings("second")["start"] == str(Path("first").absolute())
     done("fit --resume --out second --epochs 3 --quiet")
-    for wrong, code in ((f"--start nowhere {FIT}", 66), (f"--start first {FIT.replace('--hidden 8', '--hidden 9')}", 2)):
+    for wrong, code in (
+        (f"--start nowhere {FIT}", 66),
+        (f"--start '' {FIT}", 2),
+        (f"--start first {FIT.replace('--hidden 8', '--hidden 9')}", 2),
+    ):
         result = aevb(f"fit gmm --out third {wrong}")
         assert (result.code, result.err.count("\n")) == (code, 1)
         assert not Path("third").exists()

@@ -39,6 +39,7 @@ from aevb.likelihoods.bernoulli import Bernoulli
         ({"validation": "1.0"}, r"fraction in \[0, 1\)"),
         ({"validation": "nan"}, "fraction"),
         ({"resize": "32*32"}, "32x32"),
+        ({"start": ""}, "start must be the folder of a run; got an empty name"),
         ({"resize": "0x5"}, "HEIGHT|height"),
         ({"patience": 3, "validation": "0"}, "patience watches"),
     ],

@@ -340,21 +340,21 @@ def test_optimal_variance_of_several_codes_is_one_number():
 
 
 def test_optimal_variance_is_stored_exactly_at_first_and_then_averaged():
-    """The plain mean of the batches' errors up to 100 of them, then a running average in which the newest weighs 1%."""
+    """The plain mean of the batches' errors up to 10 of them, then a running average in which the newest weighs 10%."""
     p = GaussianOptimal(2).double().train()
     errors = []
-    for n in range(1, 151):
+    for n in range(1, 41):
         x, h = torch.randn(3, 2).double(), torch.randn(3, 2).double()
         errors.append((x - h).square().mean())
         p(h).log_prob(x)
-        if n <= 100:
+        if n <= 10:
             assert torch.allclose(p.variance, torch.stack(errors).mean(), rtol=1e-10), n
-    expected = torch.stack(errors[:100]).mean()
-    for error in errors[100:]:
-        expected = 0.99 * expected + 0.01 * error
+    expected = torch.stack(errors[:10]).mean()
+    for error in errors[10:]:
+        expected = 0.9 * expected + 0.1 * error
     assert torch.allclose(p.variance, expected, rtol=1e-10)
     assert torch.allclose(p.noise, expected.sqrt())
-    assert int(p.batches) == 150
+    assert int(p.batches) == 40
 
 
 def test_optimal_variance_stays_as_it_is_in_evaluation_and_while_sampling():
@@ -365,6 +365,8 @@ def test_optimal_variance_stays_as_it_is_in_evaluation_and_while_sampling():
     p.train()
     p(h).sample()
     _ = p(h).mean, p.noise
+    with torch.no_grad():  # what is only reported is of the model as it is
+        assert torch.allclose(p(h).log_prob(x), Independent(Normal(h, before["variance"].sqrt()), 1).log_prob(x))
     assert all(torch.equal(value, before[name]) for name, value in p.state_dict().items())
     p(h).log_prob(x)
     assert not torch.equal(p.variance, before["variance"])
@@ -380,6 +382,16 @@ def test_optimal_variance_of_a_perfect_batch_is_finite():
 
 
 # ------------------------------------------------------------------------------------------------------------- levels
+
+
+def test_logistic_at_the_bounds_of_its_scale():
+    """The narrowest is one level; the widest is the first and the last, which reach to infinity, with one half each."""
+    p, x = DiscretizedLogistic(1, 256), torch.linspace(0, 1, 256).unsqueeze(-1)
+    narrow, wide = (p(torch.tensor([100 / 255 - 0.5, log_scale])).log_prob(x).exp() for log_scale in (-50.0, 50.0))
+    assert float(narrow[100]) == pytest.approx(1, abs=1e-6)
+    assert float(wide[0]) == pytest.approx(0.5, abs=2e-4)
+    assert float(wide[-1]) == pytest.approx(0.5, abs=2e-4)
+    assert float(wide[1:-1].max()) < 1e-6
 
 
 @pytest.mark.parametrize("levels", [2, 3, 17, 256])

@@ -12,9 +12,11 @@ from aevb.errors import UsageError
 from aevb.evaluation import log_likelihood
 from aevb.evaluation.log_likelihood import PAIRS, ROWS, Importance, importance_rows
 
+CORRELATED = pytest.mark.parametrize("correlated", [False, True], ids=["diagonal", "full"])
 
-def off(shift=0.3, stretch=1.5):
-    known = LinearGaussian()
+
+def off(shift=0.3, stretch=1.5, *, correlated=False):
+    known = LinearGaussian(correlated=correlated)
     known.set_posterior(shift, stretch)
     return known
 
@@ -36,9 +38,10 @@ def log_weights_by_hand(model, x, samples, seed):
     return torch.cat(columns, dim=1)
 
 
-def test_many_samples_find_the_truth():
+@CORRELATED
+def test_many_samples_find_the_truth(correlated):
     """Each row within six of its errors (once in 2.5 million over 200 rows), their mean within 0.02 nats: 14 errors."""
-    known = off()
+    known = off(correlated=correlated)
     x = known.sample(200)
     rows = importance_rows(known.model, x, samples=5000)
     wrong = rows.log_likelihood - known.marginal.log_prob(x)
@@ -48,13 +51,14 @@ def test_many_samples_find_the_truth():
     assert is_mean(wrong, -float(rows.error.square().mean()) / 2)
 
 
-def test_few_samples_are_low_by_the_documented_amount(monkeypatch):
+@CORRELATED
+def test_few_samples_are_low_by_the_documented_amount(monkeypatch, correlated):
     """Low by about 1/(2 ESS) - 1/(2 K) on average, to first order: within 30 % of it at K = 30.
 
     30 % are more than five standard errors of it, so that chance fails this less than once in a million.
     """
     monkeypatch.setattr(log_likelihood, "ROWS", 2000)  # faster
-    known = off()
+    known = off(correlated=correlated)
     x = known.sample(60_000)
     rows = importance_rows(known.model, x, samples=30)
     low = known.marginal.log_prob(x) - rows.log_likelihood
@@ -77,8 +81,9 @@ def test_at_the_exact_posterior_every_row_is_exact_for_any_number_of_rows_and_sa
     assert rows.samples == samples
 
 
-def test_one_row_of_more_draws_than_share_a_pass():
-    known = LinearGaussian()
+@CORRELATED
+def test_one_row_of_more_draws_than_share_a_pass(correlated):
+    known = LinearGaussian(correlated=correlated)
     x = known.sample(1)
     rows = importance_rows(known.model, x, samples=PAIRS["cpu"] + 1)
     assert torch.allclose(rows.log_likelihood, known.marginal.log_prob(x), rtol=0, atol=1e-9)

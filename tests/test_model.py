@@ -53,8 +53,9 @@ def test_sampled_elbo_is_log_p_for_every_draw_at_the_exact_posterior():
 
 @pytest.mark.parametrize(("shift", "stretch"), [(0.0, 1.0), (0.3, 1.0), (0.0, 2.0), (-0.2, 0.5)])
 @pytest.mark.parametrize("closed", [True, False])
-def test_elbo_is_log_p_minus_the_gap(shift, stretch, closed):
-    known = LinearGaussian()
+@pytest.mark.parametrize("correlated", [False, True], ids=["diagonal", "full"])
+def test_elbo_is_log_p_minus_the_gap(shift, stretch, closed, correlated):
+    known = LinearGaussian(correlated=correlated)
     known.set_posterior(shift, stretch)
     if not closed:
         known.model.prior = PriorWithoutClosedForm(2)

@@ -11,8 +11,10 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 
 from aevb import ELBO, VAE, kl_divergence, vae_loss
 from aevb.config import Config
+from aevb.distributions import draw
 from aevb.errors import UsageError
 from aevb.evaluation.log_likelihood import importance_rows
+from aevb.likelihoods.gaussian import MOMENTUM, GaussianFixed, GaussianOptimal
 from aevb.objectives import OBJECTIVES
 from aevb.objectives.autoencoder import Autoencoder
 from aevb.objectives.elbo import SampledELBO
@@ -588,14 +590,62 @@ def test_a_chain_moves_once_for_so_many_updates_and_only_for_selected_rows(model
     objective.begin(100, 3)
     index = torch.arange(40, 72)
     objective.select(index)
-    seen = []
+    seen, acceptances, sizes = [], [], [float(objective.step_size)]
     for _ in range(5):
-        objective(model, x)
+        acceptances.append(float(objective(model, x).log["acceptance"]))
         seen.append(objective.chains.clone())
+        sizes.append(float(objective.step_size))
     others = torch.ones(100, dtype=torch.bool)
     others[index] = False
     assert all(torch.equal(one[others], seen[0][others]) for one in seen)
     assert [not torch.equal(a, b) for a, b in itertools.pairwise(seen)] == [False, False, True, False]
+    # The acceptance is that of the moves, which the step size remembers too; between them it is that of the last ones.
+    first, second = (ACCEPTED + math.log(sizes[i + 1] / sizes[i]) / 0.3 for i in (0, 3))
+    assert acceptances == pytest.approx([first] * 3 + [second] * 2)
+    assert abs(first - second) > 1e-6
+
+
+def optimal_model():
+    """A VAE whose noise is what training shows it to be, in training mode; 0.3 and 50 batches are stored."""
+    model = VAE(4, 16, 3, likelihood=GaussianOptimal(4)).double().train()
+    model.likelihood.variance.fill_(0.3)
+    model.likelihood.batches.fill_(50)
+    return model
+
+
+def codes_in_use(name, objective, model, x):
+    """z at which p learns, of the step that was taken on seed 3: (..., B, L)."""
+    if name == "monte_carlo_em":
+        return objective.chains
+    q = model.posterior_given(x)
+    if name == "autoencoder":
+        return q.mean
+    torch.manual_seed(3)
+    return draw(q, (objective.samples,))
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in ("iwae", "dreg")])
+def test_the_optimal_variance_is_that_of_the_codes_at_which_p_learns(name, x):
+    """One evaluation a step has a say in what is stored: neither moves of chains nor what is only reported."""
+    model, objective = optimal_model(), CASES[name]()
+    on_the_same_noise(objective, model, x)
+    with torch.no_grad():
+        error = float((model.decode(codes_in_use(name, objective, model, x)) - x).square().mean())
+    assert float(model.likelihood.batches) == 51
+    assert float(model.likelihood.variance) == pytest.approx(0.3 + MOMENTUM * (error - 0.3), rel=1e-9)
+
+
+def test_chains_move_towards_one_density_under_the_optimal_variance(x):
+    """That with the stored variance: the same moves as under a Gaussian in which it is fixed."""
+    model, objective = optimal_model(), MonteCarloEM()
+    other = VAE(4, 16, 3, likelihood=GaussianFixed(4, 0.3)).double().train()
+    other.load_state_dict({**model.state_dict(), "likelihood.log_variance": torch.tensor(0.3).double().log()}, strict=False)
+    reference = MonteCarloEM()
+    on_the_same_noise(objective, model, x)
+    on_the_same_noise(reference, other, x)
+    assert float(objective.chains.std()) > 0.5
+    torch.testing.assert_close(objective.chains, reference.chains)
+    assert all(module.training for module in model.modules())
 
 
 def test_monte_carlo_em_refuses(model, x):

@@ -482,7 +482,7 @@ def test_kl_sums_over_dimensions():
     assert torch.equal(kl_per_dimension(mu, logvar).sum(-1), kl_divergence(mu, logvar))
 
 
-@pytest.mark.parametrize("kind", [DiagonalGaussian, *FLOWS])
+@pytest.mark.parametrize("kind", [DiagonalGaussian, FullGaussian, *FLOWS])
 @pytest.mark.parametrize(("emitted", "kept"), [(1e4, LOGVAR_MAX), (-1e4, LOGVAR_MIN), (3.0, 3.0), (-29.9, -29.9)])
 def test_emitted_logvar_is_bounded_and_the_identity_inside(kind, emitted, kept):
     q = kind(1, 1)

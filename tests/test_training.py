@@ -107,32 +107,33 @@ def test_interrupted_and_resumed_is_bit_identical(pictures, tmp_path, monkeypatc
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-def begun_with(data, run, folder, **settings):
-    """The weights with which a run begins that starts from another one: those before its first step."""
-    config = replace(SMALL, start=str(folder), validation="0", **settings)
-    first = []
+class Seen(Exception):  # noqa: N818
+    """Raised to stop a run before its first step."""
 
-    class Seen(Exception):  # noqa: N818
-        pass
 
-    def on_start(_):
+def begun_with(data, folder, **settings):
+    """The weights with which a run begins that starts from the one in ``folder``, and what it says to begin afresh."""
+    first, fresh = [], []
+
+    def choose_engine(loop):
+        first.append(loop.model.state_dict())
         raise Seen
 
-    real = training._Loop.choose_engine
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training._Loop, "choose_engine", lambda loop: first.append(loop.model) or real(loop))
+        patch.setattr(training._Loop, "choose_engine", choose_engine)
         with pytest.raises(Seen):
-            aevb.fit(data, config, on_start=on_start)
-    return first[0].state_dict()
+            aevb.fit(data, replace(SMALL, **{"start": str(folder), "validation": "0", **settings}), on_fresh=fresh.extend)
+    return first[0], fresh
 
 
 @pytest.mark.parametrize("posterior", ["diagonal", "full", "flow"])
 def test_a_run_can_start_from_another_one(data, tmp_path, posterior):
     run = aevb.fit(data, SMALL, out=tmp_path / "first")
-    found = begun_with(data, run, tmp_path / "first", posterior=posterior, seed=5)
+    found, fresh = begun_with(data, tmp_path / "first", posterior=posterior, seed=5)
     before = run.model.state_dict()
     assert all(torch.equal(found[name], value) for name, value in before.items())
     assert (found.keys() > before.keys()) == (posterior != "diagonal")
+    assert fresh == ([] if posterior == "diagonal" else [f"posterior {posterior} but for its mean and variance"])
     # A richer posterior begins as the Gaussian that it is richer than: the bound is where it was.
     config = replace(SMALL, start=str(tmp_path / "first"), posterior=posterior, learning_rate=1e-9, validation="0", epochs=1)
     again = aevb.fit(data, config)
@@ -141,39 +142,118 @@ def test_a_run_can_start_from_another_one(data, tmp_path, posterior):
 
 
 def test_a_prior_that_is_there_is_kept_and_another_begins_from_the_rows(data, tmp_path):
-    run = aevb.fit(data, replace(SMALL, prior="vamp", components=3), out=tmp_path / "first")
-    found = begun_with(data, run, tmp_path / "first", prior="vamp", components=3)
+    run = aevb.fit(data, replace(SMALL, prior="vamp", components=3, validation="0"), out=tmp_path / "first")
+    found, fresh = begun_with(data, tmp_path / "first", prior="vamp", components=3)
     assert all(torch.equal(found[name], value) for name, value in run.model.state_dict().items())
-    plain = aevb.fit(data, replace(SMALL, validation="0"), out=tmp_path / "plain")
-    other = begun_with(data, plain, tmp_path / "plain", prior="vamp", components=7)
-    rows = {tuple(row.round(decimals=4).tolist()) for row in plain.tensor(data)}
-    pseudo = next(value for name, value in other.items() if name.startswith("prior.") and value.shape == (7, 3))
-    assert all(tuple(row.round(decimals=4).tolist()) in rows for row in pseudo)
+    assert fresh == []
+    aevb.fit(data, replace(SMALL, validation="0"), out=tmp_path / "plain")
+    rows = {tuple(row.round(decimals=4).tolist()) for row in run.tensor(data)}
+    for folder in ("plain", "first"):  # no such prior, and one of another size
+        other, fresh = begun_with(data, tmp_path / folder, prior="vamp", components=7)
+        pseudo = next(value for name, value in other.items() if name.startswith("prior.") and value.shape == (7, 3))
+        assert all(tuple(row.round(decimals=4).tolist()) in rows for row in pseudo)
+        assert fresh == ["prior vamp"]
+
+
+FLOW = "posterior spline_flow but for its mean and variance"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "afresh"),
+    [
+        ({"prior": "mixture", "components": 10}, {"components": 20}, ["prior mixture"]),
+        ({"prior": "mixture", "components": 10}, {"prior": "flow", "components": None}, ["prior flow"]),
+        ({"prior": "mixture", "components": 2}, {"prior": "standard_normal", "components": None}, []),
+        ({"prior": "flow", "posterior": "full"}, {"prior": "vamp"}, ["prior vamp"]),
+        ({"posterior": "flow"}, {"posterior": "spline_flow"}, [FLOW]),
+        ({"posterior": "flow"}, {"posterior": "diagonal"}, []),
+        ({}, {"likelihood": "gaussian_per_dimension"}, ["likelihood gaussian_per_dimension"]),
+        ({"likelihood": "gaussian_optimal"}, {"likelihood": "gaussian"}, ["likelihood gaussian"]),
+        ({}, {"likelihood": "gaussian_fixed", "prior": "flow", "posterior": "spline_flow"}, [FLOW, "prior flow", "likelihood"]),
+        ({}, {"decoder_hidden": (8,), "start": None}, []),
+    ],
+    ids=str,
+)
+def test_a_part_of_another_kind_begins_afresh_as_a_whole(data, tmp_path, before, now, afresh):
+    """Whatever is said to begin afresh is as in a run without a start; encoder, decoder and all else are as they were."""
+    run = aevb.fit(data, replace(SMALL, **before, validation="0", epochs=1), out=tmp_path / "first")
+    now = {**before, **now}
+    found, fresh = begun_with(data, tmp_path / "first", **{**now, "start": str(tmp_path / "first")})
+    alone, _ = begun_with(data, None, **{**now, "start": None})
+    assert [said.startswith(expected) for said, expected in zip(fresh, afresh, strict=True)] == [True] * len(afresh)
+    old = run.model.state_dict()
+    for name, value in found.items():
+        gaussian = name.startswith(("posterior.mu.", "posterior.logvar."))
+        is_fresh = not gaussian and any(part.startswith(name.split(".")[0]) for part in fresh)
+        assert torch.equal(value, alone[name] if is_fresh else old[name]), name
 
 
 @pytest.mark.parametrize(
     ("settings", "parts"),
     [
-        ({"hidden": (9,)}, "give the same hidden, latent_dim, likelihood and data"),
-        ({"latent_dim": 5}, "give the same hidden, latent_dim"),
-        ({"hidden": (8, 8)}, "give the same"),
+        ({"hidden": (9,)}, r"has hidden \(8,\), this one \(9,\); give this one the same"),
+        ({"hidden": (8, 8)}, r"has hidden \(8,\), this one \(8, 8\)"),
+        ({"hidden": (8, 8), "decoder_hidden": (8,)}, r"has hidden \(8,\), this one \(8, 8\)"),
+        ({"decoder_hidden": (8, 8)}, r"has decoder_hidden \(8,\), this one \(8, 8\)"),
+        ({"latent_dim": 5}, "has latent_dim 2, this one 5"),
+        ({"activation": "tanh"}, "has activation relu, this one tanh"),
+        ({"skip": True}, "has skip False, this one True"),
+        ({"likelihood": "bernoulli"}, "has likelihood gaussian, this one bernoulli"),
+        ({"likelihood": "gaussian_network"}, "has likelihood gaussian, this one gaussian_network"),
         ({"start": "nowhere"}, "nowhere"),
     ],
 )
-def test_a_start_that_does_not_fit_is_refused(data, tmp_path, settings, parts):
-    aevb.fit(data, SMALL, out=tmp_path / "first")
+def test_a_start_that_does_not_fit_is_refused(tmp_path, settings, parts):
+    bits = Data(np.random.default_rng(0).integers(0, 2, size=(90, 3)).astype(float), "table", columns=("a", "b", "c"))
+    first = replace(SMALL, likelihood="gaussian", epochs=1)
+    aevb.fit(bits, first, out=tmp_path / "first")
     with pytest.raises(AevbError, match=parts):
-        aevb.fit(data, replace(SMALL, **{"start": str(tmp_path / "first"), **settings}), out=tmp_path / "second")
+        aevb.fit(bits, replace(first, **{"start": str(tmp_path / "first"), **settings}), out=tmp_path / "second")
     assert not (tmp_path / "second").exists()
 
 
-def test_a_run_that_started_from_another_is_resumed_without_it(data, tmp_path):
+def test_a_start_on_other_data_is_refused(data, pictures, tmp_path):
     aevb.fit(data, SMALL, out=tmp_path / "first")
-    config = replace(SMALL, start=str(tmp_path / "first"), posterior="full", seed=3)
+    with pytest.raises(UsageError, match=r"rows of shape \(3,\), this one \(2,\)"):
+        aevb.fit(Data(data.rows[:, :2], "table", columns=("a", "b")), replace(SMALL, start=str(tmp_path / "first")))
+    aevb.fit(pictures, SMALL, out=tmp_path / "pictures")
+    with pytest.raises(UsageError, match="has network mlp, this one conv"):
+        aevb.fit(pictures, replace(SMALL, network="conv", start=str(tmp_path / "pictures")))
+    levels = np.random.default_rng(0).integers(0, 3, size=(90, 2))
+    config = replace(SMALL, likelihood="discretized_logistic")
+    aevb.fit(levels, config, out=tmp_path / "levels")
+    with pytest.raises(UsageError, match="has levels 3, this one 2"):
+        aevb.fit(levels.clip(max=1), replace(config, start=str(tmp_path / "levels")))
+    # Two levels of two columns: the features are as many, and mean something else.
+    with pytest.raises(UsageError, match="has likelihood discretized_logistic, this one categorical"):
+        aevb.fit(levels.clip(max=1), replace(SMALL, likelihood="categorical", start=str(tmp_path / "levels")))
+
+
+def test_a_run_that_started_from_another_is_resumed_without_it(data, tmp_path):
+    """That one may be gone by then, and need not be named; another one is refused."""
+    aevb.fit(data, SMALL, out=tmp_path / "first")
+    start = str(tmp_path / "first")
+    config = replace(SMALL, start=start, posterior="full", prior="vamp", components=3)
     whole = aevb.fit(data, config, out=tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        aevb.fit(data, config, out=tmp_path / "cut", on_step=interrupt_after(2))
-    assert torch.equal(weights(aevb.fit(data, config, out=tmp_path / "cut", resume=True)), weights(whole))
+    for name in ("cut", "again"):
+        with pytest.raises(KeyboardInterrupt):
+            aevb.fit(data, config, out=tmp_path / name, on_step=interrupt_after(2))
+    (tmp_path / "first").rename(tmp_path / "second")
+    with pytest.raises(UsageError, match=r"started with start .*first \(now .*second\)"):
+        aevb.fit(data, replace(config, start=str(tmp_path / "second")), out=tmp_path / "cut", resume=True)
+    for name, named in (("cut", start), ("again", None)):
+        resumed = aevb.fit(data, replace(config, start=named), out=tmp_path / name, resume=True)
+        assert torch.equal(weights(resumed), weights(whole))
+        assert checkpoint.load(tmp_path / name).config.start == start
+        assert f'start = "{start}"' in (tmp_path / name / "config.toml").read_text()
+
+
+def test_where_a_run_starts_is_kept_as_an_absolute_path(data, tmp_path, monkeypatch):
+    aevb.fit(data, replace(SMALL, epochs=1), out=tmp_path / "first")
+    monkeypatch.chdir(tmp_path)
+    config = replace(SMALL, start="first", epochs=1)
+    assert aevb.fit(data, config, out=tmp_path / "run").config.start == str(tmp_path / "first")
+    assert len(aevb.fit(data, replace(config, epochs=2), out=tmp_path / "run", resume=True).history) == 2
 
 
 def test_the_step_size_falls_along_a_line_at_the_end(data, monkeypatch):
@@ -428,6 +508,37 @@ def test_the_optimal_variance_is_stored_with_the_model(data, tmp_path):
     assert float(stored["likelihood.batches"]) == 24  # 6 steps in each of 4 epochs
     assert 0 < float(stored["likelihood.variance"]) < 2
     assert run.history[-1]["noise"] == pytest.approx(float(stored["likelihood.variance"]) ** 0.5, rel=1e-6)
+
+
+def test_a_noise_that_depends_on_z_is_recorded(data, pictures):
+    """The root of its mean square over rows and columns, at draws of z, as of the saved model; other likelihoods have none."""
+    data = Data(data.rows[:, [0, 0, 1]], "table", columns=("a", "a again", "b"))  # two columns can be told from z, one less so
+    config = replace(SMALL, likelihood="gaussian_network", validation="0", epochs=40, learning_rate=0.01, latent_dim=1)
+    run = aevb.fit(data, config)
+    x = run.tensor(data)
+    with torch.no_grad():
+        variances = run.model.likelihood_given(run.model.posterior_given(x).sample((200,))).variance
+    assert abs(float(variances.sqrt().mean() / variances.mean().sqrt()) - 1) > 0.06
+    assert run.history[-1]["noise"] == pytest.approx(float(variances.mean().sqrt()), rel=0.03)
+    assert aevb.fit(data, config).history == run.history
+    assert "noise" not in aevb.fit(pictures, replace(SMALL, likelihood="discretized_logistic")).history[-1]
+
+
+@pytest.mark.parametrize("objective", ["elbo", "autoencoder", "wake_sleep"])
+def test_the_stored_variance_is_the_error_at_the_codes_that_were_trained(objective):
+    """On 8 columns of 2 factors and noise: within 5% of the mean squared error of the saved model (3% was seen)."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(600, 2)) @ rng.normal(size=(2, 8)) + 0.3 * rng.normal(size=(600, 8))
+    settings = {"hidden": (32,), "batch_size": 100, "learning_rate": 5e-3, "validation": "0", "likelihood": "gaussian_optimal"}
+    run = aevb.fit(rows, replace(SMALL, epochs=40, objective=objective, **settings))
+    x = run.tensor(rows)
+    with torch.no_grad():
+        torch.manual_seed(0)
+        q = run.model.posterior_given(x)
+        z = q.mean if objective == "autoencoder" else q.sample((20,))
+        error = float((run.model.decode(z) - x).square().mean())
+    assert 0.03 < error < 0.5
+    assert float(run.model.likelihood.variance) == pytest.approx(error, rel=0.05)
 
 
 def spoil_at(monkeypatch, epoch, step, seen=None):

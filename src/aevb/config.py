@@ -107,7 +107,7 @@ class Config:
     warmup_epochs: float = 0.0
     """Epochs over which that weight rises from 0."""
     free_bits: float = 0.0
-    """Nats per latent dimension below which the KL costs nothing."""
+    """Nats per latent dimension below which the KL costs nothing; in their sum, unless q is diagonal and p(z) N(0, I)."""
     samples: Whole = 1
     """Draws of z per row and step."""
     optimizer: Annotated[str, _one_of(OPTIMIZERS)] = "adam"
@@ -115,7 +115,7 @@ class Config:
     learning_rate: float = 1e-3
     """Step size."""
     decay: float = 0.0
-    """Share of the steps, the last ones, over which the step size falls to 0, along a line."""
+    """Share of the steps, the last, over which the step size falls to 0 along a line; --resume with more --epochs raises it."""
     batch_size: Whole = 128
     """Rows per step."""
     epochs: Whole = 50
@@ -131,7 +131,7 @@ class Config:
     grey: Annotated[bool, Parameter(negative=())] = False
     """Turn the colour pictures of a folder into grey ones."""
     start: str | None = None
-    """A run with whose weights to begin: of encoder and decoder, and of what else has the same names and sizes."""
+    """A run with whose weights to begin: encoder and decoder, which must be the same, and what else is of one kind and size."""
     seed: Whole = 0
     """Decides initial weights, order, noise and split."""
     threads: Annotated[int | None, Parameter(converter=whole_number)] = None
@@ -167,6 +167,8 @@ class Config:
         for what, names in choices.items():
             if (name := getattr(self, what)) not in names:
                 raise UsageError(f"unknown {what} {name!r}; there is {', '.join(names)}")
+        if self.start is not None and not self.start.strip():
+            raise UsageError("start must be the folder of a run; got an empty name. Leave it out to begin afresh")
         self._check_numbers()
         self.validation_fraction()
         self.picture_size()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from aevb import checkpoint
 from aevb.checkpoint import METRICS, SETTINGS, Progress
@@ -33,8 +35,11 @@ def refuse_other_run(saved: Run, progress: Progress, run: Run, rows_sha256: str)
     A smaller learning rate is the remedy for a run that diverged after it was saved.
     """
     speed = {"device", "threads", "precision", "kernels", "compile", "save_every"}
-    free = {"epochs", "patience", "learning_rate", "decay", "start", *speed}
+    free = {"epochs", "patience", "learning_rate", "decay", *speed}
     before, now = ({**asdict(each.config), "data": each.source} for each in (saved, run))
+    # Where it began need not be said again, nor be there any more.
+    before["start"] = before["start"] and _absolute(before["start"])
+    now["start"] = _absolute(now["start"]) if now["start"] else before["start"]
     changed = [f"{name} {before[name]} (now {now[name]})" for name in before if name not in free and before[name] != now[name]]
     if changed:
         raise UsageError(f"the run was started with {', '.join(changed)}; resume it as it was, or start another run")
@@ -43,20 +48,62 @@ def refuse_other_run(saved: Run, progress: Progress, run: Run, rows_sha256: str)
         raise DataError(f"{run.source} has changed since the run began; restore it, or start another run")
 
 
-def begin_with(model: VAE, folder: str) -> set[str]:
-    """Give ``model`` the weights of the run in ``folder`` that it has too, in place. Returns the names of all others.
+def begin_with(run: Run, folder: str) -> dict[str, str]:
+    """Give ``run.model`` the weights of the run in ``folder``, in place. Returns in words what begins afresh, by its part.
 
-    Raises UsageError unless all of its encoder and decoder are among them, and as ``checkpoint.load`` does.
+    Encoder, decoder and the Gaussian of q(z|x), which every posterior has, must be the same and are taken. What else makes up
+    the posterior, the prior, and the likelihood's own numbers are each taken as a whole, where all names and sizes agree.
+    Raises UsageError for another network, another latent space, other data or another kind of likelihood, and as
+    ``checkpoint.load`` does.
     """
-    found, own = checkpoint.load(Path(folder)).model.state_dict(), model.state_dict()
-    for name, value in own.items():
-        if name not in found and name.startswith(("encoder.", "decoder.")):
-            raise UsageError(f"start {folder}: that run has no {name}; give the same network, hidden and skip as it has")
-        if name in found and found[name].shape != value.shape:
-            sizes = f"{tuple(found[name].shape)} there and {tuple(value.shape)} here"
-            raise UsageError(f"start {folder}: {name} is {sizes}; give the same hidden, latent_dim, likelihood and data")
-    model.load_state_dict({name: value for name, value in found.items() if name in own}, strict=False)
-    return own.keys() - found.keys()
+    there = checkpoint.load(Path(folder))
+    _refuse_other_networks(there, run, folder)
+    names = {
+        "posterior": f"{run.config.posterior} but for its mean and variance",
+        "prior": run.config.prior,
+        "likelihood": run.likelihood,
+    }
+    parts, own = _parts(there.model), _parts(run.model)
+    fresh: dict[str, str] = {}
+    for part, name in names.items():
+        sizes, found = ({n: value.shape for n, value in each.get(part, {}).items()} for each in (own, parts))
+        if sizes != found:
+            parts.pop(part, None)
+            fresh |= {part: f"{part} {name}"} if sizes else {}
+    run.model.load_state_dict({name: value for part in parts.values() for name, value in part.items()}, strict=False)
+    run.config = replace(run.config, start=_absolute(folder))
+    return fresh
+
+
+def _absolute(folder: str) -> str:
+    return str(Path(folder).expanduser().absolute())
+
+
+def _parts(model: VAE) -> dict[str, dict[str, Tensor]]:
+    """All tensors of a model, by the part that they belong to; "gaussian" are the mean and variance of q(z|x)."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, value in model.state_dict().items():
+        part = "gaussian" if name.startswith(("posterior.mu.", "posterior.logvar.")) else name.split(".")[0]
+        parts.setdefault(part, {})[name] = value
+    return parts
+
+
+def _refuse_other_networks(there: Run, here: Run, folder: str) -> None:
+    """Raise UsageError unless encoder and decoder mean the same in both runs; tensors of one size may mean another thing."""
+    settings = ("network", "hidden", "decoder_hidden", "skip", "activation", "latent_dim")
+    before, now = ({name: getattr(run.config, name) for name in settings} for run in (there, here))
+    for each in (before, now):
+        each["decoder_hidden"] = each["decoder_hidden"] or each["hidden"][::-1]
+    before |= {"rows of shape": there.schema.shape, "likelihood": there.likelihood, "levels": there.schema.levels}
+    now |= {"rows of shape": here.schema.shape, "likelihood": here.likelihood, "levels": here.schema.levels}
+    real = {there.model.likelihood.form, here.model.likelihood.form} == {"real"}
+    if real and there.model.likelihood.num_features == here.model.likelihood.num_features:
+        now["likelihood"] = there.likelihood  # a Gaussian's mean is a Gaussian's mean, whatever is thought of its noise
+    for name, value in before.items():
+        if value != now[name]:
+            raise UsageError(
+                f"start {folder}: that run has {name} {value}, this one {now[name]}; give this one the same, or leave start out"
+            )
 
 
 def start(folder: Path, run: Run) -> list[Path]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import ClassVar, NamedTuple, Protocol
 
 from torch import Tensor, nn
@@ -108,6 +109,9 @@ class Model(Protocol):
 
     def elbo_terms(self, x: Tensor, samples: int = 1) -> tuple[Tensor, Tensor]:
         """x: (B, D) -> E_q[log p(x|z)]: (B,), and the KL to the prior: (B, L) per dimension or (B, 1); nats."""
+
+    def in_evaluation(self) -> AbstractContextManager[None]:
+        """For a while every part stands still: none learns from the batches that it is shown."""
 
 
 class Estimate(NamedTuple):

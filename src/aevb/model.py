@@ -9,7 +9,8 @@ which x can be rebuilt, the second keeps them where the prior will look for them
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from operator import index
 from typing import Any
 
@@ -173,6 +174,17 @@ class VAE(nn.Module):
         """x: (B, D) -> decode(mean of q(z|x)): (B, D). Deterministic: the mean, not a sample."""
         return self.decode(self.posterior_given(x).mean)
 
+    @contextmanager
+    def in_evaluation(self) -> Iterator[None]:
+        """Every part in evaluation mode, so that what is learned from batches stands still; then each as it was."""
+        training = {module: module.training for module in self.modules()}
+        self.eval()
+        try:
+            yield
+        finally:
+            for module, mode in training.items():
+                module.training = mode
+
 
 def _size(name: str, value: Any) -> int:
     try:
@@ -221,20 +233,12 @@ def _check_that_parts_fit(model: VAE) -> None:
         ("likelihood", lambda: model.likelihood_given(z).mean.shape, (2, model.data_dim)),
         ("prior", lambda: model.prior().sample().shape, (model.latent_dim,)),
     ]
-    training = {module: module.training for module in model.modules()}
-    model.eval()  # statistics of a batch normalisation stay as they are
-    try:
-        with torch.no_grad(), torch.random.fork_rng():
-            for name, run, expected in parts:
-                try:
-                    shape = tuple(run())
-                except (RuntimeError, NotImplementedError) as error:
-                    first = (str(error) or type(error).__name__).splitlines()[0]
-                    raise UsageError(f"the {name} cannot take what the part before it gives: {first}") from error
-                if shape != expected:
-                    raise UsageError(
-                        f"the {name} gives shape {shape} where {expected} is expected, for 2 rows; check its width"
-                    )
-    finally:
-        for module, mode in training.items():
-            module.training = mode
+    with model.in_evaluation(), torch.no_grad(), torch.random.fork_rng():
+        for name, run, expected in parts:
+            try:
+                shape = tuple(run())
+            except (RuntimeError, NotImplementedError) as error:
+                first = (str(error) or type(error).__name__).splitlines()[0]
+                raise UsageError(f"the {name} cannot take what the part before it gives: {first}") from error
+            if shape != expected:
+                raise UsageError(f"the {name} gives shape {shape} where {expected} is expected, for 2 rows; check its width")

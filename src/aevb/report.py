@@ -13,7 +13,6 @@ from torch import Tensor
 
 from aevb.batches import counter_seed
 from aevb.datasets.schema import Data
-from aevb.distributions import DiagonalNormal
 from aevb.errors import UsageError
 from aevb.evaluation import samples as two_samples
 from aevb.evaluation.ais import ais_rows, sandwich
@@ -21,7 +20,8 @@ from aevb.evaluation.bound import Figure, evaluating, mean_figure, summarise
 from aevb.evaluation.diagnosis import Facts, Finding, diagnose, facts_of_record
 from aevb.evaluation.latents import Latents, latents
 from aevb.evaluation.log_likelihood import importance_rows
-from aevb.run import CHUNK, Run
+from aevb.evaluation.noise import noise_at
+from aevb.run import Run
 
 MOST_COMPARED = 1000
 """Rows a side in the comparison of generated and real rows."""
@@ -85,7 +85,7 @@ def evaluate(
         _annealed(run, x, report, seed, say)
     codes = latents(run.model, x, seed=seed)
     report.figures |= codes.figures
-    noise = _noise(run, codes.draws)
+    noise = noise_at(run.model, codes.draws)
     if noise is not None:
         report.figures["noise"] = _noise_figure(run, noise)
     report.codes = _array(codes.draws)
@@ -110,7 +110,7 @@ def after_training(run: Run, data: Data) -> tuple[Figure | None, list[Finding]]:
     if facts is None:
         return figure, []
     codes = latents(run.model, rows.head(MOST_COMPARED))
-    noise = _noise(run, codes.draws)
+    noise = noise_at(run.model, codes.draws)
     facts = facts._replace(
         active_units=float(codes.active.sum()),
         latent_dim=run.model.latent_dim,
@@ -177,20 +177,6 @@ def _annealed(run: Run, x: Tensor, report: Report, seed: int, say: Callable[[str
         details={"rows": count, "importance_sampling_on_them": float(importance.mean())}
     )
     report.figures |= sandwich(run.model, count, seed=seed, on_rows=on_rows).figures(run.log_jacobian)
-
-
-@torch.no_grad()
-def _noise(run: Run, codes: Tensor) -> Tensor | None:
-    """Standard deviation of x given z where p(x|z) is Gaussian: () or (D,), in the model's numbers. codes: (N, L).
-
-    Of a decoder whose noise depends on z the root of its mean square over the codes, column by column.
-    """
-    likelihood = run.model.likelihood
-    if likelihood.noise is not None or not isinstance(run.model.likelihood_given(codes[:1]), DiagonalNormal):
-        return likelihood.noise
-    with evaluating(run.model):
-        squares = [run.model.likelihood_given(z).variance.double().sum(0) for z in codes.split(CHUNK)]
-    return (torch.stack(squares).sum(0) / len(codes)).sqrt()
 
 
 def _noise_figure(run: Run, noise: Tensor) -> Figure:

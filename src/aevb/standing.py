@@ -151,7 +151,7 @@ class Standing:
         saved, progress, state = checkpoint.load_to_continue(folder)
         refuse_other_run(saved, progress, self.run, self.progress.rows_sha256)
         self.progress = replace(progress, rows_sha256=self.progress.rows_sha256)
-        config = self.run.config
+        config = self.run.config = replace(self.run.config, start=saved.config.start)
         if config.patience and saved.config.patience:
             self._best = {name: value.to(self.run.device) for name, value in saved.model.state_dict().items()}
         elif config.patience:  # the best weights so far were not kept: look for the best from here on

@@ -25,6 +25,7 @@ from aevb.distributed import Group
 from aevb.errors import DivergedError, LostProcessError
 from aevb.evaluation.baseline import fit_baseline
 from aevb.evaluation.bound import elbo_rows, summarise
+from aevb.evaluation.noise import noise_of_rows
 from aevb.evaluation.nonfinite import where_not_finite
 from aevb.folder import begin_with, clear, refuse_existing, start
 from aevb.interfaces import Objective
@@ -54,6 +55,7 @@ def fit(
     out: str | Path | None = None,
     resume: bool = False,
     prepared: Prepared | None = None,
+    on_fresh: Callable[[list[str]], None] | None = None,
     on_start: Callable[[Engine], None] | None = None,
     on_step: OnStep | None = None,
     on_epoch: Callable[[Record], None] | None = None,
@@ -61,8 +63,9 @@ def fit(
     """Train a VAE on ``data``: what ``aevb.datasets.load`` returns, or an array with one row per example.
 
     out: a folder for the run, saved as it goes; without one nothing is written. resume: continue the run that is there.
-    prepared: from ``prepare``, where it was called before. on_start(engine): called once it is decided how steps are
-    executed. on_step(epoch, step, log), counted from 0 and from 1, and on_epoch(record): called after each.
+    prepared: from ``prepare``, where it was called before. on_fresh(parts): called with what does not come from the run in
+    ``config.start``, in words, if anything. on_start(engine): called once it is decided how steps are executed.
+    on_step(epoch, step, log), counted from 0 and from 1, and on_epoch(record): called after each.
 
     Under torchrun all processes train one model, each on its share of every batch; only the first one writes.
 
@@ -85,13 +88,16 @@ def fit(
         schema = prepared.plan.schema
         model, objective = build(config, prepared.plan.likelihood, schema.shape, steps, schema.levels)
         group.refuse_coupled(objective, model.likelihood)
-        fresh = begin_with(model, config.start) if config.start else {"prior."}
         run = Run(model.to(device), config, prepared.plan.likelihood, schema, lasting_name(data.source))
+        restored = folder is not None and resume and checkpoint.exists(folder)
+        begun = begin_with(run, config.start) if config.start and not restored else None
+        if begun and on_fresh:
+            on_fresh(list(begun.values()))
         loop = _Loop(run, objective.to(device), prepared, folder, group, interrupts)
         torch.manual_seed(counter_seed(config.seed, "prior"))
-        if any(name.startswith("prior.") for name in fresh):
+        if begun is None or "prior" in begun:
             model.prior.initialise(loop.x.sample(MOST_INITIAL))
-        if folder is not None and resume and checkpoint.exists(folder):
+        if folder is not None and restored:
             loop.standing.restore(folder)
         created = start(folder, run) if folder is not None and group.is_first else []
         try:
@@ -197,8 +203,8 @@ class _Loop:
         means = {name: total / len(self.x) for name, total in self.standing.totals().items()}
         for name in means.keys() & {"bound", "reconstruction", "importance_bound", "fidelity"}:
             means[name] += self.run.log_jacobian
-        if (noise := self.model.likelihood.noise) is not None:
-            means["noise"] = float(noise.square().mean().sqrt())
+        if (noise := noise_of_rows(self.model, self.x)) is not None:
+            means["noise"] = noise
         return {"epoch": epoch + 1, "samples": (epoch + 1) * len(self.x), **means}
 
     def train_step(self, epoch: int, step: int, index: Tensor, stored: Tensor) -> Tensor:

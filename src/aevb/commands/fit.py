@@ -63,8 +63,7 @@ def fit(
         raise UsageError("fit needs DATA: a name like digits, a file or a folder of pictures")
     if not resume and is_first:
         refuse_existing(out)
-    start = lasting_name(settings.start) if settings.start else None
-    settings = replace(settings, validation=lasting_name(settings.validation), start=start)
+    settings = replace(settings, validation=lasting_name(settings.validation))
     rows = load_data(data, settings)
     prepared = prepare(rows, settings)
     validation_rows = 0 if prepared.validation is None else len(prepared.validation)
@@ -155,13 +154,17 @@ def _train(
 
     engines: list[Engine] = []
 
+    def on_fresh(parts: list[str]) -> None:
+        if not quiet:
+            terminal.note(f"begun with {settings.start}; begun afresh: {', '.join(parts)}")
+
     def on_start(engine: Engine) -> None:
         engines.append(engine)
         if resume and not quiet:
             _compare_engines(out, engine)
 
     try:
-        return _train_with_bar(rows, settings, out, resume, prepared, on_start, quiet=not bar), engines[0]
+        return _train_with_bar(rows, settings, out, resume, prepared, on_fresh, on_start, quiet=not bar), engines[0]
     except KeyboardInterrupt:
         if speaks:
             terminal.note(f"interrupted. To continue: aevb fit --resume --out {out}")
@@ -174,6 +177,7 @@ def _train_with_bar(
     out: Path,
     resume: bool,
     prepared: Prepared,
+    on_fresh: Callable[[list[str]], None],
     on_start: Callable[[Engine], None],
     *,
     quiet: bool,
@@ -205,6 +209,7 @@ def _train_with_bar(
             out=out,
             resume=resume,
             prepared=prepared,
+            on_fresh=on_fresh,
             on_start=on_start,
             on_step=None if bar.disable else on_step,
             on_epoch=on_epoch,

@@ -43,14 +43,10 @@ class RowTerms(NamedTuple):
 @contextmanager
 def evaluating(model: VAE) -> Iterator[None]:
     """Evaluation mode, all of float32 in convolutions, and a random generator to seed at will; then all is as it was."""
-    training = model.training
-    model.eval()
-    try:
-        # A GPU's convolutions would round their inputs to 10 bits, as torch has it unless it is told otherwise.
-        with torch.random.fork_rng(), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-            yield
-    finally:
-        model.train(training)
+    # A GPU's convolutions would round their inputs to 10 bits, as torch has it unless it is told otherwise.
+    exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+    with model.in_evaluation(), torch.random.fork_rng(), exact:
+        yield
 
 
 @torch.no_grad()

@@ -23,7 +23,8 @@ from aevb.errors import DataError, UsageError
 from aevb.interfaces import Likelihood
 
 LOG_SCALE_MIN, LOG_SCALE_MAX = -9.0, 7.0
-"""Bounds of log s where the decoder emits it, with x in [0, 1]: at either end a level has probability 1, or 1 / levels."""
+"""Bounds of log s where the decoder emits it, with x in [0, 1]: at the lower one a level has probability 1, at the upper the
+first and the last have one half each, since all that lies beyond them is theirs."""
 
 
 class _Levels(Likelihood):

@@ -24,7 +24,8 @@ class ELBO(Objective):
     """Minimise minus the evidence lower bound.
 
     beta: weight of the KL. warmup_steps: optimiser steps over which that weight rises linearly from 0. free_bits: lambda,
-    nats per latent dimension, or as much for all of them together where the KL is sampled. samples: draws of z per row.
+    nats per latent dimension, or L times as much for all of them together where the KL is one number (any posterior but the
+    diagonal Gaussian, any prior but N(0, I)). samples: draws of z per row.
     Raises UsageError for values out of range.
     """
 

@@ -45,9 +45,11 @@ class MonteCarloEM(Objective):
         self.chains: Tensor
         self.visits: Tensor
         self.step_size: Tensor
+        self.acceptance: Tensor
         self.register_buffer("chains", torch.zeros(0, 0))
         self.register_buffer("visits", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("step_size", torch.tensor(START))
+        self.register_buffer("acceptance", torch.tensor(0.0))
         self._index: Tensor | None = None
 
     def begin(self, rows: int, latent_dim: int) -> None:
@@ -61,7 +63,7 @@ class MonteCarloEM(Objective):
 
     def forward(self, model: Model, x: Tensor) -> Estimate:
         """x: (B, D) -> Estimate; the log has "bound", "reconstruction" and "kl" of p and the q fitted on the side, and
-        "acceptance", a probability; else nats."""
+        "acceptance", a probability, of the last moves of chains; else nats."""
         if not len(self.chains):
             self.begin(len(x), model.latent_dim)
             self.chains = self.chains.to(x)
@@ -71,29 +73,29 @@ class MonteCarloEM(Objective):
                 f"monte_carlo_em has chains for {len(self.chains)} rows and {len(index)} of them selected; got {len(x)} rows. "
                 "Use begin(N, L) once and select(index) before each batch"
             )
-        acceptance = self._move(model, x, index)
+        self._move(model, x, index)
         z = self.chains[index]
         reconstruction, log_prior = model.log_joint(x, z)
         log_q = model.posterior_given(x).log_prob(z)
         with torch.no_grad():
             own, kl = (terms.sum() / len(x) for terms in model.elbo_terms(x))
-        log = {"bound": own - kl, "reconstruction": own, "kl": kl, "acceptance": acceptance}
+        log = {"bound": own - kl, "reconstruction": own, "kl": kl, "acceptance": self.acceptance.clone()}
         return Estimate(-(reconstruction + log_prior + log_q).mean(), log)
 
-    def _move(self, model: Model, x: Tensor, index: Tensor) -> Tensor:
-        """Move the chains whose z has served; adapt the step size. Returns the mean acceptance, the target where none moved."""
+    def _move(self, model: Model, x: Tensor, index: Tensor) -> None:
+        """Move the chains whose z has served, if there are any, note how many moves were accepted, and adapt the step size."""
         due = self.visits[index] % self.updates == 0
         self.visits[index] += 1
         if not bool(due.any()):
-            return torch.full_like(self.step_size, ACCEPTED)
+            return
         moving, rows = index[due], x[due]
 
         def log_density(z: Tensor) -> Tensor:
             reconstruction, log_prior = model.log_joint(rows, z)
             return reconstruction + log_prior
 
-        z, acceptance = hmc_move(log_density, self.chains[moving], self.step_size, LEAPFROGS)
+        with model.in_evaluation():  # p stands still while chains move: gaussian_optimal's variance is that of the M step
+            z, acceptance = hmc_move(log_density, self.chains[moving], self.step_size, LEAPFROGS)
         self.chains[moving] = z.to(self.chains.dtype)
-        mean = acceptance.mean().to(self.step_size.dtype)
-        self.step_size.copy_(adapted(self.step_size, mean, ACCEPTED, RATE))
-        return mean
+        self.acceptance.copy_(acceptance.mean())
+        self.step_size.copy_(adapted(self.step_size, self.acceptance, ACCEPTED, RATE))
