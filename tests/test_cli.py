@@ -431,6 +431,38 @@ def test_changed_settings_are_refused_on_resuming(no_pictures):
     assert tree(".") == before
 
 
+def test_a_run_is_not_made_shorter_than_it_is_and_not_silently_than_was_planned(no_pictures):
+    """--epochs is the length of the whole run; somebody who means "two more" must not lose what was planned."""
+    done(f"fit gmm --out run {FIT} --quiet".replace("--epochs 2", "--epochs 3"))
+    before = tree(".")
+    code, out, err = aevb("fit --resume --out run --epochs 2")
+    assert (code, err.count("\n")) == (2, 1), err
+    for piece in ("at least the 3 that it has begun, of 3", "got 2", "Leave it out to go on to 3"):
+        assert piece in err
+    assert tree(".") == before
+    done("fit --resume --out run --epochs 3 --quiet")
+
+
+def test_a_plan_that_is_shortened_is_said(no_pictures, monkeypatch):
+    from aevb import training
+
+    summarise, epochs = training.summarise, []
+
+    def interrupted(*arguments):
+        epochs.append(1)
+        if len(epochs) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return summarise(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "summarise", interrupted)
+        aevb(f"fit gmm --out run {FIT} --quiet".replace("--epochs 2", "--epochs 9"))
+    assert manifest("run")["progress"]["epoch"] == 2
+    assert aevb("fit --resume --out run --epochs 1 --quiet").code == 2
+    code, _, err = aevb("fit --resume --out run --epochs 4")
+    assert (code, err) == (0, "the run was planned for 9 epochs and will now end after 4\n")
+
+
 def test_changed_data_is_refused_on_resuming(place, no_pictures):
     """Other rows mean another transform: the weights would go on as if columns had changed their units."""
     table = pd.read_csv(place / "table.csv")

@@ -44,7 +44,7 @@ def fit(
     out
         The folder of the run. It must not hold anything yet, unless --resume is given.
     resume
-        Continue the run in --out, with its own settings; --epochs may be raised, --learning-rate changed.
+        Continue the run in --out, with its own settings; --epochs, of the whole run, may be raised, --learning-rate changed.
     config
         A TOML file with any of these settings, named as here with underscores. The command line goes first.
     json
@@ -131,12 +131,14 @@ def _read_toml(file: Path) -> Dict:
     return Dict(settings, source=str(file), use_commands_as_keys=False)
 
 
-def _compare_engines(out: Path, engine: Engine) -> None:
-    """Say so if a run goes on in another way: sums are then taken in another order."""
+def _compare_plans(out: Path, epochs: int, engine: Engine) -> None:
+    """Say so if a run is to end sooner, or goes on in another way: sums are then taken in another order."""
     from aevb import checkpoint, terminal
 
     if not checkpoint.exists(out):
         return
+    if (planned := checkpoint.load(out).config.epochs) > epochs:
+        terminal.note(f"the run was planned for {planned} epochs and will now end after {epochs}")
     before, now = checkpoint.read_progress(out).engine, asdict(engine)
     words = {"threads": "--threads", "mode": "steps", "precision": "--precision", "kernels": "--kernels", "world": "processes"}
     for name, word in words.items():
@@ -158,7 +160,7 @@ def _train(
     def on_start(engine: Engine) -> None:
         engines.append(engine)
         if resume and not quiet:
-            _compare_engines(out, engine)
+            _compare_plans(out, settings.epochs, engine)
 
     try:
         return _train_with_bar(rows, settings, out, resume, prepared, on_start, quiet=not bar), engines[0]
