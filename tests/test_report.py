@@ -182,6 +182,18 @@ def test_memorised_rows_need_the_training_rows():
     assert {"memorised", "distance_to_training"} <= set(figures)
 
 
+def test_a_border_that_hardly_changes_does_not_outweigh_a_picture():
+    """One grain of dust on a border of 28 pixels: in units of its own a sample's border was thousands of deviations away."""
+    rng = np.random.default_rng(0)
+    rows = np.zeros((300, 8, 8), np.uint8)
+    rows[:, 1:7, 1:7] = rng.integers(0, 256, (300, 6, 6))
+    rows[0, 0, :] = 1
+    run = aevb.fit(Data(rows, "pictures"), replace(SMALL, likelihood="gaussian", epochs=1))
+    figures = report.evaluate(run, Data(rows, "pictures"), training=Data(rows, "pictures"), **QUICK).figures
+    assert figures["distance_to_training"].value < 20  # two pictures are sqrt(2 * 64) = 11 apart on average
+    assert figures["energy_distance"].value < 20
+
+
 def test_kl_by_dimension_is_given_where_it_has_a_closed_form():
     runs = [aevb.fit(load("gmm"), replace(SMALL, **change)) for change in ({}, {"prior": "mixture"}, {"posterior": "flow"})]
     given = [report.evaluate(run, load("gmm:test"), **QUICK).kl_per_dimension for run in runs]

@@ -218,7 +218,8 @@ def _samples(
         if training is not None and training.in_file:
             training = training.sample(MOST_SEARCHED)
         known = None if training is None else _array(run.tensor(training, seed))
-        report.figures |= two_samples.compare(report.real, report.generated, known, seed=seed)
+        one_unit = run.schema.has_one_unit
+        report.figures |= two_samples.compare(report.real, report.generated, known, seed=seed, one_unit=one_unit)
     say("samples", 1, 1)
 
 
