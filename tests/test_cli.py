@@ -435,7 +435,7 @@ def test_a_run_is_not_made_shorter_than_it_is_and_not_silently_than_was_planned(
     """--epochs is the length of the whole run; somebody who means "two more" must not lose what was planned."""
     done(f"fit gmm --out run {FIT} --quiet".replace("--epochs 2", "--epochs 3"))
     before = tree(".")
-    code, out, err = aevb("fit --resume --out run --epochs 2")
+    code, _, err = aevb("fit --resume --out run --epochs 2")
     assert (code, err.count("\n")) == (2, 1), err
     for piece in ("at least the 3 that it has begun, of 3", "got 2", "Leave it out to go on to 3"):
         assert piece in err

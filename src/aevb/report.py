@@ -233,7 +233,7 @@ def draws_are_data(run: Run) -> bool:
 def what_is_compared(run: Run) -> str:
     """What the figures about samples compare, as a phrase."""
     made = "draws from p(x|z)" if draws_are_data(run) else "means of p(x|z), since draws have no grey levels,"
-    return f"{made} with rows of the data, {run.schema.data_dim} numbers each, by their distances and by boosted trees"
+    return f"{made} with rows of the data, {run.schema.data_dim} numbers each, by their distances and by a classifier of trees"
 
 
 def _facts(

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist, pdist, squareform
 from sklearn.decomposition import PCA
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.neighbors import NearestNeighbors
 
 from aevb.errors import DataError, UsageError
@@ -36,9 +36,10 @@ MOST_ROWS = 1000
 BLOCK = 1000
 """Rows whose distances are held in memory at a time."""
 LENGTH = "standard deviations"
-FEWEST_IN_A_LEAF, SHARE_IN_A_LEAF = 2, 10
-"""Rows in a leaf of the trees: a tenth of those that are learned from, at least 2, at most scikit-learn's 20. With its 20
-alone, fewer than 40 rows could not be split at all, and the classifier would call everything the same."""
+FEWEST_BOOSTED = 200
+"""With fewer rows a side the classifier is a random forest on the columns themselves. Boosted trees want 20 rows in a leaf, so
+that of 30 rows they split nothing and call all alike; and principal components of a few rows in many columns are those of
+these rows: all others, real or not, lie near the centre."""
 
 
 def compare(
@@ -48,8 +49,8 @@ def compare(
 
     real: (N, D), rows that the model was not trained on; generated: (M, D), of which and of ``real`` the first min(N, M)
     are used; training: (T, D), the rows that the model was trained on, or None: then what tells of copying is left out, and
-    with it ``training_rows_score``, what as many training rows in place of generated ones come to: as much as can be hoped for. one_unit: as the module says.
-    Keys: classifier_accuracy, energy_distance, energy_p_value (with its Monte Carlo error), and those of
+    with it ``training_rows_score``, what as many training rows in place of generated ones come to: as much as can be hoped
+    for. one_unit: as the module says. Keys: classifier_accuracy, energy_distance, energy_p_value (with its Monte Carlo error), and those of
     ``precision_recall_density_coverage`` and ``nearest_training_distance``. Raises DataError.
     """
     real, generated = _checked(real=real, generated=generated)
@@ -76,10 +77,11 @@ def classifier_two_sample(real: Rows, generated: Rows, seed: int = 0, *, one_uni
     """Test accuracy of a classifier that tells generated rows from real ones (Lopez-Paz & Oquab 2017).
 
     real: (N, D); generated: (M, D). 0.5: it cannot tell them apart; 1: always. It is a lower bound on how different they
-    are: another classifier may see more. n = min(N, M) rows of each, drawn by ``seed``, are halved: gradient-boosted trees
-    learn from one half (its real rows give the units), the other is the test. With more than 100 columns the trees see the
-    first 50 principal components of the half they learn from, so that a difference outside those goes unseen. From few
-    rows they learn little: of 30 a side they see plain differences alone. The standard error is that of a binomial proportion, never 0. Raises DataError.
+    are: another classifier may see more. n = min(N, M) rows of each, drawn by ``seed``, are halved: trees learn from one
+    half (its real rows give the units), the other is the test. They are a random forest below 200 rows a side, else
+    boosted, and with more than 100 columns these see the first 50 principal components of the half they learn from, so
+    that a difference outside those goes unseen. From few rows they learn little: of 30 a side they see plain differences
+    alone. The standard error is that of a binomial proportion, never 0. Raises DataError.
     """
     real, generated = _checked(real=real, generated=generated)
     rng = np.random.default_rng(seed)
@@ -89,13 +91,17 @@ def classifier_two_sample(real: Rows, generated: Rows, seed: int = 0, *, one_uni
     # Units from the half that is learned from: the test rows must not have had a say in anything.
     learn_real, *rest = _common_units(real[:half], generated[:half], real[half:], generated[half:], one_unit=one_unit)
     learn, test = np.concatenate([learn_real, rest[0]]), np.concatenate(rest[1:])
-    if learn.shape[1] > MOST_COLUMNS:
+    if n >= FEWEST_BOOSTED and learn.shape[1] > MOST_COLUMNS:
         pca = PCA(min(COMPONENTS, len(learn)), svd_solver="randomized", random_state=seed)
         with np.errstate(invalid="ignore"):  # rows all the same explain 0 of 0 variance
             pca.fit(learn)
         learn, test = pca.transform(learn), pca.transform(test)
-    leaf = min(20, max(FEWEST_IN_A_LEAF, len(learn) // SHARE_IN_A_LEAF))
-    trees = HistGradientBoostingClassifier(early_stopping=False, min_samples_leaf=leaf, random_state=seed)
+    if n < FEWEST_BOOSTED:
+        varying = np.ptp(learn, axis=0) > 0
+        learn, test = (side[:, varying] if varying.any() else side for side in (learn, test))
+        trees: Any = RandomForestClassifier(100, random_state=seed)
+    else:
+        trees = HistGradientBoostingClassifier(early_stopping=False, random_state=seed)
     trees.fit(learn, np.repeat([0, 1], half))
     right = trees.predict(test) == np.repeat([0, 1], n - half)
     return _fraction(right, "accuracy")
