@@ -221,6 +221,37 @@ def test_a_collapsed_model_is_told_after_training_and_in_evaluation():
     assert measured.figures["active_units"].value == 0
 
 
+def test_a_model_below_its_baseline_is_told_after_training_as_in_evaluation():
+    """Rows of very different norms, so that the bound's own error bar is wide; row by row, the model is worse by a little."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(300, 6)) * rng.exponential(size=(300, 1)) * 5
+    data = Data(rows, "rows")
+    run = aevb.fit(data, replace(SMALL, likelihood="gaussian", epochs=1, learning_rate=1e-6, validation="0.3"))
+    held_out = aevb.training.prepare(data, run.config).validation
+    baseline, told = report.after_training(run, held_out)
+    measured = report.evaluate(run, held_out, **QUICK)
+    assert measured.figures["bound"].value == pytest.approx(run.kept_record["validation_bound"], abs=1e-4)
+    margin = baseline.value - measured.figures["bound"].value
+    assert 0 < margin < 3 * measured.figures["bound"].standard_error  # what was asked for before
+    for findings in (told, measured.findings):
+        assert "worse_than_baseline" in [finding.name for finding in findings]
+
+
+def test_information_at_the_ceiling_of_few_rows_is_told():
+    """q(z|x) nearly a point for each row: I(x; z) is all of log N, and what it lacks stands in marginal_kl."""
+    _, run, data, _ = known_run()
+    with torch.no_grad():
+        run.model.posterior.logvar.bias -= 20
+    measured = report.evaluate(run, data.take(np.arange(100)), **QUICK)
+    figures = measured.figures
+    assert figures["mutual_information"].value == pytest.approx(math.log(100), abs=1e-3)
+    assert figures["marginal_kl"].details == {"at_most": figures["marginal_kl"].value}
+    assert "information_ceiling" in [finding.name for finding in measured.findings]
+    _, run, data, _ = known_run()
+    measured = report.evaluate(run, data, **QUICK)
+    assert measured.figures["marginal_kl"].details == {}
+
+
 def test_no_draws_are_refused():
     with pytest.raises(UsageError, match="samples must be at least 1; got 0"):
         report.evaluate(known_run()[1], known_run()[2], samples=0)

@@ -111,11 +111,14 @@ def after_training(run: Run, data: Data) -> tuple[Figure | None, list[Finding]]:
         return figure, []
     codes = latents(run.model, rows.head(MOST_COMPARED))
     noise = _noise(run, codes.draws)
+    # Row by row, as in ``evaluate``: rows differ far more from each other than a model does from the columns.
+    bound = run.elbo_rows_of(rows, seed=run.config.seed).bound
     facts = facts._replace(
         active_units=float(codes.active.sum()),
         latent_dim=run.model.latent_dim,
         baseline=figure and figure.value,
-        margin_error=figure and facts.bound_error,
+        margin_error=None if baseline is None else mean_figure(bound - baseline).standard_error,
+        rows=len(codes.means),
         noise=None if noise is None else (float(noise.min()), float(noise.max())),
     )
     return figure, diagnose(facts)
@@ -252,6 +255,8 @@ def _facts(
         training_bound=record.get("bound"),
         noise=None if noise is None else (float(noise.min()), float(noise.max())),
         unreliable=unreliable,
+        rows=len(codes.means),
+        information=figures["mutual_information"].value,
         fidelity=record.get("fidelity"),
     )
 

@@ -50,7 +50,8 @@ def compare(
     real: (N, D), rows that the model was not trained on; generated: (M, D), of which and of ``real`` the first min(N, M)
     are used; training: (T, D), the rows that the model was trained on, or None: then what tells of copying is left out, and
     with it ``training_rows_score``, what as many training rows in place of generated ones come to: as much as can be hoped
-    for. one_unit: as the module says. Keys: classifier_accuracy, energy_distance, energy_p_value (with its Monte Carlo error), and those of
+    for. one_unit: as the module says.
+    Keys: classifier_accuracy, energy_distance, energy_p_value (with its Monte Carlo error), and those of
     ``precision_recall_density_coverage`` and ``nearest_training_distance``. Raises DataError.
     """
     real, generated = _checked(real=real, generated=generated)
