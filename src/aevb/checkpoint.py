@@ -26,7 +26,7 @@ from torch import Tensor
 from aevb import generations
 from aevb.config import Config, build
 from aevb.datasets.schema import Schema
-from aevb.errors import CannotWriteError, DamagedCheckpointWarning, DataError, NotFoundError
+from aevb.errors import CannotWriteError, DamagedCheckpointWarning, DataError, NotFoundError, OutputExistsError
 from aevb.generations import Generation, Manifest
 from aevb.likelihoods import LIKELIHOODS
 from aevb.run import Run
@@ -69,13 +69,17 @@ def save(
     weights: dict[str, Tensor] | None = None,
     progress: Progress | None = None,
     state: dict[str, Tensor] | None = None,
+    overwrite: bool = False,
 ) -> None:
-    """Write the run into ``folder``, replacing a run that is there.
+    """Write the run into ``folder``. Raises OutputExistsError if there is a run already, unless ``overwrite``.
 
-    weights: by default those of ``run.model``. state: further tensors needed to continue training; with them, the save before
-    is kept beside this one. Raises CannotWriteError; the folder then still holds a whole save.
+    weights: by default those of ``run.model``. state: further tensors needed to continue training, of a run that saves itself
+    as it goes: it replaces its own save, and the one before is kept beside it. Without, what was needed to continue a run
+    that was there goes. Raises CannotWriteError; the folder then still holds a whole save.
     """
     folder = Path(folder)
+    if state is None and not overwrite and (exists(folder) or (folder / SETTINGS).is_file()):
+        raise OutputExistsError(f"{folder} already holds a run. Choose another folder, or replace it with overwrite=True.")
     progress = progress or Progress(epoch=run.kept_epoch, best_epoch=run.kept_epoch)
     tensors = {"model": weights or run.model.state_dict()}
     if run.baseline is not None:
@@ -94,6 +98,9 @@ def save(
             files={name: generations.write_file(folder, name, _packed(each)) for name, each in tensors.items()},
         )
         generations.publish(folder, manifest)
+        if state is None:  # settings and history of a run that was replaced
+            for name in (SETTINGS, METRICS):
+                (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise CannotWriteError(
             f"{error.strerror or error}. The last whole save in {folder} is unchanged; free some space or use another folder."
