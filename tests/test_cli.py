@@ -355,8 +355,14 @@ def test_with_patience_the_figures_are_those_of_the_epoch_that_was_kept(no_pictu
     assert (report["epochs"], report["kept_epoch"]) == (len(records), best["epoch"]) == (len(records), len(records) - 3)
     for name in ("bound", "kl", "validation_bound", "validation_reconstruction"):
         assert report[name]["value"] == best[name] != records[-1][name]
+    n, kept = len(records), best["epoch"]
+    assert (report["stopped_by_patience"], report["steps"]) == (True, 15 * n)  # 1800 rows in batches of 128
     text = done("fit --resume --out run")
-    assert re.search(rf"trained +{len(records)} epochs in [0-9.]+ s, kept epoch {best['epoch']}\n", text)
+    assert f"trained    nothing: {n} epochs were done before, then stopped by patience, kept epoch {kept}\n" in text
+    text = done(f"fit gmm --out again {options}")
+    assert re.search(
+        rf"trained +{n} epochs, {15 * n} steps, in [0-9.]+ s; stopped by patience before 200, kept epoch {kept}\n", text
+    )
     assert f"validation bound {best['validation_bound']:.2f} nats" in text
 
 
@@ -459,8 +465,11 @@ def test_a_plan_that_is_shortened_is_said(no_pictures, monkeypatch):
         aevb(f"fit gmm --out run {FIT} --quiet".replace("--epochs 2", "--epochs 9"))
     assert manifest("run")["progress"]["epoch"] == 2
     assert aevb("fit --resume --out run --epochs 1 --quiet").code == 2
-    code, _, err = aevb("fit --resume --out run --epochs 4")
+    code, out, err = aevb("fit --resume --out run --epochs 4")
     assert (code, err) == (0, "the run was planned for 9 epochs and will now end after 4\n")
+    assert re.search(r"trained +2 epochs, \d+ steps, in [0-9.]+ s: from epoch 3 to 4\n", out)
+    assert "trained    nothing: 4 epochs were done before, as planned\n" in done("fit --resume --out run")
+    done("sample run -n 3 -o whole.csv")
 
 
 def test_changed_data_is_refused_on_resuming(place, no_pictures):
@@ -513,8 +522,11 @@ for line, expected in json.loads(sys.argv[1]):
 
 def check_continues(run, result, code):
     """An interrupted run says how to continue, and does so to the bits of a run that was left alone."""
-    assert result == (code, "", f"interrupted. To continue: aevb fit --resume --out {run}\n")
-    epochs = manifest(run)["progress"]["epoch"] + 2
+    now, planned = manifest(run)["progress"]["epoch"], manifest(run)["config"]["epochs"]
+    assert result == (code, "", f"interrupted in epoch {now + 1} of {planned}. To continue: aevb fit --resume --out {run}\n")
+    used = aevb(f"sample {run} -n 3 -o half.csv")
+    assert (used.code, used.err) == (0, f"trained {now} of {planned} epochs; `aevb fit --resume --out {run}` goes on\n")
+    epochs = now + 2
     done(f"fit --resume --out {run} --epochs {epochs} --quiet")
     done(f"fit gmm --out straight {FIT} --quiet".replace("--epochs 2", f"--epochs {epochs}"))
     assert manifest(run)["files"] == manifest("straight")["files"]

@@ -144,3 +144,11 @@ def test_save_and_load_through_the_front_door(run, table, tmp_path):
     back = aevb.load(tmp_path / "run")
     assert np.array_equal(back.sample(5), run.sample(5))
     assert back.evaluate(table) == run.evaluate(table)
+
+
+def test_a_run_is_shown_in_one_line(run):
+    text = repr(run)
+    assert text.startswith("<Run on ")
+    assert f"latent_dim 2; trained {run.trained} of {run.config.epochs} epochs, validation bound " in text
+    assert "\n" not in text
+    assert len(text) < 200

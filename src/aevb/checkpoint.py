@@ -80,7 +80,7 @@ def save(
     folder = Path(folder)
     if state is None and not overwrite and (exists(folder) or (folder / SETTINGS).is_file()):
         raise OutputExistsError(f"{folder} already holds a run. Choose another folder, or replace it with overwrite=True.")
-    progress = progress or Progress(epoch=run.kept_epoch, best_epoch=run.kept_epoch)
+    progress = progress or Progress(epoch=run.trained or run.kept_epoch, best_epoch=run.kept_epoch)
     tensors = {"model": weights or run.model.state_dict()}
     if run.baseline is not None:
         tensors["baseline"] = {"baseline": run.baseline}
@@ -205,7 +205,8 @@ def _run(found: Generation, config: Config, schema: Schema, progress: Progress) 
     history = read_metrics(folder)
     if found.damage:  # the lines of later epochs belong to the save that was lost
         history = [record for record in history if record["epoch"] <= progress.epoch]
-    return Run(model, config, manifest.likelihood, schema, manifest.data, history, progress.kept_epoch(config), baseline)
+    kept, epoch = progress.kept_epoch(config), progress.epoch
+    return Run(model, config, manifest.likelihood, schema, manifest.data, history, kept, baseline, epoch)
 
 
 def _state(found: Generation) -> dict[str, Tensor]:

@@ -27,13 +27,14 @@ CHUNK = 2048
 """Rows that go through the network at once outside training: bounds memory, changes no result."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
     """A trained VAE. Every array is in the units and the shape of the data that it was trained on.
 
     model: the VAE. config: how it was trained. likelihood: by name. schema: the data's form. source: the data's name or
     path. history: one dictionary per epoch, as in metrics.jsonl. kept_epoch: the epoch whose weights the model has, 0 where
-    it is not known. baseline: the independent columns of the training rows, from ``fit_baseline``.
+    it is not known. baseline: the independent columns of the training rows, from ``fit_baseline``. trained: completed epochs,
+    0 where it is not known.
     """
 
     model: VAE
@@ -44,6 +45,24 @@ class Run:
     history: list[dict[str, Any]] = field(default_factory=list)
     kept_epoch: int = 0
     baseline: Tensor | None = None
+    trained: int = 0
+
+    def __repr__(self) -> str:
+        rows, record = " x ".join(map(str, self.schema.shape)), self.kept_record
+        epochs = f"trained {self.trained} of {self.config.epochs} epochs" if self.trained else "epochs not known"
+        which = "validation_bound" if "validation_bound" in record else "bound"
+        bound = f", {which.replace('_', ' ')} {record[which]:.2f} nats" if which in record else ""
+        return f"<Run on {self.source}: rows of {rows}, {self.likelihood}, latent_dim {self.model.latent_dim}; {epochs}{bound}>"
+
+    @property
+    def stopped_by_patience(self) -> bool:
+        """Whether training ended early since the validation bound had not risen for ``patience`` epochs."""
+        return self.trained < self.config.epochs and 0 < self.config.patience <= self.trained - self.kept_epoch
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether training was cut short, by a signal or a kill."""
+        return 0 < self.trained < self.config.epochs and not self.stopped_by_patience
 
     @property
     def device(self) -> torch.device:

@@ -10,12 +10,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.progress import Progress
 
     from aevb.datasets.planning import Plan
     from aevb.datasets.schema import Data
     from aevb.evaluation.bound import Figure
     from aevb.evaluation.diagnosis import Finding
+    from aevb.run import Run
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -36,6 +39,12 @@ def print_table(rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> No
 def note(text: str) -> None:
     """A line on stderr."""
     print(text, file=sys.stderr)
+
+
+def note_unfinished(run: Run, folder: Path) -> None:
+    """A line on stderr where the training of a run was cut short: its figures are those of a model half trained."""
+    if run.is_unfinished and (folder / "config.toml").is_file():
+        note(f"trained {run.trained} of {run.config.epochs} epochs; `aevb fit --resume --out {folder}` goes on")
 
 
 def progress(quiet: bool = False) -> Progress:

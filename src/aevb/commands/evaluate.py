@@ -61,6 +61,7 @@ def evaluate(
         if value < least:
             raise UsageError(f"{name} must be at least {least}; got {value}. The default is {default}.")
     trained = checkpoint.load(run).to(device)
+    terminal.note_unfinished(trained, run)
     found, name, total = _rows_to_measure(trained, data, rows, seed)
     measured = _measure(trained, found, samples=samples, ais=ais, seed=seed, quiet=quiet or json)
     what = f"{name}: {len(found)} of {total} rows; {report.what_log_p_is(trained)}"

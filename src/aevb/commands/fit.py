@@ -8,16 +8,17 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 from cyclopts.config import Dict
 
 from aevb.config import Config
-from aevb.errors import NotFoundError, UsageError
+from aevb.errors import AevbError, NotFoundError, UsageError
 from aevb.registry import Table
 
 if TYPE_CHECKING:
+    from aevb.checkpoint import Progress
     from aevb.datasets.schema import Data
     from aevb.evaluation.bound import Figure
     from aevb.preparation import Prepared
@@ -53,6 +54,8 @@ def fit(
         Print nothing but errors.
     """
     from aevb import terminal
+    from aevb.batches import steps_per_epoch
+    from aevb.checkpoint import Progress
     from aevb.folder import refuse_existing
     from aevb.pictures import draw
     from aevb.preparation import lasting_name, load_data, prepare
@@ -71,19 +74,30 @@ def fit(
     found = terminal.describe(rows, prepared.plan, len(prepared.train), validation_rows)
     if not json and not quiet:
         terminal.print_description(found)
+    before = (_saved(out) if resume else None) or Progress()
     started = time.perf_counter()
     run, engine = _train(rows, settings, out, resume, prepared, quiet=quiet, bar=not (quiet or json), speaks=is_first)
     if not is_first:
         return
     found |= {"engine": asdict(engine)}
     seconds = time.perf_counter() - started
+    steps = (run.trained - before.epoch) * steps_per_epoch(len(prepared.train), run.config.batch_size) - before.step
     shown = prepared.validation or prepared.train
     pictures = draw(run, out / "pictures", shown)
-    _report(run, found, out, seconds, pictures, shown, json=json, quiet=quiet)
+    done = _Done(before.epoch, steps, seconds)
+    _report(run, found, out, done, pictures, shown, json=json, quiet=quiet)
+
+
+class _Done(NamedTuple):
+    """What one call of the command did: from which epoch on, how many steps, in how many seconds."""
+
+    before: int
+    steps: int
+    seconds: float
 
 
 def _report(
-    run: Run, found: dict[str, Any], out: Path, seconds: float, pictures: list[Path], shown: Data, *, json: bool, quiet: bool
+    run: Run, found: dict[str, Any], out: Path, done: _Done, pictures: list[Path], shown: Data, *, json: bool, quiet: bool
 ) -> None:
     from aevb import terminal
     from aevb.report import after_training
@@ -91,11 +105,11 @@ def _report(
     baseline, findings = after_training(run, shown)
     if json:
         figures = {"baseline": baseline} if baseline else {}
-        summary = _summary(run, found, out, seconds) | terminal.figures_json(figures)
+        summary = _summary(run, found, out, done) | terminal.figures_json(figures)
         summary |= {"warnings": [finding._asdict() for finding in findings], "pictures": [str(path) for path in pictures]}
         terminal.print_json(summary)
     elif not quiet:
-        _print_summary(run, found["engine"], out, seconds, len(pictures), baseline)
+        _print_summary(run, found["engine"], out, done, len(pictures), baseline)
         terminal.print_findings(findings)
 
 
@@ -166,8 +180,24 @@ def _train(
         return _train_with_bar(rows, settings, out, resume, prepared, on_start, quiet=not bar), engines[0]
     except KeyboardInterrupt:
         if speaks:
-            terminal.note(f"interrupted. To continue: aevb fit --resume --out {out}")
+            terminal.note(f"interrupted{_where(out, settings.epochs)}. To continue: aevb fit --resume --out {out}")
         raise
+
+
+def _where(out: Path, epochs: int) -> str:
+    """In which epoch a run was interrupted, as a phrase; empty where nothing was saved."""
+    done = _saved(out)
+    return "" if done is None else f" in epoch {min(done.epoch + 1, epochs)} of {epochs}"
+
+
+def _saved(out: Path) -> Progress | None:
+    """How far the run in ``out`` came, if it was saved."""
+    from aevb import checkpoint
+
+    try:
+        return checkpoint.read_progress(out) if checkpoint.exists(out) else None
+    except AevbError:  # whoever needs it will say what is wrong with it
+        return None
 
 
 def _train_with_bar(
@@ -213,7 +243,7 @@ def _train_with_bar(
         )
 
 
-def _summary(run: Run, found: dict[str, Any], out: Path, seconds: float) -> dict[str, Any]:
+def _summary(run: Run, found: dict[str, Any], out: Path, done: _Done) -> dict[str, Any]:
     kept = run.kept_record
     error = kept.get("validation_standard_error")
     figures: dict[str, Any] = {
@@ -234,15 +264,29 @@ def _summary(run: Run, found: dict[str, Any], out: Path, seconds: float) -> dict
         "data": found,
         "epochs": len(run.history),
         "kept_epoch": run.kept_epoch,
-        "seconds": round(seconds, 1),
+        "epochs_before": done.before,
+        "steps": done.steps,
+        "stopped_by_patience": run.stopped_by_patience,
+        "seconds": round(done.seconds, 1),
         **figures,
     }
 
 
-def _print_summary(run: Run, engine: dict[str, Any], out: Path, seconds: float, pictures: int, baseline: Figure | None) -> None:
-    kept, epochs = run.kept_record, len(run.history)
-    which = "" if run.kept_epoch == epochs else f", kept epoch {run.kept_epoch}"
-    print(f"trained    {epochs} {'epoch' if epochs == 1 else 'epochs'} in {seconds:.1f} s{which}")
+def _what_was_trained(run: Run, done: _Done) -> str:
+    """Epochs and steps that were done by this call, and why it ended."""
+    new, early = run.trained - done.before, run.stopped_by_patience
+    if not done.steps:
+        text = f"nothing: {run.trained} epochs were done before" + (", then stopped by patience" if early else ", as planned")
+    else:
+        text = f"{new} {'epoch' if new == 1 else 'epochs'}, {done.steps} steps, in {done.seconds:.1f} s"
+        text += f": from epoch {done.before + 1} to {run.trained}" if done.before else ""
+        text += f"; stopped by patience before {run.config.epochs}" if early else ""
+    return text + ("" if run.kept_epoch == run.trained else f", kept epoch {run.kept_epoch}")
+
+
+def _print_summary(run: Run, engine: dict[str, Any], out: Path, done: _Done, pictures: int, baseline: Figure | None) -> None:
+    kept = run.kept_record
+    print(f"trained    {_what_was_trained(run, done)}")
     threads = f"{engine['threads']} {'thread' if engine['threads'] == 1 else 'threads'}"
     where = threads if engine["world"] == 1 else f"{engine['world']} processes with {threads} each"
     products = engine["precision"] + (" by oneDNN" if engine["kernels"] == "onednn" else "")

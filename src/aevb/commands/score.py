@@ -51,6 +51,7 @@ def score(
         raise UsageError(f"samples must be at least 1; got {samples}. The default is 1000.")
     outputs.check(output)
     trained = checkpoint.load(run).to(device)
+    terminal.note_unfinished(trained, run)
     rows = load_like(data, trained.schema)
     with terminal.progress(quiet) as bar:
         task = bar.add_task("log p(x)", total=len(rows), terms="")
