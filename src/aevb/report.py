@@ -21,7 +21,7 @@ from aevb.evaluation.bound import Figure, evaluating, mean_figure, summarise
 from aevb.evaluation.diagnosis import Facts, Finding, diagnose, facts_of_record
 from aevb.evaluation.latents import Latents, latents
 from aevb.evaluation.log_likelihood import importance_rows
-from aevb.run import CHUNK, Run
+from aevb.run import CHUNK, Run, Source
 
 MOST_COMPARED = 1000
 """Rows a side in the comparison of generated and real rows."""
@@ -54,7 +54,7 @@ class Report:
 
 def evaluate(
     run: Run,
-    data: Data,
+    data: Source,
     *,
     training: Data | None = None,
     samples: int = 5000,
@@ -62,7 +62,7 @@ def evaluate(
     seed: int = 0,
     on_part: Callable[[str, int, int], None] | None = None,
 ) -> Report:
-    """Measure everything on the rows of ``data``.
+    """Measure everything on the rows of ``data``: ``Data``, an array, the name of a data set, or a path.
 
     training: the rows that the model was trained on, to look for copies of them; of rows that stay in their file, among a
     fixed random subset of 10 000. samples: draws of z a row for log p(x).

@@ -81,7 +81,8 @@ def evaluate(
 def _rows_to_measure(trained: Run, data: str | None, rows: int, seed: int) -> tuple[Data, str, int]:
     """The rows, what they are, and of how many they were drawn."""
     from aevb.batches import counter_seed, split_rows
-    from aevb.preparation import held_out, load_like
+    from aevb.datasets import load_like
+    from aevb.preparation import held_out
 
     found, name = held_out(trained) if data is None else (load_like(data, trained.schema), data)
     total = len(found)

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from cyclopts.config import Dict
@@ -20,10 +20,10 @@ from aevb.registry import Table
 if TYPE_CHECKING:
     from aevb.checkpoint import Progress
     from aevb.datasets.schema import Data
-    from aevb.evaluation.bound import Figure
     from aevb.preparation import Prepared
     from aevb.run import Run
     from aevb.step import Engine
+    from aevb.summary import Done
 
 
 def fit(
@@ -54,11 +54,11 @@ def fit(
         Print nothing but errors.
     """
     from aevb import terminal
-    from aevb.batches import steps_per_epoch
     from aevb.checkpoint import Progress
     from aevb.folder import refuse_existing
     from aevb.pictures import draw
     from aevb.preparation import lasting_name, load_data, prepare
+    from aevb.summary import done_since
 
     is_first = os.environ.get("RANK", "0") == "0"  # under torchrun one process speaks and draws for all
     quiet, json = quiet or not is_first, json and is_first
@@ -81,35 +81,26 @@ def fit(
         return
     found |= {"engine": asdict(engine)}
     seconds = time.perf_counter() - started
-    steps = (run.trained - before.epoch) * steps_per_epoch(len(prepared.train), run.config.batch_size) - before.step
     shown = prepared.validation or prepared.train
     pictures = draw(run, out / "pictures", shown)
-    done = _Done(before.epoch, steps, seconds)
+    done = done_since(before, run, len(prepared.train), seconds)
     _report(run, found, out, done, pictures, shown, json=json, quiet=quiet)
 
 
-class _Done(NamedTuple):
-    """What one call of the command did: from which epoch on, how many steps, in how many seconds."""
-
-    before: int
-    steps: int
-    seconds: float
-
-
 def _report(
-    run: Run, found: dict[str, Any], out: Path, done: _Done, pictures: list[Path], shown: Data, *, json: bool, quiet: bool
+    run: Run, found: dict[str, Any], out: Path, done: Done, pictures: list[Path], shown: Data, *, json: bool, quiet: bool
 ) -> None:
-    from aevb import terminal
+    from aevb import summary, terminal
     from aevb.report import after_training
 
     baseline, findings = after_training(run, shown)
     if json:
         figures = {"baseline": baseline} if baseline else {}
-        summary = _summary(run, found, out, done) | terminal.figures_json(figures)
-        summary |= {"warnings": [finding._asdict() for finding in findings], "pictures": [str(path) for path in pictures]}
-        terminal.print_json(summary)
+        result = summary.as_json(run, found, out, done) | terminal.figures_json(figures)
+        result |= {"warnings": [finding._asdict() for finding in findings], "pictures": [str(path) for path in pictures]}
+        terminal.print_json(result)
     elif not quiet:
-        _print_summary(run, found["engine"], out, done, len(pictures), baseline)
+        summary.print_for_people(run, found["engine"], out, done, len(pictures), baseline)
         terminal.print_findings(findings)
 
 
@@ -241,65 +232,3 @@ def _train_with_bar(
             on_step=None if bar.disable else on_step,
             on_epoch=on_epoch,
         )
-
-
-def _summary(run: Run, found: dict[str, Any], out: Path, done: _Done) -> dict[str, Any]:
-    kept = run.kept_record
-    error = kept.get("validation_standard_error")
-    figures: dict[str, Any] = {
-        name: {"value": kept[name], "standard_error": error if name == "validation_bound" else None, "unit": "nats"}
-        for name in (
-            "bound",
-            "reconstruction",
-            "kl",
-            "fidelity",
-            "validation_bound",
-            "validation_reconstruction",
-            "validation_kl",
-        )
-        if name in kept
-    }
-    return {
-        "run": str(out),
-        "data": found,
-        "epochs": len(run.history),
-        "kept_epoch": run.kept_epoch,
-        "epochs_before": done.before,
-        "steps": done.steps,
-        "stopped_by_patience": run.stopped_by_patience,
-        "seconds": round(done.seconds, 1),
-        **figures,
-    }
-
-
-def _what_was_trained(run: Run, done: _Done) -> str:
-    """Epochs and steps that were done by this call, and why it ended."""
-    new, early = run.trained - done.before, run.stopped_by_patience
-    if not done.steps:
-        text = f"nothing: {run.trained} epochs were done before" + (", then stopped by patience" if early else ", as planned")
-    else:
-        text = f"{new} {'epoch' if new == 1 else 'epochs'}, {done.steps} steps, in {done.seconds:.1f} s"
-        text += f": from epoch {done.before + 1} to {run.trained}" if done.before else ""
-        text += f"; stopped by patience before {run.config.epochs}" if early else ""
-    return text + ("" if run.kept_epoch == run.trained else f", kept epoch {run.kept_epoch}")
-
-
-def _print_summary(run: Run, engine: dict[str, Any], out: Path, done: _Done, pictures: int, baseline: Figure | None) -> None:
-    kept = run.kept_record
-    print(f"trained    {_what_was_trained(run, done)}")
-    threads = f"{engine['threads']} {'thread' if engine['threads'] == 1 else 'threads'}"
-    where = threads if engine["world"] == 1 else f"{engine['world']} processes with {threads} each"
-    products = engine["precision"] + (" by oneDNN" if engine["kernels"] == "onednn" else "")
-    print(f"steps      {engine['mode']}, {products}, {where} ({engine['reason']})")
-    for prefix in ("", "validation_"):
-        if f"{prefix}bound" in kept:
-            name = "validation" if prefix else "training"
-            terms = f"reconstruction {kept[prefix + 'reconstruction']:.2f} - KL {kept[prefix + 'kl']:.2f}"
-            print(f"{name:<10} bound {kept[prefix + 'bound']:.2f} nats per row = {terms}")
-    if "fidelity" in kept:
-        print(f"fidelity   {kept['fidelity']:.2f} nats per row: log p(x|z) at the mean of q(z|x), the only thing trained")
-    if baseline:
-        print(f"baseline   {baseline.value:.2f} nats per row: every column by itself, without z")
-    print(f"written    {out}: model, config.toml, metrics.jsonl, {pictures} pictures in {out / 'pictures'}")
-    samples = "samples.png" if run.schema.is_picture else "samples.csv"
-    print(f"next       aevb sample {out} -n 100 -o {samples}    aevb evaluate {out}    aevb plot {out}")

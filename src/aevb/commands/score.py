@@ -45,7 +45,7 @@ def score(
         Show no progress.
     """
     from aevb import checkpoint, outputs, plots, report, terminal
-    from aevb.preparation import load_like
+    from aevb.datasets import load_like
 
     if samples < 1:
         raise UsageError(f"samples must be at least 1; got {samples}. The default is 1000.")
