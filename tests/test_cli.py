@@ -1,6 +1,7 @@
 """The command line end to end: a user's data in, models, samples, codes, figures and pictures out."""
 
 import io
+import itertools
 import json
 import os
 import re
@@ -379,6 +380,20 @@ def test_progress_shows_the_terms_apart_on_a_terminal(monkeypatch, no_pictures):
 def test_no_arguments_show_the_commands():
     text = done("")
     assert all(f" {name} " in text for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_help_has_one_form_of_flags_and_no_broken_sentences(command):
+    """No --no-quick beside --quick; and what is said of an option is one line of source, since its breaks are kept."""
+    text = done(f"{command} --help")
+    assert "--no-" not in text
+    import importlib
+    import inspect
+
+    function = getattr(importlib.import_module(f"aevb.commands.{command}"), command)
+    said = inspect.getdoc(function) if callable(function) else ""
+    parameters = (said or "").partition("Parameters\n----------\n")[2].splitlines()
+    assert not [line for line, after in itertools.pairwise(parameters) if line.startswith(" ") and after.startswith(" ")]
 
 
 def settings(run):

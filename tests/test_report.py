@@ -70,6 +70,8 @@ def test_annealing_agrees_with_the_truth(monkeypatch):
     figures = report.evaluate(run, data, samples=50, ais=True).figures
     assert figures["ais_log_likelihood"].value == pytest.approx(float(known.marginal.log_prob(rows[:20]).mean()), abs=0.1)
     assert figures["ais_log_likelihood"].details["rows"] == 20
+    for name in ("ais_lower", "ais_upper", "ais_gap"):
+        assert figures[name].details == {"rows_of_its_own": 20}
     assert figures["ais_lower"].value < figures["ais_upper"].value + 0.1
 
 
@@ -250,6 +252,29 @@ def test_information_at_the_ceiling_of_few_rows_is_told():
     _, run, data, _ = known_run()
     measured = report.evaluate(run, data, **QUICK)
     assert measured.figures["marginal_kl"].details == {}
+
+
+def test_grey_levels_as_bernoulli_targets_have_no_code_length():
+    settings = replace(SMALL, likelihood="bernoulli", epochs=1)
+    for binarize, known in (("none", False), ("threshold", True)):
+        run = aevb.fit("digits", replace(settings, binarize=binarize))
+        assert ("bits_per_dim" in report.evaluate(run, load("digits").take(np.arange(50)), **QUICK).figures) == known
+
+
+def test_what_is_left_out_is_said_and_whether_samples_can_be_told():
+    _, run, data, _ = known_run()
+    few = report.evaluate(run, data.take(np.arange(19)), **QUICK)
+    assert few.left_out == ["samples were not compared with data: that needs 20 rows, and there are 19"]
+    assert report.verdict(few) == ""
+    all_rows = report.evaluate(run, data, training=data.take(np.arange(5)), **QUICK)
+    assert all_rows.left_out == ["copies of training rows were not looked for: these are 5, of 20 that are needed"]
+    assert report.verdict(all_rows).startswith("cannot be told from data by these 300 rows: classifier_accuracy 0.")
+    assert report.evaluate(run, data, training=data, **QUICK).left_out == []
+    far = report.evaluate(run, Data(data.rows + 9, "rows"), **QUICK)
+    assert (
+        report.verdict(far)
+        == "can be told from data, by classifier_accuracy 1.00, where chance is 0.5, and energy_p_value 0.005"
+    )
 
 
 def test_no_draws_are_refused():

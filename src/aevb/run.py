@@ -111,13 +111,15 @@ class Run:
             self.model.likelihood.check(x)
         return rows
 
-    def sample(self, n: int, *, seed: int = 0, noise: bool = False) -> NDArray[Any]:
-        """Draw z ~ p(z) and return the means of p(x|z), or draws from it if ``noise``: (n, *shape).
+    def sample(self, n: int, *, seed: int = 0, noise: bool | None = None) -> NDArray[Any]:
+        """Draw z ~ p(z) and return new rows: (n, *shape), as ``aevb sample`` does.
 
-        Raises UsageError unless n is at least 1.
+        noise: True for draws from p(x|z), False for its means, which vary less than the data does. None: draws, but means of
+        pictures. Raises UsageError unless n is at least 1.
         """
         if n < 1:
             raise UsageError(f"the number of samples must be at least 1; got {n}")
+        noise = not self.schema.is_picture if noise is None else noise
         with torch.random.fork_rng():
             torch.manual_seed(counter_seed(seed, "sample"))
             sizes = [min(CHUNK, n - start) for start in range(0, n, CHUNK)]

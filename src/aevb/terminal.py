@@ -127,10 +127,15 @@ def figure_rows(figures: Mapping[str, Figure]) -> list[tuple[str, str, str, str]
             name,
             f"{figure.value:.4f}",
             "" if math.isnan(figure.standard_error) else f"+- {figure.standard_error:.4f}",
-            "; ".join([figure.unit, *(f"{key.replace('_', ' ')} {value:.4g}" for key, value in figure.details.items())]),
+            "; ".join([figure.unit, *(_detail(key, value) for key, value in figure.details.items())]),
         )
         for name, figure in figures.items()
     ]
+
+
+def _detail(name: str, value: float) -> str:
+    shown = f"{100 * value:.3g}%" if name == "unreliable_rows" else f"{value:.4g}"  # a share, not a count
+    return f"{name.replace('_', ' ')} {shown}"
 
 
 def figures_json(figures: Mapping[str, Figure]) -> dict[str, Any]:

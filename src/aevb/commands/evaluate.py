@@ -72,7 +72,13 @@ def evaluate(
         return
     print(what)
     terminal.print_table(terminal.figure_rows(measured.figures))
+    for line in measured.left_out:
+        print(f"left out   {line}")
+    if ais:
+        print("annealed   ais_log_likelihood on rows of the data; ais_lower and ais_upper on rows drawn from the model itself")
     print(f"compared   {report.what_is_compared(trained)}")
+    if told := report.verdict(measured):
+        print(f"samples    {told}")
     terminal.print_findings(measured.findings)
     if picture:
         print(f"picture    {picture}")
@@ -115,6 +121,8 @@ def _as_json(measured: Report, trained: Run) -> dict[str, Any]:
         **terminal.figures_json(measured.figures),
         "kl_per_dimension": None if kl is None else {"values": kl.tolist(), "unit": "nats"},
         "compared": report.what_is_compared(trained),
+        "left_out": measured.left_out,
+        "samples": report.verdict(measured),
         "warnings": [finding._asdict() for finding in measured.findings],
     }
 
