@@ -348,6 +348,26 @@ def test_fit_prints_results_on_stdout(no_pictures):
     assert "aevb sample digits -n 100 -o samples.png" in text
 
 
+def test_few_steps_are_told_with_how_to_go_on(no_pictures):
+    """1800 rows in batches of 256 are 8 steps an epoch, 16 in all; 125 epochs make a thousand."""
+    text = done(f"fit gmm --out run {FIT}")
+    assert "note       only 16 steps in all" in text
+    assert "aevb fit --resume --out run --epochs 125\n" in text
+    text = aevb("fit --resume --out run --epochs 125 --threads 1").out
+    assert "note  " not in text
+    assert "984 steps, in" in text
+
+
+def test_columns_of_few_integers_are_named(no_pictures):
+    g = np.random.default_rng(0)
+    table = {"age": g.integers(18, 90, 300), "grade": g.integers(0, 4, 300), "height": g.normal(170, 9, 300)}
+    pd.DataFrame(table).to_csv("mixed.csv", index=False)
+    text = done(f"fit mixed.csv --out run {FIT}")
+    assert "note        grade: only a few integers, treated as numbers. " in text
+    pd.DataFrame({"height": table["height"], "age": table["age"]}).to_csv("plain.csv", index=False)
+    assert "treated as numbers" not in done(f"fit plain.csv --out plain {FIT}")
+
+
 def test_with_patience_the_figures_are_those_of_the_epoch_that_was_kept(no_pictures):
     options = "--hidden 8 --latent-dim 2 --learning-rate 0.05 --epochs 200 --patience 3 --threads 1"
     report = json.loads(done(f"fit gmm --out run {options} --json"))

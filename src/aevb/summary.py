@@ -13,18 +13,24 @@ if TYPE_CHECKING:
     from aevb.run import Run
 
 
+FEWEST_STEPS = 1000
+"""Optimiser steps below which a model is hardly trained, whatever its data."""
+
+
 class Done(NamedTuple):
     """What one call of the command did: from which epoch on, how many steps, in how many seconds."""
 
     before: int
     steps: int
     seconds: float
+    steps_in_all: int
+    steps_per_epoch: int
 
 
 def done_since(before: Progress, run: Run, rows: int, seconds: float) -> Done:
     """What was done from ``before`` on. rows: that were trained on."""
-    steps = (run.trained - before.epoch) * steps_per_epoch(rows, run.config.batch_size) - before.step
-    return Done(before.epoch, steps, seconds)
+    each = steps_per_epoch(rows, run.config.batch_size)
+    return Done(before.epoch, (run.trained - before.epoch) * each - before.step, seconds, run.trained * each, each)
 
 
 def as_json(run: Run, found: dict[str, Any], out: Path, done: Done) -> dict[str, Any]:
@@ -51,6 +57,7 @@ def as_json(run: Run, found: dict[str, Any], out: Path, done: Done) -> dict[str,
         "kept_epoch": run.kept_epoch,
         "epochs_before": done.before,
         "steps": done.steps,
+        "steps_in_all": done.steps_in_all,
         "stopped_by_patience": run.stopped_by_patience,
         "seconds": round(done.seconds, 1),
         **figures,
@@ -86,6 +93,12 @@ def print_for_people(run: Run, engine: dict[str, Any], out: Path, done: Done, pi
         print(f"fidelity   {kept['fidelity']:.2f} nats per row: log p(x|z) at the mean of q(z|x), the only thing trained")
     if baseline:
         print(f"baseline   {baseline.value:.2f} nats per row: every column by itself, without z")
+    if done.steps_in_all < FEWEST_STEPS and not run.stopped_by_patience:
+        epochs = -(-FEWEST_STEPS // done.steps_per_epoch)
+        print(
+            f"note       only {done.steps_in_all} steps in all, and a model usually needs thousands. "
+            f"Go on with: aevb fit --resume --out {out} --epochs {epochs}"
+        )
     print(f"written    {out}: model, config.toml, metrics.jsonl, {pictures} pictures in {out / 'pictures'}")
     samples = "samples.png" if run.schema.is_picture else "samples.csv"
     print(f"next       aevb sample {out} -n 100 -o {samples}    aevb evaluate {out}    aevb plot {out}")

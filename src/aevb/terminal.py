@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from aevb.evaluation.bound import Figure
     from aevb.evaluation.diagnosis import Finding
     from aevb.run import Run
+
+
+FEW_VALUES = 10
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -98,9 +103,23 @@ def describe(data: Data, plan: Plan, training_rows: int, validation_rows: int) -
         "range": [low, high],
         "missing": 0,  # data with missing cells was refused when it was read
         "columns": list(data.columns) if data.columns else None,
+        "few_values": few_valued(data) if plan.schema.kind == "real" and plan.schema.levels is None else [],
         "likelihood": plan.likelihood,
         "reason": plan.reason,
     }
+
+
+def few_valued(data: Data) -> list[str]:
+    """Names of a table's columns that hold at most ``FEW_VALUES`` integers, many times each: they may well be categories."""
+    if not data.columns or data.in_file:
+        return []
+    rows = np.asarray(data.rows)
+    found = []
+    for name, column in zip(data.columns, rows.T, strict=True):
+        values = np.unique(column)
+        if len(values) <= min(FEW_VALUES, len(rows) / 5) and bool((values == np.round(values)).all()):
+            found.append(name)
+    return found
 
 
 def print_description(found: Mapping[str, Any]) -> None:
@@ -118,6 +137,10 @@ def print_description(found: Mapping[str, Any]) -> None:
         shown = ", ".join(found["columns"][:8]) + (", ..." if len(found["columns"]) > 8 else "")
         rows.insert(1, ("columns", shown))
     print_table(rows)
+    if found["few_values"]:
+        names = ", ".join(found["few_values"][:8]) + (", ..." if len(found["few_values"]) > 8 else "")
+        what = f"{names}: only a few integers, treated as numbers. Categories? Give each its own column of 0 and 1"
+        print(f"note        {what}, or, if all columns are such, --likelihood categorical.")
 
 
 def figure_rows(figures: Mapping[str, Figure]) -> list[tuple[str, str, str, str]]:
