@@ -110,14 +110,21 @@ def describe(data: Data, plan: Plan, training_rows: int, validation_rows: int) -
 
 
 def few_valued(data: Data) -> list[str]:
-    """Names of a table's columns that hold at most ``FEW_VALUES`` integers, many times each: they may well be categories."""
+    """Names of a table's columns that hold at most ``FEW_VALUES`` integers, many times each: they may well be categories.
+
+    Not those of two neighbours, like 0 and 1, which say the same either way.
+    """
     if not data.columns or data.in_file:
         return []
     rows = np.asarray(data.rows)
     found = []
     for name, column in zip(data.columns, rows.T, strict=True):
         values = np.unique(column)
-        if len(values) <= min(FEW_VALUES, len(rows) / 5) and bool((values == np.round(values)).all()):
+        if (
+            values[-1] - values[0] != 1
+            and len(values) <= min(FEW_VALUES, len(rows) / 5)
+            and bool((values == np.round(values)).all())
+        ):
             found.append(name)
     return found
 
