@@ -70,11 +70,17 @@ def evaluate(
         about: dict[str, Any] = {"run": str(run), "data": name, "rows": len(found), "likelihood": report.what_log_p_is(trained)}
         terminal.print_json(about | _as_json(measured, trained) | {"picture": picture and str(picture)})
         return
+    _print(measured, trained, what, picture, annealed=ais)
+
+
+def _print(measured: Report, trained: Run, what: str, picture: Path | None, *, annealed: bool) -> None:
+    from aevb import report, terminal
+
     print(what)
     terminal.print_table(terminal.figure_rows(measured.figures))
     for line in measured.left_out:
         print(f"left out   {line}")
-    if ais:
+    if annealed:
         print("annealed   ais_log_likelihood on rows of the data; ais_lower and ais_upper on rows drawn from the model itself")
     print(f"compared   {report.what_is_compared(trained)}")
     if told := report.verdict(measured):
