@@ -20,7 +20,7 @@ LAYERS = [
     ["preparation", "checkpoint"],
     ["folder"],
     ["standing"],
-    ["training", "refit", "pictures", "report", "terminal", "checker"],
+    ["training", "refit", "pictures", "report", "summary", "terminal", "checker"],
     ["drill", "paper"],
     ["commands"],
     ["cli"],

@@ -14,7 +14,7 @@ from aevb import checkpoint, generations
 from aevb.checkpoint import Progress
 from aevb.config import Config, build
 from aevb.datasets.schema import Schema
-from aevb.errors import DataError, NotFoundError
+from aevb.errors import DataError, NotFoundError, OutputExistsError
 from aevb.generations import MANIFEST
 from aevb.run import Run
 
@@ -50,11 +50,35 @@ def test_state_and_progress_come_back(tmp_path):
     assert all(torch.equal(back[name], state[name]) for name in state)
 
 
+def test_another_run_is_not_saved_over_unless_asked_to(tmp_path):
+    """A run that was trained there can be continued; a save by hand would have taken that away, without a word."""
+    first, second = make_run(0), make_run(1)
+    checkpoint.save(first, tmp_path, state={"a": torch.zeros(1)})
+    (tmp_path / "config.toml").write_text("epochs = 3\n")
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1, "bound": -1, "reconstruction": -1, "kl": 0}\n')
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(OutputExistsError, match=r"already holds a run.*overwrite=True"):
+        checkpoint.save(second, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    checkpoint.save(second, tmp_path, overwrite=True)
+    back = checkpoint.load(tmp_path)
+    assert same_weights(back, second)
+    assert back.history == []  # not that of the run before
+    assert not (tmp_path / "config.toml").exists()
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "config.toml").write_text("epochs = 3\n")  # killed before its first save
+    with pytest.raises(OutputExistsError):
+        checkpoint.save(second, tmp_path / "begun")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "notes.txt").write_text("mine")
+    checkpoint.save(second, tmp_path / "notes")
+
+
 def test_saving_again_replaces_and_leaves_no_litter(tmp_path):
     checkpoint.save(make_run(0), tmp_path, state={"a": torch.zeros(1)})
     second = make_run(1)
     (tmp_path / ".model-0123456789ab.part.safetensors").write_bytes(b"half")  # as kill -9 leaves it
-    checkpoint.save(second, tmp_path)
+    checkpoint.save(second, tmp_path, overwrite=True)
     assert same_weights(checkpoint.load(tmp_path), second)
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".safetensors"]
     with pytest.raises(DataError, match="not continued"):
@@ -215,7 +239,7 @@ import test_checkpoint as t
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))
 try:
-    t.checkpoint.save(t.make_run(1), {str(tmp_path)!r})
+    t.checkpoint.save(t.make_run(1), {str(tmp_path)!r}, overwrite=True)
 except t.checkpoint.CannotWriteError as error:
     sys.exit(42 if "File too large" in str(error) else 1)
 """

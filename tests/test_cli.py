@@ -1,6 +1,7 @@
 """The command line end to end: a user's data in, models, samples, codes, figures and pictures out."""
 
 import io
+import itertools
 import json
 import os
 import re
@@ -347,6 +348,28 @@ def test_fit_prints_results_on_stdout(no_pictures):
     assert "aevb sample digits -n 100 -o samples.png" in text
 
 
+def test_few_steps_are_told_with_how_to_go_on(no_pictures):
+    """1800 rows in batches of 256 are 8 steps an epoch, 16 in all; 125 epochs make a thousand."""
+    text = done(f"fit gmm --out run {FIT}")
+    assert "note       only 16 steps in all" in text
+    assert "aevb fit --resume --out run --epochs 125\n" in text
+    text = aevb("fit --resume --out run --epochs 125 --threads 1").out
+    assert "note  " not in text
+    assert "984 steps, in" in text
+
+
+def test_columns_of_few_integers_are_named(no_pictures):
+    g = np.random.default_rng(0)
+    table = {"age": g.integers(18, 90, 300), "grade": g.integers(0, 4, 300), "height": g.normal(170, 9, 300)}
+    pd.DataFrame(table).to_csv("mixed.csv", index=False)
+    text = done(f"fit mixed.csv --out run {FIT}")
+    assert "note        grade: only a few integers, treated as numbers. " in text
+    pd.DataFrame({"height": table["height"], "age": table["age"], "smokes": table["grade"] % 2}).to_csv(
+        "plain.csv", index=False
+    )
+    assert "treated as numbers" not in done(f"fit plain.csv --out plain {FIT}")
+
+
 def test_with_patience_the_figures_are_those_of_the_epoch_that_was_kept(no_pictures):
     options = "--hidden 8 --latent-dim 2 --learning-rate 0.05 --epochs 200 --patience 3 --threads 1"
     report = json.loads(done(f"fit gmm --out run {options} --json"))
@@ -355,8 +378,14 @@ def test_with_patience_the_figures_are_those_of_the_epoch_that_was_kept(no_pictu
     assert (report["epochs"], report["kept_epoch"]) == (len(records), best["epoch"]) == (len(records), len(records) - 3)
     for name in ("bound", "kl", "validation_bound", "validation_reconstruction"):
         assert report[name]["value"] == best[name] != records[-1][name]
+    n, kept = len(records), best["epoch"]
+    assert (report["stopped_by_patience"], report["steps"]) == (True, 15 * n)  # 1800 rows in batches of 128
     text = done("fit --resume --out run")
-    assert re.search(rf"trained +{len(records)} epochs in [0-9.]+ s, kept epoch {best['epoch']}\n", text)
+    assert f"trained    nothing: {n} epochs were done before, then stopped by patience, kept epoch {kept}\n" in text
+    text = done(f"fit gmm --out again {options}")
+    assert re.search(
+        rf"trained +{n} epochs, {15 * n} steps, in [0-9.]+ s; stopped by patience before 200, kept epoch {kept}\n", text
+    )
     assert f"validation bound {best['validation_bound']:.2f} nats" in text
 
 
@@ -373,6 +402,20 @@ def test_progress_shows_the_terms_apart_on_a_terminal(monkeypatch, no_pictures):
 def test_no_arguments_show_the_commands():
     text = done("")
     assert all(f" {name} " in text for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_help_has_one_form_of_flags_and_no_broken_sentences(command):
+    """No --no-quick beside --quick; and what is said of an option is one line of source, since its breaks are kept."""
+    text = done(f"{command} --help")
+    assert "--no-" not in text
+    import importlib
+    import inspect
+
+    function = getattr(importlib.import_module(f"aevb.commands.{command}"), command)
+    said = inspect.getdoc(function) if callable(function) else ""
+    parameters = (said or "").partition("Parameters\n----------\n")[2].splitlines()
+    assert not [line for line, after in itertools.pairwise(parameters) if line.startswith(" ") and after.startswith(" ")]
 
 
 def settings(run):
@@ -439,6 +482,41 @@ def test_changed_settings_are_refused_on_resuming(no_pictures):
     assert tree(".") == before
 
 
+def test_a_run_is_not_made_shorter_than_it_is_and_not_silently_than_was_planned(no_pictures):
+    """--epochs is the length of the whole run; somebody who means "two more" must not lose what was planned."""
+    done(f"fit gmm --out run {FIT} --quiet".replace("--epochs 2", "--epochs 3"))
+    before = tree(".")
+    code, _, err = aevb("fit --resume --out run --epochs 2")
+    assert (code, err.count("\n")) == (2, 1), err
+    for piece in ("at least the 3 that it has begun, of 3", "got 2", "Leave it out to go on to 3"):
+        assert piece in err
+    assert tree(".") == before
+    done("fit --resume --out run --epochs 3 --quiet")
+
+
+def test_a_plan_that_is_shortened_is_said(no_pictures, monkeypatch):
+    from aevb import training
+
+    summarise, epochs = training.summarise, []
+
+    def interrupted(*arguments):
+        epochs.append(1)
+        if len(epochs) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return summarise(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "summarise", interrupted)
+        aevb(f"fit gmm --out run {FIT} --quiet".replace("--epochs 2", "--epochs 9"))
+    assert manifest("run")["progress"]["epoch"] == 2
+    assert aevb("fit --resume --out run --epochs 1 --quiet").code == 2
+    code, out, err = aevb("fit --resume --out run --epochs 4")
+    assert (code, err) == (0, "the run was planned for 9 epochs and will now end after 4\n")
+    assert re.search(r"trained +2 epochs, \d+ steps, in [0-9.]+ s: from epoch 3 to 4\n", out)
+    assert "trained    nothing: 4 epochs were done before, as planned\n" in done("fit --resume --out run")
+    done("sample run -n 3 -o whole.csv")
+
+
 def test_changed_data_is_refused_on_resuming(place, no_pictures):
     """Other rows mean another transform: the weights would go on as if columns had changed their units."""
     table = pd.read_csv(place / "table.csv")
@@ -489,8 +567,11 @@ for line, expected in json.loads(sys.argv[1]):
 
 def check_continues(run, result, code):
     """An interrupted run says how to continue, and does so to the bits of a run that was left alone."""
-    assert result == (code, "", f"interrupted. To continue: aevb fit --resume --out {run}\n")
-    epochs = manifest(run)["progress"]["epoch"] + 2
+    now, planned = manifest(run)["progress"]["epoch"], manifest(run)["config"]["epochs"]
+    assert result == (code, "", f"interrupted in epoch {now + 1} of {planned}. To continue: aevb fit --resume --out {run}\n")
+    used = aevb(f"sample {run} -n 3 -o half.csv")
+    assert (used.code, used.err) == (0, f"trained {now} of {planned} epochs; `aevb fit --resume --out {run}` goes on\n")
+    epochs = now + 2
     done(f"fit --resume --out {run} --epochs {epochs} --quiet")
     done(f"fit gmm --out straight {FIT} --quiet".replace("--epochs 2", f"--epochs {epochs}"))
     assert manifest(run)["files"] == manifest("straight")["files"]

@@ -440,7 +440,9 @@ def test_the_old_model_survives_a_save_that_fails(place, monkeypatch, failure, a
     assert err.count("\n") == 1 or (code, at < 2) == (130, True)
     assert code == (74 if failure == "full" else 130)
     assert "No space left" in err or code == 130
-    done("sample run -n 9 -o after.npy")
+    half = aevb("sample run -n 9 -o after.npy")
+    assert half.code == 0
+    assert half.err == ("trained 3 of 4 epochs; `aevb fit --resume --out run` goes on\n" if saved else "")
     assert (Path("before.npy").read_bytes() == Path("after.npy").read_bytes()) is not saved
     assert not list(Path("run").glob("*.part*"))
     done("fit --resume --out run --epochs 4 --quiet")

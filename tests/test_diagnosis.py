@@ -28,6 +28,7 @@ ORDER = [
     "exploding_variance",
     "overfitting",
     "unreliable_log_likelihood",
+    "information_ceiling",
 ]
 
 
@@ -53,7 +54,15 @@ EDGES = {
     "kl below": ({"kl": math.nextafter(0.1, 0)}, "posterior_collapse"),
     "kl below, one unit active": ({"kl": 0.05, "active_units": 1}, "posterior_collapse"),
     "kl below, units not known": ({"kl": 0.05, "active_units": None}, "posterior_collapse"),
-    "no unit active": ({"active_units": 0}, "posterior_collapse"),
+    "no unit active": ({"active_units": 0, "kl": 0.5}, "posterior_collapse"),
+    "no unit active, KL at the edge": ({"active_units": 0, "kl": 1.0}, None),
+    "no unit active among codes that carry 446 nats": ({"active_units": 0, "kl": 446.0, "rows": 1000}, None),
+    "no unit active, of too few rows": ({"active_units": 0, "kl": 0.5, "rows": 19}, None),
+    "no unit active, of enough rows": ({"active_units": 0, "kl": 0.5, "rows": 20}, "posterior_collapse"),
+    "kl below, one row": ({"active_units": 0, "kl": 0.05, "rows": 1}, "posterior_collapse"),
+    "information at the edge": ({"information": 0.9 * math.log(20), "rows": 20}, "information_ceiling"),
+    "information below": ({"information": 0.9 * math.log(20) - 1e-9, "rows": 20}, None),
+    "information, rows not known": ({"information": 50.0, "rows": None}, None),
     "one unit active": ({"active_units": 1}, None),
     "units not known": ({"active_units": None}, None),
     "bound equal to the baseline": ({"baseline": -100.0}, None),
@@ -100,7 +109,9 @@ def test_every_finding_has_a_case_on_both_sides():
 
 
 def everything():
-    return GOOD._replace(kl=0.01, active_units=0, baseline=-50.0, training_bound=-60.0, noise=(1e-5, 10.0), unreliable=0.5)
+    return GOOD._replace(
+        kl=0.01, active_units=0, baseline=-50.0, training_bound=-60.0, noise=(1e-5, 10.0), unreliable=0.5
+    )._replace(information=3.0, rows=21)
 
 
 def test_several_at_once_come_in_order_worst_first():
@@ -127,6 +138,9 @@ def test_messages_say_what_was_seen_and_what_to_do():
     assert "noise 10 times" in messages["exploding_variance"]
     assert "-60.00 on training rows, -100.00 on held-out rows" in messages["overfitting"]
     assert "50% of the rows" in messages["unreliable_log_likelihood"]
+    assert "3.00 nats, and 21 rows allow no more than log 21 = 3.04" in messages["information_ceiling"]
+    one = diagnose(Facts(bound=-9.0, bound_error=1.0, kl=0.01, active_units=0, latent_dim=2, rows=1))[0].message
+    assert "active" not in one
     for message in messages.values():
         assert re.search(r"\b(Try|Use|Train|Stop) ", message), message
     (finding,) = diagnose(GOOD._replace(kl=0.01, active_units=None))

@@ -8,9 +8,10 @@ from PIL import Image
 
 from aevb.batches import split_rows
 from aevb.config import Config
+from aevb.datasets import load_like
 from aevb.datasets.planning import plan
 from aevb.datasets.schema import Data
-from aevb.preparation import held_out, lasting_name, load_data, load_like, prepare
+from aevb.preparation import held_out, lasting_name, load_data, prepare
 
 ROWS = Data(np.arange(200.0).reshape(100, 2), "s", labels=np.arange(100))
 

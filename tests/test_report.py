@@ -70,6 +70,8 @@ def test_annealing_agrees_with_the_truth(monkeypatch):
     figures = report.evaluate(run, data, samples=50, ais=True).figures
     assert figures["ais_log_likelihood"].value == pytest.approx(float(known.marginal.log_prob(rows[:20]).mean()), abs=0.1)
     assert figures["ais_log_likelihood"].details["rows"] == 20
+    for name in ("ais_lower", "ais_upper", "ais_gap"):
+        assert figures[name].details == {"rows_of_its_own": 20}
     assert figures["ais_lower"].value < figures["ais_upper"].value + 0.1
 
 
@@ -182,6 +184,18 @@ def test_memorised_rows_need_the_training_rows():
     assert {"memorised", "distance_to_training"} <= set(figures)
 
 
+def test_a_border_that_hardly_changes_does_not_outweigh_a_picture():
+    """One grain of dust on a border of 28 pixels: in units of its own a sample's border was thousands of deviations away."""
+    rng = np.random.default_rng(0)
+    rows = np.zeros((300, 8, 8), np.uint8)
+    rows[:, 1:7, 1:7] = rng.integers(0, 256, (300, 6, 6))
+    rows[0, 0, :] = 1
+    run = aevb.fit(Data(rows, "pictures"), replace(SMALL, likelihood="gaussian", epochs=1))
+    figures = report.evaluate(run, Data(rows, "pictures"), training=Data(rows, "pictures"), **QUICK).figures
+    assert figures["distance_to_training"].value < 20  # two pictures are sqrt(2 * 64) = 11 apart on average
+    assert figures["energy_distance"].value < 20
+
+
 def test_kl_by_dimension_is_given_where_it_has_a_closed_form():
     runs = [aevb.fit(load("gmm"), replace(SMALL, **change)) for change in ({}, {"prior": "mixture"}, {"posterior": "flow"})]
     given = [report.evaluate(run, load("gmm:test"), **QUICK).kl_per_dimension for run in runs]
@@ -207,6 +221,60 @@ def test_a_collapsed_model_is_told_after_training_and_in_evaluation():
     measured = report.evaluate(run, data, **QUICK)
     assert "posterior_collapse" in [finding.name for finding in measured.findings]
     assert measured.figures["active_units"].value == 0
+
+
+def test_a_model_below_its_baseline_is_told_after_training_as_in_evaluation():
+    """Rows of very different norms, so that the bound's own error bar is wide; row by row, the model is worse by a little."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(300, 6)) * rng.exponential(size=(300, 1)) * 5
+    data = Data(rows, "rows")
+    run = aevb.fit(data, replace(SMALL, likelihood="gaussian", epochs=1, learning_rate=1e-6, validation="0.3"))
+    held_out = aevb.training.prepare(data, run.config).validation
+    baseline, told = report.after_training(run, held_out)
+    measured = report.evaluate(run, held_out, **QUICK)
+    assert measured.figures["bound"].value == pytest.approx(run.kept_record["validation_bound"], abs=1e-4)
+    margin = baseline.value - measured.figures["bound"].value
+    assert 0 < margin < 3 * measured.figures["bound"].standard_error  # what was asked for before
+    for findings in (told, measured.findings):
+        assert "worse_than_baseline" in [finding.name for finding in findings]
+
+
+def test_information_at_the_ceiling_of_few_rows_is_told():
+    """q(z|x) nearly a point for each row: I(x; z) is all of log N, and what it lacks stands in marginal_kl."""
+    _, run, data, _ = known_run()
+    with torch.no_grad():
+        run.model.posterior.logvar.bias -= 20
+    measured = report.evaluate(run, data.take(np.arange(100)), **QUICK)
+    figures = measured.figures
+    assert figures["mutual_information"].value == pytest.approx(math.log(100), abs=1e-3)
+    assert figures["marginal_kl"].details == {"at_most": figures["marginal_kl"].value}
+    assert "information_ceiling" in [finding.name for finding in measured.findings]
+    _, run, data, _ = known_run()
+    measured = report.evaluate(run, data, **QUICK)
+    assert measured.figures["marginal_kl"].details == {}
+
+
+def test_grey_levels_as_bernoulli_targets_have_no_code_length():
+    settings = replace(SMALL, likelihood="bernoulli", epochs=1)
+    for binarize, known in (("none", False), ("threshold", True)):
+        run = aevb.fit("digits", replace(settings, binarize=binarize))
+        assert ("bits_per_dim" in report.evaluate(run, load("digits").take(np.arange(50)), **QUICK).figures) == known
+
+
+def test_what_is_left_out_is_said_and_whether_samples_can_be_told():
+    _, run, data, _ = known_run()
+    few = report.evaluate(run, data.take(np.arange(19)), **QUICK)
+    assert few.left_out == ["samples were not compared with data: that needs 20 rows, and there are 19"]
+    assert report.verdict(few) == ""
+    all_rows = report.evaluate(run, data, training=data.take(np.arange(5)), **QUICK)
+    assert all_rows.left_out == ["copies of training rows were not looked for: these are 5, of 20 that are needed"]
+    assert report.verdict(all_rows).startswith("cannot be told from data by these 300 rows: classifier_accuracy 0.")
+    assert report.evaluate(run, data, training=data, **QUICK).left_out == []
+    far = report.evaluate(run, Data(data.rows + 9, "rows"), **QUICK)
+    assert (
+        report.verdict(far)
+        == "can be told from data, by classifier_accuracy 1.00, where chance is 0.5, and energy_p_value 0.005"
+    )
 
 
 def test_no_draws_are_refused():

@@ -10,7 +10,7 @@ import torch
 import aevb
 from aevb.config import Config
 from aevb.datasets.schema import Data
-from aevb.errors import DataError, UsageError
+from aevb.errors import DataError, NotFoundError, UsageError
 
 SMALL = Config(hidden=(8,), latent_dim=2, epochs=2, batch_size=32)
 
@@ -144,3 +144,53 @@ def test_save_and_load_through_the_front_door(run, table, tmp_path):
     back = aevb.load(tmp_path / "run")
     assert np.array_equal(back.sample(5), run.sample(5))
     assert back.evaluate(table) == run.evaluate(table)
+
+
+def test_a_run_is_shown_in_one_line(run):
+    text = repr(run)
+    assert text.startswith("<Run on ")
+    assert f"latent_dim 2; trained {run.trained} of {run.config.epochs} epochs, validation bound " in text
+    assert "\n" not in text
+    assert len(text) < 200
+
+
+def test_paths_and_names_do_wherever_rows_do(tmp_path):
+    """As the command line takes them, to the same bits, and with its errors."""
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    path = tmp_path / "num.csv"
+    np.savetxt(path, rows, delimiter=",", header="a,b,c", comments="", fmt="%.17g")
+    config = Config(hidden=(8,), latent_dim=2, epochs=1)
+    run, same = (aevb.fit(source, config) for source in (str(path), path))
+    assert run.schema.columns == ("a", "b", "c")
+    for got in (run.score(str(path), samples=10), run.score(path, samples=10)):
+        assert np.array_equal(got["log_likelihood"], same.score(rows, samples=10)["log_likelihood"])
+    assert np.array_equal(run.encode(path)[0], run.encode(rows)[0])
+    assert torch.equal(run.tensor(str(path)), run.tensor(rows))
+    moons = aevb.fit("moons", config)
+    assert moons.evaluate("moons:test") == moons.evaluate(aevb.datasets.load("moons:test"))
+    for call in (aevb.fit, run.score, run.encode, run.evaluate):
+        with pytest.raises(NotFoundError, match="there is no file or folder"):
+            call(str(tmp_path / "nowhere.csv"))
+    with pytest.raises(DataError, match="this model takes rows of shape"):
+        run.score("moons")
+
+
+def test_a_folder_of_pictures_is_brought_to_the_size_trained_on(tmp_path):
+    from PIL import Image
+
+    for size, name in ((8, "a"), (12, "b")):
+        (tmp_path / name).mkdir()
+        for i in range(30):
+            pixels = np.random.default_rng(i).integers(0, 256, (size, size)).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{i}.png")
+    run = aevb.fit(tmp_path / "a", Config(hidden=(8,), latent_dim=2, epochs=1))
+    assert run.encode(str(tmp_path / "b"))[0].shape == (30, 2)
+
+
+@pytest.mark.parametrize("shape", [(3,), (4, 4)])
+def test_samples_are_draws_of_a_table_and_means_of_pictures(shape):
+    """As the command line has it; means alone would say that a table varies less than it does."""
+    rows = np.random.default_rng(0).normal(size=(60, *shape))
+    run = aevb.fit(rows, Config(hidden=(8,), latent_dim=2, epochs=1))
+    assert np.array_equal(run.sample(50), run.sample(50, noise=len(shape) == 1))
+    assert not np.array_equal(run.sample(50), run.sample(50, noise=len(shape) != 1))

@@ -62,6 +62,25 @@ def test_classifier_takes_as_many_rows_of_each():
     assert abs(np.mean(values) - 0.5) < FIVE_SIGMA * 0.5 / math.sqrt(20 * 30)
 
 
+@pytest.mark.parametrize("n", [20, 30, 45])
+@pytest.mark.parametrize("kind", ["shift", "width", "one point in many columns", "many columns"])
+def test_classifier_sees_plain_differences_in_few_rows(n, kind):
+    """Nearly every row can be told; mean of five seeds. Boosted trees in leaves of 20 rows saw nothing: 0.5."""
+    d = 256 if "many columns" in kind else 2
+    mean = {"shift": 6.0, "many columns": 1.5}.get(kind, 0.0)
+    width = {"width": 0.05, "one point in many columns": 0.0}.get(kind, 1.0)
+    values = [
+        classifier_two_sample(gaussian(seed, n, d), mean + width * gaussian(seed + 1000, n, d), seed).value for seed in range(5)
+    ]
+    assert np.mean(values) > (0.75 if kind == "width" else 0.9)
+
+
+def test_classifier_has_no_bias_in_few_rows():
+    """5 sigma of 20 test rows a seed, 60 seeds."""
+    values = [classifier_two_sample(gaussian(s, 20, 2), gaussian(s + 1000, 20, 2), s).value for s in range(60)]
+    assert abs(np.mean(values) - 0.5) < FIVE_SIGMA * 0.5 / math.sqrt(60 * 20)
+
+
 def test_classifier_picks_rows_by_chance():
     """Rows in order: were the first half to teach and the second to test, the test would lie outside what was learned."""
     real = np.linspace(0, 1, 400)[:, None]
@@ -306,6 +325,36 @@ def test_columns_may_be_in_any_unit():
     for name, figure in compare(real, made, training).items():
         assert moved[name].value == pytest.approx(figure.value, rel=1e-6), name
         assert moved[name].standard_error == pytest.approx(figure.standard_error, rel=1e-6), name
+
+
+def test_a_nearly_constant_pixel_counts_as_little_as_it_looks():
+    """Rows at 0, 1, ... 19, and a pixel that is 1e-6 once: one unit for both, the root of the mean of their variances."""
+    training = np.column_stack([np.arange(20.0), [1e-6] + 19 * [0.0]])
+    made, held_out = training + np.array([0, 2]), training + np.array([0.25, 0])
+    unit = math.sqrt(399 / 12 / 2)
+    got = compare(held_out, made, training, one_unit=True)
+    assert got["distance_to_training"].value == pytest.approx(2 / unit, rel=1e-5)
+    assert got["held_out_distance_to_training"].value == pytest.approx(0.25 / unit, rel=1e-5)
+    assert got["precision"].value == 1
+    # In units of its own, that pixel is all there is: 2 is 9.2 million standard deviations.
+    apart = compare(held_out, made, training)
+    assert apart["distance_to_training"].value == pytest.approx(2 / (1e-6 * math.sqrt(19 / 400)), rel=1e-5)
+    assert apart["precision"].value == 0
+
+
+def test_one_unit_is_that_of_the_columns_where_they_are_alike():
+    """Columns of one variance are divided by the same number either way."""
+    real, made = gaussian(1, 60, 3), gaussian(2, 60, 3)
+    real = (real - real.mean(0)) / real.std(0)
+    for function in (classifier_two_sample, lambda *sides, **unit: energy_distance(*sides, **unit)[0]):
+        assert function(real, made, one_unit=True).value == pytest.approx(function(real, made).value, rel=1e-9)
+    for name, figure in precision_recall_density_coverage(real, made, one_unit=True).items():
+        assert figure.value == pytest.approx(precision_recall_density_coverage(real, made)[name].value)
+    same = np.ones((40, 3))
+    assert compare(same, same, same, one_unit=True)["precision"].value == 1
+    assert energy_distance(real * 100, made * 100, one_unit=True)[0].value == pytest.approx(
+        energy_distance(real, made, one_unit=True)[0].value
+    )
 
 
 def test_constant_columns():

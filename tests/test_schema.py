@@ -6,7 +6,7 @@ from helpers import numbers, refuses
 from scipy.stats import multivariate_normal
 
 from aevb.datasets.planning import plan
-from aevb.datasets.schema import BINARIZE, Data
+from aevb.datasets.schema import BINARIZE, Data, Schema
 from aevb.errors import DataError, UsageError
 
 G, U8 = np.random.default_rng(0), np.uint8
@@ -202,3 +202,21 @@ def test_levels_are_counted(rows, levels):
 def test_what_is_no_level_is_refused(rows, says):
     with pytest.raises(DataError, match=says):
         plan(Data(np.array(rows), "here"), "discretized_logistic", form_of=lambda _: "levels")
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "columns", "one"),
+    [
+        ("real", (3,), ("a", "b", "c"), False),
+        ("real", (3,), None, False),
+        ("unit", (3,), ("a", "b", "c"), False),
+        ("unit", (3,), None, True),
+        ("binary", (3,), ("a", "b", "c"), True),
+        ("grey", (64,), None, True),
+        ("real", (8, 8), None, True),
+        ("grey", (8, 8, 3), None, True),
+    ],
+)
+def test_columns_of_one_kind_have_one_unit(kind, shape, columns, one):
+    schema = Schema(kind, shape, "float64", (0.0,), (1.0,), columns, white=255.0 if kind == "grey" else None)
+    assert schema.has_one_unit == one

@@ -98,8 +98,9 @@ def test_a_signal_ends_the_command_resumably(server, table, tmp_path, number, co
     assert process.returncode == code
     assert time.monotonic() - sent < LATE
     assert usage.ru_utime + usage.ru_stime - used < SECONDS
-    assert said.strip() == f"interrupted. To continue: aevb fit --resume --out {tmp_path / 'cut'}"
     progress = checkpoint.read_progress(tmp_path / "cut")
+    at = f"in epoch {progress.epoch + 1} of {aevb.load(tmp_path / 'cut').config.epochs}"
+    assert said.strip() == f"interrupted {at}. To continue: aevb fit --resume --out {tmp_path / 'cut'}"
     assert 2 <= progress.epoch < 6
     assert progress.step > 0
     assert server.call("command", arguments=["fit", "--resume", "--quiet", "--out", str(tmp_path / "cut")]) == 0

@@ -1,8 +1,8 @@
 """aevb: variational autoencoders to use, to trust and to learn from.
 
     from aevb import VAE, kl_divergence, vae_loss          the model and its loss, on tensors
-    run = aevb.fit(aevb.datasets.load("digits"))           train on a data set, a file or a folder of pictures
-    run.sample(16); run.encode(rows); run.evaluate(rows)   use what was trained
+    run = aevb.fit("digits")                               train on a data set by name, a file, a folder of pictures, an array
+    run.sample(16); run.encode(rows); run.evaluate(rows)   use what was trained; rows: as for fit
     aevb.save(run, "runs/digits"); aevb.load("runs/digits")
 
 Names are imported when they are first used: ``import aevb`` does not import torch.

@@ -26,7 +26,7 @@ from torch import Tensor
 from aevb import generations
 from aevb.config import Config, build
 from aevb.datasets.schema import Schema
-from aevb.errors import CannotWriteError, DamagedCheckpointWarning, DataError, NotFoundError
+from aevb.errors import CannotWriteError, DamagedCheckpointWarning, DataError, NotFoundError, OutputExistsError
 from aevb.generations import Generation, Manifest
 from aevb.likelihoods import LIKELIHOODS
 from aevb.run import Run
@@ -69,14 +69,18 @@ def save(
     weights: dict[str, Tensor] | None = None,
     progress: Progress | None = None,
     state: dict[str, Tensor] | None = None,
+    overwrite: bool = False,
 ) -> None:
-    """Write the run into ``folder``, replacing a run that is there.
+    """Write the run into ``folder``. Raises OutputExistsError if there is a run already, unless ``overwrite``.
 
-    weights: by default those of ``run.model``. state: further tensors needed to continue training; with them, the save before
-    is kept beside this one. Raises CannotWriteError; the folder then still holds a whole save.
+    weights: by default those of ``run.model``. state: further tensors needed to continue training, of a run that saves itself
+    as it goes: it replaces its own save, and the one before is kept beside it. Without, what was needed to continue a run
+    that was there goes. Raises CannotWriteError; the folder then still holds a whole save.
     """
     folder = Path(folder)
-    progress = progress or Progress(epoch=run.kept_epoch, best_epoch=run.kept_epoch)
+    if state is None and not overwrite and (exists(folder) or (folder / SETTINGS).is_file()):
+        raise OutputExistsError(f"{folder} already holds a run. Choose another folder, or replace it with overwrite=True.")
+    progress = progress or Progress(epoch=run.trained or run.kept_epoch, best_epoch=run.kept_epoch)
     tensors = {"model": weights or run.model.state_dict()}
     if run.baseline is not None:
         tensors["baseline"] = {"baseline": run.baseline}
@@ -94,6 +98,9 @@ def save(
             files={name: generations.write_file(folder, name, _packed(each)) for name, each in tensors.items()},
         )
         generations.publish(folder, manifest)
+        if state is None:  # settings and history of a run that was replaced
+            for name in (SETTINGS, METRICS):
+                (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise CannotWriteError(
             f"{error.strerror or error}. The last whole save in {folder} is unchanged; free some space or use another folder."
@@ -198,7 +205,8 @@ def _run(found: Generation, config: Config, schema: Schema, progress: Progress) 
     history = read_metrics(folder)
     if found.damage:  # the lines of later epochs belong to the save that was lost
         history = [record for record in history if record["epoch"] <= progress.epoch]
-    return Run(model, config, manifest.likelihood, schema, manifest.data, history, progress.kept_epoch(config), baseline)
+    kept, epoch = progress.kept_epoch(config), progress.epoch
+    return Run(model, config, manifest.likelihood, schema, manifest.data, history, kept, baseline, epoch)
 
 
 def _state(found: Generation) -> dict[str, Tensor]:

@@ -32,8 +32,10 @@ def refuse_existing(folder: Path) -> None:
 def refuse_other_run(saved: Run, progress: Progress, run: Run, rows_sha256: str) -> None:
     """A run continues as it began and on the same rows, except for its length, its machine and its learning rate.
 
-    A smaller learning rate is the remedy for a run that diverged after it was saved.
+    A smaller learning rate is the remedy for a run that diverged after it was saved. Its length may change as long as it
+    does not end before where it stands.
     """
+    _refuse_fewer_epochs(saved.config.epochs, progress, run.config.epochs)
     speed = {"device", "threads", "precision", "kernels", "compile", "save_every"}
     free = {"epochs", "patience", "learning_rate", "decay", *speed}
     before, now = ({**asdict(each.config), "data": each.source} for each in (saved, run))
@@ -46,6 +48,15 @@ def refuse_other_run(saved: Run, progress: Progress, run: Run, rows_sha256: str)
     # The schema alone would not do: under Bernoulli likelihoods it is the same for any rows of one shape.
     if saved.schema != run.schema or progress.rows_sha256 not in ("", rows_sha256):
         raise DataError(f"{run.source} has changed since the run began; restore it, or start another run")
+
+
+def _refuse_fewer_epochs(planned: int, progress: Progress, epochs: int) -> None:
+    begun = progress.epoch + (progress.step > 0)
+    if epochs < begun:
+        raise UsageError(
+            f"--epochs is the length of the whole run, not what is added to it: expected at least the {begun} that it has "
+            f"begun, of {planned}; got {epochs}. Leave it out to go on to {planned}, or give more to go on for longer."
+        )
 
 
 def begin_with(run: Run, folder: str) -> dict[str, str]:

@@ -11,9 +11,9 @@ import numpy as np
 
 from aevb.batches import split_rows
 from aevb.config import Config
-from aevb.datasets import DATASETS, load
+from aevb.datasets import DATASETS, load, load_like
 from aevb.datasets.planning import Plan, plan
-from aevb.datasets.schema import Data, Schema
+from aevb.datasets.schema import Data
 from aevb.likelihoods import LIKELIHOODS
 
 if TYPE_CHECKING:
@@ -43,13 +43,6 @@ def load_data(source: str, config: Config) -> Data:
     """Load what is to be trained on, with the configuration's wishes about pictures. Raises as ``datasets.load``."""
     size = config.picture_size()
     return load(source, **({"resize": size, "grey": config.grey or None} if size or config.grey else {}))
-
-
-def load_like(source: str, schema: Schema) -> Data:
-    """Load further rows in the form of ``schema``: a folder's pictures are brought to the same size and colours."""
-    if not Path(source).expanduser().is_dir() or not schema.is_picture:
-        return load(source)
-    return load(source, resize=schema.resize or schema.shape[:2], grey=len(schema.shape) == 2)
 
 
 def lasting_name(source: str) -> str:

@@ -58,7 +58,7 @@ def refit_prior(
         model.prior = prior.to(run.device)
     # The history is that of another prior.
     settings = replace(run.config, prior=name, components=components)
-    return replace(run, model=model.eval(), config=settings, history=[], kept_epoch=0)
+    return replace(run, model=model.eval(), config=settings, history=[], kept_epoch=0, trained=0)
 
 
 def _codes(run: Run, data: Data) -> Tensor:

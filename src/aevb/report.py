@@ -21,7 +21,7 @@ from aevb.evaluation.diagnosis import Facts, Finding, diagnose, facts_of_record
 from aevb.evaluation.latents import Latents, latents
 from aevb.evaluation.log_likelihood import importance_rows
 from aevb.evaluation.noise import noise_at
-from aevb.run import Run
+from aevb.run import Run, Source
 
 MOST_COMPARED = 1000
 """Rows a side in the comparison of generated and real rows."""
@@ -35,13 +35,15 @@ Array = NDArray[np.float64]
 
 @dataclass
 class Report:
-    """rows: how many. figures: by name. findings: what is wrong. kl_per_dimension: (L,), nats, where it has a closed form.
+    """rows: how many. left_out: what could not be measured, and why. figures: by name. findings: what is wrong.
+    kl_per_dimension: (L,), nats, where it has a closed form.
 
     per_row: arrays (N,) in nats, "bound", "log_likelihood" and, where it is known, "baseline". codes, prior: (N, L), draws
     from q(z|x) and from p(z). real, generated: (M, D), what was compared, in the model's numbers.
     """
 
     rows: int
+    left_out: list[str] = field(default_factory=list)
     figures: dict[str, Figure] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     kl_per_dimension: Array | None = None
@@ -54,7 +56,7 @@ class Report:
 
 def evaluate(
     run: Run,
-    data: Data,
+    data: Source,
     *,
     training: Data | None = None,
     samples: int = 5000,
@@ -62,7 +64,7 @@ def evaluate(
     seed: int = 0,
     on_part: Callable[[str, int, int], None] | None = None,
 ) -> Report:
-    """Measure everything on the rows of ``data``.
+    """Measure everything on the rows of ``data``: ``Data``, an array, the name of a data set, or a path.
 
     training: the rows that the model was trained on, to look for copies of them; of rows that stay in their file, among a
     fixed random subset of 10 000. samples: draws of z a row for log p(x).
@@ -111,11 +113,14 @@ def after_training(run: Run, data: Data) -> tuple[Figure | None, list[Finding]]:
         return figure, []
     codes = latents(run.model, rows.head(MOST_COMPARED))
     noise = noise_at(run.model, codes.draws)
+    # Row by row, as in ``evaluate``: rows differ far more from each other than a model does from the columns.
+    bound = run.elbo_rows_of(rows, seed=run.config.seed).bound
     facts = facts._replace(
         active_units=float(codes.active.sum()),
         latent_dim=run.model.latent_dim,
         baseline=figure and figure.value,
-        margin_error=figure and facts.bound_error,
+        margin_error=None if baseline is None else mean_figure(bound - baseline).standard_error,
+        rows=len(codes.means),
         noise=None if noise is None else (float(noise.min()), float(noise.max())),
     )
     return figure, diagnose(facts)
@@ -144,12 +149,13 @@ def _log_likelihood(
     estimate = importance_rows(run.model, x, samples=samples, seed=seed, log_jacobian=run.log_jacobian, on_rows=on_rows)
     figure = estimate.figure()
     report.per_row["log_likelihood"] = _array(estimate.log_likelihood)
-    bits = run.schema.data_dim * math.log(2)
     report.figures |= {
         "log_likelihood": figure,
         "gap": mean_figure(estimate.log_likelihood - torch.from_numpy(report.per_row["bound"]).to(x.device)),
-        "bits_per_dim": Figure(-figure.value / bits, figure.standard_error / bits, "bits per dimension"),
     }
+    if draws_are_data(run):  # grey levels as Bernoulli targets have no density, and nothing could be coded by it
+        bits = run.schema.data_dim * math.log(2)
+        report.figures["bits_per_dim"] = Figure(-figure.value / bits, figure.standard_error / bits, "bits per dimension")
     return estimate.unreliable
 
 
@@ -200,12 +206,41 @@ def _samples(
         with torch.no_grad():
             report.prior = _array(run.model.prior().sample(torch.Size((len(x),))))
     report.real, report.generated = _array(x[:MOST_COMPARED]), _array(generated)
-    if len(report.real) >= two_samples.FEWEST_ROWS:
+    fewest = two_samples.FEWEST_ROWS
+    if len(report.real) < fewest:
+        report.left_out.append(f"samples were not compared with data: that needs {fewest} rows, and there are {len(x)}")
+    else:
         if training is not None and training.in_file:
             training = training.sample(MOST_SEARCHED)
+        if training is None or len(training) < fewest:
+            found = "are not at hand" if training is None else f"are {len(training)}, of {fewest} that are needed"
+            report.left_out.append(f"copies of training rows were not looked for: these {found}")
+            training = None
         known = None if training is None else _array(run.tensor(training, seed))
-        report.figures |= two_samples.compare(report.real, report.generated, known, seed=seed)
+        one_unit = run.schema.has_one_unit
+        report.figures |= two_samples.compare(report.real, report.generated, known, seed=seed, one_unit=one_unit)
     say("samples", 1, 1)
+
+
+def verdict(report: Report) -> str:
+    """Whether the samples can be told from the data, and by which figure; empty where they were not compared.
+
+    By the classifier if it is right three standard errors more often than chance, by the energy distance at p of 0.01.
+    """
+    accuracy, p = (report.figures.get(name) for name in ("classifier_accuracy", "energy_p_value"))
+    if accuracy is None or p is None:
+        return ""
+    by = []
+    if accuracy.value - 0.5 > 3 * accuracy.standard_error:
+        by.append(f"classifier_accuracy {accuracy.value:.2f}, where chance is 0.5")
+    if p.value <= 0.01:
+        by.append(f"energy_p_value {p.value:.3f}")
+    if by:
+        return f"can be told from data, by {', and '.join(by)}"
+    return (
+        f"cannot be told from data by these {min(report.rows, MOST_COMPARED)} rows: classifier_accuracy {accuracy.value:.2f}, "
+        f"where chance is 0.5, and energy_p_value {p.value:.3f}"
+    )
 
 
 def draws_are_data(run: Run) -> bool:
@@ -218,7 +253,7 @@ def draws_are_data(run: Run) -> bool:
 def what_is_compared(run: Run) -> str:
     """What the figures about samples compare, as a phrase."""
     made = "draws from p(x|z)" if draws_are_data(run) else "means of p(x|z), since draws have no grey levels,"
-    return f"{made} with rows of the data, {run.schema.data_dim} numbers each, by their distances and by boosted trees"
+    return f"{made} with rows of the data, {run.schema.data_dim} numbers each, by their distances and by a classifier of trees"
 
 
 def _facts(
@@ -237,6 +272,8 @@ def _facts(
         training_bound=record.get("bound"),
         noise=None if noise is None else (float(noise.min()), float(noise.max())),
         unreliable=unreliable,
+        rows=len(codes.means),
+        information=figures["mutual_information"].value,
         fidelity=record.get("fidelity"),
     )
 

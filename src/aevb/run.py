@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from aevb.batches import counter_seed
 from aevb.config import Config
+from aevb.datasets import load_like
 from aevb.datasets.schema import Data, Schema
 from aevb.distributed import Group
 from aevb.distributions import DiagonalNormal
@@ -23,17 +25,22 @@ from aevb.evaluation.log_likelihood import importance_rows
 from aevb.model import VAE
 from aevb.rows import Rows, rows_of
 
+Source = Data | NDArray[Any] | str | Path
+"""Rows: what ``aevb.datasets.load`` returns, an array, or what it takes: the name of a data set, or a path."""
+
 CHUNK = 2048
 """Rows that go through the network at once outside training: bounds memory, changes no result."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
-    """A trained VAE. Every array is in the units and the shape of the data that it was trained on.
+    """A trained VAE. Every array is in the units and the shape of the data that it was trained on. Where rows are asked for,
+    the name of a data set or a path does as well: a folder's pictures are brought to the size of those trained on.
 
     model: the VAE. config: how it was trained. likelihood: by name. schema: the data's form. source: the data's name or
     path. history: one dictionary per epoch, as in metrics.jsonl. kept_epoch: the epoch whose weights the model has, 0 where
-    it is not known. baseline: the independent columns of the training rows, from ``fit_baseline``.
+    it is not known. baseline: the independent columns of the training rows, from ``fit_baseline``. trained: completed epochs,
+    0 where it is not known.
     """
 
     model: VAE
@@ -44,6 +51,24 @@ class Run:
     history: list[dict[str, Any]] = field(default_factory=list)
     kept_epoch: int = 0
     baseline: Tensor | None = None
+    trained: int = 0
+
+    def __repr__(self) -> str:
+        rows, record = " x ".join(map(str, self.schema.shape)), self.kept_record
+        epochs = f"trained {self.trained} of {self.config.epochs} epochs" if self.trained else "epochs not known"
+        which = "validation_bound" if "validation_bound" in record else "bound"
+        bound = f", {which.replace('_', ' ')} {record[which]:.2f} nats" if which in record else ""
+        return f"<Run on {self.source}: rows of {rows}, {self.likelihood}, latent_dim {self.model.latent_dim}; {epochs}{bound}>"
+
+    @property
+    def stopped_by_patience(self) -> bool:
+        """Whether training ended early since the validation bound had not risen for ``patience`` epochs."""
+        return self.trained < self.config.epochs and 0 < self.config.patience <= self.trained - self.kept_epoch
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether training was cut short, by a signal or a kill."""
+        return 0 < self.trained < self.config.epochs and not self.stopped_by_patience
 
     @property
     def device(self) -> torch.device:
@@ -65,16 +90,19 @@ class Run:
         """Nats to add to a log-density of the model's numbers for one of the data; 0 where log p is that of a probability."""
         return 0.0 if self.model.likelihood.discrete else self.schema.log_jacobian
 
-    def tensor(self, data: Data | NDArray[Any], seed: int = 0) -> Tensor:
-        """Rows of the data -> x: (N, D), the model's numbers. Raises DataError for rows of another form.
+    def tensor(self, data: Source, seed: int = 0) -> Tensor:
+        """Rows of the data -> x: (N, D), the model's numbers. Raises DataError for rows of another form, NotFoundError.
 
         seed: of the binarisation, where the model was trained on pictures binarised at random.
         """
-        return self.stored(data, seed).head(len(data))
+        rows = self.stored(data, seed)
+        return rows.head(len(rows))
 
-    def stored(self, data: Data | NDArray[Any], seed: int = 0) -> Rows:
+    def stored(self, data: Source, seed: int = 0) -> Rows:
         """As ``tensor``, for any number of rows: they become the model's numbers a part at a time."""
-        if not isinstance(data, Data):
+        if isinstance(data, str | Path):
+            data = load_like(data, self.schema)
+        elif not isinstance(data, Data):
             data = from_array(data, "the array", like=self.schema)
         # Outside training, dynamic binarisation is one draw as well.
         schema = replace(self.schema, binarize="static") if self.schema.binarize == "dynamic" else self.schema
@@ -83,20 +111,22 @@ class Run:
             self.model.likelihood.check(x)
         return rows
 
-    def sample(self, n: int, *, seed: int = 0, noise: bool = False) -> NDArray[Any]:
-        """Draw z ~ p(z) and return the means of p(x|z), or draws from it if ``noise``: (n, *shape).
+    def sample(self, n: int, *, seed: int = 0, noise: bool | None = None) -> NDArray[Any]:
+        """Draw z ~ p(z) and return new rows: (n, *shape), as ``aevb sample`` does.
 
-        Raises UsageError unless n is at least 1.
+        noise: True for draws from p(x|z), False for its means, which vary less than the data does. None: draws, but means of
+        pictures. Raises UsageError unless n is at least 1.
         """
         if n < 1:
             raise UsageError(f"the number of samples must be at least 1; got {n}")
+        noise = not self.schema.is_picture if noise is None else noise
         with torch.random.fork_rng():
             torch.manual_seed(counter_seed(seed, "sample"))
             sizes = [min(CHUNK, n - start) for start in range(0, n, CHUNK)]
             return self.rows(torch.cat([self.model.sample(size, noise=noise) for size in sizes]))
 
     @torch.no_grad()
-    def encode(self, data: Data | NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    def encode(self, data: Source) -> tuple[NDArray[Any], NDArray[Any]]:
         """Mean and log-variance of q(z|x) for every row: (N, L) each. No sampling: the same rows give the same codes.
 
         Those of a flow are taken over a fixed set of draws, since they have no closed form.
@@ -119,11 +149,11 @@ class Run:
             )
         return self.rows(torch.cat([self.model.decode(part) for part in codes.split(CHUNK)]))
 
-    def reconstruct(self, data: Data | NDArray[Any]) -> NDArray[Any]:
+    def reconstruct(self, data: Source) -> NDArray[Any]:
         """Decode the mean of q(z|x) of every row: (N, *shape)."""
         return self.rows(torch.cat([self.model.reconstruct(x) for x in self.stored(data).split(CHUNK)]))
 
-    def elbo_rows(self, data: Data | NDArray[Any], *, samples: int = 1, seed: int = 0) -> RowTerms:
+    def elbo_rows(self, data: Source, *, samples: int = 1, seed: int = 0) -> RowTerms:
         """The bound's terms for every row, in nats and in the data's own units. samples: draws of z per row."""
         return self.elbo_rows_of(self.stored(data, seed), samples=samples, seed=seed)
 
@@ -133,7 +163,7 @@ class Run:
         return elbo_rows(self.model, x, samples=samples, seed=seed, log_jacobian=self.log_jacobian)
 
     def score(
-        self, data: Data | NDArray[Any], *, samples: int = 1000, seed: int = 0, on_rows: Callable[[int], None] | None = None
+        self, data: Source, *, samples: int = 1000, seed: int = 0, on_rows: Callable[[int], None] | None = None
     ) -> dict[str, NDArray[Any]]:
         """How likely each row is, (N,) each, nats: ``log_likelihood``, by importance sampling with ``samples`` draws of z, and
         its ``effective_sample_size``; ``bound``, ``reconstruction`` and ``kl``; ``baseline``, where the run has one.
@@ -167,7 +197,7 @@ class Run:
         baseline, form = self.baseline.to(x.device), self.model.likelihood.form
         return torch.cat([baseline_rows(baseline, part, form) for part in x.split(CHUNK)]) + self.log_jacobian
 
-    def evaluate(self, data: Data | NDArray[Any], *, samples: int = 1, seed: int = 0) -> dict[str, Figure]:
+    def evaluate(self, data: Source, *, samples: int = 1, seed: int = 0) -> dict[str, Figure]:
         """``bound``, ``reconstruction`` and ``kl`` as means over the rows, with standard errors.
 
         For log p(x), samples and latents too, see ``aevb.report.evaluate``.

@@ -100,7 +100,7 @@ class Standing:
             self.save()
         if self._best is not None:
             self.run.model.load_state_dict(self._best)
-        self.run.kept_epoch = self.progress.kept_epoch(self.run.config)
+        self.run.kept_epoch, self.run.trained = self.progress.kept_epoch(self.run.config), self.epoch
         self.run.model.eval()
 
     def back_to_good(self, error: DivergedError) -> None:

@@ -68,11 +68,11 @@ def choose_mode(compile: str, steps: int, work: Callable[[], float], world: int 
     if compile != "auto":
         return ("compiled" if compile == "on" else "eager"), f"--compile {compile}"
     if steps < FEW_STEPS and world == 1:
-        return "eager", f"{steps} steps"
+        return "eager", f"{steps} steps planned"
     if gpu:  # what compiling saves there is the time between operations, whatever their size
-        return ("compiled" if steps >= MANY_STEPS else "traced"), f"{steps} steps on a GPU"
+        return ("compiled" if steps >= MANY_STEPS else "traced"), f"{steps} steps planned on a GPU"
     total = steps * work()
-    return ("compiled" if total >= MUCH_WORK else "traced"), f"{steps} steps, {total:.1e} floating-point operations"
+    return ("compiled" if total >= MUCH_WORK else "traced"), f"{steps} steps planned, {total:.1e} floating-point operations"
 
 
 @dataclass(frozen=True)

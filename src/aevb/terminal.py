@@ -9,13 +9,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.progress import Progress
 
     from aevb.datasets.planning import Plan
     from aevb.datasets.schema import Data
     from aevb.evaluation.bound import Figure
     from aevb.evaluation.diagnosis import Finding
+    from aevb.run import Run
+
+
+FEW_VALUES = 10
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -36,6 +44,12 @@ def print_table(rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> No
 def note(text: str) -> None:
     """A line on stderr."""
     print(text, file=sys.stderr)
+
+
+def note_unfinished(run: Run, folder: Path) -> None:
+    """A line on stderr where the training of a run was cut short: its figures are those of a model half trained."""
+    if run.is_unfinished and (folder / "config.toml").is_file():
+        note(f"trained {run.trained} of {run.config.epochs} epochs; `aevb fit --resume --out {folder}` goes on")
 
 
 def progress(quiet: bool = False) -> Progress:
@@ -89,9 +103,30 @@ def describe(data: Data, plan: Plan, training_rows: int, validation_rows: int) -
         "range": [low, high],
         "missing": 0,  # data with missing cells was refused when it was read
         "columns": list(data.columns) if data.columns else None,
+        "few_values": few_valued(data) if plan.schema.kind == "real" and plan.schema.levels is None else [],
         "likelihood": plan.likelihood,
         "reason": plan.reason,
     }
+
+
+def few_valued(data: Data) -> list[str]:
+    """Names of a table's columns that hold at most ``FEW_VALUES`` integers, many times each: they may well be categories.
+
+    Not those of two neighbours, like 0 and 1, which say the same either way.
+    """
+    if not data.columns or data.in_file:
+        return []
+    rows = np.asarray(data.rows)
+    found = []
+    for name, column in zip(data.columns, rows.T, strict=True):
+        values = np.unique(column)
+        if (
+            values[-1] - values[0] != 1
+            and len(values) <= min(FEW_VALUES, len(rows) / 5)
+            and bool((values == np.round(values)).all())
+        ):
+            found.append(name)
+    return found
 
 
 def print_description(found: Mapping[str, Any]) -> None:
@@ -109,6 +144,10 @@ def print_description(found: Mapping[str, Any]) -> None:
         shown = ", ".join(found["columns"][:8]) + (", ..." if len(found["columns"]) > 8 else "")
         rows.insert(1, ("columns", shown))
     print_table(rows)
+    if found["few_values"]:
+        names = ", ".join(found["few_values"][:8]) + (", ..." if len(found["few_values"]) > 8 else "")
+        what = f"{names}: only a few integers, treated as numbers. Categories? Give each its own column of 0 and 1"
+        print(f"note        {what}, or, if all columns are such, --likelihood categorical.")
 
 
 def figure_rows(figures: Mapping[str, Figure]) -> list[tuple[str, str, str, str]]:
@@ -118,10 +157,15 @@ def figure_rows(figures: Mapping[str, Figure]) -> list[tuple[str, str, str, str]
             name,
             f"{figure.value:.4f}",
             "" if math.isnan(figure.standard_error) else f"+- {figure.standard_error:.4f}",
-            "; ".join([figure.unit, *(f"{key.replace('_', ' ')} {value:.4g}" for key, value in figure.details.items())]),
+            "; ".join([figure.unit, *(_detail(key, value) for key, value in figure.details.items())]),
         )
         for name, figure in figures.items()
     ]
+
+
+def _detail(name: str, value: float) -> str:
+    shown = f"{100 * value:.3g}%" if name == "unreliable_rows" else f"{value:.4g}"  # a share, not a count
+    return f"{name.replace('_', ' ')} {shown}"
 
 
 def figures_json(figures: Mapping[str, Figure]) -> dict[str, Any]:

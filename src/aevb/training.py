@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from aevb import checkpoint
@@ -30,9 +29,9 @@ from aevb.evaluation.nonfinite import where_not_finite
 from aevb.folder import begin_with, clear, refuse_existing, start
 from aevb.interfaces import Objective
 from aevb.interrupts import Interrupts
-from aevb.preparation import Prepared, lasting_name, prepare
+from aevb.preparation import Prepared, lasting_name, load_data, prepare
 from aevb.rows import rows_of, to_device
-from aevb.run import CHUNK, Run, from_array
+from aevb.run import CHUNK, Run, Source, from_array
 from aevb.standing import Standing
 from aevb.step import Engine, Step, plan
 
@@ -49,7 +48,7 @@ OnStep = Callable[[int, int, dict[str, Tensor]], None]
 
 
 def fit(
-    data: Data | NDArray[Any],
+    data: Source,
     config: Config | None = None,
     *,
     out: str | Path | None = None,
@@ -60,7 +59,7 @@ def fit(
     on_step: OnStep | None = None,
     on_epoch: Callable[[Record], None] | None = None,
 ) -> Run:
-    """Train a VAE on ``data``: what ``aevb.datasets.load`` returns, or an array with one row per example.
+    """Train a VAE on ``data``: what ``aevb.datasets.load`` returns, an array with one row per example, or a name or a path.
 
     out: a folder for the run, saved as it goes; without one nothing is written. resume: continue the run that is there.
     prepared: from ``prepare``, where it was called before. on_fresh(parts): called with what does not come from the run in
@@ -69,12 +68,14 @@ def fit(
 
     Under torchrun all processes train one model, each on its share of every batch; only the first one writes.
 
-    Raises UsageError or DataError for settings or rows that cannot be used, OutputExistsError if ``out`` holds anything and
-    ``resume`` is False, CannotWriteError, DivergedError when the loss is no longer a finite number, and LostProcessError.
-    KeyboardInterrupt passes through after a save.
+    Raises UsageError or DataError for settings or rows that cannot be used, NotFoundError, OutputExistsError if ``out`` holds
+    anything and ``resume`` is False, CannotWriteError, DivergedError when the loss is no longer a finite number, and
+    LostProcessError. KeyboardInterrupt passes through after a save.
     """
     config = config or Config()
-    if not isinstance(data, Data):
+    if isinstance(data, str | Path):
+        data = load_data(str(data), config)
+    elif not isinstance(data, Data):
         data = from_array(data, "an array")
     group = Group()
     folder = None if out is None else Path(out)

@@ -22,12 +22,13 @@ def encode(run: Path, data: str, /, *, output: Annotated[Path, Parameter(name=("
     output
         .npy for the means (N, L); .npz for mu and logvar; .csv for both, side by side; .png, .pdf or .svg for a scatter plot.
     """
-    from aevb import checkpoint, outputs, plots
+    from aevb import checkpoint, outputs, plots, terminal
+    from aevb.datasets import load_like
     from aevb.pictures import latent_figure
-    from aevb.preparation import load_like
 
     outputs.check(output)
     trained = checkpoint.load(run)
+    terminal.note_unfinished(trained, run)
     rows = load_like(data, trained.schema)
     if outputs.is_picture(output):
         if trained.model.latent_dim < 2:

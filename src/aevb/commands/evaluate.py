@@ -61,6 +61,7 @@ def evaluate(
         if value < least:
             raise UsageError(f"{name} must be at least {least}; got {value}. The default is {default}.")
     trained = checkpoint.load(run).to(device)
+    terminal.note_unfinished(trained, run)
     found, name, total = _rows_to_measure(trained, data, rows, seed)
     measured = _measure(trained, found, samples=samples, ais=ais, seed=seed, quiet=quiet or json)
     what = f"{name}: {len(found)} of {total} rows; {report.what_log_p_is(trained)}"
@@ -69,9 +70,21 @@ def evaluate(
         about: dict[str, Any] = {"run": str(run), "data": name, "rows": len(found), "likelihood": report.what_log_p_is(trained)}
         terminal.print_json(about | _as_json(measured, trained) | {"picture": picture and str(picture)})
         return
+    _print(measured, trained, what, picture, annealed=ais)
+
+
+def _print(measured: Report, trained: Run, what: str, picture: Path | None, *, annealed: bool) -> None:
+    from aevb import report, terminal
+
     print(what)
     terminal.print_table(terminal.figure_rows(measured.figures))
+    for line in measured.left_out:
+        print(f"left out   {line}")
+    if annealed:
+        print("annealed   ais_log_likelihood on rows of the data; ais_lower and ais_upper on rows drawn from the model itself")
     print(f"compared   {report.what_is_compared(trained)}")
+    if told := report.verdict(measured):
+        print(f"samples    {told}")
     terminal.print_findings(measured.findings)
     if picture:
         print(f"picture    {picture}")
@@ -80,7 +93,8 @@ def evaluate(
 def _rows_to_measure(trained: Run, data: str | None, rows: int, seed: int) -> tuple[Data, str, int]:
     """The rows, what they are, and of how many they were drawn."""
     from aevb.batches import counter_seed, split_rows
-    from aevb.preparation import held_out, load_like
+    from aevb.datasets import load_like
+    from aevb.preparation import held_out
 
     found, name = held_out(trained) if data is None else (load_like(data, trained.schema), data)
     total = len(found)
@@ -113,6 +127,8 @@ def _as_json(measured: Report, trained: Run) -> dict[str, Any]:
         **terminal.figures_json(measured.figures),
         "kl_per_dimension": None if kl is None else {"values": kl.tolist(), "unit": "nats"},
         "compared": report.what_is_compared(trained),
+        "left_out": measured.left_out,
+        "samples": report.verdict(measured),
         "warnings": [finding._asdict() for finding in measured.findings],
     }
 

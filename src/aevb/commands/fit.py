@@ -14,15 +14,16 @@ from cyclopts import Parameter
 from cyclopts.config import Dict
 
 from aevb.config import Config
-from aevb.errors import NotFoundError, UsageError
+from aevb.errors import AevbError, NotFoundError, UsageError
 from aevb.registry import Table
 
 if TYPE_CHECKING:
+    from aevb.checkpoint import Progress
     from aevb.datasets.schema import Data
-    from aevb.evaluation.bound import Figure
     from aevb.preparation import Prepared
     from aevb.run import Run
     from aevb.step import Engine
+    from aevb.summary import Done
 
 
 def fit(
@@ -44,7 +45,7 @@ def fit(
     out
         The folder of the run. It must not hold anything yet, unless --resume is given.
     resume
-        Continue the run in --out, with its own settings; --epochs may be raised, --learning-rate changed.
+        Continue the run in --out, with its own settings; --epochs, of the whole run, may be raised, --learning-rate changed.
     config
         A TOML file with any of these settings, named as here with underscores. The command line goes first.
     json
@@ -53,9 +54,11 @@ def fit(
         Print nothing but errors.
     """
     from aevb import terminal
+    from aevb.checkpoint import Progress
     from aevb.folder import refuse_existing
     from aevb.pictures import draw
     from aevb.preparation import lasting_name, load_data, prepare
+    from aevb.summary import done_since
 
     is_first = os.environ.get("RANK", "0") == "0"  # under torchrun one process speaks and draws for all
     quiet, json = quiet or not is_first, json and is_first
@@ -70,6 +73,7 @@ def fit(
     found = terminal.describe(rows, prepared.plan, len(prepared.train), validation_rows)
     if not json and not quiet:
         terminal.print_description(found)
+    before = (_saved(out) if resume else None) or Progress()
     started = time.perf_counter()
     run, engine = _train(rows, settings, out, resume, prepared, quiet=quiet, bar=not (quiet or json), speaks=is_first)
     if not is_first:
@@ -78,23 +82,24 @@ def fit(
     seconds = time.perf_counter() - started
     shown = prepared.validation or prepared.train
     pictures = draw(run, out / "pictures", shown)
-    _report(run, found, out, seconds, pictures, shown, json=json, quiet=quiet)
+    done = done_since(before, run, len(prepared.train), seconds)
+    _report(run, found, out, done, pictures, shown, json=json, quiet=quiet)
 
 
 def _report(
-    run: Run, found: dict[str, Any], out: Path, seconds: float, pictures: list[Path], shown: Data, *, json: bool, quiet: bool
+    run: Run, found: dict[str, Any], out: Path, done: Done, pictures: list[Path], shown: Data, *, json: bool, quiet: bool
 ) -> None:
-    from aevb import terminal
+    from aevb import summary, terminal
     from aevb.report import after_training
 
     baseline, findings = after_training(run, shown)
     if json:
         figures = {"baseline": baseline} if baseline else {}
-        summary = _summary(run, found, out, seconds) | terminal.figures_json(figures)
-        summary |= {"warnings": [finding._asdict() for finding in findings], "pictures": [str(path) for path in pictures]}
-        terminal.print_json(summary)
+        result = summary.as_json(run, found, out, done) | terminal.figures_json(figures)
+        result |= {"warnings": [finding._asdict() for finding in findings], "pictures": [str(path) for path in pictures]}
+        terminal.print_json(result)
     elif not quiet:
-        _print_summary(run, found["engine"], out, seconds, len(pictures), baseline)
+        summary.print_for_people(run, found["engine"], out, done, len(pictures), baseline)
         terminal.print_findings(findings)
 
 
@@ -130,12 +135,14 @@ def _read_toml(file: Path) -> Dict:
     return Dict(settings, source=str(file), use_commands_as_keys=False)
 
 
-def _compare_engines(out: Path, engine: Engine) -> None:
-    """Say so if a run goes on in another way: sums are then taken in another order."""
+def _compare_plans(out: Path, epochs: int, engine: Engine) -> None:
+    """Say so if a run is to end sooner, or goes on in another way: sums are then taken in another order."""
     from aevb import checkpoint, terminal
 
     if not checkpoint.exists(out):
         return
+    if (planned := checkpoint.load(out).config.epochs) > epochs:
+        terminal.note(f"the run was planned for {planned} epochs and will now end after {epochs}")
     before, now = checkpoint.read_progress(out).engine, asdict(engine)
     words = {"threads": "--threads", "mode": "steps", "precision": "--precision", "kernels": "--kernels", "world": "processes"}
     for name, word in words.items():
@@ -161,14 +168,30 @@ def _train(
     def on_start(engine: Engine) -> None:
         engines.append(engine)
         if resume and not quiet:
-            _compare_engines(out, engine)
+            _compare_plans(out, settings.epochs, engine)
 
     try:
         return _train_with_bar(rows, settings, out, resume, prepared, on_fresh, on_start, quiet=not bar), engines[0]
     except KeyboardInterrupt:
         if speaks:
-            terminal.note(f"interrupted. To continue: aevb fit --resume --out {out}")
+            terminal.note(f"interrupted{_where(out, settings.epochs)}. To continue: aevb fit --resume --out {out}")
         raise
+
+
+def _where(out: Path, epochs: int) -> str:
+    """In which epoch a run was interrupted, as a phrase; empty where nothing was saved."""
+    done = _saved(out)
+    return "" if done is None else f" in epoch {min(done.epoch + 1, epochs)} of {epochs}"
+
+
+def _saved(out: Path) -> Progress | None:
+    """How far the run in ``out`` came, if it was saved."""
+    from aevb import checkpoint
+
+    try:
+        return checkpoint.read_progress(out) if checkpoint.exists(out) else None
+    except AevbError:  # whoever needs it will say what is wrong with it
+        return None
 
 
 def _train_with_bar(
@@ -214,51 +237,3 @@ def _train_with_bar(
             on_step=None if bar.disable else on_step,
             on_epoch=on_epoch,
         )
-
-
-def _summary(run: Run, found: dict[str, Any], out: Path, seconds: float) -> dict[str, Any]:
-    kept = run.kept_record
-    error = kept.get("validation_standard_error")
-    figures: dict[str, Any] = {
-        name: {"value": kept[name], "standard_error": error if name == "validation_bound" else None, "unit": "nats"}
-        for name in (
-            "bound",
-            "reconstruction",
-            "kl",
-            "fidelity",
-            "validation_bound",
-            "validation_reconstruction",
-            "validation_kl",
-        )
-        if name in kept
-    }
-    return {
-        "run": str(out),
-        "data": found,
-        "epochs": len(run.history),
-        "kept_epoch": run.kept_epoch,
-        "seconds": round(seconds, 1),
-        **figures,
-    }
-
-
-def _print_summary(run: Run, engine: dict[str, Any], out: Path, seconds: float, pictures: int, baseline: Figure | None) -> None:
-    kept, epochs = run.kept_record, len(run.history)
-    which = "" if run.kept_epoch == epochs else f", kept epoch {run.kept_epoch}"
-    print(f"trained    {epochs} {'epoch' if epochs == 1 else 'epochs'} in {seconds:.1f} s{which}")
-    threads = f"{engine['threads']} {'thread' if engine['threads'] == 1 else 'threads'}"
-    where = threads if engine["world"] == 1 else f"{engine['world']} processes with {threads} each"
-    products = engine["precision"] + (" by oneDNN" if engine["kernels"] == "onednn" else "")
-    print(f"steps      {engine['mode']}, {products}, {where} ({engine['reason']})")
-    for prefix in ("", "validation_"):
-        if f"{prefix}bound" in kept:
-            name = "validation" if prefix else "training"
-            terms = f"reconstruction {kept[prefix + 'reconstruction']:.2f} - KL {kept[prefix + 'kl']:.2f}"
-            print(f"{name:<10} bound {kept[prefix + 'bound']:.2f} nats per row = {terms}")
-    if "fidelity" in kept:
-        print(f"fidelity   {kept['fidelity']:.2f} nats per row: log p(x|z) at the mean of q(z|x), the only thing trained")
-    if baseline:
-        print(f"baseline   {baseline.value:.2f} nats per row: every column by itself, without z")
-    print(f"written    {out}: model, config.toml, metrics.jsonl, {pictures} pictures in {out / 'pictures'}")
-    samples = "samples.png" if run.schema.is_picture else "samples.csv"
-    print(f"next       aevb sample {out} -n 100 -o {samples}    aevb evaluate {out}    aevb plot {out}")

@@ -27,6 +27,7 @@ def plot(run: Path, /, *, output: Annotated[Path | None, Parameter(name=("-o", "
     from aevb.preparation import held_out
 
     trained = checkpoint.load(run)
+    terminal.note_unfinished(trained, run)
     if output is not None and output.resolve() != (run / "pictures").resolve():
         for name in NAMES:
             outputs.check(output / f"{name}.png", make_folder=True)

@@ -49,6 +49,7 @@ def refit(
 
     refuse_existing(out)
     trained = checkpoint.load(run)
+    terminal.note_unfinished(trained, run)
     prepared = prepare(load_data(trained.source, trained.config), trained.config)
     with _made_ready(out), terminal.progress() as bar:
         task = bar.add_task("fitting", total=STEPS if prior == "flow" else 1, terms=f"{prior} prior")

@@ -19,10 +19,10 @@ def reproduce(
     what: What,
     /,
     *,
-    quick: bool = False,
-    full: bool = False,
+    quick: Annotated[bool, Parameter(negative=())] = False,
+    full: Annotated[bool, Parameter(negative=())] = False,
     seeds: int = 1,
-    resume: bool = False,
+    resume: Annotated[bool, Parameter(negative=())] = False,
     out: Annotated[Path, Parameter(name=("-o", "--out"))] = Path("runs/paper"),
     results: Path | None = None,
     pictures: Path | None = None,
@@ -34,8 +34,7 @@ def reproduce(
     Parameters
     ----------
     what
-        The figure: 2 (the bound), 3 (log p(x)), 4 (manifolds), 5 (samples); the variance of gradients; a posterior over
-        the weights as well (full_vb, appendix F); or all of them. A name with an underscore is a part of its figure.
+        2: the bound, 3: log p(x), 4: manifolds, 5: samples; full_vb: appendix F; name_part: a part of a figure.
     quick
         Minutes, and curves that end early. This is what happens unless --full is given.
     full
@@ -53,8 +52,7 @@ def reproduce(
     threads
         How many threads train. Another number ends in other last bits.
     device
-        cuda takes minutes for what takes a processor hours. Its random numbers are its own, and so are its results, by as
-        much as another seed's.
+        cuda takes minutes for what takes a processor hours; its results differ as another seed's do.
     """
     import torch
 

@@ -38,7 +38,7 @@ def sample(
     seed
         Another seed, other samples.
     """
-    from aevb import checkpoint, outputs, plots
+    from aevb import checkpoint, outputs, plots, terminal
     from aevb.pictures import column_names, drawn_from, sample_figure, table_figure
     from aevb.preparation import held_out
 
@@ -48,6 +48,7 @@ def sample(
         raise UsageError("--noise asks for draws from p(x|z), --mean for its means; give one of them")
     outputs.check(output)
     trained = checkpoint.load(run)
+    terminal.note_unfinished(trained, run)
     noise = noise or not (mean or trained.schema.is_picture)
     if not outputs.is_picture(output):
         outputs.write(output, {"samples": trained.sample(n, seed=seed, noise=noise)}, column_names(trained))

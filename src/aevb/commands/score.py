@@ -45,12 +45,13 @@ def score(
         Show no progress.
     """
     from aevb import checkpoint, outputs, plots, report, terminal
-    from aevb.preparation import load_like
+    from aevb.datasets import load_like
 
     if samples < 1:
         raise UsageError(f"samples must be at least 1; got {samples}. The default is 1000.")
     outputs.check(output)
     trained = checkpoint.load(run).to(device)
+    terminal.note_unfinished(trained, run)
     rows = load_like(data, trained.schema)
     with terminal.progress(quiet) as bar:
         task = bar.add_task("log p(x)", total=len(rows), terms="")

@@ -12,7 +12,7 @@ from aevb.errors import NotFoundError, UsageError
 from aevb.registry import Table
 
 if TYPE_CHECKING:
-    from aevb.datasets.schema import Data
+    from aevb.datasets.schema import Data, Schema
 
 DATASETS = Table(
     "data set",
@@ -61,6 +61,13 @@ def load(source: str | Path, **options: Any) -> Data:
     except UsageError as error:
         raise NotFoundError(f"{error} Nor is there a file or folder of that name.") from None
     raise AssertionError(known)  # pragma: no cover
+
+
+def load_like(source: str | Path, schema: Schema) -> Data:
+    """Load further rows in the form of ``schema``: a folder's pictures are brought to the same size and colours."""
+    if not Path(source).expanduser().is_dir() or not schema.is_picture:
+        return load(source)
+    return load(source, resize=schema.resize or schema.shape[:2], grey=len(schema.shape) == 2)
 
 
 def __getattr__(name: str) -> Any:

@@ -159,6 +159,11 @@ class Schema:
         return len(self.shape) == 2 or (len(self.shape) == 3 and (self.shape[-1] in (1, 3, 4) or self.shape[0] in (1, 3)))
 
     @property
+    def has_one_unit(self) -> bool:
+        """Whether all columns are measured alike, as pixels and bits are; those of a table are not."""
+        return len(self.shape) > 1 or self.kind == "binary" or (self.kind in ("grey", "unit") and self.columns is None)
+
+    @property
     def noun(self) -> str:
         """What to call values between two ends: grey levels are those of pictures."""
         return "grey levels" if self.white is not None or self.is_picture else "values"

@@ -47,12 +47,13 @@ class Sandwich(NamedTuple):
     upper: Tensor
 
     def figures(self, log_jacobian: float = 0.0) -> dict[str, Figure]:
-        """``ais_lower``, ``ais_upper`` and ``ais_gap`` as means over the rows."""
-        return {
+        """``ais_lower``, ``ais_upper`` and ``ais_gap`` as means over the rows, which are the model's own and no data."""
+        figures = {
             "ais_lower": mean_figure(self.lower + log_jacobian),
             "ais_upper": mean_figure(self.upper + log_jacobian),
             "ais_gap": mean_figure(self.upper - self.lower),
         }
+        return {name: figure._replace(details={"rows_of_its_own": len(self.lower)}) for name, figure in figures.items()}
 
 
 @torch.no_grad()

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from aevb.evaluation.latents import COLLAPSED
+from aevb.evaluation.latents import COLLAPSED, NEAR_CEILING
 
 GAP = 3.0
 """Standard errors by which a difference must differ from zero to be told."""
 LEAST_NOISE, GREATEST_NOISE = 1e-3, 2.0
 """Standard deviations of the decoder's noise, in those of the data, outside which something is wrong."""
+
+
+FEWEST_ROWS = 20
+"""Rows from which the variance of the codes' means, and so the number of active units, can be told."""
+SMALL_KL = 1.0
+"""Nats of KL from which on codes carry something, however little their means vary."""
 
 
 class Finding(NamedTuple):
@@ -26,6 +33,7 @@ class Facts(NamedTuple):
     bound, kl: on held-out rows. training_bound: on training rows. baseline: of independent columns, on the held-out rows.
     fidelity: log p(x|z) at the mean of q, where that was trained in place of a bound (objective autoencoder).
     margin_error: of bound - baseline over the same rows. noise: least and greatest, in standard deviations of the data.
+    rows: of how many the codes were looked at. information: I(x; z), which is at most log rows.
     """
 
     bound: float
@@ -41,11 +49,13 @@ class Facts(NamedTuple):
     noise: tuple[float, float] | None = None
     unreliable: float | None = None
     fidelity: float | None = None
+    rows: int | None = None
+    information: float | None = None
 
 
 def diagnose(facts: Facts) -> list[Finding]:
     """Everything that is wrong, worst first; an empty list if nothing is."""
-    checks = (_autoencoder, _collapse, _worse_than_baseline, _vanishing_noise, _exploding_noise, _gap, _unreliable)
+    checks = (_autoencoder, _collapse, _worse_than_baseline, _vanishing_noise, _exploding_noise, _gap, _unreliable, _ceiling)
     return [finding for check in checks if (finding := check(facts))]
 
 
@@ -60,9 +70,10 @@ def _autoencoder(facts: Facts) -> Finding | None:
 
 
 def _collapse(facts: Facts) -> Finding | None:
-    if facts.kl >= COLLAPSED and facts.active_units != 0:
+    known = facts.active_units is not None and (facts.rows is None or facts.rows >= FEWEST_ROWS)
+    if facts.kl >= COLLAPSED and not (known and facts.active_units == 0 and facts.kl < SMALL_KL):
         return None
-    units = "" if facts.active_units is None else f", {facts.active_units:.0f} of {facts.latent_dim} latent dimensions active"
+    units = f", {facts.active_units:.0f} of {facts.latent_dim} latent dimensions active" if known else ""
     return Finding(
         "posterior_collapse",
         f"posterior collapse: KL {facts.kl:.3f} nats{units}: the decoder ignores z. "
@@ -123,6 +134,17 @@ def _unreliable(facts: Facts) -> Finding | None:
         "unreliable_log_likelihood",
         f"unreliable log likelihood: {facts.unreliable:.0%} of the rows rest on fewer than 10 effective samples "
         "and are too low. Use more --samples, or --ais.",
+    )
+
+
+def _ceiling(facts: Facts) -> Finding | None:
+    if facts.information is None or not facts.rows or facts.information < NEAR_CEILING * math.log(facts.rows):
+        return None
+    return Finding(
+        "information_ceiling",
+        f"mutual information at its ceiling: {facts.information:.2f} nats, and {facts.rows} rows allow no more than "
+        f"log {facts.rows} = {math.log(facts.rows):.2f}. What the codes hold beyond that counts as marginal_kl, which is "
+        "therefore only an upper bound. Use more --rows.",
     )
 
 

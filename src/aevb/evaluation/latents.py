@@ -24,6 +24,8 @@ from aevb.model import VAE
 
 ACTIVE = 0.01
 """A latent dimension is active if the means of q(z|x) vary over the rows by more than this (Burda et al. 2016)."""
+NEAR_CEILING = 0.9
+"""Share of log N from which on the mutual information of N rows says more about N than about the codes."""
 COLLAPSED = 0.1
 """Nats of KL in all below which q(z|x) is the prior for any practical purpose."""
 
@@ -53,10 +55,14 @@ def latents(model: VAE, x: Tensor, *, seed: int = 0) -> Latents:
         log_prior = model.prior().log_prob(z[0])
     active = means.var(0) > ACTIVE if len(x) > 1 else torch.zeros(means.shape[-1], dtype=torch.bool)
     information = mean_figure(log_q[0] - log_aggregate)
+    marginal, ceiling = mean_figure(log_aggregate - log_prior), math.log(len(x))
+    if information.value >= NEAR_CEILING * ceiling:  # what was cut off there was added here
+        marginal = marginal._replace(details={"at_most": marginal.value})
+    count = float(active.sum()) if len(x) > 1 else math.nan
     figures = {
-        "active_units": Figure(float(active.sum()), math.nan, f"of {means.shape[-1]} latent dimensions"),
-        "mutual_information": information._replace(details={"at_most": math.log(len(x))}),
-        "marginal_kl": mean_figure(log_aggregate - log_prior),
+        "active_units": Figure(count, math.nan, f"of {means.shape[-1]} latent dimensions"),
+        "mutual_information": information._replace(details={"at_most": ceiling}),
+        "marginal_kl": marginal,
     }
     return Latents(means, z[0], active, figures)
 

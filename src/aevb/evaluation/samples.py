@@ -4,6 +4,9 @@ Rows are flattened: arrays of shape (N, D), of any numeric type. Before anything
 common units: each column minus the real rows' mean, divided by their standard deviation. Lengths are therefore Euclidean,
 in standard deviations of a column. A column that is constant in the real rows is centred and keeps its own unit; one that
 is nearly constant weighs heavily, since a small departure is many standard deviations.
+
+The pixels of a picture are not of different kinds: with ``one_unit`` all columns are divided by the same number, the root of
+the mean of their variances. A pixel of the border that hardly ever changes then weighs as little as it looks.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist, pdist, squareform
 from sklearn.decomposition import PCA
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.neighbors import NearestNeighbors
 
 from aevb.errors import DataError, UsageError
@@ -33,14 +36,21 @@ MOST_ROWS = 1000
 BLOCK = 1000
 """Rows whose distances are held in memory at a time."""
 LENGTH = "standard deviations"
+FEWEST_BOOSTED = 200
+"""With fewer rows a side the classifier is a random forest on the columns themselves. Boosted trees want 20 rows in a leaf, so
+that of 30 rows they split nothing and call all alike; and principal components of a few rows in many columns are those of
+these rows: all others, real or not, lie near the centre."""
 
 
-def compare(real: Rows, generated: Rows, training: Rows | None = None, seed: int = 0) -> dict[str, Figure]:
+def compare(
+    real: Rows, generated: Rows, training: Rows | None = None, seed: int = 0, *, one_unit: bool = False
+) -> dict[str, Figure]:
     """Every measure of this module, for a table.
 
     real: (N, D), rows that the model was not trained on; generated: (M, D), of which and of ``real`` the first min(N, M)
     are used; training: (T, D), the rows that the model was trained on, or None: then what tells of copying is left out, and
-    with it ``training_rows_score``, what as many training rows in place of generated ones come to: as much as can be hoped for.
+    with it ``training_rows_score``, what as many training rows in place of generated ones come to: as much as can be hoped
+    for. one_unit: as the module says.
     Keys: classifier_accuracy, energy_distance, energy_p_value (with its Monte Carlo error), and those of
     ``precision_recall_density_coverage`` and ``nearest_training_distance``. Raises DataError.
     """
@@ -48,30 +58,31 @@ def compare(real: Rows, generated: Rows, training: Rows | None = None, seed: int
     n = min(len(real), len(generated))
     real, generated = real[:n], generated[:n]
     permutations = 200
-    energy, p_value = energy_distance(real, generated, seed, permutations)
+    energy, p_value = energy_distance(real, generated, seed, permutations, one_unit=one_unit)
     figures = {
-        "classifier_accuracy": classifier_two_sample(real, generated, seed),
+        "classifier_accuracy": classifier_two_sample(real, generated, seed, one_unit=one_unit),
         "energy_distance": energy,
         "energy_p_value": Figure(p_value, math.sqrt(p_value * (1 - p_value) / permutations), "probability"),
-        **precision_recall_density_coverage(real, generated),
+        **precision_recall_density_coverage(real, generated, one_unit=one_unit),
     }
     if training is not None:
-        figures |= nearest_training_distance(generated, training, real)
+        figures |= nearest_training_distance(generated, training, real, one_unit=one_unit)
         if len(training) >= n:
             chosen = training[np.random.default_rng(seed).choice(len(training), n, replace=False)]
-            for name, figure in precision_recall_density_coverage(real, chosen).items():
+            for name, figure in precision_recall_density_coverage(real, chosen, one_unit=one_unit).items():
                 figures[name] = figures[name]._replace(details={"training_rows_score": figure.value})
     return figures
 
 
-def classifier_two_sample(real: Rows, generated: Rows, seed: int = 0) -> Figure:
+def classifier_two_sample(real: Rows, generated: Rows, seed: int = 0, *, one_unit: bool = False) -> Figure:
     """Test accuracy of a classifier that tells generated rows from real ones (Lopez-Paz & Oquab 2017).
 
     real: (N, D); generated: (M, D). 0.5: it cannot tell them apart; 1: always. It is a lower bound on how different they
-    are: another classifier may see more. n = min(N, M) rows of each, drawn by ``seed``, are halved: gradient-boosted trees
-    learn from one half (its real rows give the units), the other is the test. With more than 100 columns the trees see the
-    first 50 principal components of the half they learn from, so that a difference outside those goes unseen; they need
-    some 50 rows of each to see anything. The standard error is that of a binomial proportion, never 0. Raises DataError.
+    are: another classifier may see more. n = min(N, M) rows of each, drawn by ``seed``, are halved: trees learn from one
+    half (its real rows give the units), the other is the test. They are a random forest below 200 rows a side, else
+    boosted, and with more than 100 columns these see the first 50 principal components of the half they learn from, so
+    that a difference outside those goes unseen. From few rows they learn little: of 30 a side they see plain differences
+    alone. The standard error is that of a binomial proportion, never 0. Raises DataError.
     """
     real, generated = _checked(real=real, generated=generated)
     rng = np.random.default_rng(seed)
@@ -79,20 +90,27 @@ def classifier_two_sample(real: Rows, generated: Rows, seed: int = 0) -> Figure:
     real, generated = (rows[rng.permutation(len(rows))[:n]] for rows in (real, generated))
     half = n // 2
     # Units from the half that is learned from: the test rows must not have had a say in anything.
-    learn_real, *rest = _common_units(real[:half], generated[:half], real[half:], generated[half:])
+    learn_real, *rest = _common_units(real[:half], generated[:half], real[half:], generated[half:], one_unit=one_unit)
     learn, test = np.concatenate([learn_real, rest[0]]), np.concatenate(rest[1:])
-    if learn.shape[1] > MOST_COLUMNS:
+    if n >= FEWEST_BOOSTED and learn.shape[1] > MOST_COLUMNS:
         pca = PCA(min(COMPONENTS, len(learn)), svd_solver="randomized", random_state=seed)
         with np.errstate(invalid="ignore"):  # rows all the same explain 0 of 0 variance
             pca.fit(learn)
         learn, test = pca.transform(learn), pca.transform(test)
-    trees = HistGradientBoostingClassifier(early_stopping=False, random_state=seed)
+    if n < FEWEST_BOOSTED:
+        varying = np.ptp(learn, axis=0) > 0
+        learn, test = (side[:, varying] if varying.any() else side for side in (learn, test))
+        trees: Any = RandomForestClassifier(100, random_state=seed)
+    else:
+        trees = HistGradientBoostingClassifier(early_stopping=False, random_state=seed)
     trees.fit(learn, np.repeat([0, 1], half))
     right = trees.predict(test) == np.repeat([0, 1], n - half)
     return _fraction(right, "accuracy")
 
 
-def energy_distance(real: Rows, generated: Rows, seed: int = 0, permutations: int = 200) -> tuple[Figure, float]:
+def energy_distance(
+    real: Rows, generated: Rows, seed: int = 0, permutations: int = 200, *, one_unit: bool = False
+) -> tuple[Figure, float]:
     """Energy distance 2 E|X-Y| - E|X-X'| - E|Y-Y'| (Szekely & Rizzo 2013) and the p-value of "both are the same".
 
     real: (N, D); generated: (M, D); of each at most 1000 rows, a subset drawn by ``seed``. This is the squared distance,
@@ -106,7 +124,7 @@ def energy_distance(real: Rows, generated: Rows, seed: int = 0, permutations: in
     if permutations < 1:
         raise UsageError(f"permutations must be at least 1; got {permutations}; 200 is a good number")
     rng = np.random.default_rng(seed)
-    real, generated = _common_units(_subset(real, rng), _subset(generated, rng))
+    real, generated = _common_units(_subset(real, rng), _subset(generated, rng), one_unit=one_unit)
     n, m = len(real), len(generated)
     distances = squareform(pdist(np.concatenate([real, generated])))
     # Column 0 is the split that was observed, each other column a random one.
@@ -121,7 +139,7 @@ def energy_distance(real: Rows, generated: Rows, seed: int = 0, permutations: in
     return Figure(float(values[0]), max(null, _projected_error(distances, n)), LENGTH), p_value
 
 
-def precision_recall_density_coverage(real: Rows, generated: Rows, k: int = 5) -> dict[str, Figure]:
+def precision_recall_density_coverage(real: Rows, generated: Rows, k: int = 5, *, one_unit: bool = False) -> dict[str, Figure]:
     """Are generated rows plausible, and is all of the data there? In balls around rows, out to the k-th nearest of its side.
 
     real: (N, D); generated: (M, D). ``precision``: fraction of generated rows in the ball of some real row; ``recall``:
@@ -135,7 +153,7 @@ def precision_recall_density_coverage(real: Rows, generated: Rows, k: int = 5) -
     real, generated = _checked(real=real, generated=generated)
     if not 1 <= k < min(len(real), len(generated)):
         raise UsageError(f"k must lie within 1 and {min(len(real), len(generated)) - 1}, rows a side less one; got {k}; try 5")
-    real, generated = _common_units(real, generated)
+    real, generated = _common_units(real, generated, one_unit=one_unit)
     # A row's nearest is itself, at place 0. The margin lets a row on the rim be inside whichever way its distance rounds.
     real_radii, generated_radii = (
         _by_rows(rows, rows, lambda d: np.partition(d, k)[:, k] * (1 + 1e-9)) for rows in (real, generated)
@@ -151,7 +169,7 @@ def precision_recall_density_coverage(real: Rows, generated: Rows, k: int = 5) -
     }
 
 
-def nearest_training_distance(generated: Rows, training: Rows, held_out: Rows) -> dict[str, Figure]:
+def nearest_training_distance(generated: Rows, training: Rows, held_out: Rows, *, one_unit: bool = False) -> dict[str, Figure]:
     """Does the model copy its training rows? Distances to the nearest of them, of generated and of held-out rows.
 
     generated: (M, D); training: (T, D), which gives the units; held_out: (N, D), real rows that the model never saw.
@@ -163,7 +181,7 @@ def nearest_training_distance(generated: Rows, training: Rows, held_out: Rows) -
     generated rows and that of the 1 %. Raises DataError.
     """
     generated, training, held_out = _checked(generated=generated, training=training, held_out=held_out)
-    training, generated, held_out = _common_units(training, generated, held_out)
+    training, generated, held_out = _common_units(training, generated, held_out, one_unit=one_unit)
     tree = NearestNeighbors(n_neighbors=1).fit(training)
     made, kept = (tree.kneighbors(rows)[0][:, 0] for rows in (generated, held_out))
     share = 0.01
@@ -196,9 +214,15 @@ def _checked(**sides: Rows) -> list[Rows]:
     return list(rows.values())
 
 
-def _common_units(reference: Rows, *others: Rows) -> list[Rows]:
-    """All sides, with the columns of ``reference``, real rows, at mean 0 and standard deviation 1, or 0 if constant."""
+def _common_units(reference: Rows, *others: Rows, one_unit: bool = False) -> list[Rows]:
+    """All sides, with the columns of ``reference``, real rows, at mean 0 and standard deviation 1, or 0 if constant.
+
+    With ``one_unit``, at mean 0 and a variance of 1 on average over the columns.
+    """
     centre, scale = reference.mean(0), reference.std(0)
+    if one_unit:
+        scale = np.full_like(scale, math.sqrt(float((scale**2).mean())))
+        return [(rows - centre) / (scale if np.ptp(reference, axis=0).any() else 1.0) for rows in (reference, *others)]
     # The deviation of a constant is not always exactly 0, its range is.
     scale = np.where((np.ptp(reference, axis=0) > 0) & (scale > 0), scale, 1.0)
     return [(rows - centre) / scale for rows in (reference, *others)]
