@@ -26,7 +26,10 @@ def weight_findings(e: Evidence, loss: int, d: Divergence, r: Reconstruction | N
     if d.kl is None or not d.kl.weight:
         return []
     latent = e.parts.n // e.rows
-    kl = followed(e, [pair for pair in right_nodes(e, nodes(e, loss)) if pair[0] != loss], latent)
+    right = right_nodes(e, nodes(e, loss))
+    if r is None and d.node == loss and not e.tape.ancestors(loss).intersection(e.parts.entrances):
+        return _alone(e, followed(e, right, latent), loss)
+    kl = followed(e, [pair for pair in right if pair[0] != loss], latent)
     if r is None or d.node != loss:
         wrong = _own_factor(e, kl, kl.factor, 1.0) if kl is not None and not kl.was_whole else []
         if wrong:
@@ -40,6 +43,16 @@ def weight_findings(e: Evidence, loss: int, d: Divergence, r: Reconstruction | N
     if kl is None or error is None:
         return _by_number(e, loss, effective, latent, data, r)
     return _by_chains(e, d.kl.weight, r.weight, kl, error, effective)
+
+
+def _alone(e: Evidence, kl: Chain | None, loss: int) -> list[Finding]:
+    """A KL that is returned beside the reconstruction: nothing is added to it, and its last value is all of it."""
+    if kl is not None and kl.factor < 0:
+        message = "what is returned beside the reconstruction is minus the KL, and where it is subtracted was not seen"
+        return [e.finding("weight", CANNOT_JUDGE, "", f"{message}; use --map loss=...", f"{kl.factor:.3g}", "1", loss)]
+    wrong = _own_factor(e, kl, kl.factor, 1.0) if kl is not None else []
+    message = "the KL is returned beside the reconstruction, and no loss adds them: its weight is not judged"
+    return wrong or [e.finding("weight", RIGHT, "", message, "", "", loss)]
 
 
 def _by_chains(e: Evidence, kl_weight: float, error_weight: float, kl: Chain, error: Chain, effective: float) -> list[Finding]:
