@@ -31,7 +31,7 @@ NUMBERS: list[tuple[str, Any]] = [
     (r"epoch|step|iter", 1_000),
     (r"kwargs", None),
 ]
-ROWS_OF_DATA = r"x|xs|x_?train|features?|data|train_?data|inputs?|train_?x|dataset|samples|embeddings"
+ROWS_OF_DATA = r"x|xs|rows|records|x_?train|features?|data|train_?data|inputs?|train_?x|dataset|samples|embeddings"
 LABELS = re.compile(r"^y$|label|class|target|digit")
 """What a model calls the numbers of classes."""
 OUTPUTS = re.compile(r"^(model_?)?(out|outs|outputs?|res|results?|ret|preds?|forward_ret)$|_outputs?$")

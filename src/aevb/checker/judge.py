@@ -24,7 +24,8 @@ from aevb.checker.program import Program
 from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, SCALE, UNUSUAL, WEIGHT, Finding, Report
 from aevb.checker.sampling import gradient_finding, head_findings, not_linear
 from aevb.checker.source import calls, last_name
-from aevb.checker.steps import Step, attempts, record, run
+from aevb.checker.stepping import record, run
+from aevb.checker.steps import Step, attempts
 from aevb.checker.stopped import nothing_ran
 from aevb.checker.unknown import UnknownNetwork, known
 from aevb.checker.weighing import weight_findings

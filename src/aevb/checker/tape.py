@@ -27,6 +27,8 @@ from aevb.checker.entries import CUTS, LIKE, NORMAL, RANDOM, UNIFORM, Entry, Fun
 from aevb.checker.values import Ref, binary_cross_entropy, mapped, on_cpu, tensors
 
 MAX_ENTRIES = 200_000
+MOST_NUMBERS = 100_000
+"""In a tensor of a step that is filled in place; a copy is kept of each state."""
 
 
 class BackwardCalledError(BaseException):
@@ -74,7 +76,9 @@ class Tape(TorchFunctionMode):
         result = func(*args, **kwargs)
         if func in (Tensor.item, Tensor.tolist, Tensor.__float__) and args:
             self.items.append((len(self.entries), self.number(args[0])))
-        if not Tape.paused and (any(True for _ in tensors(result)) or func is Tensor.__setitem__):
+        if func is Tensor.__setitem__ and _prepares(args[0]):
+            self._number.pop(id(args[0]), None)  # what it holds at its next use is new, and comes from outside
+        elif not Tape.paused and (any(True for _ in tensors(result)) or func is Tensor.__setitem__):
             self._write(func, args, kwargs, result)
         return result
 
@@ -243,6 +247,11 @@ class Tape(TorchFunctionMode):
 
     def _outside(self, value: int) -> Tensor:
         return self.values[value] if value in self.parameters else self._shown[value]
+
+
+def _prepares(filled: Tensor) -> bool:
+    """Whether a tensor that is filled number by number is one of tokens or a whole data set, no part of a step."""
+    return not filled.requires_grad and (not filled.is_floating_point() or filled.numel() > MOST_NUMBERS)
 
 
 @contextmanager
