@@ -28,7 +28,7 @@ from aevb.checker.stepping import record, run
 from aevb.checker.steps import Step, attempts
 from aevb.checker.stopped import nothing_ran
 from aevb.checker.unknown import UnknownNetwork, known
-from aevb.checker.weighing import weight_findings
+from aevb.checker.weighing import sign_findings, weight_findings
 
 SEEDS = (0, 1)
 HIDES: Mapping[str, tuple[str, ...]] = {
@@ -245,7 +245,9 @@ def of_the_loss(e: Evidence, loss: int, error: Reconstruction | None) -> list[Fi
         found = [e.finding("heads", BUG, "sigma-raw-linear", message, "any sign", "above 0", e.parts.z)]
     # How a KL that was named alone is reduced beside the reconstruction is not known.
     weights = weight_findings(e, loss, d, error)
-    if d.kl is not None and d.kl.class_:  # beside a KL that is wrong a number says little
+    found += sign_findings(e, loss, d, error, weights)
+    if d.kl is not None and d.kl.class_ and not (d.kl.class_ == "kl-sign" and error is not None and error.weight < 0):
+        # Beside a KL that is wrong a number says little.
         weights = [w for w in weights if w.verdict in (BUG, SCALE)]
     return [*found, *(w for w in weights if "kl" not in given or "rows" not in w.message)]
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import ast
 import re
 
+from aevb.checker.callers import direction
 from aevb.checker.chains import CLOSE, Chain, followed, plain
-from aevb.checker.divergence import Divergence, has_literal, nodes, right_nodes
+from aevb.checker.divergence import FORMULA, Divergence, has_literal, nodes, right_nodes
 from aevb.checker.evidence import Evidence
 from aevb.checker.measure import Reconstruction, weight_at
 from aevb.checker.report import BUG, CANNOT_JUDGE, CLASSES, RIGHT, SCALE, UNUSUAL, Finding
@@ -53,6 +54,21 @@ def _alone(e: Evidence, kl: Chain | None, loss: int) -> list[Finding]:
     wrong = _own_factor(e, kl, kl.factor, 1.0) if kl is not None else []
     message = "the KL is returned beside the reconstruction, and no loss adds them: its weight is not judged"
     return wrong or [e.finding("weight", RIGHT, "", message, "", "", loss)]
+
+
+def sign_findings(e: Evidence, loss: int, d: Divergence, r: Reconstruction | None, weights: list[Finding]) -> list[Finding]:
+    """A KL of the right form that enters with a minus: right in what is maximised, wrong in what is minimised."""
+    if d.kl is None or d.kl.class_ != "kl-sign" or d.findings or any(w.verdict in (BUG, SCALE) for w in weights):
+        return []
+    goes = "down" if e.step.faithful else direction(e.program.source.tree, e.step.how.partition("(")[0].rpartition(".")[2])
+    if (r is not None and r.weight < 0) or (r is None and goes == "up"):
+        message = "the closed KL of the sampler's Gaussian from N(0, I), with a minus, as in what is maximised"
+        return [e.finding("kl", RIGHT, "", message, d.kl.formula, FORMULA, loss)]
+    if goes == "down":
+        message = "the KL has the wrong sign in what is minimised: training would push it up without end"
+        return [e.finding("kl", BUG, "kl-sign", message, f"weight {d.kl.weight:.3g}", "weight 1", loss)]
+    message = "the KL enters with a minus, beside an error of no known form, and whether that is maximised was not seen"
+    return [e.finding("kl", CANNOT_JUDGE, "", message, f"weight {d.kl.weight:.3g}", "weight 1", loss)]
 
 
 def _by_chains(e: Evidence, kl_weight: float, error_weight: float, kl: Chain, error: Chain, effective: float) -> list[Finding]:

@@ -1,0 +1,79 @@
+"""Who calls a function of a stranger's program, and with what."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from aevb.checker.source import calls, last_name
+
+CHANGES = {"exp", "exp_", "sqrt", "log", "pow", "square", "softplus", "exp2", "log1p", "expm1", "abs", "sigmoid"}
+"""Calls after which a head is another: a deviation, a variance, a logarithm."""
+MAXIMISED, MINIMISED = re.compile(r"elbo|bound|likelihood|log_?p", re.IGNORECASE), re.compile(r"loss|neg|minus|nelbo|nll", re.I)
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def functions(tree: ast.AST) -> Iterator[Function]:
+    """Every function and method in the tree."""
+    return (node for node in ast.walk(tree) if isinstance(node, Function))
+
+
+def called_in(tree: ast.AST, name: str) -> set[str]:
+    """Names that the functions called ``name`` call, but for themselves."""
+    return {last_name(call.func) for one in functions(tree) if one.name == name for call in calls(one)} - {name}
+
+
+def given_changed(tree: ast.AST, name: str, spread: tuple[int, str]) -> bool:
+    """Whether every call of ``name`` hands over something made of a head for its spread, not the head. spread: place, name."""
+    place, keyword = spread
+    if place < 0:
+        return False
+    seen = []
+    for scope in functions(tree):
+        for call in calls(scope):
+            if last_name(call.func) != name or scope.name == name:
+                continue
+            named = next((k.value for k in call.keywords if k.arg == keyword), None)
+            given = named if named is not None else call.args[place] if place < len(call.args) else None
+            if given is not None:
+                seen.append(_changes(given) or (isinstance(given, ast.Name) and _assigned_changed(scope, given.id)))
+    return bool(seen) and all(seen)
+
+
+def _changes(value: ast.expr) -> bool:
+    """Whether the expression is more than a name, a part of it or another shape of it."""
+    if isinstance(value, ast.BinOp):
+        return True
+    return any(last_name(call.func) in CHANGES for call in calls(value))
+
+
+def _assigned_changed(scope: Function, name: str) -> bool:
+    """Whether the function makes what it calls ``name`` of something else, by arithmetic."""
+    made = _assigned(scope, name)
+    return bool(made) and all(map(_changes, made))
+
+
+def direction(tree: ast.AST, name: str) -> str:
+    """Whether a function goes backward from what ``name`` returns, "down", or from minus that, "up"; "" if neither is seen."""
+    for scope in functions(tree):
+        for call in calls(scope):
+            if not isinstance(call.func, ast.Attribute) or call.func.attr != "backward":
+                continue
+            value = call.func.value
+            made = _assigned(scope, value.id) if isinstance(value, ast.Name) else []
+            value = made[0] if len(made) == 1 else value
+            if isinstance(value, ast.Call) and last_name(value) == name:
+                return "down"
+            if isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.USub) and last_name(value.operand) == name:
+                return "up"
+    return "up" if MAXIMISED.search(name) and not MINIMISED.search(name) else ""
+
+
+def _assigned(scope: Function, name: str) -> list[ast.expr]:
+    """All that the function assigns to ``name``."""
+    return [
+        node.value
+        for node in ast.walk(scope)
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets)
+    ]
