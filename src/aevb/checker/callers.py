@@ -10,6 +10,7 @@ from aevb.checker.source import calls, last_name
 
 CHANGES = {"exp", "exp_", "sqrt", "log", "pow", "square", "softplus", "exp2", "log1p", "expm1", "abs", "sigmoid"}
 """Calls after which a head is another: a deviation, a variance, a logarithm."""
+MOST_NAMES = 5
 MAXIMISED, MINIMISED = re.compile(r"elbo|bound|likelihood|log_?p", re.IGNORECASE), re.compile(r"loss|neg|minus|nelbo|nll", re.I)
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -60,13 +61,17 @@ def direction(tree: ast.AST, name: str) -> str:
         for call in calls(scope):
             if not isinstance(call.func, ast.Attribute) or call.func.attr != "backward":
                 continue
-            value = call.func.value
-            made = _assigned(scope, value.id) if isinstance(value, ast.Name) else []
-            value = made[0] if len(made) == 1 else value
+            value, minus = call.func.value, False
+            for _ in range(MOST_NAMES):
+                if not isinstance(value, ast.Name | ast.UnaryOp):
+                    break
+                made = _assigned(scope, value.id) if isinstance(value, ast.Name) else [value.operand]
+                minus ^= isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.USub)
+                if len(made) != 1 or ast.unparse(made[0]) == ast.unparse(value):
+                    break
+                value = made[0]
             if isinstance(value, ast.Call) and last_name(value) == name:
-                return "down"
-            if isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.USub) and last_name(value.operand) == name:
-                return "up"
+                return "up" if minus else "down"
     return "up" if MAXIMISED.search(name) and not MINIMISED.search(name) else ""
 
 

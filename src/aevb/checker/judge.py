@@ -19,7 +19,9 @@ from aevb.checker.mapped import alone, named, only_a_loss, spread_of
 from aevb.checker.measure import Reconstruction
 from aevb.checker.missing import evaluating, noiseless, of_a_sampler_alone, without_loss
 from aevb.checker.noise import noise_findings
+from aevb.checker.overlooked import named_parts, without_the_sampler
 from aevb.checker.parts import Parts
+from aevb.checker.plain import set_mode
 from aevb.checker.program import Program
 from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, SCALE, UNUSUAL, WEIGHT, Finding, Report
 from aevb.checker.sampling import gradient_finding, head_findings, not_linear
@@ -255,6 +257,7 @@ def of_the_loss(e: Evidence, loss: int, error: Reconstruction | None) -> list[Fi
 def _report(program: Program, e: Evidence | None, found: list[Finding]) -> Report:
     if e is None:
         return Report(sorted_findings(found), {}, list(program.trace))
+    found = [*found, *without_the_sampler(e, found)]
     return Report(sorted_findings(found), named_parts(e), list(program.trace), fingerprint(e))
 
 
@@ -267,30 +270,12 @@ def sorted_findings(found: list[Finding]) -> list[Finding]:
     return sorted((f for f in found if f.class_ not in hidden), key=lambda f: -WEIGHT[f.verdict])
 
 
-def named_parts(e: Evidence) -> dict[str, str]:
-    """What plays which role, in the author's words."""
-
-    def of(value: int) -> str:
-        name, line = e.layer(value) or e.named(value), e.program.source.where(e.line(value))
-        return f"{name} ({line})" if name and line else name or line
-
-    roots = e.parts.roots
-    out = {"step": e.step.how, "z": of(e.parts.z)}
-    if len(e.parts.mean) and len(e.parts.raw):
-        out["mu"] = of(roots[int(e.parts.mean[0, 0])])
-        out["logvar"] = of(roots[int(e.parts.raw[0, 0])])
-        out["reading"] = e.reading[0] or "of no known form"
-    if e.step.loss is not None:
-        out["loss"] = of(e.step.loss)
-    return {role: words for role, words in out.items() if words}
-
-
 def _without_noise(program: Program, step: Step, seed: int) -> list[Finding]:
     """No z with both heads was found: is there no noise, or noise in evaluation only, or no VAE?"""
     with evaluating():
         in_evaluation = record(program, seed, evaluating=True)
     for _, module in models(program):
-        module.train()
+        set_mode(module, True)
     parts = chosen(in_evaluation) if in_evaluation is not None else None
     if parts is not None and in_evaluation is not None:
         e = Evidence(program, in_evaluation, parts, seed)

@@ -11,8 +11,9 @@ from aevb.checker import arguments as by_name
 from aevb.checker import numpy_noise
 from aevb.checker.guards import OutOfTimeError, at_most, quiet_options
 from aevb.checker.hints import from_error, shapes
+from aevb.checker.kept_noise import find_with_kept
 from aevb.checker.making import models
-from aevb.checker.parts import find
+from aevb.checker.plain import set_mode
 from aevb.checker.program import Program
 from aevb.checker.rewriting import ROWS
 from aevb.checker.stand_ins import STRANGER, Batch, StandIn
@@ -97,7 +98,7 @@ def run(
     numpy_noise.Drawn.forget()
     names = dict(program.names)
     for _, module in models(program) if evaluating else ():
-        module.eval()
+        set_mode(module, False)
     try:
         with at_most(10), quiet_options(), tape:
             result = attempt.action()
@@ -116,6 +117,7 @@ def run(
         program.tried.append((attempt.how, error))
         return None
     finally:
+        used = dict(program.names)
         # A loop leaves its batch behind: the next try has another.
         program.names.clear()
         program.names.update(names)
@@ -124,4 +126,5 @@ def run(
         return None
     numpy_noise.adopt(tape)
     number = None if loss is None else tape.number(loss)
-    return Step(tape, attempt.how, number, find(tape), result, attempt.structured, attempt.action)
+    parts = find_with_kept(tape, program.source.tree, used)
+    return Step(tape, attempt.how, number, parts, result, attempt.structured, attempt.action)
