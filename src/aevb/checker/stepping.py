@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection
 
 import torch
+from torch import Tensor
 
 from aevb.checker import arguments as by_name
 from aevb.checker import numpy_noise
@@ -16,6 +17,7 @@ from aevb.checker.making import models
 from aevb.checker.plain import set_mode
 from aevb.checker.program import Program
 from aevb.checker.rewriting import ROWS
+from aevb.checker.salvage import left_behind
 from aevb.checker.stand_ins import STRANGER, Batch, StandIn
 from aevb.checker.steps import Attempt, Step, attempts
 from aevb.checker.tape import BackwardCalledError, Tape
@@ -76,7 +78,7 @@ def _first_that_runs(program: Program, attempt: Attempt, seed: int, evaluating: 
             if step is not None or isinstance(program.failed.get(attempt.how), OutOfTimeError):
                 return step
             waiting = [*from_error(str(program.failed.get(attempt.how, "")), shape), *waiting]
-    return None
+    return next(iter(attempt.begun), None)
 
 
 def run(
@@ -110,6 +112,9 @@ def run(
         why = f"{type(error).__name__}: {error}"
         if not any(why in line and line.startswith(attempt.how) for line in program.trace):
             program.trace.append(f"{attempt.how} on {structure} of {shape}: {why}")
+        left = left_behind(error, program.source.tree) if attempt.structured and not attempt.begun else None
+        if left is not None and tape.entries:
+            attempt.begun.append(_begun(program, attempt, tape, *left, why))
         error = error.with_traceback(None)  # its frames would keep the try's tensors
         error.__context__ = error.__cause__ = None  # and so would theirs
         program.failed[attempt.how] = error
@@ -128,3 +133,11 @@ def run(
     number = None if loss is None else tape.number(loss)
     parts = find_with_kept(tape, program.source.tree, used)
     return Step(tape, attempt.how, number, parts, result, attempt.structured, attempt.action)
+
+
+def _begun(program: Program, attempt: Attempt, tape: Tape, loss: Tensor, line: int, why: str) -> Step:
+    """The step up to the error that ended it."""
+    numpy_noise.adopt(tape)
+    how = f"{attempt.how}, up to {program.source.where(line)}, where it ends with {why[:80]}"
+    parts = find_with_kept(tape, program.source.tree, program.names)
+    return Step(tape, how, tape.number(loss), parts, loss, attempt.structured, attempt.action)

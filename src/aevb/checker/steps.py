@@ -55,7 +55,7 @@ class Step:
 class Attempt:
     """Something to run. how: in words. line: where it stands. action: returns a loss, or outputs, or goes backward.
 
-    spare: to be run only where none before showed a sample.
+    spare: to be run only where none before showed a sample. begun: steps that ended with an error after their loss was whole.
     """
 
     how: str
@@ -63,6 +63,7 @@ class Attempt:
     action: Callable[[], Any]
     structured: bool = True
     spare: bool = False
+    begun: list[Step] = field(default_factory=list)
 
 
 def attempts(program: Program) -> Iterator[Attempt]:
@@ -75,7 +76,7 @@ def attempts(program: Program) -> Iterator[Attempt]:
     for name, module in models(program):
         for method in ("training_step", "_step", "step", "shared_step", "_shared_step"):
             if callable(getattr(type(module), method, None)) and method in vars(type(module)):
-                yield Attempt(f"{name}.{method}", _line(getattr(type(module), method)), _lightning(module, method))
+                yield Attempt(f"{name}.{method}", _line(getattr(type(module), method)), _lightning(program, module, method))
     yield from by_model(program)
 
 
@@ -151,11 +152,11 @@ def instance(program: Program, name: str) -> Any:
     return program.run(lambda: kind(**by_name.for_function(program, kind)))
 
 
-def _lightning(module: nn.Module, method: str) -> Callable[[], Any]:
+def _lightning(program: Program, module: nn.Module, method: str) -> Callable[[], Any]:
     def action() -> Any:
         function = getattr(module, method)
         count = len(inspect.signature(function).parameters)
-        return function(*(Batch.give(), 0, "train")[:count])
+        return program.run(lambda: function(*(Batch.give(), 0, "train")[:count]))
 
     return action
 
