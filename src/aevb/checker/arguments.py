@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from aevb.checker.callers import called_in, given_changed
 from aevb.checker.hints import data_range
-from aevb.checker.making import bare_object, construct
+from aevb.checker.making import PART, bare_object, construct
 from aevb.checker.matching import ASKED_FOR as ASKED_FOR
 from aevb.checker.matching import NUMBERS, rest_of
 from aevb.checker.matching import loss_of as loss_of
@@ -175,6 +175,23 @@ def _loss_functions(program: Program, module: nn.Module) -> Iterator[tuple[str, 
                 yield name, construct(kind).forward
             except Exception as error:
                 program.trace.append(f"{name} could not be made: {type(error).__name__}: {error}")
+
+
+def parts_for(loss: Callable[..., Any], found: Sequence[tuple[str, nn.Module]]) -> dict[str, nn.Module]:
+    """Parameter -> network of the program, for a loss that takes networks, ``elbo(x, encoder, decoder)``; {} unless two fit."""
+    parts: dict[str, nn.Module] = {}
+    for parameter in parameters_of(loss):
+        word = PART.fullmatch(parameter.name.lower())
+        fitting = [module for _, module in found if word and word[1] in type(module).__name__.lower()]
+        if fitting:
+            parts[parameter.name] = fitting[0]
+    return parts if len(parts) > 1 else {}
+
+
+def call_with_parts(loss: Callable[..., Any], parts: Mapping[str, nn.Module]) -> Any:
+    """The loss of the batch, with the networks that it asks for."""
+    rest = [p for p in parameters_of(loss) if p.default is p.empty and p.name not in parts]
+    return loss(**parts, **dict(zip([p.name for p in rest], rest_of(rest), strict=True)))
 
 
 def call_loss(loss: Callable[..., Any], module: nn.Module, tree: ast.AST) -> Any:

@@ -36,9 +36,15 @@ def loss_of(loss: Callable[..., Any], pairs: list[tuple[str, Any]]) -> Any:
     """The loss of (name or "", value) pairs that a model returned."""
     required = [p for p in parameters_of(loss) if p.default is p.empty]
     settings: dict[str, float] = {}
+    as_given = False
     while True:
         try:
-            return loss(**_matched(required, pairs), **settings) if required else loss(*_spread(pairs), **settings)
+            matched = _matched(required, pairs, as_given)
+            return loss(**matched, **settings) if required else loss(*_spread(pairs), **settings)
+        except (IndexError, ValueError):  # of a loss that flattens the picture itself, by its sides
+            if as_given or not required or Batch.x.ndim < 3:
+                raise
+            as_given = True
         except KeyError as error:  # a weight that the loss looks for among its **kwargs
             key = error.args[0] if error.args else None
             if not isinstance(key, str) or key in settings or len(settings) > 3:
@@ -64,12 +70,17 @@ def _spread(pairs: list[tuple[str, Any]]) -> list[Any]:
     return [values[0], Batch.x.clone(), *(v for v in values[1:] if v is not None)]
 
 
-def _matched(parameters: list[inspect.Parameter], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Values for the parameters: by the outputs' own names, else in the order reconstruction, mean, spread."""
+def _matched(parameters: list[inspect.Parameter], pairs: list[tuple[str, Any]], as_given: bool) -> dict[str, Any]:
+    """Values for the parameters: by the outputs' own names, else in the order reconstruction, mean, spread.
+
+    as_given: with the batch in its own shape, else in that of the reconstruction.
+    """
     recons, x = _compared([value for _, value in pairs if isinstance(value, Tensor)])
     if not recons:
         recons, x = _of_another_width(pairs, x)
     roles = _roles(pairs, recons, x)
+    if as_given:
+        roles["x"] = x
     names = [parameter.name for parameter in parameters]
     own = [role_of(name) for name in names]
     # One name that says nothing, beside those that do: the reconstruction or what it is held against.

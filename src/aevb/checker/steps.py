@@ -162,7 +162,13 @@ def _lightning(program: Program, module: nn.Module, method: str) -> Callable[[],
 
 
 def by_model(program: Program) -> Iterator[Attempt]:
-    """Models called on a batch, then their losses."""
+    """Losses that take networks, models called on a batch, then their losses."""
+    for name, loss in program.functions().items():
+        parts = by_name.parts_for(loss, models(program)) if by_name.LOSS.search(name) else {}
+        if parts:
+            yield Attempt(
+                name, _line(loss), partial(program.run, partial(by_name.call_with_parts, loss, parts)), structured=False
+            )
     for name, module in models(program):
         yield from _of_one_model(program, name, module)
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from aevb.checker.guards import OutOfTimeError
 from aevb.checker.program import Program
 from aevb.checker.report import CANNOT_JUDGE, Finding
 
+OF_THE_BATCH = re.compile(
+    r"shape|size|dimension|channels|multiplied|unpack|out of range|indices|missing the required|dtype|must be Tensor|KeyError"
+)
+"""What is said of a batch that does not fit: that is our guess, no mistake of the program's."""
 ENDINGS: Mapping[type[BaseException], str] = {
     OutOfTimeError: "it takes longer than it is given",
     SystemExit: "the program leaves it with sys.exit",
@@ -23,7 +28,8 @@ def nothing_ran(program: Program) -> Finding:
     if not program.tried:
         why = "no class or function looked like a model"
     else:
-        how, error = program.tried[-1]
+        own = [one for one in program.tried if not OF_THE_BATCH.search(str(one[1]))]
+        how, error = own[0] if own else program.tried[-1]
         if "can't allocate memory" in str(error):
             error = MemoryError()
         why = f"{how}: {ENDINGS.get(type(error), f'{type(error).__name__}: {error}')}"

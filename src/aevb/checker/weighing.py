@@ -92,12 +92,17 @@ def _by_chains(e: Evidence, kl_weight: float, error_weight: float, kl: Chain, er
         message = f"the errors of {draws} draws of z are added up and not averaged, so that beta is {factor:.3g}"
         return [e.finding("weight", SCALE, "draws-summed", message, f"beta {factor:.3g}", "beta 1", error.last)]
     asked = abs(factor - 1) > CLOSE
-    if structure and asked:
+    own = abs(error.factor if error.width >= 0 else factor / effective)  # multiplied by twice the width, and never averaged
+    if not structure and not plain(own):
+        beta = factor / own
+        message = f"the reconstruction error has the weight {own:.3g}, which the program asks for, so that beta is {beta:.3g}"
+        return [e.finding("weight", UNUSUAL, "", message, f"beta {beta:.3g}", "beta 1", error.last)]
+    if structure and asked and abs(effective - 1) > CLOSE:
         message = f"the KL has a weight that the program asks for; with how both terms are reduced, beta is {effective:.3g}"
         return [e.finding("weight", UNUSUAL, "", message, f"beta {effective:.3g}", "beta 1", kl.last)]
-    if structure:
+    if structure and not asked:
         return structure
-    if asked:
+    if asked and not structure:
         message = f"the KL has the weight {factor:.3g}, which the program asks for: a beta-VAE of beta {factor:.3g}"
         return [e.finding("weight", UNUSUAL, "", message, f"{factor:.3g}", "1", kl.last)]
     return [e.finding("weight", RIGHT, "", "KL and reconstruction are reduced alike", f"{factor:.3g}", "1", kl.last)]
