@@ -148,4 +148,7 @@ def _made(program: Program, kind: type[nn.Module], name: str) -> nn.Module:
             if isinstance(module, nn.Module) and not is_empty(module):
                 return module
     called = called_parameters(program.source.tree, kind.__name__)
-    return construct(kind, channels(program.source.text), program.classes(), called)
+    try:
+        return construct(kind, channels(program.source.text), program.classes(), called)
+    except (ArithmeticError, ValueError, RuntimeError):  # of few channels, that are to be halved or grouped
+        return construct(kind, HIDDEN, program.classes(), called)

@@ -27,6 +27,8 @@ from aevb.checker.entries import CUTS, LIKE, NORMAL, RANDOM, UNIFORM, Entry, Fun
 from aevb.checker.values import Ref, binary_cross_entropy, mapped, on_cpu, tensors
 
 MAX_ENTRIES = 200_000
+MOST_BYTES = 1 << 30
+"""That the values of a step may take, of each of which a copy is kept."""
 MOST_NUMBERS = 100_000
 """In a tensor of a step that is filled in place; a copy is kept of each state."""
 
@@ -58,6 +60,7 @@ class Tape(TorchFunctionMode):
     def __post_init__(self) -> None:
         super().__init__()
         self._number: dict[int, int] = {}
+        self._bytes = 0
         self._shown: list[Tensor] = []
         self.maker: dict[int, int] = {}
 
@@ -87,6 +90,7 @@ class Tape(TorchFunctionMode):
         for kept in (self.entries, self.values, self.items, self._shown):
             kept.clear()
         self.parameters.clear()
+        self._bytes = 0
         self._number.clear()
         self.maker.clear()
 
@@ -122,6 +126,9 @@ class Tape(TorchFunctionMode):
     def _new(self, tensor: Tensor) -> int:
         number = len(self.values)
         self.values.append(tensor)
+        self._bytes += tensor.numel() * tensor.element_size()
+        if self._bytes > MOST_BYTES:
+            raise MemoryError(f"the values of the step take more than {MOST_BYTES >> 20} MiB")
         self._shown.append(tensor.detach().clone())
         self._number[id(tensor)] = number
         if isinstance(tensor, nn.Parameter):
