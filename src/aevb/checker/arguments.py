@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aevb.checker.callers import called_in, given_changed
+from aevb.checker.callers import batches_of, called_in, given_changed
 from aevb.checker.hints import data_range
 from aevb.checker.making import PART, bare_object, construct
 from aevb.checker.matching import ASKED_FOR as ASKED_FOR
@@ -60,6 +60,8 @@ def for_function(program: Program, function: Callable[..., Any]) -> dict[str, An
             if isinstance(value, StandIn) and not isinstance(value, FakeOptimizer):
                 given = _as_called(program, function.__name__, len(out), name)
                 value = value if given is None else given
+            if type(value) is StandIn and name in batches_of(program.source.tree, function.__name__):
+                value = FakeLoader()
             if isinstance(value, StandIn) and re.fullmatch(ROWS_OF_DATA, name.lower()):
                 value = Batch.x.clone()
             if isinstance(value, StandIn) and not isinstance(value, FakeOptimizer):

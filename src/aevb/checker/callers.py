@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from aevb.checker.source import calls, last_name
+from aevb.checker.source import calls, goes_backward, last_name
 
 CHANGES = {"exp", "exp_", "sqrt", "log", "pow", "square", "softplus", "exp2", "log1p", "expm1", "abs", "sigmoid"}
 """Calls after which a head is another: a deviation, a variance, a logarithm."""
@@ -53,6 +53,16 @@ def _assigned_changed(scope: Function, name: str) -> bool:
     """Whether the function makes what it calls ``name`` of something else, by arithmetic."""
     made = _assigned(scope, name)
     return bool(made) and all(map(_changes, made))
+
+
+def batches_of(tree: ast.AST, name: str) -> set[str]:
+    """What the innermost loops that go backward, in functions called ``name``, loop over by name: ``for x in rows``."""
+    found = set()
+    for scope in (one for one in functions(tree) if one.name == name):
+        loops = [loop for loop in ast.walk(scope) if isinstance(loop, ast.For) and goes_backward(loop)]
+        inner = [loop for loop in loops if not any(other is not loop and other in loops for other in ast.walk(loop))]
+        found |= {loop.iter.id for loop in inner if isinstance(loop.iter, ast.Name)}
+    return found
 
 
 def direction(tree: ast.AST, name: str) -> str:

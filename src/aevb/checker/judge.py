@@ -24,7 +24,7 @@ from aevb.checker.parts import Parts
 from aevb.checker.plain import set_mode
 from aevb.checker.program import Program
 from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, SCALE, UNUSUAL, WEIGHT, Finding, Report
-from aevb.checker.sampling import gradient_finding, head_findings, not_linear
+from aevb.checker.sampling import drawn_twice, gradient_finding, head_findings, not_linear
 from aevb.checker.source import calls, last_name
 from aevb.checker.stepping import record, run
 from aevb.checker.steps import Step, attempts
@@ -207,6 +207,9 @@ def merged(of_each: list[tuple[Evidence, list[Finding]]]) -> list[Finding]:
 
 def findings_of_one(e: Evidence) -> list[Finding]:
     """Everything that is to be said of one latent sample, and of the decoder."""
+    twice = drawn_twice(e)
+    if twice:
+        return [twice]
     if e.parts.entangled:
         message = "the model has a mean and a deviation made of the same number; only one Gaussian z is judged"
         return [e.finding("parts", CANNOT_JUDGE, "", message, "", "", e.parts.z)]
