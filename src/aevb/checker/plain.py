@@ -11,7 +11,7 @@ from aevb.checker.source import last_name
 
 PLAIN = "__plain__"
 """The name of the base class that they are given."""
-CODES = {"encode", "decode"}
+CODES, TORCH = {"encode", "decode"}, {"torch", "nn", "F"}
 OWN_WAY = {"modules", "parameters", "named_parameters", "children", "__getattr__", "__setattr__", "__new__"}
 """Methods of which torch's own are needed."""
 
@@ -30,7 +30,8 @@ def acts_as_module(node: ast.ClassDef) -> bool:
     """Whether the class derives from nothing, and has what a model has: ``forward``, or ``encode`` and ``decode``."""
     own = {one.name for one in node.body if isinstance(one, ast.FunctionDef)}
     bare = all(last_name(base) == "object" for base in node.bases) and not node.keywords and not node.decorator_list
-    return bare and ("forward" in own or own >= CODES) and not own & OWN_WAY
+    of_torch = any(isinstance(one, ast.Name) and one.id in TORCH for one in ast.walk(node))  # no table of words
+    return bare and of_torch and ("forward" in own or own >= CODES) and not own & OWN_WAY
 
 
 def set_mode(module: nn.Module, training: bool) -> None:

@@ -16,7 +16,7 @@ from aevb.checker.divergence import FORMULA, Divergence, has_literal, nodes, rig
 from aevb.checker.evidence import Evidence
 from aevb.checker.measure import Reconstruction, weight_at
 from aevb.checker.report import BUG, CANNOT_JUDGE, CLASSES, RIGHT, SCALE, UNUSUAL, Finding
-from aevb.checker.source import last_name
+from aevb.checker.source import goes_backward, last_name
 
 NAMED = re.compile(r"beta|weight|lam(b|bda)?$|lambda|alpha|gamma|coef|anneal|scale|factor|kl_?w|^w(_|$)|_w$", re.IGNORECASE)
 """Names of weights that a program asks for."""
@@ -52,6 +52,9 @@ def _alone(e: Evidence, kl: Chain | None, loss: int) -> list[Finding]:
         message = "what is returned beside the reconstruction is minus the KL, and where it is subtracted was not seen"
         return [e.finding("weight", CANNOT_JUDGE, "", f"{message}; use --map loss=...", f"{kl.factor:.3g}", "1", loss)]
     wrong = _own_factor(e, kl, kl.factor, 1.0) if kl is not None else []
+    if not wrong and goes_backward(e.program.source.tree):
+        message = "the KL is a value of its own, and where the training adds it to an error was not seen; use --map loss=..."
+        return [e.finding("weight", CANNOT_JUDGE, "", message, "", "", loss)]
     message = "the KL is returned beside the reconstruction, and no loss adds them: its weight is not judged"
     return wrong or [e.finding("weight", RIGHT, "", message, "", "", loss)]
 
@@ -93,7 +96,7 @@ def _by_chains(e: Evidence, kl_weight: float, error_weight: float, kl: Chain, er
         return [e.finding("weight", SCALE, "draws-summed", message, f"beta {factor:.3g}", "beta 1", error.last)]
     asked = abs(factor - 1) > CLOSE
     own = abs(error.factor if error.width >= 0 else factor / effective)  # multiplied by twice the width, and never averaged
-    if not structure and not plain(own):
+    if not structure and not plain(own) and not plain(own * e.parts.draws):  # averaged over draws of a row
         beta = factor / own
         message = f"the reconstruction error has the weight {own:.3g}, which the program asks for, so that beta is {beta:.3g}"
         return [e.finding("weight", UNUSUAL, "", message, f"beta {beta:.3g}", "beta 1", error.last)]
