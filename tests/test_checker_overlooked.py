@@ -86,3 +86,18 @@ class Other(nn.Module):
 """
     (tmp_path / "two.py").write_text(MODEL + other + OBJECTIVE.format(name="elbo"))
     assert check_file(tmp_path / "two.py").parts["not looked at"] == "Other"
+
+
+def test_the_reduction_of_an_error_that_a_caller_gives_is_not_judged(tmp_path: Path) -> None:
+    """The criterion is one of ours there: summed, beside a KL that is averaged over rows."""
+    loss = """
+def net_loss(recon, x, mu, logvar, criterion):
+    kl = {half}(mu ** 2 + logvar.exp() - logvar - 1).sum(1)
+    return criterion(recon, x) + kl.mean()
+"""
+    (tmp_path / "net.py").write_text(MODEL + loss.format(half="0.5 * "))
+    report = check_file(tmp_path / "net.py")
+    assert report.verdict == "unusual"
+    assert any("handed over" in one.message for one in report.findings)
+    (tmp_path / "net.py").write_text(MODEL + loss.format(half=""))
+    assert [one.class_ for one in check_file(tmp_path / "net.py").findings if one.verdict == "bug"] == ["kl-doubled"]

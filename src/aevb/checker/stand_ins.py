@@ -222,6 +222,7 @@ class Batch:
     x: Tensor = torch.zeros(0)
     y: Tensor = torch.zeros(0)
     structure = "pair"
+    error_is_ours = False
 
     @classmethod
     def clear(cls) -> None:

@@ -94,6 +94,7 @@ def run(
     torch.manual_seed(seed)
     Batch.x, Batch.structure = by_name.rows(program, ROWS, shape, numbers), structure
     Batch.y = torch.randint(0, 2, (ROWS, 1)).float() if numbers == "column" else torch.randint(0, 10, (ROWS,))
+    Batch.error_is_ours = False
     begin()
     tape = Tape(file=STRANGER)
     program.on_retry = tape.clear
@@ -135,7 +136,7 @@ def run(
     numpy_noise.adopt(tape)
     number = None if loss is None else tape.number(loss)
     parts = find_with_kept(tape, program.source.tree, used)
-    return Step(tape, attempt.how, number, parts, result, attempt.structured, attempt.action)
+    return Step(tape, attempt.how, number, parts, result, attempt.structured, attempt.action, Batch.error_is_ours)
 
 
 def _begun(program: Program, attempt: Attempt, tape: Tape, loss: Tensor, line: int, why: str) -> Step:

@@ -33,6 +33,7 @@ class Step:
     """One step on tape. loss: the value differentiated, None if there was none. how: what was run, in words.
 
     faithful: whether the program's own training code ran, so that what went where was its own doing and no guess by name.
+    error_is_ours: whether a caller would give the reconstruction error, so that its reduction is not the program's.
     action: kept, for it holds the model, whose layers and attributes are asked for later.
     """
 
@@ -43,6 +44,7 @@ class Step:
     outputs: Any = None
     faithful: bool = True
     action: Callable[[], Any] | None = None
+    error_is_ours: bool = False
 
     @property
     def score(self) -> tuple[int, ...]:

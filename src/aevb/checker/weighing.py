@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
 
 from aevb.checker.callers import direction
 from aevb.checker.chains import CLOSE, Chain, followed, plain
@@ -42,8 +43,16 @@ def weight_findings(e: Evidence, loss: int, d: Divergence, r: Reconstruction | N
     effective = d.kl.weight / (r.weight * e.parts.draws)
     error = followed(e, _error_weights(e, loss, r), data)
     if kl is None or error is None:
-        return _by_number(e, loss, effective, latent, data, r)
-    return _by_chains(e, d.kl.weight, r.weight, kl, error, effective)
+        return _of_ours(e, _by_number(e, loss, effective, latent, data, r))
+    return _of_ours(e, _by_chains(e, d.kl.weight, r.weight, kl, error, effective))
+
+
+def _of_ours(e: Evidence, found: list[Finding]) -> list[Finding]:
+    """The findings without those on how the two terms are reduced, where the reconstruction error is one of ours."""
+    if not e.step.error_is_ours or all(f.verdict == BUG for f in found):
+        return found
+    message = "the reconstruction error is handed over by a caller: how it is reduced beside the KL is not judged"
+    return [replace(f, verdict=UNUSUAL, class_="", message=message, measured="", expected="") for f in found[:1]]
 
 
 def _alone(e: Evidence, kl: Chain | None, loss: int) -> list[Finding]:
@@ -52,11 +61,13 @@ def _alone(e: Evidence, kl: Chain | None, loss: int) -> list[Finding]:
         message = "what is returned beside the reconstruction is minus the KL, and where it is subtracted was not seen"
         return [e.finding("weight", CANNOT_JUDGE, "", f"{message}; use --map loss=...", f"{kl.factor:.3g}", "1", loss)]
     wrong = _own_factor(e, kl, kl.factor, 1.0) if kl is not None else []
-    if not wrong and goes_backward(e.program.source.tree):
+    if not wrong and not e.step.faithful and goes_backward(e.program.source.tree):
         message = "the KL is a value of its own, and where the training adds it to an error was not seen; use --map loss=..."
         return [e.finding("weight", CANNOT_JUDGE, "", message, "", "", loss)]
     message = "the KL is returned beside the reconstruction, and no loss adds them: its weight is not judged"
-    return wrong or [e.finding("weight", RIGHT, "", message, "", "", loss)]
+    if e.step.faithful:
+        message = "the reconstruction error is of no known form, so the weight of the KL beside it is not judged"
+    return wrong or [e.finding("weight", UNUSUAL if e.step.faithful else RIGHT, "", message, "", "", loss)]
 
 
 def sign_findings(e: Evidence, loss: int, d: Divergence, r: Reconstruction | None, weights: list[Finding]) -> list[Finding]:
