@@ -5,16 +5,20 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from aevb.checker.callers import batches_of, called_in, given_changed
 from aevb.checker.hints import data_range
-from aevb.checker.making import bare_object, construct
+from aevb.checker.making import PART, bare_object, construct
+from aevb.checker.matching import ASKED_FOR as ASKED_FOR
+from aevb.checker.matching import NUMBERS, rest_of
+from aevb.checker.matching import loss_of as loss_of
+from aevb.checker.matching import parameters_of as parameters_of
 from aevb.checker.names import role_of as role_of
 from aevb.checker.program import Program
 from aevb.checker.sizes import SIZES
@@ -23,15 +27,7 @@ from aevb.checker.stand_ins import STRANGER, Batch, FakeLoader, FakeOptimizer, S
 from aevb.checker.tape import unrecorded
 from aevb.checker.values import flat_outputs
 
-NUMBERS: list[tuple[str, Any]] = [
-    (r"beta|weight|lambda|alpha|gamma|coef|anneal|_scale$|factor", 1.0),
-    (r"_(idx|index)$", 0),
-    (r"^(fn|func|callback)$|perceptual_?(fn|net|loss)", None),
-    (r"criterion|loss_?f(n|unc)|reconstruction_function|^(bce|mse)(_?loss)?$", partial(F.mse_loss, reduction="sum")),
-    (r"epoch|step|iter", 1_000),
-    (r"kwargs", None),
-]
-ROWS_OF_DATA = r"x|xs|x_?train|features?|data|train_?data|inputs?|train_?x|dataset|samples|embeddings"
+ROWS_OF_DATA = r"x|xs|rows|records|x_?train|features?|data|train_?data|inputs?|train_?x|dataset|samples|embeddings"
 LABELS = re.compile(r"^y$|label|class|target|digit")
 """What a model calls the numbers of classes."""
 OUTPUTS = re.compile(r"^(model_?)?(out|outs|outputs?|res|results?|ret|preds?|forward_ret)$|_outputs?$")
@@ -64,6 +60,8 @@ def for_function(program: Program, function: Callable[..., Any]) -> dict[str, An
             if isinstance(value, StandIn) and not isinstance(value, FakeOptimizer):
                 given = _as_called(program, function.__name__, len(out), name)
                 value = value if given is None else given
+            if type(value) is StandIn and name in batches_of(program.source.tree, function.__name__):
+                value = FakeLoader()
             if isinstance(value, StandIn) and re.fullmatch(ROWS_OF_DATA, name.lower()):
                 value = Batch.x.clone()
             if isinstance(value, StandIn) and not isinstance(value, FakeOptimizer):
@@ -138,14 +136,32 @@ def _both(failures: list[Exception]) -> Exception:
     return first if str(second) == str(first) else type(first)(f"{first}; with labels one-hot: {second}")
 
 
-ASKED_FOR = 0.37
-"""The value of a weight that the program takes from outside: no number of rows or dimensions."""
 LOSS = re.compile(r"loss|elbo|criterion|objective|nll|free_energy|cost", re.IGNORECASE)
 KL = re.compile(r"kl|divergence|latent_loss|regulari", re.IGNORECASE)
 
 
-def loss_functions(program: Program, module: nn.Module) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """Functions and methods that sound like the whole loss, methods of the model first, then functions, then loss modules."""
+def loss_functions(program: Program, module: nn.Module) -> list[tuple[str, Callable[..., Any]]]:
+    """Functions and methods that sound like the whole loss, those last that another of them calls.
+
+    Not one that the program gives something else than what the model returns, ``kl_loss(mu, torch.exp(logvar / 2))``: by
+    itself it says nothing.
+    """
+    tree = program.source.tree
+    found = list(_loss_functions(program, module))
+    names = {name.rpartition(".")[2] for name, _ in found}
+    within = {call for name in names for call in called_in(tree, name)}
+    plain = [pair for pair in found if not given_changed(tree, pair[0].rpartition(".")[2], _spread_place(pair[1]))]
+    return sorted(plain, key=lambda pair: pair[0].rpartition(".")[2] in within)
+
+
+def _spread_place(function: Callable[..., Any]) -> tuple[int, str]:
+    """Place and name of the parameter that is the spread; -1 without one."""
+    names = [p.name for p in parameters_of(function)]
+    return next(((place, name) for place, name in enumerate(names) if role_of(name) == "raw"), (-1, ""))
+
+
+def _loss_functions(program: Program, module: nn.Module) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Methods of the model first, then functions, then loss modules."""
     for name in filter(LOSS.search, dir(type(module))):
         function = getattr(type(module), name, None)
         own = getattr(function, "__code__", None)
@@ -163,26 +179,38 @@ def loss_functions(program: Program, module: nn.Module) -> Iterator[tuple[str, C
                 program.trace.append(f"{name} could not be made: {type(error).__name__}: {error}")
 
 
-def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    """Its parameters, without ``*args`` and ``**kwargs``."""
-    return [p for p in inspect.signature(function).parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+def parts_for(loss: Callable[..., Any], found: Sequence[tuple[str, nn.Module]]) -> dict[str, nn.Module]:
+    """Parameter -> network of the program, for a loss that takes networks, ``elbo(x, encoder, decoder)``; {} unless two fit."""
+    parts: dict[str, nn.Module] = {}
+    for parameter in parameters_of(loss):
+        word = PART.fullmatch(parameter.name.lower())
+        fitting = [module for _, module in found if word and word[1] in type(module).__name__.lower()]
+        if fitting:
+            parts[parameter.name] = fitting[0]
+    return parts if len(parts) > 1 else {}
+
+
+def call_with_parts(loss: Callable[..., Any], parts: Mapping[str, nn.Module]) -> Any:
+    """The loss of the batch, with the networks that it asks for."""
+    rest = [p for p in parameters_of(loss) if p.default is p.empty and p.name not in parts]
+    return loss(**parts, **dict(zip([p.name for p in rest], rest_of(rest), strict=True)))
 
 
 def call_loss(loss: Callable[..., Any], module: nn.Module, tree: ast.AST) -> Any:
     """The loss of the model's outputs on the batch: what goes where is told by names, or by order for a tuple."""
     required = [p for p in parameters_of(loss) if p.default is p.empty]
     if required and re.search(r"model|net|vae|^m$", required[0].name):
-        return loss(module, *_rest(required[1:]))
+        return loss(module, *rest_of(required[1:]))
     roles = [role_of(p.name) for p in required]
     of_rows = roles[:1] in (["x"], [""]) and not {"x", "recon", "mean", "raw"} & set(roles[1:])
     if of_rows and not hasattr(loss, "__wrapped__") and not OUTPUTS.search(required[0].name):
-        return loss(Batch.x.clone(), *_rest(required[1:]))
+        return loss(Batch.x.clone(), *rest_of(required[1:]))
     made = call_model(module)
     whole = [p.name for p in required if OUTPUTS.search(p.name) or "dict" in str(p.annotation).lower()]
     heads = [p.name for p in required if role_of(p.name) in ("mean", "raw")]
     if len(whole) == 1 and not heads and not isinstance(made, Tensor):
         rest = [p for p in required if p.name != whole[0]]
-        given = _rest(rest)
+        given = rest_of(rest)
         if rest and not any(role_of(p.name) == "x" for p in rest):
             given[0] = Batch.x.clone()
         return loss(**{whole[0]: made}, **dict(zip([p.name for p in rest], given, strict=True)))
@@ -195,86 +223,3 @@ def call_loss(loss: Callable[..., Any], module: nn.Module, tree: ast.AST) -> Any
             for name, (_, value) in zip(names, pairs, strict=True)
         ]
     return loss_of(loss, [*pairs, *kept[:1]])
-
-
-def loss_of(loss: Callable[..., Any], pairs: list[tuple[str, Any]]) -> Any:
-    """The loss of (name or "", value) pairs that a model returned."""
-    required = [p for p in parameters_of(loss) if p.default is p.empty]
-    settings: dict[str, float] = {}
-    while True:
-        try:
-            return loss(**_matched(required, pairs), **settings) if required else loss(*_spread(pairs), **settings)
-        except KeyError as error:  # a weight that the loss looks for among its **kwargs
-            key = error.args[0] if error.args else None
-            if not isinstance(key, str) or key in settings or len(settings) > 3:
-                raise
-            settings[key] = ASKED_FOR
-
-
-def _rest(parameters: list[inspect.Parameter]) -> list[Any]:
-    return [Batch.x.clone() if role_of(p.name) == "x" else _number(p.name) for p in parameters]
-
-
-def _number(name: str) -> Any:
-    return next((v for pattern, v in NUMBERS if re.search(pattern, name.lower())), Batch.y.clone())
-
-
-def _spread(pairs: list[tuple[str, Any]]) -> list[Any]:
-    """For ``loss(*args)``: the outputs as they come where the input is among them, else the input after the first."""
-    values = [value for _, value in pairs]
-    if any(isinstance(v, Tensor) and v.shape == Batch.x.shape and torch.equal(v, Batch.x) for v in values):
-        return values
-    return [values[0], Batch.x.clone(), *(v for v in values[1:] if v is not None)]
-
-
-def _matched(parameters: list[inspect.Parameter], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Values for the parameters: by the outputs' own names, else in the order reconstruction, mean, spread."""
-    recons, x = _compared([value for _, value in pairs if isinstance(value, Tensor)])
-    roles = _roles(pairs, recons, x)
-    names = [parameter.name for parameter in parameters]
-    own = [role_of(name) for name in names]
-    # One name that says nothing, beside those that do: the reconstruction or what it is held against.
-    left = "recon" if "x" in own else "x"
-    known = {names[own.index("")]: left} if own.count("") == 1 and left not in own and {"mean", "raw"} <= set(own) else {}
-    values = {}
-    for place, name in enumerate(names):
-        role = known.get(name) or role_of(name)
-        if role == "x" and any(role_of(earlier) == "x" for earlier in names[:place]):
-            role = "recon"
-        value = recons.pop(0) if role == "recon" and len(recons) > 1 else roles.get(role)
-        if value is None and any(name in other and other != name and role_of(other) == "recon" for other in names):
-            value = roles["x"]  # what recon_{name} is held against
-        values[name] = _number(name) if value is None else value
-    return values
-
-
-def _compared(outputs: list[Tensor]) -> tuple[list[Tensor], Tensor]:
-    """What may be reconstructions among a model's outputs, and the batch; of other channels, one that has theirs."""
-    x = Batch.x.clone()
-    recons = [v for v in outputs if v.numel() == x.numel()]
-    if not recons and not x.is_floating_point():  # of tokens, numbers for each of the words
-        recons = [v for v in outputs if v.ndim == x.ndim + 1 and v.shape[: x.ndim] == x.shape]
-    if not recons and outputs and outputs[0].ndim == x.ndim > 2:
-        recons, x = outputs[:1], outputs[0].detach().clone().uniform_(0.02, 0.98)
-    return recons, x
-
-
-def _roles(pairs: list[tuple[str, Any]], recons: list[Tensor], x: Tensor) -> dict[str, Any]:
-    """Role -> what plays it."""
-    left = [(role_of(name) if name else "", value) for name, value in pairs]
-    recon = recons[0] if recons else None
-    roles: dict[str, Any] = {"x": x, "recon": recon}
-    others = [value for role, value in left if value is not recon and value is not None and role != "kl"]
-    heads = [v for v in others if isinstance(v, Tensor) and v.ndim > 0 and v.numel() < 4 * x.numel()]
-    for role, value in left:
-        if role in ("mean", "raw", "z", "q", "kl"):
-            roles.setdefault(role, value)
-    if len(heads) >= 2 and not {"mean", "raw"} <= roles.keys():
-        if len(heads) == 3:
-            roles.setdefault("z", heads[0] if "z" not in roles else roles["z"])
-        roles.setdefault("mean", heads[-2])
-        roles.setdefault("raw", heads[-1])
-    roles.setdefault("q", next((v for v in others if not isinstance(v, Tensor)), None))
-    if recon is not None and recon.shape != x.shape:
-        roles["x"] = x.reshape(recon.shape) if recon.numel() == x.numel() else x
-    return roles

@@ -27,7 +27,7 @@ IN_PLACE_OPERATORS = {"__iadd__", "__isub__", "__imul__", "__itruediv__", "__idi
 class Entry:
     """One call. inputs, outputs: numbers of values. line: of the stranger's file, None if no line of it was running.
 
-    functions: of the stranger's, that were running, the innermost first.
+    functions: of the stranger's, that were running, the innermost first. kept: whether it ran once, before the step.
     """
 
     function: Function
@@ -38,6 +38,7 @@ class Entry:
     grad: bool
     line: int | None
     functions: tuple[str, ...] = ()
+    kept: bool = False
 
     @property
     def name(self) -> str:

@@ -19,15 +19,18 @@ from aevb.checker.mapped import alone, named, only_a_loss, spread_of
 from aevb.checker.measure import Reconstruction
 from aevb.checker.missing import evaluating, noiseless, of_a_sampler_alone, without_loss
 from aevb.checker.noise import noise_findings
+from aevb.checker.overlooked import named_parts, without_the_sampler
 from aevb.checker.parts import Parts
+from aevb.checker.plain import set_mode
 from aevb.checker.program import Program
 from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, SCALE, UNUSUAL, WEIGHT, Finding, Report
-from aevb.checker.sampling import gradient_finding, head_findings, not_linear
+from aevb.checker.sampling import drawn_twice, gradient_finding, head_findings, not_linear
 from aevb.checker.source import calls, last_name
-from aevb.checker.steps import Step, attempts, record, run
+from aevb.checker.stepping import record, run
+from aevb.checker.steps import Step, attempts
 from aevb.checker.stopped import nothing_ran
 from aevb.checker.unknown import UnknownNetwork, known
-from aevb.checker.weighing import weight_findings
+from aevb.checker.weighing import sign_findings, weight_findings
 
 SEEDS = (0, 1)
 HIDES: Mapping[str, tuple[str, ...]] = {
@@ -204,6 +207,9 @@ def merged(of_each: list[tuple[Evidence, list[Finding]]]) -> list[Finding]:
 
 def findings_of_one(e: Evidence) -> list[Finding]:
     """Everything that is to be said of one latent sample, and of the decoder."""
+    twice = drawn_twice(e)
+    if twice:
+        return [twice]
     if e.parts.entangled:
         message = "the model has a mean and a deviation made of the same number; only one Gaussian z is judged"
         return [e.finding("parts", CANNOT_JUDGE, "", message, "", "", e.parts.z)]
@@ -244,7 +250,9 @@ def of_the_loss(e: Evidence, loss: int, error: Reconstruction | None) -> list[Fi
         found = [e.finding("heads", BUG, "sigma-raw-linear", message, "any sign", "above 0", e.parts.z)]
     # How a KL that was named alone is reduced beside the reconstruction is not known.
     weights = weight_findings(e, loss, d, error)
-    if d.kl is not None and d.kl.class_:  # beside a KL that is wrong a number says little
+    found += sign_findings(e, loss, d, error, weights)
+    if d.kl is not None and d.kl.class_ and not (d.kl.class_ == "kl-sign" and error is not None and error.weight < 0):
+        # Beside a KL that is wrong a number says little.
         weights = [w for w in weights if w.verdict in (BUG, SCALE)]
     return [*found, *(w for w in weights if "kl" not in given or "rows" not in w.message)]
 
@@ -252,6 +260,7 @@ def of_the_loss(e: Evidence, loss: int, error: Reconstruction | None) -> list[Fi
 def _report(program: Program, e: Evidence | None, found: list[Finding]) -> Report:
     if e is None:
         return Report(sorted_findings(found), {}, list(program.trace))
+    found = [*found, *without_the_sampler(e, found)]
     return Report(sorted_findings(found), named_parts(e), list(program.trace), fingerprint(e))
 
 
@@ -264,30 +273,12 @@ def sorted_findings(found: list[Finding]) -> list[Finding]:
     return sorted((f for f in found if f.class_ not in hidden), key=lambda f: -WEIGHT[f.verdict])
 
 
-def named_parts(e: Evidence) -> dict[str, str]:
-    """What plays which role, in the author's words."""
-
-    def of(value: int) -> str:
-        name, line = e.layer(value) or e.named(value), e.program.source.where(e.line(value))
-        return f"{name} ({line})" if name and line else name or line
-
-    roots = e.parts.roots
-    out = {"step": e.step.how, "z": of(e.parts.z)}
-    if len(e.parts.mean) and len(e.parts.raw):
-        out["mu"] = of(roots[int(e.parts.mean[0, 0])])
-        out["logvar"] = of(roots[int(e.parts.raw[0, 0])])
-        out["reading"] = e.reading[0] or "of no known form"
-    if e.step.loss is not None:
-        out["loss"] = of(e.step.loss)
-    return {role: words for role, words in out.items() if words}
-
-
 def _without_noise(program: Program, step: Step, seed: int) -> list[Finding]:
     """No z with both heads was found: is there no noise, or noise in evaluation only, or no VAE?"""
     with evaluating():
         in_evaluation = record(program, seed, evaluating=True)
     for _, module in models(program):
-        module.train()
+        set_mode(module, True)
     parts = chosen(in_evaluation) if in_evaluation is not None else None
     if parts is not None and in_evaluation is not None:
         e = Evidence(program, in_evaluation, parts, seed)

@@ -17,9 +17,10 @@ from aevb.checker import arguments as by_name
 from aevb.checker.evidence import Evidence
 from aevb.checker.fingerprint import fingerprint
 from aevb.checker.hints import FALLBACK, of_module
-from aevb.checker.judge import SEEDS, agreed, chosen, findings, named_parts, sorted_findings
+from aevb.checker.judge import SEEDS, agreed, chosen, findings, sorted_findings
+from aevb.checker.kept_noise import find_with_kept
 from aevb.checker.missing import noiseless
-from aevb.checker.parts import find
+from aevb.checker.overlooked import named_parts
 from aevb.checker.report import BUG, SCALE, Report, cannot_judge
 from aevb.checker.rewriting import ROWS
 from aevb.checker.source import Source, SourceError, read
@@ -131,4 +132,4 @@ def _run(given: Given, model: nn.Module, call: Callable[[], Any], batch: Tensor,
     if not tape.entries:
         return None
     how = f"{type(model).__name__} on a batch of {tuple(batch.shape)}"
-    return Step(tape, how, None if found is None else tape.number(found), find(tape), result)
+    return Step(tape, how, None if found is None else tape.number(found), find_with_kept(tape, given.source.tree, {}), result)

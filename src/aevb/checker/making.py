@@ -41,7 +41,8 @@ def construct(
     the class calls: networks, unless they sound like something else.
     """
     settings: dict[str, Any] = {}
-    for name, parameter in list(inspect.signature(kind.__init__).parameters.items())[1:]:
+    parameters = inspect.signature(kind.__init__).parameters
+    for name, parameter in list(parameters.items())[1:]:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         if parameter.default is not parameter.empty:
@@ -58,11 +59,22 @@ def construct(
             settings[name] = UnknownNetwork(name)
         else:
             settings[name] = size_of(name, given)
+    made = _with(kind, settings)
+    none = [name for name, parameter in parameters.items() if type(parameter.default) is int and parameter.default == 0]
+    return _with(kind, settings | {name: size_of(name) for name in none}) if none and is_empty(made) else made
+
+
+def _with(kind: type[nn.Module], settings: Mapping[str, Any]) -> nn.Module:
     with unrecorded():
         try:
             return kind(**settings)
         except AssertionError:  # of a program that asks for a list or an int, and takes nothing derived from it
             return kind(**{name: _plain(value) for name, value in settings.items()})
+
+
+def is_empty(module: nn.Module) -> bool:
+    """Whether a layer has no input or no output: of a network that is made for no columns nothing can be seen."""
+    return any(not weight.numel() for weight in module.parameters() if not isinstance(weight, nn.UninitializedParameter))
 
 
 def _plain(value: Any) -> Any:
@@ -100,7 +112,7 @@ def _part_of(name: str, kind: type[nn.Module], others: Mapping[str, type[nn.Modu
 
 def models(program: Program) -> list[tuple[str, nn.Module]]:
     """The program's modules, made as it makes them, or by guess; one of each class, those that are parts of others last."""
-    made = program.modules()
+    made = [pair for pair in program.modules() if not is_empty(pair[1])]
     known = {type(module).__name__ for _, module in made}
     inner = {type(m).__name__ for _, module in made for m in module.modules() if m is not module}
     for name, kind in reversed(program.classes().items()):
@@ -133,7 +145,10 @@ def _made(program: Program, kind: type[nn.Module], name: str) -> nn.Module:
             except Exception as error:
                 program.note(f"line {call.lineno}: {name} could not be made: {type(error).__name__}: {error}")
                 continue
-            if isinstance(module, nn.Module):
+            if isinstance(module, nn.Module) and not is_empty(module):
                 return module
     called = called_parameters(program.source.tree, kind.__name__)
-    return construct(kind, channels(program.source.text), program.classes(), called)
+    try:
+        return construct(kind, channels(program.source.text), program.classes(), called)
+    except (ArithmeticError, ValueError, RuntimeError):  # of few channels, that are to be halved or grouped
+        return construct(kind, HIDDEN, program.classes(), called)

@@ -24,6 +24,8 @@ SEEDS = {"manual_seed", "seed", "set_seed", "seed_everything", "manual_seed_all"
 def noise_findings(e: Evidence) -> list[Finding]:
     """What is wrong with the noise, or that nothing is."""
     wrong = [f for f in (_repeated(e), _shared(e), _shape_of_distribution(e)) if f is not None]
+    if not any(f.class_.startswith("noise-shared") for f in wrong):
+        wrong += [f for f in (_kept(e),) if f is not None]
     return wrong or [e.finding("noise", RIGHT, "", "standard normal, another for every row and dimension", "", "", e.parts.z)]
 
 
@@ -75,7 +77,9 @@ def _shared(e: Evidence) -> Finding | None:
     if axes and _constant_along(eps, axes[0]):
         first = e.parts.noise[0] if e.parts.noise else None
         size = tuple(first.result.shape) if first is not None and isinstance(first.result, Tensor) else ()
-        message = f"one noise vector of shape {size} serves all {e.rows} rows of the batch; draw noise of the shape of mu"
+        message = (
+            f"one noise vector of shape {size} serves all {e.rows} rows of the batch{_since(e)}; draw noise of the shape of mu"
+        )
         return e.finding("noise", BUG, "noise-shared-batch", message, f"{size}", f"{tuple(eps.shape)}", e.parts.z)
     others = [axis for axis, size in enumerate(eps.shape) if size > 1 and axis != (axes[0] if axes else -1)]
     if others and _constant_along(eps, others[-1]):
@@ -89,6 +93,21 @@ def _shared(e: Evidence) -> Finding | None:
 def _constant_along(eps: Tensor, axis: int) -> bool:
     gap = (eps - eps.narrow(axis, 0, 1)).abs()
     return bool(gap.nan_to_num().max() < 1e-3)
+
+
+def _since(e: Evidence) -> str:
+    """Where noise was drawn that is kept from one call to the next."""
+    kept = next((one for one in e.parts.noise if one.kept), None)
+    return f", at every call: it is drawn once, in {e.program.source.where(kept.line)}" if kept is not None else ""
+
+
+def _kept(e: Evidence) -> Finding | None:
+    """Noise that is drawn once for all calls, if it is another for every row."""
+    since = _since(e)
+    if not since:
+        return None
+    message = f"the noise is the same{since}; draw it where z is made"
+    return e.finding("noise", BUG, "noise-repeated", message, "the same", "another at each call", e.parts.z)
 
 
 def _repeated(e: Evidence) -> Finding | None:

@@ -33,6 +33,8 @@ SHAPES = {
     "bfloat16", "adjoint", "new_tensor", "Variable", "alias", "squeeze_copy", "tile", "ravel", "atleast_2d",
     "as_tensor",
 }  # fmt: skip
+RESIZES = {"interpolate", "upsample", "upsample_nearest", "upsample_bilinear", "pad", "pixel_shuffle"}
+"""Calls that spread z over a picture: it is the sample before them."""
 ARITHMETIC = {
     "add", "radd", "iadd", "sub", "rsub", "isub", "subtract", "mul", "rmul", "imul", "multiply", "div", "rdiv",
     "truediv", "rtruediv", "idiv", "itruediv", "divide", "true_divide", "exp", "exp2", "expm1", "log", "log1p", "sqrt",
@@ -121,7 +123,7 @@ def find(tape: Tape) -> list[Parts]:
 
 def _without_shapes(tape: Tape, value: int, reached: set[int]) -> int:
     """Step back from a value through calls that only arrange it."""
-    while (entry := tape.made_by(value)) is not None and entry.name in SHAPES and entry.function not in RANDOM:
+    while (entry := tape.made_by(value)) is not None and entry.name in SHAPES | RESIZES and entry.function not in RANDOM:
         before = [v for v in entry.inputs if v in reached]
         if len(before) != 1:  # several draws put together are one z
             break

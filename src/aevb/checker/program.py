@@ -23,7 +23,7 @@ from torch import nn
 
 from aevb.checker.guards import at_most, quiet_options
 from aevb.checker.names import FREE_CALLS, MODEL, TABLES, Digits, data_set, loads, named_stand_in
-from aevb.checker.rewriting import LAST, last_of, rewritten
+from aevb.checker.rewriting import HELPERS, rewritten
 from aevb.checker.sizes import size_of
 from aevb.checker.source import Source, assigned, blocks, calls, default_of, last_name, outermost
 from aevb.checker.stand_ins import STRANGER, Batch, FakeLoader, StandIn, StandInModule
@@ -59,7 +59,7 @@ class Program:
         self.names = module.__dict__ | self.names
         module.__dict__.update(self.names)
         self.names = module.__dict__
-        self.names[LAST] = last_of
+        self.names.update(HELPERS)
         sys.modules[STRANGER] = module
         if any(isinstance(one, ast.ImportFrom) and one.names[0].name == "*" for one in ast.walk(source.tree)):
             self.names.update(USUAL)  # what such an import may have brought

@@ -16,6 +16,7 @@ EXIT_CODES = {RIGHT: 0, UNUSUAL: 0, BUG: 1, SCALE: 1, CANNOT_JUDGE: 2}
 CLASSES: Mapping[str, str] = {
     "noise-uniform": "the noise is uniform; the posterior is normal",
     "noise-scaled": "the noise does not have variance 1",
+    "noise-of-the-sample": "the noise is drawn around mu with the deviation std, and is no noise but the sample",
     "noise-repeated": "every call draws the same noise",
     "noise-shared-batch": "one noise vector serves all rows of the batch",
     "noise-shared-dims": "one noise number serves all latent dimensions of a row",

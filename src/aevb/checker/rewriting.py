@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from aevb.checker.plain import PLAIN, PlainModule, acts_as_module
 from aevb.checker.source import last_name
 
 ROWS = 7
@@ -30,6 +31,10 @@ def last_of(items: Any) -> Any:
         return items
 
 
+HELPERS = {LAST: last_of, PLAIN: PlainModule}
+"""What the rewritten program needs besides its own names."""
+
+
 class Rewriter(ast.NodeTransformer):
     """See the module's description."""
 
@@ -38,6 +43,13 @@ class Rewriter(ast.NodeTransformer):
         self.generic_visit(node)
         if isinstance(node.target, ast.Name) and EPOCH_NAME.match(node.target.id) and isinstance(node.iter, ast.Call):
             node.iter = _at(ast.Call(ast.Name(LAST, ast.Load()), [node.iter], []), node.iter)
+        return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        """``class VAE:`` with a ``forward``: a module."""
+        self.generic_visit(node)
+        if acts_as_module(node):
+            node.bases = [ast.fix_missing_locations(ast.copy_location(ast.Name(PLAIN, ast.Load()), node))]
         return node
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:

@@ -80,6 +80,22 @@ def _deviation_held(e: Evidence) -> Finding | None:
     return e.finding("heads", BUG, class_, message, f"{far:.2g}", "0", _root(e, e.parts.raw))
 
 
+def drawn_twice(e: Evidence) -> Finding | None:
+    """``eps = torch.normal(mu, std)`` and then ``mu + std * eps``: what was drawn was the sample."""
+    z = e.tape.shown(e.parts.z)
+    for entry in e.parts.noise:
+        if entry.function is not torch.normal or len(entry.inputs) != 2:
+            continue
+        mean, deviation, drawn = (e.tape.shown(value) for value in (*entry.inputs, *entry.outputs))
+        if drawn.shape == z.shape and torch.allclose(z, mean + deviation * drawn, atol=1e-5) and not torch.allclose(z, drawn):
+            message = (
+                "the noise is drawn with mean mu and deviation std, and multiplied by std and added to mu again: z has the "
+                "mean mu + std * mu and the deviation std^2; draw it with randn_like(std)"
+            )
+            return e.finding("noise", BUG, "noise-of-the-sample", message, "N(mu, std^2)", "N(0, 1)", e.parts.z)
+    return None
+
+
 def _span(values: torch.Tensor) -> str:
     return f"{float(values.min()):.2f} to {float(values.max()):.2f}"
 

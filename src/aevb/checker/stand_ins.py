@@ -7,7 +7,6 @@ classes can be derived from: they then are torch modules, as Lightning's are.
 from __future__ import annotations
 
 import operator
-import re
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -16,17 +15,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from aevb.checker.helpers import HANDS_ON, ONE_HOT, SERVICES
 from aevb.checker.sizes import size_of
 from aevb.checker.unpacking import STRANGER as STRANGER
 from aevb.checker.unpacking import Pair, stored
 
 SIZE = 1000
 """What a stand-in answers where a number is asked of it, for example for the length of a data set."""
-
-
-HANDS_ON = re.compile(r"^(to_?var(iable)?|to_?(device|gpu|cuda|torch|tensor)|cuda|gpu|maybe_cuda|move_to\w*)$", re.IGNORECASE)
-ONE_HOT = re.compile(r"one_?hot", re.IGNORECASE)
-"""Names of helpers, in files that are not here, that hand on the tensor that they are given, or make labels one-hot."""
 
 
 class StandInModule(nn.Module):
@@ -54,6 +49,8 @@ class StandInModule(nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
+            if name in SERVICES:
+                return StandIn(name)
             made = StandInModule.part(name) if StandInModule.part is not None else None
             if made is None:
                 raise
@@ -225,6 +222,7 @@ class Batch:
     x: Tensor = torch.zeros(0)
     y: Tensor = torch.zeros(0)
     structure = "pair"
+    error_is_ours = False
 
     @classmethod
     def clear(cls) -> None:

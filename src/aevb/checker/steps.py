@@ -1,6 +1,6 @@
-"""Run one training step of a stranger's program, whatever form it has, and keep its tape.
+"""What in a stranger's program could be a training step, whatever form it has.
 
-Tried in this order, each with batches of several shapes until one fits: code that goes backward (a function, a method or a loop
+In this order: code that goes backward (a function, a method or a loop
 of the top level, run until its first ``backward``); Lightning's ``training_step``; a model and a loss function, whose arguments
 are recognised by name; a model whose output is or holds a loss.
 """
@@ -9,41 +9,23 @@ from __future__ import annotations
 
 import ast
 import inspect
-import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from aevb.checker import arguments as by_name
-from aevb.checker import numpy_noise
-from aevb.checker.guards import OutOfTimeError, at_most
-from aevb.checker.hints import channels, from_error, shapes
+from aevb.checker.hints import channels
 from aevb.checker.making import construct, models
 from aevb.checker.mapped import UnknownNameError, before_a_decoder, between_layers, named, only_a_loss
-from aevb.checker.parts import Parts, find
+from aevb.checker.parts import Parts
 from aevb.checker.program import Program
-from aevb.checker.rewriting import ROWS
 from aevb.checker.source import calls, goes_backward, last_name, unpacked_first
-from aevb.checker.stand_ins import STRANGER, Batch, StandIn
-from aevb.checker.tape import BackwardCalledError, Tape
-from aevb.checker.unknown import begin, learn_from
-from aevb.checker.values import loss_in, tensors
-
-MOST_SHAPES = 16
-LONGEST_SEARCH_S = 15
-STRUCTURES = ("pair", "twins", "tensor", "list", "dict")
-NUMBERS = (
-    ("'indices' to have one of the following scalar types", "tokens"),
-    ("but got Float and Double", "double"),
-    ("but got Double and Float", "double"),
-    ("expected m1 and m2 to have the same dtype", "double"),
-    ("same number of dimensions: got 2 and 1", "column"),
-)
-"""What an error says, and the kind of numbers that the program then expects of its rows."""
+from aevb.checker.stand_ins import STRANGER, Batch
+from aevb.checker.tape import Tape
+from aevb.checker.values import tensors
 
 
 @dataclass
@@ -51,6 +33,7 @@ class Step:
     """One step on tape. loss: the value differentiated, None if there was none. how: what was run, in words.
 
     faithful: whether the program's own training code ran, so that what went where was its own doing and no guess by name.
+    error_is_ours: whether a caller would give the reconstruction error, so that its reduction is not the program's.
     action: kept, for it holds the model, whose layers and attributes are asked for later.
     """
 
@@ -61,6 +44,7 @@ class Step:
     outputs: Any = None
     faithful: bool = True
     action: Callable[[], Any] | None = None
+    error_is_ours: bool = False
 
     @property
     def score(self) -> tuple[int, ...]:
@@ -73,7 +57,7 @@ class Step:
 class Attempt:
     """Something to run. how: in words. line: where it stands. action: returns a loss, or outputs, or goes backward.
 
-    spare: to be run only where none before showed a sample.
+    spare: to be run only where none before showed a sample. begun: steps that ended with an error after their loss was whole.
     """
 
     how: str
@@ -81,6 +65,7 @@ class Attempt:
     action: Callable[[], Any]
     structured: bool = True
     spare: bool = False
+    begun: list[Step] = field(default_factory=list)
 
 
 def attempts(program: Program) -> Iterator[Attempt]:
@@ -93,7 +78,7 @@ def attempts(program: Program) -> Iterator[Attempt]:
     for name, module in models(program):
         for method in ("training_step", "_step", "step", "shared_step", "_shared_step"):
             if callable(getattr(type(module), method, None)) and method in vars(type(module)):
-                yield Attempt(f"{name}.{method}", _line(getattr(type(module), method)), _lightning(module, method))
+                yield Attempt(f"{name}.{method}", _line(getattr(type(module), method)), _lightning(program, module, method))
     yield from by_model(program)
 
 
@@ -169,17 +154,23 @@ def instance(program: Program, name: str) -> Any:
     return program.run(lambda: kind(**by_name.for_function(program, kind)))
 
 
-def _lightning(module: nn.Module, method: str) -> Callable[[], Any]:
+def _lightning(program: Program, module: nn.Module, method: str) -> Callable[[], Any]:
     def action() -> Any:
         function = getattr(module, method)
         count = len(inspect.signature(function).parameters)
-        return function(*(Batch.give(), 0, "train")[:count])
+        return program.run(lambda: function(*(Batch.give(), 0, "train")[:count]))
 
     return action
 
 
 def by_model(program: Program) -> Iterator[Attempt]:
-    """Models called on a batch, then their losses."""
+    """Losses that take networks, models called on a batch, then their losses."""
+    for name, loss in program.functions().items():
+        parts = by_name.parts_for(loss, models(program)) if by_name.LOSS.search(name) else {}
+        if parts:
+            yield Attempt(
+                name, _line(loss), partial(program.run, partial(by_name.call_with_parts, loss, parts)), structured=False
+            )
     for name, module in models(program):
         yield from _of_one_model(program, name, module)
 
@@ -202,97 +193,6 @@ def _model(program: Program, module: nn.Module) -> Callable[[], Any]:
 
 def _model_then_loss(program: Program, module: nn.Module, loss: Callable[..., Any]) -> Callable[[], Any]:
     return lambda: program.run(lambda: by_name.call_loss(loss, module, program.source.tree))
-
-
-def record(program: Program, seed: int, *, evaluating: bool = False, besides: Collection[str] = ()) -> Step | None:
-    """The step in which most of a VAE is seen; None if nothing could be run.
-
-    evaluating: with modules in evaluation. besides: attempts that are left out, as ``Attempt.how`` calls them.
-    """
-    best: Step | None = None
-    program.guess = models
-    began = time.monotonic()
-    for attempt in (one for one in attempts(program) if one.how not in besides):
-        if attempt.spare and best is not None and best.parts:
-            continue
-        step = _first_that_runs(program, attempt, seed, evaluating, began)
-        if step is not None and (best is None or step.score > best.score):
-            best = step
-        if best is not None and best.score[0]:
-            break
-        if time.monotonic() - began > LONGEST_SEARCH_S:
-            program.trace.append(f"the search for a training step was given up after {LONGEST_SEARCH_S} s")
-            break
-    return best
-
-
-def _first_that_runs(program: Program, attempt: Attempt, seed: int, evaluating: bool, began: float) -> Step | None:
-    """The attempt on batches of one shape after another; an error of torch may name the next shape."""
-    waiting = shapes(program, [m for _, m in models(program)])
-    seen: set[tuple[int, ...]] = set()
-    numbers = ""
-    while waiting and len(seen) < MOST_SHAPES and time.monotonic() - began < LONGEST_SEARCH_S:
-        shape = waiting.pop(0)
-        if shape in seen or not all(isinstance(side, int) for side in shape):
-            continue
-        seen.add(shape)
-        for structure in STRUCTURES if attempt.structured else ("tensor",):
-            step = run(program, attempt, shape, structure, seed, evaluating, numbers)
-            wanted = next((kind for said, kind in NUMBERS if said in str(program.failed.get(attempt.how))), numbers)
-            if step is None and wanted != numbers:
-                numbers = wanted
-                step = run(program, attempt, shape, structure, seed, evaluating, numbers)
-            if step is not None or isinstance(program.failed.get(attempt.how), OutOfTimeError):
-                return step
-            waiting = [*from_error(str(program.failed.get(attempt.how, "")), shape), *waiting]
-    return None
-
-
-def run(
-    program: Program,
-    attempt: Attempt,
-    shape: tuple[int, ...],
-    structure: str,
-    seed: int,
-    evaluating: bool = False,
-    numbers: str = "",
-) -> Step | None:
-    """Run the attempt on a batch of rows of the given shape and kind of numbers; None if it fails."""
-    torch.manual_seed(seed)
-    Batch.x, Batch.structure = by_name.rows(program, ROWS, shape, numbers), structure
-    Batch.y = torch.randint(0, 2, (ROWS, 1)).float() if numbers == "column" else torch.randint(0, 10, (ROWS,))
-    begin()
-    tape = Tape(file=STRANGER)
-    program.on_retry = tape.clear
-    numpy_noise.Drawn.forget()
-    names = dict(program.names)
-    for _, module in models(program) if evaluating else ():
-        module.eval()
-    try:
-        with at_most(10), tape:
-            result = attempt.action()
-    except BackwardCalledError as stop:
-        result = stop.loss
-    except (Exception, SystemExit) as error:
-        why = f"{type(error).__name__}: {error}"
-        if not any(why in line and line.startswith(attempt.how) for line in program.trace):
-            program.trace.append(f"{attempt.how} on {structure} of {shape}: {why}")
-        error = error.with_traceback(None)  # its frames would keep the try's tensors
-        error.__context__ = error.__cause__ = None  # and so would theirs
-        program.failed[attempt.how] = error
-        learn_from(why)
-        program.tried.append((attempt.how, error))
-        return None
-    finally:
-        # A loop leaves its batch behind: the next try has another.
-        program.names.clear()
-        program.names.update(names)
-    loss = loss_in(result)
-    if result is None or isinstance(result, StandIn) or not tape.entries:
-        return None
-    numpy_noise.adopt(tape)
-    number = None if loss is None else tape.number(loss)
-    return Step(tape, attempt.how, number, find(tape), result, attempt.structured, attempt.action)
 
 
 def output_values(step: Step) -> list[int]:

@@ -27,6 +27,10 @@ from aevb.checker.entries import CUTS, LIKE, NORMAL, RANDOM, UNIFORM, Entry, Fun
 from aevb.checker.values import Ref, binary_cross_entropy, mapped, on_cpu, tensors
 
 MAX_ENTRIES = 200_000
+MOST_BYTES = 1 << 30
+"""That the values of a step may take, of each of which a copy is kept."""
+MOST_NUMBERS = 100_000
+"""In a tensor of a step that is filled in place; a copy is kept of each state."""
 
 
 class BackwardCalledError(BaseException):
@@ -56,6 +60,7 @@ class Tape(TorchFunctionMode):
     def __post_init__(self) -> None:
         super().__init__()
         self._number: dict[int, int] = {}
+        self._bytes = 0
         self._shown: list[Tensor] = []
         self.maker: dict[int, int] = {}
 
@@ -74,7 +79,9 @@ class Tape(TorchFunctionMode):
         result = func(*args, **kwargs)
         if func in (Tensor.item, Tensor.tolist, Tensor.__float__) and args:
             self.items.append((len(self.entries), self.number(args[0])))
-        if not Tape.paused and (any(True for _ in tensors(result)) or func is Tensor.__setitem__):
+        if func is Tensor.__setitem__ and _prepares(args[0]):
+            self._number.pop(id(args[0]), None)  # what it holds at its next use is new, and comes from outside
+        elif not Tape.paused and (any(True for _ in tensors(result)) or func is Tensor.__setitem__):
             self._write(func, args, kwargs, result)
         return result
 
@@ -83,6 +90,7 @@ class Tape(TorchFunctionMode):
         for kept in (self.entries, self.values, self.items, self._shown):
             kept.clear()
         self.parameters.clear()
+        self._bytes = 0
         self._number.clear()
         self.maker.clear()
 
@@ -118,6 +126,9 @@ class Tape(TorchFunctionMode):
     def _new(self, tensor: Tensor) -> int:
         number = len(self.values)
         self.values.append(tensor)
+        self._bytes += tensor.numel() * tensor.element_size()
+        if self._bytes > MOST_BYTES:
+            raise MemoryError(f"the values of the step take more than {MOST_BYTES >> 20} MiB")
         self._shown.append(tensor.detach().clone())
         self._number[id(tensor)] = number
         if isinstance(tensor, nn.Parameter):
@@ -243,6 +254,11 @@ class Tape(TorchFunctionMode):
 
     def _outside(self, value: int) -> Tensor:
         return self.values[value] if value in self.parameters else self._shown[value]
+
+
+def _prepares(filled: Tensor) -> bool:
+    """Whether a tensor that is filled number by number is one of tokens or a whole data set, no part of a step."""
+    return not filled.requires_grad and (not filled.is_floating_point() or filled.numel() > MOST_NUMBERS)
 
 
 @contextmanager

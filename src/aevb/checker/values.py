@@ -105,3 +105,9 @@ def loss_in(result: Any) -> Tensor | None:
             if name == wanted:
                 return value
     return scalars[0][1] if scalars else None
+
+
+def sum_of_rows(result: Any) -> Tensor | None:
+    """The sum of a loss that has a number for each row, (B,) or (B, 1)."""
+    plain = isinstance(result, Tensor) and result.is_floating_point() and result.requires_grad
+    return result.sum() if plain and result.ndim and result.numel() == len(result) else None

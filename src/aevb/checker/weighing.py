@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
 
+from aevb.checker.callers import direction
 from aevb.checker.chains import CLOSE, Chain, followed, plain
-from aevb.checker.divergence import Divergence, has_literal, nodes, right_nodes
+from aevb.checker.divergence import FORMULA, Divergence, has_literal, nodes, right_nodes
 from aevb.checker.evidence import Evidence
 from aevb.checker.measure import Reconstruction, weight_at
 from aevb.checker.report import BUG, CANNOT_JUDGE, CLASSES, RIGHT, SCALE, UNUSUAL, Finding
-from aevb.checker.source import last_name
+from aevb.checker.source import goes_backward, last_name
 
 NAMED = re.compile(r"beta|weight|lam(b|bda)?$|lambda|alpha|gamma|coef|anneal|scale|factor|kl_?w|^w(_|$)|_w$", re.IGNORECASE)
 """Names of weights that a program asks for."""
@@ -26,7 +28,10 @@ def weight_findings(e: Evidence, loss: int, d: Divergence, r: Reconstruction | N
     if d.kl is None or not d.kl.weight:
         return []
     latent = e.parts.n // e.rows
-    kl = followed(e, [pair for pair in right_nodes(e, nodes(e, loss)) if pair[0] != loss], latent)
+    right = right_nodes(e, nodes(e, loss))
+    if r is None and d.node == loss and not e.tape.ancestors(loss).intersection(e.parts.entrances):
+        return _alone(e, followed(e, right, latent), loss)
+    kl = followed(e, [pair for pair in right if pair[0] != loss], latent)
     if r is None or d.node != loss:
         wrong = _own_factor(e, kl, kl.factor, 1.0) if kl is not None and not kl.was_whole else []
         if wrong:
@@ -38,8 +43,46 @@ def weight_findings(e: Evidence, loss: int, d: Divergence, r: Reconstruction | N
     effective = d.kl.weight / (r.weight * e.parts.draws)
     error = followed(e, _error_weights(e, loss, r), data)
     if kl is None or error is None:
-        return _by_number(e, loss, effective, latent, data, r)
-    return _by_chains(e, d.kl.weight, r.weight, kl, error, effective)
+        return _of_ours(e, _by_number(e, loss, effective, latent, data, r))
+    return _of_ours(e, _by_chains(e, d.kl.weight, r.weight, kl, error, effective))
+
+
+def _of_ours(e: Evidence, found: list[Finding]) -> list[Finding]:
+    """The findings without those on how the two terms are reduced, where the reconstruction error is one of ours."""
+    if not e.step.error_is_ours or all(f.verdict == BUG for f in found):
+        return found
+    message = "the reconstruction error is handed over by a caller: how it is reduced beside the KL is not judged"
+    return [replace(f, verdict=UNUSUAL, class_="", message=message, measured="", expected="") for f in found[:1]]
+
+
+def _alone(e: Evidence, kl: Chain | None, loss: int) -> list[Finding]:
+    """A KL that is returned beside the reconstruction: nothing is added to it, and its last value is all of it."""
+    if kl is not None and kl.factor < 0:
+        message = "what is returned beside the reconstruction is minus the KL, and where it is subtracted was not seen"
+        return [e.finding("weight", CANNOT_JUDGE, "", f"{message}; use --map loss=...", f"{kl.factor:.3g}", "1", loss)]
+    wrong = _own_factor(e, kl, kl.factor, 1.0) if kl is not None else []
+    if not wrong and not e.step.faithful and goes_backward(e.program.source.tree):
+        message = "the KL is a value of its own, and where the training adds it to an error was not seen; use --map loss=..."
+        return [e.finding("weight", CANNOT_JUDGE, "", message, "", "", loss)]
+    message = "the KL is returned beside the reconstruction, and no loss adds them: its weight is not judged"
+    if e.step.faithful:
+        message = "the reconstruction error is of no known form, so the weight of the KL beside it is not judged"
+    return wrong or [e.finding("weight", UNUSUAL if e.step.faithful else RIGHT, "", message, "", "", loss)]
+
+
+def sign_findings(e: Evidence, loss: int, d: Divergence, r: Reconstruction | None, weights: list[Finding]) -> list[Finding]:
+    """A KL of the right form that enters with a minus: right in what is maximised, wrong in what is minimised."""
+    if d.kl is None or d.kl.class_ != "kl-sign" or d.findings or any(w.verdict in (BUG, SCALE) for w in weights):
+        return []
+    goes = "down" if e.step.faithful else direction(e.program.source.tree, e.step.how.partition("(")[0].rpartition(".")[2])
+    if (r is not None and r.weight < 0) or (r is None and goes == "up"):
+        message = "the closed KL of the sampler's Gaussian from N(0, I), with a minus, as in what is maximised"
+        return [e.finding("kl", RIGHT, "", message, d.kl.formula, FORMULA, loss)]
+    if goes == "down":
+        message = "the KL has the wrong sign in what is minimised: training would push it up without end"
+        return [e.finding("kl", BUG, "kl-sign", message, f"weight {d.kl.weight:.3g}", "weight 1", loss)]
+    message = "the KL enters with a minus, beside an error of no known form, and whether that is maximised was not seen"
+    return [e.finding("kl", CANNOT_JUDGE, "", message, f"weight {d.kl.weight:.3g}", "weight 1", loss)]
 
 
 def _by_chains(e: Evidence, kl_weight: float, error_weight: float, kl: Chain, error: Chain, effective: float) -> list[Finding]:
@@ -63,12 +106,17 @@ def _by_chains(e: Evidence, kl_weight: float, error_weight: float, kl: Chain, er
         message = f"the errors of {draws} draws of z are added up and not averaged, so that beta is {factor:.3g}"
         return [e.finding("weight", SCALE, "draws-summed", message, f"beta {factor:.3g}", "beta 1", error.last)]
     asked = abs(factor - 1) > CLOSE
-    if structure and asked:
+    own = abs(error.factor if error.width >= 0 else factor / effective)  # multiplied by twice the width, and never averaged
+    if not structure and not plain(own) and not plain(own * e.parts.draws):  # averaged over draws of a row
+        beta = factor / own
+        message = f"the reconstruction error has the weight {own:.3g}, which the program asks for, so that beta is {beta:.3g}"
+        return [e.finding("weight", UNUSUAL, "", message, f"beta {beta:.3g}", "beta 1", error.last)]
+    if structure and asked and abs(effective - 1) > CLOSE:
         message = f"the KL has a weight that the program asks for; with how both terms are reduced, beta is {effective:.3g}"
         return [e.finding("weight", UNUSUAL, "", message, f"beta {effective:.3g}", "beta 1", kl.last)]
-    if structure:
+    if structure and not asked:
         return structure
-    if asked:
+    if asked and not structure:
         message = f"the KL has the weight {factor:.3g}, which the program asks for: a beta-VAE of beta {factor:.3g}"
         return [e.finding("weight", UNUSUAL, "", message, f"{factor:.3g}", "1", kl.last)]
     return [e.finding("weight", RIGHT, "", "KL and reconstruction are reduced alike", f"{factor:.3g}", "1", kl.last)]
