@@ -189,8 +189,8 @@ class _Loop:
         """What is left of one pass over the training rows. The figures are averages over the rows as they were when seen."""
         if not self.model.training:
             self.model.train()
-        batches = list(epoch_batches(len(self.x), self.config.batch_size, self.config.seed, epoch))[self.standing.step :]
-        for index, stored in zip(batches, self.x.batches(map(self.own, batches)), strict=True):
+        left = list(epoch_batches(len(self.x), self.config.batch_size, self.config.seed, epoch))[self.standing.step :]
+        for index, stored in zip(left, self.x.batches(map(self.own, left)), strict=True):
             self.interrupts.hold()  # until weights, moments and counters are those of one step again
             step = self.standing.step
             try:
@@ -204,8 +204,7 @@ class _Loop:
         means = {name: total / len(self.x) for name, total in self.standing.totals().items()}
         for name in means.keys() & {"bound", "reconstruction", "importance_bound", "fidelity"}:
             means[name] += self.run.log_jacobian
-        if (noise := noise_of_rows(self.model, self.x)) is not None:
-            means["noise"] = noise
+        means |= {} if (noise := noise_of_rows(self.model, self.x)) is None else {"noise": noise}
         return {"epoch": epoch + 1, "samples": (epoch + 1) * len(self.x), **means}
 
     def train_step(self, epoch: int, step: int, index: Tensor, stored: Tensor) -> Tensor:
