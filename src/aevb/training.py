@@ -77,8 +77,7 @@ def fit(
         data = load_data(str(data), config)
     elif not isinstance(data, Data):
         data = from_array(data, "an array")
-    group = Group()
-    folder = None if out is None else Path(out)
+    group, folder = Group(), None if out is None else Path(out)
     if folder is not None and group.is_first and not (resume and (folder / SETTINGS).is_file()):
         refuse_existing(folder)
     prepared = prepared or prepare(data, config)
