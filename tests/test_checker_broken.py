@@ -81,3 +81,9 @@ def test_weights_that_make_up_for_reductions_are_right(tmp_path: Path) -> None:
     )
     report = check_file(tmp_path / "net.py")
     assert report.verdict == "right", report.findings
+
+
+def test_noise_of_another_precision_is_no_crash(tmp_path: Path) -> None:
+    text = STEP.format(**PLAIN).replace("torch.randn_like(mu)", "torch.normal(mu.detach() * 0, torch.ones(3).double()).float()")
+    (tmp_path / "net.py").write_text(text)
+    assert check_file(tmp_path / "net.py").findings[0].check != "sandbox"

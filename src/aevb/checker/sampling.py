@@ -82,11 +82,11 @@ def _deviation_held(e: Evidence) -> Finding | None:
 
 def drawn_twice(e: Evidence) -> Finding | None:
     """``eps = torch.normal(mu, std)`` and then ``mu + std * eps``: what was drawn was the sample."""
-    z = e.tape.shown(e.parts.z)
+    z = e.tape.shown(e.parts.z).double()
     for entry in e.parts.noise:
         if entry.function is not torch.normal or len(entry.inputs) != 2:
             continue
-        mean, deviation, drawn = (e.tape.shown(value) for value in (*entry.inputs, *entry.outputs))
+        mean, deviation, drawn = (e.tape.shown(value).double() for value in (*entry.inputs, *entry.outputs))
         if drawn.shape == z.shape and torch.allclose(z, mean + deviation * drawn, atol=1e-5) and not torch.allclose(z, drawn):
             message = (
                 "the noise is drawn with mean mu and deviation std, and multiplied by std and added to mu again: z has the "

@@ -126,7 +126,7 @@ class Tape(TorchFunctionMode):
     def _new(self, tensor: Tensor) -> int:
         number = len(self.values)
         self.values.append(tensor)
-        self._bytes += tensor.numel() * tensor.element_size()
+        self._bytes += 0 if isinstance(tensor, nn.Parameter) else tensor.numel() * tensor.element_size()
         if self._bytes > MOST_BYTES:
             raise MemoryError(f"the values of the step take more than {MOST_BYTES >> 20} MiB")
         self._shown.append(tensor.detach().clone())

@@ -49,7 +49,7 @@ def weight_findings(e: Evidence, loss: int, d: Divergence, r: Reconstruction | N
 
 def _of_ours(e: Evidence, found: list[Finding]) -> list[Finding]:
     """The findings without those on how the two terms are reduced, where the reconstruction error is one of ours."""
-    if not e.step.error_is_ours or all(f.verdict == BUG for f in found):
+    if not e.step.error_is_ours or all(f.verdict in (BUG, RIGHT) for f in found):
         return found
     message = "the reconstruction error is handed over by a caller: how it is reduced beside the KL is not judged"
     return [replace(f, verdict=UNUSUAL, class_="", message=message, measured="", expected="") for f in found[:1]]
