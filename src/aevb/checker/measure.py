@@ -259,6 +259,18 @@ def weight_at(tape: Tape, value: int, seen: Reconstruction, seed: int) -> float:
     return found[0] if found else 0.0
 
 
+def factor_at(tape: Tape, value: int, seen: Reconstruction, seed: int) -> float:
+    """What the output, after its activation, is multiplied by in a value of its size; 0 where that is no one number."""
+    draws, slopes = _error_slopes(tape, value, seen.output, seed)
+    factors = []
+    for u0, g in zip(draws, slopes, strict=True):
+        u = u0.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(ACTIVATIONS.get(seen.activation, ACTIVATIONS["none"])(u).sum(), u)
+        factors.append(g / slope)
+    both = torch.cat(factors)
+    return float(both.mean()) if bool((both - both.mean()).abs().max() < 1e-3 * both.abs().max()) else 0.0
+
+
 def _recognised(
     error: str, activation: Callable[[Tensor], Tensor], draws: list[Tensor], slopes: list[Tensor]
 ) -> tuple[float, Tensor, float] | None:

@@ -15,7 +15,7 @@ from aevb.checker.callers import direction
 from aevb.checker.chains import CLOSE, Chain, followed, plain
 from aevb.checker.divergence import FORMULA, Divergence, has_literal, nodes, right_nodes
 from aevb.checker.evidence import Evidence
-from aevb.checker.measure import Reconstruction, weight_at
+from aevb.checker.measure import Reconstruction, factor_at, weight_at
 from aevb.checker.report import BUG, CANNOT_JUDGE, CLASSES, RIGHT, SCALE, UNUSUAL, Finding
 from aevb.checker.source import goes_backward, last_name
 
@@ -44,7 +44,7 @@ def weight_findings(e: Evidence, loss: int, d: Divergence, r: Reconstruction | N
     error = followed(e, _error_weights(e, loss, r), data)
     if kl is None or error is None:
         return _of_ours(e, _by_number(e, loss, effective, latent, data, r))
-    return _of_ours(e, _by_chains(e, d.kl.weight, r.weight, kl, error, effective))
+    return _of_ours(e, _by_chains(e, d.kl.weight, r, kl, error, effective))
 
 
 def _of_ours(e: Evidence, found: list[Finding]) -> list[Finding]:
@@ -85,10 +85,10 @@ def sign_findings(e: Evidence, loss: int, d: Divergence, r: Reconstruction | Non
     return [e.finding("kl", CANNOT_JUDGE, "", message, f"weight {d.kl.weight:.3g}", "weight 1", loss)]
 
 
-def _by_chains(e: Evidence, kl_weight: float, error_weight: float, kl: Chain, error: Chain, effective: float) -> list[Finding]:
+def _by_chains(e: Evidence, kl_weight: float, r: Reconstruction, kl: Chain, error: Chain, effective: float) -> list[Finding]:
     """Both terms are followed to where they meet: their weights in the loss tell how they were put together."""
     # The error that is followed is that of one draw of z; a loop over draws adds others beside it.
-    mixing = (kl_weight / kl.weight) / (error_weight / error.weight) / e.parts.apart
+    mixing = (kl_weight / kl.weight) / (r.weight / error.weight) / e.parts.apart
     # A term of one number a row beside one that is averaged already: the mean of the sum averages the first alone.
     for power, chain in ((-1, kl), (1, error)):
         if abs(mixing * e.rows**-power - 1) < 1e-3:
@@ -107,7 +107,8 @@ def _by_chains(e: Evidence, kl_weight: float, error_weight: float, kl: Chain, er
         return [e.finding("weight", SCALE, "draws-summed", message, f"beta {factor:.3g}", "beta 1", error.last)]
     asked = abs(factor - 1) > CLOSE
     own = abs(error.factor if error.width >= 0 else factor / effective)  # multiplied by twice the width, and never averaged
-    if not structure and not plain(own) and not plain(own * e.parts.draws):  # averaged over draws of a row
+    of_error = not plain(own) and not plain(own * e.parts.draws) and not _is_of_output(e, r, own, error.last)
+    if not structure and of_error:  # averaged over draws of a row is plain
         beta = factor / own
         message = f"the reconstruction error has the weight {own:.3g}, which the program asks for, so that beta is {beta:.3g}"
         return [e.finding("weight", UNUSUAL, "", message, f"beta {beta:.3g}", "beta 1", error.last)]
@@ -120,6 +121,13 @@ def _by_chains(e: Evidence, kl_weight: float, error_weight: float, kl: Chain, er
         message = f"the KL has the weight {factor:.3g}, which the program asks for: a beta-VAE of beta {factor:.3g}"
         return [e.finding("weight", UNUSUAL, "", message, f"{factor:.3g}", "1", kl.last)]
     return [e.finding("weight", RIGHT, "", "KL and reconstruction are reduced alike", f"{factor:.3g}", "1", kl.last)]
+
+
+def _is_of_output(e: Evidence, r: Reconstruction, own: float, last: int) -> bool:
+    """Whether a weight of the squared error comes of a factor on the decoder's output, as in 3 * tanh(u)."""
+    size = e.tape.shown(r.output).numel()
+    values = [v for v in e.tape.dependents([r.output]) & e.tape.ancestors(last) if e.tape.shown(v).numel() == size]
+    return any(abs(factor_at(e.tape, value, r, e.seed) ** 2 - own) < CLOSE * own for value in values)
 
 
 def _error_weights(e: Evidence, loss: int, r: Reconstruction) -> list[tuple[int, float]]:

@@ -1,10 +1,17 @@
-"""Four hints for each of the six checks, given where one fails and the checker has found nothing; see ``hint_texts``."""
+"""Four hints for each of the six checks, given where one fails and the checker has found nothing; and what ``hint_texts`` has
+no room for."""
 
 from __future__ import annotations
 
 from aevb.drill.hint_texts import ERROR, KL, LOSS, SAMPLE, STD, Hint
 
 CHECK_HINTS: dict[str, Hint] = {
+    "noise-of-the-sample": Hint(
+        "Which mean and which deviation has eps before it is multiplied by sigma?",
+        "eps ~ N(0, I) knows nothing of mu and sigma: z = mu + sigma * eps brings them in, once each.",
+        "{place}: eps is drawn around mu with the deviation sigma, and both come in again.",
+        f"{STD}, then: {SAMPLE}",
+    ),
     "check-1": Hint(
         "What does reparameterize do with mu and logvar that autograd cannot follow, or that it does not need them for?",
         "The check gives mu = 0 and logvar = 0, (4, 2), sums z and goes backward: dz/dmu = 1 and dz/dlogvar = eps / 2.",
