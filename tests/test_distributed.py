@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -77,6 +78,10 @@ def test_a_run_goes_on_with_another_number_of_processes(server, tmp_path):
         np.testing.assert_allclose(curve(out), curve(tmp_path / "whole"), rtol=1e-4, atol=1e-6)
 
 
+TORCHS_OWN = re.compile(r"\[[EW]\d{4} [\d:.]+ \w+\.cpp:\d+\] ")
+"""How a line begins that torch writes to stderr by itself, past Python, if a process is lost while the group still connects."""
+
+
 def test_a_lost_process_ends_the_group_and_the_next_one_goes_on(server, tmp_path):
     settings, rng, struck = {"batch_size": 24, "epochs": 4, "save_every": 1}, random.Random(0), 0
     assert run(server, "table", settings, tmp_path / "whole") == [0, 0]
@@ -88,9 +93,9 @@ def test_a_lost_process_ends_the_group_and_the_next_one_goes_on(server, tmp_path
             ids = start(server, "table", settings, out, kills=kills)
             assert server.wait(ids[dies]) == -signal.SIGKILL
             assert server.wait(ids[1 - dies], limit=20.0) == 75
-            said = (tmp_path / f"{attempt}-{1 - dies}.txt").read_text()
-            assert said.startswith("aevb: another process of the group was lost.")
-            assert said.count("\n") == 1
+            said = (tmp_path / f"{attempt}-{1 - dies}.txt").read_text().splitlines()
+            (ours,) = [line for line in said if not TORCHS_OWN.match(line)]
+            assert ours.startswith("aevb: another process of the group was lost.")
             assert not any(server.is_alive(pid) for pid in ids)
             struck += 1
         assert run(server, "table", settings, out) == [0, 0]
