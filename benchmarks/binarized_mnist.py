@@ -22,13 +22,13 @@ import numpy as np
 import torch
 
 import aevb
-from aevb.batches import split_rows
 from aevb.datasets import load
+from aevb.datasets.batches import split_rows
 from aevb.evaluation.ais import ais_rows
 from aevb.evaluation.bound import mean_figure
 from aevb.evaluation.latents import latents
 from aevb.evaluation.log_likelihood import importance_rows
-from aevb.flows import _Gain
+from aevb.probability.flows import _Gain
 
 SETTINGS = {
     "elbo": {},

@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 
 import aevb
-from aevb import report
 from aevb.datasets import load
-from aevb.preparation import prepare
+from aevb.runs import report
+from aevb.training.split import prepare
 
 REMEDIES = {
     "none": {},

@@ -21,8 +21,8 @@ import torch
 from torch.fx import GraphModule
 
 import aevb
-from aevb import rewrites
 from aevb.datasets import load
+from aevb.engine import rewrites
 
 PRODUCTS = (torch.ops.aten.mm.default, torch.ops.aten.addmm.default)
 

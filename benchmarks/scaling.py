@@ -22,9 +22,10 @@ import numpy as np
 import torch
 
 import aevb
-from aevb import step
-from aevb.config import Config, build
+from aevb.config import Config
 from aevb.datasets.schema import Data
+from aevb.engine import step
+from aevb.runs.build import build
 
 NETWORK = {"hidden": (500,), "latent_dim": 20, "likelihood": "bernoulli", "validation": "0", "threads": 1, "epochs": 2}
 BANDWIDTH, LATENCY = 1.25e9, 30e-6

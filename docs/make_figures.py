@@ -12,11 +12,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import aevb
-from aevb import checkpoint, pictures, plots
+from aevb import plots
 from aevb.checker import check_file, picture
 from aevb.commands.demo import DIGITS
 from aevb.datasets import load
 from aevb.drill import experiment
+from aevb.runs import pictures
+from aevb.storage import checkpoint
 
 ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / "docs" / "figures"

@@ -7,8 +7,8 @@ result. "torch": with torch.
 
 import sys
 
-from aevb.checker import confine, kernel
-from aevb.checker.watching import STRANGER
+from aevb.checker.sandbox import child, kernel
+from aevb.checker.sandbox.audit import STRANGER
 
 
 def main(program, *words):
@@ -17,12 +17,12 @@ def main(program, *words):
     if "no-kernel" in words:
         kernel.filter_calls = kernel.restrict_writing = lambda *_: False
     if "no-hook" in words:
-        confine.hook = lambda *_: lambda *_: None
-    layers = [] if "unconfined" in words else confine.confine()
+        child.hook = lambda *_: lambda *_: None
+    layers = [] if "unconfined" in words else child.confine()
     names = {"__name__": STRANGER}
     exec(compile(program, STRANGER, "exec"), names)
     if "silent" not in words:
-        confine.send({"layers": layers, "answer": names.get("answer")})
+        child.send({"layers": layers, "answer": names.get("answer")})
 
 
 if __name__ == "__main__":

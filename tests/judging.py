@@ -25,10 +25,11 @@ def main(seeds: int, paths: list[str]) -> None:
     """Print a line for each file."""
     import torch
 
-    from aevb.checker import numpy_noise, replacing
     from aevb.checker.judge import judge, look
-    from aevb.checker.program import Program
-    from aevb.checker.source import read
+    from aevb.checker.program import replacing
+    from aevb.checker.program.program import Program
+    from aevb.checker.program.source import read
+    from aevb.checker.steps import numpy_noise
 
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)

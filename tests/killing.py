@@ -109,11 +109,13 @@ def train(kind, config, out, kill=NEVER, always_save=True, traced=False, log=Non
 
     import torch
 
-    from aevb import Config, fit, standing, step
+    from aevb import Config, fit
+    from aevb.engine import step
+    from aevb.training import state
 
     torch.set_num_threads(1)
     if always_save:
-        standing.SAVE_SHARE = math.inf
+        state.SAVE_SHARE = math.inf
     step.FEW_STEPS = 0 if traced else 10**9
     data = rows(kind)
     events = Events(kill, log)
@@ -127,10 +129,12 @@ def command(arguments, kill=NEVER, traced=None):
 
     import torch
 
-    from aevb import cli, standing, step
+    from aevb.commands import cli
+    from aevb.engine import step
+    from aevb.training import state
 
     torch.set_num_threads(1)
-    standing.SAVE_SHARE = math.inf
+    state.SAVE_SHARE = math.inf
     if traced:
         step.FEW_STEPS = 0
     with Events(kill):
@@ -141,8 +145,8 @@ def member(out, final, **named):
     """One process of a group, with the sentence and the exit code of the command line. final: what it ended with, as JSON."""
     import hashlib
 
-    from aevb import checkpoint
     from aevb.errors import AevbError
+    from aevb.storage import checkpoint
 
     saved = []
     real = checkpoint.save
@@ -158,11 +162,13 @@ def member(out, final, **named):
 
 def slow_command(arguments, slow, mark):
     """The command line, where what is named takes a minute (a save: half a second), and leaves a mark when it begins."""
-    from aevb import checkpoint, step, training
+    from aevb.engine import step
+    from aevb.storage import checkpoint
+    from aevb.training import loop
 
     home, name, seconds = {
         "record": (step, "record", 60.0),
-        "validate": (training, "elbo_rows", 60.0),
+        "validate": (loop, "elbo_rows", 60.0),
         "save": (checkpoint, "save", 0.5),
     }[slow]
     real = getattr(home, name)

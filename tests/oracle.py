@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
-from aevb.likelihoods.gaussian import GaussianFixed
 from aevb.model import VAE
-from aevb.posteriors.gaussian import GAIN, FullGaussian
+from aevb.parts.likelihoods.gaussian import GaussianFixed
+from aevb.parts.posteriors.gaussian import GAIN, FullGaussian
 
 FIVE_SIGMA = 5.0
 """A z-test at five standard errors fails by chance once in 1.7 million times."""

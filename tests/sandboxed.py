@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from aevb.checker.sandbox import Limits, run
+from aevb.checker.sandbox.parent import Limits, run
 
 HERE = str(Path(__file__).parent)
 SMALL = Limits(wall_s=20.0, cpu_s=10.0, memory_bytes=300 * 2**20, output_bytes=2_000)

@@ -6,8 +6,8 @@ from functools import cache
 import torch
 from test_checkpoint import make_run
 
-from aevb import checkpoint
-from aevb.checkpoint import Progress
+from aevb.storage import checkpoint
+from aevb.storage.checkpoint import Progress
 
 
 @cache

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from killing import CASES, Server, seen
 
-from aevb import checkpoint
 from aevb.errors import AevbError, DamagedCheckpointWarning
+from aevb.storage import checkpoint
 
 IN_A_ROW = 5
 """Kills at most before a run is left to end."""

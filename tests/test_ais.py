@@ -7,12 +7,12 @@ import torch
 from oracle import LinearGaussian, is_mean
 
 from aevb import VAE
-from aevb.batches import counter_seed
 from aevb.errors import UsageError
 from aevb.evaluation import ais
 from aevb.evaluation.ais import Sandwich, ais_rows, sandwich
 from aevb.evaluation.bound import mean_figure
-from aevb.priors.mixture import MixtureOfGaussians
+from aevb.parts.priors.mixture import MixtureOfGaussians
+from aevb.probability.seeds import counter_seed
 
 FAST = {"temperatures": 10, "leapfrogs": 3}
 POOR = {"chains": 1, "temperatures": 3, "leapfrogs": 1}

@@ -7,17 +7,8 @@ import pytest
 import torch
 from scipy.stats import chi2
 
-from aevb.batches import (
-    Shard,
-    binarize,
-    counter_seed,
-    epoch_batches,
-    generator,
-    random_bits,
-    shard_of,
-    split_rows,
-    steps_per_epoch,
-)  # fmt: skip
+from aevb.datasets.batches import Shard, binarize, epoch_batches, random_bits, shard_of, split_rows, steps_per_epoch
+from aevb.probability.seeds import counter_seed, generator  # fmt: skip
 
 
 @pytest.mark.parametrize(("rows", "size"), [(1, 1), (10, 3), (10, 5), (10, 10), (10, 99), (1000, 128)])

@@ -60,7 +60,7 @@ def test_the_peers_networks_are_those_of_aevb(workloads, name):
     from peers.torch_nets import Encoder, count, decoder
 
     import aevb
-    from aevb.config import build
+    from aevb.runs.build import build
 
     w = workloads.WORKLOADS[name]
     config = aevb.Config(network=w.network, hidden=w.hidden, latent_dim=w.latent_dim, activation=w.activation)

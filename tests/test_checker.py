@@ -16,12 +16,12 @@ from zoo import mutants
 
 import aevb
 from aevb.checker import CLASSES, Finding, Report, check, check_file
-from aevb.checker.parts import find
-from aevb.checker.readings import READINGS
-from aevb.checker.source import SourceError, read
-from aevb.checker.tape import Tape
+from aevb.checker.findings.readings import READINGS
+from aevb.checker.program.source import SourceError, read
+from aevb.checker.tape.parts import find
+from aevb.checker.tape.tape import Tape
 from aevb.errors import NotFoundError, UsageError
-from aevb.likelihoods.bernoulli import Bernoulli
+from aevb.parts.likelihoods.bernoulli import Bernoulli
 
 TUTORIAL = mutants.source("tutorial")
 
@@ -328,7 +328,7 @@ def test_that_a_top_level_is_not_run(tmp_path: Path) -> None:
 )
 def test_that_hostile_models_are_contained(line: str, said: str, tmp_path: Path) -> None:
     """Each within ``forward``, where it does run."""
-    from aevb.checker.sandbox import Limits
+    from aevb.checker.sandbox.parent import Limits
 
     file = tmp_path / "hostile.py"
     file.write_text(

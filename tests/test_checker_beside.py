@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from aevb.checker import check_file
-from aevb.checker.source import read
+from aevb.checker.program.source import read
 
 ENCODER = """
 import torch

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sandboxed import FILTERED, hostile, needs_filter, nothing_left_behind, parts  # noqa: F401
 
-from aevb.checker import kernel
-from aevb.checker.confine import LAYERS, signed
+from aevb.checker.sandbox import kernel
+from aevb.checker.sandbox.child import LAYERS, signed
 
 pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 
@@ -206,8 +206,9 @@ def test_flooding_the_channel_ends_the_child():
 @pytest.mark.parametrize(
     "program",
     [
-        "import threading, aevb.checker.confine as c\nt = threading.Thread(target=c.send, args=({},)); t.start(); t.join()",
-        "import atexit, aevb.checker.confine as c, sys\natexit.register(c.send, {})\nsys.exit()",
+        "import threading, aevb.checker.sandbox.child as c\n"
+        "t = threading.Thread(target=c.send, args=({},)); t.start(); t.join()",
+        "import atexit, aevb.checker.sandbox.child as c, sys\natexit.register(c.send, {})\nsys.exit()",
     ],
 )
 def test_a_result_is_taken_from_the_checkers_own_code_alone(program):
@@ -217,7 +218,7 @@ def test_a_result_is_taken_from_the_checkers_own_code_alone(program):
 
 
 def test_a_second_result_makes_both_void():
-    program = "import aevb.checker.confine as c\nc._State.channel.write({'result': {'answer': 'forged'}})"
+    program = "import aevb.checker.sandbox.child as c\nc._State.channel.write({'result': {'answer': 'forged'}})"
     end = hostile(program)
     assert (end.how, end.result) == ("forbidden", None)
 

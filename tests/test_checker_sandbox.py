@@ -9,9 +9,9 @@ import time
 import pytest
 from sandboxed import FILTERED, HERE, SMALL, group_lives, hostile, lives_on, nothing_left_behind, parts  # noqa: F401
 
-from aevb.checker import endings, sandbox
-from aevb.checker.sandbox import Limits, run
-from aevb.checker.watching import line_of_error
+from aevb.checker.sandbox import endings, parent
+from aevb.checker.sandbox.audit import line_of_error
+from aevb.checker.sandbox.parent import Limits, run
 
 pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 
@@ -54,7 +54,7 @@ ENDINGS = {
     "limits": ("import resource as r\nr.setrlimit(r.RLIMIT_CPU, (99, 99))", "forbidden", "limits of its own process (line 2)"),
     "ctypes": ("import ctypes\nctypes.string_at(0)", "forbidden", "C library through ctypes (line 2)"),
     "forging": (
-        "from aevb.checker.confine import send\nsend({'verdict': 'right'})",
+        "from aevb.checker.sandbox.child import send\nsend({'verdict': 'right'})",
         "forbidden",
         "write the checker's own result (line 2)",
     ),
@@ -139,7 +139,7 @@ def test_a_background_thread_does_not_keep_the_child_alive():
 
 
 def test_a_child_that_has_handed_in_its_result_is_not_waited_for_long(monkeypatch):
-    monkeypatch.setattr(sandbox, "PARTING_S", 0.1)
+    monkeypatch.setattr(parent, "PARTING_S", 0.1)
     started = time.monotonic()
     end = hostile(
         """
@@ -169,7 +169,7 @@ def test_a_check_without_a_result_is_the_checkers_fault():
 def test_a_large_file_and_many_files_are_stopped(monkeypatch):
     end = hostile("with open('big', 'wb') as file:\n    while True: file.write(bytes(2**20))")
     assert (end.how, "File too large" in end.sentence) == ("crashed", True)
-    monkeypatch.setattr(sandbox, "FOLDER_BYTES", 2**20)
+    monkeypatch.setattr(parent, "FOLDER_BYTES", 2**20)
     end = hostile("i = 0\nwhile True:\n    open(f'{i}', 'w').close()\n    i += 1")
     assert end.how == "forbidden"
     assert "filling its temporary folder" in parts(end.sentence)
@@ -234,7 +234,7 @@ def test_the_child_ends_with_its_parent(number, tmp_path):
 
 
 def test_windows_is_told_what_to_do(monkeypatch):
-    monkeypatch.setattr(sandbox.os, "name", "nt")
+    monkeypatch.setattr(parent.os, "name", "nt")
     with pytest.raises(ValueError, match="expected Linux or macOS"):
         run("hostile", [""])
 

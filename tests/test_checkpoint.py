@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from aevb import checkpoint, generations
-from aevb.checkpoint import Progress
-from aevb.config import Config, build
+from aevb.config import Config
 from aevb.datasets.schema import Schema
 from aevb.errors import DataError, NotFoundError, OutputExistsError
-from aevb.generations import MANIFEST
-from aevb.run import Run
+from aevb.runs.build import build
+from aevb.runs.run import Run
+from aevb.storage import checkpoint, saves
+from aevb.storage.checkpoint import Progress
+from aevb.storage.saves import MANIFEST
 
 CONFIG = Config(hidden=(6,), latent_dim=2, likelihood="gaussian", epochs=3)
 
@@ -151,7 +152,7 @@ def sign(path, edit):
     body = json.loads(path.read_text())
     del body["sha256"]
     edit(body)
-    path.write_text(json.dumps(body | {"sha256": generations._digest(body)}, indent=1) + "\n")
+    path.write_text(json.dumps(body | {"sha256": saves._digest(body)}, indent=1) + "\n")
 
 
 def test_a_format_of_the_future_is_refused_rather_than_replaced_by_an_older_save(tmp_path):

@@ -12,9 +12,9 @@ from saves import save, seen
 from test_checkpoint import make_run, same_weights
 from test_cli import FIT, aevb
 
-from aevb import checkpoint
 from aevb.errors import DamagedCheckpointWarning, DataError, NotFoundError
-from aevb.generations import MANIFEST, PREVIOUS
+from aevb.storage import checkpoint
+from aevb.storage.saves import MANIFEST, PREVIOUS
 
 FLIPS, CUTS, BLOCKS, EDITS = 400, 200, 100, 100
 
@@ -248,7 +248,7 @@ def test_the_command_line_says_it_in_one_line(run, tmp_path, monkeypatch):
 def test_a_damaged_run_is_resumed_from_the_save_before_to_the_same_bits(tmp_path, monkeypatch):
     """Resuming reads the run more than once, and says it once."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("aevb.pictures.draw", lambda *_: [])
+    monkeypatch.setattr("aevb.runs.pictures.draw", lambda *_: [])
     for name in ("run", "straight"):
         assert aevb(f"fit gmm --out {name} {FIT} --quiet").code == 0
     path = Path("run", json.loads(Path("run", MANIFEST).read_text())["files"]["model"]["file"])

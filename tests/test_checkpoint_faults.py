@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from saves import save, seen
 
-from aevb import generations
 from aevb.errors import CannotWriteError
-from aevb.generations import MANIFEST
+from aevb.storage import saves
+from aevb.storage.saves import MANIFEST
 
 
 class Faults:
@@ -198,5 +198,5 @@ def test_nothing_is_removed_while_a_manifest_cannot_be_read(base, tmp_path, monk
     real = Path.read_bytes
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", lambda path: full() if path.name in names else real(path))
-        generations._prune(folder)
+        saves._prune(folder)
     assert {path.name for path in folder.iterdir()} == names

@@ -22,8 +22,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from aevb import cli
-from aevb.commands import demo
+from aevb.commands import cli, demo
 
 FIT = "--hidden 8 --latent-dim 2 --epochs 2 --batch-size 256 --threads 1"
 
@@ -75,7 +74,7 @@ def _a_place_of_its_own(tmp_path, monkeypatch):
 @pytest.fixture
 def no_pictures(monkeypatch):
     """For tests of something else: drawing takes longer than these models take to train."""
-    monkeypatch.setattr("aevb.pictures.draw", lambda *_: [])
+    monkeypatch.setattr("aevb.runs.pictures.draw", lambda *_: [])
     monkeypatch.setattr("aevb.plots.save", lambda _, path: path)
 
 
@@ -495,9 +494,9 @@ def test_a_run_is_not_made_shorter_than_it_is_and_not_silently_than_was_planned(
 
 
 def test_a_plan_that_is_shortened_is_said(no_pictures, monkeypatch):
-    from aevb import training
+    from aevb.training import loop
 
-    summarise, epochs = training.summarise, []
+    summarise, epochs = loop.summarise, []
 
     def interrupted(*arguments):
         epochs.append(1)
@@ -506,7 +505,7 @@ def test_a_plan_that_is_shortened_is_said(no_pictures, monkeypatch):
         return summarise(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "summarise", interrupted)
+        patch.setattr(loop, "summarise", interrupted)
         aevb(f"fit gmm --out run {FIT} --quiet".replace("--epochs 2", "--epochs 9"))
     assert manifest("run")["progress"]["epoch"] == 2
     assert aevb("fit --resume --out run --epochs 1 --quiet").code == 2
@@ -580,9 +579,9 @@ def check_continues(run, result, code):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_continues(number, code, no_pictures, monkeypatch):
-    from aevb import training
+    from aevb.training import loop
 
-    epochs, summarise = [], training.summarise
+    epochs, summarise = [], loop.summarise
 
     def interrupted(*arguments):
         epochs.append(len(epochs) + 1)
@@ -591,7 +590,7 @@ def test_an_interrupted_run_continues(number, code, no_pictures, monkeypatch):
         return summarise(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "summarise", interrupted)
+        patch.setattr(loop, "summarise", interrupted)
         result = aevb(f"fit gmm --out run {FIT} --quiet".replace("--epochs 2", "--epochs 9"))
     assert 1 <= manifest("run")["progress"]["epoch"] < 3
     check_continues("run", result, code)
@@ -599,7 +598,7 @@ def test_an_interrupted_run_continues(number, code, no_pictures, monkeypatch):
 
 def test_a_terminated_process_continues(no_pictures):
     arguments = FIT.replace("--epochs 2", "--epochs 100000").split()
-    process = python("from aevb.cli import main; main()", "fit", "gmm", "--out", "run", "--quiet", *arguments)
+    process = python("from aevb.commands.cli import main; main()", "fit", "gmm", "--out", "run", "--quiet", *arguments)
     metrics, deadline = Path("run/metrics.jsonl"), time.monotonic() + 60
     while not metrics.exists() or metrics.read_text().count("\n") < 3:
         assert process.poll() is None, process.communicate()
@@ -622,7 +621,7 @@ def test_a_reader_that_leaves_is_no_defect():
 def test_help_that_nobody_reads_is_no_defect():
     read, write = os.pipe()
     os.close(read)
-    process = python("from aevb.cli import main; main(['--help'])", stdout=write)
+    process = python("from aevb.commands.cli import main; main(['--help'])", stdout=write)
     os.close(write)
     assert (process.communicate()[1], process.returncode) == ("", 74)
 

@@ -24,7 +24,7 @@ def place(tmp_path_factory):
     """Data of every bad kind, two sound runs, and runs that were damaged."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("place"))
-        patch.setattr("aevb.pictures.draw", lambda *_: [])
+        patch.setattr("aevb.runs.pictures.draw", lambda *_: [])
         _write_tables()
         _write_arrays()
         _write_pictures()
@@ -337,7 +337,7 @@ def test_one_sentence_and_nothing_else(place, monkeypatch, line, code, says):
 
 
 def test_an_empty_folder_is_no_run_yet(place, monkeypatch, tmp_path):
-    monkeypatch.setattr("aevb.pictures.draw", lambda *_: [])
+    monkeypatch.setattr("aevb.runs.pictures.draw", lambda *_: [])
     Path("new").mkdir()
     done(f"fit '{place}/good.csv' --out new {FIT} --quiet")
     assert manifest("new")["progress"]["epoch"] == 2
@@ -381,7 +381,7 @@ def test_a_diverging_run_says_what_to_try(place, batch_size, monkeypatch):
     assert (code, "smaller learning rate" in err, err.count("\n")) == (70, True, 1), err
     assert "nothing was saved" in err
     assert tree(".") == {}
-    monkeypatch.setattr("aevb.pictures.draw", lambda *_: [])
+    monkeypatch.setattr("aevb.runs.pictures.draw", lambda *_: [])
     done(f"{command} --epochs 1 --quiet")  # the advice can be followed
     saved = manifest("deep/new")
     code, _, err = aevb("fit --resume --out deep/new --epochs 3 --learning-rate 1e30 --quiet")
@@ -406,7 +406,7 @@ def test_debug_shows_the_traceback(place):
 
 
 def test_a_defect_is_owned_up_to(monkeypatch):
-    monkeypatch.setattr("aevb.checkpoint.load", lambda _: 1 / 0)
+    monkeypatch.setattr("aevb.storage.checkpoint.load", lambda _: 1 / 0)
     code, out, err = aevb("sample run -o new.npy")
     assert (code, out, err.count("\n")) == (70, "", 1)
     assert err.startswith("aevb: a defect in aevb: ZeroDivisionError")
@@ -417,7 +417,7 @@ def test_a_defect_is_owned_up_to(monkeypatch):
 def test_the_old_model_survives_a_save_that_fails(place, monkeypatch, failure, at):
     """Writes of one save, in order: config.toml, metrics.jsonl, after the training metrics.jsonl, model, baseline, state,
     manifest. Ctrl-C within the last five waits until the new model is saved."""
-    monkeypatch.setattr("aevb.pictures.draw", lambda *_: [])
+    monkeypatch.setattr("aevb.runs.pictures.draw", lambda *_: [])
     shutil.copytree(place / "run", "run")
     shutil.copy(place / "good.csv", "good.csv")
     done("sample run -n 9 -o before.npy")

@@ -40,7 +40,7 @@ LEVELS = ("discretized_logistic", "categorical")
 def _a_place_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FORCE_COLOR", raising=False)
-    monkeypatch.setattr("aevb.pictures.draw", lambda *_: [])
+    monkeypatch.setattr("aevb.runs.pictures.draw", lambda *_: [])
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def no_page(monkeypatch):
 def run(tmp_path_factory):
     """A model of the default parts."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("aevb.pictures.draw", lambda *_: [])
+        patch.setattr("aevb.runs.pictures.draw", lambda *_: [])
         path = tmp_path_factory.mktemp("place") / "run"
         done(f"fit digits --out {path} {FIT} --quiet")
         return path
@@ -128,9 +128,9 @@ def test_the_seed_decides_what_evaluate_says(options, no_page):
 
 
 def test_annealing_adds_its_figures(run, no_page, monkeypatch):
-    monkeypatch.setattr("aevb.report.MOST_ANNEALED", 4)
+    monkeypatch.setattr("aevb.runs.report.MOST_ANNEALED", 4)
     for name in ("ais_rows", "sandwich"):
-        monkeypatch.setattr(f"aevb.report.{name}", partial(getattr(ais, name), temperatures=5, leapfrogs=2))
+        monkeypatch.setattr(f"aevb.runs.report.{name}", partial(getattr(ais, name), temperatures=5, leapfrogs=2))
     plain, annealed = evaluate(run), evaluate(run, "--ais")
     check_report(annealed)
     added = {"ais_log_likelihood", "ais_lower", "ais_upper", "ais_gap"}
@@ -148,7 +148,7 @@ def test_annealing_adds_its_figures(run, no_page, monkeypatch):
     ("options", "prior", "components"), [("--prior mixture --components 3", "mixture", 3), ("--prior flow", "flow", None)]
 )
 def test_a_refitted_run_is_a_run(run, options, prior, components, no_page, monkeypatch):
-    monkeypatch.setattr("aevb.refit.STEPS", 20)
+    monkeypatch.setattr("aevb.runs.refit.STEPS", 20)
     before = tree(run)
     text = done(f"refit {run} --out again {options}")
     printed = re.search(r"^bound +(\S+) -> (\S+) nats per row, on the validation rows$", text, re.MULTILINE)
@@ -179,7 +179,7 @@ def test_refit_says_how_digits_were_binarised():
 
 
 def test_refit_asks_whether_it_can_write_before_it_fits(run, monkeypatch, tmp_path):
-    monkeypatch.setattr("aevb.refit.refit_prior", lambda *_, **__: pytest.fail("it was fitted first"))
+    monkeypatch.setattr("aevb.runs.refit.refit_prior", lambda *_, **__: pytest.fail("it was fitted first"))
     (tmp_path / "file").write_text("")
     before = tree(tmp_path)
     refused = aevb(f"refit {run} --out file/again")
@@ -192,7 +192,7 @@ def test_a_refit_that_comes_to_nothing_leaves_nothing(run, monkeypatch, tmp_path
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("aevb.refit.refit_prior", interrupted)
+    monkeypatch.setattr("aevb.runs.refit.refit_prior", interrupted)
     assert aevb(f"refit {run} --out new/again").code == 130
     assert tree(tmp_path) == {}
 

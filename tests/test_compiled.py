@@ -6,7 +6,7 @@ import pytest
 from killing import CASES, Server, seen
 
 import aevb
-from aevb import checkpoint
+from aevb.storage import checkpoint
 
 
 @pytest.mark.skipif(not (shutil.which("c++") or shutil.which("g++")), reason="there is no C++ compiler")

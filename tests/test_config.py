@@ -6,9 +6,10 @@ import tomllib
 
 import pytest
 
-from aevb.config import Config, build
+from aevb.config import Config
 from aevb.errors import UsageError
-from aevb.likelihoods.bernoulli import Bernoulli
+from aevb.parts.likelihoods.bernoulli import Bernoulli
+from aevb.runs.build import build
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def test_build_makes_what_the_names_say():
 
 
 def test_reading_the_names_does_not_import_torch():
-    code = "import sys, aevb, aevb.config, aevb.cli; sys.exit('torch' in sys.modules)"
+    code = "import sys, aevb, aevb.config, aevb.commands.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

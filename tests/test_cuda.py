@@ -8,10 +8,10 @@ import torch
 from test_step import CASES, PICTURES, SMALL, TABLE, trained
 
 import aevb
-from aevb import report
-from aevb import step as steps
-from aevb.batches import Shard
-from aevb.config import build
+from aevb.datasets.batches import Shard
+from aevb.engine import step as steps
+from aevb.engine.optimisers import Adam
+from aevb.engine.step import Engine, Step
 from aevb.errors import DivergedError
 from aevb.evaluation.ais import ais_rows
 from aevb.evaluation.bound import elbo_rows
@@ -20,10 +20,10 @@ from aevb.paper.quadrature import log_likelihood
 from aevb.paper.recipes import Plan
 from aevb.paper.running import load, open_training
 from aevb.paper.trial import Rows, Trial
-from aevb.refit import refit_prior
-from aevb.run import from_array
-from aevb.step import Engine, Step
-from aevb.updates import Adam
+from aevb.runs import report
+from aevb.runs.build import build
+from aevb.runs.refit import refit_prior
+from aevb.runs.run import from_array
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from killing import SMALL, Server, seen
 
-from aevb import checkpoint
+from aevb.storage import checkpoint
 
 CASES = {
     "odd batches": ("table", {"batch_size": 15, "epochs": 2}),

@@ -69,14 +69,14 @@ def test_the_likelihood_of_the_example_is_one_file_one_line_and_one_case(tmp_pat
     import test_likelihoods
 
     import aevb
-    from aevb.likelihoods import LIKELIHOODS
+    from aevb.parts.likelihoods import LIKELIHOODS
 
     text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
     (tmp_path / "laplace_of_the_example.py").write_text(blocks(ROOT / "docs" / "extending.md", "python")[0])
     monkeypatch.syspath_prepend(tmp_path)
     name, home = re.search(r'^ +"(laplace)": "(.*)",$', text, re.MULTILINE).groups()
     made = re.search(r'^ +"laplace": lambda: (\w+)\((\d)\),$', text, re.MULTILINE)
-    monkeypatch.setitem(LIKELIHOODS._entries, name, home.replace("aevb.likelihoods.laplace", "laplace_of_the_example"))
+    monkeypatch.setitem(LIKELIHOODS._entries, name, home.replace("aevb.parts.likelihoods.laplace", "laplace_of_the_example"))
     case = LIKELIHOODS[name]
     assert case.__name__ == made[1]
     part = case(int(made[2])).double()
@@ -96,7 +96,7 @@ def test_links_lead_somewhere(path):
 
 
 def test_readme_names_every_command():
-    from aevb.cli import COMMANDS
+    from aevb.commands.cli import COMMANDS
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert [name for name in COMMANDS if f"aevb {name}" not in text] == []

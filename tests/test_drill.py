@@ -8,7 +8,7 @@ from torch import nn
 from aevb import VAE, kl_divergence
 from aevb.datasets import make_gmm
 from aevb.drill import experiment, sanity
-from aevb.objectives.elbo import vae_loss
+from aevb.parts.objectives.elbo import vae_loss
 
 
 class Plain(nn.Module):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from aevb.cli import COMMANDS
+from aevb.commands.cli import COMMANDS
 from aevb.commands.drill import drill
 from aevb.drill.questions import BY_KEY, CORE, QUESTIONS
 from aevb.drill.rubric import lines

@@ -9,7 +9,7 @@ from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
 
-from aevb import cli
+from aevb.commands import cli
 from aevb.drill import account, grading, hints, judge, page, percent, session, state, workspace
 from aevb.drill.hint_texts import HINTS
 from aevb.drill.questions import CORE, QUESTIONS

@@ -7,8 +7,8 @@ import torch
 from oracle import is_mean
 from torch.distributions import MultivariateNormal
 
-from aevb.distributions import NormalMixture
-from aevb.hmc import adapted, hmc_move
+from aevb.probability.distributions import NormalMixture
+from aevb.probability.hmc import adapted, hmc_move
 
 CHAINS = 20_000
 

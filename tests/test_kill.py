@@ -9,7 +9,7 @@ import torch
 from killing import CASES, Server, chain, seen
 from saves import bits
 
-from aevb import checkpoint
+from aevb.storage import checkpoint
 
 KILLS = 10
 """Of each of six cases."""

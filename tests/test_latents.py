@@ -9,9 +9,9 @@ from torch.distributions import Normal
 
 from aevb import VAE
 from aevb.evaluation.latents import ACTIVE, latents
-from aevb.likelihoods.gaussian import GaussianFixed
-from aevb.posteriors.flow import CouplingFlow
-from aevb.priors.mixture import MixtureOfGaussians
+from aevb.parts.likelihoods.gaussian import GaussianFixed
+from aevb.parts.posteriors.flow import CouplingFlow
+from aevb.parts.priors.mixture import MixtureOfGaussians
 
 
 def closed_forms(known, shift, stretch):

@@ -10,16 +10,16 @@ from oracle import all_bits, is_mean, parameters_without_gradient, square_grid
 from torch.distributions import Independent, Normal
 
 from aevb.errors import DataError, UsageError
-from aevb.likelihoods import LIKELIHOODS
-from aevb.likelihoods.bernoulli import Bernoulli
-from aevb.likelihoods.gaussian import (
+from aevb.parts.likelihoods import LIKELIHOODS
+from aevb.parts.likelihoods.bernoulli import Bernoulli
+from aevb.parts.likelihoods.gaussian import (
     GaussianFixed,
     GaussianLearned,
     GaussianNetwork,
     GaussianOptimal,
     GaussianPerDimension,
 )
-from aevb.likelihoods.levels import Categorical, DiscretizedLogistic
+from aevb.parts.likelihoods.levels import Categorical, DiscretizedLogistic
 
 
 def with_raw(p, raw):

@@ -7,10 +7,10 @@ import torch
 from oracle import LinearGaussian, is_mean
 from torch.distributions import Normal
 
-from aevb.batches import counter_seed
 from aevb.errors import UsageError
 from aevb.evaluation import log_likelihood
 from aevb.evaluation.log_likelihood import PAIRS, ROWS, Importance, importance_rows
+from aevb.probability.seeds import counter_seed
 
 CORRELATED = pytest.mark.parametrize("correlated", [False, True], ids=["diagonal", "full"])
 

@@ -11,13 +11,13 @@ from torch.distributions import Independent, Normal
 from aevb import VAE
 from aevb.errors import DataError, UsageError
 from aevb.interfaces import Posterior, Prior
-from aevb.likelihoods.bernoulli import Bernoulli
-from aevb.likelihoods.gaussian import GaussianFixed
-from aevb.likelihoods.levels import Categorical
-from aevb.networks.indicators import Indicators
-from aevb.posteriors.gaussian import DiagonalGaussian
-from aevb.priors.standard_normal import StandardNormal
-from aevb.priors.vamp import VampPrior
+from aevb.parts.likelihoods.bernoulli import Bernoulli
+from aevb.parts.likelihoods.gaussian import GaussianFixed
+from aevb.parts.likelihoods.levels import Categorical
+from aevb.parts.networks.indicators import Indicators
+from aevb.parts.posteriors.gaussian import DiagonalGaussian
+from aevb.parts.priors.standard_normal import StandardNormal
+from aevb.parts.priors.vamp import VampPrior
 
 
 class PriorWithoutClosedForm(Prior):

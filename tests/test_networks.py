@@ -12,9 +12,9 @@ from torch import nn
 
 from aevb.datasets.schema import Schema
 from aevb.errors import UsageError
-from aevb.networks import ACTIVATIONS, NETWORKS
-from aevb.networks.conv import Conv
-from aevb.networks.mlp import MLP, mlp
+from aevb.parts.networks import ACTIVATIONS, NETWORKS
+from aevb.parts.networks.conv import Conv
+from aevb.parts.networks.mlp import MLP, mlp
 
 LATENT = 3
 
@@ -59,11 +59,11 @@ def test_every_table_entry_has_a_case():
 
 
 def test_classes_are_found_by_name_in_the_package():
-    import aevb.networks
+    import aevb.parts.networks
 
-    assert aevb.networks.Conv is NETWORKS["conv"]
+    assert aevb.parts.networks.Conv is NETWORKS["conv"]
     with pytest.raises(AttributeError, match="Transformer"):
-        aevb.networks.Transformer  # noqa: B018
+        aevb.parts.networks.Transformer  # noqa: B018
 
 
 def test_shapes_with_any_leading_dimensions(half):

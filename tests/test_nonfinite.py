@@ -8,10 +8,12 @@ import torch
 from torch import nn
 
 import aevb
-from aevb import VAE, checkpoint, training
+from aevb import VAE
 from aevb.datasets import load
 from aevb.errors import DivergedError
 from aevb.evaluation.nonfinite import where_not_finite
+from aevb.storage import checkpoint
+from aevb.training import loop
 
 SMALL = aevb.Config(hidden=(8,), latent_dim=2, epochs=4, threads=1, batch_size=500)
 INDEX = torch.tensor([40, 41, 42])
@@ -61,7 +63,7 @@ def test_a_gradient_is_named_with_the_largest_row():
 @pytest.fixture
 def spoilt_in_epoch_3(monkeypatch):
     """Gradients that are not finite in the second step of the third epoch."""
-    real, calls = training._Loop.train_step, []
+    real, calls = loop._Loop.train_step, []
 
     def step(loop, epoch, number, *arguments):
         if (epoch, number) == (2, 1) and not calls:
@@ -73,7 +75,7 @@ def spoilt_in_epoch_3(monkeypatch):
                 handle.remove()
         return real(loop, epoch, number, *arguments)
 
-    monkeypatch.setattr(training._Loop, "train_step", step)
+    monkeypatch.setattr(loop._Loop, "train_step", step)
 
 
 def test_the_last_good_epoch_is_restored_and_saved(tmp_path, spoilt_in_epoch_3):

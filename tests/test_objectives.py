@@ -11,21 +11,21 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 
 from aevb import ELBO, VAE, kl_divergence, vae_loss
 from aevb.config import Config
-from aevb.distributions import draw
 from aevb.errors import UsageError
 from aevb.evaluation.log_likelihood import importance_rows
-from aevb.likelihoods.gaussian import MOMENTUM, GaussianFixed, GaussianOptimal
-from aevb.objectives import OBJECTIVES
-from aevb.objectives.autoencoder import Autoencoder
-from aevb.objectives.elbo import SampledELBO
-from aevb.objectives.importance import IWAE, DReG, StickingTheLanding
-from aevb.objectives.monte_carlo_em import ACCEPTED, MonteCarloEM
-from aevb.objectives.score_function import ScoreFunction
-from aevb.objectives.wake_sleep import WakeSleep
-from aevb.posteriors import POSTERIORS
-from aevb.priors.mixture import MixtureOfGaussians
-from aevb.priors.standard_normal import StandardNormal
-from aevb.priors.vamp import VampPrior
+from aevb.parts.likelihoods.gaussian import MOMENTUM, GaussianFixed, GaussianOptimal
+from aevb.parts.objectives import OBJECTIVES
+from aevb.parts.objectives.autoencoder import Autoencoder
+from aevb.parts.objectives.elbo import SampledELBO
+from aevb.parts.objectives.importance import IWAE, DReG, StickingTheLanding
+from aevb.parts.objectives.monte_carlo_em import ACCEPTED, MonteCarloEM
+from aevb.parts.objectives.score_function import ScoreFunction
+from aevb.parts.objectives.wake_sleep import WakeSleep
+from aevb.parts.posteriors import POSTERIORS
+from aevb.parts.priors.mixture import MixtureOfGaussians
+from aevb.parts.priors.standard_normal import StandardNormal
+from aevb.parts.priors.vamp import VampPrior
+from aevb.probability.distributions import draw
 
 CASES = {
     "elbo": ELBO,

@@ -5,7 +5,7 @@ import errno
 import numpy as np
 import pytest
 
-from aevb import outputs
+from aevb import files
 from aevb.datasets import load
 from aevb.errors import CannotWriteError, OutputExistsError, UsageError
 
@@ -16,8 +16,8 @@ COLUMNS = ["mu_1", "mu_2", "logvar_1"]
 @pytest.mark.parametrize("name", ["x.npy", "x.NPY", "x.npz", "x.csv"])
 def test_numbers_survive_the_file(tmp_path, name):
     path = tmp_path / name
-    outputs.check(path)
-    outputs.write(path, {"mu": MU, "logvar": LOGVAR}, COLUMNS)
+    files.check(path)
+    files.write(path, {"mu": MU, "logvar": LOGVAR}, COLUMNS)
     assert [file.name for file in tmp_path.iterdir()] == [name]  # the name as given, and nothing beside it
     if name == "x.csv":
         table = load(path)
@@ -33,7 +33,7 @@ def test_numbers_survive_the_file(tmp_path, name):
 
 def test_pictures_become_rows_of_a_table(tmp_path):
     rows = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
-    outputs.write(tmp_path / "x.csv", {"samples": rows}, [f"pixel_{i}" for i in range(12)])
+    files.write(tmp_path / "x.csv", {"samples": rows}, [f"pixel_{i}" for i in range(12)])
     assert np.array_equal(load(tmp_path / "x.csv").rows, rows.reshape(2, 12))
 
 
@@ -52,16 +52,16 @@ def test_a_name_that_cannot_be_written_is_refused_before_the_work(tmp_path, name
     (tmp_path / "there.npy").write_text("precious")
     (tmp_path / "folder.npz").mkdir()
     with pytest.raises(kind) as caught:
-        outputs.check(tmp_path / name)
+        files.check(tmp_path / name)
     assert [part for part in says if part not in str(caught.value)] == []
     assert (tmp_path / "there.npy").read_text() == "precious"
 
 
 @pytest.mark.parametrize("name", ["x.png", "x.PDF", "x.svg"])
 def test_names_of_pictures_pass(tmp_path, name):
-    outputs.check(tmp_path / name)
-    assert outputs.is_picture(tmp_path / name)
-    assert not outputs.is_picture(tmp_path / "x.npy")
+    files.check(tmp_path / name)
+    assert files.is_picture(tmp_path / name)
+    assert not files.is_picture(tmp_path / "x.npy")
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_failure_in_the_middle_leaves_nothing_behind(tmp_path, error):
         raise error
 
     with pytest.raises(CannotWriteError if isinstance(error, OSError) else type(error), match=error.args[-1]):
-        outputs.whole(tmp_path / "x.csv", half)
+        files.whole(tmp_path / "x.csv", half)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -83,5 +83,5 @@ def test_the_name_appears_only_when_the_file_is_whole(tmp_path):
         part.write_text("whole")
         assert not (tmp_path / "x.png").exists()
 
-    outputs.whole(tmp_path / "x.png", write)
+    files.whole(tmp_path / "x.png", write)
     assert (tmp_path / "x.png").read_text() == "whole"

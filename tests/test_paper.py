@@ -14,12 +14,8 @@ import pytest
 import torch
 from oracle import is_mean
 
-from aevb import cli
-from aevb.distributions import DiagonalNormal
+from aevb.commands import cli
 from aevb.errors import DataError, OutputExistsError, UsageError
-from aevb.hmc import Move
-from aevb.objectives.elbo import ELBO
-from aevb.objectives.wake_sleep import WakeSleep
 from aevb.paper import figures, marginal, numbers, page, recipes, running, trial, variance
 from aevb.paper.full_vb import FullVBTraining
 from aevb.paper.lean import LeanGradient, paper_model
@@ -27,7 +23,11 @@ from aevb.paper.mcem import ACCEPTED, EMTraining
 from aevb.paper.quadrature import log_likelihood
 from aevb.paper.trial import BATCH, STILL, Rows, Training, Trial, grid
 from aevb.paper.wake_sleep import WakeSleepTraining
-from aevb.posteriors.gaussian import kl_divergence
+from aevb.parts.objectives.elbo import ELBO
+from aevb.parts.objectives.wake_sleep import WakeSleep
+from aevb.parts.posteriors.gaussian import kl_divergence
+from aevb.probability.distributions import DiagonalNormal
+from aevb.probability.hmc import Move
 
 SMALL = Trial("mnist", "aevb", 2, 5, 300, lr=0.02, std=0.1)
 
@@ -91,7 +91,9 @@ def test_the_gradient_of_wake_sleep_is_that_of_the_objective(model, monkeypatch)
     if not lean.bernoulli:
         mean, logvar = model.decoder(z).chunk(2, -1)
         torch.testing.assert_close(dreams[0], mean.sigmoid() + torch.exp(logvar / 2) * noise)
-    monkeypatch.setattr("aevb.objectives.wake_sleep.draw", lambda q, _: (q.mu + torch.exp(q.logvar / 2) * eps).unsqueeze(0))
+    monkeypatch.setattr(
+        "aevb.parts.objectives.wake_sleep.draw", lambda q, _: (q.mu + torch.exp(q.logvar / 2) * eps).unsqueeze(0)
+    )
     monkeypatch.setattr(type(model), "sample_joint", lambda *_: (z.unsqueeze(0), dreams[0].unsqueeze(0)))
     compare(found, model, 5 * WakeSleep()(model, x).loss)
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import aevb
-from aevb import pictures
 from aevb.config import Config
 from aevb.datasets import load
 from aevb.datasets.schema import Data
+from aevb.runs import pictures
 
 
 def short_run(data, **settings):

@@ -9,7 +9,10 @@ from torch.autograd.functional import jacobian
 from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal
 
 from aevb import VAE
-from aevb.distributions import (
+from aevb.parts.posteriors import POSTERIORS
+from aevb.parts.posteriors.flow import CouplingFlow, SplineFlow
+from aevb.parts.posteriors.gaussian import DiagonalGaussian, FullGaussian, kl_divergence, kl_per_dimension
+from aevb.probability.distributions import (
     LOGVAR_MAX,
     LOGVAR_MIN,
     DiagonalNormal,
@@ -17,9 +20,6 @@ from aevb.distributions import (
     reparameterize,
     rsample_and_log_prob,
 )
-from aevb.posteriors import POSTERIORS
-from aevb.posteriors.flow import CouplingFlow, SplineFlow
-from aevb.posteriors.gaussian import DiagonalGaussian, FullGaussian, kl_divergence, kl_per_dimension
 
 WIDTH = 6
 FLOWS = [CouplingFlow, SplineFlow]

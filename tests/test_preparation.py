@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aevb.batches import split_rows
 from aevb.config import Config
 from aevb.datasets import load_like
+from aevb.datasets.batches import split_rows
 from aevb.datasets.planning import plan
 from aevb.datasets.schema import Data
-from aevb.preparation import held_out, lasting_name, load_data, prepare
+from aevb.training.split import held_out, lasting_name, load_data, prepare
 
 ROWS = Data(np.arange(200.0).reshape(100, 2), "s", labels=np.arange(100))
 

@@ -9,12 +9,12 @@ from oracle import is_mean, parameters_without_gradient, square_grid
 
 from aevb import VAE
 from aevb.errors import UsageError
-from aevb.posteriors.flow import CouplingFlow
-from aevb.priors import PRIORS
-from aevb.priors.flow import FlowPrior
-from aevb.priors.mixture import MixtureOfGaussians
-from aevb.priors.standard_normal import StandardNormal
-from aevb.priors.vamp import VampPrior
+from aevb.parts.posteriors.flow import CouplingFlow
+from aevb.parts.priors import PRIORS
+from aevb.parts.priors.flow import FlowPrior
+from aevb.parts.priors.mixture import MixtureOfGaussians
+from aevb.parts.priors.standard_normal import StandardNormal
+from aevb.parts.priors.vamp import VampPrior
 
 
 def away_from_its_start(p, size):

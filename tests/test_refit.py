@@ -8,20 +8,20 @@ from sklearn import mixture
 from torch.distributions import Normal
 
 import aevb
-from aevb import checkpoint
 from aevb.config import Config
 from aevb.datasets.schema import Data, Schema
 from aevb.datasets.synthetic import nearest_center_dist
 from aevb.errors import DataError, UsageError
 from aevb.evaluation.bound import mean_figure
-from aevb.refit import FITS, refit_prior
-from aevb.run import Run
+from aevb.runs.refit import FITS, refit_prior
+from aevb.runs.run import Run
+from aevb.storage import checkpoint
 
 
 @pytest.fixture(autouse=True)
 def _short_flow(monkeypatch):
-    monkeypatch.setattr("aevb.refit.STEPS", 60)
-    monkeypatch.setattr("aevb.refit.BATCH", 256)
+    monkeypatch.setattr("aevb.runs.refit.STEPS", 60)
+    monkeypatch.setattr("aevb.runs.refit.BATCH", 256)
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_saved_and_loaded_it_is_the_same(run, rows, name, components, tmp_path):
 
 @pytest.mark.parametrize("name", FITS)
 def test_the_seed_decides_and_the_global_generator_is_left_alone(run, rows, name, monkeypatch):
-    monkeypatch.setattr("aevb.refit.STEPS", 10)
+    monkeypatch.setattr("aevb.runs.refit.STEPS", 10)
     state, few = torch.get_rng_state(), rows.take(np.arange(300))
     first, again, other = (weights(refit_prior(run, few, name, seed=seed).model) for seed in (3, 3, 4))
     assert torch.equal(torch.get_rng_state(), state)
@@ -157,7 +157,7 @@ def test_a_flow_tells_of_every_step_and_learns_from_them(run, rows):
 
 @pytest.mark.parametrize(("posterior", "prior"), [("spline_flow", "vamp"), ("diagonal", "flow")])
 def test_any_posterior_and_any_prior_before_will_do(posterior, prior, tmp_path, monkeypatch):
-    monkeypatch.setattr("aevb.refit.STEPS", 10)
+    monkeypatch.setattr("aevb.runs.refit.STEPS", 10)
     rows = Data(np.random.default_rng(0).normal(size=(60, 3)), "table")
     components = 4 if prior == "vamp" else None
     config = Config(hidden=(8,), latent_dim=2, epochs=1, posterior=posterior, prior=prior, components=components)

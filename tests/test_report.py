@@ -10,12 +10,12 @@ from oracle import LinearGaussian
 from torch.distributions import Normal
 
 import aevb
-from aevb import report
 from aevb.datasets import load
 from aevb.datasets.schema import Data, Schema
 from aevb.errors import UsageError
 from aevb.evaluation.baseline import fit_baseline
-from aevb.run import Run
+from aevb.runs import report
+from aevb.runs.run import Run
 
 SMALL = aevb.Config(hidden=(16,), latent_dim=2, epochs=3, threads=1, validation="0.2")
 QUICK = {"samples": 100}
@@ -229,7 +229,7 @@ def test_a_model_below_its_baseline_is_told_after_training_as_in_evaluation():
     rows = rng.normal(size=(300, 6)) * rng.exponential(size=(300, 1)) * 5
     data = Data(rows, "rows")
     run = aevb.fit(data, replace(SMALL, likelihood="gaussian", epochs=1, learning_rate=1e-6, validation="0.3"))
-    held_out = aevb.training.prepare(data, run.config).validation
+    held_out = aevb.training.loop.prepare(data, run.config).validation
     baseline, told = report.after_training(run, held_out)
     measured = report.evaluate(run, held_out, **QUICK)
     assert measured.figures["bound"].value == pytest.approx(run.kept_record["validation_bound"], abs=1e-4)

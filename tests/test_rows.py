@@ -11,16 +11,16 @@ from helpers import idx, refuses
 from scipy.stats import chi2
 
 import aevb
-from aevb.batches import epoch_batches
 from aevb.config import Config
 from aevb.datasets import files, load, stored
+from aevb.datasets.batches import epoch_batches
 from aevb.datasets.draws import uniforms
 from aevb.datasets.planning import plan
+from aevb.datasets.rows import RowsInMemory, RowsStreamed, rows_of
 from aevb.datasets.schema import Data
 from aevb.errors import DataError
 from aevb.evaluation.baseline import fit_baseline
-from aevb.preparation import prepare
-from aevb.rows import RowsInMemory, RowsStreamed, rows_of
+from aevb.training.split import prepare
 
 RNG = np.random.default_rng(0)
 ALL_BYTES = np.stack([np.arange(256), RNG.permutation(256), RNG.integers(0, 256, 256), np.arange(255, -1, -1)], axis=1)
@@ -184,7 +184,7 @@ def test_a_model_trained_from_a_file_has_the_bits_of_one_trained_in_memory(rows,
 
 
 def test_the_command_line_streams(tmp_path, streamed, monkeypatch, capsys):
-    from aevb.cli import main
+    from aevb.commands.cli import main
 
     monkeypatch.chdir(tmp_path)
     np.save("big.npy", RNG.integers(0, 256, (200, 4, 4)).astype(np.uint8))

@@ -53,7 +53,7 @@ def test_samples_follow_the_seed(run):
 
 def test_chunks_do_not_change_results(run, table, monkeypatch):
     whole = run.encode(table)[0], run.reconstruct(table)
-    monkeypatch.setattr("aevb.run.CHUNK", 7)
+    monkeypatch.setattr("aevb.runs.run.CHUNK", 7)
     assert np.allclose(run.encode(table)[0], whole[0], atol=1e-5)
     assert np.allclose(run.reconstruct(table), whole[1], rtol=1e-5)
     assert run.sample(20).shape == (20, 3)

@@ -14,9 +14,10 @@ import torch
 from killing import SMALL, Server, seen
 
 import aevb
-from aevb import checkpoint, standing, training
 from aevb.datasets.schema import Data
 from aevb.errors import DivergedError
+from aevb.storage import checkpoint
+from aevb.training import loop, state
 
 SECONDS, LATE = 2.0, 10.0
 """From the signal to the end: of CPU time, which other work changes little, and by the clock.
@@ -143,7 +144,7 @@ def spoilt(at, value=3e19):
 
 
 def step_of(row, epoch=0):
-    order = aevb.batches.epoch_batches(80, 8, CONFIG.seed, epoch)
+    order = aevb.datasets.batches.epoch_batches(80, 8, CONFIG.seed, epoch)
     return next(i for i, index in enumerate(order, 1) if row in index)
 
 
@@ -152,7 +153,7 @@ ROW = next(row for row in range(80) if step_of(row) == 8)
 
 @pytest.fixture
 def as_they_are(monkeypatch):
-    monkeypatch.setattr(training, "rows_of", lambda data, *_: Plain(torch.from_numpy(data.rows)))
+    monkeypatch.setattr(loop, "rows_of", lambda data, *_: Plain(torch.from_numpy(data.rows)))
 
 
 class Plain:
@@ -183,10 +184,10 @@ class Plain:
 @pytest.mark.parametrize("lag", [1, 50])
 @pytest.mark.parametrize("save_every", [0, 1, 3])
 def test_a_bad_batch_is_named_and_nothing_of_it_is_saved(as_they_are, monkeypatch, tmp_path, lag, save_every):
-    monkeypatch.setattr(training, "CHECK_EVERY", {"cpu": lag})
+    monkeypatch.setattr(loop, "CHECK_EVERY", {"cpu": lag})
     step = step_of(ROW)
     loops, config = [], replace(CONFIG, save_every=save_every)
-    monkeypatch.setattr(training._Loop, "choose_engine", watch(training._Loop.choose_engine, loops))
+    monkeypatch.setattr(loop._Loop, "choose_engine", watch(loop._Loop.choose_engine, loops))
     with pytest.raises(DivergedError) as caught:
         aevb.fit(spoilt(ROW), config, out=tmp_path / "run")
     for piece in (f"epoch 1, step {step} (log p(x|z) is not finite for 1 of 8 rows", f"training row {ROW + 1}"):
@@ -195,11 +196,11 @@ def test_a_bad_batch_is_named_and_nothing_of_it_is_saved(as_they_are, monkeypatc
     assert all(torch.equal(value, good[name]) for name, value in loops[0].model.state_dict().items())
     assert checkpoint.exists(tmp_path / "run") == bool(save_every)
     if save_every:
-        progress, state = checkpoint.load_progress(tmp_path / "run")
+        progress, tensors = checkpoint.load_progress(tmp_path / "run")
         saved = (step - 1) // save_every * save_every
         assert (progress.epoch, progress.step) == (0, saved)
         assert f"the last save is that of epoch 1, step {saved}" in str(caught.value)
-        assert all(bool(torch.isfinite(value).all()) for value in state.values())
+        assert all(bool(torch.isfinite(value).all()) for value in tensors.values())
         assert all(map(np.isfinite, progress.totals.values()))
 
 
@@ -217,13 +218,13 @@ def steps_without(data, steps):
 
     loops = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training._Loop, "choose_engine", watch(training._Loop.choose_engine, loops))
+        patch.setattr(loop._Loop, "choose_engine", watch(loop._Loop.choose_engine, loops))
         aevb.fit(data, replace(CONFIG, epochs=1), on_step=on_step)
     return found
 
 
 def test_an_interruption_before_a_bad_step_is_noticed_does_not_save_it(as_they_are, monkeypatch, tmp_path):
-    monkeypatch.setattr(training, "CHECK_EVERY", {"cpu": 50})
+    monkeypatch.setattr(loop, "CHECK_EVERY", {"cpu": 50})
 
     def interrupt(epoch, step, _):
         if step == step_of(ROW):
@@ -239,16 +240,16 @@ def test_an_interruption_before_a_bad_step_is_noticed_does_not_save_it(as_they_a
 @pytest.mark.parametrize("save_every", [0, 1])
 def test_a_moment_that_overflows_is_noticed(as_they_are, monkeypatch, tmp_path, save_every):
     """It holds the square of a gradient that is finite; the weights would stand still for ever after."""
-    real = standing.Standing.finish_step
+    real = state.Standing.finish_step
 
     def overflow(self, *arguments):
         real(self, *arguments)
         if self.step == 5:
             self.update.state["exp_avg_sq"][0].view(-1)[0] = np.inf
 
-    monkeypatch.setattr(standing.Standing, "finish_step", overflow)
+    monkeypatch.setattr(state.Standing, "finish_step", overflow)
     with pytest.raises(DivergedError, match="weights or moments that are not finite"):
         aevb.fit(spoilt(ROW, 0.0), replace(CONFIG, save_every=save_every), out=tmp_path / "run")
     if save_every:
-        state = checkpoint.load_progress(tmp_path / "run")[1]
-        assert all(bool(torch.isfinite(value).all()) for value in state.values())
+        tensors = checkpoint.load_progress(tmp_path / "run")[1]
+        assert all(bool(torch.isfinite(value).all()) for value in tensors.values())

@@ -9,15 +9,16 @@ import pytest
 import torch
 
 import aevb
-from aevb import step as steps
-from aevb import training
-from aevb.batches import Shard, epoch_batches
-from aevb.config import Config, build
+from aevb.config import Config
+from aevb.datasets.batches import Shard, epoch_batches
+from aevb.datasets.rows import RowsInMemory
+from aevb.engine import step as steps
+from aevb.engine.optimisers import Adam
+from aevb.engine.recording import Loss, record
+from aevb.engine.step import Engine, Step, choose_mode, flops
 from aevb.errors import DivergedError, UsageError
-from aevb.recording import Loss, record
-from aevb.rows import RowsInMemory
-from aevb.step import Engine, Step, choose_mode, flops
-from aevb.updates import Adam
+from aevb.runs.build import build
+from aevb.training import loop
 
 SMALL = Config(hidden=(8,), latent_dim=2, batch_size=32, epochs=2, validation="0", threads=1)
 TABLE = np.random.default_rng(0).normal(size=(72, 4)).astype(np.float32)
@@ -136,7 +137,7 @@ def test_after_a_number_that_is_not_finite_nothing_changes_any_more(mode):
 @pytest.mark.parametrize("lag", [1, 4, 50])
 def test_a_check_that_lags_behind_still_names_the_step(monkeypatch, lag):
     """As on a GPU, where asking at every step would mean waiting for it."""
-    monkeypatch.setattr(training, "CHECK_EVERY", {"cpu": lag})
+    monkeypatch.setattr(loop, "CHECK_EVERY", {"cpu": lag})
     real = RowsInMemory.take
 
     def spoilt(rows, index):

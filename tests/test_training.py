@@ -12,14 +12,15 @@ from oracle import LinearGaussian
 from torch import nn
 
 import aevb
-from aevb import checkpoint, standing, training
-from aevb.batches import split_rows
 from aevb.config import Config
 from aevb.datasets import load
+from aevb.datasets.batches import split_rows
 from aevb.datasets.schema import Data
+from aevb.engine.optimisers import Adam
 from aevb.errors import AevbError, DataError, DivergedError, OutputExistsError, UsageError
 from aevb.evaluation.bound import elbo_rows
-from aevb.updates import Adam
+from aevb.storage import checkpoint
+from aevb.training import loop, state
 
 SMALL = Config(hidden=(8,), latent_dim=2, epochs=4, batch_size=16, seed=3)
 
@@ -92,7 +93,7 @@ def test_global_generator_and_threads_are_left_alone(data):
 @pytest.mark.parametrize("optimizer", ["adam", "adagrad"])
 @pytest.mark.parametrize("binarize", ["none", "static", "dynamic"])
 def test_interrupted_and_resumed_is_bit_identical(pictures, tmp_path, monkeypatch, optimizer, binarize):
-    monkeypatch.setattr(standing, "SAVE_SHARE", math.inf)  # save after every epoch
+    monkeypatch.setattr(state, "SAVE_SHARE", math.inf)  # save after every epoch
     config = replace(SMALL, optimizer=optimizer, likelihood="bernoulli", binarize=binarize, warmup_epochs=3, free_bits=0.1)
     config = replace(config, decay=0.6)
     whole = aevb.fit(pictures, config, out=tmp_path / "whole")
@@ -120,7 +121,7 @@ def begun_with(data, folder, **settings):
         raise Seen
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training._Loop, "choose_engine", choose_engine)
+        patch.setattr(loop._Loop, "choose_engine", choose_engine)
         with pytest.raises(Seen):
             aevb.fit(data, replace(SMALL, **{"start": str(folder), "validation": "0", **settings}), on_fresh=fresh.extend)
     return first[0], fresh
@@ -345,10 +346,10 @@ def test_early_stopping_keeps_the_best(data, tmp_path):
     assert len(bounds) - 1 - bounds.index(best) == 5
     loaded = checkpoint.load(tmp_path / "run")
     assert torch.equal(weights(loaded), weights(run))
-    validation = training.prepare(data, config).validation
+    validation = loop.prepare(data, config).validation
     # Validation noise is the same at every epoch, so the kept weights give the best epoch's figure again.
     again = elbo_rows(
-        run.model, run.tensor(validation), seed=training.counter_seed(config.seed, "evaluate"), log_jacobian=run.log_jacobian
+        run.model, run.tensor(validation), seed=loop.counter_seed(config.seed, "evaluate"), log_jacobian=run.log_jacobian
     )
     assert float(again.bound.mean()) == pytest.approx(best, abs=1e-5)
     resumed = aevb.fit(data, config, out=tmp_path / "run", resume=True)
@@ -357,7 +358,7 @@ def test_early_stopping_keeps_the_best(data, tmp_path):
 
 
 def test_early_stopping_resumes_bit_identically(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(standing, "SAVE_SHARE", math.inf)
+    monkeypatch.setattr(state, "SAVE_SHARE", math.inf)
     config = replace(SMALL, epochs=12, patience=3, learning_rate=0.05)
     whole = aevb.fit(data, config)
     with pytest.raises(KeyboardInterrupt):
@@ -414,7 +415,7 @@ def test_weights_that_are_not_finite_are_never_saved(data, tmp_path, monkeypatch
             next(loop.model.parameters())[0] = math.nan
         return {}
 
-    monkeypatch.setattr(training._Loop, "train_step", spoil)
+    monkeypatch.setattr(loop._Loop, "train_step", spoil)
     with pytest.raises(DivergedError, match="weights or moments that are not finite at the end of epoch 1"):
         aevb.fit(data, replace(SMALL, validation="0"), out=tmp_path / "run")
     assert not checkpoint.exists(tmp_path / "run")
@@ -430,14 +431,14 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_spares_what_was_saved(data,
 
 def test_warm_up_follows_the_steps(data, monkeypatch):
     seen = []
-    real = training._Loop.train_step
+    real = loop._Loop.train_step
 
     def spy(loop, *arguments):
         log = real(loop, *arguments)
         seen.append(float(loop.objective.kl_weight))
         return log
 
-    monkeypatch.setattr(training._Loop, "train_step", spy)
+    monkeypatch.setattr(loop._Loop, "train_step", spy)
     aevb.fit(data, replace(SMALL, beta=2.0, warmup_epochs=2))  # 6 steps an epoch
     assert seen == pytest.approx([2.0 * min(1.0, step / 12) for step in range(24)])
 
@@ -543,7 +544,7 @@ def test_the_stored_variance_is_the_error_at_the_codes_that_were_trained(objecti
 
 def spoil_at(monkeypatch, epoch, step, seen=None):
     """Make the training rows of one step so large that their loss is infinite, that once."""
-    real = training._Loop.train_step
+    real = loop._Loop.train_step
 
     def train_step(loop, *arguments):
         if seen is not None:
@@ -552,7 +553,7 @@ def spoil_at(monkeypatch, epoch, step, seen=None):
             arguments = (*arguments[:-1], arguments[-1] * 1e30)
         return real(loop, *arguments)
 
-    monkeypatch.setattr(training._Loop, "train_step", train_step)
+    monkeypatch.setattr(loop._Loop, "train_step", train_step)
 
 
 def test_after_divergence_weights_moments_and_stored_variance_are_back_and_training_goes_on(data, tmp_path, monkeypatch):
@@ -619,7 +620,7 @@ def test_no_step_is_taken_on_a_loss_that_is_not_finite(data, monkeypatch, epoch)
 
 
 def test_the_row_that_is_to_blame_is_named(data):
-    prepared = training.prepare(data, SMALL)
+    prepared = loop.prepare(data, SMALL)
     rows = prepared.train.rows.copy()
     rows[40, 1] = 1e30  # as if it had come in after the transform was decided
     with pytest.raises(DivergedError, match=r"for 1 of 16 rows of the batch, training row 41\b"):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from aevb.updates import FEW_NUMBERS, Adagrad, Adam, join
+from aevb.engine.optimisers import FEW_NUMBERS, Adagrad, Adam, join
 
 PAIRS = {"adam": (Adam, torch.optim.Adam), "adagrad": (Adagrad, torch.optim.Adagrad)}
 

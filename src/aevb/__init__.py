@@ -15,30 +15,30 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aevb import datasets as datasets
-    from aevb.checkpoint import load as load
-    from aevb.checkpoint import save as save
     from aevb.config import Config as Config
     from aevb.datasets.schema import Data as Data
     from aevb.model import VAE as VAE
-    from aevb.objectives.elbo import ELBO as ELBO
-    from aevb.objectives.elbo import vae_loss as vae_loss
-    from aevb.posteriors.gaussian import kl_divergence as kl_divergence
-    from aevb.run import Run as Run
-    from aevb.training import fit as fit
+    from aevb.parts.objectives.elbo import ELBO as ELBO
+    from aevb.parts.objectives.elbo import vae_loss as vae_loss
+    from aevb.parts.posteriors.gaussian import kl_divergence as kl_divergence
+    from aevb.runs.run import Run as Run
+    from aevb.storage.checkpoint import load as load
+    from aevb.storage.checkpoint import save as save
+    from aevb.training.loop import fit as fit
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Config": "aevb.config",
     "Data": "aevb.datasets.schema",
-    "ELBO": "aevb.objectives.elbo",
-    "Run": "aevb.run",
+    "ELBO": "aevb.parts.objectives.elbo",
+    "Run": "aevb.runs.run",
     "VAE": "aevb.model",
-    "fit": "aevb.training",
-    "kl_divergence": "aevb.posteriors.gaussian",
-    "load": "aevb.checkpoint",
-    "save": "aevb.checkpoint",
-    "vae_loss": "aevb.objectives.elbo",
+    "fit": "aevb.training.loop",
+    "kl_divergence": "aevb.parts.posteriors.gaussian",
+    "load": "aevb.storage.checkpoint",
+    "save": "aevb.storage.checkpoint",
+    "vae_loss": "aevb.parts.objectives.elbo",
 }
 
 __all__ = ["ELBO", "VAE", "Config", "Data", "Run", "datasets", "fit", "kl_divergence", "load", "save", "vae_loss"]

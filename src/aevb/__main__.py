@@ -1,5 +1,5 @@
 """``python -m aevb``, as torchrun starts it."""
 
-from aevb.cli import main
+from aevb.commands.cli import main
 
 main()

@@ -18,7 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from aevb.distributions import (
+from aevb.errors import DataError, UsageError
+from aevb.interfaces import Likelihood, Posterior, Prior
+from aevb.parts.likelihoods.gaussian import GaussianFixed
+from aevb.parts.networks.mlp import mlp
+from aevb.parts.posteriors.gaussian import DiagonalGaussian, kl_per_dimension
+from aevb.parts.priors.standard_normal import StandardNormal
+from aevb.probability.distributions import (
     DiagonalNormal,
     TransformedNormal,
     TriangularNormal,
@@ -26,12 +32,6 @@ from aevb.distributions import (
     reparameterize,
     rsample_and_log_prob,
 )
-from aevb.errors import DataError, UsageError
-from aevb.interfaces import Likelihood, Posterior, Prior
-from aevb.likelihoods.gaussian import GaussianFixed
-from aevb.networks.mlp import mlp
-from aevb.posteriors.gaussian import DiagonalGaussian, kl_per_dimension
-from aevb.priors.standard_normal import StandardNormal
 
 
 class VAE(nn.Module):

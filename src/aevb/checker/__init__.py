@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aevb.checker.report import CLASSES, Finding, Report
+from aevb.checker.report import CLASSES, ROLES, Finding, Report
 from aevb.checker.report import cannot_judge as cannot_judge
 
 if TYPE_CHECKING:
@@ -18,12 +18,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from aevb.checker.sandbox import Limits
+    from aevb.checker.sandbox.parent import Limits
 
 __all__ = ["CLASSES", "ROLES", "Finding", "Report", "check", "check_file"]
-
-ROLES = ("model", "sampler", "kl", "loss")
-"""What ``mapping`` may name: a class, or functions and methods ("VAE.reparameterize" or "reparameterize")."""
 
 
 def check_file(path: str | Path, *, mapping: Mapping[str, str] | None = None, limits: Limits | None = None) -> Report:

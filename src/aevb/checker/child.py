@@ -10,12 +10,14 @@ from pathlib import Path
 
 import torch
 
-from aevb.checker import confine, numpy_noise, replacing
 from aevb.checker.judge import judge
-from aevb.checker.mapped import UnknownNameError
-from aevb.checker.program import Program
+from aevb.checker.program import replacing
+from aevb.checker.program.program import Program
+from aevb.checker.program.source import read
 from aevb.checker.report import CANNOT_JUDGE, Finding, Report, cannot_judge
-from aevb.checker.source import read
+from aevb.checker.sandbox.child import confine, send
+from aevb.checker.steps import numpy_noise
+from aevb.checker.steps.mapped import UnknownNameError
 
 
 def examine(path: Path, mapping: dict[str, str], missing: list[str]) -> Report:
@@ -39,7 +41,7 @@ def main(path: str, mapping: str) -> None:
     missing = replacing.install()
     numpy_noise.install()
     source = Path(path)
-    layers = confine.confine()
+    layers = confine()
     gc.freeze()  # what torch brought is no longer walked through: names of layers are sought among the program's own objects
     try:
         report = examine(source, json.loads(mapping), missing)
@@ -48,7 +50,7 @@ def main(path: str, mapping: str) -> None:
     except RecursionError:
         report = cannot_judge("the program calls itself without end")
     report.trace.append(f"confined by {', '.join(layers)}")
-    confine.send(report.to_dict() | {"trace": report.trace, "fingerprint": report.fingerprint})
+    send(report.to_dict() | {"trace": report.trace, "fingerprint": report.fingerprint})
 
 
 if __name__ == "__main__":

@@ -7,10 +7,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from aevb.checker import ROLES
-from aevb.checker.report import Report, cannot_judge
-from aevb.checker.sandbox import Limits, run
-from aevb.checker.source import SourceError, read
+from aevb.checker.program.source import SourceError, read
+from aevb.checker.report import ROLES, Report, cannot_judge
+from aevb.checker.sandbox.parent import Limits, run
 from aevb.errors import NotFoundError, UsageError
 
 

@@ -9,28 +9,28 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from aevb.checker.arguments import KL
-from aevb.checker.decoding import decoder_findings, error_of, prior_findings, swapped_finding
-from aevb.checker.divergence import divergence
-from aevb.checker.evidence import Evidence
-from aevb.checker.fingerprint import fingerprint
-from aevb.checker.making import DATA_DIM, LATENT, models
-from aevb.checker.mapped import alone, named, only_a_loss, spread_of
-from aevb.checker.measure import Reconstruction
-from aevb.checker.missing import evaluating, noiseless, of_a_sampler_alone, without_loss
-from aevb.checker.noise import noise_findings
-from aevb.checker.overlooked import named_parts, without_the_sampler
-from aevb.checker.parts import Parts
-from aevb.checker.plain import set_mode
-from aevb.checker.program import Program
+from aevb.checker.findings.decoder import decoder_findings, error_of, prior_findings, swapped_finding
+from aevb.checker.findings.evidence import Evidence
+from aevb.checker.findings.fingerprint import fingerprint
+from aevb.checker.findings.kl import divergence
+from aevb.checker.findings.noise import noise_findings
+from aevb.checker.findings.not_judged import evaluating, known, noiseless, of_a_sampler_alone, without_loss
+from aevb.checker.findings.overlooked import named_parts, without_the_sampler
+from aevb.checker.findings.sampler import drawn_twice, gradient_finding, head_findings, not_linear
+from aevb.checker.findings.stopped import nothing_ran
+from aevb.checker.findings.weight import sign_findings, weight_findings
+from aevb.checker.program.calls import KL
+from aevb.checker.program.making import DATA_DIM, LATENT, models
+from aevb.checker.program.plain import set_mode
+from aevb.checker.program.program import Program
+from aevb.checker.program.source import calls, last_name
+from aevb.checker.program.unknown import UnknownNetwork
 from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, SCALE, UNUSUAL, WEIGHT, Finding, Report
-from aevb.checker.sampling import drawn_twice, gradient_finding, head_findings, not_linear
-from aevb.checker.source import calls, last_name
-from aevb.checker.stepping import record, run
-from aevb.checker.steps import Step, attempts
-from aevb.checker.stopped import nothing_ran
-from aevb.checker.unknown import UnknownNetwork, known
-from aevb.checker.weighing import sign_findings, weight_findings
+from aevb.checker.steps.mapped import alone, named, only_a_loss, spread_of
+from aevb.checker.steps.stepping import record, run
+from aevb.checker.steps.steps import Step, attempts
+from aevb.checker.tape.measure import Reconstruction
+from aevb.checker.tape.parts import Parts
 
 SEEDS = (0, 1)
 HIDES: Mapping[str, tuple[str, ...]] = {

@@ -13,21 +13,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aevb.checker import arguments as by_name
-from aevb.checker.evidence import Evidence
-from aevb.checker.fingerprint import fingerprint
-from aevb.checker.hints import FALLBACK, of_module
+from aevb.checker.findings.evidence import Evidence
+from aevb.checker.findings.fingerprint import fingerprint
+from aevb.checker.findings.not_judged import noiseless
+from aevb.checker.findings.overlooked import named_parts
 from aevb.checker.judge import SEEDS, agreed, chosen, findings, sorted_findings
-from aevb.checker.kept_noise import find_with_kept
-from aevb.checker.missing import noiseless
-from aevb.checker.overlooked import named_parts
+from aevb.checker.program import calls as by_name
+from aevb.checker.program.rewriting import ROWS
+from aevb.checker.program.shapes import FALLBACK, of_module
+from aevb.checker.program.source import Source, SourceError, read
+from aevb.checker.program.stand_ins import Batch
 from aevb.checker.report import BUG, SCALE, Report, cannot_judge
-from aevb.checker.rewriting import ROWS
-from aevb.checker.source import Source, SourceError, read
-from aevb.checker.stand_ins import Batch
-from aevb.checker.steps import Step
-from aevb.checker.tape import BackwardCalledError, Tape
-from aevb.checker.values import loss_in
+from aevb.checker.steps.outside_noise import find_with_kept
+from aevb.checker.steps.steps import Step
+from aevb.checker.tape.tape import BackwardCalledError, Tape
+from aevb.checker.tape.values import loss_in
 
 
 @dataclass

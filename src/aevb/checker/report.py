@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from aevb.checker.siblings import LINES
-
 RIGHT, BUG, SCALE, UNUSUAL, CANNOT_JUDGE = "right", "bug", "scale", "unusual", "cannot_judge"
 WORDS = {RIGHT: "right", BUG: "BUG", SCALE: "SCALE", UNUSUAL: "right, but unusual", CANNOT_JUDGE: "cannot judge"}
 WEIGHT = {BUG: 4, SCALE: 3, CANNOT_JUDGE: 2, UNUSUAL: 1, RIGHT: 0}
+ROLES = ("model", "sampler", "kl", "loss")
+"""What ``mapping`` may name: a class, or functions and methods ("VAE.reparameterize" or "reparameterize")."""
+LINES = 1_000_000
+"""Lines of the n-th file beside the program are counted from n times this number on."""
 EXIT_CODES = {RIGHT: 0, UNUSUAL: 0, BUG: 1, SCALE: 1, CANNOT_JUDGE: 2}
 
 CLASSES: Mapping[str, str] = {

@@ -40,12 +40,13 @@ def check(
     picture
         Draw what was measured of sampler and KL, beside what is right, into this file.
     """
-    from aevb import outputs, terminal
+    from aevb import files
     from aevb.checker import check_file
+    from aevb.commands import terminal
 
     if picture is not None:
-        outputs.check(picture)
-        if not outputs.is_picture(picture):
+        files.check(picture)
+        if not files.is_picture(picture):
             raise UsageError(f"--picture draws; expected a name that ends in .png, .pdf or .svg; got {picture.name}")
     with terminal.waiting(f"looking at {file.name}", quiet=json):
         report = check_file(file, mapping=_mapping(map_))
@@ -60,8 +61,9 @@ def check(
 
 
 def _draw(report: Report, name: str, path: Path, *, quiet: bool) -> None:
-    from aevb import plots, terminal
+    from aevb import plots
     from aevb.checker.picture import draw
+    from aevb.commands import terminal
 
     if not report.fingerprint.get("head"):
         terminal.note(f"no picture: {path} would show nothing, since nothing was measured")

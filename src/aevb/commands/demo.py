@@ -14,7 +14,7 @@ from aevb.errors import CannotWriteError, OutputExistsError
 if TYPE_CHECKING:
     from aevb.drill.experiment import Outcome
     from aevb.drill.sanity import CheckResult
-    from aevb.run import Run
+    from aevb.runs.run import Run
 
 MARK = "demo.json"
 """The file by which a folder is known to be a demonstration's, so that a second one may replace it."""
@@ -36,7 +36,8 @@ def demo(*, out: Path = Path("aevb-demo"), json: Annotated[bool, Parameter(negat
     """
     import json as encoder
 
-    from aevb import kl_divergence, plots, terminal
+    from aevb import kl_divergence, plots
+    from aevb.commands import terminal
     from aevb.drill import sanity
     from aevb.model import VAE
 
@@ -90,7 +91,7 @@ def _make_folder(out: Path) -> None:
 
 
 def _experiment(quiet: bool) -> Outcome:
-    from aevb import terminal
+    from aevb.commands import terminal
     from aevb.drill import experiment
 
     with terminal.progress(quiet) as bar:
@@ -99,11 +100,11 @@ def _experiment(quiet: bool) -> Outcome:
 
 
 def _digits(folder: Path, quiet: bool) -> tuple[Run, list[Path]]:
-    from aevb import terminal
+    from aevb.commands import terminal
     from aevb.datasets import load
-    from aevb.pictures import draw
-    from aevb.preparation import prepare
-    from aevb.training import fit
+    from aevb.runs.pictures import draw
+    from aevb.training.loop import fit
+    from aevb.training.split import prepare
 
     data = load("digits")
     prepared = prepare(data, DIGITS)

@@ -118,7 +118,7 @@ def status(folder: Folder = None, /, *, json: Json = False) -> None:
     json
         Print one JSON object and nothing else.
     """
-    from aevb import terminal
+    from aevb.commands import terminal
     from aevb.drill import account, grading, interview, state, watch
 
     now = state.load(_here(folder))
@@ -169,7 +169,7 @@ def check(folder: Folder = None, /, *, six: Flag = False, json: Json = False) ->
     json
         Print one JSON object and nothing else.
     """
-    from aevb import terminal
+    from aevb.commands import terminal
     from aevb.drill import clock, session, state, watch
 
     place = _here(folder)
@@ -193,7 +193,7 @@ def check(folder: Folder = None, /, *, six: Flag = False, json: Json = False) ->
 @drill.command
 def watch(folder: Folder = None, /) -> None:
     """Show block and time, and judge your file whenever it is saved. Ctrl-C ends it."""
-    from aevb import terminal
+    from aevb.commands import terminal
     from aevb.drill import session, state
     from aevb.drill import watch as watching
 
@@ -226,7 +226,7 @@ def hint(folder: Folder = None, /, *, about: str | None = None, json: Json = Fal
     json
         Print one JSON object and nothing else.
     """
-    from aevb import terminal
+    from aevb.commands import terminal
     from aevb.drill import session
 
     finding, shown = session.hint(_here(folder), about)
@@ -255,7 +255,7 @@ def report(folder: Folder = None, /, *, json: Json = False) -> None:
     json
         Print one JSON object and nothing else; the page is written all the same.
     """
-    from aevb import terminal
+    from aevb.commands import terminal
     from aevb.drill import account, page, session, state
 
     place = _here(folder)

@@ -22,21 +22,23 @@ def encode(run: Path, data: str, /, *, output: Annotated[Path, Parameter(name=("
     output
         .npy for the means (N, L); .npz for mu and logvar; .csv for both, side by side; .png, .pdf or .svg for a scatter plot.
     """
-    from aevb import checkpoint, outputs, plots, terminal
+    from aevb import files, plots
+    from aevb.commands import terminal
     from aevb.datasets import load_like
-    from aevb.pictures import latent_figure
+    from aevb.runs.pictures import latent_figure
+    from aevb.storage import checkpoint
 
-    outputs.check(output)
+    files.check(output)
     trained = checkpoint.load(run)
     terminal.note_unfinished(trained, run)
     rows = load_like(data, trained.schema)
-    if outputs.is_picture(output):
+    if files.is_picture(output):
         if trained.model.latent_dim < 2:
             raise UsageError(f"a scatter plot needs two latent dimensions; {run} has {trained.model.latent_dim}")
         figure = latent_figure(trained, rows)
-        outputs.whole(output, lambda part: plots.save(figure, part))
+        files.whole(output, lambda part: plots.save(figure, part))
     else:
         mu, logvar = trained.encode(rows)
         columns = [f"{name}_{i + 1}" for name in ("mu", "logvar") for i in range(mu.shape[1])]
-        outputs.write(output, {"mu": mu, "logvar": logvar}, columns)
+        files.write(output, {"mu": mu, "logvar": logvar}, columns)
     print(f"{len(rows)} codes of {data} -> {output}")

@@ -12,8 +12,8 @@ from aevb.errors import AevbError, CannotWriteError, UsageError
 
 if TYPE_CHECKING:
     from aevb.datasets.schema import Data
-    from aevb.report import Report
-    from aevb.run import Run
+    from aevb.runs.report import Report
+    from aevb.runs.run import Run
 
 
 def evaluate(
@@ -55,7 +55,9 @@ def evaluate(
     quiet
         Show no progress.
     """
-    from aevb import checkpoint, report, terminal
+    from aevb.commands import terminal
+    from aevb.runs import report
+    from aevb.storage import checkpoint
 
     for name, value, least, default in [("samples", samples, 1, 5000), ("rows", rows, 2, 1000)]:
         if value < least:
@@ -74,7 +76,8 @@ def evaluate(
 
 
 def _print(measured: Report, trained: Run, what: str, picture: Path | None, *, annealed: bool) -> None:
-    from aevb import report, terminal
+    from aevb.commands import terminal
+    from aevb.runs import report
 
     print(what)
     terminal.print_table(terminal.figure_rows(measured.figures))
@@ -92,9 +95,10 @@ def _print(measured: Report, trained: Run, what: str, picture: Path | None, *, a
 
 def _rows_to_measure(trained: Run, data: str | None, rows: int, seed: int) -> tuple[Data, str, int]:
     """The rows, what they are, and of how many they were drawn."""
-    from aevb.batches import counter_seed, split_rows
     from aevb.datasets import load_like
-    from aevb.preparation import held_out
+    from aevb.datasets.batches import split_rows
+    from aevb.probability.seeds import counter_seed
+    from aevb.training.split import held_out
 
     found, name = held_out(trained) if data is None else (load_like(data, trained.schema), data)
     total = len(found)
@@ -105,7 +109,8 @@ def _rows_to_measure(trained: Run, data: str | None, rows: int, seed: int) -> tu
 
 def _measure(trained: Run, found: Data, *, samples: int, ais: bool, seed: int, quiet: bool) -> Report:
     """Measure under a progress bar for each long part."""
-    from aevb import report, terminal
+    from aevb.commands import terminal
+    from aevb.runs import report
 
     with terminal.progress(quiet) as bar:
         tasks: dict[str, Any] = {}
@@ -120,7 +125,8 @@ def _measure(trained: Run, found: Data, *, samples: int, ais: bool, seed: int, q
 
 
 def _as_json(measured: Report, trained: Run) -> dict[str, Any]:
-    from aevb import report, terminal
+    from aevb.commands import terminal
+    from aevb.runs import report
 
     kl = measured.kl_per_dimension
     return {
@@ -135,7 +141,7 @@ def _as_json(measured: Report, trained: Run) -> dict[str, Any]:
 
 def _training_rows(run: Run) -> Data | None:
     """The rows that the model was trained on, or None where they are gone: only the search for copies needs them."""
-    from aevb.preparation import load_data, prepare
+    from aevb.training.split import load_data, prepare
 
     try:
         return prepare(load_data(run.source, run.config), run.config).train
@@ -144,7 +150,8 @@ def _training_rows(run: Run) -> Data | None:
 
 
 def _draw(measured: Report, title: str, path: Path) -> Path | None:
-    from aevb import plots, terminal
+    from aevb import plots
+    from aevb.commands import terminal
 
     figure = plots.evaluation(
         measured.per_row,

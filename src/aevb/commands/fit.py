@@ -18,12 +18,12 @@ from aevb.errors import AevbError, NotFoundError, UsageError
 from aevb.registry import Table
 
 if TYPE_CHECKING:
-    from aevb.checkpoint import Progress
+    from aevb.commands.summary import Done
     from aevb.datasets.schema import Data
-    from aevb.preparation import Prepared
-    from aevb.run import Run
-    from aevb.step import Engine
-    from aevb.summary import Done
+    from aevb.engine.step import Engine
+    from aevb.runs.run import Run
+    from aevb.storage.checkpoint import Progress
+    from aevb.training.split import Prepared
 
 
 def fit(
@@ -53,12 +53,12 @@ def fit(
     quiet
         Print nothing but errors.
     """
-    from aevb import terminal
-    from aevb.checkpoint import Progress
-    from aevb.folder import refuse_existing
-    from aevb.pictures import draw
-    from aevb.preparation import lasting_name, load_data, prepare
-    from aevb.summary import done_since
+    from aevb.commands import terminal
+    from aevb.commands.summary import done_since
+    from aevb.runs.pictures import draw
+    from aevb.storage.checkpoint import Progress
+    from aevb.storage.run_folder import refuse_existing
+    from aevb.training.split import lasting_name, load_data, prepare
 
     is_first = os.environ.get("RANK", "0") == "0"  # under torchrun one process speaks and draws for all
     quiet, json = quiet or not is_first, json and is_first
@@ -89,8 +89,8 @@ def fit(
 def _report(
     run: Run, found: dict[str, Any], out: Path, done: Done, pictures: list[Path], shown: Data, *, json: bool, quiet: bool
 ) -> None:
-    from aevb import summary, terminal
-    from aevb.report import after_training
+    from aevb.commands import summary, terminal
+    from aevb.runs.report import after_training
 
     baseline, findings = after_training(run, shown)
     if json:
@@ -137,7 +137,8 @@ def _read_toml(file: Path) -> Dict:
 
 def _compare_plans(out: Path, epochs: int, engine: Engine) -> None:
     """Say so if a run is to end sooner, or goes on in another way: sums are then taken in another order."""
-    from aevb import checkpoint, terminal
+    from aevb.commands import terminal
+    from aevb.storage import checkpoint
 
     if not checkpoint.exists(out):
         return
@@ -157,7 +158,7 @@ def _train(
     rows: Any, settings: Config, out: Path, resume: bool, prepared: Prepared, *, quiet: bool, bar: bool, speaks: bool
 ) -> tuple[Run, Engine]:
     """Train, with a progress bar if ``bar``, and say on stderr what the user should know; how to go on if ``speaks``."""
-    from aevb import terminal
+    from aevb.commands import terminal
 
     engines: list[Engine] = []
 
@@ -186,7 +187,7 @@ def _where(out: Path, epochs: int) -> str:
 
 def _saved(out: Path) -> Progress | None:
     """How far the run in ``out`` came, if it was saved."""
-    from aevb import checkpoint
+    from aevb.storage import checkpoint
 
     try:
         return checkpoint.read_progress(out) if checkpoint.exists(out) else None
@@ -206,9 +207,10 @@ def _train_with_bar(
     quiet: bool,
 ) -> Run:
     """Train under a progress bar that shows the terms of the bound apart."""
-    from aevb import terminal, training
-    from aevb.batches import steps_per_epoch
+    from aevb.commands import terminal
+    from aevb.datasets.batches import steps_per_epoch
     from aevb.evaluation.diagnosis import Watch
+    from aevb.training import loop
 
     steps = steps_per_epoch(len(prepared.train), settings.batch_size)
     watch = Watch(settings.epochs, settings.warmup_epochs)
@@ -226,7 +228,7 @@ def _train_with_bar(
             for finding in [] if quiet else watch.new(record):
                 bar.console.print(f"epoch {record['epoch']}: {finding.message}", markup=False, soft_wrap=True)
 
-        return training.fit(
+        return loop.fit(
             rows,
             settings,
             out=out,

@@ -22,15 +22,17 @@ def plot(run: Path, /, *, output: Annotated[Path | None, Parameter(name=("-o", "
     """
     import numpy as np
 
-    from aevb import checkpoint, outputs, terminal
-    from aevb.pictures import NAMES, draw
-    from aevb.preparation import held_out
+    from aevb import files
+    from aevb.commands import terminal
+    from aevb.runs.pictures import NAMES, draw
+    from aevb.storage import checkpoint
+    from aevb.training.split import held_out
 
     trained = checkpoint.load(run)
     terminal.note_unfinished(trained, run)
     if output is not None and output.resolve() != (run / "pictures").resolve():
         for name in NAMES:
-            outputs.check(output / f"{name}.png", make_folder=True)
+            files.check(output / f"{name}.png", make_folder=True)
     try:
         data = held_out(trained)[0]
         trained.tensor(data.take(np.arange(1)))  # it may have changed its form since

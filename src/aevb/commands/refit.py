@@ -40,12 +40,13 @@ def refit(
     seed
         Of the draws of the codes and of the fit.
     """
-    from aevb import checkpoint, terminal
-    from aevb.folder import refuse_existing
-    from aevb.pictures import draw
-    from aevb.preparation import load_data, prepare
-    from aevb.refit import STEPS, refit_prior
-    from aevb.report import what_log_p_is
+    from aevb.commands import terminal
+    from aevb.runs.pictures import draw
+    from aevb.runs.refit import STEPS, refit_prior
+    from aevb.runs.report import what_log_p_is
+    from aevb.storage import checkpoint
+    from aevb.storage.run_folder import refuse_existing
+    from aevb.training.split import load_data, prepare
 
     refuse_existing(out)
     trained = checkpoint.load(run)
@@ -81,7 +82,7 @@ def _made_ready(folder: Path) -> Iterator[None]:
 
     If the work comes to nothing, the folder goes again.
     """
-    from aevb.folder import clear
+    from aevb.storage.run_folder import clear
 
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:

@@ -56,7 +56,7 @@ def reproduce(
     """
     import torch
 
-    from aevb import terminal
+    from aevb.commands import terminal
     from aevb.paper.figures import reproduce as run
     from aevb.paper.running import Place
 

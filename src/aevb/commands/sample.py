@@ -38,24 +38,26 @@ def sample(
     seed
         Another seed, other samples.
     """
-    from aevb import checkpoint, outputs, plots, terminal
-    from aevb.pictures import column_names, drawn_from, sample_figure, table_figure
-    from aevb.preparation import held_out
+    from aevb import files, plots
+    from aevb.commands import terminal
+    from aevb.runs.pictures import column_names, drawn_from, sample_figure, table_figure
+    from aevb.storage import checkpoint
+    from aevb.training.split import held_out
 
     if n < 1:
         raise UsageError(f"the number of samples must be at least 1; got {n}")
     if noise and mean:
         raise UsageError("--noise asks for draws from p(x|z), --mean for its means; give one of them")
-    outputs.check(output)
+    files.check(output)
     trained = checkpoint.load(run)
     terminal.note_unfinished(trained, run)
     noise = noise or not (mean or trained.schema.is_picture)
-    if not outputs.is_picture(output):
-        outputs.write(output, {"samples": trained.sample(n, seed=seed, noise=noise)}, column_names(trained))
+    if not files.is_picture(output):
+        files.write(output, {"samples": trained.sample(n, seed=seed, noise=noise)}, column_names(trained))
     elif trained.schema.is_picture:
         figure = sample_figure(trained, n, seed=seed, noise=noise)
-        outputs.whole(output, lambda part: plots.save(figure, part))
+        files.whole(output, lambda part: plots.save(figure, part))
     else:
         figure = table_figure(trained, held_out(trained)[0], n, seed=seed, noise=noise)
-        outputs.whole(output, lambda part: plots.save(figure, part))
+        files.whole(output, lambda part: plots.save(figure, part))
     print(f"{n} samples of {run}, {drawn_from(noise)} -> {output}")

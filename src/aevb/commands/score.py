@@ -44,12 +44,15 @@ def score(
     quiet
         Show no progress.
     """
-    from aevb import checkpoint, outputs, plots, report, terminal
+    from aevb import files, plots
+    from aevb.commands import terminal
     from aevb.datasets import load_like
+    from aevb.runs import report
+    from aevb.storage import checkpoint
 
     if samples < 1:
         raise UsageError(f"samples must be at least 1; got {samples}. The default is 1000.")
-    outputs.check(output)
+    files.check(output)
     trained = checkpoint.load(run).to(device)
     terminal.note_unfinished(trained, run)
     rows = load_like(data, trained.schema)
@@ -57,10 +60,10 @@ def score(
         task = bar.add_task("log p(x)", total=len(rows), terms="")
         scores = trained.score(rows, samples=samples, seed=seed, on_rows=lambda n: bar.advance(task, n))
     what = report.what_log_p_is(trained)
-    if outputs.is_picture(output):
+    if files.is_picture(output):
         shown = [name for name in ("bound", "log_likelihood", "baseline") if name in scores]
         figure = plots.scores({name: scores[name] for name in shown}, f"{data}: {len(rows)} rows; {what}")
-        outputs.whole(output, lambda part: plots.save(figure, part))
+        files.whole(output, lambda part: plots.save(figure, part))
     else:
-        outputs.write(output, scores, list(scores))
+        files.write(output, scores, list(scores))
     print(f"{len(rows)} rows of {data} scored by {what}, {samples} draws each -> {output}")

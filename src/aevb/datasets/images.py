@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from aevb.datasets.files import idx_array, read_npy, read_npz
 from aevb.datasets.schema import Data, only_split
 from aevb.errors import DataError, NotFoundError
-from aevb.outputs import whole
+from aevb.files import whole
 
 MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 MNIST_SHA256 = {

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from aevb.datasets.synthetic import make_gmm, nearest_center_dist
 from aevb.model import VAE
-from aevb.objectives.elbo import vae_loss
+from aevb.parts.objectives.elbo import vae_loss
 
 EPOCHS = 800
 BATCH_SIZE = 256

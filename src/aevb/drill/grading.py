@@ -156,7 +156,7 @@ def check(work: Work) -> Report:
 
 def out_of_reach(work: Work) -> list[Finding]:
     """A finding if the decoder cannot give the data; one that is written as the solution's can, and is not tried."""
-    from aevb.checker.sandbox import run
+    from aevb.checker.sandbox.parent import run
 
     if reach.is_plain(work.source):
         return []

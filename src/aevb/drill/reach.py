@@ -97,19 +97,19 @@ def main(path: str) -> None:
     """Confine this process, try the file's decoder, send the ends that it got to; {} for one that cannot be tried."""
     import torch
 
-    from aevb.checker import confine
-    from aevb.checker.program import Program
-    from aevb.checker.source import read
+    from aevb.checker.program.program import Program
+    from aevb.checker.program.source import read
+    from aevb.checker.sandbox.child import confine, send
 
     torch.set_num_threads(1)
     source = Path(path)
-    confine.confine()
+    confine()
     try:
         low, high = reached(Program(read(source)).get("VAE"))
         ends = {"low": low, "high": high}
     except Exception:  # whatever a learner's code raises: the checks say it
         ends = {}
-    confine.send(ends)
+    send(ends)
 
 
 if __name__ == "__main__":

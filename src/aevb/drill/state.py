@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aevb import outputs
+from aevb import files
 from aevb.drill.clock import EVENTS, Event
 from aevb.errors import CannotWriteError, DataError, NotFoundError
 
@@ -60,7 +60,7 @@ def load(folder: Path) -> State:
 def save(folder: Path, state: State) -> None:
     """Write the state of a folder: at every instant the old one or the new one. Raises CannotWriteError."""
     text = json.dumps({"aevb_drill": FORM, **asdict(state)}, indent=1)
-    outputs.whole(folder / NAME, lambda part: part.write_text(text, encoding="utf-8"))
+    files.whole(folder / NAME, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
-from aevb import outputs
+from aevb import files
 from aevb.drill import percent, state
 from aevb.drill.clock import Event
 from aevb.errors import CannotWriteError, DataError, NotFoundError, OutputExistsError
@@ -72,7 +72,7 @@ def _write(folder: Path, untimed: bool, now: float) -> None:
 
 def write(path: Path, text: str) -> None:
     """Write a text whole or not at all. Raises CannotWriteError."""
-    outputs.whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+    files.whole(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def _put_aside(path: Path, *, copy: bool = False) -> Path:
@@ -80,7 +80,7 @@ def _put_aside(path: Path, *, copy: bool = False) -> Path:
     free = next(p for n in itertools.count(1) if not (p := path.with_name(f"{path.stem}-{n}{path.suffix}")).exists())
     try:
         if copy:
-            outputs.whole(free, lambda part: part.write_bytes(path.read_bytes()))
+            files.whole(free, lambda part: part.write_bytes(path.read_bytes()))
         else:
             path.rename(free)
     except OSError as error:

@@ -20,11 +20,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from aevb.batches import counter_seed
 from aevb.errors import UsageError
 from aevb.evaluation.bound import Figure, evaluating, mean_figure
-from aevb.hmc import Move, adapted, hmc_move
 from aevb.model import VAE
+from aevb.probability.hmc import Move, adapted, hmc_move
+from aevb.probability.seeds import counter_seed
 
 ROWS = 64
 """Rows whose chains run together."""

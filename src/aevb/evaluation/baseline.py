@@ -12,9 +12,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from aevb.distributions import DiagonalNormal
+from aevb.datasets.rows import Rows
 from aevb.errors import UsageError
-from aevb.rows import Rows
+from aevb.probability.distributions import DiagonalNormal
 
 FLOOR = 1e-4
 """Least variance of a column, as a share of the columns' average: without it, one constant pixel would be worth any number

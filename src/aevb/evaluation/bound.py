@@ -11,9 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from aevb.datasets.rows import Rows
 from aevb.errors import DataError
 from aevb.model import VAE
-from aevb.rows import Rows
 
 
 class Figure(NamedTuple):

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from aevb.batches import counter_seed
-from aevb.distributions import DiagonalNormal, NormalMixture, rsample_and_log_prob
 from aevb.evaluation.bound import Figure, evaluating, mean_figure
 from aevb.model import VAE
+from aevb.probability.distributions import DiagonalNormal, NormalMixture, rsample_and_log_prob
+from aevb.probability.seeds import counter_seed
 
 ACTIVE = 0.01
 """A latent dimension is active if the means of q(z|x) vary over the rows by more than this (Burda et al. 2016)."""

@@ -16,11 +16,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from aevb.batches import counter_seed
-from aevb.distributions import rsample_and_log_prob
 from aevb.errors import UsageError
 from aevb.evaluation.bound import Figure, evaluating, mean_figure
 from aevb.model import VAE
+from aevb.probability.distributions import rsample_and_log_prob
+from aevb.probability.seeds import counter_seed
 
 PAIRS = {"cpu": 4096, "cuda": 65_536}
 """Draws that go through the decoder at once, over rows and samples. Larger sheets leave a processor's cache, and smaller ones

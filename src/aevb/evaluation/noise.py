@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aevb.distributions import DiagonalNormal
+from aevb.datasets.rows import Rows
 from aevb.evaluation.bound import evaluating
 from aevb.model import VAE
-from aevb.rows import Rows
+from aevb.probability.distributions import DiagonalNormal
 
 CHUNK = 2048
 """Codes that are decoded at once: bounds memory, changes no result."""

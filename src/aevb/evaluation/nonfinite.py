@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aevb.distributions import rsample_and_log_prob
 from aevb.model import VAE
+from aevb.probability.distributions import rsample_and_log_prob
 
 MOST_NAMED = 5
 

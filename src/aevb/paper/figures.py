@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from aevb import plots
-from aevb.distributions import DiagonalNormal
 from aevb.errors import UsageError
 from aevb.model import VAE
 from aevb.paper import drawing, marginal, recipes, variance
 from aevb.paper.page import SUFFIXES, write_page
 from aevb.paper.running import Place, load, run, write
 from aevb.paper.trial import FREY_TRAIN, load_rows
+from aevb.probability.distributions import DiagonalNormal
 
 Records = list[dict[str, Any]]
 

@@ -15,10 +15,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aevb.batches import generator
 from aevb.model import VAE
 from aevb.paper.trial import Rows, Training, bounds
-from aevb.posteriors.gaussian import kl_divergence
+from aevb.parts.posteriors.gaussian import kl_divergence
+from aevb.probability.seeds import generator
 
 START_LOGVAR = -6.0
 """Log-variances of q(theta) begin here: standard deviations of 0.05, half of what a weight of 100 inputs may vary by."""

@@ -12,11 +12,11 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor, nn
 
-from aevb.distributions import DiagonalNormal
-from aevb.likelihoods.bernoulli import Bernoulli
-from aevb.likelihoods.gaussian import GaussianNetwork
 from aevb.model import VAE
-from aevb.networks.mlp import mlp
+from aevb.parts.likelihoods.bernoulli import Bernoulli
+from aevb.parts.likelihoods.gaussian import GaussianNetwork
+from aevb.parts.networks.mlp import mlp
+from aevb.probability.distributions import DiagonalNormal
 
 
 class SigmoidGaussian(GaussianNetwork):

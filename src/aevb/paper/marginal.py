@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from aevb.evaluation.log_likelihood import importance_rows
-from aevb.hmc import LogDensity, adapted, hmc_move
 from aevb.model import VAE
 from aevb.paper.quadrature import log_likelihood
 from aevb.paper.trial import Rows
+from aevb.probability.hmc import LogDensity, adapted, hmc_move
 
 BURN_IN, DRAWS = 200, 100
 WIDER = 1.5

@@ -13,8 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aevb.hmc import adapted
 from aevb.paper.trial import Training
+from aevb.probability.hmc import adapted
 
 LEAPFROGS = 10
 UPDATES = 5

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from aevb.outputs import whole
+from aevb.files import whole
 from aevb.paper import numbers
 from aevb.paper.drawing import NAMES
 from aevb.paper.running import Place, read

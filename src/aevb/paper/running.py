@@ -14,8 +14,8 @@ import torch
 
 import aevb
 from aevb.errors import OutputExistsError
+from aevb.files import whole
 from aevb.model import VAE
-from aevb.outputs import whole
 from aevb.paper.full_vb import FullVBTraining
 from aevb.paper.mcem import UPDATES, EMTraining
 from aevb.paper.quadrature import log_likelihoods

@@ -19,14 +19,15 @@ import torch
 from torch import Tensor
 
 from aevb import datasets
-from aevb.batches import counter_seed, epoch_batches, generator
+from aevb.datasets.batches import epoch_batches
+from aevb.engine.cuda_graphs import Captured
+from aevb.engine.optimisers import Adagrad, Adam, Update
 from aevb.errors import DataError, UsageError
 from aevb.evaluation.bound import elbo_rows, mean_figure
-from aevb.graphs import Captured
+from aevb.files import whole
 from aevb.model import VAE
-from aevb.outputs import whole
 from aevb.paper.lean import LeanGradient, paper_model
-from aevb.updates import Adagrad, Adam, Update
+from aevb.probability.seeds import counter_seed, generator
 
 BATCH = 100
 START = 100_000

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aevb.batches import generator
 from aevb.model import VAE
 from aevb.paper.lean import LeanGradient
 from aevb.paper.trial import BATCH, Rows
+from aevb.probability.seeds import generator
 
 ESTIMATORS = ("reparameterised, B", "reparameterised, A", "score with baseline", "score")
 GROUPS = {"hidden layer": (0,), "mu": (1,), "logvar": (2,)}

@@ -1,0 +1,1 @@
+"""What is wrong: the evidence of one step, and the judgements made from it."""

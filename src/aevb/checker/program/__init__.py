@@ -1,0 +1,1 @@
+"""A stranger's program: read, completed with what is missing, called."""

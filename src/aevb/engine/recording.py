@@ -1,0 +1,219 @@
+"""The gradient of one training step as one list of operations: recorded once, then replayed.
+
+A small network spends most of a step between its operations: in Python, in distribution objects, in the bookkeeping of
+autograd. All of that is the same at every step. So the objective and its backward pass run once under ``make_fx``, which
+writes down each operation on tensors in order, and from then on the list alone is run:
+
+    traced      by TorchScript's interpreter: ready in half a second, with the same kernels as the original
+    compiled    by TorchInductor, which fuses what lies between the products: ready in ten to thirty seconds
+
+Draws of noise are taken out of the list and become inputs, so that the caller decides where they come from.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from aevb.engine import rewrites
+from aevb.interfaces import Estimate, Model, Objective
+
+_DRAWS = {
+    torch.ops.aten.randn.default: torch.randn,
+    torch.ops.aten.randn_like.default: torch.randn,
+    torch.ops.aten.rand.default: torch.rand,
+    torch.ops.aten.rand_like.default: torch.rand,
+}
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Noise that a step needs. sampler: ``torch.randn`` or ``torch.rand``; shape: of the draw; dtype: of its numbers."""
+
+    sampler: Callable[..., Tensor]
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    def __call__(self, generator: torch.Generator) -> Tensor:
+        """Draw it."""
+        return self.sampler(self.shape, generator=generator, dtype=self.dtype, device=generator.device)
+
+
+class Loss(nn.Module):
+    """An objective and its model as one module, so that all parameters and buffers have a name each."""
+
+    def __init__(self, model: Model, objective: Objective) -> None:
+        super().__init__()
+        self.model, self.objective = model, objective
+
+    def forward(self, x: Tensor) -> Estimate:
+        """x: (B, D) -> Estimate."""
+        estimate: Estimate = self.objective(self.model, x)
+        return estimate
+
+
+@dataclass(frozen=True)
+class Recording:
+    """graph: (parameters, buffers, inputs, draws; flat) -> (gradients, log, bad; flat). draws: in order. names: of the log."""
+
+    graph: GraphModule
+    draws: tuple[Draw, ...]
+    names: tuple[str, ...]
+    parameters: tuple[Tensor, ...]
+    buffers: tuple[Tensor, ...]
+
+
+def outcome(estimate: Estimate, gradients: Sequence[Tensor], joined: bool = False) -> list[Tensor]:
+    """gradients, the log as one tensor (names,), and whether the loss or a gradient is not finite: () 1.0 or 0.0.
+
+    joined: give the gradients as one tensor (N,).
+    """
+    # A sum carries every NaN and infinity on, at a third of the price of a norm.
+    loss, gradients = estimate.loss.detach(), [gradient.detach() for gradient in gradients]
+    if joined:
+        gradients = [torch.cat([gradient.reshape(-1) for gradient in gradients])]
+        total = gradients[0].sum() + loss
+    else:
+        total = torch.stack([loss, *(gradient.sum() for gradient in gradients)]).sum()
+    bad = total - total != 0  # as torch.isfinite, in half as many calls
+    return [*gradients, torch.stack([value.detach() for value in estimate.log.values()]), bad.to(torch.float32)]
+
+
+def record(
+    loss: Loss,
+    inputs: Sequence[Tensor],
+    to_x: Callable[..., Tensor],
+    *,
+    joined: bool = False,
+    bf16: bool = False,
+    kernels: str = "torch",
+) -> Recording:
+    """Write down the gradient of ``loss(to_x(*inputs))`` in every parameter that has one.
+
+    joined: all gradients as one tensor. bf16: products and convolutions in bfloat16. kernels: torch or onednn, for the
+    products that stay in float32. The model is left as it was. Whatever the objective does in Python is done now, for good:
+    a branch on a tensor's value cannot be recorded and raises.
+    """
+    parameters = {name: value for name, value in loss.named_parameters() if value.requires_grad}
+    buffers = dict(loss.named_buffers())
+    names: list[str] = []
+    count, stop = len(parameters), len(parameters) + len(buffers)
+
+    def gradients(*flat: Tensor) -> list[Tensor]:
+        leaves = [value.detach().requires_grad_() for value in flat[:count]]
+        parts = dict(zip([*parameters, *buffers], [*leaves, *flat[count:stop]], strict=True))
+        estimate: Estimate = torch.func.functional_call(loss, parts, (to_x(*flat[stop:]),))
+        found = torch.autograd.grad(estimate.loss, leaves, materialize_grads=True)
+        names[:] = estimate.log
+        return outcome(estimate, found, joined)
+
+    # Copies: running the objective may work on its buffers.
+    example = [*parameters.values(), *(value.clone() for value in buffers.values()), *inputs]
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    with torch.random.fork_rng(devices=_devices(inputs)):
+        graph = make_fx(gradients)(*example)
+    draws = _take_out_draws(graph)
+    rewrites.drop_aliases(graph)
+    if bf16:
+        rewrites.round_products(graph)
+    if kernels == "onednn":
+        rewrites.multiply_by_onednn(graph)
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    return Recording(graph, draws, tuple(names), tuple(parameters.values()), tuple(buffers.values()))
+
+
+def flops(loss: Loss, x: Tensor) -> float:
+    """Floating-point operations in the products of one gradient. x: (B, D). The model is left as it was."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils.flop_counter import flop_registry
+
+    total = 0
+
+    class Counter(TorchDispatchMode):
+        """Adds up what torch's own table says of each product. (Its FlopCounterMode fails on a module used twice.)"""
+
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            nonlocal total
+            result = function(*args, **(kwargs or {}))
+            if count := flop_registry.get(function.overloadpacket):
+                total += count(*args, **(kwargs or {}), out_val=result)
+            return result
+
+    buffers = {name: value.clone() for name, value in loss.named_buffers()}
+    with Counter(), torch.random.fork_rng(devices=_devices([x])):  # type: ignore[no-untyped-call]
+        estimate = torch.func.functional_call(loss, buffers, (x,))
+        torch.autograd.grad(estimate.loss, [p for p in loss.parameters() if p.requires_grad], allow_unused=True)
+    return float(total)
+
+
+def traced(recording: Recording, inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
+    """The recording for TorchScript's interpreter, or for Python where TorchScript does not know an operation."""
+    rewrites.simplify(recording.graph)
+    run: Callable[..., Sequence[Tensor]] = recording.graph
+    with warnings.catch_warnings(), torch.no_grad(), suppress(RuntimeError):  # as for the backward pass of a convolution
+        warnings.simplefilter("ignore")  # TorchScript announces its retirement; the recording outlives it
+        run = torch.jit.trace(_as_function(run), tuple(_example(recording, inputs)), check_trace=False)
+
+    def replay(*flat: Tensor) -> Sequence[Tensor]:
+        # Without its optimiser: that would watch the first steps, then fuse and specialise, and change bits on the way.
+        # In inference mode, which leaves out what only autograd would ask for, an eighth of a small network's step.
+        with torch.inference_mode(), torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
+            return run(*flat)
+
+    return replay
+
+
+def compiled(recording: Recording, inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
+    """The recording through TorchInductor, called without Dynamo's checks before each call: nothing here ever changes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from torch._inductor import compile as inductor
+
+    example: list[Any] = list(_example(recording, inputs))
+    with warnings.catch_warnings(), torch.no_grad(), torch.random.fork_rng(devices=_devices(inputs)):
+        warnings.simplefilter("ignore")  # it recommends TensorFloat32, and imports what announces its retirement
+        run = inductor(recording.graph, example)
+
+    def replay(*flat: Tensor) -> Sequence[Tensor]:
+        with torch.no_grad():
+            result: Sequence[Tensor] = run(*flat)
+            return result
+
+    return replay
+
+
+def _as_function(graph: Callable[..., Sequence[Tensor]]) -> Callable[..., tuple[Tensor, ...]]:
+    return lambda *flat: tuple(graph(*flat))
+
+
+def _devices(inputs: Sequence[Tensor]) -> list[torch.device]:
+    return [inputs[0].device] if inputs[0].is_cuda else []
+
+
+def _example(recording: Recording, inputs: Sequence[Tensor]) -> list[Tensor]:
+    noise = [torch.zeros(draw.shape, dtype=draw.dtype, device=inputs[0].device) for draw in recording.draws]
+    return [*recording.parameters, *(value.clone() for value in recording.buffers), *inputs, *noise]
+
+
+def _take_out_draws(graph: GraphModule) -> tuple[Draw, ...]:
+    """Turn every draw of normal or uniform noise into a further input."""
+    draws = []
+    last = [node for node in graph.graph.nodes if node.op == "placeholder"][-1]
+    for node in list(graph.graph.nodes):
+        if node.op == "call_function" and node.target in _DRAWS:
+            meta = node.meta["val"] if "val" in node.meta else node.meta["tensor_meta"]
+            draws.append(Draw(_DRAWS[node.target], tuple(meta.shape), meta.dtype))
+            with graph.graph.inserting_after(last):
+                last = graph.graph.placeholder(f"noise_{len(draws)}")
+            node.replace_all_uses_with(last)
+            graph.graph.erase_node(node)
+    return tuple(draws)

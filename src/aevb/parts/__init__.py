@@ -1,0 +1,1 @@
+"""Everything in a model that can be exchanged: networks, likelihoods, posteriors, priors, objectives."""

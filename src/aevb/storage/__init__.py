@@ -1,0 +1,1 @@
+"""What is on disk: saves with checksums, and the folder of a run."""
