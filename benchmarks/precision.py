@@ -22,7 +22,7 @@ from torch.fx import GraphModule
 
 import aevb
 from aevb.datasets import load
-from aevb.engine import rewrites
+from aevb.engine import graph_passes
 
 PRODUCTS = (torch.ops.aten.mm.default, torch.ops.aten.addmm.default)
 
@@ -37,7 +37,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.emulate:
-        rewrites.round_products = rounded
+        graph_passes.round_products = rounded
     runs = [
         measure(options.network, precision, seed, options.epochs)
         for seed in range(options.seeds)

@@ -6,9 +6,9 @@ import pytest
 from helpers import refuses
 
 from aevb.errors import UsageError
-from aevb.registry import Table
+from aevb.registry import Registry
 
-PARTS = Table("part", {"encoder": "json:JSONEncoder", "decoder": "json:JSONDecoder", "ghost": "no.such.module:Ghost"})
+PARTS = Registry("part", {"encoder": "json:JSONEncoder", "decoder": "json:JSONDecoder", "ghost": "no.such.module:Ghost"})
 
 
 def test_a_table_lists_names_and_imports_only_what_is_asked_for():

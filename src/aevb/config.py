@@ -21,9 +21,9 @@ from aevb.parts.networks import ACTIVATIONS, NETWORKS
 from aevb.parts.objectives import OBJECTIVES
 from aevb.parts.posteriors import POSTERIORS
 from aevb.parts.priors import PRIORS
-from aevb.registry import Table
+from aevb.registry import Registry
 
-OPTIMIZERS = Table("optimizer", {"adam": "aevb.engine.optimisers:Adam", "adagrad": "aevb.engine.optimisers:Adagrad"})
+OPTIMIZERS = Registry("optimizer", {"adam": "aevb.engine.optimisers:Adam", "adagrad": "aevb.engine.optimisers:Adagrad"})
 AUTO_LIKELIHOODS = ("auto", *LIKELIHOODS)
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -33,7 +33,7 @@ HIDDEN = {"mlp": (500, 500), "conv": (32, 64)}
 """Widths, or channels, of the encoder where none are given."""
 
 
-def _one_of(names: Sequence[str] | Table | dict[str, str]) -> Parameter:
+def _one_of(names: Sequence[str] | Registry | dict[str, str]) -> Parameter:
     return Parameter(choices=tuple(names))
 
 

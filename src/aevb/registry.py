@@ -14,7 +14,7 @@ from typing import Any
 from aevb.errors import UsageError
 
 
-class Table(Mapping[str, Any]):
+class Registry(Mapping[str, Any]):
     """Names of one kind of part (``what``, in the singular) and where each is defined. Iterates over the names."""
 
     def __init__(self, what: str, entries: Mapping[str, str]) -> None:

@@ -15,7 +15,7 @@ from cyclopts.config import Dict
 
 from aevb.config import Config
 from aevb.errors import AevbError, NotFoundError, UsageError
-from aevb.registry import Table
+from aevb.registry import Registry
 
 if TYPE_CHECKING:
     from aevb.commands.summary import Done
@@ -124,7 +124,7 @@ def _read_toml(file: Path) -> Dict:
         raise NotFoundError(f"there is no file {str(file)!r}") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{file} cannot be read as TOML: {error}") from error
-    known = Table("setting", dict.fromkeys(["data", *(field.name for field in fields(Config))], ""))
+    known = Registry("setting", dict.fromkeys(["data", *(field.name for field in fields(Config))], ""))
     for name, value in settings.items():
         try:
             known.check(name)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aevb.errors import NotFoundError, UsageError
-from aevb.registry import Table
+from aevb.registry import Registry
 
 if TYPE_CHECKING:
     from aevb.datasets.schema import Data, Schema
 
-DATASETS = Table(
+DATASETS = Registry(
     "data set",
     {
         "gmm": "aevb.datasets.synthetic:load_gmm",

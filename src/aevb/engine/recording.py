@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from aevb.engine import rewrites
+from aevb.engine import graph_passes
 from aevb.interfaces import Estimate, Model, Objective
 
 _DRAWS = {
@@ -121,11 +121,11 @@ def record(
     with torch.random.fork_rng(devices=_devices(inputs)):
         graph = make_fx(gradients)(*example)
     draws = _take_out_draws(graph)
-    rewrites.drop_aliases(graph)
+    graph_passes.drop_aliases(graph)
     if bf16:
-        rewrites.round_products(graph)
+        graph_passes.round_products(graph)
     if kernels == "onednn":
-        rewrites.multiply_by_onednn(graph)
+        graph_passes.multiply_by_onednn(graph)
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return Recording(graph, draws, tuple(names), tuple(parameters.values()), tuple(buffers.values()))
@@ -157,7 +157,7 @@ def flops(loss: Loss, x: Tensor) -> float:
 
 def traced(recording: Recording, inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
     """The recording for TorchScript's interpreter, or for Python where TorchScript does not know an operation."""
-    rewrites.simplify(recording.graph)
+    graph_passes.simplify(recording.graph)
     run: Callable[..., Sequence[Tensor]] = recording.graph
     with warnings.catch_warnings(), torch.no_grad(), suppress(RuntimeError):  # as for the backward pass of a convolution
         warnings.simplefilter("ignore")  # TorchScript announces its retirement; the recording outlives it

@@ -23,7 +23,7 @@ from aevb.datasets.batches import Shard
 from aevb.engine.cuda_graphs import Captured
 from aevb.engine.optimisers import Update
 from aevb.engine.recording import Draw, Loss, Recording, compiled, flops, outcome, record, traced
-from aevb.engine.rewrites import ONEDNN
+from aevb.engine.graph_passes import ONEDNN
 from aevb.interfaces import Model, Objective
 from aevb.probability.seeds import counter_seed
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from aevb.registry import Table
+from aevb.registry import Registry
 
-LIKELIHOODS = Table(
+LIKELIHOODS = Registry(
     "likelihood",
     {
         "bernoulli": "aevb.parts.likelihoods.bernoulli:Bernoulli",

@@ -14,9 +14,9 @@ An entry of ``NETWORKS`` names a class with two static methods, which build the 
 
 from typing import Any
 
-from aevb.registry import Table
+from aevb.registry import Registry
 
-ACTIVATIONS = Table(
+ACTIVATIONS = Registry(
     "activation",
     {
         "relu": "torch.nn:ReLU",
@@ -26,7 +26,7 @@ ACTIVATIONS = Table(
     },
 )
 
-NETWORKS = Table(
+NETWORKS = Registry(
     "network",
     {
         "mlp": "aevb.parts.networks.mlp:MLP",

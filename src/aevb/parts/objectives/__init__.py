@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from aevb.registry import Table
+from aevb.registry import Registry
 
-OBJECTIVES = Table(
+OBJECTIVES = Registry(
     "objective",
     {
         "elbo": "aevb.parts.objectives.elbo:ELBO",

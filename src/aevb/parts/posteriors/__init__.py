@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from aevb.registry import Table
+from aevb.registry import Registry
 
-POSTERIORS = Table(
+POSTERIORS = Registry(
     "posterior",
     {
         "diagonal": "aevb.parts.posteriors.gaussian:DiagonalGaussian",

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from aevb.registry import Table
+from aevb.registry import Registry
 
-PRIORS = Table(
+PRIORS = Registry(
     "prior",
     {
         "standard_normal": "aevb.parts.priors.standard_normal:StandardNormal",
