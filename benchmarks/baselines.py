@@ -1,9 +1,11 @@
-"""What the baselines of the paper make of MNIST with two latent dimensions, beside the ELBO: `python benchmarks/baselines.py`.
+"""What the baselines of the paper make of MNIST with two latent dimensions, beside the ELBO:
+`python benchmarks/baselines.py`.
 
-Trains each objective with one network and one budget, and measures on test rows the bound and log p(x): with two latent
-dimensions that is a sum over a grid, which reaches beyond the farthest code. Writes results/baselines.json, and
-draws where the encoder puts the test rows and what the decoder makes of draws from the prior: docs/figures/baselines.png.
-AEVB_DATA must name a folder that holds mnist, or it is downloaded.
+Trains each objective with one network and one budget, and measures on test rows the bound and log
+p(x): with two latent dimensions that is a sum over a grid, which reaches beyond the farthest code.
+Writes results/baselines.json, and draws where the encoder puts the test rows and what the decoder
+makes of draws from the prior: docs/figures/baselines.png. AEVB_DATA must name a folder that holds
+mnist, or it is downloaded.
 """
 
 import json
@@ -60,7 +62,8 @@ def measured(run, seconds):
     x = run.tensor(test)
     bound = mean_figure(elbo_rows(run.model, x, samples=10, seed=SEED).bound)
     mu, _ = run.encode(test)
-    # Where the encoder sends rows far from the prior, the decoder may have learned them there: the grid goes as far.
+    # Where the encoder sends rows far from the prior, the decoder may have learned them there: the
+    # grid goes as far.
     reach = float(np.linalg.norm(mu, axis=1).max()) + 4
     log_p = mean_figure(log_likelihood(run.model, x, WIDTH, reach))
     return {
@@ -72,7 +75,8 @@ def measured(run, seconds):
 
 
 def drawn(runs):
-    """A column for each objective: codes of test rows over the prior's circles, and means of p(x|z), z ~ p(z)."""
+    """A column for each objective: codes of test rows over the prior's circles, and means of
+    p(x|z), z ~ p(z)."""
     test = load("mnist:test").take(np.arange(2000))
     figure = Figure(figsize=(3.1 * len(runs), 6.4), layout="constrained")
     columns = figure.subplots(2, len(runs)).T
@@ -106,7 +110,9 @@ def main():
         "settings": SETTINGS,
         "objectives": found,
     }
-    (ROOT / "benchmarks" / "results" / "baselines.json").write_text(json.dumps(result, indent=1) + "\n")
+    (ROOT / "benchmarks" / "results" / "baselines.json").write_text(
+        json.dumps(result, indent=1) + "\n"
+    )
     print(plots.save(drawn(runs), ROOT / "docs" / "figures" / "baselines.png"))
 
 

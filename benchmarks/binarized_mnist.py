@@ -1,13 +1,15 @@
-"""Objectives, richer posteriors and a VampPrior on fixed-binarised MNIST, under one budget. Writes the results as JSON.
+"""Objectives, richer posteriors and a VampPrior on fixed-binarised MNIST, under one budget. Writes
+the results as JSON.
 
     python benchmarks/binarized_mnist.py --runs runs/binarized --out benchmarks/results/binarized_mnist.json        an hour
     python benchmarks/binarized_mnist.py --runs runs/quick --out quick.json --only elbo iwae-5 --epochs 1 --ais
 
-784-200-200-50 with ReLU, Bernoulli likelihood, Adam 1e-3 that falls to 0 over the last quarter, minibatches of 100, products in
-fp32 by torch's kernels, the same order of rows for all models of a seed. Those of LATE are the ELBO's model for three quarters
-of the epochs, and get their posterior when the step size begins to fall. log p(x) is estimated on the same test rows with 5000
-importance samples each, so that differences between models are paired. Called again, it goes on: trained models lie in --runs,
-and what is measured in --out.
+784-200-200-50 with ReLU, Bernoulli likelihood, Adam 1e-3 that falls to 0 over the last quarter,
+minibatches of 100, products in fp32 by torch's kernels, the same order of rows for all models of a
+seed. Those of LATE are the ELBO's model for three quarters of the epochs, and get their posterior
+when the step size begins to fall. log p(x) is estimated on the same test rows with 5000 importance
+samples each, so that differences between models are paired. Called again, it goes on: trained
+models lie in --runs, and what is measured in --out.
 """
 
 from __future__ import annotations
@@ -46,7 +48,8 @@ BEGINNING = "beginning"
 LATE = ("late full", "late flow")
 DECAY = 0.25
 AGAIN = ("elbo", *LATE)
-"""Trained from other seeds too, and measured by the bound alone: whether these differ is not to hang on one."""
+"""Trained from other seeds too, and measured by the bound alone: whether these differ is not to
+hang on one."""
 AIS = ("elbo",)
 AIS_ROWS = 100
 
@@ -54,13 +57,17 @@ AIS_ROWS = 100
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", default=list(SETTINGS), choices=list(SETTINGS))
-    parser.add_argument("--again", nargs="*", default=list(AGAIN), choices=list(SETTINGS), help="from all seeds")
+    parser.add_argument(
+        "--again", nargs="*", default=list(AGAIN), choices=list(SETTINGS), help="from all seeds"
+    )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--ais", nargs="*", default=list(AIS), choices=list(SETTINGS))
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--samples", type=int, default=5000)
-    parser.add_argument("--runs", type=Path, required=True, help="the trained models are kept in this folder")
+    parser.add_argument(
+        "--runs", type=Path, required=True, help="the trained models are kept in this folder"
+    )
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -77,9 +84,15 @@ def main() -> None:
     write(results, arguments.out)
 
 
-def train(name: str, seed: int, arguments: argparse.Namespace) -> tuple[aevb.Run, dict[str, object]]:
+def train(
+    name: str, seed: int, arguments: argparse.Namespace
+) -> tuple[aevb.Run, dict[str, object]]:
     """The run, and how and for how long it was trained; of one that was trained before, nothing."""
-    settings: dict[str, object] = {"epochs": arguments.epochs, "decay": DECAY, **SETTINGS.get(name, {})}
+    settings: dict[str, object] = {
+        "epochs": arguments.epochs,
+        "decay": DECAY,
+        **SETTINGS.get(name, {}),
+    }
     if name == BEGINNING:
         settings = {"epochs": round((1 - DECAY) * arguments.epochs)}
     elif name in LATE:
@@ -103,7 +116,14 @@ def train(name: str, seed: int, arguments: argparse.Namespace) -> tuple[aevb.Run
 
     def say(record: dict[str, float]) -> None:
         how["training_seconds"] = round(time.perf_counter() - started)
-        print(name, seed, record["epoch"], f"{record['bound']:.2f}", f"{how['training_seconds']} s", flush=True)
+        print(
+            name,
+            seed,
+            record["epoch"],
+            f"{record['bound']:.2f}",
+            f"{how['training_seconds']} s",
+            flush=True,
+        )
 
     out = folder(arguments.runs, name, seed)
     run = aevb.fit(
@@ -134,7 +154,12 @@ def measure(name: str, seed: int, arguments: argparse.Namespace) -> dict[str, ob
     }
     if seed == 0:
         result |= importance(run, arguments)
-    print(name, seed, {key: value for key, value in result.items() if key != "log_likelihood_rows"}, flush=True)
+    print(
+        name,
+        seed,
+        {key: value for key, value in result.items() if key != "log_likelihood_rows"},
+        flush=True,
+    )
     return result
 
 
@@ -156,7 +181,8 @@ def importance(run: aevb.Run, arguments: argparse.Namespace) -> dict[str, object
 
 
 def measure_again(name: str, arguments: argparse.Namespace) -> dict[str, object]:
-    """How low importance sampling is: on fewer rows, beside ten times the draws and annealed importance sampling."""
+    """How low importance sampling is: on fewer rows, beside ten times the draws and annealed
+    importance sampling."""
     run, _ = train(name, 0, arguments)
     chosen = test_rows(arguments.rows)
     x = run.tensor(chosen.take(np.arange(0, len(chosen), max(1, len(chosen) // AIS_ROWS))))
@@ -172,12 +198,15 @@ def measure_again(name: str, arguments: argparse.Namespace) -> dict[str, object]
     return {
         "rows": len(x),
         **result,
-        "effective_sample_size, ten times the draws": many.figure().details["effective_sample_size"],
+        "effective_sample_size, ten times the draws": (
+            many.figure().details["effective_sample_size"]
+        ),
     }
 
 
 def compare(results: dict[str, dict[str, object]], runs: Path) -> None:
-    """Work in by how much each model is better than the ELBO's of its seed, row by row: log p(x), and the bound on all rows."""
+    """Work in by how much each model is better than the ELBO's of its seed, row by row: log p(x),
+    and the bound on all rows."""
     bounds: dict[str, torch.Tensor] = {}
     for key, result in results.items():
         name, seed = key.split(", seed ")
@@ -193,12 +222,16 @@ def compare(results: dict[str, dict[str, object]], runs: Path) -> None:
             log_p = [torch.tensor(results[each]["log_likelihood_rows"]) for each in (key, plain)]
             gains["better_than_elbo"] = log_p[0] - log_p[1]
         figures = {gain: mean_figure(rows) for gain, rows in gains.items()}
-        result |= {gain: [round(figure.value, 3), round(figure.standard_error, 3)] for gain, figure in figures.items()}
+        result |= {
+            gain: [round(figure.value, 3), round(figure.standard_error, 3)]
+            for gain, figure in figures.items()
+        }
         print(key, {gain: result[gain] for gain in gains})
 
 
 def straightened(run: aevb.Run) -> aevb.Run:
-    """The run with the flow of its posterior turned into the identity: what is left is a diagonal Gaussian."""
+    """The run with the flow of its posterior turned into the identity: what is left is a diagonal
+    Gaussian."""
     for module in run.model.posterior.modules():
         if isinstance(module, _Gain):
             module.gain = 0.0
@@ -212,7 +245,9 @@ def folder(runs: Path, name: str, seed: int) -> Path:
 def write(results: dict[str, dict[str, object]], path: Path) -> None:
     """One line a figure, and one for the rows of each model."""
     text = ",\n".join(
-        f"{json.dumps(key)}: {{\n" + ",\n".join(f" {json.dumps(k)}: {json.dumps(v)}" for k, v in result.items()) + "\n}"
+        f"{json.dumps(key)}: {{\n"
+        + ",\n".join(f" {json.dumps(k)}: {json.dumps(v)}" for k, v in result.items())
+        + "\n}"
         for key, result in results.items()
     )
     path.write_text(f"{{\n{text}\n}}\n")

@@ -2,8 +2,9 @@
 
     python benchmarks/collapse.py --out benchmarks/results/collapse.json            five settings, three seeds, minutes
 
-scikit-learn's digits, 8 latent dimensions, encoder and decoder of five layers of 64 ReLU units: deep enough that z reaches
-the output too late, and the KL has pressed it to nothing by then. Each remedy changes one thing.
+scikit-learn's digits, 8 latent dimensions, encoder and decoder of five layers of 64 ReLU units:
+deep enough that z reaches the output too late, and the KL has pressed it to nothing by then. Each
+remedy changes one thing.
 """
 
 from __future__ import annotations
@@ -39,14 +40,23 @@ def main() -> None:
     torch.set_num_threads(1)
     digits, results = load("digits"), {}
     for name, remedy in REMEDIES.items():
-        results[name] = [measure(digits, seed, arguments.epochs, remedy) for seed in range(arguments.seeds)]
-        medians = {figure: round(statistics.median(run[figure] for run in results[name]), 3) for figure in NAMES}
+        results[name] = [
+            measure(digits, seed, arguments.epochs, remedy) for seed in range(arguments.seeds)
+        ]
+        medians = {
+            figure: round(statistics.median(run[figure] for run in results[name]), 3)
+            for figure in NAMES
+        }
         print(f"{name:<17}", medians, [run["warnings"] for run in results[name]], flush=True)
     arguments.out.write_text(json.dumps(results, indent=1))
 
 
-def measure(digits: aevb.Data, seed: int, epochs: int, remedy: dict[str, object]) -> dict[str, object]:
-    config = aevb.Config(latent_dim=8, hidden=(64,) * 5, epochs=epochs, seed=seed, threads=1, **remedy)
+def measure(
+    digits: aevb.Data, seed: int, epochs: int, remedy: dict[str, object]
+) -> dict[str, object]:
+    config = aevb.Config(
+        latent_dim=8, hidden=(64,) * 5, epochs=epochs, seed=seed, threads=1, **remedy
+    )
     run = aevb.fit(digits, config)
     measured = report.evaluate(run, prepare(digits, config).validation, samples=1000)
     figures = {name: measured.figures[name].value for name in NAMES}

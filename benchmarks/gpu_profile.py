@@ -1,9 +1,11 @@
-"""What a training step on a GPU is made of: kernels, their time, and what is left over. Writes the results as JSON.
+"""What a training step on a GPU is made of: kernels, their time, and what is left over. Writes the
+results as JSON.
 
     python benchmarks/gpu_profile.py --out benchmarks/results/gpu_profile.json
 
-``busy`` is the time of all kernels of a step; where that is near the time of the step, the GPU never waits for the program.
-The profiler itself slows the program down, so the time of the step is taken without it.
+``busy`` is the time of all kernels of a step; where that is near the time of the step, the GPU
+never waits for the program. The profiler itself slows the program down, so the time of the step is
+taken without it.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ class EnoughError(Exception):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", default=list(WORKLOADS), choices=list(WORKLOADS))
-    parser.add_argument("--compile", nargs="*", default=["auto", "on"], choices=["auto", "off", "on"])
+    parser.add_argument(
+        "--compile", nargs="*", default=["auto", "on"], choices=["auto", "off", "on"]
+    )
     parser.add_argument("--precision", nargs="*", default=["fp32"], choices=["fp32", "bf16"])
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
@@ -45,12 +49,17 @@ def main() -> None:
             for precision in options.precision:
                 what = f"{name}, {compile}, {precision}"
                 found["workloads"][what] = measured = measure(WORKLOADS[name], compile, precision)
-                print(what, {key: value for key, value in measured.items() if key != "kernels"}, flush=True)
+                print(
+                    what,
+                    {key: value for key, value in measured.items() if key != "kernels"},
+                    flush=True,
+                )
                 options.out.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def measure(w: Workload, compile: str, precision: str) -> dict[str, Any]:
-    """Microseconds a step, of all and of the kernels, the longest of which are listed with their share."""
+    """Microseconds a step, of all and of the kernels, the longest of which are listed with their
+    share."""
     w = replace(w, epochs=-(-5 * STEPS // w.steps_per_epoch) + 2)
     facts: dict[str, Any] = {}
     profiler = profile(activities=[ProfilerActivity.CUDA])
@@ -105,7 +114,8 @@ def kernels(profiler: profile) -> dict[str, Any]:
         "busy": round(sum(seconds.values()) / STEPS, 1),
         "kernels_per_step": round(sum(calls.values()) / STEPS, 1),
         "kernels": [
-            [name[:90], round(calls[name] / STEPS, 2), round(total / STEPS, 2)] for name, total in seconds.most_common(LISTED)
+            [name[:90], round(calls[name] / STEPS, 2), round(total / STEPS, 2)]
+            for name, total in seconds.most_common(LISTED)
         ],
     }
 

@@ -1,4 +1,5 @@
-"""Worker processes that take turns, and what their times say: everything about measuring, nothing about what is measured."""
+"""Worker processes that take turns, and what their times say: everything about measuring, nothing
+about what is measured."""
 
 from __future__ import annotations
 
@@ -43,12 +44,25 @@ class Contender:
         return self.peer if self.threads is None else f"{self.peer}@{self.threads}"
 
     def environment(self) -> dict[str, str]:
-        """The same for all, but for the number of threads; another environment's packages are kept out."""
-        env = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MKL_", "KMP_", "XLA_"))}
+        """The same for all, but for the number of threads; another environment's packages are kept
+        out."""
+        env = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("OMP_", "MKL_", "KMP_", "XLA_"))
+        }
         if self.python != sys.executable:
             env.pop("PYTHONPATH", None)
-        threads = {} if self.threads is None else dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(self.threads))
-        return env | threads | ({"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"} if self.device == "cpu" else {})
+        threads = (
+            {}
+            if self.threads is None
+            else dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(self.threads))
+        )
+        return (
+            env
+            | threads
+            | ({"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"} if self.device == "cpu" else {})
+        )
 
 
 class Worker:
@@ -85,7 +99,10 @@ class Worker:
         self.messages.seek(0)
         lines = [text for text in self.messages.read().splitlines() if text.strip()]
         self.end()
-        raise WorkerError(f"{self.contender.name}: {lines[-1] if lines else f'exit code {self.process.returncode}'}")
+        raise WorkerError(
+            f"{self.contender.name}:"
+            f" {lines[-1] if lines else f'exit code {self.process.returncode}'}"
+        )
 
     def tell(self, **order: Any) -> dict[str, Any]:
         """Give an order and wait for the answer."""
@@ -121,8 +138,11 @@ def rotated(items: list[Any], by: int) -> list[Any]:
 
 
 @contextmanager
-def started(contenders: list[Contender], workload: Workload, skipped: dict[str, str]) -> Iterator[list[Worker]]:
-    """Start the workers, beside a GPU all at once; those that cannot start are noted in ``skipped``."""
+def started(
+    contenders: list[Contender], workload: Workload, skipped: dict[str, str]
+) -> Iterator[list[Worker]]:
+    """Start the workers, beside a GPU all at once; those that cannot start are noted in
+    ``skipped``."""
 
     def start(contender: Contender) -> Worker | None:
         try:
@@ -141,15 +161,22 @@ def started(contenders: list[Contender], workload: Workload, skipped: dict[str, 
 
 
 def take_turns(
-    contenders: list[Contender], workload: Workload, rounds: int, skipped: dict[str, str], warm_up: int = 2
+    contenders: list[Contender],
+    workload: Workload,
+    rounds: int,
+    skipped: dict[str, str],
+    warm_up: int = 2,
 ) -> dict[str, Any]:
-    """Seconds per step of all contenders, by turns: {name: entry}. The order of the turns moves on by one each round."""
+    """Seconds per step of all contenders, by turns: {name: entry}. The order of the turns moves on
+    by one each round."""
     entries: dict[str, Any] = {}
     with started(contenders, workload, skipped) as workers:
         for _ in range(warm_up):
             for worker in workers:
                 worker.tell(steps=workload.burst)
-        answers: dict[str, list[dict[str, float]]] = {worker.contender.name: [] for worker in workers}
+        answers: dict[str, list[dict[str, float]]] = {
+            worker.contender.name: [] for worker in workers
+        }
         for turn in range(rounds):
             for worker in rotated(workers, turn):
                 answers[worker.contender.name].append(worker.tell(steps=workload.burst))
@@ -189,7 +216,8 @@ def significant(value: float) -> float:
 
 
 def compared(entries: dict[str, Any], reference: str = "aevb") -> dict[str, Any]:
-    """The best number of threads of each peer, and ratios to the reference: of medians, and round by round."""
+    """The best number of threads of each peer, and ratios to the reference: of medians, and round
+    by round."""
     best: dict[str, str] = {}
     for name, entry in entries.items():
         other = best.get(entry["peer"])
@@ -202,7 +230,9 @@ def compared(entries: dict[str, Any], reference: str = "aevb") -> dict[str, Any]
             entry = entries[name]
             ratios[peer] = {
                 "of_medians": significant(entry["median"] / base["median"]),
-                "by_round": [significant(a / b) for a, b in zip(entry["rounds"], base["rounds"], strict=True)],
+                "by_round": [
+                    significant(a / b) for a, b in zip(entry["rounds"], base["rounds"], strict=True)
+                ],
             }
     return {"entries": entries, "best": best, "ratios": ratios}
 
@@ -220,7 +250,9 @@ def machine(device: str = "cpu") -> dict[str, Any]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
         "cpu": model,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": (
+            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        ),
         "instruction_sets": [name for name in wanted if name in flags],
         "memory_gb": round(memory, 1),
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
@@ -236,7 +268,8 @@ def gpu_name() -> str:
 
 
 def gpu_rates() -> dict[str, Any]:
-    """What the GPU reaches: in large products of float32 and bfloat16, TFLOP/s, and in copying, GB/s read and written."""
+    """What the GPU reaches: in large products of float32 and bfloat16, TFLOP/s, and in copying,
+    GB/s read and written."""
     import torch
 
     def median(work: Callable[[], object]) -> float:

@@ -1,11 +1,13 @@
-"""What products in bfloat16 cost in quality: the test bound on MNIST against that of fp32, three seeds each. Writes JSON.
+"""What products in bfloat16 cost in quality: the test bound on MNIST against that of fp32, three
+seeds each. Writes JSON.
 
     python benchmarks/precision.py --out benchmarks/results/precision.json           784-500-20, batch 100, 8 epochs: minutes
     python benchmarks/precision.py --network conv --epochs 4 --out benchmarks/results/precision_conv.json
     python benchmarks/precision.py --emulate --out precision.json                    without such instructions
 
-With --emulate the factors and the result of every matrix product are rounded to bfloat16 and the product itself is taken in
-fp32: the arithmetic of processors that have such instructions, at a bearable speed on those that have not.
+With --emulate the factors and the result of every matrix product are rounded to bfloat16 and the
+product itself is taken in fp32: the arithmetic of processors that have such instructions, at a
+bearable speed on those that have not.
 """
 
 from __future__ import annotations
@@ -43,7 +45,10 @@ def main() -> None:
         for seed in range(options.seeds)
         for precision in ("fp32", "bf16")
     ]
-    bounds = {name: [run["bound"] for run in runs if run["precision"] == name] for name in ("fp32", "bf16")}
+    bounds = {
+        name: [run["bound"] for run in runs if run["precision"] == name]
+        for name in ("fp32", "bf16")
+    }
     differences = [b - a for a, b in zip(bounds["fp32"], bounds["bf16"], strict=True)]
     result = {
         "network": options.network,
@@ -66,7 +71,12 @@ def measure(network: str, precision: str, seed: int, epochs: int) -> dict[str, A
     started = time.perf_counter()
     run = aevb.fit(load("mnist"), config)
     bound = run.evaluate(load("mnist:test"))["bound"]
-    result = {"precision": precision, "seed": seed, "bound": bound.value, "standard_error": bound.standard_error}
+    result = {
+        "precision": precision,
+        "seed": seed,
+        "bound": bound.value,
+        "standard_error": bound.standard_error,
+    }
     print(result, f"{time.perf_counter() - started:.0f} s", flush=True)
     return result
 
@@ -78,17 +88,25 @@ def rounded(graph: GraphModule) -> None:
             with graph.graph.inserting_before(node):
                 node.args = tuple(_rounded(graph, argument) for argument in node.args)
             with graph.graph.inserting_after(node):
-                narrow = graph.graph.call_function(torch.ops.aten._to_copy.default, (node,), {"dtype": torch.bfloat16})
+                narrow = graph.graph.call_function(
+                    torch.ops.aten._to_copy.default, (node,), {"dtype": torch.bfloat16}
+                )
             with graph.graph.inserting_after(narrow):
-                wide = graph.graph.call_function(torch.ops.aten._to_copy.default, (narrow,), {"dtype": torch.float32})
+                wide = graph.graph.call_function(
+                    torch.ops.aten._to_copy.default, (narrow,), {"dtype": torch.float32}
+                )
             users = [user for user in node.users if user is not narrow]
             for user in users:
                 user.replace_input_with(node, wide)
 
 
 def _rounded(graph: GraphModule, argument: Any) -> Any:
-    narrow = graph.graph.call_function(torch.ops.aten._to_copy.default, (argument,), {"dtype": torch.bfloat16})
-    return graph.graph.call_function(torch.ops.aten._to_copy.default, (narrow,), {"dtype": torch.float32})
+    narrow = graph.graph.call_function(
+        torch.ops.aten._to_copy.default, (argument,), {"dtype": torch.bfloat16}
+    )
+    return graph.graph.call_function(
+        torch.ops.aten._to_copy.default, (narrow,), {"dtype": torch.float32}
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""Time of a step in one and in two processes, and from it a model of the time in many. Writes the results as JSON.
+"""Time of a step in one and in two processes, and from it a model of the time in many. Writes the
+results as JSON.
 
     python benchmarks/scaling.py --out benchmarks/results/scaling.json        about a minute
 
-784-500-20 on random bits, one thread a process. Rounds of one and of two processes take turns, and each ratio is one of
-medians: other work on the machine then slows both.
+784-500-20 on random bits, one thread a process. Rounds of one and of two processes take turns, and
+each ratio is one of medians: other work on the machine then slows both.
 """
 
 from __future__ import annotations
@@ -27,9 +28,17 @@ from aevb.datasets.schema import Data
 from aevb.engine import step
 from aevb.runs.build import build
 
-NETWORK = {"hidden": (500,), "latent_dim": 20, "likelihood": "bernoulli", "validation": "0", "threads": 1, "epochs": 2}
+NETWORK = {
+    "hidden": (500,),
+    "latent_dim": 20,
+    "likelihood": "bernoulli",
+    "validation": "0",
+    "threads": 1,
+    "epochs": 2,
+}
 BANDWIDTH, LATENCY = 1.25e9, 30e-6
-"""Assumed of the network between nodes: 10 Gbit/s, in bytes a second, and 30 microseconds a message."""
+"""Assumed of the network between nodes: 10 Gbit/s, in bytes a second, and 30 microseconds a
+message."""
 STEPS = 30
 
 
@@ -47,14 +56,21 @@ def main() -> None:
     for _ in range(arguments.rounds):
         for batch in (100, 512):
             for world in (1, 2):
-                seconds.setdefault(f"{batch}/{world}", []).append(group(batch, world, arguments.out))
+                seconds.setdefault(f"{batch}/{world}", []).append(
+                    group(batch, world, arguments.out)
+                )
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     model, _ = build(Config(**NETWORK), "bernoulli", (784,), 1)
     parameters = sum(p.numel() for p in model.parameters())
     results = {
-        "command": f"python benchmarks/scaling.py --rounds {arguments.rounds} --out benchmarks/results/scaling.json",
+        "command": (
+            f"python benchmarks/scaling.py --rounds {arguments.rounds} --out"
+            " benchmarks/results/scaling.json"
+        ),
         "milliseconds_a_step": {name: round(1e3 * value, 3) for name, value in medians.items()},
-        "two_over_one": {str(b): round(medians[f"{b}/2"] / medians[f"{b}/1"], 3) for b in (100, 512)},
+        "two_over_one": {
+            str(b): round(medians[f"{b}/2"] / medians[f"{b}/1"], 3) for b in (100, 512)
+        },
         "parameters": parameters,
         "model": predicted(medians, parameters),
     }
@@ -66,11 +82,16 @@ def group(batch: int, world: int, out: Path) -> float:
     """Median seconds of a step in ``world`` processes, as the first of them sees it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": str(world)}
+        address = {
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(free.getsockname()[1]),
+            "WORLD_SIZE": str(world),
+        }
     part = out.with_suffix(".part")
     command = [sys.executable, __file__, "--member", str(batch), "--out", str(part)]
     ranks = [
-        os.environ | address | {"RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"} for rank in range(world)
+        os.environ | address | {"RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"}
+        for rank in range(world)
     ]
     members = [subprocess.Popen(command, env=environment) for environment in ranks]
     codes = [process.wait() for process in members]
@@ -85,13 +106,24 @@ def member(batch: int, out: Path) -> None:
     rows = np.random.default_rng(0).integers(0, 2, (batch * STEPS, 784)).astype(np.uint8)
     step.FEW_STEPS = 0  # recorded, as the steps of a longer run would be
     times: list[float] = []
-    aevb.fit(Data(rows, "bits"), Config(**NETWORK, batch_size=batch), on_step=lambda *_: times.append(time.perf_counter()))
+    aevb.fit(
+        Data(rows, "bits"),
+        Config(**NETWORK, batch_size=batch),
+        on_step=lambda *_: times.append(time.perf_counter()),
+    )
     if os.environ["RANK"] == "0":
-        out.write_text(str(statistics.median(b - a for a, b in zip(times[STEPS:], times[STEPS + 1 :], strict=False))))
+        out.write_text(
+            str(
+                statistics.median(
+                    b - a for a, b in zip(times[STEPS:], times[STEPS + 1 :], strict=False)
+                )
+            )
+        )
 
 
 def predicted(medians: dict[str, float], parameters: int) -> dict[str, object]:
-    """step(W) = compute(B / W) + all-reduce + noise(B), in milliseconds. compute: a line through the two batch sizes."""
+    """step(W) = compute(B / W) + all-reduce + noise(B), in milliseconds. compute: a line through
+    the two batch sizes."""
     a_row = (medians["512/1"] - medians["100/1"]) / 412
     fixed = medians["100/1"] - 100 * a_row
     generator = torch.Generator().manual_seed(0)
@@ -105,10 +137,14 @@ def predicted(medians: dict[str, float], parameters: int) -> dict[str, object]:
             parts = {
                 "compute": fixed + a_row * batch / world,
                 "all_reduce": 2 * (world - 1) * (4 * parameters / BANDWIDTH / world + LATENCY),
-                "noise": a_row_of_noise * batch * (1 - 1 / world),  # what compute holds already is that of its own rows
+                "noise": (
+                    a_row_of_noise * batch * (1 - 1 / world)
+                ),  # what compute holds already is that of its own rows
             }
             total = sum(parts.values())
-            milliseconds = {name: round(1e3 * value, 3) for name, value in (parts | {"step": total}).items()}
+            milliseconds = {
+                name: round(1e3 * value, 3) for name, value in (parts | {"step": total}).items()
+            }
             table.append({"batch": batch, "processes": world} | milliseconds)
             table[-1]["speed_up"] = round((fixed + a_row * batch) / total, 2)
     return {

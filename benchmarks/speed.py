@@ -1,12 +1,14 @@
-"""How fast aevb trains, beside a plain torch loop, pythae, JAX and the machine's own floor. Writes the results as JSON.
+"""How fast aevb trains, beside a plain torch loop, pythae, JAX and the machine's own floor. Writes
+the results as JSON.
 
     make bench                                                                          all, the environments included
     python benchmarks/speed.py --out benchmarks/results/speed.json                      all, on a quiet machine
     python benchmarks/speed.py --only tutorial mnist-100 --peers aevb plain --quick --out quick.json
 
-Every peer runs in a process of its own, in an environment of its own; all processes of a workload are started and warmed up
-before the first is measured, and then take turns of one burst of steps each, so that whatever else slows the machine down
-meets all of them. Figures of one run on one machine: the ratios are what carries over. docs/performance.md says more.
+Every peer runs in a process of its own, in an environment of its own; all processes of a workload
+are started and warmed up before the first is measured, and then take turns of one burst of steps
+each, so that whatever else slows the machine down meets all of them. Figures of one run on one
+machine: the ratios are what carries over. docs/performance.md says more.
 """
 
 from __future__ import annotations
@@ -22,7 +24,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness import Contender, Worker, WorkerError, compared, gpu_rates, machine, rotated, significant, summary, take_turns
+from harness import (
+    Contender,
+    Worker,
+    WorkerError,
+    compared,
+    gpu_rates,
+    machine,
+    rotated,
+    significant,
+    summary,
+    take_turns,
+)
 from peers.workloads import CURVES, WORKLOADS, Workload, mnist_file, parameter_count, step_flops
 
 ROOT = Path(__file__).parents[1]
@@ -75,18 +88,43 @@ def arguments() -> argparse.Namespace:
     names = [*WORKLOADS, *OTHERS]
     cores = machine()["cores"]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="*", default=names, choices=names, metavar="NAME", help=", ".join(names))
-    parser.add_argument("--peers", nargs="*", default=list(USUAL), choices=list(PEERS), metavar="PEER", help=", ".join(PEERS))
-    parser.add_argument("--rounds", type=int, help="turns of each worker; 9 by default, 2 with --quick")
     parser.add_argument(
-        "--threads", type=int, nargs="*", help="of the torch-based peers, best of these; 1 and all cores by default"
+        "--only", nargs="*", default=names, choices=names, metavar="NAME", help=", ".join(names)
+    )
+    parser.add_argument(
+        "--peers",
+        nargs="*",
+        default=list(USUAL),
+        choices=list(PEERS),
+        metavar="PEER",
+        help=", ".join(PEERS),
+    )
+    parser.add_argument(
+        "--rounds", type=int, help="turns of each worker; 9 by default, 2 with --quick"
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        nargs="*",
+        help="of the torch-based peers, best of these; 1 and all cores by default",
     )
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--quick", action="store_true", help="see that everything works; the figures mean little")
     parser.add_argument(
-        "--python", nargs="*", default=[], metavar="PEER=PATH", help="interpreters; .venv-PEER/bin/python by default"
+        "--quick", action="store_true", help="see that everything works; the figures mean little"
     )
-    parser.add_argument("--out", type=Path, required=True, help="sections measured now replace those of the same machine there")
+    parser.add_argument(
+        "--python",
+        nargs="*",
+        default=[],
+        metavar="PEER=PATH",
+        help="interpreters; .venv-PEER/bin/python by default",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="sections measured now replace those of the same machine there",
+    )
     options = parser.parse_args()
     if options.device == "cuda":
         options.threads = options.threads or [1]  # what a GPU does is not decided by threads
@@ -97,7 +135,8 @@ def arguments() -> argparse.Namespace:
 
 
 def command(options: argparse.Namespace) -> str:
-    """What to type for the same measurement elsewhere: where this machine keeps its interpreters and results is left out."""
+    """What to type for the same measurement elsewhere: where this machine keeps its interpreters
+    and results is left out."""
     parts = ["python", "benchmarks/speed.py"]
     if options.only != [*WORKLOADS, *OTHERS]:
         parts += ["--only", *options.only]
@@ -108,19 +147,30 @@ def command(options: argparse.Namespace) -> str:
     return shlex.join([*parts, *(["--quick"] if options.quick else []), "--out", options.out.name])
 
 
-def contenders(options: argparse.Namespace, skipped: dict[str, str], but: tuple[str, ...] = ()) -> list[Contender]:
-    """One for each peer and number of threads; peers without an environment are noted in ``skipped``."""
+def contenders(
+    options: argparse.Namespace, skipped: dict[str, str], but: tuple[str, ...] = ()
+) -> list[Contender]:
+    """One for each peer and number of threads; peers without an environment are noted in
+    ``skipped``."""
     found = []
     for peer in options.peers:
-        python = options.python.get(peer, str(ROOT / f".venv-{peer}/bin/python") if peer in OWN_ENVIRONMENT else sys.executable)
+        python = options.python.get(
+            peer,
+            str(ROOT / f".venv-{peer}/bin/python") if peer in OWN_ENVIRONMENT else sys.executable,
+        )
         if peer in but:
             continue
         if not Path(python).exists():
-            skipped[peer] = f"no interpreter for {peer}: `make .venv-{peer}/.ready` makes its environment"
+            skipped[peer] = (
+                f"no interpreter for {peer}: `make .venv-{peer}/.ready` makes its environment"
+            )
             print(f"  skipped: {skipped[peer]}", flush=True)
             continue
         threads = [None] if peer == "jax" else options.threads
-        found += [Contender(peer, peer.partition("-")[0], python, n, PEERS[peer], options.device) for n in threads]
+        found += [
+            Contender(peer, peer.partition("-")[0], python, n, PEERS[peer], options.device)
+            for n in threads
+        ]
     return found
 
 
@@ -134,19 +184,26 @@ def sized(w: Workload, options: argparse.Namespace, rounds: int) -> Workload:
     return replace(w, epochs=max(w.epochs, -(-needed // w.steps_per_epoch)))
 
 
-def measure_workload(name: str, options: argparse.Namespace, skipped: dict[str, str]) -> dict[str, Any]:
+def measure_workload(
+    name: str, options: argparse.Namespace, skipped: dict[str, str]
+) -> dict[str, Any]:
     """Time per step of all peers on one workload."""
     w = sized(WORKLOADS[name], options, options.rounds)
-    entries = take_turns(contenders(options, skipped), w, options.rounds, skipped, warm_up=1 if options.quick else 2)
+    entries = take_turns(
+        contenders(options, skipped), w, options.rounds, skipped, warm_up=1 if options.quick else 2
+    )
     result = compared(entries)
     counts = {entry["parameters"] for entry in entries.values()}
     if not counts <= {parameter_count(w)}:
-        raise SystemExit(f"{name}: the networks differ: {counts} parameters, expected {parameter_count(w)}")
+        raise SystemExit(
+            f"{name}: the networks differ: {counts} parameters, expected {parameter_count(w)}"
+        )
     print(f"  {parameter_count(w)} parameters each; data: {data_of(w)}", flush=True)
     for peer, best in result["best"].items():
         ratio = result["ratios"].get(peer, {}).get("of_medians")
         print(
-            f"  {best:<16}{entries[best]['median'] * 1e3:10.3f} ms a step{'' if ratio is None else f'{ratio:8.2f} x aevb'}",
+            f"  {best:<16}{entries[best]['median'] * 1e3:10.3f} ms a"
+            f" step{'' if ratio is None else f'{ratio:8.2f} x aevb'}",
             flush=True,
         )
     return {
@@ -168,12 +225,17 @@ def data_of(w: Workload) -> str:
     return "mixture of three Gaussians" if w.source == "gmm" else "synthetic 8-bit pictures"
 
 
-def measure_whole(_name: str, options: argparse.Namespace, skipped: dict[str, str]) -> dict[str, Any]:
-    """From the start of a process to its end: the tutorial's training, all 800 epochs (8 with --quick)."""
+def measure_whole(
+    _name: str, options: argparse.Namespace, skipped: dict[str, str]
+) -> dict[str, Any]:
+    """From the start of a process to its end: the tutorial's training, all 800 epochs (8 with
+    --quick)."""
     w = WORKLOADS["tutorial"]
     w = replace(w, epochs=8) if options.quick else w
     rounds = min(options.rounds, 5)
-    lines = contenders(options, skipped, but=("floor", "aevb-fp32"))  # so small a network is in fp32 anyway
+    lines = contenders(
+        options, skipped, but=("floor", "aevb-fp32")
+    )  # so small a network is in fp32 anyway
     seconds: dict[str, list[float]] = {line.name: [] for line in lines}
     facts: dict[str, dict[str, Any]] = {}
     for turn in range(rounds):
@@ -190,48 +252,86 @@ def measure_whole(_name: str, options: argparse.Namespace, skipped: dict[str, st
             facts[line.name] = worker.first
             worker.end()
     entries = {
-        line.name: {"peer": line.peer, "threads": line.threads, **summary(seconds[line.name]), **facts[line.name]}
+        line.name: {
+            "peer": line.peer,
+            "threads": line.threads,
+            **summary(seconds[line.name]),
+            **facts[line.name],
+        }
         for line in lines
         if line.name not in skipped
     }
     for name, entry in entries.items():
         print(f"  {name:<16}{entry['median']:8.2f} s, loss {entry['loss']:.3f}", flush=True)
-    return {"workload": w.name, "epochs": w.epochs, "steps": w.epochs * w.steps_per_epoch, **compared(entries)}
+    return {
+        "workload": w.name,
+        "epochs": w.epochs,
+        "steps": w.epochs * w.steps_per_epoch,
+        **compared(entries),
+    }
 
 
-def measure_importance(_name: str, options: argparse.Namespace, skipped: dict[str, str]) -> dict[str, Any]:
+def measure_importance(
+    _name: str, options: argparse.Namespace, skipped: dict[str, str]
+) -> dict[str, Any]:
     """Rows a second of log p(x) with 5000 draws, beside the bare products of the decoder."""
     samples, rows = (500, 8) if options.quick else (5000, IMPORTANCE_ROWS)
-    w = replace(WORKLOADS["mnist-100"], batch=rows, burst=GPU_BURST if options.device == "cuda" else 1)
+    w = replace(
+        WORKLOADS["mnist-100"], batch=rows, burst=GPU_BURST if options.device == "cuda" else 1
+    )
     lines = [
-        Contender(peer, "importance", sys.executable, n, {"samples": samples, "task": peer}, options.device)
+        Contender(
+            peer,
+            "importance",
+            sys.executable,
+            n,
+            {"samples": samples, "task": peer},
+            options.device,
+        )
         for peer in ("importance", "products")
         for n in options.threads
     ]
-    result = compared(take_turns(lines, w, min(options.rounds, 5), skipped, warm_up=1), reference="products")
+    result = compared(
+        take_turns(lines, w, min(options.rounds, 5), skipped, warm_up=1), reference="products"
+    )
     flops = 2 * samples * (w.latent_dim * w.hidden[0] + w.hidden[0] * w.data_dim)
     for name, entry in result["entries"].items():
         entry["rows_per_second"] = significant(rows / entry["median"])
         entry["gflops_per_second"] = significant(rows * flops / entry["median"] / 1e9)
-        print(f"  {name:<16}{entry['rows_per_second']:8.2f} rows/s {entry['gflops_per_second']:8.1f} GFLOP/s", flush=True)
+        print(
+            f"  {name:<16}{entry['rows_per_second']:8.2f} rows/s {entry['gflops_per_second']:8.1f}"
+            " GFLOP/s",
+            flush=True,
+        )
     return {"samples": samples, "rows": rows, "flops_per_row": flops, "data": data_of(w), **result}
 
 
-def measure_curves(_name: str, options: argparse.Namespace, skipped: dict[str, str]) -> dict[str, Any]:
+def measure_curves(
+    _name: str, options: argparse.Namespace, skipped: dict[str, str]
+) -> dict[str, Any]:
     """Time per step against rows, width and latent size: aevb and the plain loop, one thread."""
     options = argparse.Namespace(**vars(options) | {"threads": [1]})
     rounds = min(options.rounds, 5)
-    lines = [line for line in contenders(options, skipped, but=("pythae", "jax")) if line.peer in ("aevb", "plain", "floor")]
+    lines = [
+        line
+        for line in contenders(options, skipped, but=("pythae", "jax"))
+        if line.peer in ("aevb", "plain", "floor")
+    ]
     curves: dict[str, Any] = {}
     for quantity, points in CURVES.items():
         curves[quantity] = []
         for value, w in list(points.items())[: 2 if options.quick else None]:
             entries = take_turns(lines, sized(w, options, rounds), rounds, skipped, warm_up=1)
             kept = {
-                entry["peer"]: {key: entry[key] for key in ("median", "quartiles", "peak_mb")} for entry in entries.values()
+                entry["peer"]: {key: entry[key] for key in ("median", "quartiles", "peak_mb")}
+                for entry in entries.values()
             }
             curves[quantity].append({"value": value, "step_flops": step_flops(w), "peers": kept})
-            print(f"  {w.name}: " + ", ".join(f"{p} {e['median'] * 1e3:.2f} ms" for p, e in kept.items()), flush=True)
+            print(
+                f"  {w.name}: "
+                + ", ".join(f"{p} {e['median'] * 1e3:.2f} ms" for p, e in kept.items()),
+                flush=True,
+            )
     return {"threads": 1, "base": "784-500-20, batch 100", "rounds": rounds, "curves": curves}
 
 

@@ -1,9 +1,11 @@
-"""A file larger than memory should be: the most memory that training from it takes, and what it costs in time.
+"""A file larger than memory should be: the most memory that training from it takes, and what it
+costs in time.
 
     python benchmarks/streaming.py --out benchmarks/results/streaming.json              5 GB and 400 steps, minutes
 
-Two processes train the same network, one from a large file, the other on a part of it in memory. They take turns, a block of
-steps each, so that whatever else the machine does meets both. Times are of steps, from the second of a block on.
+Two processes train the same network, one from a large file, the other on a part of it in memory.
+They take turns, a block of steps each, so that whatever else the machine does meets both. Times are
+of steps, from the second of a block on.
 """
 
 from __future__ import annotations
@@ -56,23 +58,33 @@ def main() -> None:
 def write(path: Path, rows: int) -> None:
     """Pictures of a kind: smooth grey levels, black and white for the most part."""
     rng = np.random.default_rng(0)
-    patterns = rng.normal(size=(16, 28, 28)).cumsum(1).cumsum(2).reshape(16, COLUMNS).astype(np.float32)
+    patterns = (
+        rng.normal(size=(16, 28, 28)).cumsum(1).cumsum(2).reshape(16, COLUMNS).astype(np.float32)
+    )
     patterns /= patterns.std(1, keepdims=True) * 4
     with path.open("wb") as file:
         header = {"descr": "<f4", "fortran_order": False, "shape": (rows, COLUMNS)}
         np.lib.format.write_array_header_1_0(file, header)
         for start in range(0, rows, CHUNK):
             size = min(CHUNK, rows - start)
-            file.write((1 / (1 + np.exp(-rng.normal(0, 2, (size, 16)).astype(np.float32) @ patterns))).tobytes())
+            file.write(
+                (
+                    1 / (1 + np.exp(-rng.normal(0, 2, (size, 16)).astype(np.float32) @ patterns))
+                ).tobytes()
+            )
 
 
 def compare(files: dict[str, Path], steps: int, binarize: str) -> dict[str, object]:
     command = [sys.executable, __file__, "--binarize", binarize, "--worker"]
     started = {
-        name: subprocess.Popen([*command, file], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        name: subprocess.Popen(
+            [*command, file], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         for name, file in files.items()
     }
-    begun = {name: json.loads(worker.stdout.readline()) for name, worker in started.items()}  # when each is ready for a step
+    begun = {
+        name: json.loads(worker.stdout.readline()) for name, worker in started.items()
+    }  # when each is ready for a step
     seconds: dict[str, list[float]] = {name: [] for name in files}
     peak: dict[str, int] = {}
     for _ in range(max(1, steps // BLOCK)):
@@ -90,7 +102,9 @@ def compare(files: dict[str, Path], steps: int, binarize: str) -> dict[str, obje
         "seconds_before_the_first_step": {name: round(begun[name]["seconds"], 1) for name in files},
         "steps": {name: len(values) for name, values in seconds.items()},
         "peak_resident_bytes": peak,
-        "median_milliseconds_per_step": {name: round(1000 * value, 3) for name, value in median.items()},
+        "median_milliseconds_per_step": {
+            name: round(1000 * value, 3) for name, value in median.items()
+        },
         "streamed_to_in_memory": round(median["streamed"] / median["in_memory"], 3),
         "settings": f"batches of 128, 784-500-20-500-784, one thread, binarize {binarize}",
     }
@@ -115,13 +129,23 @@ def work(path: Path, binarize: str) -> None:
             report = {"seconds": times[0] - started, "file_bytes": path.stat().st_size}
         else:
             taken = [after - before for before, after in pairwise(times)]
-            report = {"seconds": taken, "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+            report = {
+                "seconds": taken,
+                "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            }
         print(json.dumps(report), flush=True)
         if sys.stdin.readline().strip() != "go":
             raise EnoughError
         times[:] = [time.perf_counter()]
 
-    config = aevb.Config(likelihood="bernoulli", binarize=binarize, hidden=(500,), latent_dim=20, batch_size=128, epochs=100)
+    config = aevb.Config(
+        likelihood="bernoulli",
+        binarize=binarize,
+        hidden=(500,),
+        latent_dim=20,
+        batch_size=128,
+        epochs=100,
+    )
     try:
         aevb.fit(load(path), config, on_step=on_step)
     except EnoughError:

@@ -1,6 +1,8 @@
-"""The tutorial's three clusters, learned to within a few hundredths of a nat of the best possible. Writes JSON and a picture.
+"""The tutorial's three clusters, learned to within a few hundredths of a nat of the best possible.
+Writes JSON and a picture.
 
-    python benchmarks/tutorial_mixture.py --out benchmarks/results/tutorial_mixture.json --picture docs/figures/clusters.png
+    python benchmarks/tutorial_mixture.py --out benchmarks/results/tutorial_mixture.json --picture
+    docs/figures/clusters.png
 
 The density of the data is known, so the distance KL(data || model) = E[log p_data - log p_model] can be measured: here on
 20,000 fresh points. log p_model by importance sampling, and by quadrature over the latent plane to confirm it.
@@ -37,12 +39,19 @@ RECIPES = {
 def log_p_data(x: torch.Tensor) -> torch.Tensor:
     """x: (N, 2) -> (N,), nats: the mixture that the points are drawn from."""
     square = torch.cdist(x.double(), CENTERS.double()).square()
-    return torch.logsumexp(-square / (2 * NOISE**2), 1) - math.log(3) - math.log(2 * math.pi * NOISE**2)
+    return (
+        torch.logsumexp(-square / (2 * NOISE**2), 1)
+        - math.log(3)
+        - math.log(2 * math.pi * NOISE**2)
+    )
 
 
 @torch.no_grad()
-def by_quadrature(run: aevb.Run, x: torch.Tensor, reach: float = 7.0, points: int = 601) -> torch.Tensor:
-    """log p(x) by a sum over a grid of the latent plane, in float64. x: (N, 2), the model's numbers -> (N,), nats."""
+def by_quadrature(
+    run: aevb.Run, x: torch.Tensor, reach: float = 7.0, points: int = 601
+) -> torch.Tensor:
+    """log p(x) by a sum over a grid of the latent plane, in float64. x: (N, 2), the model's numbers
+    -> (N,), nats."""
     model = run.model.double()
     axis = torch.linspace(-reach, reach, points, dtype=torch.float64)
     z = torch.cartesian_prod(axis, axis)
@@ -52,7 +61,11 @@ def by_quadrature(run: aevb.Run, x: torch.Tensor, reach: float = 7.0, points: in
     logvar = 2 * model.likelihood.noise.double().log()
     log_p = [
         torch.logsumexp(
-            log_prior + cell - 0.5 * ((means - row).square() * (-logvar).exp() + logvar + math.log(2 * math.pi)).sum(1), 0
+            log_prior
+            + cell
+            - 0.5
+            * ((means - row).square() * (-logvar).exp() + logvar + math.log(2 * math.pi)).sum(1),
+            0,
         )
         for row in x.double()
     ]
@@ -70,7 +83,10 @@ def main() -> None:
     torch.set_num_threads(1)
     fresh = make_gmm(20_000, seed=123)
     best = mean_figure(log_p_data(fresh))
-    results: dict[str, object] = {"best_possible": best.value, "standard_error": best.standard_error}
+    results: dict[str, object] = {
+        "best_possible": best.value,
+        "standard_error": best.standard_error,
+    }
     results["distance_of_data"] = float(nearest_center_dist(fresh).mean())
     panels = [("data", make_gmm(2000).numpy())]
     outcome = experiment.train(arguments.epochs)
@@ -86,7 +102,9 @@ def main() -> None:
     draw(panels, arguments.picture)
 
 
-def measure(recipe: dict[str, str], seed: int, epochs: int, fresh: torch.Tensor) -> tuple[dict[str, object], np.ndarray]:
+def measure(
+    recipe: dict[str, str], seed: int, epochs: int, fresh: torch.Tensor
+) -> tuple[dict[str, object], np.ndarray]:
     config = aevb.Config(
         hidden=(64, 64), latent_dim=2, batch_size=256, epochs=epochs, validation="0", threads=1, seed=seed,
         **{"likelihood": "gaussian", **recipe},
@@ -118,7 +136,14 @@ def draw(panels: list[tuple[str, np.ndarray]], path: Path) -> None:
     figure = Figure(figsize=(3.1 * len(panels), 3.3), layout="constrained")
     row = figure.subplots(1, len(panels), sharex=True, sharey=True)
     for i, (axes, (title, points)) in enumerate(zip(row, panels, strict=True)):
-        axes.scatter(points[:, 0], points[:, 1], s=3, alpha=0.5, linewidths=0, color="#e07b00" if i else "#3465a4")
+        axes.scatter(
+            points[:, 0],
+            points[:, 1],
+            s=3,
+            alpha=0.5,
+            linewidths=0,
+            color="#e07b00" if i else "#3465a4",
+        )
         axes.set_title(title, fontsize=8)
         axes.set_xlim(-3.2, 3.2)
         axes.set_ylim(-1.4, 3.2)

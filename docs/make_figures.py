@@ -1,7 +1,8 @@
 """Make the pictures that README.md and docs/ show: `make docs-figures`.
 
-The overview trains the tutorial's experiment and the demonstration's digits anew. The MNIST pictures are drawn from the run
-in runs/mnist, where there is one (docs/reproduction.md has the command that makes it); without it they are left as they are.
+The overview trains the tutorial's experiment and the demonstration's digits anew. The MNIST
+pictures are drawn from the run in runs/mnist, where there is one (docs/reproduction.md has the
+command that makes it); without it they are left as they are.
 """
 
 import json
@@ -24,11 +25,12 @@ ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / "docs" / "figures"
 RESULTS = ROOT / "benchmarks" / "results"
 MNIST_COMMAND = (
-    "aevb fit mnist --out runs/mnist --likelihood bernoulli --hidden 500 --activation tanh --latent-dim 20 "
-    "--batch-size 100 --epochs 50 --validation mnist:test --threads 1"
+    "aevb fit mnist --out runs/mnist --likelihood bernoulli --hidden 500 --activation tanh"
+    " --latent-dim 20 --batch-size 100 --epochs 50 --validation mnist:test --threads 1"
 )
 PAPER = {"aevb": [(3e6, -112.4), (1e7, -104.8)]}
-"""Test bound at 20 latent dimensions in figure 2 of the paper (Kingma & Welling 2013), read off its vector graphics."""
+"""Test bound at 20 latent dimensions in figure 2 of the paper (Kingma & Welling 2013), read off its
+vector graphics."""
 
 
 def overview() -> Figure:
@@ -58,10 +60,25 @@ def mnist_curve(history: list[dict[str, float]]) -> Figure:
     figure = Figure(figsize=(6, 3.8), layout="constrained")
     axes = figure.add_subplot()
     samples = [record["samples"] for record in history]
-    axes.plot(samples, [record["bound"] for record in history], color=plots.REAL, label="aevb, training (Adam)")
-    axes.plot(samples, [record["validation_bound"] for record in history], color=plots.MADE, label="aevb, test (Adam)")
+    axes.plot(
+        samples,
+        [record["bound"] for record in history],
+        color=plots.REAL,
+        label="aevb, training (Adam)",
+    )
+    axes.plot(
+        samples,
+        [record["validation_bound"] for record in history],
+        color=plots.MADE,
+        label="aevb, test (Adam)",
+    )
     axes.plot(*zip(*PAPER["aevb"], strict=True), "x", color="0.3", label="paper, test (Adagrad)")
-    axes.set(xscale="log", ylim=(-130, -99), xlabel="training samples seen", ylabel="bound (nats per picture)")
+    axes.set(
+        xscale="log",
+        ylim=(-130, -99),
+        xlabel="training samples seen",
+        ylabel="bound (nats per picture)",
+    )
     axes.legend(fontsize=8, loc="lower right")
     axes.grid(color="0.9")
     return figure

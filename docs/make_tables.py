@@ -1,7 +1,8 @@
 """Fill docs/reproduction.md from benchmarks/results and docs/figures: `python docs/make_tables.py`.
 
-A table stands between `<!-- table NAME -->` and `<!-- end -->`, a picture likewise. Both come from `aevb reproduce`: those of
-the full length where they are there, otherwise the quick ones, which is then said.
+A table stands between `<!-- table NAME -->` and `<!-- end -->`, a picture likewise. Both come from
+`aevb reproduce`: those of the full length where they are there, otherwise the quick ones, which is
+then said.
 """
 
 import re

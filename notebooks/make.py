@@ -1,4 +1,5 @@
-"""Make vae_mock.ipynb, here and in the package, from its source. Needs jupytext: pip install -e '.[dev]'."""
+"""Make vae_mock.ipynb, here and in the package, from its source. Needs jupytext: pip install -e
+'.[dev]'."""
 
 import json
 from pathlib import Path
@@ -10,7 +11,8 @@ MATERIAL = ROOT / "src" / "aevb" / "drill" / "material"
 
 
 def make(source: Path) -> str:
-    """The notebook that a percent-format file stands for, as text: the same bytes from the same source."""
+    """The notebook that a percent-format file stands for, as text: the same bytes from the same
+    source."""
     book = jupytext.read(source)
     book.metadata.pop("jupytext", None)
     book.metadata["colab"] = {"provenance": []}

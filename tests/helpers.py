@@ -10,12 +10,14 @@ import pytest
 from aevb.errors import AevbError
 
 NEXT_STEP = (
-    r"; there is|\b(save|remove|fill|correct|copy|give|check|name|bring|put|install|use|try|did you mean|right file|needs)\b"
+    r"; there is|\b(save|remove|fill|correct|copy|give|check|name|bring|put|install|use|try|did you"
+    r" mean|right file|needs)\b"
 )
 
 
 def refuses(kind, parts, call, *args, **options):
-    """Whether ``call`` raises exactly this kind of error, with a message that holds ``parts`` and says what to do next."""
+    """Whether ``call`` raises exactly this kind of error, with a message that holds ``parts`` and
+    says what to do next."""
     with pytest.raises(AevbError) as caught:
         call(*args, **options)
     message = str(caught.value)

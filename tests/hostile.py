@@ -1,8 +1,9 @@
-"""What the sandbox runs in its tests: a module that confines itself and then runs a stranger's program, given as text.
+"""What the sandbox runs in its tests: a module that confines itself and then runs a stranger's
+program, given as text.
 
-Arguments: the program, then words. "unconfined": the program runs before anything is given up. "no-kernel", "no-hook": as on
-a system without the filters of the kernel, or without the audit hook, so that each can be seen to hold alone. "silent": no
-result. "torch": with torch.
+Arguments: the program, then words. "unconfined": the program runs before anything is given up.
+"no-kernel", "no-hook": as on a system without the filters of the kernel, or without the audit hook,
+so that each can be seen to hold alone. "silent": no result. "torch": with torch.
 """
 
 import sys

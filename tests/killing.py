@@ -1,7 +1,9 @@
-"""Runs in processes that are killed: a server that has imported aevb forks one process for each, in milliseconds.
+"""Runs in processes that are killed: a server that has imported aevb forks one process for each, in
+milliseconds.
 
-``python killing.py`` is the server: one request a line on stdin, one answer a line on stdout. It trains nothing itself, for
-a process that has taken a gradient can no longer be forked and take one. ``Server`` talks to it.
+``python killing.py`` is the server: one request a line on stdin, one answer a line on stdout. It
+trains nothing itself, for a process that has taken a gradient can no longer be forked and take one.
+``Server`` talks to it.
 """
 
 import gc
@@ -31,16 +33,22 @@ CASES = {
     "dynamic": case("pictures", **BITS, save_every=1, batch_size=20),
     "dynamic, traced": case("pictures", True, **BITS, save_every=3),
     "running variance": case(likelihood="gaussian_optimal", save_every=3, batch_size=20),
-    "running variance, traced, few saves": case("table", True, False, likelihood="gaussian_optimal", save_every=0),
-    "warm-up and patience": case(warmup_epochs=2, patience=2, epochs=6, learning_rate=0.05, save_every=1),
+    "running variance, traced, few saves": case(
+        "table", True, False, likelihood="gaussian_optimal", save_every=0
+    ),
+    "warm-up and patience": case(
+        warmup_epochs=2, patience=2, epochs=6, learning_rate=0.05, save_every=1
+    ),
     "adagrad": case(optimizer="adagrad", learning_rate=0.05, save_every=1, batch_size=20),
     "plain": case(),
 }
-"""Small runs by name: what ``train`` takes. Those that are replayed have batches of one size: each size is recorded."""
+"""Small runs by name: what ``train`` takes. Those that are replayed have batches of one size: each
+size is recorded."""
 
 
 def chain(server, name, folder, kills):
-    """A run that is resumed after each of ``kills``, then to its end. Returns how many of them struck."""
+    """A run that is resumed after each of ``kills``, then to its end. Returns how many of them
+    struck."""
     struck = 0
     for kill in kills:
         code = server.call("train", **CASES[name], out=str(folder), kill=kill)
@@ -54,18 +62,28 @@ def seen(folder):
     """All that a run leaves and that must not depend on how often it was resumed."""
     manifest = json.loads((folder / "manifest.json").read_text())
     assert sorted(path.name for path in folder.glob(".*")) == [], "halves of files"
-    files = {entry["file"]: (folder / entry["file"]).read_bytes() for entry in manifest["files"].values()}
+    files = {
+        entry["file"]: (folder / entry["file"]).read_bytes() for entry in manifest["files"].values()
+    }
     # generation counts the saves, and the checksum is of the whole.
     rest = {key: value for key, value in manifest.items() if key not in ("generation", "sha256")}
-    return files, rest, (folder / "metrics.jsonl").read_bytes(), (folder / "config.toml").read_bytes()
+    return (
+        files,
+        rest,
+        (folder / "metrics.jsonl").read_bytes(),
+        (folder / "config.toml").read_bytes(),
+    )
 
 
 class Server:
-    """start: a process that runs a function of this file; wait: its exit code, negative for a signal."""
+    """start: a process that runs a function of this file; wait: its exit code, negative for a
+    signal."""
 
     def __enter__(self):
         command = [sys.executable, __file__]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         return self
 
     def __exit__(self, *_):
@@ -80,10 +98,13 @@ class Server:
 
     def start(self, what, said=os.devnull, environment=None, **named):
         """The id of a process that calls ``what(**named)``. said: where its stderr goes."""
-        return self.ask(do="start", what=what, said=str(said), environment=environment or {}, named=named)
+        return self.ask(
+            do="start", what=what, said=str(said), environment=environment or {}, named=named
+        )
 
     def wait(self, pid, kill_after=None, limit=60.0):
-        """Its exit code; 'late' if it does not end within ``limit`` seconds. kill_after: SIGKILL after so many seconds."""
+        """Its exit code; 'late' if it does not end within ``limit`` seconds. kill_after: SIGKILL
+        after so many seconds."""
         return self.ask(do="wait", pid=pid, kill_after=kill_after, limit=limit)
 
     def call(self, what, kill_after=None, **named):
@@ -104,7 +125,8 @@ def rows(kind):
 
 
 def train(kind, config, out, kill=NEVER, always_save=True, traced=False, log=None):
-    """A run to its end, taken up where it is. kill: at which event, ``Events`` says. log: a file for the events' names."""
+    """A run to its end, taken up where it is. kill: at which event, ``Events`` says. log: a file
+    for the events' names."""
     import math
 
     import torch
@@ -120,7 +142,9 @@ def train(kind, config, out, kill=NEVER, always_save=True, traced=False, log=Non
     data = rows(kind)
     events = Events(kill, log)
     with events:
-        return fit(data, Config(**{**config, "hidden": tuple(config["hidden"])}), out=out, resume=True)
+        return fit(
+            data, Config(**{**config, "hidden": tuple(config["hidden"])}), out=out, resume=True
+        )
 
 
 def command(arguments, kill=NEVER, traced=None):
@@ -142,7 +166,8 @@ def command(arguments, kill=NEVER, traced=None):
 
 
 def member(out, final, **named):
-    """One process of a group, with the sentence and the exit code of the command line. final: what it ended with, as JSON."""
+    """One process of a group, with the sentence and the exit code of the command line. final: what
+    it ended with, as JSON."""
     import hashlib
 
     from aevb.errors import AevbError
@@ -150,18 +175,24 @@ def member(out, final, **named):
 
     saved = []
     real = checkpoint.save
-    checkpoint.save = lambda *positional, **options: (saved.append(True), real(*positional, **options))
+    checkpoint.save = lambda *positional, **options: (
+        saved.append(True),
+        real(*positional, **options),
+    )
     try:
         run = train(out=out, **named)
     except AevbError as error:
         print(f"aevb: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    digest = hashlib.sha256(b"".join(value.numpy().tobytes() for value in run.model.state_dict().values())).hexdigest()
+    digest = hashlib.sha256(
+        b"".join(value.numpy().tobytes() for value in run.model.state_dict().values())
+    ).hexdigest()
     Path(final).write_text(json.dumps({"weights": digest, "wrote": bool(saved)}))
 
 
 def slow_command(arguments, slow, mark):
-    """The command line, where what is named takes a minute (a save: half a second), and leaves a mark when it begins."""
+    """The command line, where what is named takes a minute (a save: half a second), and leaves a
+    mark when it begins."""
     from aevb.engine import step
     from aevb.storage import checkpoint
     from aevb.training import loop
@@ -187,8 +218,8 @@ def slow_command(arguments, slow, mark):
 class Events:
     """Counts what happens in aevb and in the file system: every call, every line and every return.
 
-    files: of which files of aevb, by stem, all if empty; "pathlib" is the file system. at: the event, from 1, at which the
-    process kills itself; 0 is never.
+    files: of which files of aevb, by stem, all if empty; "pathlib" is the file system. at: the
+    event, from 1, at which the process kills itself; 0 is never.
     """
 
     def __init__(self, kill, log=None):
@@ -197,7 +228,9 @@ class Events:
 
     def __enter__(self):
         Path.write_bytes = _write_bytes_in_two
-        os.fsync = lambda _: None  # what a process wrote survives its kill; waiting for a disk takes most of a small run
+        os.fsync = lambda _: (
+            None
+        )  # what a process wrote survives its kill; waiting for a disk takes most of a small run
         if self.at or self.log:
             sys.settrace(self.enter)
 
@@ -211,7 +244,11 @@ class Events:
         stem = self.stems.get(code)
         if stem is None:
             path = Path(code.co_filename)
-            ours = "aevb" in path.parts or path.stem == "pathlib" or code is _write_bytes_in_two.__code__
+            ours = (
+                "aevb" in path.parts
+                or path.stem == "pathlib"
+                or code is _write_bytes_in_two.__code__
+            )
             self.stems[code] = stem = path.stem.replace("killing", "pathlib") if ours else ""
             if self.files and stem not in self.files:
                 self.stems[code] = stem = ""
@@ -262,7 +299,9 @@ def _wait(request):
     until = time.monotonic() + request["limit"]
     if request["kill_after"] is not None:
         time.sleep(request["kill_after"])
-        os.kill(request["pid"], signal.SIGKILL)  # nobody else waits for it: it is there, if only as a zombie
+        os.kill(
+            request["pid"], signal.SIGKILL
+        )  # nobody else waits for it: it is there, if only as a zombie
     while True:
         pid, status = os.waitpid(request["pid"], os.WNOHANG)
         if pid:
@@ -281,8 +320,23 @@ def _is_alive(request):
         return False
 
 
-WANTED = ("cli", "commands.fit", "pictures", "report", "terminal", "training", "objectives.elbo", "objectives.importance")
-WANTED += ("likelihoods.bernoulli", "likelihoods.gaussian", "posteriors.gaussian", "networks.mlp", "priors.standard_normal")
+WANTED = (
+    "cli",
+    "commands.fit",
+    "pictures",
+    "report",
+    "terminal",
+    "training",
+    "objectives.elbo",
+    "objectives.importance",
+)
+WANTED += (
+    "likelihoods.bernoulli",
+    "likelihoods.gaussian",
+    "posteriors.gaussian",
+    "networks.mlp",
+    "priors.standard_normal",
+)
 
 
 def serve():

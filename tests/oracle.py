@@ -17,15 +17,24 @@ FIVE_SIGMA = 5.0
 class LinearGaussian:
     """Probabilistic PCA as a VAE: p(z) = N(0, I), p(x|z) = N(W z + b, v I), in float64.
 
-    The columns of W are orthogonal, so that the exact posterior is a diagonal Gaussian and the VAE can represent it; or, if
-    ``correlated``, they are not, and it has a full one. covariance: (L, L), of the exact posterior, the same for every x.
+    The columns of W are orthogonal, so that the exact posterior is a diagonal Gaussian and the VAE
+    can represent it; or, if ``correlated``, they are not, and it has a full one. covariance: (L,
+    L), of the exact posterior, the same for every x.
     """
 
     def __init__(
-        self, data_dim: int = 4, latent_dim: int = 2, variance: float = 0.3, seed: int = 0, *, correlated: bool = False
+        self,
+        data_dim: int = 4,
+        latent_dim: int = 2,
+        variance: float = 0.3,
+        seed: int = 0,
+        *,
+        correlated: bool = False,
     ) -> None:
         g = torch.Generator().manual_seed(seed)
-        basis = torch.linalg.qr(torch.randn(data_dim, latent_dim, generator=g, dtype=torch.float64)).Q
+        basis = torch.linalg.qr(
+            torch.randn(data_dim, latent_dim, generator=g, dtype=torch.float64)
+        ).Q
         self.w = basis * torch.linspace(0.5, 1.5, latent_dim, dtype=torch.float64)
         self.b = torch.randn(data_dim, generator=g, dtype=torch.float64)
         self.v = variance
@@ -34,10 +43,18 @@ class LinearGaussian:
             self.w = self.w @ (one + 0.8 * torch.ones_like(one).tril(-1))
         self.covariance = torch.linalg.inv(one + self.w.T @ self.w / variance)
         self.marginal = MultivariateNormal(
-            self.b, self.w @ self.w.T + variance * torch.eye(data_dim, dtype=torch.float64), validate_args=False
+            self.b,
+            self.w @ self.w.T + variance * torch.eye(data_dim, dtype=torch.float64),
+            validate_args=False,
         )
         posterior = FullGaussian(data_dim, latent_dim) if correlated else None
-        self.model = VAE(data_dim, (), latent_dim, likelihood=GaussianFixed(data_dim, variance), posterior=posterior).double()
+        self.model = VAE(
+            data_dim,
+            (),
+            latent_dim,
+            likelihood=GaussianFixed(data_dim, variance),
+            posterior=posterior,
+        ).double()
         self.set_posterior()
         with torch.no_grad():
             decoder = self.model.decoder[0]
@@ -46,7 +63,8 @@ class LinearGaussian:
             self.model.likelihood.log_variance.fill_(math.log(variance))  # exact in float64
 
     def set_posterior(self, shift: float = 0.0, stretch: float = 1.0) -> None:
-        """Set q(z|x) to the exact posterior, its mean moved by ``shift`` and its covariance multiplied by ``stretch``."""
+        """Set q(z|x) to the exact posterior, its mean moved by ``shift`` and its covariance
+        multiplied by ``stretch``."""
         q = self.model.posterior
         factor = torch.linalg.cholesky(stretch * self.covariance)
         with torch.no_grad():
@@ -63,7 +81,10 @@ class LinearGaussian:
     def gap(self, shift: float, stretch: float) -> float:
         """KL(q(z|x) || p(z|x)) after ``set_posterior(shift, stretch)``; the same for every x."""
         dims = len(self.covariance)
-        return 0.5 * (dims * (stretch - 1 - math.log(stretch)) + shift**2 * float(torch.linalg.inv(self.covariance).sum()))
+        return 0.5 * (
+            dims * (stretch - 1 - math.log(stretch))
+            + shift**2 * float(torch.linalg.inv(self.covariance).sum())
+        )
 
     def sample(self, n: int) -> Tensor:
         """x ~ p(x): (n, D)."""
@@ -84,9 +105,16 @@ def square_grid(dims: int, reach: float, points: int) -> tuple[Tensor, float]:
 def is_mean(values: Tensor, expected: float, sigmas: float = FIVE_SIGMA) -> bool:
     """Whether ``expected`` lies within ``sigmas`` standard errors of the mean of ``values``: (N,)."""
     values = values.double()
-    return abs(float(values.mean()) - expected) <= sigmas * float(values.std()) / math.sqrt(len(values)) + 1e-12
+    return (
+        abs(float(values.mean()) - expected)
+        <= sigmas * float(values.std()) / math.sqrt(len(values)) + 1e-12
+    )
 
 
 def parameters_without_gradient(module: nn.Module) -> list[str]:
     """Names of the parameters that no gradient reached."""
-    return [name for name, p in module.named_parameters() if p.grad is None or not bool(p.grad.abs().sum() > 0)]
+    return [
+        name
+        for name, p in module.named_parameters()
+        if p.grad is None or not bool(p.grad.abs().sum() > 0)
+    ]

@@ -1,4 +1,5 @@
-"""What the tests of the checker's child process share: running a text as a stranger's program, seeing that nothing stays."""
+"""What the tests of the checker's child process share: running a text as a stranger's program,
+seeing that nothing stays."""
 
 import platform
 import subprocess
@@ -15,12 +16,15 @@ from aevb.checker.sandbox.parent import Limits, run
 HERE = str(Path(__file__).parent)
 SMALL = Limits(wall_s=20.0, cpu_s=10.0, memory_bytes=300 * 2**20, output_bytes=2_000)
 FILTERED = sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64")
-needs_filter = pytest.mark.skipif(not FILTERED, reason="needs the filters of Linux on x86_64 or aarch64")
+needs_filter = pytest.mark.skipif(
+    not FILTERED, reason="needs the filters of Linux on x86_64 or aarch64"
+)
 
 
 @pytest.fixture
 def nothing_left_behind(tmp_path, monkeypatch):
-    """Every test's children have their folders here; afterwards none is there, and nothing lives in their process groups."""
+    """Every test's children have their folders here; afterwards none is there, and nothing lives in
+    their process groups."""
     folder, started = tmp_path / "children", []
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -38,7 +42,8 @@ def nothing_left_behind(tmp_path, monkeypatch):
 
 
 def lives_on(group, seconds=10.0):
-    """Whether a process of the group lives on, which has been killed just now: that of a killed parent is init's to reap."""
+    """Whether a process of the group lives on, which has been killed just now: that of a killed
+    parent is init's to reap."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and (alive := group_lives(group)):
         time.sleep(0.02)

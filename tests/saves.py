@@ -1,4 +1,5 @@
-"""Numbered saves of one tiny run, and what is seen of them by every way of loading; for the tests of checkpoints."""
+"""Numbered saves of one tiny run, and what is seen of them by every way of loading; for the tests
+of checkpoints."""
 
 import warnings
 from functools import cache
@@ -12,11 +13,19 @@ from aevb.storage.checkpoint import Progress
 
 @cache
 def parts(number):
-    """The run, progress and state of save ``number``: every save has other weights, and all have one baseline."""
+    """The run, progress and state of save ``number``: every save has other weights, and all have
+    one baseline."""
     run = make_run(number)
     run.baseline = torch.arange(6.0)
-    state = {"current.weight": torch.randn(5) + number, "optimizer.0.step": torch.tensor(float(number))}
-    return run, Progress(epoch=number, step=7 * number, totals={"kl": number / 3}, engine={"threads": 1}), state
+    state = {
+        "current.weight": torch.randn(5) + number,
+        "optimizer.0.step": torch.tensor(float(number)),
+    }
+    return (
+        run,
+        Progress(epoch=number, step=7 * number, totals={"kl": number / 3}, engine={"threads": 1}),
+        state,
+    )
 
 
 def save(number, folder):
@@ -25,7 +34,10 @@ def save(number, folder):
 
 
 def bits(tensors):
-    return {name: (tensor.dtype, tuple(tensor.shape), tensor.numpy().tobytes()) for name, tensor in tensors.items()}
+    return {
+        name: (tensor.dtype, tuple(tensor.shape), tensor.numpy().tobytes())
+        for name, tensor in tensors.items()
+    }
 
 
 def _everything(run, progress, state):
@@ -39,7 +51,8 @@ def expected(number):
 
 
 def seen(folder):
-    """The number of the save that all ways of loading agree on, and the one warning that they gave or None."""
+    """The number of the save that all ways of loading agree on, and the one warning that they gave
+    or None."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         whole = checkpoint.load_to_continue(folder)

@@ -1,4 +1,5 @@
-"""Kills at random instants, far more than a test has time for: every run must end in the bits of one that was left alone.
+"""Kills at random instants, far more than a test has time for: every run must end in the bits of
+one that was left alone.
 
 python tests/soak.py --kills 1000        about ten minutes; exits 1 if anything went wrong
 """
@@ -26,7 +27,10 @@ def main():
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    rng, tally = random.Random(arguments.seed), dict.fromkeys(["kills", "runs", "identical", "unreadable"], 0)
+    rng, tally = (
+        random.Random(arguments.seed),
+        dict.fromkeys(["kills", "runs", "identical", "unreadable"], 0),
+    )
     base = Path(tempfile.mkdtemp(prefix="soak-"))
     with Server() as server:
         wholes = {name: whole(server, name, base / name) for name in CASES}
@@ -34,8 +38,14 @@ def main():
             name, folder = rng.choice(list(CASES)), base / "run"
             expected, seconds = wholes[name]
             for _ in range(rng.randint(1, IN_A_ROW)):
-                # Not later than a run takes, and more often early than late: a resumed one is shorter.
-                died = server.call("train", rng.random() ** 1.5 * seconds, **CASES[name], out=str(folder)) == -9
+                # Not later than a run takes, and more often early than late: a resumed one is
+                # shorter.
+                died = (
+                    server.call(
+                        "train", rng.random() ** 1.5 * seconds, **CASES[name], out=str(folder)
+                    )
+                    == -9
+                )
                 tally["kills"] += died
                 tally["unreadable"] += died and not readable(folder)
             tally["runs"] += 1
@@ -48,8 +58,9 @@ def main():
                 folder.rename(kept)
             shutil.rmtree(folder, ignore_errors=True)
     print(
-        f"{tally['kills']} kills in {tally['runs']} runs: {tally['identical']} resumed bit-identically, "
-        f"{tally['runs'] - tally['identical']} not; {tally['unreadable']} unreadable checkpoints"
+        f"{tally['kills']} kills in {tally['runs']} runs: {tally['identical']} resumed"
+        f" bit-identically, {tally['runs'] - tally['identical']} not; {tally['unreadable']}"
+        " unreadable checkpoints"
     )
     failed = tally["identical"] != tally["runs"] or tally["unreadable"]
     if not failed:

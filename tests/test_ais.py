@@ -1,4 +1,5 @@
-"""log p(x) by annealed importance sampling: unbiased however poor the settings, close where they are good, from both sides."""
+"""log p(x) by annealed importance sampling: unbiased however poor the settings, close where they
+are good, from both sides."""
 
 import math
 
@@ -38,12 +39,19 @@ def rows_of_the_sandwich(model, rows, seed=0):
     return torch.cat(parts)
 
 
-@pytest.mark.parametrize(("correlated", "chains", "greatest"), [(False, 16, 0.15), (True, 64, 0.2)], ids=["diagonal", "full"])
+@pytest.mark.parametrize(
+    ("correlated", "chains", "greatest"),
+    [(False, 16, 0.15), (True, 64, 0.2)],
+    ids=["diagonal", "full"],
+)
 def test_good_settings_find_the_truth(correlated, chains, greatest):
-    """A posterior with a correlation of 0.8 is harder for steps that are the same in all directions."""
+    """A posterior with a correlation of 0.8 is harder for steps that are the same in all
+    directions."""
     known = off(correlated=correlated)
     x = known.sample(40)
-    wrong = ais_rows(known.model, x, chains=chains, temperatures=50, leapfrogs=5) - known.marginal.log_prob(x)
+    wrong = ais_rows(
+        known.model, x, chains=chains, temperatures=50, leapfrogs=5
+    ) - known.marginal.log_prob(x)
     assert abs(float(wrong.mean())) < 0.02
     assert float(wrong.abs().max()) < greatest
 
@@ -61,9 +69,11 @@ def test_far_from_the_posterior_it_is_better_than_importance_sampling_with_as_ma
 @CORRELATED
 @pytest.mark.parametrize("temperatures", [1, 2, 3, 8])
 def test_estimate_of_p_is_unbiased_with_poor_settings(temperatures, monkeypatch, correlated):
-    """The mean of exp(log w - log p) is 1, within five standard errors: chance fails it once in 1.7 million.
+    """The mean of exp(log w - log p) is 1, within five standard errors: chance fails it once in 1.7
+    million.
 
-    Tails: with q wider than the posterior the first weights are bounded, so that the standard error is one.
+    Tails: with q wider than the posterior the first weights are bounded, so that the standard error
+    is one.
     """
     monkeypatch.setattr(ais, "ROWS", 10_000)  # all rows in one pass: faster
     known = off(0.3, 1.5, correlated=correlated)
@@ -90,7 +100,9 @@ def test_at_the_exact_posterior_every_row_is_exact(correlated):
     known = LinearGaussian(correlated=correlated)
     x = known.sample(70)  # more than one pass
     for settings in (POOR, {"chains": 3, "temperatures": 1, "leapfrogs": 1}, {"chains": 3, **FAST}):
-        assert torch.allclose(ais_rows(known.model, x, **settings), known.marginal.log_prob(x), rtol=0, atol=1e-9)
+        assert torch.allclose(
+            ais_rows(known.model, x, **settings), known.marginal.log_prob(x), rtol=0, atol=1e-9
+        )
 
 
 @CORRELATED
@@ -105,9 +117,11 @@ def test_sandwich_at_the_exact_posterior_is_exact(correlated):
 @CORRELATED
 @pytest.mark.parametrize("temperatures", [1, 3, 8])
 def test_backward_estimate_of_one_over_p_is_unbiased(temperatures, monkeypatch, correlated):
-    """The mean of exp(log p - upper) of single chains is 1, and so is that of exp(lower - log p); as above.
+    """The mean of exp(log p - upper) of single chains is 1, and so is that of exp(lower - log p);
+    as above.
 
-    q is a little wider than the posterior: the weights p/q and their inverses both have a variance then.
+    q is a little wider than the posterior: the weights p/q and their inverses both have a variance
+    then.
     """
     monkeypatch.setattr(ais, "ROWS", 10_000)
     known = off(0.2, 1.2, correlated=correlated)
@@ -119,17 +133,21 @@ def test_backward_estimate_of_one_over_p_is_unbiased(temperatures, monkeypatch, 
 
 
 def test_backward_chains_are_averaged_as_inverse_weights(monkeypatch):
-    """Several chains from one exact draw: the mean of exp(log p - upper) is 1, with less variance; once in 1.7 million."""
+    """Several chains from one exact draw: the mean of exp(log p - upper) is 1, with less variance;
+    once in 1.7 million."""
     monkeypatch.setattr(ais, "ROWS", 10_000)
     known = off(0.2, 1.2)
     truth = known.marginal.log_prob(rows_of_the_sandwich(known.model, 10_000))
-    one, six = ((truth - sandwich(known.model, 10_000, **{**POOR, "chains": c}).upper).exp() for c in (1, 6))
+    one, six = (
+        (truth - sandwich(known.model, 10_000, **{**POOR, "chains": c}).upper).exp() for c in (1, 6)
+    )
     assert is_mean(six, 1.0)
     assert 1.5 < float(one.var() / six.var()) < 8
 
 
 def test_truth_is_between_the_bounds_and_the_gap_shrinks_with_temperatures(monkeypatch):
-    """In the mean, each bound on its side by five standard errors with poor settings; near the truth with better ones."""
+    """In the mean, each bound on its side by five standard errors with poor settings; near the
+    truth with better ones."""
     monkeypatch.setattr(ais, "ROWS", 2000)
     known = off(0.4, 1.6)
     truth = known.marginal.log_prob(rows_of_the_sandwich(known.model, 2000))
@@ -138,14 +156,17 @@ def test_truth_is_between_the_bounds_and_the_gap_shrinks_with_temperatures(monke
         bounds = sandwich(known.model, 2000, chains=2, temperatures=temperatures, leapfrogs=2)
         below, above = truth - bounds.lower, bounds.upper - truth
         for side in (below, above):
-            assert float(side.mean()) > (5 if temperatures < 30 else 0) * float(side.std()) / math.sqrt(2000)
+            assert float(side.mean()) > (5 if temperatures < 30 else 0) * float(
+                side.std()
+            ) / math.sqrt(2000)
         gaps.append(float((bounds.upper - bounds.lower).mean()))
     assert gaps[0] > 1.5 * gaps[1] > 3 * gaps[2] > 0
     assert gaps[2] < 0.1
 
 
 def test_sandwich_of_a_model_whose_prior_is_no_gaussian(monkeypatch):
-    """A mixture of two far components as the prior: log p(x) is a sum over components, known in closed form."""
+    """A mixture of two far components as the prior: log p(x) is a sum over components, known in
+    closed form."""
     monkeypatch.setattr(ais, "ROWS", 4000)
     known = LinearGaussian()
     prior = MixtureOfGaussians(2, components=2).double()
@@ -159,7 +180,9 @@ def test_sandwich_of_a_model_whose_prior_is_no_gaussian(monkeypatch):
     x = rows_of_the_sandwich(model, 4000)
     covariance = 0.5 * known.w @ known.w.T + known.v * torch.eye(4, dtype=torch.float64)
     parts = [
-        torch.distributions.MultivariateNormal(known.b + known.w @ mu, covariance, validate_args=False).log_prob(x)
+        torch.distributions.MultivariateNormal(
+            known.b + known.w @ mu, covariance, validate_args=False
+        ).log_prob(x)
         for mu in prior.mu.detach()
     ]
     truth = torch.logsumexp(torch.stack(parts) + prior.log_weights.detach()[:, None], 0)
@@ -169,11 +192,14 @@ def test_sandwich_of_a_model_whose_prior_is_no_gaussian(monkeypatch):
 
 
 def test_error_bars_over_rows_cover(monkeypatch):
-    """A 95 % interval: 180 to 198 of 200 repetitions, but once in 500 by chance alone. All repetitions in one pass."""
+    """A 95 % interval: 180 to 198 of 200 repetitions, but once in 500 by chance alone. All
+    repetitions in one pass."""
     monkeypatch.setattr(ais, "ROWS", 200 * 50)
     known = off()
     truth = -float(known.marginal.entropy())
-    values = ais_rows(known.model, known.sample(200 * 50), chains=2, temperatures=6, leapfrogs=2).reshape(200, 50)
+    values = ais_rows(
+        known.model, known.sample(200 * 50), chains=2, temperatures=6, leapfrogs=2
+    ).reshape(200, 50)
     figures = [mean_figure(row) for row in values]
     assert 180 <= sum(abs(f.value - truth) < 1.96 * f.standard_error for f in figures) <= 198
 

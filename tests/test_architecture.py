@@ -1,4 +1,5 @@
-"""The house plan, read from the code: imports go one way, files stay short, every public name is documented."""
+"""The house plan, read from the code: imports go one way, files stay short, every public name is
+documented."""
 
 import ast
 from pathlib import Path
@@ -12,7 +13,16 @@ LAYERS = [
     ["errors"],
     ["registry", "outputs"],
     ["interfaces", "distributions", "flows", "updates", "interrupts", "rewrites", "graphs"],
-    ["networks", "likelihoods", "posteriors", "priors", "datasets", "batches", "plots", "recording"],
+    [
+        "networks",
+        "likelihoods",
+        "posteriors",
+        "priors",
+        "datasets",
+        "batches",
+        "plots",
+        "recording",
+    ],
     ["model", "hmc", "rows"],
     ["objectives", "evaluation"],
     ["config", "distributed"],
@@ -27,7 +37,9 @@ LAYERS = [
     ["__main__"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-FILES = sorted(path for path in SOURCE.rglob("*.py") if "material" not in path.parts)  # notebooks in text form: data
+FILES = sorted(
+    path for path in SOURCE.rglob("*.py") if "material" not in path.parts
+)  # notebooks in text form: data
 
 
 def unit(path):
@@ -37,13 +49,24 @@ def unit(path):
 
 
 def imports(tree, *, with_types=False):
-    """(line, module) of every aevb import, those for type checking left out unless asked for: they are not run."""
+    """(line, module) of every aevb import, those for type checking left out unless asked for: they
+    are not run."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not with_types:
+        if (
+            isinstance(node, ast.If)
+            and ast.unparse(node.test) == "TYPE_CHECKING"
+            and not with_types
+        ):
             node.body = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").split(".")[0] == "aevb":
-            modules = [f"aevb.{a.name}" for a in node.names] if node.module == "aevb" else [node.module]
+        if (
+            isinstance(node, ast.ImportFrom)
+            and node.level == 0
+            and (node.module or "").split(".")[0] == "aevb"
+        ):
+            modules = (
+                [f"aevb.{a.name}" for a in node.names] if node.module == "aevb" else [node.module]
+            )
             yield from ((node.lineno, module) for module in modules)
         elif isinstance(node, ast.Import):
             yield from ((node.lineno, a.name) for a in node.names if a.name.split(".")[0] == "aevb")
@@ -106,7 +129,9 @@ def test_only_their_homes_import_these():
             )
             for name in names:
                 package = name.split(".")[0]
-                assert unit(path) in homes.get(package, {unit(path)}), f"{path.name} imports {package}"
+                assert unit(path) in homes.get(package, {unit(path)}), (
+                    f"{path.name} imports {package}"
+                )
 
 
 def test_nothing_is_unpickled():
@@ -117,13 +142,16 @@ def test_nothing_is_unpickled():
 
 
 def test_assert_is_not_used_for_a_users_mistake():
-    """The tutorial's checks are assertions by nature; elsewhere assert may only narrow types or state the impossible."""
+    """The tutorial's checks are assertions by nature; elsewhere assert may only narrow types or
+    state the impossible."""
     for path in FILES:
         if path.stem == "sanity":
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Assert):
-                assert node.msg is None, f"{path.name}:{node.lineno}: an assert with a message is meant for someone"
+                assert node.msg is None, (
+                    f"{path.name}:{node.lineno}: an assert with a message is meant for someone"
+                )
 
 
 def test_public_names_are_documented():

@@ -40,11 +40,14 @@ def test_real_maximises_the_likelihood_of_its_rows():
 def test_real_is_normalised():
     parameters = fit_baseline(torch.randn(30, 2, dtype=torch.float64), "real")
     points, cell = square_grid(2, 12.0, 400)
-    assert float(baseline_rows(parameters, points, "real").exp().sum() * cell) == pytest.approx(1.0, abs=1e-6)
+    assert float(baseline_rows(parameters, points, "real").exp().sum() * cell) == pytest.approx(
+        1.0, abs=1e-6
+    )
 
 
 def test_a_constant_column_is_worth_a_limited_number_of_nats():
-    """Its variance is a ten-thousandth of the average, so that it gains log(100) nats and a constant on the others."""
+    """Its variance is a ten-thousandth of the average, so that it gains log(100) nats and a
+    constant on the others."""
     x = torch.randn(1000, 4, dtype=torch.float64)
     x[:, 0] = 0.3
     parameters = fit_baseline(x, "real")
@@ -61,7 +64,9 @@ def test_numbers_in_the_unit_interval_are_bernoulli_with_one_count_added_to_each
     bits = all_bits(3)
     expected = Bernoulli(parameters[0]).log_prob(bits).sum(-1)
     assert torch.allclose(baseline_rows(parameters, bits, "unit"), expected)
-    assert float(baseline_rows(parameters, bits, "unit").exp().sum()) == pytest.approx(1.0, abs=1e-12)
+    assert float(baseline_rows(parameters, bits, "unit").exp().sum()) == pytest.approx(
+        1.0, abs=1e-12
+    )
 
 
 def test_grey_values_are_weighed_between_the_two_ends():
@@ -74,7 +79,9 @@ def test_levels_have_their_frequencies_with_one_count_added():
     k = torch.tensor([[0, 2], [0, 1], [3, 2], [0, 2]])
     parameters = fit_baseline(k / 3, "levels", 4)
     assert parameters.shape == (4, 2)
-    assert torch.allclose(parameters.exp(), torch.tensor([[4, 1], [1, 2], [1, 4], [2, 1]]).double() / 8)
+    assert torch.allclose(
+        parameters.exp(), torch.tensor([[4, 1], [1, 2], [1, 4], [2, 1]]).double() / 8
+    )
     cells = torch.tensor(list(itertools.product(range(4), repeat=2)))
     expected = sum(Categorical(logits=parameters[:, j]).log_prob(cells[:, j]) for j in range(2))
     found = baseline_rows(parameters, cells / 3, "levels")
@@ -93,12 +100,17 @@ def test_levels_survive_the_trip_through_single_precision(levels):
 
 @pytest.mark.parametrize(
     ("form", "levels", "train", "unseen"),
-    [("unit", None, torch.zeros(10, 2), torch.ones(1, 2)), ("levels", 5, torch.zeros(10, 2), torch.ones(1, 2))],
+    [
+        ("unit", None, torch.zeros(10, 2), torch.ones(1, 2)),
+        ("levels", 5, torch.zeros(10, 2), torch.ones(1, 2)),
+    ],
 )
 def test_what_training_rows_lack_is_not_impossible(form, levels, train, unseen):
     parameters = fit_baseline(train, form, levels)
     probability = 1 / 12 if form == "unit" else 1 / 15
-    assert float(baseline_rows(parameters, unseen, form)) == pytest.approx(2 * math.log(probability))
+    assert float(baseline_rows(parameters, unseen, form)) == pytest.approx(
+        2 * math.log(probability)
+    )
 
 
 def test_two_levels_are_bits():
@@ -110,4 +122,11 @@ def test_two_levels_are_bits():
 
 @pytest.mark.parametrize(("form", "levels"), [("words", None), ("levels", None)])
 def test_a_form_without_baseline_is_refused(form, levels):
-    refuses(UsageError, [f"no baseline for data of form {form!r}"], fit_baseline, torch.zeros(2, 2), form, levels)
+    refuses(
+        UsageError,
+        [f"no baseline for data of form {form!r}"],
+        fit_baseline,
+        torch.zeros(2, 2),
+        form,
+        levels,
+    )

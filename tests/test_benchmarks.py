@@ -21,10 +21,28 @@ def workloads(monkeypatch):
 
 def test_a_quick_run_writes_what_the_tables_are_drawn_from(tmp_path):
     out = tmp_path / "speed.json"
-    options = ["--quick", "--rounds", "2", "--peers", "plain", "aevb", "--only", "tutorial", "--out", str(out)]
-    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])}
+    options = [
+        "--quick",
+        "--rounds",
+        "2",
+        "--peers",
+        "plain",
+        "aevb",
+        "--only",
+        "tutorial",
+        "--out",
+        str(out),
+    ]
+    env = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
+    }
     done = subprocess.run(
-        [sys.executable, "benchmarks/speed.py", *options], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300
+        [sys.executable, "benchmarks/speed.py", *options],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     section = json.loads(out.read_text())["sections"]["tutorial"]
@@ -63,6 +81,10 @@ def test_the_peers_networks_are_those_of_aevb(workloads, name):
     from aevb.runs.build import build
 
     w = workloads.WORKLOADS[name]
-    config = aevb.Config(network=w.network, hidden=w.hidden, latent_dim=w.latent_dim, activation=w.activation)
-    model, _ = build(config, "gaussian_fixed" if w.likelihood == "gaussian" else "bernoulli", w.shape, 1)
+    config = aevb.Config(
+        network=w.network, hidden=w.hidden, latent_dim=w.latent_dim, activation=w.activation
+    )
+    model, _ = build(
+        config, "gaussian_fixed" if w.likelihood == "gaussian" else "bernoulli", w.shape, 1
+    )
     assert count(model) == count(Encoder(w)) + count(decoder(w)) == workloads.parameter_count(w)

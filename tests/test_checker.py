@@ -1,4 +1,5 @@
-"""The checker's parts: what the tape replays, what a model of this process is told, what the command prints and returns."""
+"""The checker's parts: what the tape replays, what a model of this process is told, what the
+command prints and returns."""
 
 import json
 import math
@@ -66,7 +67,8 @@ def test_that_heads_are_found_element_by_element() -> None:
     tape, _ = taped(Small(), torch.rand(7, 6))
     (parts,) = find(tape)
     assert parts.n == 21
-    # enc's output is (7, 6): the first three columns are the means of z's three, the last three its deviations.
+    # enc's output is (7, 6): the first three columns are the means of z's three, the last three its
+    # deviations.
     columns = torch.arange(42).reshape(7, 6)
     assert torch.equal(parts.mean[:, 1], columns[:, :3].reshape(-1))
     assert torch.equal(parts.raw[:, 1], columns[:, 3:].reshape(-1))
@@ -89,7 +91,9 @@ def test_that_an_operation_in_place_does_not_change_what_came_before() -> None:
 def test_that_readings_differ() -> None:
     r = torch.linspace(-1.7, 1.7, 9, dtype=torch.float64)
     values = [reading(r) for reading in READINGS.values()]
-    assert all(not torch.allclose(a, b, equal_nan=True) for i, a in enumerate(values) for b in values[:i])
+    assert all(
+        not torch.allclose(a, b, equal_nan=True) for i, a in enumerate(values) for b in values[:i]
+    )
 
 
 @pytest.mark.parametrize(
@@ -113,12 +117,22 @@ def _replaced(method: str, function: Callable[..., Tensor]) -> Small:
         ("gradient-cut-both", "draw", lambda self, m, r: torch.normal(m, (r / 2).exp())),
         ("kl-doubled", "kl", lambda self, m, r: (m.square() + r.exp() - 1 - r).sum(1)),
         ("kl-missing-log", "kl", lambda self, m, r: 0.5 * (m.square() + r.exp() - 1).sum(1)),
-        ("kl-mean-over-latents", "kl", lambda self, m, r: 0.5 * (m.square() + r.exp() - 1 - r).mean(1)),
-        ("kl-detached", "kl", lambda self, m, r: 0.5 * (m.square() + r.exp() - 1 - r).sum(1).detach()),
+        (
+            "kl-mean-over-latents",
+            "kl",
+            lambda self, m, r: 0.5 * (m.square() + r.exp() - 1 - r).mean(1),
+        ),
+        (
+            "kl-detached",
+            "kl",
+            lambda self, m, r: 0.5 * (m.square() + r.exp() - 1 - r).sum(1).detach(),
+        ),
         ("kl-absent", "kl", lambda self, m, r: torch.zeros(len(m))),
     ],
 )
-def test_that_bugs_of_models_of_this_process_are_named(class_: str, method: str, function: Callable[..., Tensor]) -> None:
+def test_that_bugs_of_models_of_this_process_are_named(
+    class_: str, method: str, function: Callable[..., Tensor]
+) -> None:
     report = check(_replaced(method, function))
     assert [finding.class_ for finding in report.findings if finding.class_] == [class_]
     assert report.exit_code == 1
@@ -176,7 +190,15 @@ def test_that_a_report_survives_json() -> None:
     report = Report([Finding("kl", "bug", "kl-sign", "wrong", "-1", "1", 3)], {"z": "z"}, ["a"])
     again = Report.from_dict(json.loads(json.dumps(report.to_dict())), ["a"])
     assert again == report
-    assert set(report.to_dict()["findings"][0]) == {"check", "verdict", "class", "message", "measured", "expected", "line"}
+    assert set(report.to_dict()["findings"][0]) == {
+        "check",
+        "verdict",
+        "class",
+        "message",
+        "measured",
+        "expected",
+        "line",
+    }
 
 
 def test_that_the_worst_finding_is_the_verdict() -> None:
@@ -194,7 +216,11 @@ def test_that_every_fixed_class_is_known() -> None:
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "aevb", "check", *words], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-m", "aevb", "check", *words],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
 
@@ -234,8 +260,12 @@ def test_the_fingerprint_of_the_tutorials_vae_is_that_of_its_formulas(tmp_path: 
     assert found["deviation"] == pytest.approx([math.exp(h / 2) for h in found["head"]], rel=1e-4)
     assert found["seen_mean"] == pytest.approx(found["right_mean"], rel=1e-3, abs=1e-5)
     # d KL / d logvar = (exp(logvar) - 1) / 2
-    assert found["right_deviation"] == pytest.approx([(math.exp(h) - 1) / 2 for h in found["head"]], rel=1e-3, abs=1e-5)
-    file.write_text(TUTORIAL.replace("torch.exp(0.5 * logvar)", "torch.exp(logvar)"), encoding="utf-8")
+    assert found["right_deviation"] == pytest.approx(
+        [(math.exp(h) - 1) / 2 for h in found["head"]], rel=1e-3, abs=1e-5
+    )
+    file.write_text(
+        TUTORIAL.replace("torch.exp(0.5 * logvar)", "torch.exp(logvar)"), encoding="utf-8"
+    )
     assert "torch.exp(logvar)" in file.read_text(encoding="utf-8")
     wrong = check_file(file).fingerprint
     assert wrong["deviation"] == pytest.approx([math.exp(h) for h in wrong["head"]], rel=1e-4)
@@ -300,7 +330,9 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
         read(notebook)
 
 
-@pytest.mark.parametrize(("words", "code"), [(["nothing.py"], 66), (["--map", "sampler", __file__], 2)])
+@pytest.mark.parametrize(
+    ("words", "code"), [(["nothing.py"], 66), (["--map", "sampler", __file__], 2)]
+)
 def test_bad_input_to_the_command(words: list[str], code: int) -> None:
     done = run(*words)
     assert done.returncode == code
@@ -310,7 +342,10 @@ def test_bad_input_to_the_command(words: list[str], code: int) -> None:
 
 def test_that_a_top_level_is_not_run(tmp_path: Path) -> None:
     file = tmp_path / "hostile.py"
-    top = "while True: pass\ninput('name? ')\nimport sys\nsys.exit(3)\nopen('gone', 'w').write('x')\nbytearray(20 * 10**9)\n"
+    top = (
+        "while True: pass\ninput('name? ')\nimport sys\nsys.exit(3)\nopen('gone',"
+        " 'w').write('x')\nbytearray(20 * 10**9)\n"
+    )
     file.write_text(TUTORIAL + top, encoding="utf-8")
     assert check_file(file).verdict == "right"
     assert not (tmp_path / "gone").exists()
@@ -332,7 +367,10 @@ def test_that_hostile_models_are_contained(line: str, said: str, tmp_path: Path)
 
     file = tmp_path / "hostile.py"
     file.write_text(
-        TUTORIAL.replace("    def forward(self, x):\n", f"    def forward(self, x):\n        {line}\n"), encoding="utf-8"
+        TUTORIAL.replace(
+            "    def forward(self, x):\n", f"    def forward(self, x):\n        {line}\n"
+        ),
+        encoding="utf-8",
     )
     assert line in file.read_text(encoding="utf-8")
     report = check_file(file, limits=Limits(wall_s=45, cpu_s=10))
@@ -345,6 +383,8 @@ def test_the_fixture(pytester: pytest.Pytester) -> None:
         mine=TUTORIAL.replace("randn_like", "rand_like"),
         test_mine="def test_mine(check_vae):\n    check_vae('mine.py')\n",
     )
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")  # the plugin comes with the install
+    result = pytester.runpytest_subprocess(
+        "-p", "no:cacheprovider"
+    )  # the plugin comes with the install
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*noise-uniform*"])

@@ -67,9 +67,16 @@ for x in loader:
 """
 PLAIN = {"Encoder": "Encoder", "drawn": "drawn"}
 WAYS = {
-    "plain": ({**PLAIN, "importing": "from encoder import Encoder, drawn"}, "from model import VAE"),
+    "plain": (
+        {**PLAIN, "importing": "from encoder import Encoder, drawn"},
+        "from model import VAE",
+    ),
     "renamed": (
-        {"importing": "from encoder import Encoder as Coder, drawn as z_of", "Encoder": "Coder", "drawn": "z_of"},
+        {
+            "importing": "from encoder import Encoder as Coder, drawn as z_of",
+            "Encoder": "Coder",
+            "drawn": "z_of",
+        },
         "from model import VAE as Net\nVAE = Net",
     ),
     "all": ({**PLAIN, "importing": "from encoder import *"}, "from model import *"),
@@ -78,7 +85,13 @@ WAYS = {
         "import model as m\nVAE = m.VAE",
     ),
     "either": (
-        {**PLAIN, "importing": "try:\n    from .encoder import Encoder, drawn\nexcept ImportError:\n    from encoder import *"},
+        {
+            **PLAIN,
+            "importing": (
+                "try:\n    from .encoder import Encoder, drawn\nexcept ImportError:\n    from"
+                " encoder import *"
+            ),
+        },
         "from model import VAE",
     ),
 }
@@ -121,8 +134,12 @@ def test_a_package_above_is_found_and_circles_end(tmp_path: Path) -> None:
     package.mkdir()
     scripts.mkdir()
     (package / "__init__.py").write_text("from .model import VAE\n")
-    (package / "encoder.py").write_text("from .model import VAE\n" + ENCODER.replace("NOISE", "randn_like"))
-    (package / "model.py").write_text(MODEL.format(importing="from .encoder import Encoder, drawn", **PLAIN))
+    (package / "encoder.py").write_text(
+        "from .model import VAE\n" + ENCODER.replace("NOISE", "randn_like")
+    )
+    (package / "model.py").write_text(
+        MODEL.format(importing="from .encoder import Encoder, drawn", **PLAIN)
+    )
     main = scripts / "main.py"
     main.write_text(MAIN.format(importing="from nets import VAE"))
     assert check_file(main).verdict == "right"
@@ -132,6 +149,9 @@ def test_two_files_with_one_name_are_kept_apart(tmp_path: Path) -> None:
     """A class that the file itself defines is never replaced by another's of that name."""
     main = _written(tmp_path, "plain", "rand_like")
     main.write_text(
-        MAIN.format(importing="from model import VAE\n" + ENCODER.replace("NOISE", "randn_like").split("class Unused")[0])
+        MAIN.format(
+            importing="from model import VAE\n"
+            + ENCODER.replace("NOISE", "randn_like").split("class Unused")[0]
+        )
     )
     assert "noise-uniform" not in {one.class_ for one in check_file(main).findings}

@@ -1,4 +1,5 @@
-"""Programs that end with an error of their own: what was seen before it counts, what was not is not guessed."""
+"""Programs that end with an error of their own: what was seen before it counts, what was not is not
+guessed."""
 
 from pathlib import Path
 
@@ -69,7 +70,9 @@ def test_random_features_are_no_noise(tmp_path: Path) -> None:
 
 
 def test_a_scale_drawn_once_is_no_noise(tmp_path: Path) -> None:
-    report = _checked(tmp_path, more="self.register_buffer('gains', torch.rand(20))", out="self.gains * ")
+    report = _checked(
+        tmp_path, more="self.register_buffer('gains', torch.rand(20))", out="self.gains * "
+    )
     assert report.verdict in ("right", "unusual", "cannot_judge")
     assert not any(one.class_ for one in report.findings)
 
@@ -77,13 +80,17 @@ def test_a_scale_drawn_once_is_no_noise(tmp_path: Path) -> None:
 def test_weights_that_make_up_for_reductions_are_right(tmp_path: Path) -> None:
     text = STEP.format(**PLAIN).replace(".square().sum()", ".square().mean()")
     (tmp_path / "net.py").write_text(
-        text.replace("loss + 0.5 * (", "loss + 1 / 40 * (").replace("- 1).sum()", "- 1).sum(1).mean()")
+        text.replace("loss + 0.5 * (", "loss + 1 / 40 * (").replace(
+            "- 1).sum()", "- 1).sum(1).mean()"
+        )
     )
     report = check_file(tmp_path / "net.py")
     assert report.verdict == "right", report.findings
 
 
 def test_noise_of_another_precision_is_no_crash(tmp_path: Path) -> None:
-    text = STEP.format(**PLAIN).replace("torch.randn_like(mu)", "torch.normal(mu.detach() * 0, torch.ones(3).double()).float()")
+    text = STEP.format(**PLAIN).replace(
+        "torch.randn_like(mu)", "torch.normal(mu.detach() * 0, torch.ones(3).double()).float()"
+    )
     (tmp_path / "net.py").write_text(text)
     assert check_file(tmp_path / "net.py").findings[0].check != "sandbox"

@@ -18,7 +18,10 @@ pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 def test_every_layer_is_there_on_linux_and_only_known_ones():
     layers = hostile("").result["layers"]
     assert set(layers) <= set(LAYERS)
-    assert set(LAYERS) - set(layers) <= {"number of processes", "files (Landlock)"}  # the first: the filter does it better
+    assert set(LAYERS) - set(layers) <= {
+        "number of processes",
+        "files (Landlock)",
+    }  # the first: the filter does it better
 
 
 def test_refused_operations_are_exceptions_that_a_program_may_catch(tmp_path):
@@ -57,7 +60,9 @@ def test_the_home_folder_is_a_temporary_one_and_the_real_one_is_closed():
         """
     end = hostile(program)
     assert (end.how, "write outside its own folder" in end.sentence) == ("forbidden", True)
-    home, temporary, here, real, names = hostile(program.replace("open(", "print(")).result["answer"]
+    home, temporary, here, real, names = hostile(program.replace("open(", "print(")).result[
+        "answer"
+    ]
     assert home == temporary == here != real
     assert names == ["mine.txt"]
     assert not Path(real, ".aevb-check-test").exists()
@@ -132,7 +137,9 @@ def test_a_program_that_disarms_the_hook_still_meets_the_kernel(tmp_path):
             except PermissionError as error: answer.append(type(error).__name__)
         """)
     assert end.how == "done", end
-    assert end.result["answer"] == ["PermissionError"] * 4  # the kernel's, no longer the hook's RefusedError
+    assert (
+        end.result["answer"] == ["PermissionError"] * 4
+    )  # the kernel's, no longer the hook's RefusedError
 
 
 @needs_filter
@@ -177,7 +184,9 @@ def test_closing_every_descriptor_does_not_lose_the_result():
     assert (end.how, end.result["answer"]) == ("done", "still here")
 
 
-@pytest.mark.parametrize("text", [b"junk", b"junk\n", b'{"result": {"answer": 1}}\n', signed(b"guess", '{"result": {}}')])
+@pytest.mark.parametrize(
+    "text", [b"junk", b"junk\n", b'{"result": {"answer": 1}}\n', signed(b"guess", '{"result": {}}')]
+)
 def test_what_a_stranger_writes_into_the_channel_never_counts(text):
     end = hostile(f"""
         import os
@@ -206,9 +215,14 @@ def test_flooding_the_channel_ends_the_child():
 @pytest.mark.parametrize(
     "program",
     [
-        "import threading, aevb.checker.sandbox.child as c\n"
-        "t = threading.Thread(target=c.send, args=({},)); t.start(); t.join()",
-        "import atexit, aevb.checker.sandbox.child as c, sys\natexit.register(c.send, {})\nsys.exit()",
+        (
+            "import threading, aevb.checker.sandbox.child as c\n"
+            "t = threading.Thread(target=c.send, args=({},)); t.start(); t.join()"
+        ),
+        (
+            "import atexit, aevb.checker.sandbox.child as c, sys\natexit.register(c.send,"
+            " {})\nsys.exit()"
+        ),
     ],
 )
 def test_a_result_is_taken_from_the_checkers_own_code_alone(program):
@@ -218,13 +232,17 @@ def test_a_result_is_taken_from_the_checkers_own_code_alone(program):
 
 
 def test_a_second_result_makes_both_void():
-    program = "import aevb.checker.sandbox.child as c\nc._State.channel.write({'result': {'answer': 'forged'}})"
+    program = (
+        "import aevb.checker.sandbox.child as c\nc._State.channel.write({'result': {'answer':"
+        " 'forged'}})"
+    )
     end = hostile(program)
     assert (end.how, end.result) == ("forbidden", None)
 
 
 def decide(program, machine, number, *arguments):
-    """What a filter answers to one system call: the kernel's BPF machine, as far as the filter uses it."""
+    """What a filter answers to one system call: the kernel's BPF machine, as far as the filter uses
+    it."""
     words = {kernel.NUMBER: number, kernel.ARCHITECTURE: machine}
     for i, value in enumerate(arguments):
         words[16 + 8 * i], words[20 + 8 * i] = value & 0xFFFFFFFF, value >> 32 & 0xFFFFFFFF
@@ -237,7 +255,11 @@ def decide(program, machine, number, *arguments):
         if code == kernel.LOAD:
             loaded = words.get(value, 0)
         else:
-            tests = {kernel.EQUAL: loaded == value, kernel.AT_LEAST: loaded >= value, kernel.ANY_BIT: bool(loaded & value)}
+            tests = {
+                kernel.EQUAL: loaded == value,
+                kernel.AT_LEAST: loaded >= value,
+                kernel.ANY_BIT: bool(loaded & value),
+            }
             place += if_true if tests[code] else if_false
 
 
@@ -250,22 +272,49 @@ def test_the_filter_of_each_processor_decides_as_meant(name):
         return decide(program, machine, numbers[column], *arguments)
 
     assert len(program) < 4096  # the kernel's own limit
-    assert all(answer(numbers) == kernel.REFUSE for numbers in kernel.REFUSED.values() if numbers[column] >= 0)
-    assert all(answer(numbers) == kernel.IGNORE for numbers in kernel.WITHOUT_EFFECT.values() if numbers[column] >= 0)
+    assert all(
+        answer(numbers) == kernel.REFUSE
+        for numbers in kernel.REFUSED.values()
+        if numbers[column] >= 0
+    )
+    assert all(
+        answer(numbers) == kernel.IGNORE
+        for numbers in kernel.WITHOUT_EFFECT.values()
+        if numbers[column] >= 0
+    )
     assert all(answer(numbers) == kernel.UNKNOWN for numbers in kernel.UNREADABLE.values())
     assert answer(kernel.CLONE, 0x3D0F00) == kernel.ALLOW  # the flags of a thread
-    assert answer(kernel.CLONE, signal.SIGCHLD) == answer(kernel.CLONE, 0x4100 | signal.SIGCHLD) == kernel.REFUSE
+    assert (
+        answer(kernel.CLONE, signal.SIGCHLD)
+        == answer(kernel.CLONE, 0x4100 | signal.SIGCHLD)
+        == kernel.REFUSE
+    )
     assert answer(kernel.PRLIMIT, 0, 7, 0, 4096) == kernel.ALLOW
-    assert answer(kernel.PRLIMIT, 0, 7, 4096, 0) == answer(kernel.PRLIMIT, 0, 7, 1 << 40, 0) == kernel.REFUSE
+    assert (
+        answer(kernel.PRLIMIT, 0, 7, 4096, 0)
+        == answer(kernel.PRLIMIT, 0, 7, 1 << 40, 0)
+        == kernel.REFUSE
+    )
     for numbers in kernel.TO_A_PROCESS.values():
         assert answer(numbers, os.getpid()) == kernel.ALLOW
-        assert answer(numbers, os.getppid()) == answer(numbers, 0) == answer(numbers, 2**32 - 1) == kernel.REFUSE
+        assert (
+            answer(numbers, os.getppid())
+            == answer(numbers, 0)
+            == answer(numbers, 2**32 - 1)
+            == kernel.REFUSE
+        )
     for *numbers, place in kernel.TO_A_DESCRIPTOR.values():
         if numbers[column] >= 0:
             for descriptor in (700, 800, 5):
                 values = [descriptor if i == place else 6 for i in range(3)]
-                assert answer(numbers, *values) == (kernel.ALLOW if descriptor == 5 else kernel.REFUSE)
-    for harmless in ({"x86_64": 0, "aarch64": 63}, {"x86_64": 9, "aarch64": 222}, {"x86_64": 257, "aarch64": 56}):
+                assert answer(numbers, *values) == (
+                    kernel.ALLOW if descriptor == 5 else kernel.REFUSE
+                )
+    for harmless in (
+        {"x86_64": 0, "aarch64": 63},
+        {"x86_64": 9, "aarch64": 222},
+        {"x86_64": 257, "aarch64": 56},
+    ):
         assert decide(program, machine, harmless[name]) == kernel.ALLOW  # read, mmap, openat
     assert decide(program, machine + 1, 0) == kernel.KILL
     assert decide(program, machine, 0x40000000 | 41) == kernel.REFUSE
@@ -276,7 +325,11 @@ def test_the_system_calls_are_those_of_the_kernels_own_table():
     header = Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h")
     if not header.exists():
         pytest.skip("no kernel headers")
-    known = {words[1][5:]: int(words[2]) for line in header.read_text().splitlines() if len(words := line.split()) == 3}
+    known = {
+        words[1][5:]: int(words[2])
+        for line in header.read_text().splitlines()
+        if len(words := line.split()) == 3
+    }
     ours = {
         **kernel.REFUSED,
         **kernel.WITHOUT_EFFECT,
@@ -285,7 +338,9 @@ def test_the_system_calls_are_those_of_the_kernels_own_table():
         **kernel.TO_A_DESCRIPTOR,
         "clone": kernel.CLONE,
     }
-    assert {name: numbers[0] for name, numbers in ours.items() if name in known} == {n: known[n] for n in ours if n in known}
+    assert {name: numbers[0] for name, numbers in ours.items() if name in known} == {
+        n: known[n] for n in ours if n in known
+    }
 
 
 def test_what_an_imported_module_is_refused_is_not_laid_to_the_program():
@@ -302,7 +357,9 @@ def test_what_an_imported_module_is_refused_is_not_laid_to_the_program():
 
 
 def test_a_refused_operation_is_told_once():
-    end = hostile("import os\nfor _ in range(10_000):\n    try: os.fork()\n    except OSError: pass")
+    end = hostile(
+        "import os\nfor _ in range(10_000):\n    try: os.fork()\n    except OSError: pass"
+    )
     assert end.how == "done"
     assert len(end.refused) == 1
 

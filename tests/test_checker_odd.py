@@ -1,4 +1,5 @@
-"""Programs that are unusual in how they are put together, not in their mathematics: each has to be judged all the same.
+"""Programs that are unusual in how they are put together, not in their mathematics: each has to be
+judged all the same.
 
 Every program is right or has one mistake; the parts that make it hard to run are what is tested.
 """
@@ -40,7 +41,9 @@ KL = "0.5 * (mu ** 2 + logvar.exp() - logvar - 1)"
 
 
 def program(loss: dict[str, str] | None = None, **model: str) -> str:
-    whole = {"kl": KL, "error": "binary_cross_entropy", "weight": "1", "reduction": "sum"} | (loss or {})
+    whole = {"kl": KL, "error": "binary_cross_entropy", "weight": "1", "reduction": "sum"} | (
+        loss or {}
+    )
     return IMPORTS + MODEL.format(**(SETTINGS | model)) + LOSS.format(**whole)
 
 
@@ -48,7 +51,11 @@ CANNOT_BE_MADE = "raise RuntimeError('weights are on another machine')"
 OTHER_NAME = program({"kl": "logvar.sum()"}, first=CANNOT_BE_MADE).replace(
     "mu, logvar):\n    kl", "mu, sigma):\n    logvar = sigma\n    kl"
 )
-TABLE = {"arguments": ", config", "data": "config['sizes']['input']", "latent": "config['sizes'].latent"}
+TABLE = {
+    "arguments": ", config",
+    "data": "config['sizes']['input']",
+    "latent": "config['sizes'].latent",
+}
 
 HALVES = (
     IMPORTS
@@ -106,15 +113,27 @@ class Trainer:
 """
 FOLDED = "-0.5 * beta * torch.sum(1 + logvar - mu ** 2 - logvar.exp())"
 WITHIN = program({"kl": FOLDED}).replace("mu, logvar):\n    kl", "mu, logvar, beta=4.0):\n    kl")
-DOUBLED = program({"kl": "(mu ** 2 + logvar.exp() - logvar - 1).sum()"}).replace("+ 1 * kl", "+ beta * kl")
-NO_DEVIATION = (
-    program().replace("(mu.shape)", "_like(logvar)").replace("return mu + noise * (logvar / 2).exp()", "return mu + noise")
+DOUBLED = program({"kl": "(mu ** 2 + logvar.exp() - logvar - 1).sum()"}).replace(
+    "+ 1 * kl", "+ beta * kl"
 )
-DERIVED = program().replace("nn.Module):", "Base):").replace("        super().__init__()\n", "        self.device = 'cpu'\n")
-WHOLE = program().replace("recon, x, mu, logvar):", "out, x):\n    recon, mu, logvar = out['recon'], out['mu'], out['logvar']")
+NO_DEVIATION = (
+    program()
+    .replace("(mu.shape)", "_like(logvar)")
+    .replace("return mu + noise * (logvar / 2).exp()", "return mu + noise")
+)
+DERIVED = (
+    program()
+    .replace("nn.Module):", "Base):")
+    .replace("        super().__init__()\n", "        self.device = 'cpu'\n")
+)
+WHOLE = program().replace(
+    "recon, x, mu, logvar):",
+    "out, x):\n    recon, mu, logvar = out['recon'], out['mu'], out['logvar']",
+)
 WHOLE = WHOLE.replace(
     "return self.out(self.reparameterize(mu, logvar)), mu, logvar",
-    "z = self.reparameterize(mu, logvar)\n        return dict(recon=self.out(z), mu=mu, logvar=logvar)",
+    "z = self.reparameterize(mu, logvar)\n        return dict(recon=self.out(z), mu=mu,"
+    " logvar=logvar)",
 )
 GIVEN = (
     MODEL.format(**SETTINGS)
@@ -130,30 +149,36 @@ def judged(text: str, folder: Path) -> tuple[str, list[str]]:
     file = folder / "program.py"
     file.write_text(text)
     report = check_file(file)
-    return report.verdict, [f.class_ for f in report.findings if f.class_ and f.verdict in ("bug", "scale")]
+    return report.verdict, [
+        f.class_ for f in report.findings if f.class_ and f.verdict in ("bug", "scale")
+    ]
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        # A model that cannot be made: its sampler and its loss alone. What is right remains unjudged, for the rest is not seen.
+        # A model that cannot be made: its sampler and its loss alone. What is right remains
+        # unjudged, for the rest is not seen.
         (program(first=CANNOT_BE_MADE), ("cannot_judge", [])),
         (program(first=CANNOT_BE_MADE, noise="rand"), ("bug", ["noise-uniform"])),
         (program({"kl": "0.5 * (logvar.exp() - logvar - 1)"}, first=CANNOT_BE_MADE), ("bug", ["kl-missing-mu2"])),
         (program({"reduction": "mean"}, first=CANNOT_BE_MADE), ("scale", ["kl-mean-over-all"])),
-        # The loss reads the spread by another name than the sampler: how one is made of the other is not known.
+        # The loss reads the spread by another name than the sampler: how one is made of the other
+        # is not known.
         (OTHER_NAME, ("cannot_judge", [])),
         # Sizes out of a table of settings.
         (program(**TABLE), ("right", [])),
         (program(noise="rand", **TABLE), ("bug", ["noise-uniform"])),
         # A weight so small that the KL's gradient is below the noise of single precision.
         (program({"weight": "1e-6"}), ("unusual", [])),
-        # An encoder and a decoder as arguments, pictures that are not square, a KL kept as an attribute and no loss.
+        # An encoder and a decoder as arguments, pictures that are not square, a KL kept as an
+        # attribute and no loss.
         (HALVES.replace("KL_HERE", f"({KL}).sum()"), ("cannot_judge", [])),
         (HALVES.replace("KL_HERE", f"({KL_OF_LOG_SIGMA}).sum()"), ("bug", ["kl-log-sigma-reading"])),
         # A trainer with a schedule, a private method and a progress bar.
         (program() + TRAINER, ("scale", ["reconstruction-mean"])),
-        # The KL's 1/2 and a weight that has a name are one number before the KL is seen; without the 1/2 it is doubled.
+        # The KL's 1/2 and a weight that has a name are one number before the KL is seen; without
+        # the 1/2 it is doubled.
         (WITHIN, ("unusual", [])),
         (DOUBLED.replace("mu, logvar):\n    kl", "mu, logvar, beta=0.1):\n    kl"), ("bug", ["kl-doubled"])),
         # Of a template, noise has the shape and no more.
@@ -169,5 +194,7 @@ def judged(text: str, folder: Path) -> tuple[str, list[str]]:
         (program().replace("binary_cross_entropy(recon, x", "binary_cross_entropy(x, recon"), ("bug", ["bce-swapped"])),
     ],
 )  # fmt: skip
-def test_programs_put_together_oddly(text: str, expected: tuple[str, list[str]], tmp_path: Path) -> None:
+def test_programs_put_together_oddly(
+    text: str, expected: tuple[str, list[str]], tmp_path: Path
+) -> None:
     assert judged(text, tmp_path) == expected

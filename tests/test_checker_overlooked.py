@@ -1,4 +1,5 @@
-"""What is not looked at is not called right: samplers that cannot be run, signs that nobody has seen."""
+"""What is not looked at is not called right: samplers that cannot be run, signs that nobody has
+seen."""
 
 from pathlib import Path
 
@@ -59,7 +60,11 @@ def {name}(recon, x, mu, logvar):
 
 def _kl(tmp_path: Path, name: str, more: str = "") -> list[tuple[str, str]]:
     (tmp_path / "net.py").write_text(MODEL + OBJECTIVE.format(name=name) + more)
-    return [(one.verdict, one.class_) for one in check_file(tmp_path / "net.py").findings if one.check == "kl"]
+    return [
+        (one.verdict, one.class_)
+        for one in check_file(tmp_path / "net.py").findings
+        if one.check == "kl"
+    ]
 
 
 def test_a_minus_before_the_kl_is_right_in_what_is_maximised_alone(tmp_path: Path) -> None:
@@ -71,7 +76,9 @@ def step(x, secret):
     {sign}found.backward()
 """
     assert _kl(tmp_path, "net_loss", step.format(sign="")) == [("bug", "kl-sign")]
-    assert _kl(tmp_path, "net_loss", step.format(sign="-").replace("-found", "(-found)")) == [("right", "")]
+    assert _kl(tmp_path, "net_loss", step.format(sign="-").replace("-found", "(-found)")) == [
+        ("right", "")
+    ]
 
 
 def test_what_was_not_looked_at_is_named(tmp_path: Path) -> None:
@@ -100,4 +107,6 @@ def net_loss(recon, x, mu, logvar, criterion):
     assert report.verdict == "unusual"
     assert any("handed over" in one.message for one in report.findings)
     (tmp_path / "net.py").write_text(MODEL + loss.format(half=""))
-    assert [one.class_ for one in check_file(tmp_path / "net.py").findings if one.verdict == "bug"] == ["kl-doubled"]
+    assert [
+        one.class_ for one in check_file(tmp_path / "net.py").findings if one.verdict == "bug"
+    ] == ["kl-doubled"]

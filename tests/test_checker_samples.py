@@ -1,4 +1,5 @@
-"""Several draws of one z, and several latent samples side by side, against what their losses really are."""
+"""Several draws of one z, and several latent samples side by side, against what their losses really
+are."""
 
 from pathlib import Path
 
@@ -95,7 +96,10 @@ def test_several_samples(body: str, expected: tuple[str, list[str]], tmp_path: P
     file = tmp_path / "program.py"
     file.write_text(MODEL.replace("BODY", body.rstrip("\n")))
     report = check_file(file)
-    assert (report.verdict, [f.class_ for f in report.findings if f.verdict in ("bug", "scale")]) == expected
+    assert (
+        report.verdict,
+        [f.class_ for f in report.findings if f.verdict in ("bug", "scale")],
+    ) == expected
 
 
 def test_a_weight_asked_for_beside_averaged_draws_is_said_once(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""A stranger's program in its child process: each way of ending with its sentence, and nothing left behind."""
+"""A stranger's program in its child process: each way of ending with its sentence, and nothing left
+behind."""
 
 import os
 import signal
@@ -7,7 +8,16 @@ import sys
 import time
 
 import pytest
-from sandboxed import FILTERED, HERE, SMALL, group_lives, hostile, lives_on, nothing_left_behind, parts  # noqa: F401
+from sandboxed import (
+    FILTERED,
+    HERE,
+    SMALL,
+    group_lives,
+    hostile,
+    lives_on,
+    nothing_left_behind,  # noqa: F401  (a fixture)
+    parts,
+)
 
 from aevb.checker.sandbox import endings, parent
 from aevb.checker.sandbox.audit import line_of_error
@@ -16,43 +26,98 @@ from aevb.checker.sandbox.parent import Limits, run
 pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 
 ENDINGS = {
-    "endless loop": ("x = 1\nwhile True: pass", "cpu", "processor time; the program used them up (line 2)"),
+    "endless loop": (
+        "x = 1\nwhile True: pass",
+        "cpu",
+        "processor time; the program used them up (line 2)",
+    ),
     "endless loop, deaf": (
         "import signal\nsignal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True: pass",
         "cpu",
         "used them up",
     ),
     "waiting": ("import time\n\ntime.sleep(1000)", "timeout", "still running (line 3)"),
-    "stopped": ("import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)", "timeout", "still running"),
-    "20 GB": ("\nb = bytearray(20 * 2**30)", "memory", "less than 300 MiB of memory; the program asked for more (line 2)"),
-    "growing list": ("b = []\nwhile True: b.append(bytes(2**20))", "memory", "asked for more (line 2)"),
-    "input": ("name = input('your name? ')", "forbidden", "tried to ask for input from the keyboard (line 1)"),
+    "stopped": (
+        "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)",
+        "timeout",
+        "still running",
+    ),
+    "20 GB": (
+        "\nb = bytearray(20 * 2**30)",
+        "memory",
+        "less than 300 MiB of memory; the program asked for more (line 2)",
+    ),
+    "growing list": (
+        "b = []\nwhile True: b.append(bytes(2**20))",
+        "memory",
+        "asked for more (line 2)",
+    ),
+    "input": (
+        "name = input('your name? ')",
+        "forbidden",
+        "tried to ask for input from the keyboard (line 1)",
+    ),
     "sys.exit": ("import sys\nsys.exit(3)", "exited", "sys.exit(3) (line 2)"),
     "sys.exit with a text": ("raise SystemExit('bye\\x1b[2J')", "exited", "'bye"),
     "os._exit": ("import os\nos._exit(0)", "exited", "exit code 0 (os._exit)"),
     "killed itself": ("import os\nos.kill(os.getpid(), 9)", "crashed", "Killed"),
     "abort": ("import os\n\nos.abort()", "crashed", "Aborted) (line 3)"),
-    "exception": ("def f():\n    return 1 / 0\nf()", "crashed", "ZeroDivisionError: division by zero (line 2)"),
+    "exception": (
+        "def f():\n    return 1 / 0\nf()",
+        "crashed",
+        "ZeroDivisionError: division by zero (line 2)",
+    ),
     "recursion": ("def f(): return f()\nf()", "crashed", "RecursionError"),
-    "fork bomb": ("import os\nwhile True: os.fork()", "forbidden", "start another process (line 2)"),
-    "program": ("import subprocess\nsubprocess.run(['ls'])", "forbidden", "start another program (line 2)"),
+    "fork bomb": (
+        "import os\nwhile True: os.fork()",
+        "forbidden",
+        "start another process (line 2)",
+    ),
+    "program": (
+        "import subprocess\nsubprocess.run(['ls'])",
+        "forbidden",
+        "start another program (line 2)",
+    ),
     "shell": ("import os\nos.system('ls')", "forbidden", "start another program (line 2)"),
-    "exec": ("import os\nos.execv('/bin/ls', ['ls'])", "forbidden", "start another program (line 2)"),
-    "socket": ("import socket\n\nsocket.socket()", "forbidden", "open a network connection (line 3)"),
+    "exec": (
+        "import os\nos.execv('/bin/ls', ['ls'])",
+        "forbidden",
+        "start another program (line 2)",
+    ),
+    "socket": (
+        "import socket\n\nsocket.socket()",
+        "forbidden",
+        "open a network connection (line 3)",
+    ),
     "urllib": (
         "import urllib.request as r\nr.urlopen('http://127.0.0.1:9/')",
         "forbidden",
         "open a network connection (line 2)",
     ),
     "wrapped": (
-        "import socket\ntry:\n    socket.socket()\nexcept OSError as e:\n    raise RuntimeError('no data') from e",
+        (
+            "import socket\ntry:\n    socket.socket()\nexcept OSError as e:\n    raise"
+            " RuntimeError('no data') from e"
+        ),
         "forbidden",
         "open a network connection (line 3)",
     ),
-    "kill the parent": ("import os\nos.kill(os.getppid(), 9)", "forbidden", "a signal to another process (line 2)"),
+    "kill the parent": (
+        "import os\nos.kill(os.getppid(), 9)",
+        "forbidden",
+        "a signal to another process (line 2)",
+    ),
     "kill all": ("import os\nos.kill(-1, 9)", "forbidden", "a signal to another process (line 2)"),
-    "limits": ("import resource as r\nr.setrlimit(r.RLIMIT_CPU, (99, 99))", "forbidden", "limits of its own process (line 2)"),
-    "ctypes": ("import ctypes\nctypes.string_at(0)", "forbidden", "C library through ctypes (line 2)"),
+    "limits": (
+        "import resource as r\nr.setrlimit(r.RLIMIT_CPU, (99, 99))",
+        "forbidden",
+        "limits of its own process (line 2)",
+    ),
+    "ctypes": (
+        "import ctypes\nctypes.string_at(0)",
+        "forbidden",
+        "C library through ctypes (line 2)",
+    ),
     "forging": (
         "from aevb.checker.sandbox.child import send\nsend({'verdict': 'right'})",
         "forbidden",
@@ -71,7 +136,9 @@ def test_each_ending_has_its_kind_and_its_sentence(name):
 
 
 def test_a_good_program_comes_back_with_its_result_and_without_a_sentence():
-    end = hostile("answer = {'number': 1.5, 'text': 'grüße', 'nothing': float('inf')}\nprint('seen')")
+    end = hostile(
+        "answer = {'number': 1.5, 'text': 'grüße', 'nothing': float('inf')}\nprint('seen')"
+    )
     assert end.how == "done"
     assert end.result["answer"] == {"number": 1.5, "text": "grüße", "nothing": float("inf")}
     assert (end.output, end.sentence, end.refused) == ("seen\n", "", ())
@@ -119,7 +186,8 @@ def test_a_crash_in_compiled_code_is_told_with_its_line():
 
 def test_endless_recursion_without_pythons_own_limit_is_contained():
     end = hostile(
-        "import sys\nsys.setrecursionlimit(10**9)\ndef f(): return f()\nf()", limits=Limits(cpu_s=1, memory_bytes=50 * 2**20)
+        "import sys\nsys.setrecursionlimit(10**9)\ndef f(): return f()\nf()",
+        limits=Limits(cpu_s=1, memory_bytes=50 * 2**20),
     )
     assert end.how in ("memory", "crashed", "cpu")
     parts(end.sentence)
@@ -155,7 +223,9 @@ def test_a_child_that_has_handed_in_its_result_is_not_waited_for_long(monkeypatc
 
 
 def test_a_process_that_got_away_before_is_killed_with_the_group():
-    end = hostile("import os, time\nanswer = os.getpgrp()\nif not os.fork(): time.sleep(1000)", "unconfined")
+    end = hostile(
+        "import os, time\nanswer = os.getpgrp()\nif not os.fork(): time.sleep(1000)", "unconfined"
+    )
     assert end.how == "done"
     assert not lives_on(end.result["answer"])
 
@@ -200,7 +270,9 @@ def test_the_child_sees_neither_our_folder_nor_our_environment(tmp_path, monkeyp
     assert end.how == "done", end
     *seen, descriptors = end.result["answer"]
     assert seen == [False, "", [], 1, True]
-    assert len([number for number in descriptors if number > 2]) <= 3  # the channel, the stack's file, and that of listdir
+    assert (
+        len([number for number in descriptors if number > 2]) <= 3
+    )  # the channel, the stack's file, and that of listdir
 
 
 PARENT = """
@@ -218,10 +290,16 @@ def test_the_child_ends_with_its_parent(number, tmp_path):
     folder = tmp_path / "parents"
     folder.mkdir()
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, HERE], env={**os.environ, "TMPDIR": str(folder)}, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", PARENT, HERE],
+        env={**os.environ, "TMPDIR": str(folder)},
+        stderr=subprocess.PIPE,
+        text=True,
     )
     deadline = time.monotonic() + 30
-    while not (pids := [text for file in folder.glob("*/pid") if (text := file.read_text())]) and time.monotonic() < deadline:
+    while (
+        not (pids := [text for file in folder.glob("*/pid") if (text := file.read_text())])
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.02)
     group = int(pids[0])
     assert group_lives(group)

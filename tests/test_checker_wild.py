@@ -1,4 +1,5 @@
-"""The checker against programs that were written without knowledge of it, each with a label: tests/wild/README.md."""
+"""The checker against programs that were written without knowledge of it, each with a label:
+tests/wild/README.md."""
 
 import json
 from pathlib import Path
@@ -31,7 +32,8 @@ def test_the_shelf(part: int) -> None:
 
 
 def test_a_program_is_judged_as_if_it_were_the_first() -> None:
-    """The batch of the program before it once served as the rows of a file that could not be opened."""
+    """The batch of the program before it once served as the rows of a file that could not be
+    opened."""
     later = "tokens_softmax_mean_error.py"
     seen = judged([SHELF / "td_free_energy.py", SHELF / later])
     assert seen[later] == ("scale", ["reconstruction-mean"])

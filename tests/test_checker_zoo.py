@@ -22,13 +22,17 @@ def test_that_every_mutant_is_named_and_nothing_right_accused(base: str, tmp_pat
         else:
             good = verdict == program.verdict and not program.accepted.isdisjoint(classes)
         if not good:
-            wrong.append(f"{program.name}: expected {program.verdict} {program.class_}, got {verdict} {classes}")
+            wrong.append(
+                f"{program.name}: expected {program.verdict} {program.class_}, got {verdict}"
+                f" {classes}"
+            )
     assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("base", mutants.BASES)
 def test_that_no_seed_accuses_a_right_program(base: str, tmp_path: Path) -> None:
-    """8 seeds a base here; 200 were run for docs/checker.md. A single look, without the second seed that confirms."""
+    """8 seeds a base here; 200 were run for docs/checker.md. A single look, without the second seed
+    that confirms."""
     path = tmp_path / f"{base}.py"
     path.write_text(mutants.source(base), encoding="utf-8")
     seen = judged([path], seeds=8)
@@ -47,12 +51,17 @@ def test_that_no_seed_accuses_a_right_program(base: str, tmp_path: Path) -> None
     ],
 )
 def test_bytes_that_are_brought_to_0_to_1_are_no_mistake(prepared: str, tmp_path: Path) -> None:
-    bytes_ = next(one for one in mutants.of("convolutional") if one.name == "bce-out-of-range-bytes")
+    bytes_ = next(
+        one for one in mutants.of("convolutional") if one.name == "bce-out-of-range-bytes"
+    )
     text = bytes_.source.replace("pictures.unsqueeze(1).float()", prepared)
     assert text != bytes_.source
     path = tmp_path / "program.py"
     path.write_text(
-        text.replace("def prepare", "def scaled(rows):\n    return rows.unsqueeze(1) / 255\n\n\ndef prepare"), encoding="utf-8"
+        text.replace(
+            "def prepare", "def scaled(rows):\n    return rows.unsqueeze(1) / 255\n\n\ndef prepare"
+        ),
+        encoding="utf-8",
     )
     verdict, _ = judged([path])[path.name]
     assert verdict in ("right", "unusual")

@@ -1,4 +1,5 @@
-"""Saved runs: they come back bit for bit, no damage passes unseen, and a failed save leaves the old run whole."""
+"""Saved runs: they come back bit for bit, no damage passes unseen, and a failed save leaves the old
+run whole."""
 
 import json
 import math
@@ -24,13 +25,17 @@ CONFIG = Config(hidden=(6,), latent_dim=2, likelihood="gaussian", epochs=3)
 
 def make_run(seed=0):
     torch.manual_seed(seed)
-    schema = Schema("real", (3,), "float64", (0.1, -1 / 3, 1e9), (2.0, 1e-3, 7.0), columns=("a", "b", "c"))
+    schema = Schema(
+        "real", (3,), "float64", (0.1, -1 / 3, 1e9), (2.0, 1e-3, 7.0), columns=("a", "b", "c")
+    )
     return Run(build(CONFIG, "gaussian", (3,), 1)[0], CONFIG, "gaussian", schema, "somewhere.csv")
 
 
 def same_weights(a, b):
     first, second = a.model.state_dict(), b.model.state_dict()
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+    return first.keys() == second.keys() and all(
+        torch.equal(first[name], second[name]) for name in first
+    )
 
 
 def test_comes_back_as_it_was(tmp_path):
@@ -38,7 +43,12 @@ def test_comes_back_as_it_was(tmp_path):
     checkpoint.save(run, tmp_path / "deep" / "run", progress=Progress(epoch=2, best_bound=-1.5))
     back = checkpoint.load(tmp_path / "deep" / "run")
     assert same_weights(run, back)
-    assert (back.config, back.schema, back.likelihood, back.source) == (run.config, run.schema, "gaussian", "somewhere.csv")
+    assert (back.config, back.schema, back.likelihood, back.source) == (
+        run.config,
+        run.schema,
+        "gaussian",
+        "somewhere.csv",
+    )
     assert not back.model.training
 
 
@@ -52,11 +62,14 @@ def test_state_and_progress_come_back(tmp_path):
 
 
 def test_another_run_is_not_saved_over_unless_asked_to(tmp_path):
-    """A run that was trained there can be continued; a save by hand would have taken that away, without a word."""
+    """A run that was trained there can be continued; a save by hand would have taken that away,
+    without a word."""
     first, second = make_run(0), make_run(1)
     checkpoint.save(first, tmp_path, state={"a": torch.zeros(1)})
     (tmp_path / "config.toml").write_text("epochs = 3\n")
-    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1, "bound": -1, "reconstruction": -1, "kl": 0}\n')
+    (tmp_path / "metrics.jsonl").write_text(
+        '{"epoch": 1, "bound": -1, "reconstruction": -1, "kl": 0}\n'
+    )
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(OutputExistsError, match=r"already holds a run.*overwrite=True"):
         checkpoint.save(second, tmp_path)
@@ -164,14 +177,18 @@ def test_a_format_of_the_future_is_refused_rather_than_replaced_by_an_older_save
 
 
 def test_a_run_of_format_1_loads_and_continues(tmp_path):
-    """As it was written before saves were numbered: without a number, without the new fields of progress, one manifest."""
+    """As it was written before saves were numbered: without a number, without the new fields of
+    progress, one manifest."""
     run = make_run()
     checkpoint.save(run, tmp_path, progress=Progress(epoch=2), state={"a": torch.ones(1)})
 
     def age(body):
         del body["generation"]
         body["format"] = 1
-        body["progress"] = {name: body["progress"][name] for name in ("epoch", "best_epoch", "best_bound", "threads")}
+        body["progress"] = {
+            name: body["progress"][name]
+            for name in ("epoch", "best_epoch", "best_bound", "threads")
+        }
 
     sign(tmp_path / MANIFEST, age)
     (tmp_path / MANIFEST).write_text((tmp_path / MANIFEST).read_text().rstrip())
@@ -188,16 +205,32 @@ def test_a_run_of_format_1_loads_and_continues(tmp_path):
 
 
 def test_progress_survives_to_the_bit(tmp_path):
-    totals = {"bound": 0.1 + 0.2, "kl": 5e-324, "reconstruction": -1.7976931348623157e308, "third": 1 / 3, "zero": -0.0}
+    totals = {
+        "bound": 0.1 + 0.2,
+        "kl": 5e-324,
+        "reconstruction": -1.7976931348623157e308,
+        "third": 1 / 3,
+        "zero": -0.0,
+    }
     totals |= {"overflowed": math.inf}
-    engine = {"mode": "compiled", "threads": 2, "precision": "bf16", "world_size": 1, "learning_rate": 1e-3}
+    engine = {
+        "mode": "compiled",
+        "threads": 2,
+        "precision": "bf16",
+        "world_size": 1,
+        "learning_rate": 1e-3,
+    }
     progress = Progress(epoch=3, step=17, totals=totals, engine=engine, best_bound=-1 / 3)
     checkpoint.save(make_run(), tmp_path, progress=progress, state={"a": torch.zeros(1)})
     back = checkpoint.read_progress(tmp_path)
     assert back == progress
-    assert [math.copysign(1, value) for value in back.totals.values()] == [math.copysign(1, value) for value in totals.values()]
+    assert [math.copysign(1, value) for value in back.totals.values()] == [
+        math.copysign(1, value) for value in totals.values()
+    ]
     assert {type(value) for value in back.totals.values()} == {float}
-    assert [type(value) for value in back.engine.values()] == [type(value) for value in engine.values()]
+    assert [type(value) for value in back.engine.values()] == [
+        type(value) for value in engine.values()
+    ]
 
 
 def test_swapped_and_missing_weights_are_noticed(tmp_path):
@@ -215,7 +248,10 @@ def test_swapped_and_missing_weights_are_noticed(tmp_path):
 def test_a_manifest_cannot_point_outside_its_folder(tmp_path):
     checkpoint.save(make_run(), tmp_path / "run")
     next((tmp_path / "run").glob("model-*")).rename(tmp_path / "model-elsewhere.safetensors")
-    sign(tmp_path / "run" / MANIFEST, lambda body: body["files"]["model"].update(file="../model-elsewhere.safetensors"))
+    sign(
+        tmp_path / "run" / MANIFEST,
+        lambda body: body["files"]["model"].update(file="../model-elsewhere.safetensors"),
+    )
     with pytest.raises(DataError, match="missing"):
         checkpoint.load(tmp_path / "run")
 
@@ -231,7 +267,8 @@ def test_no_run_is_said_to_be_none(tmp_path, make, says):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX file size limits")
 def test_a_real_limit_on_file_size_keeps_the_old_run(tmp_path):
-    """The same with the operating system's own refusal instead of ours: files over 512 bytes cannot be written."""
+    """The same with the operating system's own refusal instead of ours: files over 512 bytes cannot
+    be written."""
     checkpoint.save(make_run(0), tmp_path)
     code = f"""
 import resource, signal, sys

@@ -1,4 +1,5 @@
-"""Damage to a saved run, wherever it strikes: it is noticed, and the save before is used where it is whole."""
+"""Damage to a saved run, wherever it strikes: it is noticed, and the save before is used where it
+is whole."""
 
 import json
 import random
@@ -34,7 +35,15 @@ def files_of(run):
         names[manifest].add(number)
         for entry in json.loads((run / manifest).read_text())["files"].values():
             names[entry["file"]].add(number)
-    assert sorted(map(sorted, names.values())) == [[2], [2], [2], [2, 3], [3], [3], [3]]  # the baseline is in both
+    assert sorted(map(sorted, names.values())) == [
+        [2],
+        [2],
+        [2],
+        [2, 3],
+        [3],
+        [3],
+        [3],
+    ]  # the baseline is in both
     return names
 
 
@@ -57,7 +66,8 @@ def due(hit):
 
 
 def check(run, damages):
-    """damages: (file name, damaged bytes). Each must have its outcome, and the folder is put back after each."""
+    """damages: (file name, damaged bytes). Each must have its outcome, and the folder is put back
+    after each."""
     names, count = files_of(run), 0
     for name, damaged in damages:
         before = (run / name).read_bytes()
@@ -78,14 +88,27 @@ def test_every_flipped_bit_is_noticed(run):
     rng = random.Random(0)
     contents = {path.name: path.read_bytes() for path in sorted(run.iterdir())}
     ends = [(name, place) for name, content in contents.items() for place in (0, len(content) - 1)]
-    places = ends + [(name, rng.randrange(len(contents[name]))) for name in rng.choices(list(contents), k=FLIPS - len(ends))]
-    assert check(run, ((name, flipped(contents[name], place, rng.randrange(8))) for name, place in places)) == FLIPS
+    places = ends + [
+        (name, rng.randrange(len(contents[name])))
+        for name in rng.choices(list(contents), k=FLIPS - len(ends))
+    ]
+    assert (
+        check(
+            run,
+            ((name, flipped(contents[name], place, rng.randrange(8))) for name, place in places),
+        )
+        == FLIPS
+    )
 
 
 def test_every_truncation_is_noticed(run):
     rng = random.Random(1)
     contents = {path.name: path.read_bytes() for path in sorted(run.iterdir())}
-    cuts = [(name, contents[name][:length]) for name in contents for length in (0, 1, len(contents[name]) - 1)]
+    cuts = [
+        (name, contents[name][:length])
+        for name in contents
+        for length in (0, 1, len(contents[name]) - 1)
+    ]
     for name in rng.choices(list(contents), k=CUTS - len(cuts)):
         cuts.append((name, contents[name][: rng.randrange(len(contents[name]))]))
     assert check(run, cuts) == CUTS
@@ -124,7 +147,13 @@ def test_every_edited_number_is_noticed(run):
 
 def test_another_spelling_of_the_same_values_is_noticed(run):
     text = (run / MANIFEST).read_text()
-    check(run, [(MANIFEST, json.dumps(json.loads(text)).encode()), (MANIFEST, text.replace("\n", "\r\n").encode())])
+    check(
+        run,
+        [
+            (MANIFEST, json.dumps(json.loads(text)).encode()),
+            (MANIFEST, text.replace("\n", "\r\n").encode()),
+        ],
+    )
 
 
 def test_missing_files_are_noticed(run):
@@ -148,7 +177,9 @@ def test_exchanged_files_are_noticed(run):
         (run / one).write_bytes(contents[1])
         (run / other).write_bytes(contents[0])
         # The manifests are both whole, so that the newest can be told by its number.
-        assert outcome(run) == ((3, True) if {one, other} == {MANIFEST, PREVIOUS} else due(names[one] | names[other]))
+        assert outcome(run) == (
+            (3, True) if {one, other} == {MANIFEST, PREVIOUS} else due(names[one] | names[other])
+        )
         for name, content in zip((one, other), contents, strict=True):
             (run / name).write_bytes(content)
 
@@ -158,7 +189,10 @@ def test_files_under_the_name_of_another_are_noticed(run):
     for source, target in permutations(names, 2):
         content = (run / target).read_bytes()
         (run / target).write_bytes((run / source).read_bytes())
-        if {source, target} == {MANIFEST, PREVIOUS}:  # which of the two was replaced cannot be known: there is one save left
+        if {source, target} == {
+            MANIFEST,
+            PREVIOUS,
+        }:  # which of the two was replaced cannot be known: there is one save left
             assert outcome(run) == (3 if source == MANIFEST else 2, True)
         else:
             assert outcome(run) == due(names[target])
@@ -181,7 +215,10 @@ def test_files_of_another_run_are_noticed(run, tmp_path):
 def test_a_model_whose_state_is_lost_can_be_used_but_says_so(tmp_path):
     save(4, tmp_path)
     next(tmp_path.glob("state-*")).unlink()
-    with pytest.warns(DamagedCheckpointWarning, match=r"state-.* is missing.* only the model of epoch 4, step 28 can be used"):
+    with pytest.warns(
+        DamagedCheckpointWarning,
+        match=r"state-.* is missing.* only the model of epoch 4, step 28 can be used",
+    ):
         loaded = checkpoint.load(tmp_path)
     assert same_weights(loaded, make_run(4))
     for load in (checkpoint.load_progress, checkpoint.read_progress, checkpoint.load_to_continue):
@@ -201,7 +238,9 @@ def test_history_is_that_of_the_save_that_was_used(run):
 
 def test_saving_on_from_the_save_before_keeps_it(run):
     """The damaged save must not push out the whole one, nor lend its number to the next."""
-    (run / MANIFEST).write_text((run / MANIFEST).read_text().replace('"generation": 3', '"generation": 9'))
+    (run / MANIFEST).write_text(
+        (run / MANIFEST).read_text().replace('"generation": 3', '"generation": 9')
+    )
     save(4, run)
     assert outcome(run) == (4, False)
     (run / MANIFEST).unlink()

@@ -1,4 +1,5 @@
-"""A full disk or a kill at any instant of a save: what was saved before is there, or what was being saved, bit for bit."""
+"""A full disk or a kill at any instant of a save: what was saved before is there, or what was being
+saved, bit for bit."""
 
 import errno
 import os
@@ -16,9 +17,11 @@ from aevb.storage.saves import MANIFEST
 
 
 class Faults:
-    """Calls ``fail`` in place of the ``at``-th call to the file system, and of all later ones if ``lasting``.
+    """Calls ``fail`` in place of the ``at``-th call to the file system, and of all later ones if
+    ``lasting``.
 
-    A write is three calls: before the file is there, when half of it is on the disk, and when all of it is.
+    A write is three calls: before the file is there, when half of it is on the disk, and when all
+    of it is.
     """
 
     def __init__(self, patch, at, fail, lasting=False):
@@ -77,7 +80,8 @@ def base(tmp_path_factory):
 
 
 def is_tidy(folder):
-    """Two manifests, and of each the model and the state, with the baseline that they share; nothing else."""
+    """Two manifests, and of each the model and the state, with the baseline that they share;
+    nothing else."""
     kinds = sorted(path.name.split("-")[0] for path in folder.iterdir())
     return kinds == ["baseline", MANIFEST, "model", "model", "previous.json", "state", "state"]
 
@@ -111,7 +115,8 @@ def test_a_full_disk_at_any_call_keeps_the_old_run(base, tmp_path, monkeypatch, 
         shutil.rmtree(folder)
     assert len(outcomes) > 40
     assert outcomes[-1] == (False, True)
-    # Only waiting for the folder's list of names can fail after the manifest was replaced: to open it, and to wait.
+    # Only waiting for the folder's list of names can fail after the manifest was replaced: to open
+    # it, and to wait.
     assert outcomes.count((True, True)) == 2
 
 
@@ -174,7 +179,8 @@ def test_a_kill_at_any_instant_twice_in_a_row_leaves_a_whole_save(base, tmp_path
 
 
 def test_a_disk_that_does_not_keep_what_it_is_given_costs_nothing(base, tmp_path, monkeypatch):
-    """One flipped bit in any of the files written: a save is read back before it takes the place of another."""
+    """One flipped bit in any of the files written: a save is read back before it takes the place of
+    another."""
     real = Path.write_bytes
     for at in range(4):
         folder = tmp_path / str(at)
@@ -182,7 +188,9 @@ def test_a_disk_that_does_not_keep_what_it_is_given_costs_nothing(base, tmp_path
         written = count()
 
         def lossy(path, content, at=at, written=written):
-            return real(path, content[:-3] + b"?" + content[-2:] if next(written) == at else content)
+            return real(
+                path, content[:-3] + b"?" + content[-2:] if next(written) == at else content
+            )
 
         with monkeypatch.context() as patch:
             patch.setattr(Path, "write_bytes", lossy)

@@ -45,7 +45,8 @@ def aevb(line):
 
 
 def done(line):
-    """Run a command line that must succeed and keep quiet on stderr, which is no terminal here. Returns its stdout."""
+    """Run a command line that must succeed and keep quiet on stderr, which is no terminal here.
+    Returns its stdout."""
     result = aevb(line)
     assert (result.code, result.err) == (0, ""), result
     return result.out
@@ -53,7 +54,10 @@ def done(line):
 
 def tree(folder):
     """Everything below a folder: names, and the bytes of files."""
-    return {p.relative_to(folder): p.read_bytes() if p.is_file() else None for p in Path(folder).rglob("*")}
+    return {
+        p.relative_to(folder): p.read_bytes() if p.is_file() else None
+        for p in Path(folder).rglob("*")
+    }
 
 
 def arrays(path):
@@ -80,7 +84,8 @@ def no_pictures(monkeypatch):
 
 @dataclass(frozen=True)
 class Case:
-    """A kind of data: what to fit, the shape and type of a row, and the pictures that a model of it allows."""
+    """A kind of data: what to fit, the shape and type of a row, and the pictures that a model of it
+    allows."""
 
     data: str
     shape: tuple[int, ...]
@@ -100,12 +105,19 @@ CASES = {
 
 
 def as_given(name, place):
-    """The rows of a case as a reader other than ours sees them: (N, D), to compare generated ones with."""
+    """The rows of a case as a reader other than ours sees them: (N, D), to compare generated ones
+    with."""
     if name == "folder":
-        return np.concatenate([np.asarray(Image.open(p)).ravel() for p in (place / "faces").iterdir()])[:, None]
+        return np.concatenate(
+            [np.asarray(Image.open(p)).ravel() for p in (place / "faces").iterdir()]
+        )[:, None]
     if name == "csv":
         return np.loadtxt(place / "table.csv", delimiter=",", skiprows=1)
-    return arrays(place / "archive.npz")["x"] if name == "npz" else np.load(place / "stack.npy").reshape(200, -1)
+    return (
+        arrays(place / "archive.npz")["x"]
+        if name == "npz"
+        else np.load(place / "stack.npy").reshape(200, -1)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -116,11 +128,15 @@ def place(tmp_path_factory):
     (place / "faces").mkdir()
     for i in range(200):
         height, width = g.integers(6, 20, 2)
-        Image.fromarray(g.normal(120, 30, (height, width)).clip(0, 255).astype(np.uint8)).save(place / f"faces/{i}.png")
+        Image.fromarray(g.normal(120, 30, (height, width)).clip(0, 255).astype(np.uint8)).save(
+            place / f"faces/{i}.png"
+        )
     table = g.normal([1000, -3, 0.01], [50, 0.1, 0.001], (300, 3))
     pd.DataFrame(table, columns=CASES["csv"].columns).to_csv(place / "table.csv", index=False)
     np.savez(place / "archive.npz", x=g.normal(7, 2, (300, 2)))
-    np.save(place / "stack.npy", (g.random((200, 6, 5)) < np.linspace(0.1, 0.9, 5)).astype(np.uint8))
+    np.save(
+        place / "stack.npy", (g.random((200, 6, 5)) < np.linspace(0.1, 0.9, 5)).astype(np.uint8)
+    )
     return place
 
 
@@ -136,7 +152,9 @@ class Fitted(NamedTuple):
 def fitted(request, place):
     case = CASES[request.param]
     run, data = place / f"run {request.param}", shlex.quote(str(place / case.data))
-    settings = "--hidden 8 --latent-dim 2 --epochs 8 --learning-rate 0.02 --batch-size 32 --threads 1"
+    settings = (
+        "--hidden 8 --latent-dim 2 --epochs 8 --learning-rate 0.02 --batch-size 32 --threads 1"
+    )
     out = done(f"fit {data} --out '{run}' {case.options} {settings} --json")
     return Fitted(request.param, case, data, run, json.loads(out))
 
@@ -155,7 +173,11 @@ def test_fit_says_what_it_found_and_how_it_went(fitted):
     assert found["training_rows"] + found["validation_rows"] == rows
     assert found["likelihood"] == ("bernoulli" if fitted.name == "npy" else "gaussian")
     assert tuple(found["columns"] or ()) == fitted.case.columns
-    names = [prefix + name for prefix in ("", "validation_") for name in ("bound", "reconstruction", "kl")]
+    names = [
+        prefix + name
+        for prefix in ("", "validation_")
+        for name in ("bound", "reconstruction", "kl")
+    ]
     check_figures(fitted.report, names)
     assert fitted.report["validation_bound"]["standard_error"] > 0
     assert fitted.report["epochs"] == fitted.report["kept_epoch"] == 8
@@ -168,12 +190,23 @@ def test_a_run_folder_holds_everything(fitted):
     assert {Path(path).name for path in fitted.report["pictures"]} == drawn
     assert drawn <= {p.name for p in (run / "pictures").iterdir()}
     kinds = {p.name.split("-")[0] for p in run.iterdir()}
-    assert kinds == {"config.toml", "metrics.jsonl", "manifest.json", "previous.json", "model", "baseline", "state", "pictures"}
+    assert kinds == {
+        "config.toml",
+        "metrics.jsonl",
+        "manifest.json",
+        "previous.json",
+        "model",
+        "baseline",
+        "state",
+        "pictures",
+    }
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [record["epoch"] for record in records] == list(range(1, 9))
     for record in records:
         assert record["bound"] == pytest.approx(record["reconstruction"] - record["kl"], rel=1e-5)
-        assert {"validation_bound", "validation_reconstruction", "validation_kl", "samples"} <= set(record)
+        assert {"validation_bound", "validation_reconstruction", "validation_kl", "samples"} <= set(
+            record
+        )
     assert records[-1]["bound"] == fitted.report["bound"]["value"] > records[0]["bound"]
     assert {"config", "data_schema", "versions", "files", "sha256"} <= set(manifest(run))
 
@@ -188,12 +221,16 @@ def test_sample_returns_rows_of_the_data(fitted, place):
     case = fitted.case
     for form in ("npy", "npz", "csv", "png"):
         what = "means of" if fitted.name in ("folder", "npy") else "drawn from"
-        assert f"200 samples of {fitted.run}, {what} p(x|z)" in done(f"sample '{fitted.run}' -n 200 -o rows.{form}")
+        assert f"200 samples of {fitted.run}, {what} p(x|z)" in done(
+            f"sample '{fitted.run}' -n 200 -o rows.{form}"
+        )
     rows = np.load("rows.npy")
     assert (rows.shape, str(rows.dtype)) == ((200, *case.shape), case.dtype)
     assert np.array_equal(arrays("rows.npz")["samples"], rows)
     table = pd.read_csv("rows.csv")
-    assert tuple(table.columns) == (case.columns or tuple(f"column_{i + 1}" for i in range(np.prod(case.shape))))
+    assert tuple(table.columns) == (
+        case.columns or tuple(f"column_{i + 1}" for i in range(np.prod(case.shape)))
+    )
     assert np.allclose(table.to_numpy(), rows.reshape(200, -1), rtol=1e-5)
     assert len(np.asarray(Image.open("rows.png"))) > 100
     given = as_given(fitted.name, place)
@@ -214,7 +251,8 @@ def test_sampled_noise_has_the_spread_of_the_data(fitted, place):
 
 
 def test_a_table_is_sampled_with_its_spread_and_pictures_by_their_means(fitted, place):
-    """The default is one of two: draws for tables, whose means vary too little, means for pictures, whose draws are noise."""
+    """The default is one of two: draws for tables, whose means vary too little, means for pictures,
+    whose draws are noise."""
     for option in ("", "--noise", "--mean"):
         done(f"sample '{fitted.run}' -n 2000 {option} -o 'rows{option}.npy'")
     rows, noise, mean = (np.load(f"rows{option}.npy") for option in ("", "--noise", "--mean"))
@@ -226,7 +264,11 @@ def test_a_table_is_sampled_with_its_spread_and_pictures_by_their_means(fitted, 
         assert np.all(mean.std(0) < 0.9 * noise.std(0))
         assert np.all(np.abs(noise.std(0) / given - 1) < np.abs(mean.std(0) / given - 1))
     result = aevb(f"sample '{fitted.run}' --noise --mean -o both.npy")
-    assert (result.code, "give one of them" in result.err, Path("both.npy").exists()) == (2, True, False)
+    assert (result.code, "give one of them" in result.err, Path("both.npy").exists()) == (
+        2,
+        True,
+        False,
+    )
 
 
 def test_the_seed_decides_the_samples(fitted):
@@ -256,7 +298,9 @@ def test_encode_writes_the_same_codes_in_every_form(fitted, monkeypatch):
 
 def test_score_writes_what_evaluate_averages(fitted):
     for form in ("npy", "npz", "csv", "png"):
-        assert "200 draws each" in done(f"score '{fitted.run}' {fitted.data} -o scores.{form} --samples 200")
+        assert "200 draws each" in done(
+            f"score '{fitted.run}' {fitted.data} -o scores.{form} --samples 200"
+        )
     found, table = arrays("scores.npz"), pd.read_csv("scores.csv")
     assert list(table.columns) == list(found)
     assert np.allclose(table.to_numpy(), np.stack(list(found.values()), axis=1))
@@ -271,19 +315,32 @@ def test_score_writes_what_evaluate_averages(fitted):
 
 def test_evaluate_prints_figures_for_people_and_for_programs(fitted, monkeypatch):
     report = json.loads(done(f"evaluate '{fitted.run}' {fitted.data} --json"))
-    names = ("bound", "reconstruction", "kl", "log_likelihood", "gap", "bits_per_dim", "baseline", "mutual_information")
+    names = (
+        "bound",
+        "reconstruction",
+        "kl",
+        "log_likelihood",
+        "gap",
+        "bits_per_dim",
+        "baseline",
+        "mutual_information",
+    )
     check_figures(report, names)
     value = {name: report[name]["value"] for name in names}
     assert value["bound"] == pytest.approx(value["reconstruction"] - value["kl"])
     assert value["gap"] == pytest.approx(value["log_likelihood"] - value["bound"])
-    assert value["bits_per_dim"] == pytest.approx(-value["log_likelihood"] / np.log(2) / np.prod(fitted.case.shape))
+    assert value["bits_per_dim"] == pytest.approx(
+        -value["log_likelihood"] / np.log(2) / np.prod(fitted.case.shape)
+    )
     assert report["log_likelihood"]["samples"] == 5000
     assert 1 <= report["log_likelihood"]["effective_sample_size"] <= 5000
     Image.open(report["picture"]).verify()
     monkeypatch.setattr("aevb.plots.save", lambda _, path: path)
     text = done(f"evaluate '{fitted.run}' {fitted.data}")
     for name in names:
-        printed = re.search(rf"^{name} +(\S+) +\+- (\S+) +{report[name]['unit']}(;.*)?$", text, re.MULTILINE)
+        printed = re.search(
+            rf"^{name} +(\S+) +\+- (\S+) +{report[name]['unit']}(;.*)?$", text, re.MULTILINE
+        )
         assert float(printed[1]) == pytest.approx(value[name], abs=1e-4)
         assert float(printed[2]) == pytest.approx(report[name]["standard_error"], abs=1e-4)
 
@@ -292,8 +349,13 @@ def test_evaluate_takes_the_held_out_rows_by_default(fitted, no_pictures):
     report = json.loads(done(f"evaluate '{fitted.run}' --json"))
     assert report["rows"] == fitted.report["data"]["validation_rows"]
     # The same rows and weights as after the last epoch; only the noise of z differs.
-    assert report["bound"]["value"] == pytest.approx(fitted.report["validation_bound"]["value"], rel=0.02, abs=0.05)
-    fewer = [json.loads(done(f"evaluate '{fitted.run}' --rows 10 --seed {seed} --json")) for seed in (0, 0, 1)]
+    assert report["bound"]["value"] == pytest.approx(
+        fitted.report["validation_bound"]["value"], rel=0.02, abs=0.05
+    )
+    fewer = [
+        json.loads(done(f"evaluate '{fitted.run}' --rows 10 --seed {seed} --json"))
+        for seed in (0, 0, 1)
+    ]
     assert fewer[0] == fewer[1]
     assert fewer[0]["rows"] == 10
     assert fewer[0]["bound"] != fewer[2]["bound"]
@@ -341,7 +403,9 @@ def test_fit_prints_results_on_stdout(no_pictures):
         "aevb sample run -n 100 -o samples.csv",
     ):
         assert piece in text
-    assert not re.search("missing|^range", text, re.MULTILINE)  # one range for columns of several units would say nothing
+    assert not re.search(
+        "missing|^range", text, re.MULTILINE
+    )  # one range for columns of several units would say nothing
     text = done(f"fit digits --out digits {FIT}")
     assert "range       0 to 16\n" in text
     assert "aevb sample digits -n 100 -o samples.png" in text
@@ -359,13 +423,17 @@ def test_few_steps_are_told_with_how_to_go_on(no_pictures):
 
 def test_columns_of_few_integers_are_named(no_pictures):
     g = np.random.default_rng(0)
-    table = {"age": g.integers(18, 90, 300), "grade": g.integers(0, 4, 300), "height": g.normal(170, 9, 300)}
+    table = {
+        "age": g.integers(18, 90, 300),
+        "grade": g.integers(0, 4, 300),
+        "height": g.normal(170, 9, 300),
+    }
     pd.DataFrame(table).to_csv("mixed.csv", index=False)
     text = done(f"fit mixed.csv --out run {FIT}")
     assert "note        grade: only a few integers, treated as numbers. " in text
-    pd.DataFrame({"height": table["height"], "age": table["age"], "smokes": table["grade"] % 2}).to_csv(
-        "plain.csv", index=False
-    )
+    pd.DataFrame(
+        {"height": table["height"], "age": table["age"], "smokes": table["grade"] % 2}
+    ).to_csv("plain.csv", index=False)
     assert "treated as numbers" not in done(f"fit plain.csv --out plain {FIT}")
 
 
@@ -374,16 +442,28 @@ def test_with_patience_the_figures_are_those_of_the_epoch_that_was_kept(no_pictu
     report = json.loads(done(f"fit gmm --out run {options} --json"))
     records = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
     best = max(records, key=lambda record: record["validation_bound"])
-    assert (report["epochs"], report["kept_epoch"]) == (len(records), best["epoch"]) == (len(records), len(records) - 3)
+    assert (
+        (report["epochs"], report["kept_epoch"])
+        == (len(records), best["epoch"])
+        == (len(records), len(records) - 3)
+    )
     for name in ("bound", "kl", "validation_bound", "validation_reconstruction"):
         assert report[name]["value"] == best[name] != records[-1][name]
     n, kept = len(records), best["epoch"]
-    assert (report["stopped_by_patience"], report["steps"]) == (True, 15 * n)  # 1800 rows in batches of 128
+    assert (report["stopped_by_patience"], report["steps"]) == (
+        True,
+        15 * n,
+    )  # 1800 rows in batches of 128
     text = done("fit --resume --out run")
-    assert f"trained    nothing: {n} epochs were done before, then stopped by patience, kept epoch {kept}\n" in text
+    assert (
+        f"trained    nothing: {n} epochs were done before, then stopped by patience, kept epoch"
+        f" {kept}\n" in text
+    )
     text = done(f"fit gmm --out again {options}")
     assert re.search(
-        rf"trained +{n} epochs, {15 * n} steps, in [0-9.]+ s; stopped by patience before 200, kept epoch {kept}\n", text
+        rf"trained +{n} epochs, {15 * n} steps, in [0-9.]+ s; stopped by patience before 200, kept"
+        rf" epoch {kept}\n",
+        text,
     )
     assert f"validation bound {best['validation_bound']:.2f} nats" in text
 
@@ -392,7 +472,10 @@ def test_progress_shows_the_terms_apart_on_a_terminal(monkeypatch, no_pictures):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "160")
     result = aevb(f"fit gmm --out run {FIT}")
-    assert re.search(r"epoch 2 .*bound.*reconstruction.*KL.*validation", re.sub(r"\x1b\[[0-9;?]*\w", "", result.err))
+    assert re.search(
+        r"epoch 2 .*bound.*reconstruction.*KL.*validation",
+        re.sub(r"\x1b\[[0-9;?]*\w", "", result.err),
+    )
     assert "KL" in result.out
     assert aevb(f"fit gmm --out quiet {FIT} --quiet") == (0, "", "")
     assert aevb(f"fit gmm --out json {FIT} --json").err == ""
@@ -405,7 +488,8 @@ def test_no_arguments_show_the_commands():
 
 @pytest.mark.parametrize("command", cli.COMMANDS)
 def test_help_has_one_form_of_flags_and_no_broken_sentences(command):
-    """No --no-quick beside --quick; and what is said of an option is one line of source, since its breaks are kept."""
+    """No --no-quick beside --quick; and what is said of an option is one line of source, since its
+    breaks are kept."""
     text = done(f"{command} --help")
     assert "--no-" not in text
     import importlib
@@ -414,7 +498,11 @@ def test_help_has_one_form_of_flags_and_no_broken_sentences(command):
     function = getattr(importlib.import_module(f"aevb.commands.{command}"), command)
     said = inspect.getdoc(function) if callable(function) else ""
     parameters = (said or "").partition("Parameters\n----------\n")[2].splitlines()
-    assert not [line for line, after in itertools.pairwise(parameters) if line.startswith(" ") and after.startswith(" ")]
+    assert not [
+        line
+        for line, after in itertools.pairwise(parameters)
+        if line.startswith(" ") and after.startswith(" ")
+    ]
 
 
 def settings(run):
@@ -422,7 +510,9 @@ def settings(run):
 
 
 def test_the_command_line_goes_before_the_file_and_the_file_before_the_defaults(no_pictures):
-    Path("my.toml").write_text('data = "gmm"\nhidden = [8, 9]\nlatent_dim = 3\nepochs = 7\nvalidation = 0.2\nseed = 5\n')
+    Path("my.toml").write_text(
+        'data = "gmm"\nhidden = [8, 9]\nlatent_dim = 3\nepochs = 7\nvalidation = 0.2\nseed = 5\n'
+    )
     done("fit --config my.toml --out run --epochs 1 --latent-dim 2 --quiet")
     got = settings("run")
     assert (got["epochs"], got["latent_dim"], got["hidden"], got["seed"]) == (1, 2, [8, 9], 5)
@@ -449,7 +539,10 @@ def test_resumed_ends_in_the_same_bits(data, no_pictures):
 def test_a_run_starts_from_another_one(no_pictures):
     done(f"fit gmm --out first {FIT} --quiet")
     said = aevb(f"fit gmm --out second --start first --posterior full --prior mixture {FIT}")
-    fresh = "begun with first; begun afresh: posterior full but for its mean and variance, prior mixture\n"
+    fresh = (
+        "begun with first; begun afresh: posterior full but for its mean and variance, prior"
+        " mixture\n"
+    )
     assert (said.code, said.err) == (0, fresh)
     done(f"fit gmm --out same --start first {FIT}")
     done(f"fit gmm --out quiet --start first --prior mixture {FIT} --quiet")
@@ -482,7 +575,8 @@ def test_changed_settings_are_refused_on_resuming(no_pictures):
 
 
 def test_a_run_is_not_made_shorter_than_it_is_and_not_silently_than_was_planned(no_pictures):
-    """--epochs is the length of the whole run; somebody who means "two more" must not lose what was planned."""
+    """--epochs is the length of the whole run; somebody who means "two more" must not lose what was
+    planned."""
     done(f"fit gmm --out run {FIT} --quiet".replace("--epochs 2", "--epochs 3"))
     before = tree(".")
     code, _, err = aevb("fit --resume --out run --epochs 2")
@@ -512,12 +606,15 @@ def test_a_plan_that_is_shortened_is_said(no_pictures, monkeypatch):
     code, out, err = aevb("fit --resume --out run --epochs 4")
     assert (code, err) == (0, "the run was planned for 9 epochs and will now end after 4\n")
     assert re.search(r"trained +2 epochs, \d+ steps, in [0-9.]+ s: from epoch 3 to 4\n", out)
-    assert "trained    nothing: 4 epochs were done before, as planned\n" in done("fit --resume --out run")
+    assert "trained    nothing: 4 epochs were done before, as planned\n" in done(
+        "fit --resume --out run"
+    )
     done("sample run -n 3 -o whole.csv")
 
 
 def test_changed_data_is_refused_on_resuming(place, no_pictures):
-    """Other rows mean another transform: the weights would go on as if columns had changed their units."""
+    """Other rows mean another transform: the weights would go on as if columns had changed their
+    units."""
     table = pd.read_csv(place / "table.csv")
     table.to_csv("table.csv", index=False)
     done(f"fit table.csv --out run {FIT} --quiet")
@@ -557,19 +654,49 @@ for line, expected in json.loads(sys.argv[1]):
     assert code == expected, (line, code)
     assert "torch" not in sys.modules, line
 """
-    lines = [("--help", 0), ("--version", 0), ("fit --help", 0), ("demo --help", 0), ("", 0), ("evaluate -h", 0)]
-    wrong = ["fti", "fit gmm", "sample", "fit gmm --out r --bta 2", "fit gmm --out r --likelihood gausian", "plot"]
-    wrong += ["fit gmm --out r --latent-dim 0", "fit gmm --out r --epochs x", "fit gmm --out r --hidden 5,x", "demo more"]
+    lines = [
+        ("--help", 0),
+        ("--version", 0),
+        ("fit --help", 0),
+        ("demo --help", 0),
+        ("", 0),
+        ("evaluate -h", 0),
+    ]
+    wrong = [
+        "fti",
+        "fit gmm",
+        "sample",
+        "fit gmm --out r --bta 2",
+        "fit gmm --out r --likelihood gausian",
+        "plot",
+    ]
+    wrong += [
+        "fit gmm --out r --latent-dim 0",
+        "fit gmm --out r --epochs x",
+        "fit gmm --out r --hidden 5,x",
+        "demo more",
+    ]
     process = python(code, json.dumps(lines + [(line, 2) for line in wrong]))
     assert (process.communicate()[1], process.returncode) == ("", 0)
 
 
 def check_continues(run, result, code):
-    """An interrupted run says how to continue, and does so to the bits of a run that was left alone."""
+    """An interrupted run says how to continue, and does so to the bits of a run that was left
+    alone."""
     now, planned = manifest(run)["progress"]["epoch"], manifest(run)["config"]["epochs"]
-    assert result == (code, "", f"interrupted in epoch {now + 1} of {planned}. To continue: aevb fit --resume --out {run}\n")
+    assert result == (
+        code,
+        "",
+        (
+            f"interrupted in epoch {now + 1} of {planned}. To continue: aevb fit --resume --out"
+            f" {run}\n"
+        ),
+    )
     used = aevb(f"sample {run} -n 3 -o half.csv")
-    assert (used.code, used.err) == (0, f"trained {now} of {planned} epochs; `aevb fit --resume --out {run}` goes on\n")
+    assert (used.code, used.err) == (
+        0,
+        f"trained {now} of {planned} epochs; `aevb fit --resume --out {run}` goes on\n",
+    )
     epochs = now + 2
     done(f"fit --resume --out {run} --epochs {epochs} --quiet")
     done(f"fit gmm --out straight {FIT} --quiet".replace("--epochs 2", f"--epochs {epochs}"))
@@ -598,7 +725,15 @@ def test_an_interrupted_run_continues(number, code, no_pictures, monkeypatch):
 
 def test_a_terminated_process_continues(no_pictures):
     arguments = FIT.replace("--epochs 2", "--epochs 100000").split()
-    process = python("from aevb.commands.cli import main; main()", "fit", "gmm", "--out", "run", "--quiet", *arguments)
+    process = python(
+        "from aevb.commands.cli import main; main()",
+        "fit",
+        "gmm",
+        "--out",
+        "run",
+        "--quiet",
+        *arguments,
+    )
     metrics, deadline = Path("run/metrics.jsonl"), time.monotonic() + 60
     while not metrics.exists() or metrics.read_text().count("\n") < 3:
         assert process.poll() is None, process.communicate()
@@ -612,7 +747,10 @@ def test_a_terminated_process_continues(no_pictures):
 def test_a_reader_that_leaves_is_no_defect():
     read, write = os.pipe()
     os.close(read)
-    code = "from aevb import cli; cli.make_app = lambda: lambda *_, **__: print('x' * 100_000); cli.main()"
+    code = (
+        "from aevb import cli; cli.make_app = lambda: lambda *_, **__: print('x' * 100_000);"
+        " cli.main()"
+    )
     process = python(code, stdout=write)
     os.close(write)
     assert (process.communicate()[1], process.returncode) == ("", 74)
@@ -674,7 +812,9 @@ def test_a_second_demo_replaces_the_first_and_nothing_else(short_demo, no_pictur
     assert not Path("aevb-demo/digits/stale.png").exists()
 
 
-@pytest.mark.parametrize("make", ["mkdir mine; touch mine/thesis.txt", "touch mine", "mkdir -p mine/digits"])
+@pytest.mark.parametrize(
+    "make", ["mkdir mine; touch mine/thesis.txt", "touch mine", "mkdir -p mine/digits"]
+)
 def test_demo_leaves_what_is_not_a_demo_alone(make, short_demo):
     subprocess.run(make, shell=True, check=True)
     before = tree(".")

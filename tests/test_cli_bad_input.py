@@ -62,7 +62,11 @@ def _write_tables():
         Path(f"{name}.csv").write_text(text)
     Path("latin.csv").write_bytes("größe,b\n1,2\n3,4\n".encode("latin-1"))
     Path("unknown.xyz").write_text("1 2 3")
-    for name, text in {"key": "latent_dims = 3", "syntax": "latent_dim = = 3", "type": 'epochs = "many"'}.items():
+    for name, text in {
+        "key": "latent_dims = 3",
+        "syntax": "latent_dim = = 3",
+        "type": 'epochs = "many"',
+    }.items():
         Path(f"{name}.toml").write_text(text)
     Path("section.toml").write_text("[fit]\nlatent_dim = 3\n")
 
@@ -83,8 +87,14 @@ def _write_arrays():
         content = Path(name).read_bytes()
         Path(f"cut-{name}").write_bytes(content[: len(content) // 2])
     Path("cut-header.npy").write_bytes(Path("rows.npy").read_bytes()[:20])
-    idx = struct.pack(">HBB3I", 0, 8, 3, 20, 4, 4) + g.integers(0, 256, 320, dtype=np.uint8).tobytes()
-    for name, content in {"cut.gz": gzip.compress(idx)[:150], "cut.idx": idx[:150], "none.gz": b"not zipped"}.items():
+    idx = (
+        struct.pack(">HBB3I", 0, 8, 3, 20, 4, 4) + g.integers(0, 256, 320, dtype=np.uint8).tobytes()
+    )
+    for name, content in {
+        "cut.gz": gzip.compress(idx)[:150],
+        "cut.idx": idx[:150],
+        "none.gz": b"not zipped",
+    }.items():
         Path(name).write_bytes(content)
     np.save("grey.npy", g.integers(0, 256, (40, 4, 4), dtype=np.uint8))
     np.save("rgb.npy", g.integers(0, 256, (40, 4, 4, 3), dtype=np.uint8))
@@ -107,7 +117,15 @@ def _write_pictures():
 
 
 def _damage_runs():
-    for name in ("model-flipped", "state-flipped", "model-gone", "state-gone", "manifest-cut", "manifest-edited", "unsaved"):
+    for name in (
+        "model-flipped",
+        "state-flipped",
+        "model-gone",
+        "state-gone",
+        "manifest-cut",
+        "manifest-edited",
+        "unsaved",
+    ):
         shutil.copytree("run", name)
         Path(name, "previous.json").unlink()  # or the save before would be used
     for name in ("model", "state"):
@@ -137,7 +155,9 @@ def _damage_runs():
         shutil.copytree("run", name)
     Path("metrics-gone/metrics.jsonl").unlink()
     record = Path("run/metrics.jsonl").read_text().splitlines()[0]
-    Path("metrics-gap/metrics.jsonl").write_text(record + "\n" + record.replace('"epoch": 1,', '"epoch": 3,') + "\n")
+    Path("metrics-gap/metrics.jsonl").write_text(
+        record + "\n" + record.replace('"epoch": 1,', '"epoch": 3,') + "\n"
+    )
     Path("metrics-damaged/metrics.jsonl").write_bytes(b'{"epoch": 1}\n\xff\n')
 
 
@@ -206,16 +226,32 @@ FIT_CASES = [
     # Parts and data that do not go together.
     ("counts.npy --likelihood bernoulli", 65, "bernoulli needs x in [0, 1]; got [0, 4]"),
     ("counts.npy --likelihood categorical --binarize static", 2, "needs grey levels"),
-    ("good.csv --likelihood categorical", 65, "categorical needs integers from 0; good.csv has fractions"),
-    ("unit.npy --likelihood discretized_logistic", 65, "needs integers from 0; unit.npy has fractions"),
+    (
+        "good.csv --likelihood categorical",
+        65,
+        "categorical needs integers from 0; good.csv has fractions",
+    ),
+    (
+        "unit.npy --likelihood discretized_logistic",
+        65,
+        "needs integers from 0; unit.npy has fractions",
+    ),
     ("minus.npy --likelihood categorical", 65, "minus.npy has values from -3"),
-    ("ids.npy --likelihood discretized_logistic", 65, "needs integers below 4096; ids.npy has values up to"),
+    (
+        "ids.npy --likelihood discretized_logistic",
+        65,
+        "needs integers below 4096; ids.npy has values up to",
+    ),
     ("good.csv --objective iwae", 2, "iwae needs at least 2 samples of z a row; got 1"),
     ("good.csv --objective dreg --samples 1", 2, "dreg needs at least 2 samples of z a row; got 1"),
     ("good.csv --objective iwae --samples 2 --beta 2", 2, "takes no beta; got beta 2.0"),
     ("good.csv --objective dreg --samples 2 --warmup-epochs 1", 2, "takes no warmup_epochs"),
     ("good.csv --objective stl --free-bits 0.1", 2, "takes no free_bits; got free_bits 0.1"),
-    ("good.csv --likelihood gaussian_optimal --objective iwae --samples 2", 2, "best for the elbo, not for iwae"),
+    (
+        "good.csv --likelihood gaussian_optimal --objective iwae --samples 2",
+        2,
+        "best for the elbo, not for iwae",
+    ),
     ("good.csv --network conv", 2, "network conv needs pictures"),
     ("good.csv --network conv --hidden 4,0", 2, "widths of at least 1"),
     ("good.csv --decoder-hidden 0", 2, "decoder_hidden needs widths of at least 1"),
@@ -257,8 +293,16 @@ CASES = [(f"fit {line} --out new", code, says) for line, code, says in FIT_CASES
     ("fit --resume --out model-flipped --epochs 3", 65, "is damaged"),
     ("fit --resume --out state-flipped --epochs 3", 65, "is damaged"),
     ("fit --resume --out state-gone --epochs 3", 65, "is missing"),
-    ("fit --resume --out metrics-damaged --epochs 3", 65, "should hold the records of 2 epochs; it is whole up to epoch 0"),
-    ("fit --resume --out metrics-gone", 65, "should hold the records of 2 epochs; it is whole up to epoch 0"),
+    (
+        "fit --resume --out metrics-damaged --epochs 3",
+        65,
+        "should hold the records of 2 epochs; it is whole up to epoch 0",
+    ),
+    (
+        "fit --resume --out metrics-gone",
+        65,
+        "should hold the records of 2 epochs; it is whole up to epoch 0",
+    ),
     ("fit --resume --out metrics-gap --epochs 3", 65, "it is whole up to epoch 1"),
     ("evaluate model-gone", 65, "is missing"),
     ("plot manifest-cut", 65, "not the manifest of a run"),
@@ -366,14 +410,17 @@ def test_damaged_metrics_spare_the_model(place):
 
 
 def test_pictures_of_the_users_are_not_drawn_over(place):
-    """What `aevb fit` proposes next, `aevb sample RUN -o samples.png`, puts a file where `aevb plot -o .` writes."""
+    """What `aevb fit` proposes next, `aevb sample RUN -o samples.png`, puts a file where `aevb plot
+    -o .` writes."""
     Path("samples.png").write_bytes(b"mine")
     result = aevb(f"plot '{place}/grey-run' -o .")
     assert Path("samples.png").read_bytes() == b"mine"
     assert (result.code, result.err.count("\n")) == (73, 1)
 
 
-@pytest.mark.parametrize("batch_size", [8, 64], ids=["in the middle of an epoch", "in its only step"])
+@pytest.mark.parametrize(
+    "batch_size", [8, 64], ids=["in the middle of an epoch", "in its only step"]
+)
 def test_a_diverging_run_says_what_to_try(place, batch_size, monkeypatch):
     options = f"--batch-size {batch_size} --threads 1 --learning-rate 1e30 --quiet"
     command = f"fit '{place}/good.csv' --out deep/new --hidden 8 --latent-dim 2"
@@ -385,7 +432,11 @@ def test_a_diverging_run_says_what_to_try(place, batch_size, monkeypatch):
     done(f"{command} --epochs 1 --quiet")  # the advice can be followed
     saved = manifest("deep/new")
     code, _, err = aevb("fit --resume --out deep/new --epochs 3 --learning-rate 1e30 --quiet")
-    assert (code, "what was saved before is unchanged" in err, "--resume" in err) == (70, True, True), err
+    assert (code, "what was saved before is unchanged" in err, "--resume" in err) == (
+        70,
+        True,
+        True,
+    ), err
     assert manifest("deep/new") == saved
     done("fit --resume --out deep/new --learning-rate 1e-4 --quiet")
     assert manifest("deep/new")["progress"]["epoch"] == 3
@@ -415,8 +466,9 @@ def test_a_defect_is_owned_up_to(monkeypatch):
 @pytest.mark.parametrize("failure", ["full", "Ctrl-C"])
 @pytest.mark.parametrize("at", range(7))
 def test_the_old_model_survives_a_save_that_fails(place, monkeypatch, failure, at):
-    """Writes of one save, in order: config.toml, metrics.jsonl, after the training metrics.jsonl, model, baseline, state,
-    manifest. Ctrl-C within the last five waits until the new model is saved."""
+    """Writes of one save, in order: config.toml, metrics.jsonl, after the training metrics.jsonl,
+    model, baseline, state, manifest. Ctrl-C within the last five waits until the new model is
+    saved."""
     monkeypatch.setattr("aevb.runs.pictures.draw", lambda *_: [])
     shutil.copytree(place / "run", "run")
     shutil.copy(place / "good.csv", "good.csv")
@@ -442,17 +494,26 @@ def test_the_old_model_survives_a_save_that_fails(place, monkeypatch, failure, a
     assert "No space left" in err or code == 130
     half = aevb("sample run -n 9 -o after.npy")
     assert half.code == 0
-    assert half.err == ("trained 3 of 4 epochs; `aevb fit --resume --out run` goes on\n" if saved else "")
+    assert half.err == (
+        "trained 3 of 4 epochs; `aevb fit --resume --out run` goes on\n" if saved else ""
+    )
     assert (Path("before.npy").read_bytes() == Path("after.npy").read_bytes()) is not saved
     assert not list(Path("run").glob("*.part*"))
     done("fit --resume --out run --epochs 4 --quiet")
     assert manifest("run")["files"] == manifest(place / "straight")["files"]
-    assert {path.name.split("-")[0] for path in Path("run").glob("*.safetensors")} == {"model", "baseline", "state"}
-    assert len(list(Path("run").glob("*.safetensors"))) == 5  # of two saves, which share the baseline
+    assert {path.name.split("-")[0] for path in Path("run").glob("*.safetensors")} == {
+        "model",
+        "baseline",
+        "state",
+    }
+    assert (
+        len(list(Path("run").glob("*.safetensors"))) == 5
+    )  # of two saves, which share the baseline
 
 
 @pytest.mark.parametrize(
-    ("form", "writer"), [("npy", "numpy.save"), ("npz", "numpy.savez_compressed"), ("png", "aevb.plots.save")]
+    ("form", "writer"),
+    [("npy", "numpy.save"), ("npz", "numpy.savez_compressed"), ("png", "aevb.plots.save")],
 )
 def test_an_output_that_fails_leaves_nothing(place, monkeypatch, form, writer):
     monkeypatch.chdir(place)

@@ -1,4 +1,5 @@
-"""Every part that the command line offers, through fit, sample, evaluate and refit on one small data set."""
+"""Every part that the command line offers, through fit, sample, evaluate and refit on one small
+data set."""
 
 import json
 import re
@@ -68,8 +69,15 @@ def evaluate(path, options=""):
 
 
 def check_report(report):
-    check_figures(report, ("bound", "reconstruction", "kl", "log_likelihood", "mutual_information", "baseline"))
-    figures = {name: figure for name, figure in report.items() if isinstance(figure, dict) and "standard_error" in figure}
+    check_figures(
+        report,
+        ("bound", "reconstruction", "kl", "log_likelihood", "mutual_information", "baseline"),
+    )
+    figures = {
+        name: figure
+        for name, figure in report.items()
+        if isinstance(figure, dict) and "standard_error" in figure
+    }
     assert "active_units" in figures
     for name, figure in figures.items():
         assert isinstance(figure["unit"], str), name
@@ -96,7 +104,9 @@ def test_every_part_is_trained_sampled_and_measured(options, settings, monkeypat
     assert all(warning["message"] for warning in report["warnings"])
     saved = manifest("run")["config"]
     assert {name: saved[name] for name in settings} == settings
-    expected = settings.get("likelihood", "bernoulli")  # most of the grey levels of digits are nearly black or white
+    expected = settings.get(
+        "likelihood", "bernoulli"
+    )  # most of the grey levels of digits are nearly black or white
     assert (report["data"]["likelihood"], manifest("run")["likelihood"]) == (expected, expected)
     for noise in ("", "--noise"):
         done(f"sample run -n 7 -o x{noise}.npy {noise}")
@@ -111,14 +121,18 @@ def test_every_part_is_trained_sampled_and_measured(options, settings, monkeypat
     measured = evaluate("run")
     check_report(measured)
     assert expected in measured["likelihood"]
-    kind = {LEVELS[0]: "probability", LEVELS[1]: "probability", "bernoulli": "on grey levels"}.get(expected, "density")
+    kind = {LEVELS[0]: "probability", LEVELS[1]: "probability", "bernoulli": "on grey levels"}.get(
+        expected, "density"
+    )
     assert kind in measured["likelihood"]
     assert measured["picture"] == "run/pictures/evaluation.png"
     if options in DRAWN:
         Image.open(measured["picture"]).verify()
 
 
-@pytest.mark.parametrize("options", ["--prior vamp --components 5 --posterior flow", "--likelihood categorical"])
+@pytest.mark.parametrize(
+    "options", ["--prior vamp --components 5 --posterior flow", "--likelihood categorical"]
+)
 def test_the_seed_decides_what_evaluate_says(options, no_page):
     fit(options)
     first, again, other = (evaluate("run", f"--seed {seed}") for seed in (0, 0, 1))
@@ -130,7 +144,9 @@ def test_the_seed_decides_what_evaluate_says(options, no_page):
 def test_annealing_adds_its_figures(run, no_page, monkeypatch):
     monkeypatch.setattr("aevb.runs.report.MOST_ANNEALED", 4)
     for name in ("ais_rows", "sandwich"):
-        monkeypatch.setattr(f"aevb.runs.report.{name}", partial(getattr(ais, name), temperatures=5, leapfrogs=2))
+        monkeypatch.setattr(
+            f"aevb.runs.report.{name}", partial(getattr(ais, name), temperatures=5, leapfrogs=2)
+        )
     plain, annealed = evaluate(run), evaluate(run, "--ais")
     check_report(annealed)
     added = {"ais_log_likelihood", "ais_lower", "ais_upper", "ais_gap"}
@@ -145,13 +161,16 @@ def test_annealing_adds_its_figures(run, no_page, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("options", "prior", "components"), [("--prior mixture --components 3", "mixture", 3), ("--prior flow", "flow", None)]
+    ("options", "prior", "components"),
+    [("--prior mixture --components 3", "mixture", 3), ("--prior flow", "flow", None)],
 )
 def test_a_refitted_run_is_a_run(run, options, prior, components, no_page, monkeypatch):
     monkeypatch.setattr("aevb.runs.refit.STEPS", 20)
     before = tree(run)
     text = done(f"refit {run} --out again {options}")
-    printed = re.search(r"^bound +(\S+) -> (\S+) nats per row, on the validation rows$", text, re.MULTILINE)
+    printed = re.search(
+        r"^bound +(\S+) -> (\S+) nats per row, on the validation rows$", text, re.MULTILINE
+    )
     assert np.isfinite([float(printed[1]), float(printed[2])]).all()
     assert tree(run) == before
     saved, old = manifest("again")["config"], manifest(run)["config"]
@@ -159,7 +178,9 @@ def test_a_refitted_run_is_a_run(run, options, prior, components, no_page, monke
     measured = evaluate("again")
     check_report(measured)
     reconstruction = evaluate(run)["reconstruction"]["value"]
-    assert measured["reconstruction"]["value"] == pytest.approx(reconstruction, rel=1e-5)  # only the prior is another
+    assert measured["reconstruction"]["value"] == pytest.approx(
+        reconstruction, rel=1e-5
+    )  # only the prior is another
     done("sample again -n 7 -o x.npy")
     assert np.load("x.npy").shape == (7, 8, 8)
     done(f"refit {run} --out third {options}")
@@ -175,11 +196,16 @@ def test_a_refitted_mixture_raises_the_bound(run):
 
 def test_refit_says_how_digits_were_binarised():
     done(f"fit digits --out run {FIT} --quiet --likelihood bernoulli --binarize static")
-    assert "log p      bernoulli on grey levels binarised once at random, P(1) = grey level\n" in done("refit run --out again")
+    assert (
+        "log p      bernoulli on grey levels binarised once at random, P(1) = grey level\n"
+        in done("refit run --out again")
+    )
 
 
 def test_refit_asks_whether_it_can_write_before_it_fits(run, monkeypatch, tmp_path):
-    monkeypatch.setattr("aevb.runs.refit.refit_prior", lambda *_, **__: pytest.fail("it was fitted first"))
+    monkeypatch.setattr(
+        "aevb.runs.refit.refit_prior", lambda *_, **__: pytest.fail("it was fitted first")
+    )
     (tmp_path / "file").write_text("")
     before = tree(tmp_path)
     refused = aevb(f"refit {run} --out file/again")

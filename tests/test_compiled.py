@@ -1,4 +1,5 @@
-"""Compiled steps: nearly the weights of traced ones, and a killed run that resumes to the same bits."""
+"""Compiled steps: nearly the weights of traced ones, and a killed run that resumes to the same
+bits."""
 
 import shutil
 
@@ -9,14 +10,19 @@ import aevb
 from aevb.storage import checkpoint
 
 
-@pytest.mark.skipif(not (shutil.which("c++") or shutil.which("g++")), reason="there is no C++ compiler")
+@pytest.mark.skipif(
+    not (shutil.which("c++") or shutil.which("g++")), reason="there is no C++ compiler"
+)
 def test_compiled_steps_agree_with_traced_ones_and_resume_bit_identically(tmp_path):
     case = CASES["plain"]
     config = case["config"] | {"save_every": 1, "epochs": 2}
     # Kernels are given: measured anew, they might be others.
     compiled = case | {"config": config | {"compile": "on", "kernels": "onednn"}}
     with Server() as server:
-        for folder, settings in [("traced", case | {"config": config, "traced": True}), ("whole", compiled)]:
+        for folder, settings in [
+            ("traced", case | {"config": config, "traced": True}),
+            ("whole", compiled),
+        ]:
             assert server.call("train", **settings, out=str(tmp_path / folder)) == 0
         kill = {"files": ["interrupts"], "at": 35}  # seven events a step
         assert server.call("train", **compiled, out=str(tmp_path / "killed"), kill=kill) == -9

@@ -62,14 +62,24 @@ def test_validation_is_a_fraction_or_a_name():
 
 
 def test_toml_round_trip():
-    config = Config(hidden=(7, 5), likelihood="gaussian", resize="8x8", learning_rate=3e-4, threads=2)
+    config = Config(
+        hidden=(7, 5), likelihood="gaussian", resize="8x8", learning_rate=3e-4, threads=2
+    )
     values = tomllib.loads(config.to_toml('a "quoted" \\ name é'))
     assert values.pop("data") == 'a "quoted" \\ name é'
     assert Config(**values) == config
 
 
 def test_build_makes_what_the_names_say():
-    config = Config(hidden=(7, 5), latent_dim=3, activation="tanh", beta=2.0, warmup_epochs=1.5, free_bits=0.1, samples=4)
+    config = Config(
+        hidden=(7, 5),
+        latent_dim=3,
+        activation="tanh",
+        beta=2.0,
+        warmup_epochs=1.5,
+        free_bits=0.1,
+        samples=4,
+    )
     model, objective = build(config, "bernoulli", (6,), steps_per_epoch=10)
     assert [tuple(p.shape) for p in model.parameters() if p.ndim == 2] == [
         (7, 6),
@@ -81,7 +91,12 @@ def test_build_makes_what_the_names_say():
         (6, 7),
     ]
     assert isinstance(model.likelihood, Bernoulli)
-    assert (objective.beta, objective.warmup_steps, objective.free_bits, objective.samples) == (2.0, 15, 0.1, 4)
+    assert (objective.beta, objective.warmup_steps, objective.free_bits, objective.samples) == (
+        2.0,
+        15,
+        0.1,
+        4,
+    )
 
 
 def test_reading_the_names_does_not_import_torch():
@@ -95,8 +110,14 @@ def test_reading_the_names_does_not_import_torch():
         ({"components": 5}, "prior standard_normal takes no components"),
         ({"prior": "flow", "components": 5}, "prior flow takes no components"),
         ({"objective": "iwae", "samples": 5, "beta": 2.0}, "objective iwae takes no beta"),
-        ({"objective": "dreg", "samples": 5, "warmup_epochs": 2.0}, "objective dreg takes no warmup_epochs"),
-        ({"objective": "iwae", "samples": 5, "free_bits": 0.5}, "objective iwae takes no free_bits"),
+        (
+            {"objective": "dreg", "samples": 5, "warmup_epochs": 2.0},
+            "objective dreg takes no warmup_epochs",
+        ),
+        (
+            {"objective": "iwae", "samples": 5, "free_bits": 0.5},
+            "objective iwae takes no free_bits",
+        ),
         ({"objective": "stl", "free_bits": 0.5}, "objective stl takes no free_bits"),
         ({"objective": "iwae"}, "at least 2 samples of z a row; got 1"),
         ({"objective": "dreg"}, "at least 2 samples of z a row; got 1"),
@@ -110,7 +131,9 @@ def test_settings_that_would_be_ignored_or_make_no_sense_are_refused(settings, s
 
 @pytest.mark.parametrize("objective", ["iwae", "dreg"])
 def test_a_variance_that_is_best_for_the_elbo_is_refused_elsewhere(objective):
-    with pytest.raises(UsageError, match="gaussian_optimal sets the variance that is best for the elbo"):
+    with pytest.raises(
+        UsageError, match="gaussian_optimal sets the variance that is best for the elbo"
+    ):
         build(Config(objective=objective, samples=5), "gaussian_optimal", (6,), 10)
 
 

@@ -1,4 +1,5 @@
-"""The same code on a GPU: its steps as graphs, exact resumption, figures that agree with the processor's."""
+"""The same code on a GPU: its steps as graphs, exact resumption, figures that agree with the
+processor's."""
 
 import dataclasses
 from dataclasses import replace
@@ -28,7 +29,10 @@ from aevb.runs.run import from_array
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 WAYS = CASES | {
-    "large": (PICTURES, {"likelihood": "bernoulli", "hidden": (1500,)}),  # whose parameters are not joined
+    "large": (
+        PICTURES,
+        {"likelihood": "bernoulli", "hidden": (1500,)},
+    ),  # whose parameters are not joined
     "wake-sleep": (TABLE, {"objective": "wake_sleep"}),
     "decay": (TABLE, {"decay": 0.7, "learning_rate": 0.02}),
 }
@@ -49,10 +53,15 @@ def assert_same(one, other):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_graphs_do_what_eager_steps_do(way, monkeypatch):
-    """Not to the last bit: a kernel for a sum may be another. Few steps, before rounding has had time to grow."""
-    eager, graphs = (trained(WAYS[way][0], config(way), mode, monkeypatch) for mode in ("eager", "traced"))
+    """Not to the last bit: a kernel for a sum may be another. Few steps, before rounding has had
+    time to grow."""
+    eager, graphs = (
+        trained(WAYS[way][0], config(way), mode, monkeypatch) for mode in ("eager", "traced")
+    )
     for name, value in weights(eager).items():
-        torch.testing.assert_close(weights(graphs)[name], value, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            weights(graphs)[name], value, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}"
+        )
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -93,9 +102,13 @@ def test_steps_are_captured(monkeypatch):
 
 @pytest.mark.parametrize("way", ["elbo", "bernoulli", "convolutions"])
 def test_compiled_steps(way, monkeypatch):
-    eager, compiled = (trained(WAYS[way][0], config(way), mode, monkeypatch) for mode in ("eager", "compiled"))
+    eager, compiled = (
+        trained(WAYS[way][0], config(way), mode, monkeypatch) for mode in ("eager", "compiled")
+    )
     for name, value in weights(eager).items():
-        torch.testing.assert_close(weights(compiled)[name], value, rtol=1e-2, atol=1e-3, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            weights(compiled)[name], value, rtol=1e-2, atol=1e-3, msg=lambda m, n=name: f"{n}: {m}"
+        )
 
 
 def test_a_number_that_is_not_finite_is_noticed_and_never_kept(tmp_path, monkeypatch):
@@ -162,10 +175,13 @@ def test_a_trial_of_the_paper_goes_on_bit_by_bit(name, tmp_path):
 
 @pytest.mark.parametrize("name", TRIALS)
 def test_a_trial_of_the_paper_ends_where_the_processors_does(name, tmp_path):
-    """Other noise, so near alone: the figures of this easy task differ by less than what training changes in them."""
+    """Other noise, so near alone: the figures of this easy task differ by less than what training
+    changes in them."""
     ends = []
     for device in ("cpu", "cuda"):
-        training = open_training(TRIALS[name], Plan(TRIALS[name], 100_000), rows(device), tmp_path / device)
+        training = open_training(
+            TRIALS[name], Plan(TRIALS[name], 100_000), rows(device), tmp_path / device
+        )
         training.advance([10_000, 100_000])
         ends.append([point.get("test_bound", 0.0) for point in training.curve])
     (start, cpu), (_, gpu) = ends
@@ -190,10 +206,14 @@ def test_shards_draw_their_own_rows_of_the_noise():
         torch.manual_seed(1)
         model, objective = build(replace(SMALL, objective="iwae", samples=5), "gaussian", (4,), 10)
         model.cuda()
-        step = Step(model, objective.cuda(), Adam(model.parameters(), 0.01), lambda x: x, Engine("traced"))
+        step = Step(
+            model, objective.cuda(), Adam(model.parameters(), 0.01), lambda x: x, Engine("traced")
+        )
         return step.gradients([rows], 7, shard)
 
     whole = gradients(x, Shard(0, 16, 16))
     parts = gradients(x[:5], Shard(0, 5, 16, 5 / 16)), gradients(x[5:], Shard(5, 11, 16, 11 / 16))
     for all_of_it, first, second in zip(whole, *parts, strict=True):
-        torch.testing.assert_close(first * 5 / 16 + second * 11 / 16, all_of_it, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            first * 5 / 16 + second * 11 / 16, all_of_it, rtol=1e-4, atol=1e-5
+        )

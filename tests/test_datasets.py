@@ -34,7 +34,10 @@ def test_every_data_set_has_its_splits_and_no_others():
         "mnist_binarized:a",
         "frey:train",
     ):
-        with pytest.raises(UsageError, match=f"{name.split(':')[0]} has (no splits|the splits train, .*test); got {name}"):
+        with pytest.raises(
+            UsageError,
+            match=f"{name.split(':')[0]} has (no splits|the splits train, .*test); got {name}",
+        ):
             load(name)
 
 
@@ -50,7 +53,12 @@ def test_data_in_the_plane(name):
 
 def test_digits_are_those_of_scikit_learn():
     digits = load("digits")
-    assert (digits.rows.shape, digits.range, digits.kind, digits.white) == ((1797, 8, 8), (0, 16), "grey", 16)
+    assert (digits.rows.shape, digits.range, digits.kind, digits.white) == (
+        (1797, 8, 8),
+        (0, 16),
+        "grey",
+        16,
+    )
     assert digits.labels[:10].tolist() == list(range(10))
 
 
@@ -71,7 +79,8 @@ def test_the_tutorials_mixture_has_three_equally_likely_centres_and_its_noise():
     points = make_gmm(30_000, noise=0.2, seed=1).double()
     distance = ((points[:, None] - CENTERS) ** 2).sum(2).sqrt()
     nearest = distance.argmin(1)
-    # Chi-square with 2 degrees of freedom exceeds 27.6 once in a million draws; five standard errors, once in 1.7 million.
+    # Chi-square with 2 degrees of freedom exceeds 27.6 once in a million draws; five standard
+    # errors, once in 1.7 million.
     assert float(((nearest.bincount(minlength=3) - 10_000) ** 2 / 10_000).sum()) < 27.6
     noise = (points - CENTERS[nearest]) / 0.2
     for values, expected in [
@@ -83,32 +92,44 @@ def test_the_tutorials_mixture_has_three_equally_likely_centres_and_its_noise():
     ]:
         assert is_mean(values, expected)
     for dtype in (torch.float32, torch.float64):
-        assert torch.allclose(nearest_center_dist(points.to(dtype)), distance.min(1).values.to(dtype), atol=1e-3)
+        assert torch.allclose(
+            nearest_center_dist(points.to(dtype)), distance.min(1).values.to(dtype), atol=1e-3
+        )
 
 
 def test_labels_of_the_mixture_are_the_nearest_centres():
     data = load("gmm")
-    assert np.array_equal(((data.rows[:, None] - CENTERS.numpy()) ** 2).sum(2).argmin(1), data.labels)
+    assert np.array_equal(
+        ((data.rows[:, None] - CENTERS.numpy()) ** 2).sum(2).argmin(1), data.labels
+    )
 
 
 G = np.random.default_rng(0)
-GREY, FACES = G.integers(0, 256, (5, 28, 28), dtype=np.uint8), G.integers(0, 256, (4, 28, 20), dtype=np.uint8)
+GREY, FACES = (
+    G.integers(0, 256, (5, 28, 28), dtype=np.uint8),
+    G.integers(0, 256, (4, 28, 20), dtype=np.uint8),
+)
 BITS = (GREY > 127).astype(np.uint8).reshape(5, 784)
-AMAT = " \r\n".join(" ".join(map(str, row)) for row in BITS).encode()  # Larochelle's text: one picture a line
+AMAT = " \r\n".join(
+    " ".join(map(str, row)) for row in BITS
+).encode()  # Larochelle's text: one picture a line
 ORIGINALS = {  # small stand-ins for the original files
     "mnist": {
         "train-images-idx3-ubyte.gz": gzip.compress(idx(8, GREY.shape, GREY.tobytes())),
         "train-labels-idx1-ubyte.gz": gzip.compress(idx(8, (5,), bytes(range(5)))),
     },
     "mnist_binarized:valid": {"binarized_mnist_valid.amat": AMAT},
-    "frey": {"frey_rawface.mat": into(savemat, {"ff": FACES.reshape(4, 560).T})},  # one frame a column
+    "frey": {
+        "frey_rawface.mat": into(savemat, {"ff": FACES.reshape(4, 560).T})
+    },  # one frame a column
 }
 ROWS = {"mnist": GREY, "mnist_binarized:valid": BITS.reshape(5, 28, 28), "frey": FACES}
 
 
 @pytest.fixture
 def web(monkeypatch, tmp_path):
-    """The files that an otherwise empty Internet serves, or the errors that it answers with; the cache is empty, too."""
+    """The files that an otherwise empty Internet serves, or the errors that it answers with; the
+    cache is empty, too."""
     pages = {name: content for files in ORIGINALS.values() for name, content in files.items()}
 
     def urlopen(url, timeout):
@@ -122,7 +143,11 @@ def web(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for name, content in ORIGINALS["mnist"].items():
         monkeypatch.setitem(images.MNIST_SHA256, name, hashlib.sha256(content).hexdigest())
-    monkeypatch.setitem(images.BINARIZED_SHA256, "valid", hashlib.sha256(np.packbits(BITS, axis=1).tobytes()).hexdigest())
+    monkeypatch.setitem(
+        images.BINARIZED_SHA256,
+        "valid",
+        hashlib.sha256(np.packbits(BITS, axis=1).tobytes()).hexdigest(),
+    )
     monkeypatch.setattr(images, "FREY_SHA256", hashlib.sha256(FACES.tobytes()).hexdigest())
     return pages
 
@@ -140,7 +165,12 @@ def test_a_download_is_decoded_and_kept(web, name):
     assert name != "mnist" or again.labels.tolist() == [0, 1, 2, 3, 4]
 
 
-FAILURES = [urllib.error.URLError("no route"), TimeoutError("late"), ConnectionResetError(), http.client.IncompleteRead(b"", 9)]
+FAILURES = [
+    urllib.error.URLError("no route"),
+    TimeoutError("late"),
+    ConnectionResetError(),
+    http.client.IncompleteRead(b"", 9),
+]
 
 
 @pytest.mark.parametrize("name", ORIGINALS)
@@ -148,7 +178,9 @@ FAILURES = [urllib.error.URLError("no route"), TimeoutError("late"), ConnectionR
 def test_without_the_network_the_message_says_what_to_do_and_doing_it_works(web, name, error):
     web.update(dict.fromkeys(web, error))
     for page, content in ORIGINALS[name].items():
-        message = refuses(NotFoundError, [f"/{page}.", "AEVB_DATA", "could not be downloaded"], load, name)
+        message = refuses(
+            NotFoundError, [f"/{page}.", "AEVB_DATA", "could not be downloaded"], load, name
+        )
         assert cached() == [] or page == list(ORIGINALS[name])[-1]
         place = Path(re.search(r"put it at (\S+);", message)[1])
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -207,7 +239,11 @@ def test_the_packed_file_of_binarized_mnist_is_used_and_checked(web, monkeypatch
     path = tmp_path / "binarized_mnist_packed.npz"
     np.savez(path, valid=np.packbits(BITS, axis=1))
     assert np.array_equal(load("mnist_binarized:valid").rows, ROWS["mnist_binarized:valid"])
-    for damaged in (path.read_bytes()[:-30], into(np.savez, valid=np.packbits(1 - BITS, axis=1)), into(np.savez, a=BITS)):
+    for damaged in (
+        path.read_bytes()[:-30],
+        into(np.savez, valid=np.packbits(1 - BITS, axis=1)),
+        into(np.savez, a=BITS),
+    ):
         path.write_bytes(damaged)
         assert refuses(DataError, ["binarized"], load, "mnist_binarized:valid")
 
@@ -226,7 +262,8 @@ def test_an_interrupted_download_leaves_nothing_that_looks_finished(web, monkeyp
     assert np.array_equal(load(name).rows, ROWS[name])
 
 
-REAL = {  # the file it needs, shape, mean grey level in [0, 1] (MNIST's 0.1307 is folklore), first labels
+# the file it needs, shape, mean grey level in [0, 1] (MNIST's 0.1307 is folklore), first labels
+REAL = {
     "mnist": ("mnist/train-images-idx3-ubyte.gz", (60_000, 28, 28), 0.1307, [5, 0, 4, 1, 9]),
     "mnist:test": ("mnist/t10k-images-idx3-ubyte.gz", (10_000, 28, 28), 0.1325, [7, 2, 1, 0, 4]),
     "mnist_binarized": ("binarized_mnist_packed.npz", (50_000, 28, 28), 0.1307, None),

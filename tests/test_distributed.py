@@ -1,4 +1,5 @@
-"""Two processes train the model that one would, and a group that loses one of them can be started again."""
+"""Two processes train the model that one would, and a group that loses one of them can be started
+again."""
 
 import json
 import os
@@ -17,9 +18,18 @@ from aevb.storage import checkpoint
 
 CASES = {
     "odd batches": ("table", {"batch_size": 15, "epochs": 2}),
-    "a last batch of one row": ("table", {"batch_size": 71, "epochs": 3}),  # of 72: fewer rows than processes
-    "several samples": ("table", {"objective": "iwae", "samples": 3, "batch_size": 25, "epochs": 2}),
-    "dynamic": ("pictures", {"likelihood": "bernoulli", "binarize": "dynamic", "batch_size": 21, "epochs": 2}),
+    "a last batch of one row": (
+        "table",
+        {"batch_size": 71, "epochs": 3},
+    ),  # of 72: fewer rows than processes
+    "several samples": (
+        "table",
+        {"objective": "iwae", "samples": 3, "batch_size": 25, "epochs": 2},
+    ),
+    "dynamic": (
+        "pictures",
+        {"likelihood": "bernoulli", "binarize": "dynamic", "batch_size": 21, "epochs": 2},
+    ),
 }
 
 
@@ -36,14 +46,23 @@ def port():
 
 
 def start(server, kind, settings, out, world=2, kills=(None, None)):
-    """The ids of the processes of a group. kills: for each, after how many events it kills itself; None: never."""
+    """The ids of the processes of a group. kills: for each, after how many events it kills itself;
+    None: never."""
     ids, address = [], {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port(), "WORLD_SIZE": str(world)}
     for rank in range(world):
         environment = address | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-        named = {"kind": kind, "config": SMALL | settings, "out": str(out), "traced": True, "final": f"{out}-{rank}.json"}
+        named = {
+            "kind": kind,
+            "config": SMALL | settings,
+            "out": str(out),
+            "traced": True,
+            "final": f"{out}-{rank}.json",
+        }
         if kills[rank]:
             named["kill"] = {"files": ["updates", "standing"], "at": kills[rank]}
-        ids.append(server.start("member", said=f"{out}-{rank}.txt", environment=environment, **named))
+        ids.append(
+            server.start("member", said=f"{out}-{rank}.txt", environment=environment, **named)
+        )
     return ids
 
 
@@ -53,7 +72,9 @@ def run(server, *arguments, **named):
 
 def curve(folder):
     records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return np.array([[value for name, value in record.items() if name != "samples"] for record in records])
+    return np.array(
+        [[value for name, value in record.items() if name != "samples"] for record in records]
+    )
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -61,7 +82,9 @@ def test_two_processes_equal_one(server, tmp_path, name):
     kind, settings = CASES[name]
     assert run(server, kind, settings, tmp_path / "two") == [0, 0]
     assert run(server, kind, settings, tmp_path / "one", world=1) == [0]
-    np.testing.assert_allclose(curve(tmp_path / "two"), curve(tmp_path / "one"), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        curve(tmp_path / "two"), curve(tmp_path / "one"), rtol=1e-5, atol=1e-6
+    )
     finals = [json.loads((tmp_path / f"two-{rank}.json").read_text()) for rank in range(2)]
     assert finals[0]["weights"] == finals[1]["weights"]
     assert [final["wrote"] for final in finals] == [True, False]
@@ -79,7 +102,8 @@ def test_a_run_goes_on_with_another_number_of_processes(server, tmp_path):
 
 
 TORCHS_OWN = re.compile(r"\[[EW]\d{4} [\d:.]+ \w+\.cpp:\d+\] ")
-"""How a line begins that torch writes to stderr by itself, past Python, if a process is lost while the group still connects."""
+"""How a line begins that torch writes to stderr by itself, past Python, if a process is lost while
+the group still connects."""
 
 
 def test_a_lost_process_ends_the_group_and_the_next_one_goes_on(server, tmp_path):
@@ -103,7 +127,9 @@ def test_a_lost_process_ends_the_group_and_the_next_one_goes_on(server, tmp_path
     assert struck == 10
 
 
-@pytest.mark.parametrize("coupled", [{"free_bits": 0.1}, {"likelihood": "gaussian_optimal"}], ids=["bits", "optimal"])
+@pytest.mark.parametrize(
+    "coupled", [{"free_bits": 0.1}, {"likelihood": "gaussian_optimal"}], ids=["bits", "optimal"]
+)
 def test_what_looks_at_a_whole_batch_is_refused(server, tmp_path, coupled):
     assert run(server, "table", coupled, tmp_path / "run") == [2, 2]
     said = (tmp_path / "run-0.txt").read_text()
@@ -114,10 +140,33 @@ def test_what_looks_at_a_whole_batch_is_refused(server, tmp_path, coupled):
 
 
 def test_torchrun(server, tmp_path):
-    np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32))
-    options = ["--hidden", "6", "--latent-dim", "2", "--epochs", "2", "--batch-size", "50", "--threads", "1"]
+    np.save(
+        tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
+    )
+    options = [
+        "--hidden",
+        "6",
+        "--latent-dim",
+        "2",
+        "--epochs",
+        "2",
+        "--batch-size",
+        "50",
+        "--threads",
+        "1",
+    ]
     words = ["fit", str(tmp_path / "rows.npy"), *options, "--out"]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port(), "-m", "aevb"]
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--master-port",
+        port(),
+        "-m",
+        "aevb",
+    ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [*torchrun, *words, str(tmp_path / "two")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

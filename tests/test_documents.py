@@ -1,4 +1,5 @@
-"""The documents are true: their code runs, their output is what is printed, their links lead somewhere."""
+"""The documents are true: their code runs, their output is what is printed, their links lead
+somewhere."""
 
 import contextlib
 import io
@@ -20,7 +21,11 @@ NUMBER = re.compile(r"\d[\d,.]*")
 def blocks(path, language):
     """Fenced blocks of one language, in order."""
     tokens = MarkdownIt().parse(path.read_text(encoding="utf-8"))
-    return [token.content for token in tokens if token.type == "fence" and token.info.strip() == language]
+    return [
+        token.content
+        for token in tokens
+        if token.type == "fence" and token.info.strip() == language
+    ]
 
 
 def shape(text):
@@ -29,16 +34,22 @@ def shape(text):
 
 
 def commands(block):
-    """(command, expected output) of a console block: lines that start with $, and what follows them."""
+    """(command, expected output) of a console block: lines that start with $, and what follows
+    them."""
     parts = re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]
     return [tuple(part.split("\n", 1)) for part in parts]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
 def test_python_blocks_run(path, tmp_path, monkeypatch):
-    """All of a document's blocks in one session, each with the output that the block behind it shows, if there is one."""
+    """All of a document's blocks in one session, each with the output that the block behind it
+    shows, if there is one."""
     monkeypatch.chdir(tmp_path)
-    tokens = [token for token in MarkdownIt().parse(path.read_text(encoding="utf-8")) if token.type == "fence"]
+    tokens = [
+        token
+        for token in MarkdownIt().parse(path.read_text(encoding="utf-8"))
+        if token.type == "fence"
+    ]
     names = {"__name__": "__main__"}
     for token, following in zip(tokens, [*tokens, None][1:], strict=True):
         if token.info.strip() == "python":
@@ -50,13 +61,22 @@ def test_python_blocks_run(path, tmp_path, monkeypatch):
 
 
 def test_readme_commands_run_as_printed(tmp_path):
-    """Every command of the README's console blocks, in one folder, with the output that is printed there."""
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    """Every command of the README's console blocks, in one folder, with the output that is printed
+    there."""
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    }
     seen = 0
     for block in blocks(ROOT / "README.md", "console"):
         for command, expected in commands(block):
             done = subprocess.run(
-                command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+                command,
+                shell=True,
+                cwd=tmp_path,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
             )
             assert done.returncode == 0, done.stderr
             assert shape(done.stdout) == shape(expected), command
@@ -65,23 +85,33 @@ def test_readme_commands_run_as_printed(tmp_path):
 
 
 def test_the_likelihood_of_the_example_is_one_file_one_line_and_one_case(tmp_path, monkeypatch):
-    """The file as printed, the line as printed, the case as printed: it passes the contract, trains, saves and loads."""
+    """The file as printed, the line as printed, the case as printed: it passes the contract,
+    trains, saves and loads."""
     import test_likelihoods
 
     import aevb
     from aevb.parts.likelihoods import LIKELIHOODS
 
     text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-    (tmp_path / "laplace_of_the_example.py").write_text(blocks(ROOT / "docs" / "extending.md", "python")[0])
+    (tmp_path / "laplace_of_the_example.py").write_text(
+        blocks(ROOT / "docs" / "extending.md", "python")[0]
+    )
     monkeypatch.syspath_prepend(tmp_path)
     name, home = re.search(r'^ +"(laplace)": "(.*)",$', text, re.MULTILINE).groups()
     made = re.search(r'^ +"laplace": lambda: (\w+)\((\d)\),$', text, re.MULTILINE)
-    monkeypatch.setitem(LIKELIHOODS._entries, name, home.replace("aevb.parts.likelihoods.laplace", "laplace_of_the_example"))
+    monkeypatch.setitem(
+        LIKELIHOODS._entries,
+        name,
+        home.replace("aevb.parts.likelihoods.laplace", "laplace_of_the_example"),
+    )
     case = LIKELIHOODS[name]
     assert case.__name__ == made[1]
     part = case(int(made[2])).double()
     test_likelihoods.test_shapes_with_any_leading_dimensions(part)
-    for check in (test_likelihoods.test_is_normalised, test_likelihoods.test_mean_is_that_of_the_distribution):
+    for check in (
+        test_likelihoods.test_is_normalised,
+        test_likelihoods.test_mean_is_that_of_the_distribution,
+    ):
         check(part, torch.randn(part.num_features, dtype=torch.float64))
     settings = aevb.Config(likelihood=name, hidden=(8,), latent_dim=2, epochs=1)
     run = aevb.fit(aevb.datasets.load("moons"), settings, out=tmp_path / "run")
@@ -106,7 +136,11 @@ def test_readme_gives_every_exit_code():
     from aevb import errors
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    codes = {error.exit_code for error in vars(errors).values() if isinstance(error, type) and hasattr(error, "exit_code")}
+    codes = {
+        error.exit_code
+        for error in vars(errors).values()
+        if isinstance(error, type) and hasattr(error, "exit_code")
+    }
     table = re.findall(r"^\| (\d+(?:, \d+)*) \|", text, flags=re.MULTILINE)
     assert codes | {0, 1, 130, 143} == {int(code) for row in table for code in row.split(", ")}
 

@@ -12,13 +12,16 @@ from aevb.parts.objectives.elbo import vae_loss
 
 
 class Plain(nn.Module):
-    """The tutorial's network written out a second time, on purpose: the known answer for every bit of ours."""
+    """The tutorial's network written out a second time, on purpose: the known answer for every bit
+    of ours."""
 
     def __init__(self):
         super().__init__()
         self.body = nn.Sequential(nn.Linear(2, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU())
         self.mean, self.log_variance = nn.Linear(64, 2), nn.Linear(64, 2)
-        self.back = nn.Sequential(nn.Linear(2, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2))
+        self.back = nn.Sequential(
+            nn.Linear(2, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2)
+        )
 
     def loss(self, x):
         h = self.body(x)
@@ -56,7 +59,10 @@ def test_every_bit_is_the_tutorials():
         torch.set_num_threads(threads)
     outcome = experiment.train(epochs=30)
     assert outcome.losses == losses
-    assert all(torch.equal(a, b) for a, b in zip(outcome.model.parameters(), plain.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(outcome.model.parameters(), plain.parameters(), strict=True)
+    )
 
 
 def test_ends_where_the_tutorial_ends_and_passes_its_checks():
@@ -82,7 +88,9 @@ class Broken(VAE):
 
 def test_each_check_can_fail():
     far = torch.full((100, 2), 50.0)
-    results = sanity.run_checks(Broken, lambda mu, logvar: -kl_divergence(mu, logvar), far, [4.0, 3.0])
+    results = sanity.run_checks(
+        Broken, lambda mu, logvar: -kl_divergence(mu, logvar), far, [4.0, 3.0]
+    )
     assert [r.passed for r in results] == [False] * 6
     says = [
         "no gradient reaches mu",
@@ -105,11 +113,15 @@ def test_leaves_threads_and_generator_alone():
 
 
 def test_what_a_loss_or_a_model_returns_is_said_if_it_cannot_be_trained():
-    with pytest.raises(ValueError, match="vae_loss does not return three values, loss, reconstruction, kl, but 1"):
+    with pytest.raises(
+        ValueError, match="vae_loss does not return three values, loss, reconstruction, kl, but 1"
+    ):
         experiment.train(epochs=1, loss=lambda *args: vae_loss(*args)[0])
     with pytest.raises(ValueError, match=r"the loss has the shape \(256, 2\)"):
         experiment.train(epochs=1, loss=lambda recon, x, mu, logvar: (recon - x, 0, 0))
-    with pytest.raises(ValueError, match="forward does not return three values, reconstruction, mu, logvar, but 2"):
+    with pytest.raises(
+        ValueError, match="forward does not return three values, reconstruction, mu, logvar, but 2"
+    ):
         experiment.train(epochs=1, make_model=Two)
 
 

@@ -1,4 +1,5 @@
-"""The clock: worked out from events by hand, on restarts, overruns and wall clocks that are set back; and the state's file."""
+"""The clock: worked out from events by hand, on restarts, overruns and wall clocks that are set
+back; and the state's file."""
 
 import contextlib
 import json
@@ -29,7 +30,13 @@ def test_the_blocks_are_those_of_the_tutorial():
 
 def test_time_goes_to_the_block_that_it_was_spent_in():
     told = events(
-        (100, "start"), (160, "next"), (200, "pause"), (1000, "resume"), (1010, "back"), (1015, "next"), (1020, "next")
+        (100, "start"),
+        (160, "next"),
+        (200, "pause"),
+        (1000, "resume"),
+        (1010, "back"),
+        (1015, "next"),
+        (1020, "next"),
     )
     standing = read(told, 1100)
     assert standing.index == 2
@@ -86,7 +93,10 @@ def test_the_state_survives_a_restart(tmp_path):
         hints={"noise-uniform": 3},
         grade={"verdict": "bug", "file": "vae.py", "digest": "0", "findings": []},
         met=["noise-uniform"],
-        six={"file": "vae.py", "checks": [{"number": 1, "name": "n", "passed": True, "message": "m"}]},
+        six={
+            "file": "vae.py",
+            "checks": [{"number": 1, "name": "n", "passed": True, "message": "m"}],
+        },
         solution_seen=7.0,
     )
     state.save(tmp_path, full)
@@ -101,7 +111,13 @@ def test_the_state_survives_a_restart(tmp_path):
 
 
 def damaged(**changes):
-    good = {"aevb_drill": 1, "untimed": False, "events": [{"at": 1, "what": "start"}], "interview": {}, "hints": {}}
+    good = {
+        "aevb_drill": 1,
+        "untimed": False,
+        "events": [{"at": 1, "what": "start"}],
+        "interview": {},
+        "hints": {},
+    }
     good |= {"grade": None, "met": [], "six": None, "solution_seen": None}
     return json.dumps({k: v for k, v in (good | changes).items() if v != "absent"})
 

@@ -1,4 +1,5 @@
-"""The questions and the cheat sheet say what the drill asks, and each claim names something that exists."""
+"""The questions and the cheat sheet say what the drill asks, and each claim names something that
+exists."""
 
 import re
 from pathlib import Path
@@ -12,7 +13,10 @@ from aevb.drill.rubric import lines
 from aevb.drill.state import State
 
 ROOT = Path(__file__).parents[1]
-FAQ, SHEET, DRILL = ((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("faq.md", "cheat-sheet.md", "drill.md"))
+FAQ, SHEET, DRILL = (
+    (ROOT / "docs" / name).read_text(encoding="utf-8")
+    for name in ("faq.md", "cheat-sheet.md", "drill.md")
+)
 
 
 def plain(text):
@@ -21,22 +25,43 @@ def plain(text):
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda q: q.key)
 def test_the_faq_is_the_interview_and_names_what_shows_it(question):
-    section = next(part for part in re.split(r"^### ", FAQ, flags=re.MULTILINE) if part.startswith(question.text))
+    section = next(
+        part
+        for part in re.split(r"^### ", FAQ, flags=re.MULTILINE)
+        if part.startswith(question.text)
+    )
     assert plain(question.answer) in plain(section)
-    assert re.findall(r"^\* (.*)$", section.replace("\\*", "*"), re.MULTILINE) == list(question.points)
-    assert re.search(r"^Shown by: .*(`aevb |`tests/|block below)", plain(section[section.index("Shown by") :]))
+    assert re.findall(r"^\* (.*)$", section.replace("\\*", "*"), re.MULTILINE) == list(
+        question.points
+    )
+    assert re.search(
+        r"^Shown by: .*(`aevb |`tests/|block below)", plain(section[section.index("Shown by") :])
+    )
 
 
 def test_there_is_nothing_else_in_the_faq():
     assert len(re.findall(r"^### ", FAQ, re.MULTILINE)) == len(QUESTIONS) == len(BY_KEY)
-    assert [question.key for question in CORE] == ["autoencoder", "reparameterisation", "logvar", "kl"]
+    assert [question.key for question in CORE] == [
+        "autoencoder",
+        "reparameterisation",
+        "logvar",
+        "kl",
+    ]
     assert all(question.points and question.text.endswith("?") for question in QUESTIONS)
 
 
 def test_every_row_of_the_cheat_sheet_names_what_shows_it():
-    rows = [line for line in SHEET.splitlines() if line.startswith("| ") and not line.startswith("| thing")]
+    rows = [
+        line
+        for line in SHEET.splitlines()
+        if line.startswith("| ") and not line.startswith("| thing")
+    ]
     assert len(rows) >= 12
-    assert [row for row in rows if not re.search(r"`aevb |`tests/|check \d|block below", row.rsplit("|", 2)[1])] == []
+    assert [
+        row
+        for row in rows
+        if not re.search(r"`aevb |`tests/|check \d|block below", row.rsplit("|", 2)[1])
+    ] == []
 
 
 @pytest.mark.parametrize("text", [FAQ, SHEET, DRILL], ids=["faq", "cheat-sheet", "drill"])

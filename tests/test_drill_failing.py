@@ -1,4 +1,5 @@
-"""A check that failed has hints, with the numbers that it was seen by, and none is given on what no longer holds."""
+"""A check that failed has hints, with the numbers that it was seen by, and none is given on what no
+longer holds."""
 
 import json
 
@@ -16,8 +17,17 @@ SEEN = {"error": 0.36, "kl": 1.24, "low": -2.25, "high": 2.19}
 
 
 def six(failed, message="saw 1.0", **more):
-    checks = [{"number": n, "name": f"name {n}", "passed": n not in failed, "message": message} for n in range(1, 7)]
-    return {"file": "vae.py", "digest": "d", "checks": checks, "losses": [4.19, 3.0], "seen": SEEN} | more
+    checks = [
+        {"number": n, "name": f"name {n}", "passed": n not in failed, "message": message}
+        for n in range(1, 7)
+    ]
+    return {
+        "file": "vae.py",
+        "digest": "d",
+        "checks": checks,
+        "losses": [4.19, 3.0],
+        "seen": SEEN,
+    } | more
 
 
 def names(run, grade=RIGHT):
@@ -27,9 +37,20 @@ def names(run, grade=RIGHT):
 def test_each_failed_check_is_a_finding_the_first_to_mend_first():
     for number in range(1, 7):
         assert names(six({number})) == [f"check-{number}"]
-    assert names(six(range(1, 7))) == ["check-3", "check-1", "check-6", "check-2", "check-5", "check-4"]
-    assert names(six({4, 5}, "there is no trained model: RuntimeError: sizes")) == ["training-stopped"]
-    assert names({"file": "vae.py", "digest": "d", "checks": [], "error": "vae.py raises EOFError"}) == ["six-error"]
+    assert names(six(range(1, 7))) == [
+        "check-3",
+        "check-1",
+        "check-6",
+        "check-2",
+        "check-5",
+        "check-4",
+    ]
+    assert names(six({4, 5}, "there is no trained model: RuntimeError: sizes")) == [
+        "training-stopped"
+    ]
+    assert names(
+        {"file": "vae.py", "digest": "d", "checks": [], "error": "vae.py raises EOFError"}
+    ) == ["six-error"]
 
 
 def test_a_check_of_another_file_or_of_half_a_file_is_none():
@@ -62,7 +83,10 @@ def test_checks_have_four_hints_each_and_the_place_is_what_was_seen():
     for name in CHECK_HINTS:
         used = {}
         finding = Finding(name, failing.FAILED, "saw 1.0")
-        shown = [hints.advance(used, finding, "vae.py", "the KL ended at 9.00 nats").text for _ in range(4)]
+        shown = [
+            hints.advance(used, finding, "vae.py", "the KL ended at 9.00 nats").text
+            for _ in range(4)
+        ]
         assert len(set(shown)) == 4
         assert "{" not in "".join(shown)
         assert ("9.00" in shown[2]) == (name in ("check-4", "check-5")), name
@@ -71,7 +95,10 @@ def test_checks_have_four_hints_each_and_the_place_is_what_was_seen():
 
 def test_a_bug_comes_before_a_check_and_a_check_before_what_could_not_be_judged():
     failed, lost = Finding("check-4", failing.FAILED, "m"), Finding("parts", "cannot_judge", "m")
-    late, bug, weight = (Finding(name, verdict, "m") for name, verdict in [("u", "unfinished"), ("b", "bug"), ("w", "scale")])
+    late, bug, weight = (
+        Finding(name, verdict, "m")
+        for name, verdict in [("u", "unfinished"), ("b", "bug"), ("w", "scale")]
+    )
     assert hints.choose([late, lost, failed, bug, weight], None) is bug
     assert hints.choose([weight, bug, failed], None) is weight
     assert hints.choose([late, lost, failed], None) is failed
@@ -84,7 +111,9 @@ def test_a_right_file_whose_check_failed_has_a_hint_until_it_changes(tmp_path, m
     workspace.start(tmp_path / "d", untimed=True, now=0.0)
     (tmp_path / "d" / "vae.py").write_text("x = 1\n")
     digest = grading.digest(workspace.find_work(tmp_path / "d"))
-    monkeypatch.setattr(grading, "grade", lambda work: Grade("right", "vae.py", grading.digest(work)))
+    monkeypatch.setattr(
+        grading, "grade", lambda work: Grade("right", "vae.py", grading.digest(work))
+    )
     with state.editing(tmp_path / "d") as now:
         now.six = six({4, 5}, digest=digest)
     finding, shown = session.hint(tmp_path / "d", None)
@@ -102,7 +131,9 @@ def test_what_the_checker_says_to_users_of_its_options_is_left_out():
         program.told("no loss was found to judge the KL by; name it with --map loss=...")
         == "no loss was found to judge the KL by"
     )
-    told = program.told("not made of the heads; name them with --map; looked at alone: the loop in line 67")
+    told = program.told(
+        "not made of the heads; name them with --map; looked at alone: the loop in line 67"
+    )
     assert told == "not made of the heads; looked at alone: the training loop"
 
 
@@ -111,7 +142,12 @@ def test_lines_of_the_drills_own_training_are_not_the_learners(tmp_path):
     work = Work(tmp_path / "vae.py", "a = 1\nb = 2\n", False)
     written = program.put(work, tmp_path / "o").read_text()
     assert written.startswith("a = 1\nb = 2\n")
-    assert [program.is_the_learners(line, work) for line in (None, 1, 2, 3)] == [False, True, True, False]
+    assert [program.is_the_learners(line, work) for line in (None, 1, 2, 3)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
 
 
 def test_a_state_with_numbers_that_are_none_is_damaged():

@@ -8,7 +8,10 @@ from aevb.drill import judge, session, state, watch, workspace
 from aevb.drill.grading import Finding, Grade
 from aevb.drill.workspace import Work
 
-ESCAPES = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(6)\n    os._exit(0)\nwhile True: pass"
+ESCAPES = (
+    "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(6)\n   "
+    " os._exit(0)\nwhile True: pass"
+)
 """Code whose child leaves the group that is killed, and holds the streams open for a while."""
 
 
@@ -27,7 +30,10 @@ ESCAPES = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(
         ("x = 1", "there is no VAE in it"),
         ("import os\nos.write(1, b'no json\\n' * 100_000)\nx = 1", "there is no VAE in it"),
         (ESCAPES, "ran for more than 3 seconds"),
-        ("import os\nif os.fork() == 0:\n    while True: pass\nwhile True: pass", "ran for more than 3 seconds"),
+        (
+            "import os\nif os.fork() == 0:\n    while True: pass\nwhile True: pass",
+            "ran for more than 3 seconds",
+        ),
     ],
 )
 def test_code_that_misbehaves_ends_in_one_sentence(source, part, tmp_path):
@@ -92,7 +98,12 @@ def test_a_file_that_goes_and_comes_back_is_seen(tmp_path):
 def test_the_loop_judges_what_was_saved(tmp_path):
     save(tmp_path / "vae.py", "a", 1)
     judged, looks = [], iter(range(5))
-    watch.loop(watch.Watcher(tmp_path), lambda: judged.append(1), lambda seconds: None, lambda: next(looks, None) is not None)
+    watch.loop(
+        watch.Watcher(tmp_path),
+        lambda: judged.append(1),
+        lambda seconds: None,
+        lambda: next(looks, None) is not None,
+    )
     assert judged == [1]
 
 
@@ -104,7 +115,9 @@ def test_the_view_says_what_it_cannot_judge_and_goes_on(tmp_path, monkeypatch):
     assert view.judge() is None
     assert "vae.py is gone" in view.screen(100)
     monkeypatch.setattr(
-        session, "grade", lambda folder: Grade("bug", "vae.py", "0", [Finding("kl-sign", "bug", "line 3: " * 30)])
+        session,
+        "grade",
+        lambda folder: Grade("bug", "vae.py", "0", [Finding("kl-sign", "bug", "line 3: " * 30)]),
     )
     view.judge()
     shown = view.screen(100)
@@ -114,7 +127,9 @@ def test_the_view_says_what_it_cannot_judge_and_goes_on(tmp_path, monkeypatch):
 
 
 def test_the_screen_tells_time_and_findings():
-    now = state.State(events=[state.Event(0, "start"), state.Event(0, "next"), state.Event(0, "next")])
+    now = state.State(
+        events=[state.Event(0, "start"), state.Event(0, "next"), state.Event(0, "next")]
+    )
     shown = watch.screen(now, None, False, 17 * 60)
     assert "1:00 over, which stops nobody" in shown
     assert "nothing was judged yet" in shown

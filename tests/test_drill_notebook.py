@@ -1,4 +1,5 @@
-"""The learner's notebook: one source each for stub and solution, self-contained, and it says in sentences what is missing."""
+"""The learner's notebook: one source each for stub and solution, self-contained, and it says in
+sentences what is missing."""
 
 import ast
 import importlib.util
@@ -35,7 +36,9 @@ def execute(text, epochs=None):
     book = nbformat.reads(text, as_version=4)
     for cell in book.cells:
         if epochs is not None:
-            cell["source"] = re.sub(r"^EPOCHS = \d+", f"EPOCHS = {epochs}", cell["source"], flags=re.MULTILINE)
+            cell["source"] = re.sub(
+                r"^EPOCHS = \d+", f"EPOCHS = {epochs}", cell["source"], flags=re.MULTILINE
+            )
     nbclient.NotebookClient(book, timeout=300, kernel_name="python3", allow_errors=True).execute()
     return printed(book)
 
@@ -47,7 +50,10 @@ def quiet_kernel(monkeypatch, tmp_path):
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
 
 
-pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.usefixtures("quiet_kernel")]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.usefixtures("quiet_kernel"),
+]
 
 
 def test_the_notebooks_are_made_from_the_source(make):
@@ -57,7 +63,8 @@ def test_the_notebooks_are_made_from_the_source(make):
 
 
 def test_with_the_solution_all_six_checks_pass(make):
-    """200 of the 800 epochs are enough for the checks; tests/test_drill.py has the figures of all 800."""
+    """200 of the 800 epochs are enough for the checks; tests/test_drill.py has the figures of all
+    800."""
     text, errors = execute(make(percent.SOLUTION), epochs=200)
     assert errors == []
     assert re.findall(r"^Check (\d): OK:", text, re.MULTILINE) == list("123456"), text
@@ -70,21 +77,34 @@ def test_the_stub_fails_with_sentences_and_no_traceback(make):
     assert errors == []
     assert "Traceback" not in text
     lines = [line for line in text.splitlines() if line.strip()]
-    assert [line.split(":")[0] for line in lines] == ["Training", *(f"Check {n}" for n in range(1, 7)), "Picture"]
-    assert all(re.fullmatch(r".*: NOT YET: .* (is not written yet: .*|is no trained model yet)\.?", line) for line in lines), (
-        text
-    )
+    assert [line.split(":")[0] for line in lines] == [
+        "Training",
+        *(f"Check {n}" for n in range(1, 7)),
+        "Picture",
+    ]
+    assert all(
+        re.fullmatch(r".*: NOT YET: .* (is not written yet: .*|is no trained model yet)\.?", line)
+        for line in lines
+    ), text
 
 
 def test_a_mistake_fails_its_check_and_no_other(make, capsys):
     """Without a kernel, which takes seconds to start, and without the picture."""
-    wrong = make(percent.SOLUTION).replace("mu + std * eps", "mu + (std * eps).detach()").replace("EPOCHS = 800", "EPOCHS = 2")
+    wrong = (
+        make(percent.SOLUTION)
+        .replace("mu + std * eps", "mu + (std * eps).detach()")
+        .replace("EPOCHS = 800", "EPOCHS = 2")
+    )
     names = {"__name__": "notebook"}
     for cell in [cell for cell in json.loads(wrong)["cells"] if cell["cell_type"] == "code"][:-1]:
         exec("".join(cell["source"]), names)
     text = capsys.readouterr().out
     assert "Check 1: NOT YET: no gradient reaches logvar" in text
-    assert re.findall(r"^Check (\d): OK", text, re.MULTILINE) == ["2", "3", "6"]  # 4 and 5 need more than 2 epochs
+    assert re.findall(r"^Check (\d): OK", text, re.MULTILINE) == [
+        "2",
+        "3",
+        "6",
+    ]  # 4 and 5 need more than 2 epochs
 
 
 @pytest.mark.parametrize("source", [percent.STUB, percent.SOLUTION], ids=lambda p: p.stem)
@@ -107,7 +127,11 @@ def test_the_solution_differs_from_the_stub_in_the_six_functions_alone():
             written.append(ours.name)
             break  # from here on the two walks are no longer in step
     assert written != []
-    raising = {f.name for f in ast.walk(stub) if isinstance(f, ast.FunctionDef) and "NotImplementedError" in ast.unparse(f)}
+    raising = {
+        f.name
+        for f in ast.walk(stub)
+        if isinstance(f, ast.FunctionDef) and "NotImplementedError" in ast.unparse(f)
+    }
     assert raising == {"encode", "reparameterize", "decode", "forward", "kl_divergence", "vae_loss"}
     assert "NotImplementedError" not in ast.unparse(solution)
 
@@ -128,7 +152,10 @@ def test_a_saved_notebook_gives_the_learners_file_back(make):
 
 
 def test_cells_are_split_and_marked():
-    found = percent.cells('# head\n# %% [markdown]\n# # Title\n#\n# text\n\n\n# %% tags=["vae"]\nx = 1\n\n# %%\ny = 2\n')
+    found = percent.cells(
+        '# head\n# %% [markdown]\n# # Title\n#\n# text\n\n\n# %% tags=["vae"]\nx = 1\n\n# %%\ny'
+        " = 2\n"
+    )
     assert found == [
         percent.Cell(True, (), "# Title\n\ntext"),
         percent.Cell(False, ("vae",), "x = 1"),

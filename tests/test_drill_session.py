@@ -15,12 +15,14 @@ from aevb.drill.hint_texts import HINTS
 from aevb.drill.questions import CORE, QUESTIONS
 
 CLASSES = (
-    "noise-uniform noise-shared-batch noise-shared-dims noise-missing noise-eval-only std-exp-logvar std-half-exp-logvar "
-    "std-raw-head sigma-raw-linear gradient-cut-mu gradient-cut-logvar gradient-cut-both logvar-in-place softplus-confusion "
-    "sampler-kl-mismatch head-activation kl-sign kl-doubled kl-halved kl-missing-mu2 kl-missing-log kl-missing-variance "
-    "kl-missing-half-terms kl-log-sigma-reading kl-swapped kl-reversed kl-sum-over-batch kl-mean-over-latents "
-    "kl-mean-over-all kl-absent kl-detached kl-subtracted reconstruction-mean reduction-ignored bce-out-of-range "
-    "sigmoid-range sigmoid-twice sigmoid-missing prior-uniform"
+    "noise-uniform noise-shared-batch noise-shared-dims noise-missing noise-eval-only"
+    " std-exp-logvar std-half-exp-logvar std-raw-head sigma-raw-linear gradient-cut-mu"
+    " gradient-cut-logvar gradient-cut-both logvar-in-place softplus-confusion sampler-kl-mismatch"
+    " head-activation kl-sign kl-doubled kl-halved kl-missing-mu2 kl-missing-log"
+    " kl-missing-variance kl-missing-half-terms kl-log-sigma-reading kl-swapped kl-reversed"
+    " kl-sum-over-batch kl-mean-over-latents kl-mean-over-all kl-absent kl-detached kl-subtracted"
+    " reconstruction-mean reduction-ignored bce-out-of-range sigmoid-range sigmoid-twice"
+    " sigmoid-missing prior-uniform"
 )
 SOLUTION = percent.module(percent.SOLUTION)
 BUG = ("sampler", "bug", "noise-uniform", "the noise is uniform", "mean 0.50", "0", 40)
@@ -28,7 +30,12 @@ RIGHT = ("gradient", "right", "", "dz/dmu = 1", "", "", None)
 
 
 def aevb(line, typed=""):
-    out, err, sigterm, stdin = io.StringIO(), io.StringIO(), signal.getsignal(signal.SIGTERM), sys.stdin
+    out, err, sigterm, stdin = (
+        io.StringIO(),
+        io.StringIO(),
+        signal.getsignal(signal.SIGTERM),
+        sys.stdin,
+    )
     sys.stdin = io.StringIO(typed)
     try:
         with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as exit_:
@@ -52,8 +59,14 @@ def says(monkeypatch):
     def say(verdict, *findings):
         names = ("check", "verdict", "class_", "message", "measured", "expected", "line")
         findings = [*findings, ("kl", "right", "", "the closed KL", "", "", None)]
-        found = [types.SimpleNamespace(**dict(zip(names, finding, strict=True))) for finding in findings]
-        monkeypatch.setattr(grading, "check", lambda work: types.SimpleNamespace(verdict=verdict, findings=found, trace=[]))
+        found = [
+            types.SimpleNamespace(**dict(zip(names, finding, strict=True))) for finding in findings
+        ]
+        monkeypatch.setattr(
+            grading,
+            "check",
+            lambda work: types.SimpleNamespace(verdict=verdict, findings=found, trace=[]),
+        )
 
     say("right", RIGHT)
     return say
@@ -64,7 +77,10 @@ def six(monkeypatch):
     """Put a result in the place of half a minute of training."""
 
     def put(failed=(), **more):
-        checks = [{"number": n, "name": f"name {n}", "passed": n not in failed, "message": f"saw {n}.0"} for n in range(1, 7)]
+        checks = [
+            {"number": n, "name": f"name {n}", "passed": n not in failed, "message": f"saw {n}.0"}
+            for n in range(1, 7)
+        ]
         points = {"data": [[2.0, 0.0], [0.0, 2.0]], "generated": [[1.9, 0.1], [-2.1, float("nan")]]}
         result = {"checks": checks, "losses": [4.19, 1.577], "points": points, "printed": ""} | more
         monkeypatch.setattr(judge, "run_six", lambda work, on_epoch=None: dict(result))
@@ -85,7 +101,12 @@ def write(place, text=SOLUTION):
 
 
 def test_a_drill_from_start_to_report(place, says, six):
-    assert sorted(p.name for p in place.iterdir() if p.name[0] != ".") == ["drill.json", "notes.md", "vae.py", "vae_mock.ipynb"]
+    assert sorted(p.name for p in place.iterdir() if p.name[0] != ".") == [
+        "drill.json",
+        "notes.md",
+        "vae.py",
+        "vae_mock.ipynb",
+    ]
     assert "block 2 of 4" in done("drill next")
     points = sum(len(question.points) for question in CORE)
     typed = "".join("my answer\n" + "y\n" * len(question.points) for question in CORE)
@@ -104,13 +125,23 @@ def test_a_drill_from_start_to_report(place, says, six):
     done("drill check")
     done("drill next")
     out = done("drill check")
-    assert out.index("1. name 1") < out.index("6. name 6") < out.index("Extra, beyond the tutorial") < out.index("dz/dmu")
+    assert (
+        out.index("1. name 1")
+        < out.index("6. name 6")
+        < out.index("Extra, beyond the tutorial")
+        < out.index("dz/dmu")
+    )
     assert "over;" in done("drill next")
     out = done("drill report")
     assert "noise-uniform up to stage 2 of 4" in out
     assert "%" not in out
     report = json.loads(done("drill report --json"))
-    assert [line["verdict"] for line in report["rubric"]] == ["shown", "partly", "shown", "shown"]  # "bound" was not asked
+    assert [line["verdict"] for line in report["rubric"]] == [
+        "shown",
+        "partly",
+        "shown",
+        "shown",
+    ]  # "bound" was not asked
     assert [flag["state"] for flag in report["red_flags"]] == ["none"] * 4
     assert report["met"] == ["noise-uniform"]
     assert not report["changed_since"]
@@ -122,7 +153,9 @@ def test_the_page_stands_alone_and_shows_the_points(place, says, six):
     done("drill report")
     text = (place / "report.html").read_text(encoding="utf-8")
     assert "data:image/png;base64,iVBOR" in text
-    assert [word for word in ("<script", "http://", "https://", "<link", "%<") if word in text] == []
+    assert [
+        word for word in ("<script", "http://", "https://", "<link", "%<") if word in text
+    ] == []
     (place / "report.html").write_text("<title>VAE drill: report</title> of another version")
     done("drill report")  # its own page is written anew
     assert "data:image/png" in (place / "report.html").read_text(encoding="utf-8")
@@ -202,7 +235,10 @@ def test_half_a_file_is_judged_for_bugs_only(place, says):
     assert "no loss" not in out
 
 
-@pytest.mark.parametrize(("verdict", "code"), [("right", 0), ("unusual", 0), ("bug", 1), ("scale", 1), ("cannot_judge", 2)])
+@pytest.mark.parametrize(
+    ("verdict", "code"),
+    [("right", 0), ("unusual", 0), ("bug", 1), ("scale", 1), ("cannot_judge", 2)],
+)
 def test_exit_codes_of_check(place, says, six, verdict, code):
     write(place)
     says(verdict, ("c", verdict, "kl-doubled", "weight 0.5", "", "", None))
@@ -212,7 +248,11 @@ def test_exit_codes_of_check(place, says, six, verdict, code):
 
 
 def test_every_class_has_four_different_hints_of_its_own():
-    for name in [*CLASSES.split(), *(grading.UNFINISHED + function for function in grading.FUNCTIONS), "syntax-error"]:
+    for name in [
+        *CLASSES.split(),
+        *(grading.UNFINISHED + function for function in grading.FUNCTIONS),
+        "syntax-error",
+    ]:
         found = hints.find(name)
         assert found is not HINTS[""], name
         assert len(set(found)) == 4, name
@@ -222,7 +262,9 @@ def test_every_class_has_four_different_hints_of_its_own():
         shown = [hints.advance(used, finding, "vae.py") for _ in range(5)]
         assert [one.stage for one in shown] == [1, 2, 3, 4, 4]
         assert "line 3 of vae.py" in shown[2].text
-        assert "{" not in str(hints.advance({name: 2}, grading.Finding(name, "bug", "m"), "vae_mock.ipynb"))
+        assert "{" not in str(
+            hints.advance({name: 2}, grading.Finding(name, "bug", "m"), "vae_mock.ipynb")
+        )
     assert hints.find("never-heard-of") is HINTS[""]
 
 
@@ -246,7 +288,9 @@ def test_what_was_missed_comes_back(place):
     out = done("drill interview", right)
     assert "Once more" in out
     assert "to come back" not in out.splitlines()[-1]
-    assert "Follow-up questions" in done("drill interview", "")  # leaves at once, by the end of the input
+    assert "Follow-up questions" in done(
+        "drill interview", ""
+    )  # leaves at once, by the end of the input
     assert len(state.load(place).interview) == len(CORE)
 
 
@@ -264,7 +308,9 @@ def test_reset_keeps_what_was_written(place, says):
 def test_the_file_that_was_changed_last_is_judged(place):
     assert workspace.find_work(place).path.name == "vae.py"
     book = (place / "vae_mock.ipynb").read_text(encoding="utf-8")
-    (place / "vae_mock.ipynb").write_text(book.replace("def encode", "def encode_"), encoding="utf-8")
+    (place / "vae_mock.ipynb").write_text(
+        book.replace("def encode", "def encode_"), encoding="utf-8"
+    )
     assert workspace.find_work(place).path.name == "vae_mock.ipynb"
     (place / "vae_mock.ipynb").write_text("half of a notebo")
     assert workspace.find_work(place).path.name == "vae.py"
@@ -289,11 +335,31 @@ def test_status_for_people_and_for_programs(place):
         (lambda p: None, "reset nowhere", 66, "aevb drill start"),
         (lambda p: None, "jump", 2, "jump"),
         (lambda p: None, "next a b", 2, "unexpected argument"),
-        (lambda p: (p / "vae.py").unlink() or (p / "vae_mock.ipynb").unlink(), "check", 66, "aevb drill reset"),
-        (lambda p: (p / "vae.py").unlink() or (p / "vae_mock.ipynb").write_text("x"), "check", 65, "aevb drill reset"),
+        (
+            lambda p: (p / "vae.py").unlink() or (p / "vae_mock.ipynb").unlink(),
+            "check",
+            66,
+            "aevb drill reset",
+        ),
+        (
+            lambda p: (p / "vae.py").unlink() or (p / "vae_mock.ipynb").write_text("x"),
+            "check",
+            65,
+            "aevb drill reset",
+        ),
         (lambda p: (p / "drill.json").write_text("{}"), "next", 65, "aevb drill reset"),
-        (lambda p: (p / "points.csv").write_text("kind,x\nboth,1\n"), "report", 65, "aevb drill check"),
-        (lambda p: (p.parent / "o").mkdir() or (p.parent / "o" / "vae.py").write_text("1"), "start o", 73, "nothing is over"),
+        (
+            lambda p: (p / "points.csv").write_text("kind,x\nboth,1\n"),
+            "report",
+            65,
+            "aevb drill check",
+        ),
+        (
+            lambda p: (p.parent / "o").mkdir() or (p.parent / "o" / "vae.py").write_text("1"),
+            "start o",
+            73,
+            "nothing is over",
+        ),
         (lambda p: (p.parent / "f").write_text("1"), "start f", 74, "could not be written"),
     ],
 )
@@ -318,7 +384,9 @@ for name in "start watch check hint status pause resume back next interview repo
     except SystemExit as exit_: assert exit_.code == 0, name
 assert "torch" not in sys.modules
 """
-    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
     assert (process.returncode, process.stderr) == (0, "")
     assert process.stdout.count("Usage: aevb drill ") == 13
 
@@ -328,7 +396,16 @@ def test_the_report_as_text_holds_every_part(place):
     text = account.text(found)
     assert "Extra, the checker: not run" in text
     assert "Extra, the checker: wrong" in account.text(found | {"verdict": "bug"})
-    heads = ("Rubric", "Red flags", "Six checks", "Extra, the checker", "Time per block", "Interview", "Hints", "changed since")
+    heads = (
+        "Rubric",
+        "Red flags",
+        "Six checks",
+        "Extra, the checker",
+        "Time per block",
+        "Interview",
+        "Hints",
+        "changed since",
+    )
     assert [head for head in heads if head not in text] == []
     assert page.html(found, None).count("<h2>") >= 6
     assert not session.changed_since(place)

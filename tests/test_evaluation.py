@@ -19,7 +19,8 @@ def test_bound_is_log_p_minus_the_gap():
 
 
 def test_error_bars_cover():
-    """A 95 % interval misses the truth in 5 % of repetitions: 200 of them lie within 0.90 and 0.99 but once in 640."""
+    """A 95 % interval misses the truth in 5 % of repetitions: 200 of them lie within 0.90 and 0.99
+    but once in 640."""
     known = LinearGaussian()
     truth = -float(known.marginal.entropy()) - known.gap(0.3, 1.5)
     known.set_posterior(0.3, 1.5)
@@ -31,7 +32,9 @@ def test_error_bars_cover():
 
 
 def test_figures_and_units():
-    rows = RowTerms(torch.tensor([-3.0, -5.0, -4.0]), torch.tensor([[1.0, 1.0], [0.0, 1.0], [1.0, 2.0]]))
+    rows = RowTerms(
+        torch.tensor([-3.0, -5.0, -4.0]), torch.tensor([[1.0, 1.0], [0.0, 1.0], [1.0, 2.0]])
+    )
     figures = summarise(rows)
     assert figures["bound"].value == pytest.approx(-6.0)
     assert figures["bound"].standard_error == pytest.approx(math.sqrt(1 / 3))  # bounds -5, -6, -7

@@ -1,4 +1,5 @@
-"""The user's own files: all formats are read as they were written, and anything else is refused in a sentence."""
+"""The user's own files: all formats are read as they were written, and anything else is refused in
+a sentence."""
 
 import gzip
 import io
@@ -48,7 +49,11 @@ def test_arrays_are_read_as_they_were_saved(put, form):
     dtype, shape = form.split()
     array = numbers(dtype, tuple(map(int, shape.split(","))))
     several = put("several.npz", into(np.savez_compressed, a=array[::-1], b=array))
-    for source in (put("x.npy", into(np.save, array)), put("one.npz", into(np.savez, only=array)), f"{several}:b"):
+    for source in (
+        put("x.npy", into(np.save, array)),
+        put("one.npz", into(np.savez, only=array)),
+        f"{several}:b",
+    ):
         data = load(source)
         assert data.rows.dtype == array.dtype
         assert np.array_equal(data.rows, array.reshape(6, *(array.shape[1:] or (1,))))
@@ -103,11 +108,18 @@ def test_parquet_without_pyarrow_says_what_to_install(put, monkeypatch):
     assert refuses(UsageError, ["pip install 'aevb[parquet]'"], load, put("x.parquet", "PAR1"))
 
 
-@pytest.mark.parametrize(("code", "dtype"), [(8, "u1"), (9, "i1"), (0x0B, ">i2"), (0x0C, ">i4"), (0x0D, ">f4"), (0x0E, ">f8")])
+@pytest.mark.parametrize(
+    ("code", "dtype"),
+    [(8, "u1"), (9, "i1"), (0x0B, ">i2"), (0x0C, ">i4"), (0x0D, ">f4"), (0x0E, ">f8")],
+)
 def test_idx_files_of_every_type(put, code, dtype):
     array = (numbers(int, (4, 2, 3)) - (code != 8)).astype(dtype)
     content = idx(code, array.shape, array.tobytes())
-    for source in (put("x.idx", content), put("x.gz", gzip.compress(content)), put("x-idx3-ubyte", content)):
+    for source in (
+        put("x.idx", content),
+        put("x.gz", gzip.compress(content)),
+        put("x-idx3-ubyte", content),
+    ):
         assert np.array_equal(load(source).rows, array)
 
 
@@ -126,7 +138,11 @@ PICTURES = {  # picture, how it is saved -> rows
     "grey palette": (Image.fromarray(P).convert("P"), {}, P),
     "transparent grey": (Image.fromarray(np.stack([P, SEE_THROUGH], 2)), {}, ON_WHITE),
     "transparent colour": (Image.fromarray(np.dstack([COLOUR, SEE_THROUGH])), {}, None),
-    "transparent palette": (Image.fromarray(P).convert("P"), {"transparency": 0}, np.where(P == 0, 255, P)),
+    "transparent palette": (
+        Image.fromarray(P).convert("P"),
+        {"transparency": 0},
+        np.where(P == 0, 255, P),
+    ),
     "turned camera": (Image.fromarray(P), {"exif": UPSIDE_DOWN}, np.rot90(P, -1)),
 }
 
@@ -143,7 +159,10 @@ def test_pictures_of_every_mode(put, tmp_path, name):
 
 def test_a_folder_is_read_in_the_order_of_names_with_its_subfolders_and_nothing_else(put, tmp_path):
     for name, value in [("b/2.PNG", 20), ("a.png", 10), ("b/10.png", 30), ("c.jpeg", 40)]:
-        put(name, into(Image.new("L", (3, 2), value).save, format="JPEG" if name == "c.jpeg" else "PNG"))
+        put(
+            name,
+            into(Image.new("L", (3, 2), value).save, format="JPEG" if name == "c.jpeg" else "PNG"),
+        )
     for name in ("notes.txt", "Thumbs.db", "z.gif", "folder.png/readme"):
         put(name, "no picture")
     data = load(tmp_path)
@@ -204,7 +223,10 @@ BAD = {
     "infinite.csv": ("a,b\n1,2\n-inf,3\n", ["1 infinite of 4", "row 2", "'a'"]),
     "quote.csv": ('a,b\n1,"2\n', ["not a table"]),
     "latin.csv": (b"a,\xfc\n1,2\n", ["UTF-8", "byte 2"]),
-    "not finite.npy": (into(np.save, NOT_FINITE), ["1 missing (NaN) and 2 infinite of 12", "index [1, 2]"]),
+    "not finite.npy": (
+        into(np.save, NOT_FINITE),
+        ["1 missing (NaN) and 2 infinite of 12", "index [1, 2]"],
+    ),
     "one number.npy": (into(np.save, 3.0), ["single number", "one row per example"]),
     "no rows.npy": (into(np.save, np.empty((0, 3))), ["empty", "(0, 3)"]),
     "complex.npy": (into(np.save, np.ones((2, 2), complex)), ["expected numbers", "complex128"]),
@@ -242,7 +264,12 @@ BAD = {
 def test_a_file_that_cannot_be_used_is_refused_by_name(put, name):
     content, says = BAD[name]
     path = put(name, content)
-    assert refuses(DataError, [name.partition("/")[0], *says], load, path if "/" not in name else Path(path).parent)
+    assert refuses(
+        DataError,
+        [name.partition("/")[0], *says],
+        load,
+        path if "/" not in name else Path(path).parent,
+    )
 
 
 CUT = {

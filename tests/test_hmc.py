@@ -1,4 +1,5 @@
-"""Hamiltonian Monte Carlo leaves a density as it is, whatever the step size, and survives where there is none."""
+"""Hamiltonian Monte Carlo leaves a density as it is, whatever the step size, and survives where
+there is none."""
 
 import math
 
@@ -15,7 +16,9 @@ CHAINS = 20_000
 
 def correlated():
     covariance = torch.tensor([[1.0, 0.8], [0.8, 2.0]], dtype=torch.float64)
-    return MultivariateNormal(torch.tensor([0.5, -1.0], dtype=torch.float64), covariance, validate_args=False)
+    return MultivariateNormal(
+        torch.tensor([0.5, -1.0], dtype=torch.float64), covariance, validate_args=False
+    )
 
 
 def bimodal():
@@ -28,7 +31,8 @@ def standard(z):
     return -0.5 * z.square().sum(-1)
 
 
-# Step sizes so poor that about 0.4 of the proposals are accepted: nothing but the acceptance keeps the density then.
+# Step sizes so poor that about 0.4 of the proposals are accepted: nothing but the acceptance keeps
+# the density then.
 TARGETS = {
     "correlated": (correlated, torch.tensor([1.35, 1.65]).double(), 4),
     "correlated, one leapfrog": (correlated, torch.tensor([1.6, 1.7]).double(), 1),
@@ -62,11 +66,14 @@ def test_leaves_the_density_invariant_and_is_reversible(target):
         "side": lambda u: (u > 0).double(),
     }
     for name, moment in moments.items():
-        for value, exact in zip(moment(centred).unbind(-1), moment(reference).unbind(-1), strict=True):
+        for value, exact in zip(
+            moment(centred).unbind(-1), moment(reference).unbind(-1), strict=True
+        ):
             # The reference has 50 times the draws: its own error adds 1 % to the standard error.
             assert is_mean(value, float(exact.mean()), 5.05), name
     assert is_mean(d.log_prob(z), float(d.log_prob(many).mean()), 5.05)
-    # Reversibility: (before, after) has the law of (after, before), so that what changes sign with the order has mean 0.
+    # Reversibility: (before, after) has the law of (after, before), so that what changes sign with
+    # the order has mean 0.
     for f, g in [
         (lambda u: u[:, 0], lambda u: u[:, 1]),
         (lambda u: u[:, 0], lambda u: u[:, 0].square()),
@@ -99,9 +106,11 @@ def test_chains_from_a_wrong_start_reach_the_density():
 
 
 def test_acceptance_is_one_for_small_steps_and_its_loss_falls_with_their_fourth_power():
-    """The energy is wrong by O(step^2), and the mean loss of acceptance by half the mean of its square.
+    """The energy is wrong by O(step^2), and the mean loss of acceptance by half the mean of its
+    square.
 
-    Fixed length of the path: five times the leapfrogs, a fifth of the step. The ratio, 25 in theory, has noise of 2 %.
+    Fixed length of the path: five times the leapfrogs, a fifth of the step. The ratio, 25 in
+    theory, has noise of 2 %.
     """
     d = correlated()
     z = d.sample((CHAINS,))
@@ -116,7 +125,8 @@ def test_acceptance_is_one_for_small_steps_and_its_loss_falls_with_their_fourth_
 
 
 def test_energy_is_kept_by_a_small_step_and_a_path_of_half_a_turn_reaches_the_mirror_image():
-    """For N(0, I) the dynamics are a rotation of (z, r): after pi, z is at -z, whatever the momentum."""
+    """For N(0, I) the dynamics are a rotation of (z, r): after pi, z is at -z, whatever the
+    momentum."""
     z = torch.randn(50, 3, dtype=torch.float64)
     move = hmc_move(standard, z, torch.tensor(math.pi / 1000).double(), 1000)
     assert float((move.z + z).abs().max()) < 1e-4

@@ -29,7 +29,12 @@ def whole(server, tmp_path_factory):
     def run(name):
         if name not in found:
             folder = tmp_path_factory.mktemp("whole")
-            assert server.call("train", **CASES[name], out=str(folder / "run"), log=str(folder / "log")) == 0
+            assert (
+                server.call(
+                    "train", **CASES[name], out=str(folder / "run"), log=str(folder / "log")
+                )
+                == 0
+            )
             found[name] = seen(folder / "run"), json.loads((folder / "log").read_text())
         return found[name]
 
@@ -52,7 +57,9 @@ def test_killed_and_resumed_is_bit_identical(server, whole, tmp_path, name):
     stages = [*STAGES.values()] * KILLS
     while kills < KILLS:
         planned = []
-        for files in stages[kills : min(kills + 1 + chains % 4, KILLS)]:  # up to four in a row: killed, resumed and killed
+        for files in stages[
+            kills : min(kills + 1 + chains % 4, KILLS)
+        ]:  # up to four in a row: killed, resumed and killed
             total = sum(not files or event.split()[0] in files for event in events)
             planned.append({"files": files, "at": rng.randrange(1, max(2, total // 2))})
         died = chain(server, name, tmp_path / str(chains), planned)

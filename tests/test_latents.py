@@ -1,4 +1,5 @@
-"""What the codes carry, against closed forms: active units, mutual information, the aggregate posterior's distance."""
+"""What the codes carry, against closed forms: active units, mutual information, the aggregate
+posterior's distance."""
 
 import math
 
@@ -41,22 +42,29 @@ def set_weights(model, mu=None, logvar=None):
 def test_mutual_information_at_the_exact_posterior_is_half_a_log_determinant(correlated):
     """I(x; z) = 1/2 log det(I + W'W / v), and q(z) is the prior.
 
-    Five standard errors, of 0.015 nats, once in 1.7 million; the bias of 4,000 rows is about e^I / N = 0.001 nats.
+    Five standard errors, of 0.015 nats, once in 1.7 million; the bias of 4,000 rows is about e^I /
+    N = 0.001 nats.
     """
     known = LinearGaussian(correlated=correlated)
     found = latents(known.model, known.sample(4000)).figures
-    expected = 0.5 * float(torch.linalg.slogdet(torch.eye(2).double() + known.w.T @ known.w / known.v).logabsdet)
+    expected = 0.5 * float(
+        torch.linalg.slogdet(torch.eye(2).double() + known.w.T @ known.w / known.v).logabsdet
+    )
     information, marginal = found["mutual_information"], found["marginal_kl"]
     assert information.standard_error < 0.02
     assert abs(information.value - expected) < 5 * information.standard_error
-    # The error of a mean over rows knows nothing of the chance in the aggregate itself: 0.02 is five times that, sqrt(I / N).
+    # The error of a mean over rows knows nothing of the chance in the aggregate itself: 0.02 is
+    # five times that, sqrt(I / N).
     assert abs(marginal.value) < 5 * marginal.standard_error + 0.01
 
 
 @pytest.mark.parametrize("correlated", [False, True], ids=["diagonal", "full"])
 @pytest.mark.parametrize(("shift", "stretch"), [(0.0, 1.0), (0.5, 1.0), (0.0, 2.0), (-1.0, 0.5)])
-def test_information_and_marginal_kl_against_closed_forms_off_the_exact_posterior(shift, stretch, correlated):
-    """Two z-tests at five standard errors, once in 800,000; 0.02 nats for the chance and the bias of 3,000 rows."""
+def test_information_and_marginal_kl_against_closed_forms_off_the_exact_posterior(
+    shift, stretch, correlated
+):
+    """Two z-tests at five standard errors, once in 800,000; 0.02 nats for the chance and the bias
+    of 3,000 rows."""
     known = LinearGaussian(correlated=correlated)
     known.set_posterior(shift, stretch)
     found = latents(known.model, known.sample(3000)).figures
@@ -68,14 +76,18 @@ def test_information_and_marginal_kl_against_closed_forms_off_the_exact_posterio
 
 
 def test_the_two_sum_to_the_kl():
-    """Exactly, for the draws reported, and to the closed form of the KL within five standard errors: once in 1.7 million."""
+    """Exactly, for the draws reported, and to the closed form of the KL within five standard
+    errors: once in 1.7 million."""
     known = LinearGaussian()
     known.set_posterior(0.5, 1.5)
     x = known.sample(500)
     found = latents(known.model, x)
     total = found.figures["mutual_information"].value + found.figures["marginal_kl"].value
     mu, logvar = known.model.encode(x)
-    log_ratio = (Normal(mu, (0.5 * logvar).exp()).log_prob(found.draws) - Normal(0.0, 1.0).log_prob(found.draws)).sum(-1)
+    log_ratio = (
+        Normal(mu, (0.5 * logvar).exp()).log_prob(found.draws)
+        - Normal(0.0, 1.0).log_prob(found.draws)
+    ).sum(-1)
     assert total == pytest.approx(float(log_ratio.detach().mean()), abs=1e-9)
     kl = 0.5 * (mu**2 + logvar.exp() - 1 - logvar).sum(-1).detach()
     assert is_mean(log_ratio.detach() - kl, 0.0)
@@ -83,12 +95,16 @@ def test_the_two_sum_to_the_kl():
 
 def test_the_two_sum_to_the_kl_against_the_models_own_prior():
     known = LinearGaussian()
-    model = VAE(4, (), 2, likelihood=GaussianFixed(4), prior=MixtureOfGaussians(2, components=3)).double()
+    model = VAE(
+        4, (), 2, likelihood=GaussianFixed(4), prior=MixtureOfGaussians(2, components=3)
+    ).double()
     x = known.sample(300)
     found = latents(model, x)
     total = found.figures["mutual_information"].value + found.figures["marginal_kl"].value
     with torch.no_grad():
-        expected = (model.posterior_given(x).log_prob(found.draws) - model.prior().log_prob(found.draws)).mean()
+        expected = (
+            model.posterior_given(x).log_prob(found.draws) - model.prior().log_prob(found.draws)
+        ).mean()
     assert total == pytest.approx(float(expected), abs=1e-9)
 
 
@@ -101,7 +117,9 @@ def test_aggregate_by_brute_force():
     pairs = Normal(mu, (0.5 * logvar).exp()).log_prob(found.draws.unsqueeze(1)).sum(-1)
     log_aggregate = pairs.logsumexp(1) - math.log(301)
     information = pairs.diagonal() - log_aggregate
-    assert found.figures["mutual_information"].value == pytest.approx(float(information.mean()), abs=1e-9)
+    assert found.figures["mutual_information"].value == pytest.approx(
+        float(information.mean()), abs=1e-9
+    )
     expected = float(information.std()) / math.sqrt(301)
     assert found.figures["mutual_information"].standard_error == pytest.approx(expected, rel=1e-9)
     marginal = log_aggregate - Normal(0.0, 1.0).log_prob(found.draws).sum(-1)
@@ -144,7 +162,8 @@ def test_a_collapsed_model_carries_nothing():
 
 
 def test_codes_at_one_place_off_the_prior_carry_nothing_but_distance():
-    """KL(N(1, 1) || N(0, 1)) = 1/2 in each of two dimensions, within five standard errors: once in 1.7 million."""
+    """KL(N(1, 1) || N(0, 1)) = 1/2 in each of two dimensions, within five standard errors: once in
+    1.7 million."""
     model = VAE(3, 8, 2).double()
     set_weights(model, mu=[1.0, 1.0], logvar=[0.0, 0.0])
     found = latents(model, torch.randn(500, 3, dtype=torch.float64)).figures
@@ -183,7 +202,8 @@ def test_one_row_has_no_active_units_and_no_information():
 
 @pytest.mark.parametrize("n", [5, 300])
 def test_a_flow_that_bends_nothing_gives_the_figures_of_the_gaussian(n):
-    """The route for any posterior against the one for Gaussians; more rows than share a pass, and no multiple of it."""
+    """The route for any posterior against the one for Gaussians; more rows than share a pass, and
+    no multiple of it."""
     known = LinearGaussian()
     known.set_posterior(0.4, 1.3)
     flow = VAE(4, (), 2, likelihood=GaussianFixed(4), posterior=CouplingFlow(4, 2)).double()
@@ -198,7 +218,9 @@ def test_a_flow_that_bends_nothing_gives_the_figures_of_the_gaussian(n):
     assert torch.equal(one.active, other.active)
     for name in ("mutual_information", "marginal_kl"):
         assert one.figures[name].value == pytest.approx(other.figures[name].value, abs=1e-9)
-        assert one.figures[name].standard_error == pytest.approx(other.figures[name].standard_error, abs=1e-9)
+        assert one.figures[name].standard_error == pytest.approx(
+            other.figures[name].standard_error, abs=1e-9
+        )
 
 
 def test_depends_on_its_seed_alone_and_leaves_everything_as_it_was():

@@ -1,4 +1,5 @@
-"""Every likelihood through one contract, each against sums or integrals that know nothing of its formula."""
+"""Every likelihood through one contract, each against sums or integrals that know nothing of its
+formula."""
 
 import copy
 import math
@@ -36,7 +37,8 @@ def with_stored(p, variance):
     return p.eval()
 
 
-# A new likelihood is one line here: how to make it, on data of 1 to 3 dimensions, with noise other than at the start.
+# A new likelihood is one line here: how to make it, on data of 1 to 3 dimensions, with noise other
+# than at the start.
 CASES = {
     "bernoulli": lambda: Bernoulli(3),
     "gaussian": lambda: GaussianFixed(2),
@@ -64,7 +66,8 @@ def all_levels(dims, levels):
 
 
 def every_value(p, h):
-    """All possible rows (M, D) and the weight of each, 1 for a sum or a cell's volume for an integral."""
+    """All possible rows (M, D) and the weight of each, 1 for a sum or a cell's volume for an
+    integral."""
     if not p.discrete:
         return square_grid(p(h).event_shape[0], 12.0, 1200)
     dims = p(h).event_shape[0]
@@ -78,7 +81,8 @@ def p(request):
 
 @pytest.fixture
 def h(p):
-    # A logistic's scale is 1/10: means further off would leave levels that 20,000 draws may not show.
+    # A logistic's scale is 1/10: means further off would leave levels that 20,000 draws may not
+    # show.
     size = 0.1 if isinstance(p, DiscretizedLogistic) else 0.5
     return size * torch.randn(p.num_features, dtype=torch.float64)
 
@@ -99,7 +103,8 @@ def test_shapes_with_any_leading_dimensions(p):
 
 
 def test_one_row_of_data_against_several_codes(p):
-    """x: (B, D) under features of (K, B, ...) is x repeated K times: what an importance-weighted bound does."""
+    """x: (B, D) under features of (K, B, ...) is x repeated K times: what an importance-weighted
+    bound does."""
     h = torch.randn(3, 5, p.num_features, dtype=torch.float64)
     x = p(h[0]).sample()
     each = torch.stack([p(h[k]).log_prob(x) for k in range(3)])
@@ -108,7 +113,9 @@ def test_one_row_of_data_against_several_codes(p):
 
 def test_is_normalised(p, h):
     x, weight = every_value(p, h)
-    assert float((p(h).log_prob(x).exp().sum() * weight).detach()) == pytest.approx(1.0, abs=1e-4 if weight != 1 else 1e-9)
+    assert float((p(h).log_prob(x).exp().sum() * weight).detach()) == pytest.approx(
+        1.0, abs=1e-4 if weight != 1 else 1e-9
+    )
 
 
 def test_mean_is_that_of_the_distribution(p, h):
@@ -120,7 +127,8 @@ def test_mean_is_that_of_the_distribution(p, h):
 def test_samples_fit_log_prob(p, h):
     """The mean log_prob of samples is minus the entropy, and their mean is the mean.
 
-    Five standard errors, at most four comparisons a case: all 15 cases together fail by chance once in 30,000 seeds.
+    Five standard errors, at most four comparisons a case: all 15 cases together fail by chance once
+    in 30,000 seeds.
     """
     d = p(h)
     x, weight = every_value(p, h)
@@ -154,17 +162,22 @@ def test_gradients_match_finite_differences(p):
     names, values = zip(*p.named_parameters(), strict=True) if list(p.parameters()) else ((), ())
 
     def log_p(h, *values):
-        return torch.func.functional_call(p, dict(zip(names, values, strict=True)), (h,)).log_prob(x)
+        return torch.func.functional_call(p, dict(zip(names, values, strict=True)), (h,)).log_prob(
+            x
+        )
 
     assert torch.autograd.gradcheck(log_p, (h, *values), fast_mode=True)
 
 
 @pytest.mark.parametrize("size", [50.0, 1e4])
 def test_extreme_features_in_float32_give_finite_numbers(p, size):
-    """All up, all down, every second one up: whatever the network says, log_prob and its gradients are numbers."""
+    """All up, all down, every second one up: whatever the network says, log_prob and its gradients
+    are numbers."""
     p = p.float()
     n = p.num_features
-    signs = torch.stack([torch.ones(n), -torch.ones(n), (-1.0) ** torch.arange(n), (-1.0) ** torch.arange(1, n + 1)])
+    signs = torch.stack(
+        [torch.ones(n), -torch.ones(n), (-1.0) ** torch.arange(n), (-1.0) ** torch.arange(1, n + 1)]
+    )
     h = (size * signs).requires_grad_()
     d = p(h)
     for level in (0.0, 1.0):
@@ -193,7 +206,8 @@ def exact_deviation(p, h):
 
 
 def test_noise_is_the_deviation_of_samples_from_their_mean(p):
-    """At every z; and where there is no such number, it differs from z to z. Five standard errors, 12 comparisons."""
+    """At every z; and where there is no such number, it differs from z to z. Five standard errors,
+    12 comparisons."""
     h = torch.randn(2, p.num_features, dtype=torch.float64)
     first, second = exact_deviation(p, h[0]), exact_deviation(p, h[1])
     if p.noise is None:
@@ -204,11 +218,14 @@ def test_noise_is_the_deviation_of_samples_from_their_mean(p):
     assert torch.allclose(first, p.noise.expand_as(first), atol=1e-4)
     assert torch.allclose(second, p.noise.expand_as(first), atol=1e-4)
     square = (p(h[0]).sample((20_000,)) - p(h[0]).mean).square()
-    assert all(is_mean(square[:, j], float(p.noise.expand_as(first)[j]) ** 2) for j in range(len(first)))
+    assert all(
+        is_mean(square[:, j], float(p.noise.expand_as(first)[j]) ** 2) for j in range(len(first))
+    )
 
 
 def test_survives_its_state_dict(p):
-    """Another one of the same kind, everything in it changed, is this one once it has loaded what this one saved."""
+    """Another one of the same kind, everything in it changed, is this one once it has loaded what
+    this one saved."""
     h = torch.randn(4, p.num_features, dtype=torch.float64)
     x = p(h).sample()
     other = copy.deepcopy(p)
@@ -220,7 +237,8 @@ def test_survives_its_state_dict(p):
     assert torch.equal(other(h).log_prob(x), p(h).log_prob(x))
 
 
-# ---------------------------------------------------------------------------------------------------------- Bernoulli
+# ----------------------------------------------------------------------------------------------------------
+# Bernoulli
 
 
 def test_bernoulli_on_extreme_logits_is_exact():
@@ -237,7 +255,8 @@ def test_bernoulli_of_a_grey_level_is_the_expectation_over_its_binarisation():
     assert torch.allclose(Bernoulli(6)(h).log_prob(grey), expected, rtol=1e-12)
 
 
-# ---------------------------------------------------------------------------------------------------------- Gaussians
+# ----------------------------------------------------------------------------------------------------------
+# Gaussians
 
 
 def test_squared_error_is_a_gaussian_of_variance_one_half():
@@ -247,21 +266,32 @@ def test_squared_error_is_a_gaussian_of_variance_one_half():
 
 
 def test_gaussians_are_those_of_torch():
-    x, h, raw = torch.randn(7, 5).double(), torch.randn(7, 5).double(), 0.2 * torch.randn(5).double()
+    x, h, raw = (
+        torch.randn(7, 5).double(),
+        torch.randn(7, 5).double(),
+        0.2 * torch.randn(5).double(),
+    )
     one = with_raw(GaussianLearned(5).double(), float(raw[0]))(h)
     each = with_raw(GaussianPerDimension(5).double(), raw.tolist())(h)
     emitted = torch.randn(7, 5).double()
     network = GaussianNetwork(5).double()(torch.cat([h, emitted], -1))
-    for d, sd in [(one, (5 * raw[0]).exp()), (each, (5 * raw).exp()), (network, (0.5 * emitted).exp())]:
+    for d, sd in [
+        (one, (5 * raw[0]).exp()),
+        (each, (5 * raw).exp()),
+        (network, (0.5 * emitted).exp()),
+    ]:
         expected = Independent(Normal(h, sd.expand_as(h)), 1)
         assert torch.allclose(d.log_prob(x), expected.log_prob(x))
         assert torch.allclose(d.variance, expected.variance)
 
 
-@pytest.mark.parametrize(("kind", "over"), [(GaussianLearned, (0, 1)), (GaussianPerDimension, (0,))])
+@pytest.mark.parametrize(
+    ("kind", "over"), [(GaussianLearned, (0, 1)), (GaussianPerDimension, (0,))]
+)
 @pytest.mark.parametrize("scale", [0.01, 1.0, 30.0])
 def test_learned_variance_goes_to_the_mean_squared_error(kind, over, scale):
-    """With the means held fixed the best variance is the mean squared error, of all or of each column."""
+    """With the means held fixed the best variance is the mean squared error, of all or of each
+    column."""
     h = torch.randn(300, 3, dtype=torch.float64)
     x = h + scale * torch.tensor([0.3, 1.0, 2.0]) * torch.randn(300, 3, dtype=torch.float64)
     p = kind(3).double()
@@ -280,7 +310,8 @@ def test_learned_variance_goes_to_the_mean_squared_error(kind, over, scale):
 
 @pytest.mark.parametrize("kind", [GaussianLearned, GaussianPerDimension])
 def test_noise_of_a_tenth_is_found_in_600_small_steps(kind):
-    """Adam at a learning rate of 1e-3, from 1: with a log-variance as the parameter itself it would take 4,600."""
+    """Adam at a learning rate of 1e-3, from 1: with a log-variance as the parameter itself it would
+    take 4,600."""
     h = torch.randn(100, 2)
     x = h + 0.1 * torch.randn(100, 2)
     p = kind(2)
@@ -340,7 +371,8 @@ def test_optimal_variance_of_several_codes_is_one_number():
 
 
 def test_optimal_variance_is_stored_exactly_at_first_and_then_averaged():
-    """The plain mean of the batches' errors up to 10 of them, then a running average in which the newest weighs 10%."""
+    """The plain mean of the batches' errors up to 10 of them, then a running average in which the
+    newest weighs 10%."""
     p = GaussianOptimal(2).double().train()
     errors = []
     for n in range(1, 41):
@@ -361,12 +393,16 @@ def test_optimal_variance_stays_as_it_is_in_evaluation_and_while_sampling():
     p = with_stored(GaussianOptimal(2), 0.7).double()
     before = {name: value.clone() for name, value in p.state_dict().items()}
     x, h = torch.randn(3, 2).double(), torch.randn(3, 2).double()
-    assert torch.allclose(p(h).log_prob(x), Independent(Normal(h, before["variance"].sqrt()), 1).log_prob(x))
+    assert torch.allclose(
+        p(h).log_prob(x), Independent(Normal(h, before["variance"].sqrt()), 1).log_prob(x)
+    )
     p.train()
     p(h).sample()
     _ = p(h).mean, p.noise
     with torch.no_grad():  # what is only reported is of the model as it is
-        assert torch.allclose(p(h).log_prob(x), Independent(Normal(h, before["variance"].sqrt()), 1).log_prob(x))
+        assert torch.allclose(
+            p(h).log_prob(x), Independent(Normal(h, before["variance"].sqrt()), 1).log_prob(x)
+        )
     assert all(torch.equal(value, before[name]) for name, value in p.state_dict().items())
     p(h).log_prob(x)
     assert not torch.equal(p.variance, before["variance"])
@@ -381,13 +417,18 @@ def test_optimal_variance_of_a_perfect_batch_is_finite():
     assert bool(torch.isfinite(p.eval()(h).log_prob(h)).all())
 
 
-# ------------------------------------------------------------------------------------------------------------- levels
+# -------------------------------------------------------------------------------------------------------------
+# levels
 
 
 def test_logistic_at_the_bounds_of_its_scale():
-    """The narrowest is one level; the widest is the first and the last, which reach to infinity, with one half each."""
+    """The narrowest is one level; the widest is the first and the last, which reach to infinity,
+    with one half each."""
     p, x = DiscretizedLogistic(1, 256), torch.linspace(0, 1, 256).unsqueeze(-1)
-    narrow, wide = (p(torch.tensor([100 / 255 - 0.5, log_scale])).log_prob(x).exp() for log_scale in (-50.0, 50.0))
+    narrow, wide = (
+        p(torch.tensor([100 / 255 - 0.5, log_scale])).log_prob(x).exp()
+        for log_scale in (-50.0, 50.0)
+    )
     assert float(narrow[100]) == pytest.approx(1, abs=1e-6)
     assert float(wide[0]) == pytest.approx(0.5, abs=2e-4)
     assert float(wide[-1]) == pytest.approx(0.5, abs=2e-4)
@@ -396,7 +437,8 @@ def test_logistic_at_the_bounds_of_its_scale():
 
 @pytest.mark.parametrize("levels", [2, 3, 17, 256])
 def test_logistic_is_the_difference_of_two_sigmoids(levels):
-    """Naive, in float64, where neither sigmoid is near 1: the means lie within the levels, the scales are not small."""
+    """Naive, in float64, where neither sigmoid is near 1: the means lie within the levels, the
+    scales are not small."""
     dims = 5
     mean = torch.rand(40, dims, dtype=torch.float64) - 0.5
     log_scale = 1.5 * torch.randn(40, dims, dtype=torch.float64).clamp(-0.5, 1)
@@ -410,7 +452,8 @@ def test_logistic_is_the_difference_of_two_sigmoids(levels):
 
 @pytest.mark.parametrize("levels", [2, 3, 17, 256])
 def test_logistic_is_the_integral_of_the_density_over_each_cell(levels):
-    """Simpson's rule on the logistic density 1 / (4 s cosh^2((t - m) / 2s)), the outermost cells far into its tails."""
+    """Simpson's rule on the logistic density 1 / (4 s cosh^2((t - m) / 2s)), the outermost cells
+    far into its tails."""
     h = torch.tensor([0.13, 0.4], dtype=torch.float64)
     m, s, w = 0.63, math.exp(0.4 - 2.3), 0.5 / (levels - 1)
     x = torch.arange(levels, dtype=torch.float64) / (levels - 1)
@@ -421,18 +464,23 @@ def test_logistic_is_the_integral_of_the_density_over_each_cell(levels):
     simpson = torch.ones(2001, 1, dtype=torch.float64)
     simpson[1:-1:2], simpson[2:-1:2] = 4, 2
     cells = (simpson * density).sum(0) * (high - low) / 2000 / 3
-    assert torch.allclose(DiscretizedLogistic(1, levels).double()(h).log_prob(x[:, None]), cells.log(), atol=1e-7)
+    assert torch.allclose(
+        DiscretizedLogistic(1, levels).double()(h).log_prob(x[:, None]), cells.log(), atol=1e-7
+    )
 
 
 def test_logistic_of_features_zero_is_mid_grey_with_a_scale_of_a_tenth():
     d = DiscretizedLogistic(1).double()(torch.zeros(2, dtype=torch.float64))
     assert d.mean.item() == pytest.approx(0.5)
     below = float(d.log_prob(all_levels(1, 256)[:102]).exp().sum())  # the cells up to 101.5 / 255
-    assert below == pytest.approx(1 / (1 + math.exp((0.5 - 101.5 / 255) / 0.1)), rel=1e-2)  # exp(-2.3) is 0.1003
+    assert below == pytest.approx(
+        1 / (1 + math.exp((0.5 - 101.5 / 255) / 0.1)), rel=1e-2
+    )  # exp(-2.3) is 0.1003
 
 
 def test_logistic_far_away_is_finite_and_linear_in_the_distance():
-    """In float32 a difference of sigmoids would be 0 there. Far out, log P falls by 1 for each scale of distance."""
+    """In float32 a difference of sigmoids would be 0 there. Far out, log P falls by 1 for each
+    scale of distance."""
     p = DiscretizedLogistic(1)
     x = torch.tensor([[0.5]])  # 127.5 / 255 lies on the edge of two cells; any inner value will do
     h = torch.tensor([[100.0, 0.0], [200.0, 0.0]], requires_grad=True)
@@ -452,9 +500,15 @@ def test_logistic_of_two_levels_is_a_bernoulli():
 
 
 def test_logistic_of_the_least_scale_is_certain_and_of_the_largest_falls_to_the_ends():
-    """At either bound of the scale nothing is lost: the levels' probabilities still sum to 1, in float32."""
+    """At either bound of the scale nothing is lost: the levels' probabilities still sum to 1, in
+    float32."""
     x = all_levels(1, 256).float()
-    certain, vague = DiscretizedLogistic(1)(torch.tensor([[100 / 255 - 0.5, -1e4], [0.0, 1e4]])).log_prob(x[:, None]).exp().T
+    certain, vague = (
+        DiscretizedLogistic(1)(torch.tensor([[100 / 255 - 0.5, -1e4], [0.0, 1e4]]))
+        .log_prob(x[:, None])
+        .exp()
+        .T
+    )
     assert float(certain[100]) == pytest.approx(1.0, abs=1e-4)
     assert float(certain.sum()) == pytest.approx(1.0, abs=1e-4)
     assert float(vague.sum()) == pytest.approx(1.0, abs=1e-4)
@@ -495,7 +549,8 @@ def test_fewer_than_two_levels_are_refused(kind):
         kind(3, 1)
 
 
-# ------------------------------------------------------------------------------------------------------------ support
+# ------------------------------------------------------------------------------------------------------------
+# support
 
 LEVELS = [kind(2, levels) for kind in (Categorical, DiscretizedLogistic) for levels in (2, 17, 256)]
 
@@ -505,9 +560,19 @@ LEVELS = [kind(2, levels) for kind in (Categorical, DiscretizedLogistic) for lev
     [
         (Bernoulli(2), [[-0.42, 0.5], [2.82, 0.0]], ["[0, 1]; got [-0.42, 2.82]", "gaussian"]),
         (Bernoulli(2), [[math.nan, 0.5]], ["got"]),
-        *((kind(2), [[value, 0.5]], ["finite", "Remove"]) for kind in GAUSSIANS for value in (math.inf, -math.inf, math.nan)),
-        *((p, [[0.3 / (p.levels - 1), 1.0]], ["integers", "fractions such as 0.3", "gaussian"]) for p in LEVELS),
-        *((p, [[0.0, p.levels / (p.levels - 1)]], [f"0 to {p.levels - 1}; got 0 to {p.levels}"]) for p in LEVELS),
+        *(
+            (kind(2), [[value, 0.5]], ["finite", "Remove"])
+            for kind in GAUSSIANS
+            for value in (math.inf, -math.inf, math.nan)
+        ),
+        *(
+            (p, [[0.3 / (p.levels - 1), 1.0]], ["integers", "fractions such as 0.3", "gaussian"])
+            for p in LEVELS
+        ),
+        *(
+            (p, [[0.0, p.levels / (p.levels - 1)]], [f"0 to {p.levels - 1}; got 0 to {p.levels}"])
+            for p in LEVELS
+        ),
         *((p, [[0.0, -1 / (p.levels - 1)]], [f"0 to {p.levels - 1}; got -1 to 0"]) for p in LEVELS),
     ],
 )

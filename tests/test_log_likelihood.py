@@ -1,4 +1,5 @@
-"""log p(x) by importance sampling: right, with errors that are what they say, and without side effects."""
+"""log p(x) by importance sampling: right, with errors that are what they say, and without side
+effects."""
 
 import math
 
@@ -22,25 +23,31 @@ def off(shift=0.3, stretch=1.5, *, correlated=False):
 
 
 def log_weights_by_hand(model, x, samples, seed):
-    """The weights of ``importance_rows``, from torch's distributions and the noise it draws: (K, N)."""
+    """The weights of ``importance_rows``, from torch's distributions and the noise it draws: (K,
+    N)."""
     columns = []
     for start in range(0, len(x), ROWS):
         rows = x[start : start + ROWS]
         torch.manual_seed(counter_seed(seed, "importance", start))
         chunk = max(1, PAIRS["cpu"] // len(rows))
         sizes = [min(chunk, samples - done) for done in range(0, samples, chunk)]
-        eps = torch.cat([torch.randn(k, len(rows), model.latent_dim, dtype=torch.float64) for k in sizes])
+        eps = torch.cat(
+            [torch.randn(k, len(rows), model.latent_dim, dtype=torch.float64) for k in sizes]
+        )
         mu, logvar = model.encode(rows)
         std = (0.5 * logvar).exp()
         z = mu + std * eps
-        log_p = Normal(model.decode(z), model.likelihood.noise).log_prob(rows).sum(-1) + Normal(0.0, 1.0).log_prob(z).sum(-1)
+        log_p = Normal(model.decode(z), model.likelihood.noise).log_prob(rows).sum(-1) + Normal(
+            0.0, 1.0
+        ).log_prob(z).sum(-1)
         columns.append((log_p - Normal(mu, std).log_prob(z).sum(-1)).detach())
     return torch.cat(columns, dim=1)
 
 
 @CORRELATED
 def test_many_samples_find_the_truth(correlated):
-    """Each row within six of its errors (once in 2.5 million over 200 rows), their mean within 0.02 nats: 14 errors."""
+    """Each row within six of its errors (once in 2.5 million over 200 rows), their mean within 0.02
+    nats: 14 errors."""
     known = off(correlated=correlated)
     x = known.sample(200)
     rows = importance_rows(known.model, x, samples=5000)
@@ -55,7 +62,8 @@ def test_many_samples_find_the_truth(correlated):
 def test_few_samples_are_low_by_the_documented_amount(monkeypatch, correlated):
     """Low by about 1/(2 ESS) - 1/(2 K) on average, to first order: within 30 % of it at K = 30.
 
-    30 % are more than five standard errors of it, so that chance fails this less than once in a million.
+    30 % are more than five standard errors of it, so that chance fails this less than once in a
+    million.
     """
     monkeypatch.setattr(log_likelihood, "ROWS", 2000)  # faster
     known = off(correlated=correlated)
@@ -76,7 +84,9 @@ def test_at_the_exact_posterior_every_row_is_exact_for_any_number_of_rows_and_sa
     x = known.sample(n)
     rows = importance_rows(known.model, x, samples=samples)
     assert torch.allclose(rows.log_likelihood, known.marginal.log_prob(x), rtol=0, atol=1e-9)
-    assert torch.allclose(rows.effective_sample_size, torch.full((n,), float(samples)).double(), rtol=1e-9)
+    assert torch.allclose(
+        rows.effective_sample_size, torch.full((n,), float(samples)).double(), rtol=1e-9
+    )
     assert float(rows.error.max()) < 1e-4
     assert rows.samples == samples
 
@@ -97,12 +107,16 @@ def test_formulas_against_direct_computation_on_the_same_noise(n, samples):
     w = log_weights_by_hand(known.model, x, samples, seed=4).exp()
     assert torch.allclose(rows.log_likelihood, w.mean(0).log(), rtol=1e-9)
     assert torch.allclose(rows.effective_sample_size, w.sum(0) ** 2 / w.square().sum(0), rtol=1e-9)
-    # The error is the coefficient of variation of the weights over the root of K: by the delta method, that of the log.
-    assert torch.allclose(rows.error, w.std(0, unbiased=False) / w.mean(0) / math.sqrt(samples), rtol=1e-6)
+    # The error is the coefficient of variation of the weights over the root of K: by the delta
+    # method, that of the log.
+    assert torch.allclose(
+        rows.error, w.std(0, unbiased=False) / w.mean(0) / math.sqrt(samples), rtol=1e-6
+    )
 
 
 def test_error_of_a_row_is_calibrated():
-    """z-scores of 5,000 rows: their standard deviation is 1 within six standard errors (0.01) and the next order."""
+    """z-scores of 5,000 rows: their standard deviation is 1 within six standard errors (0.01) and
+    the next order."""
     known = off(0.1, 1.3)
     x = known.sample(5000)
     rows = importance_rows(known.model, x, samples=200)
@@ -143,7 +157,12 @@ def test_figure_by_hand():
     assert figure.unit == "nats"
     assert rows.error.tolist() == pytest.approx([math.sqrt(0.15), math.sqrt(0.05), 0.0])
     assert dict(figure.details) == pytest.approx(
-        {"samples": 20, "effective_sample_size": 10.0, "sampling_error": math.sqrt(0.2) / 3, "unreliable_rows": 1 / 3}
+        {
+            "samples": 20,
+            "effective_sample_size": 10.0,
+            "sampling_error": math.sqrt(0.2) / 3,
+            "unreliable_rows": 1 / 3,
+        }
     )
 
 
@@ -163,7 +182,9 @@ def test_a_posterior_far_too_narrow_is_told():
 def test_jacobian_moves_every_row_and_nothing_else():
     known = off()
     x = known.sample(40)
-    plain, moved = (importance_rows(known.model, x, samples=20, log_jacobian=j) for j in (0.0, -2.5))
+    plain, moved = (
+        importance_rows(known.model, x, samples=20, log_jacobian=j) for j in (0.0, -2.5)
+    )
     assert torch.allclose(moved.log_likelihood, plain.log_likelihood - 2.5)
     assert torch.equal(moved.effective_sample_size, plain.effective_sample_size)
 
@@ -178,7 +199,9 @@ def test_depends_on_its_seed_alone_and_leaves_everything_as_it_was():
     assert known.model.training
     torch.randn(7)
     assert torch.equal(first, importance_rows(known.model, x, samples=20, seed=1).log_likelihood)
-    assert not torch.equal(first, importance_rows(known.model, x, samples=20, seed=2).log_likelihood)
+    assert not torch.equal(
+        first, importance_rows(known.model, x, samples=20, seed=2).log_likelihood
+    )
     assert not first.requires_grad
     known.model.eval()
     importance_rows(known.model, x, samples=20)
@@ -196,7 +219,9 @@ def test_passes_of_rows_have_noise_of_their_own():
 def test_rows_before_are_the_same_whatever_comes_after():
     known = off()
     x = known.sample(3 * ROWS)
-    every, some = (importance_rows(known.model, rows, samples=10).log_likelihood for rows in (x, x[: 2 * ROWS]))
+    every, some = (
+        importance_rows(known.model, rows, samples=10).log_likelihood for rows in (x, x[: 2 * ROWS])
+    )
     assert torch.equal(every[: 2 * ROWS], some)
 
 
@@ -204,9 +229,14 @@ def test_parts_of_the_rows_have_the_noise_of_the_whole():
     known = off()
     x = known.sample(3 * ROWS - 5)
     whole = importance_rows(known.model, x, samples=20).log_likelihood
-    parts = [importance_rows(known.model, x[:ROWS], samples=20), importance_rows(known.model, x[ROWS:], samples=20, first=ROWS)]
+    parts = [
+        importance_rows(known.model, x[:ROWS], samples=20),
+        importance_rows(known.model, x[ROWS:], samples=20, first=ROWS),
+    ]
     assert torch.equal(torch.cat([part.log_likelihood for part in parts]), whole)
-    assert not torch.equal(importance_rows(known.model, x[ROWS:], samples=20).log_likelihood, whole[ROWS:])
+    assert not torch.equal(
+        importance_rows(known.model, x[ROWS:], samples=20).log_likelihood, whole[ROWS:]
+    )
 
 
 def test_progress_counts_rows():
@@ -224,7 +254,8 @@ def test_no_samples_are_refused(samples):
 
 
 def test_weights_far_from_one_do_not_overflow():
-    """float32, log p(x) near -3,000: the sum of squared weights is below the least number, that of their logarithms is not."""
+    """float32, log p(x) near -3,000: the sum of squared weights is below the least number, that of
+    their logarithms is not."""
     known = LinearGaussian()
     known.set_posterior(0.1, 1.3)
     model = known.model.float()

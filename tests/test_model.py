@@ -1,4 +1,5 @@
-"""The VAE against the linear-Gaussian model, whose log p(x) and posterior are known, and its face to the user."""
+"""The VAE against the linear-Gaussian model, whose log p(x) and posterior are known, and its face
+to the user."""
 
 import math
 
@@ -28,7 +29,9 @@ class PriorWithoutClosedForm(Prior):
         self.latent_dim = latent_dim
 
     def forward(self):
-        return Independent(Normal(torch.zeros(self.latent_dim).double(), 1.0), 1, validate_args=False)
+        return Independent(
+            Normal(torch.zeros(self.latent_dim).double(), 1.0), 1, validate_args=False
+        )
 
 
 class NotDiagonal(Posterior):
@@ -41,7 +44,8 @@ class NotDiagonal(Posterior):
 
 
 def test_sampled_elbo_is_log_p_for_every_draw_at_the_exact_posterior():
-    """log p(x|z) + log p(z) - log q(z|x) = log p(x) whatever z: the sampled estimator has no variance here."""
+    """log p(x|z) + log p(z) - log q(z|x) = log p(x) whatever z: the sampled estimator has no
+    variance here."""
     known = LinearGaussian()
     known.model.prior = PriorWithoutClosedForm(2)
     x = known.sample(20)
@@ -125,7 +129,11 @@ def test_face():
     assert torch.equal(mu, mu2)
     assert model.sample(4).shape == (4, 5)
     assert torch.equal(model.reconstruct(x), model.decode(mu))
-    assert [layer.out_features for layer in model.decoder if isinstance(layer, nn.Linear)] == [8, 16, 5]
+    assert [layer.out_features for layer in model.decoder if isinstance(layer, nn.Linear)] == [
+        8,
+        16,
+        5,
+    ]
 
 
 def test_bernoulli_decodes_to_probabilities_and_samples_to_bits():
@@ -165,7 +173,9 @@ def test_bad_sizes_and_names_are_refused(arguments, says):
 
 
 def test_rows_of_another_width_are_refused():
-    with pytest.raises(DataError, match=r"rows of 784 numbers.*got shape \(2, 1, 28, 28\).*flatten"):
+    with pytest.raises(
+        DataError, match=r"rows of 784 numbers.*got shape \(2, 1, 28, 28\).*flatten"
+    ):
         VAE(784, 8, 2)(torch.zeros(2, 1, 28, 28))
 
 
@@ -192,7 +202,10 @@ class WithoutReparameterization(Posterior):
         ("likelihood", {"likelihood": GaussianFixed(6)}),
         ("encoder", {"encoder": nn.Linear(5, 7)}),
         ("encoder", {"encoder": nn.Linear(4, 8)}),
-        ("encoder", {"encoder": nn.Sequential()}),  # empty: passes 5 numbers on where the posterior takes 8
+        (
+            "encoder",
+            {"encoder": nn.Sequential()},
+        ),  # empty: passes 5 numbers on where the posterior takes 8
         ("posterior", {"posterior": DiagonalGaussian(8, 2)}),
         ("posterior", {"posterior": WithoutReparameterization(8, 3)}),
         ("encoder", {"posterior": DiagonalGaussian(7, 3)}),
@@ -220,7 +233,8 @@ def test_parts_of_ones_own_are_used_as_they_are():
 
 
 def test_building_draws_the_initial_weights_and_nothing_else():
-    """The check of the parts draws from the posterior and the prior, but not from the user's generator."""
+    """The check of the parts draws from the posterior and the prior, but not from the user's
+    generator."""
     torch.manual_seed(0)
     for columns, rows in [(2, 64), (64, 64), (64, 2), (64, 2), (2, 64), (64, 64), (64, 2)]:
         nn.Linear(columns, rows)
@@ -231,7 +245,8 @@ def test_building_draws_the_initial_weights_and_nothing_else():
 
 
 def test_building_leaves_parts_as_they_were():
-    """No statistic of a batch normalisation moves, no gradient appears, and each part stays in its mode."""
+    """No statistic of a batch normalisation moves, no gradient appears, and each part stays in its
+    mode."""
     normalised = nn.BatchNorm1d(8)
     encoder = nn.Sequential(nn.Linear(4, 8), normalised, nn.Dropout(0.5).eval())
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
@@ -263,7 +278,8 @@ def test_log_weights_are_log_p_at_the_exact_posterior():
 
 
 def test_log_weights_average_to_the_bound_and_their_exponentials_to_p():
-    """With a posterior that is not exact: the mean is log p minus the gap, the mean of the weights is p itself.
+    """With a posterior that is not exact: the mean is log p minus the gap, the mean of the weights
+    is p itself.
 
     Five standard errors, ten comparisons: once in 170,000 seeds.
     """
@@ -277,7 +293,8 @@ def test_log_weights_average_to_the_bound_and_their_exponentials_to_p():
 
 
 def test_elbo_terms_and_log_weights_are_of_the_same_draws():
-    """Without a closed KL, the same noise gives the same numbers: reconstruction - kl is the mean of the log-weights."""
+    """Without a closed KL, the same noise gives the same numbers: reconstruction - kl is the mean
+    of the log-weights."""
     known = LinearGaussian()
     known.set_posterior(shift=0.2, stretch=1.5)
     known.model.prior = PriorWithoutClosedForm(2)
@@ -290,7 +307,8 @@ def test_elbo_terms_and_log_weights_are_of_the_same_draws():
 
 @pytest.mark.parametrize("levels", [2, 3, 17, 256])
 def test_indicators_are_one_hot_at_integers(levels):
-    """From float32 rows too, dimension by dimension: numbers d * levels to (d + 1) * levels - 1 belong to d."""
+    """From float32 rows too, dimension by dimension: numbers d * levels to (d + 1) * levels - 1
+    belong to d."""
     k = torch.randint(levels, (50, 3))
     given = Indicators(levels)(k.float() / (levels - 1))
     expected = nn.functional.one_hot(k, levels).flatten(-2)
@@ -301,14 +319,17 @@ def test_indicators_are_one_hot_at_integers(levels):
 def test_indicators_between_integers_are_shared_and_carry_a_gradient():
     x = torch.tensor([[0.25 / 3, 2.5 / 3]], dtype=torch.float64, requires_grad=True)
     given = Indicators(4)(x)
-    assert torch.allclose(given, torch.tensor([[0.75, 0.25, 0, 0, 0, 0, 0.5, 0.5]], dtype=torch.float64))
+    assert torch.allclose(
+        given, torch.tensor([[0.75, 0.25, 0, 0, 0, 0, 0.5, 0.5]], dtype=torch.float64)
+    )
     (gradient,) = torch.autograd.grad(given[0, 1], x)
     assert torch.allclose(gradient, torch.tensor([[3.0, 0.0]], dtype=torch.float64))
     assert Indicators(4).state_dict() == {}
 
 
 def test_a_model_of_names_sees_indicators_and_gives_levels():
-    """Through encoder and decoder, with a VampPrior, whose inputs need the gradient between integers."""
+    """Through encoder and decoder, with a VampPrior, whose inputs need the gradient between
+    integers."""
     encoder = nn.Sequential(Indicators(5), nn.Linear(15, 8), nn.Tanh())
     model = VAE(3, 8, 2, likelihood=Categorical(3, 5), encoder=encoder, prior=VampPrior(2, 4))
     x = torch.randint(5, (20, 3)) / 4

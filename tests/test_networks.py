@@ -1,4 +1,5 @@
-"""Every network body through one contract, and convolutions against loops over the pixels of the picture as stored."""
+"""Every network body through one contract, and convolutions against loops over the pixels of the
+picture as stored."""
 
 import math
 from copy import deepcopy
@@ -18,7 +19,8 @@ from aevb.parts.networks.mlp import MLP, mlp
 
 LATENT = 3
 
-# A new network is one line here or more: its name, the shape of one row, hidden as the encoder uses it.
+# A new network is one line here or more: its name, the shape of one row, hidden as the encoder uses
+# it.
 CASES = {
     "mlp": ("mlp", (5,), (8, 7)),
     "mlp, rows of any shape": ("mlp", (2, 3, 2), (8,)),
@@ -34,14 +36,19 @@ LAYOUTS = [(5, 4), (5, 4, 3), (3, 5, 4), (4, 5, 1), (1, 5, 4), (3, 4, 4)]
 
 
 def build(name, part, skip=False):
-    """A half of a case, in float64, and its numbers of features in and out; the decoder emits two for each value."""
+    """A half of a case, in float64, and its numbers of features in and out; the decoder emits two
+    for each value."""
     network, shape, hidden = CASES[name]
     torch.manual_seed(0)
     d = math.prod(shape)
     if part == "encoder":
         module, features = NETWORKS[network].encoder(shape, hidden, "silu")
         return module.double(), d, features
-    return NETWORKS[network].decoder(LATENT, hidden[::-1], shape, 2 * d, "silu", skip=skip).double(), LATENT, 2 * d
+    return (
+        NETWORKS[network].decoder(LATENT, hidden[::-1], shape, 2 * d, "silu", skip=skip).double(),
+        LATENT,
+        2 * d,
+    )
 
 
 @pytest.fixture(params=CASES)
@@ -109,7 +116,10 @@ def test_copies_and_saved_states_give_the_same(half, name):
 
 def test_no_device_is_wired_in(half):
     module, inward, outward = half
-    assert module.to("meta")(torch.empty(2, inward, dtype=torch.float64, device="meta")).shape == (2, outward)
+    assert module.to("meta")(torch.empty(2, inward, dtype=torch.float64, device="meta")).shape == (
+        2,
+        outward,
+    )
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -135,7 +145,9 @@ def test_unknown_activation(network):
 
 def test_mlp_draws_its_weights_as_layers_written_out_do():
     torch.manual_seed(7)
-    by_hand = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)).state_dict()
+    by_hand = nn.Sequential(
+        nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)
+    ).state_dict()
     encoder_by_hand = nn.Sequential(nn.Linear(6, 5), nn.Tanh()).state_dict()
     torch.manual_seed(7)
     made = [mlp(6, (5, 4), 3, "tanh"), MLP.encoder((2, 3), (5,), "tanh")[0]]
@@ -157,12 +169,21 @@ def test_mlp_without_hidden_layers():
     x = torch.randn(3, 4)
     assert features == 4
     assert torch.equal(encoder(x), x)
-    assert [tuple(p.shape) for p in MLP.decoder(2, (), (4,), 4, "relu", skip=True).parameters()] == [(4, 2), (4,)]
+    assert [
+        tuple(p.shape) for p in MLP.decoder(2, (), (4,), 4, "relu", skip=True).parameters()
+    ] == [(4, 2), (4,)]
 
 
 def test_skip_mlp_feeds_z_to_every_layer():
     decoder = MLP.decoder(2, (5, 7), (4,), 4, "tanh", skip=True).double()
-    assert [tuple(p.shape) for p in decoder.parameters()] == [(5, 2), (5,), (7, 5 + 2), (7,), (4, 7 + 2), (4,)]
+    assert [tuple(p.shape) for p in decoder.parameters()] == [
+        (5, 2),
+        (5,),
+        (7, 5 + 2),
+        (7,),
+        (4, 7 + 2),
+        (4,),
+    ]
     z = torch.randn(6, 2, dtype=torch.float64)
     linear, seen = [part for part in decoder.modules() if isinstance(part, nn.Linear)], []
     for layer in linear:
@@ -228,18 +249,23 @@ def test_conv_encoder_is_loops_over_the_picture(shape):
 @pytest.mark.parametrize("skip", [False, True])
 @pytest.mark.parametrize("shape", LAYOUTS)
 def test_conv_decoder_is_loops_over_the_picture(shape, skip):
-    """Each pixel is repeated and the picture convolved; feature i of all values comes before feature i + 1 of any."""
+    """Each pixel is repeated and the picture convolved; feature i of all values comes before
+    feature i + 1 of any."""
     (height, width, channels), flat = as_stored(shape)
     decoder = Conv.decoder(LATENT, (3, 2), shape, 2 * flat.size, "tanh", skip=skip).double()
     z = torch.randn(LATENT, dtype=torch.float64)
     first, *skips = [part for part in decoder.modules() if isinstance(part, nn.Linear)]
-    assert [tuple(part.weight.shape) for part in skips] == ([(2, LATENT), (2 * channels, LATENT)] if skip else [])
+    assert [tuple(part.weight.shape) for part in skips] == (
+        [(2, LATENT), (2 * channels, LATENT)] if skip else []
+    )
     assert all(part.bias is None for part in skips)  # the convolution has one
 
     sizes = [(math.ceil(height / 2), math.ceil(width / 2)), (height, width)]
     smallest = (math.ceil(height / 4), math.ceil(width / 4))
     h = np.moveaxis(first(z).detach().numpy().reshape(3, *smallest), 0, -1)
-    for stage, (convolution, (rows, columns)) in enumerate(zip(convolutions(decoder), sizes, strict=True)):
+    for stage, (convolution, (rows, columns)) in enumerate(
+        zip(convolutions(decoder), sizes, strict=True)
+    ):
         h = np.tanh(h).repeat(2, 0)[:rows].repeat(2, 1)[:, :columns]
         h = convolve(h, convolution, stride=1)
         if skip:
@@ -252,12 +278,20 @@ def test_conv_decoder_is_loops_over_the_picture(shape, skip):
 def test_conv_gives_the_same_whichever_axis_holds_the_channels():
     last, first = (9, 6, 3), (3, 9, 6)
     torch.manual_seed(0)
-    a, b = Conv.encoder(last, (4, 5), "silu")[0], Conv.decoder(LATENT, (5, 4), last, 2 * 162, "silu")
+    a, b = (
+        Conv.encoder(last, (4, 5), "silu")[0],
+        Conv.decoder(LATENT, (5, 4), last, 2 * 162, "silu"),
+    )
     torch.manual_seed(0)
-    c, d = Conv.encoder(first, (4, 5), "silu")[0], Conv.decoder(LATENT, (5, 4), first, 2 * 162, "silu")
+    c, d = (
+        Conv.encoder(first, (4, 5), "silu")[0],
+        Conv.decoder(LATENT, (5, 4), first, 2 * 162, "silu"),
+    )
     x, z = torch.randn(7, *last), torch.randn(7, LATENT)
     assert torch.allclose(a(x.flatten(1)), c(x.permute(0, 3, 1, 2).flatten(1)), atol=1e-6)
-    assert torch.allclose(b(z).reshape(7, 2, *last), d(z).reshape(7, 2, *first).permute(0, 1, 3, 4, 2), atol=1e-6)
+    assert torch.allclose(
+        b(z).reshape(7, 2, *last), d(z).reshape(7, 2, *first).permute(0, 1, 3, 4, 2), atol=1e-6
+    )
 
 
 def test_conv_features_move_with_the_picture():
@@ -291,7 +325,9 @@ def test_conv_takes_any_size(height, stages):
         assert decoder(torch.randn(2, LATENT)).shape == (2, height * width)
 
 
-@pytest.mark.parametrize("shape", [(), (5,), (4, 4), (2, 4, 5), (3, 4, 5), (4, 5, 4), (4, 5, 2), (4, 5, 6), (2, 3, 4, 3)])
+@pytest.mark.parametrize(
+    "shape", [(), (5,), (4, 4), (2, 4, 5), (3, 4, 5), (4, 5, 4), (4, 5, 2), (4, 5, 6), (2, 3, 4, 3)]
+)
 def test_conv_takes_what_counts_as_a_picture(shape):
     if Schema(kind="real", shape=shape, dtype="float32", shift=(0.0,), scale=(1.0,)).is_picture:
         Conv.encoder(shape, (2,), "relu")

@@ -1,4 +1,5 @@
-"""Objectives: what they report, beta, warm-up and free bits by their formulas, and gradients against those of the bound."""
+"""Objectives: what they report, beta, warm-up and free bits by their formulas, and gradients
+against those of the bound."""
 
 import itertools
 import math
@@ -56,7 +57,8 @@ def on_the_same_noise(objective, model, x):
 
 
 def small_model(prior):
-    """A VAE of linear parts with N(W z + b, 1/2), float64, and what is not too well fitted: every gradient is far from 0."""
+    """A VAE of linear parts with N(W z + b, 1/2), float64, and what is not too well fitted: every
+    gradient is far from 0."""
     model = VAE(3, (), 2, prior=prior).double()
     with torch.no_grad():
         for p in model.parameters():
@@ -72,7 +74,8 @@ PRIORS = {
 
 
 def log_weights_by_hand(model, x, eps):
-    """log w of z = mu + sigma eps with torch's distributions alone. x: (B, D), eps: (K, B, L) -> (K, B)."""
+    """log w of z = mu + sigma eps with torch's distributions alone. x: (B, D), eps: (K, B, L) ->
+    (K, B)."""
     mu, logvar = model.encode(x)
     std = (0.5 * logvar).exp()
     z = mu + std * eps
@@ -105,13 +108,17 @@ def gradients(objective, model, x, draws):
 
 def entries(model, prefix):
     """Which entries of ``gradients`` belong to parameters whose names start so."""
-    return torch.cat([torch.full((p.numel(),), name.startswith(prefix)) for name, p in model.named_parameters()])
+    return torch.cat(
+        [torch.full((p.numel(),), name.startswith(prefix)) for name, p in model.named_parameters()]
+    )
 
 
 def furthest(values, expected=0.0):
-    """The greatest distance of a column's mean from ``expected``, in standard errors. values: (N, P).
+    """The greatest distance of a column's mean from ``expected``, in standard errors. values: (N,
+    P).
 
-    At 100 values, 5 standard errors are exceeded by chance once in 400,000 for a column, once in 10,000 for 40 of them.
+    At 100 values, 5 standard errors are exceeded by chance once in 400,000 for a column, once in
+    10,000 for 40 of them.
     """
     error = values.std(0) / math.sqrt(len(values))
     return float(((values.mean(0) - expected).abs() / (error + 1e-9)).max())
@@ -145,18 +152,26 @@ def test_bound_is_below_log_p_on_the_linear_gaussian_model(make):
 def test_loss_is_minus_the_bound_by_default(model, x):
     estimate = ELBO()(model, x)
     assert torch.allclose(estimate.loss, -estimate.log["bound"])
-    assert torch.allclose(estimate.log["bound"], estimate.log["reconstruction"] - estimate.log["kl"])
+    assert torch.allclose(
+        estimate.log["bound"], estimate.log["reconstruction"] - estimate.log["kl"]
+    )
 
 
 def test_more_samples_mean_less_noise_and_the_same_mean(model, x):
-    one, many = (torch.stack([ELBO(samples=k)(model, x).log["reconstruction"] for _ in range(300)]) for k in (1, 16))
+    one, many = (
+        torch.stack([ELBO(samples=k)(model, x).log["reconstruction"] for _ in range(300)])
+        for k in (1, 16)
+    )
     assert is_mean(one - float(many.mean()), 0.0)
     assert float(many.var()) < float(one.var()) / 8  # 16 in expectation
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 4.0])
 def test_beta_weighs_the_kl_in_the_loss_and_not_in_the_report(model, x, beta):
-    plain, weighted = on_the_same_noise(ELBO(), model, x), on_the_same_noise(ELBO(beta=beta), model, x)
+    plain, weighted = (
+        on_the_same_noise(ELBO(), model, x),
+        on_the_same_noise(ELBO(beta=beta), model, x),
+    )
     assert torch.allclose(weighted.loss, beta * plain.log["kl"] - plain.log["reconstruction"])
     assert weighted.log == plain.log
 
@@ -180,7 +195,9 @@ def test_free_bits_floor_each_dimension_averaged_over_the_batch(model, x, free_b
     per_dimension = (0.5 * (mu**2 + logvar.exp() - 1 - logvar)).mean(0)
     floored = sum(max(free_bits, float(kl)) for kl in per_dimension.detach())
     estimate = on_the_same_noise(ELBO(free_bits=free_bits), model, x)
-    assert float(estimate.loss.detach()) == pytest.approx(floored - float(estimate.log["reconstruction"]))
+    assert float(estimate.loss.detach()) == pytest.approx(
+        floored - float(estimate.log["reconstruction"])
+    )
     assert float(estimate.log["kl"]) == pytest.approx(float(per_dimension.detach().sum()))
 
 
@@ -192,7 +209,8 @@ def test_free_bits_of_a_sampled_kl_floor_all_dimensions_together(x):
 
 
 def test_free_bits_stop_the_gradient_of_the_kl_below_the_floor(model, x):
-    """With the floor above every dimension's KL, the loss differs from that with beta = 0 by a constant."""
+    """With the floor above every dimension's KL, the loss differs from that with beta = 0 by a
+    constant."""
     gradients = []
     for objective in (ELBO(beta=0.0), ELBO(free_bits=100.0)):
         model.zero_grad()
@@ -202,7 +220,8 @@ def test_free_bits_stop_the_gradient_of_the_kl_below_the_floor(model, x):
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"beta": -1.0}, {"warmup_steps": -1}, {"free_bits": -0.1}, {"samples": 0}, {"beta": math.nan}]
+    "arguments",
+    [{"beta": -1.0}, {"warmup_steps": -1}, {"free_bits": -0.1}, {"samples": 0}, {"beta": math.nan}],
 )
 def test_values_out_of_range_are_refused(arguments):
     with pytest.raises(UsageError, match=f"{next(iter(arguments))} must be at least"):
@@ -217,7 +236,9 @@ def test_vae_loss_is_minus_the_elbo_up_to_its_constant(model, x):
     # One draw per row, drawn in the shape in which the objective draws it.
     recon = model.decode(model.reparameterize(mu.expand(1, -1, -1), logvar.expand(1, -1, -1))[0])
     loss, error, kl = vae_loss(recon, x, mu, logvar)
-    assert float((loss + 2 * math.log(math.pi)).detach()) == pytest.approx(float(estimate.loss.detach()), rel=1e-6)
+    assert float((loss + 2 * math.log(math.pi)).detach()) == pytest.approx(
+        float(estimate.loss.detach()), rel=1e-6
+    )
     assert torch.allclose(loss, error + kl)
     assert torch.allclose(kl, kl_divergence(mu, logvar).mean())
     assert torch.allclose(error, ((recon - x) ** 2).sum(1).mean())
@@ -229,14 +250,18 @@ def test_vae_loss_refuses_to_broadcast():
 
 
 def test_elbo_and_importance_bounds_are_in_order_below_log_p():
-    """Each of the three steps is at least five standard errors tall: chance makes one of them fail once in a million."""
+    """Each of the three steps is at least five standard errors tall: chance makes one of them fail
+    once in a million."""
     known = LinearGaussian()
     known.set_posterior(0.3, 1.5)
     x = known.sample(200)
     name = "importance_bound"
     steps = [
         torch.stack([ELBO()(known.model, x).log["bound"] for _ in range(100)]),
-        *(torch.stack([IWAE(samples=k)(known.model, x).log[name] for _ in range(100)]) for k in (5, 50)),
+        *(
+            torch.stack([IWAE(samples=k)(known.model, x).log[name] for _ in range(100)])
+            for k in (5, 50)
+        ),
         known.marginal.log_prob(x).mean().expand(100),
     ]
     for lower, upper in itertools.pairwise(steps):
@@ -265,14 +290,22 @@ def test_importance_bound_is_what_evaluation_reports():
     known = LinearGaussian()
     known.set_posterior(0.3, 1.5)
     x = known.sample(30)
-    trained = torch.stack([IWAE(samples=5)(known.model, x).log["importance_bound"] for _ in range(100)])
-    evaluated = torch.stack([importance_rows(known.model, x, samples=5, seed=i).log_likelihood.mean() for i in range(100)])
+    trained = torch.stack(
+        [IWAE(samples=5)(known.model, x).log["importance_bound"] for _ in range(100)]
+    )
+    evaluated = torch.stack(
+        [
+            importance_rows(known.model, x, samples=5, seed=i).log_likelihood.mean()
+            for i in range(100)
+        ]
+    )
     assert is_mean(trained - evaluated, 0.0)
 
 
 @pytest.mark.parametrize("prior", ["standard_normal", "mixture"])
 def test_iwae_gradient_is_that_of_the_bound_on_the_same_noise(prior):
-    """Against autograd through the logarithm of the mean weight, and against finite differences, parameter by parameter."""
+    """Against autograd through the logarithm of the mean weight, and against finite differences,
+    parameter by parameter."""
     model = small_model(PRIORS[prior]())
     x = torch.randn(4, 3, dtype=torch.float64)
     eps = noise_of_the_objective(5, x, 2)
@@ -307,7 +340,9 @@ def test_path_gradient_vanishes_for_every_sample_where_q_is_exact(make):
             assert float(g.abs().max()) < 1e-10
 
 
-@pytest.mark.parametrize("make", [lambda: ELBO(samples=2), lambda: IWAE(samples=2)], ids=["elbo", "iwae"])
+@pytest.mark.parametrize(
+    "make", [lambda: ELBO(samples=2), lambda: IWAE(samples=2)], ids=["elbo", "iwae"]
+)
 def test_the_gradients_of_the_others_do_not(make):
     known = LinearGaussian()
     x = known.sample(10)
@@ -323,15 +358,20 @@ PAIRS = {
 }
 
 
-@pytest.mark.parametrize(("pair", "prior"), [*itertools.product(["stl", "dreg"], PRIORS), ("stl_beta", "mixture")])
+@pytest.mark.parametrize(
+    ("pair", "prior"), [*itertools.product(["stl", "dreg"], PRIORS), ("stl_beta", "mixture")]
+)
 def test_mean_gradient_is_that_of_the_plain_estimator(pair, prior):
-    """With a VampPrior, the encoder's gradient has a part that goes through the prior, and that must not be stopped."""
+    """With a VampPrior, the encoder's gradient has a part that goes through the prior, and that
+    must not be stopped."""
     model = small_model(PRIORS[prior]())
     x = torch.randn(6, 3, dtype=torch.float64).repeat(60, 1)
     new, plain = (gradients(objective, model, x, 100) for objective in PAIRS[pair])
     assert furthest(new - plain) < 5
     for part in ("posterior", "decoder", *(["prior"] if prior != "standard_normal" else [])):
-        assert furthest(plain[:, entries(model, part)]) > 15  # there is a gradient to be wrong about
+        assert (
+            furthest(plain[:, entries(model, part)]) > 15
+        )  # there is a gradient to be wrong about
 
 
 @pytest.mark.parametrize("prior", ["standard_normal", "mixture"])
@@ -350,7 +390,10 @@ def test_dreg_has_less_noise_than_iwae_in_the_encoder(samples):
     known.set_posterior(0.1, 1.2)
     x = known.sample(10)
     posterior = entries(known.model, "posterior")
-    dreg, iwae = (gradients(make(samples=samples), known.model, x, 100)[:, posterior].var(0).sum() for make in (DReG, IWAE))
+    dreg, iwae = (
+        gradients(make(samples=samples), known.model, x, 100)[:, posterior].var(0).sum()
+        for make in (DReG, IWAE)
+    )
     assert float(dreg) < float(iwae) / 2
 
 
@@ -359,12 +402,16 @@ def test_stl_has_less_noise_than_the_elbo_near_the_exact_posterior():
     known.set_posterior(0.05, 1.1)
     x = known.sample(10)
     posterior = entries(known.model, "posterior")
-    stl, elbo = (gradients(make(), known.model, x, 100)[:, posterior].var(0).sum() for make in (StickingTheLanding, ELBO))
+    stl, elbo = (
+        gradients(make(), known.model, x, 100)[:, posterior].var(0).sum()
+        for make in (StickingTheLanding, ELBO)
+    )
     assert float(stl) < float(elbo) / 4
 
 
 def test_mean_gradient_of_dreg_is_that_of_iwae_for_a_flow():
-    """The parameters of a flow, unlike those of a Gaussian's heads, may be read late: when a density is asked for.
+    """The parameters of a flow, unlike those of a Gaussian's heads, may be read late: when a
+    density is asked for.
 
     Of about 40 means of 60 values, one lies five standard errors off by chance once in 5,000.
     """
@@ -372,9 +419,14 @@ def test_mean_gradient_of_dreg_is_that_of_iwae_for_a_flow():
     with torch.no_grad():
         for p in model.posterior.flow.parameters():
             p.mul_(2.0)
-    # The parameters of all networks of the flow are too many for a test each: the last biases stand for them.
+    # The parameters of all networks of the flow are too many for a test each: the last biases stand
+    # for them.
     x = torch.randn(6, 3, dtype=torch.float64).repeat(10, 1)
-    watched = [(name, p) for name, p in model.named_parameters() if not name.startswith("posterior.flow") or p.numel() == 4]
+    watched = [
+        (name, p)
+        for name, p in model.named_parameters()
+        if not name.startswith("posterior.flow") or p.numel() == 4
+    ]
     means = []
     for make in (DReG, IWAE):
         rows = []
@@ -390,7 +442,10 @@ def test_mean_gradient_of_dreg_is_that_of_iwae_for_a_flow():
 @pytest.mark.parametrize("name", POSTERIORS)
 def test_frozen_posterior_is_a_constant_of_its_parameters_but_not_of_z(name):
     model = VAE(3, 4, 2, posterior=POSTERIORS[name](4, 2)).double()
-    x, z = torch.randn(5, 3, dtype=torch.float64), torch.randn(7, 5, 2, dtype=torch.float64, requires_grad=True)
+    x, z = (
+        torch.randn(5, 3, dtype=torch.float64),
+        torch.randn(7, 5, 2, dtype=torch.float64, requires_grad=True),
+    )
     q, frozen = model.posterior_and_frozen(x)
     free, fixed = q.log_prob(z), frozen.log_prob(z)
     assert torch.equal(free, fixed)
@@ -399,11 +454,15 @@ def test_frozen_posterior_is_a_constant_of_its_parameters_but_not_of_z(name):
     parameters = [*model.encoder.parameters(), *model.posterior.parameters()]
     moved = torch.autograd.grad(fixed.sum(), parameters, retain_graph=True, allow_unused=True)
     assert all(g is None or not bool(g.any()) for g in moved)
-    assert any(g is not None for g in torch.autograd.grad(free.sum(), parameters, allow_unused=True))
+    assert any(
+        g is not None for g in torch.autograd.grad(free.sum(), parameters, allow_unused=True)
+    )
 
 
 def test_stl_reports_the_bound_unweighted_and_weighs_the_loss(model, x):
-    plain, weighted = (on_the_same_noise(StickingTheLanding(beta=b, samples=3), model, x) for b in (1.0, 0.2))
+    plain, weighted = (
+        on_the_same_noise(StickingTheLanding(beta=b, samples=3), model, x) for b in (1.0, 0.2)
+    )
     log_w = log_weights_by_hand(model, x, noise_of_the_objective(3, x, 3)).detach()
     assert float(plain.log["bound"]) == pytest.approx(float(log_w.mean()))
     assert plain.log == weighted.log
@@ -418,18 +477,32 @@ def test_bound_is_reconstruction_minus_kl(make, model, x):
 
 
 @pytest.mark.parametrize("name", ["iwae", "dreg"])
-@pytest.mark.parametrize(("samples", "advice"), [(1, "use objective elbo"), (0, "for example samples 5"), (-3, "for example")])
+@pytest.mark.parametrize(
+    ("samples", "advice"),
+    [(1, "use objective elbo"), (0, "for example samples 5"), (-3, "for example")],
+)
 def test_importance_objectives_refuse_fewer_than_two_samples(name, samples, advice):
-    refuses(UsageError, [f"{name} needs at least 2 samples", f"got {samples}", advice], OBJECTIVES[name], samples=samples)
+    refuses(
+        UsageError,
+        [f"{name} needs at least 2 samples", f"got {samples}", advice],
+        OBJECTIVES[name],
+        samples=samples,
+    )
 
 
 @pytest.mark.parametrize("arguments", [{"samples": 0}, {"beta": -0.5}, {"beta": math.nan}])
 def test_stl_refuses_values_out_of_range(arguments):
-    refuses(UsageError, ["stl needs samples of at least 1", "beta of at least 0"], StickingTheLanding, **arguments)
+    refuses(
+        UsageError,
+        ["stl needs samples of at least 1", "beta of at least 0"],
+        StickingTheLanding,
+        **arguments,
+    )
 
 
 def test_wake_is_the_bounds_gradient_for_the_decoder_and_sleep_is_not_for_the_encoder():
-    """Sleep lowers KL(p(z|x) || q(z|x)) on dreams, not the bound's KL(q || p) on data: that is wake-sleep's bias."""
+    """Sleep lowers KL(p(z|x) || q(z|x)) on dreams, not the bound's KL(q || p) on data: that is
+    wake-sleep's bias."""
     model = small_model(StandardNormal(2))
     x = torch.randn(8, 3, dtype=torch.float64)
     wake_sleep, elbo = (gradients(make(), model, x, 400) for make in (WakeSleep, ELBO))
@@ -451,7 +524,8 @@ def test_wake_sleep_needs_a_sample():
 
 
 def exact_bound(model, x):
-    """The ELBO of ``small_model`` in closed form, summed over rows: p(x|z) = N(W z + b, v) and q are Gaussian."""
+    """The ELBO of ``small_model`` in closed form, summed over rows: p(x|z) = N(W z + b, v) and q
+    are Gaussian."""
     mu, logvar = model.encode(x)
     w, b, v = model.decoder[0].weight, model.decoder[0].bias, float(model.likelihood.noise) ** 2
     error = (x - mu @ w.T - b).square().sum(-1) + (logvar.exp() * w.square().sum(0)).sum(-1)
@@ -497,11 +571,20 @@ def test_at_the_exact_posterior_the_baseline_leaves_nothing_to_vary():
     x = known.sample(20)
     encoder = entries(known.model, "posterior")
     assert float(gradients(ScoreFunction(4), known.model, x, 20)[:, encoder].abs().max()) < 1e-10
-    assert float(gradients(ScoreFunction(4, baseline=False), known.model, x, 20)[:, encoder].abs().max()) > 0.01
+    assert (
+        float(
+            gradients(ScoreFunction(4, baseline=False), known.model, x, 20)[:, encoder].abs().max()
+        )
+        > 0.01
+    )
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"), [({"samples": 0}, "at least 1 sample"), ({"samples": 1, "baseline": True}, "at least 2 samples")]
+    ("arguments", "said"),
+    [
+        ({"samples": 0}, "at least 1 sample"),
+        ({"samples": 1, "baseline": True}, "at least 2 samples"),
+    ],
 )
 def test_score_function_needs_samples(arguments, said):
     refuses(UsageError, [said, f"got {arguments['samples']}"], ScoreFunction, **arguments)
@@ -512,11 +595,14 @@ def test_elbo_sampled_needs_a_sample():
 
 
 def test_autoencoder_is_the_density_at_the_mean_and_its_optimum_is_that_of_principal_components():
-    """Of linear parts, its least error is the variance outside the first principal components (Baldi & Hornik 1989)."""
+    """Of linear parts, its least error is the variance outside the first principal components
+    (Baldi & Hornik 1989)."""
     known = LinearGaussian()
     x = known.sample(300)
     objective = Autoencoder()
-    optimiser = torch.optim.LBFGS(known.model.parameters(), max_iter=500, line_search_fn="strong_wolfe")
+    optimiser = torch.optim.LBFGS(
+        known.model.parameters(), max_iter=500, line_search_fn="strong_wolfe"
+    )
 
     def closure():
         optimiser.zero_grad()
@@ -532,7 +618,8 @@ def test_autoencoder_is_the_density_at_the_mean_and_its_optimum_is_that_of_princ
 
 
 def most_likely(x, latent_dim, v):
-    """Mean log p(x) of probabilistic PCA with the noise v, at its maximum over W and b (Tipping & Bishop 1999)."""
+    """Mean log p(x) of probabilistic PCA with the noise v, at its maximum over W and b (Tipping &
+    Bishop 1999)."""
     values, vectors = torch.linalg.eigh(x.T.cov(correction=0))
     kept = vectors[:, -latent_dim:]
     w = kept * (values[-latent_dim:] - v).clamp(min=0).sqrt()
@@ -581,7 +668,9 @@ def test_what_monte_carlo_em_teaches_the_decoder_does_not_depend_on_the_encoder(
     found = []
     for stretch in (1.0, 30.0):
         known.set_posterior(shift=stretch, stretch=stretch)
-        found.append(gradients(MonteCarloEM(), known.model, x, 3)[:, entries(known.model, "decoder")])
+        found.append(
+            gradients(MonteCarloEM(), known.model, x, 3)[:, entries(known.model, "decoder")]
+        )
     assert torch.equal(*found)
 
 
@@ -598,15 +687,22 @@ def test_a_chain_moves_once_for_so_many_updates_and_only_for_selected_rows(model
     others = torch.ones(100, dtype=torch.bool)
     others[index] = False
     assert all(torch.equal(one[others], seen[0][others]) for one in seen)
-    assert [not torch.equal(a, b) for a, b in itertools.pairwise(seen)] == [False, False, True, False]
-    # The acceptance is that of the moves, which the step size remembers too; between them it is that of the last ones.
+    assert [not torch.equal(a, b) for a, b in itertools.pairwise(seen)] == [
+        False,
+        False,
+        True,
+        False,
+    ]
+    # The acceptance is that of the moves, which the step size remembers too; between them it is
+    # that of the last ones.
     first, second = (ACCEPTED + math.log(sizes[i + 1] / sizes[i]) / 0.3 for i in (0, 3))
     assert acceptances == pytest.approx([first] * 3 + [second] * 2)
     assert abs(first - second) > 1e-6
 
 
 def optimal_model():
-    """A VAE whose noise is what training shows it to be, in training mode; 0.3 and 50 batches are stored."""
+    """A VAE whose noise is what training shows it to be, in training mode; 0.3 and 50 batches are
+    stored."""
     model = VAE(4, 16, 3, likelihood=GaussianOptimal(4)).double().train()
     model.likelihood.variance.fill_(0.3)
     model.likelihood.batches.fill_(50)
@@ -626,20 +722,26 @@ def codes_in_use(name, objective, model, x):
 
 @pytest.mark.parametrize("name", [name for name in CASES if name not in ("iwae", "dreg")])
 def test_the_optimal_variance_is_that_of_the_codes_at_which_p_learns(name, x):
-    """One evaluation a step has a say in what is stored: neither moves of chains nor what is only reported."""
+    """One evaluation a step has a say in what is stored: neither moves of chains nor what is only
+    reported."""
     model, objective = optimal_model(), CASES[name]()
     on_the_same_noise(objective, model, x)
     with torch.no_grad():
         error = float((model.decode(codes_in_use(name, objective, model, x)) - x).square().mean())
     assert float(model.likelihood.batches) == 51
-    assert float(model.likelihood.variance) == pytest.approx(0.3 + MOMENTUM * (error - 0.3), rel=1e-9)
+    assert float(model.likelihood.variance) == pytest.approx(
+        0.3 + MOMENTUM * (error - 0.3), rel=1e-9
+    )
 
 
 def test_chains_move_towards_one_density_under_the_optimal_variance(x):
     """That with the stored variance: the same moves as under a Gaussian in which it is fixed."""
     model, objective = optimal_model(), MonteCarloEM()
     other = VAE(4, 16, 3, likelihood=GaussianFixed(4, 0.3)).double().train()
-    other.load_state_dict({**model.state_dict(), "likelihood.log_variance": torch.tensor(0.3).double().log()}, strict=False)
+    other.load_state_dict(
+        {**model.state_dict(), "likelihood.log_variance": torch.tensor(0.3).double().log()},
+        strict=False,
+    )
     reference = MonteCarloEM()
     on_the_same_noise(objective, model, x)
     on_the_same_noise(reference, other, x)

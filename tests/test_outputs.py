@@ -1,4 +1,5 @@
-"""Arrays into files: what is written can be read again, a failure leaves nothing behind, and nothing is overwritten."""
+"""Arrays into files: what is written can be read again, a failure leaves nothing behind, and
+nothing is overwritten."""
 
 import errno
 
@@ -18,14 +19,19 @@ def test_numbers_survive_the_file(tmp_path, name):
     path = tmp_path / name
     files.check(path)
     files.write(path, {"mu": MU, "logvar": LOGVAR}, COLUMNS)
-    assert [file.name for file in tmp_path.iterdir()] == [name]  # the name as given, and nothing beside it
+    assert [file.name for file in tmp_path.iterdir()] == [
+        name
+    ]  # the name as given, and nothing beside it
     if name == "x.csv":
         table = load(path)
         assert table.columns == tuple(COLUMNS)
         assert np.array_equal(table.rows.astype(np.float32), np.hstack([MU, LOGVAR]))
     elif name == "x.npz":
         with np.load(path) as archive:
-            assert {key: archive[key].tolist() for key in archive.files} == {"mu": MU.tolist(), "logvar": LOGVAR.tolist()}
+            assert {key: archive[key].tolist() for key in archive.files} == {
+                "mu": MU.tolist(),
+                "logvar": LOGVAR.tolist(),
+            }
     else:
         assert (np.load(path) == MU).all()
         assert np.load(path).dtype == np.float32
@@ -65,14 +71,21 @@ def test_names_of_pictures_pass(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt("stop"), ValueError("a defect")]
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        KeyboardInterrupt("stop"),
+        ValueError("a defect"),
+    ],
 )
 def test_a_failure_in_the_middle_leaves_nothing_behind(tmp_path, error):
     def half(part):
         part.write_text("half")
         raise error
 
-    with pytest.raises(CannotWriteError if isinstance(error, OSError) else type(error), match=error.args[-1]):
+    with pytest.raises(
+        CannotWriteError if isinstance(error, OSError) else type(error), match=error.args[-1]
+    ):
         files.whole(tmp_path / "x.csv", half)
     assert list(tmp_path.iterdir()) == []
 

@@ -1,4 +1,5 @@
-"""The paper's experiments: the hand-written gradient, the protocol, the table of its numbers, going on after a stop."""
+"""The paper's experiments: the hand-written gradient, the protocol, the table of its numbers, going
+on after a stop."""
 
 import itertools
 import json
@@ -76,7 +77,9 @@ def test_the_gradient_of_the_bound_is_that_of_the_objective(model, monkeypatch):
     x, eps = torch.rand(5, 12, dtype=torch.double), torch.randn(5, 3, dtype=torch.double)
     draws(monkeypatch, eps)
     found = LeanGradient(model, seeded()).aevb(x)
-    monkeypatch.setattr(DiagonalNormal, "rsample", lambda q, _: (q.mu + torch.exp(q.logvar / 2) * eps).unsqueeze(0))
+    monkeypatch.setattr(
+        DiagonalNormal, "rsample", lambda q, _: (q.mu + torch.exp(q.logvar / 2) * eps).unsqueeze(0)
+    )
     compare(found, model, 5 * ELBO()(model, x).loss)
 
 
@@ -92,14 +95,18 @@ def test_the_gradient_of_wake_sleep_is_that_of_the_objective(model, monkeypatch)
         mean, logvar = model.decoder(z).chunk(2, -1)
         torch.testing.assert_close(dreams[0], mean.sigmoid() + torch.exp(logvar / 2) * noise)
     monkeypatch.setattr(
-        "aevb.parts.objectives.wake_sleep.draw", lambda q, _: (q.mu + torch.exp(q.logvar / 2) * eps).unsqueeze(0)
+        "aevb.parts.objectives.wake_sleep.draw",
+        lambda q, _: (q.mu + torch.exp(q.logvar / 2) * eps).unsqueeze(0),
     )
-    monkeypatch.setattr(type(model), "sample_joint", lambda *_: (z.unsqueeze(0), dreams[0].unsqueeze(0)))
+    monkeypatch.setattr(
+        type(model), "sample_joint", lambda *_: (z.unsqueeze(0), dreams[0].unsqueeze(0))
+    )
     compare(found, model, 5 * WakeSleep()(model, x).loss)
 
 
 def test_a_bernoulli_dream_has_the_decoders_mean():
-    """20,000 draws of 12 pixels: each mean within 5 standard errors, a false alarm in 1 of 100,000 runs."""
+    """20,000 draws of 12 pixels: each mean within 5 standard errors, a false alarm in 1 of 100,000
+    runs."""
     model = paper_model(12, 7, 3, bernoulli=True, std=1.0, generator=seeded())
     logits = model.decoder(torch.randn(1, 3, generator=seeded(2))).detach()
     x = LeanGradient(model, seeded(3))._draw(logits.expand(20_000, 12).clone())
@@ -110,17 +117,28 @@ def test_a_bernoulli_dream_has_the_decoders_mean():
 
 def test_what_monte_carlo_em_uses_is_the_joint_density_and_its_gradient():
     model = paper_model(12, 7, 3, bernoulli=True, std=0.4, generator=seeded()).double()
-    x, z = torch.rand(5, 12, dtype=torch.double), torch.randn(5, 3, dtype=torch.double, requires_grad=True)
+    x, z = (
+        torch.rand(5, 12, dtype=torch.double),
+        torch.randn(5, 3, dtype=torch.double, requires_grad=True),
+    )
     lean = LeanGradient(model, seeded())
     reconstruction, prior = model.log_joint(x, z)
     constant = 1.5 * math.log(2 * math.pi)
-    torch.testing.assert_close(lean.log_joint(x, z.detach()), (reconstruction + prior).detach() + constant)
-    torch.testing.assert_close(lean.force(x, z.detach()), torch.autograd.grad((reconstruction + prior).sum(), z)[0])
+    torch.testing.assert_close(
+        lean.log_joint(x, z.detach()), (reconstruction + prior).detach() + constant
+    )
+    torch.testing.assert_close(
+        lean.force(x, z.detach()), torch.autograd.grad((reconstruction + prior).sum(), z)[0]
+    )
     found, parameters = lean.decoder(x, z.detach()), list(model.parameters())
-    expected = torch.autograd.grad(-model.log_joint(x, z.detach())[0].sum(), parameters, allow_unused=True)
+    expected = torch.autograd.grad(
+        -model.log_joint(x, z.detach())[0].sum(), parameters, allow_unused=True
+    )
     assert sum(gradient is not None for gradient in expected) == 4
     for a, b in zip(found, expected, strict=True):
-        torch.testing.assert_close(a, torch.zeros_like(a) if b is None else b, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(
+            a, torch.zeros_like(a) if b is None else b, rtol=1e-9, atol=1e-12
+        )
 
 
 # The protocol.
@@ -133,17 +151,24 @@ def test_adagrad_only_adds_up_for_the_first_minibatches(rows, tmp_path):
     for step in range(STILL):
         training._move(training.gradient.aevb(rows.batch(torch.arange(BATCH))), step, BATCH)
     assert all(torch.equal(a, b) for a, b in zip(before, training.gradient.parameters, strict=True))
-    sums = [value.clone() for name, value in training.update.state_dict().items() if name.endswith("sum")]
+    sums = [
+        value.clone()
+        for name, value in training.update.state_dict().items()
+        if name.endswith("sum")
+    ]
     assert all((value > 0).all() for value, p in zip(sums, before, strict=True) if p.ndim == 1)
     gradients = [g.clone() for g in training.gradient.aevb(rows.batch(torch.arange(BATCH)))]
     training._move([g.clone() for g in gradients], STILL, BATCH)
     bias = next(i for i, p in enumerate(before) if p.ndim == 1)
-    expected = before[bias] - 0.02 * gradients[bias] / ((sums[bias] + gradients[bias] ** 2).sqrt() + 1e-10)
+    expected = before[bias] - 0.02 * gradients[bias] / (
+        (sums[bias] + gradients[bias] ** 2).sqrt() + 1e-10
+    )
     torch.testing.assert_close(training.gradient.parameters[bias], expected)
 
 
 def test_the_prior_pulls_weights_not_biases(rows, tmp_path):
-    """With gradients of zero what is left is the minibatch's part of the prior: w / sqrt(w^2) in Adagrad's first step."""
+    """With gradients of zero what is left is the minibatch's part of the prior: w / sqrt(w^2) in
+    Adagrad's first step."""
     training = Training(replace(SMALL, std=0.5), rows, tmp_path)
     before = [p.clone() for p in training.gradient.parameters]
     zeros = [torch.zeros_like(p) for p in before]
@@ -161,7 +186,10 @@ def test_adam_moves_from_the_first_minibatch(rows, tmp_path):
     before = training.gradient.parameters[1].clone()
     training._move(training.gradient.aevb(rows.batch(torch.arange(BATCH))), 0, BATCH)
     torch.testing.assert_close(
-        (training.gradient.parameters[1] - before).abs(), torch.full_like(before, 1e-3), rtol=1e-3, atol=0
+        (training.gradient.parameters[1] - before).abs(),
+        torch.full_like(before, 1e-3),
+        rtol=1e-3,
+        atol=0,
     )
 
 
@@ -173,9 +201,14 @@ def test_a_slow_log_variance_head_starts_at_zero_and_moves_at_a_tenth(rows, tmp_
     assert not layer.bias.any()
     w, total = torch.zeros_like(layer.weight), torch.zeros_like(layer.weight)
     for step in (STILL, STILL + 1):
-        gradients = [torch.randn(p.shape, generator=seeded(i)) for i, p in enumerate(training.gradient.parameters)]
+        gradients = [
+            torch.randn(p.shape, generator=seeded(i))
+            for i, p in enumerate(training.gradient.parameters)
+        ]
         i = next(i for i, p in enumerate(training.model.parameters()) if p is layer.weight)
-        by_w = 0.1 * gradients[i] + w * BATCH / 300  # the chain rule, and a minibatch's part of the prior
+        by_w = (
+            0.1 * gradients[i] + w * BATCH / 300
+        )  # the chain rule, and a minibatch's part of the prior
         total += by_w.square()
         w -= 0.02 * by_w / total.sqrt()
         training._move(gradients, step, BATCH)
@@ -185,19 +218,31 @@ def test_a_slow_log_variance_head_starts_at_zero_and_moves_at_a_tenth(rows, tmp_
 
 def test_a_head_of_factor_one_is_plain_wake_sleep(rows, tmp_path):
     """Bit for bit what training without a head of its own makes."""
-    plain, own = (kind(replace(SMALL, method="wake_sleep"), rows, tmp_path / "a") for kind in (Training, WakeSleepTraining))
+    plain, own = (
+        kind(replace(SMALL, method="wake_sleep"), rows, tmp_path / "a")
+        for kind in (Training, WakeSleepTraining)
+    )
     for training in (plain, own):
         training.gradient.generator = seeded()
         training._train(0, 300 * BATCH)
-    assert all(torch.equal(a, b) for a, b in zip(plain.gradient.parameters, own.gradient.parameters, strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(plain.gradient.parameters, own.gradient.parameters, strict=True)
+    )
 
 
 def test_an_epoch_sees_every_row_once(rows, tmp_path, monkeypatch):
     training, seen = Training(SMALL, rows, tmp_path), []
-    monkeypatch.setattr(Rows, "batch", lambda _, index: seen.append(index) or rows.train[index] / 255.0)
+    monkeypatch.setattr(
+        Rows, "batch", lambda _, index: seen.append(index) or rows.train[index] / 255.0
+    )
     training._train(0, 200)
     training._train(200, 600)
-    assert sorted(torch.cat(seen[:3]).tolist()) == sorted(torch.cat(seen[3:]).tolist()) == list(range(300))
+    assert (
+        sorted(torch.cat(seen[:3]).tolist())
+        == sorted(torch.cat(seen[3:]).tolist())
+        == list(range(300))
+    )
     assert not torch.equal(torch.cat(seen[:3]), torch.cat(seen[3:]))
 
 
@@ -237,7 +282,9 @@ def test_a_grid_of_points_is_of_whole_minibatches():
     assert len(grid(10_000_000)) == 21
     assert grid(100_000) == [100_000]
     assert all(p % BATCH == 0 for p in grid(3_000_000))
-    assert set(grid(3_000_000)[:-1]) < set(grid(10_000_000)), "a longer run goes on from a shorter one"
+    assert set(grid(3_000_000)[:-1]) < set(grid(10_000_000)), (
+        "a longer run goes on from a shorter one"
+    )
 
 
 # log p(x).
@@ -248,14 +295,25 @@ def test_quadrature_agrees_with_draws_from_the_prior_and_with_itself():
     x = (torch.rand(10, 12, generator=seeded(1)) < 0.5).float()
     exact = log_likelihood(model, x, 0.15)
     torch.testing.assert_close(exact, log_likelihood(model, x, 0.3), rtol=0, atol=1e-3)
-    p = model.likelihood_given(torch.randn(100_000, 1, 3, generator=seeded(2))).log_prob(x).detach().double().exp()
-    assert ((exact.exp() - p.mean(0)).abs() < 5 * p.std(0) / math.sqrt(100_000)).all()  # false alarms: 6 in a million
+    p = (
+        model.likelihood_given(torch.randn(100_000, 1, 3, generator=seeded(2)))
+        .log_prob(x)
+        .detach()
+        .double()
+        .exp()
+    )
+    assert (
+        (exact.exp() - p.mean(0)).abs() < 5 * p.std(0) / math.sqrt(100_000)
+    ).all()  # false alarms: 6 in a million
 
 
 def test_quadrature_is_exact_where_z_has_no_effect():
     model = paper_model(12, 7, 3, bernoulli=True, std=0.0, generator=seeded())
     torch.testing.assert_close(
-        log_likelihood(model, torch.rand(2, 12)), torch.full((2,), -12 * math.log(2)).double(), rtol=1e-4, atol=0
+        log_likelihood(model, torch.rand(2, 12)),
+        torch.full((2,), -12 * math.log(2)).double(),
+        rtol=1e-4,
+        atol=0,
     )
 
 
@@ -266,7 +324,9 @@ def test_four_ways_to_log_p_agree(rows, monkeypatch):
     model = paper_model(12, 7, 2, bernoulli=True, std=0.7, generator=seeded())
     for p in model.posterior.parameters():
         p.data.zero_()  # q(z|x) = p(z), which covers any posterior
-    found = marginal.comparison(model, Rows(rows.train[:8], rows.test, 255.0), 8, encoder=True, width=0.2)
+    found = marginal.comparison(
+        model, Rows(rows.train[:8], rows.test, 255.0), 8, encoder=True, width=0.2
+    )
     judge = found["test_quadrature"]
     assert found["test_wider_grid"] == pytest.approx(judge, abs=1e-3)
     assert found["test_importance"] == pytest.approx(judge, abs=0.1)
@@ -276,7 +336,8 @@ def test_four_ways_to_log_p_agree(rows, monkeypatch):
 
 
 def test_a_fitted_proposal_needs_no_encoder(rows, monkeypatch):
-    """An encoder that is sure of the wrong place ruins importance sampling; chains find the posterior without it."""
+    """An encoder that is sure of the wrong place ruins importance sampling; chains find the
+    posterior without it."""
     monkeypatch.setattr(marginal, "BURN_IN", 40)
     monkeypatch.setattr(marginal, "DRAWS", 40)
     model = paper_model(12, 7, 2, bernoulli=True, std=0.7, generator=seeded())
@@ -284,26 +345,36 @@ def test_a_fitted_proposal_needs_no_encoder(rows, monkeypatch):
         p.data.zero_()
     model.posterior.mu.bias.data.fill_(5.0)
     model.posterior.logvar.bias.data.fill_(-8.0)  # a standard deviation of 0.02
-    found = marginal.comparison(model, Rows(rows.train[:8], rows.test, 255.0), 8, encoder=True, width=0.2)
+    found = marginal.comparison(
+        model, Rows(rows.train[:8], rows.test, 255.0), 8, encoder=True, width=0.2
+    )
     assert abs(found["test_importance"] - found["test_quadrature"]) > 2
-    assert found["test_fitted_importance_row_error"] < 0.06  # of 5,000 draws; five standard errors of a row
+    assert (
+        found["test_fitted_importance_row_error"] < 0.06
+    )  # of 5,000 draws; five standard errors of a row
 
 
 def test_the_papers_estimator_is_unbiased_for_1_over_p_of_x(monkeypatch):
-    """With independent draws of a known posterior in place of chains: 1 / estimate has the mean 1 / p(x), and little spread.
+    """With independent draws of a known posterior in place of chains: 1 / estimate has the mean 1 /
+    p(x), and little spread.
 
     z has no effect: p(z|x) = N(0, I), p(x) = 2^-12. Five standard errors of 500 rows, 0.005: once in 1.7 million seeds.
     """
-    monkeypatch.setattr(marginal, "hmc_move", lambda _, z, __: Move(torch.randn_like(z), torch.ones(len(z))))
+    monkeypatch.setattr(
+        marginal, "hmc_move", lambda _, z, __: Move(torch.randn_like(z), torch.ones(len(z)))
+    )
     model = paper_model(12, 7, 2, bernoulli=True, std=0.0, generator=seeded())
     found = marginal.reciprocal(model, torch.rand(500, 12, generator=seeded()))
     shares = torch.exp(-12 * math.log(2) - found)
     assert is_mean(shares, 1.0)
-    assert float(shares.std()) < 0.05  # the fit leaves 2%: a Gaussian of another width or place would leave far more
+    assert (
+        float(shares.std()) < 0.05
+    )  # the fit leaves 2%: a Gaussian of another width or place would leave far more
 
 
 def test_chains_mix_where_the_posterior_is_the_prior():
-    """Moves of one length may return to their start on N(0, I): 1 / estimate was then 3 to 22 times 1 / p(x), in the mean.
+    """Moves of one length may return to their start on N(0, I): 1 / estimate was then 3 to 22 times
+    1 / p(x), in the mean.
 
     z has no effect: p(x) = 2^-12. The fit and 100 draws that are not independent leave some spread.
     """
@@ -321,12 +392,15 @@ def test_the_constant_gaussian_is_the_density_of_each_pixel():
 
 
 def test_four_estimators_have_one_mean(rows):
-    """The gradient of mu's bias, averaged over 20,000 draws: z-tests at 5 standard errors against estimator B."""
+    """The gradient of mu's bias, averaged over 20,000 draws: z-tests at 5 standard errors against
+    estimator B."""
     model = paper_model(12, 7, 2, bernoulli=True, std=0.5, generator=seeded()).double()
     lean, x = LeanGradient(model, seeded()), (rows.train[:1] / 255.0).double().expand(20_000, 12)
     eps = torch.randn(20_000, 2, generator=seeded(1), dtype=torch.double)
     seen = {}
-    lean.encoder_gradient = lambda _, __, dmu, dlogvar: seen.update(now=torch.cat([dmu, dlogvar], 1))
+    lean.encoder_gradient = lambda _, __, dmu, dlogvar: seen.update(
+        now=torch.cat([dmu, dlogvar], 1)
+    )
     for estimator in variance.ESTIMATORS:
         variance.one_gradient(lean, x, eps, torch.tensor(-8.0), estimator)
         seen[estimator] = seen["now"]
@@ -335,24 +409,31 @@ def test_four_estimators_have_one_mean(rows):
     score = torch.cat([eps * torch.exp(-0.5 * logvar), 0.5 * (eps.square() - 1)], 1)
     torch.testing.assert_close(seen["score with baseline"], seen["score"] - 8.0 * score)
     log_p = model.likelihood_given(mu + eps * torch.exp(0.5 * logvar)).log_prob(x)
-    log_ratio = -0.5 * (mu + eps * torch.exp(0.5 * logvar)).square().sum(1) + 0.5 * (logvar + eps.square()).sum(1)
+    log_ratio = -0.5 * (mu + eps * torch.exp(0.5 * logvar)).square().sum(1) + 0.5 * (
+        logvar + eps.square()
+    ).sum(1)
     torch.testing.assert_close(seen["score"], -(log_p + log_ratio).unsqueeze(1) * score)
     b = seen["reparameterised, B"]
     for estimator in variance.ESTIMATORS[1:]:
         difference = seen[estimator] - b
-        assert (difference.mean(0).abs() < 5 * difference.std(0) / math.sqrt(20_000)).all(), estimator
+        assert (difference.mean(0).abs() < 5 * difference.std(0) / math.sqrt(20_000)).all(), (
+            estimator
+        )
     assert (seen["score"].var(0) > seen["score with baseline"].var(0)).all()
     assert (seen["score with baseline"].var(0) > b.var(0)).all()
 
 
 def test_the_variance_of_a_group_is_that_of_its_parameters(rows):
-    """Against the variance of 400 gradients, parameter by parameter; both have errors of a few per cent."""
+    """Against the variance of 400 gradients, parameter by parameter; both have errors of a few per
+    cent."""
     model = paper_model(12, 7, 2, bernoulli=True, std=0.5, generator=seeded())
     found = variance.gradient_variance(model, rows, 400)
     lean, x = LeanGradient(model, seeded(5)), rows.batch(torch.arange(BATCH))
     gradients = []
     for _ in range(400):
-        variance.one_gradient(lean, x, torch.randn(BATCH, 2, generator=lean.generator), torch.zeros(BATCH), "score")
+        variance.one_gradient(
+            lean, x, torch.randn(BATCH, 2, generator=lean.generator), torch.zeros(BATCH), "score"
+        )
         gradients.append(torch.cat([lean.layers[1].d_weight.flatten(), lean.layers[1].d_bias]))
     value, error = found.of("score")["mu"]
     assert abs(value - float(torch.stack(gradients).var(0).sum())) < 8 * error
@@ -362,7 +443,8 @@ def test_the_variance_of_a_group_is_that_of_its_parameters(rows):
 
 
 def test_the_variance_of_three_gradients_is_unbiased(rows, monkeypatch):
-    """In closed form: entries of 1, 2 and 6 have a variance of 7 each, whatever estimator and group; so of all blocks."""
+    """In closed form: entries of 1, 2 and 6 have a variance of 7 each, whatever estimator and
+    group; so of all blocks."""
     model = paper_model(12, 7, 2, bernoulli=True, std=0.5, generator=seeded())
     values = itertools.cycle([1.0, 2.0, 6.0])
 
@@ -388,17 +470,22 @@ def test_the_baseline_of_a_row_is_its_mean_weight(rows):
         variance.gradient_variance(model, rows, variance.BLOCKS)
     lean, x = LeanGradient(model, seeded()), rows.batch(torch.arange(BATCH))
     with torch.no_grad():
-        weights = torch.stack([variance._log_weight(lean, x, torch.randn(BATCH, 2))[0] for _ in range(500)])
+        weights = torch.stack(
+            [variance._log_weight(lean, x, torch.randn(BATCH, 2))[0] for _ in range(500)]
+        )
     error = weights.std(0) * math.sqrt(1 / variance.OTHERS + 1 / 500)
     assert float(((seen[0] - weights.mean(0)) / error).abs().max()) < 6
 
 
 def test_errors_of_variances_and_of_their_ratios_are_the_spread_over_repetitions():
-    """3,000 sets of blocks of correlated numbers: mean square error against variance, which is known to 3%."""
+    """3,000 sets of blocks of correlated numbers: mean square error against variance, which is
+    known to 3%."""
     g = seeded()
     values, ratios = [], []
     for _ in range(3000):
-        common = torch.randn(variance.BLOCKS, len(variance.GROUPS) + 1, generator=g, dtype=torch.double)
+        common = torch.randn(
+            variance.BLOCKS, len(variance.GROUPS) + 1, generator=g, dtype=torch.double
+        )
         own = torch.randn(common.shape, generator=g, dtype=torch.double)
         found = variance.Variances({"a": 6 + 0.2 * common + 0.1 * own, "b": 3 + 0.2 * common})
         values.append(found.of("a")["mu"])
@@ -410,13 +497,16 @@ def test_errors_of_variances_and_of_their_ratios_are_the_spread_over_repetitions
 
 
 def test_ratios_come_from_the_same_draws(rows):
-    """An estimator against itself has no error at all; A against B has less than their own errors would leave."""
+    """An estimator against itself has no error at all; A against B has less than their own errors
+    would leave."""
     model = paper_model(12, 7, 2, bernoulli=True, std=0.5, generator=seeded())
     found = variance.gradient_variance(model, rows, 200)
     b, a = variance.ESTIMATORS[:2]
     assert found.ratio(b, b)["mu"] == (1.0, 0.0)
     ratio, error = found.ratio(a, b)[variance.ALL]
-    own = math.hypot(*(found.of(name)[variance.ALL][1] / found.of(name)[variance.ALL][0] for name in (a, b)))
+    own = math.hypot(
+        *(found.of(name)[variance.ALL][1] / found.of(name)[variance.ALL][0] for name in (a, b))
+    )
     assert 0 < error < ratio * own
 
 
@@ -425,23 +515,32 @@ def test_ratios_come_from_the_same_draws(rows):
 
 @pytest.fixture
 def bayes(rows, tmp_path):
-    return FullVBTraining(replace(SMALL, method="full_vb", optimiser="adam", lr=0.01), rows, tmp_path)
+    return FullVBTraining(
+        replace(SMALL, method="full_vb", optimiser="adam", lr=0.01), rows, tmp_path
+    )
 
 
 def test_full_vb_follows_the_gradient_of_its_bound(bayes, rows, monkeypatch):
-    """Against autograd through theta = m + s zeta, of minus a minibatch's share of the bound on log p(X)."""
+    """Against autograd through theta = m + s zeta, of minus a minibatch's share of the bound on log
+    p(X)."""
     x, model = rows.batch(torch.arange(BATCH)), bayes.model
     seen = {}
-    monkeypatch.setattr(type(bayes.update), "__call__", lambda _, gradients, bad: seen.update(moved=list(gradients)))
+    monkeypatch.setattr(
+        type(bayes.update), "__call__", lambda _, gradients, bad: seen.update(moved=list(gradients))
+    )
     zetas = [torch.randn(m.shape, generator=seeded(4 + i)) for i, m in enumerate(bayes.means)]
     eps = torch.randn(BATCH, 2, generator=seeded(9))
     draws(monkeypatch, *zetas, eps)
     bayes._move([g.clone() for g in bayes._step(x)], 0, BATCH)
-    means, logvars = ([value.clone().requires_grad_() for value in own] for own in (bayes.means, bayes.logvars))
+    means, logvars = (
+        [value.clone().requires_grad_() for value in own] for own in (bayes.means, bayes.logvars)
+    )
     theta = [m + torch.exp(s / 2) * z for m, s, z in zip(means, logvars, zetas, strict=True)]
     names = [name for name, _ in model.decoder.named_parameters()]
     mu, logvar = model.encode(x)
-    features = torch.func.functional_call(model.decoder, dict(zip(names, theta, strict=True)), mu + torch.exp(logvar / 2) * eps)
+    features = torch.func.functional_call(
+        model.decoder, dict(zip(names, theta, strict=True)), mu + torch.exp(logvar / 2) * eps
+    )
     bound = (model.likelihood(features).log_prob(x) - kl_divergence(mu, logvar)).sum()
     share = BATCH / len(rows.train)
     pairs = zip(means, logvars, strict=True)
@@ -455,28 +554,40 @@ def test_full_vb_follows_the_gradient_of_its_bound(bayes, rows, monkeypatch):
 
 
 def test_the_bound_on_the_evidence_lies_below_it_and_near(tmp_path):
-    """One pixel, white in 70 of 100 rows: log p(X) by 400,000 draws of theta from its prior and quadrature over z."""
+    """One pixel, white in 70 of 100 rows: log p(X) by 400,000 draws of theta from its prior and
+    quadrature over z."""
     white = torch.arange(100).unsqueeze(1) < 70
     rows = Rows((255 * white).to(torch.uint8), (255 * white).to(torch.uint8), 255.0)
     trained = FullVBTraining(
-        Trial("mnist", "full_vb", 1, 1, 100, optimiser="adam", lr=0.02, std=0.1), rows, tmp_path, lambda *_: {}
+        Trial("mnist", "full_vb", 1, 1, 100, optimiser="adam", lr=0.02, std=0.1),
+        rows,
+        tmp_path,
+        lambda *_: {},
     )
     trained.advance([200_000])
     z, weights = np.polynomial.hermite_e.hermegauss(25)
     v1, c1, v2, c2 = torch.randn(4, 400_000, 1, generator=seeded(), dtype=torch.float64)
-    p = torch.sigmoid(v2 * torch.tanh(v1 * torch.from_numpy(z) + c1) + c2) @ torch.from_numpy(weights / weights.sum())
+    p = torch.sigmoid(v2 * torch.tanh(v1 * torch.from_numpy(z) + c1) + c2) @ torch.from_numpy(
+        weights / weights.sum()
+    )
     log_evidence = float(torch.logsumexp(70 * p.log() + 30 * (1 - p).log(), 0) - math.log(len(p)))
     bound = 100 * trained.curve[-1]["evidence"]
-    assert log_evidence - 2.0 < bound < log_evidence + 0.2  # the latter for the draws of z and theta in the bound
+    assert (
+        log_evidence - 2.0 < bound < log_evidence + 0.2
+    )  # the latter for the draws of z and theta in the bound
 
 
 # Going on after a stop, and what is written.
 
 
-@pytest.mark.parametrize("method", ["aevb", "wake_sleep", "wake_sleep, slow head", "mcem", "full_vb"])
+@pytest.mark.parametrize(
+    "method", ["aevb", "wake_sleep", "wake_sleep, slow head", "mcem", "full_vb"]
+)
 def test_a_resumed_trial_ends_in_the_same_bits(rows, tmp_path, method):
     method, slow = method.removesuffix(", slow head"), "slow" in method
-    plan = recipes.Plan(replace(SMALL, method=method, logvar=0.1 if slow else 1.0), 6000, log_p=method == "mcem")
+    plan = recipes.Plan(
+        replace(SMALL, method=method, logvar=0.1 if slow else 1.0), 6000, log_p=method == "mcem"
+    )
     whole = running.open_training(plan.trial, plan, rows, tmp_path / "a")
     whole.advance([1500, 3000, 6000])
     for points in ([1500], [1500, 3000, 6000]):  # the second opens the file of the first
@@ -484,7 +595,10 @@ def test_a_resumed_trial_ends_in_the_same_bits(rows, tmp_path, method):
         part.advance(points)
     for a, b in zip(whole.gradient.parameters, part.gradient.parameters, strict=True):
         assert torch.equal(a, b)
-    assert all(torch.equal(value, part.update.state_dict()[name]) for name, value in whole.update.state_dict().items())
+    assert all(
+        torch.equal(value, part.update.state_dict()[name])
+        for name, value in whole.update.state_dict().items()
+    )
     assert [{**p, "seconds": 0} for p in whole.curve] == [{**p, "seconds": 0} for p in part.curve]
 
 
@@ -499,9 +613,12 @@ Training(Trial("mnist", "aevb", 2, 5, 300, lr=0.02, std=0.1), rows, Path(sys.arg
 
 
 def test_a_trial_killed_in_the_midst_goes_on_in_the_same_bits(rows, tmp_path):
-    """SIGKILL to a process that trains, once it has kept something; then on from there, and from nothing, to one point."""
+    """SIGKILL to a process that trains, once it has kept something; then on from there, and from
+    nothing, to one point."""
     np.savez(tmp_path / "rows.npz", train=rows.train.numpy(), test=rows.test.numpy())
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path / "rows.npz"), str(tmp_path / "killed")])
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path / "rows.npz"), str(tmp_path / "killed")]
+    )
     kept = tmp_path / "killed" / f"{SMALL.name}.npz"
     while not kept.is_file():
         assert process.poll() is None
@@ -513,7 +630,10 @@ def test_a_trial_killed_in_the_midst_goes_on_in_the_same_bits(rows, tmp_path):
     points = range(300, killed.samples + 3000, 300)
     for training in (killed, whole):
         training.advance(points)
-    assert all(torch.equal(a, b) for a, b in zip(killed.gradient.parameters, whole.gradient.parameters, strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(killed.gradient.parameters, whole.gradient.parameters, strict=True)
+    )
     assert [{**p, "seconds": 0} for p in killed.curve] == [{**p, "seconds": 0} for p in whole.curve]
 
 
@@ -530,11 +650,26 @@ def place(tmp_path):
 
 def test_one_step_size_is_chosen_for_all_sizes_on_training_rows(small_data, place, monkeypatch):
     """The best mean, not the best of the size at hand; trials of another method have no say."""
-    values = {(2, 0.01): -4.0, (3, 0.01): -7.0, (2, 0.02): -5.0, (3, 0.02): -5.0, (2, 0.1): -1.0, (3, 0.1): -math.inf}
+    values = {
+        (2, 0.01): -4.0,
+        (3, 0.01): -7.0,
+        (2, 0.02): -5.0,
+        (3, 0.02): -5.0,
+        (2, 0.1): -1.0,
+        (3, 0.1): -math.inf,
+    }
 
     def measured(training, until):
         value = values[training.trial.latent_dim, training.trial.lr]
-        training.curve.append({"samples": until, "seconds": 0.0, "train_bound": value, "test_bound": 0.0, "test_se": 0.0})
+        training.curve.append(
+            {
+                "samples": until,
+                "seconds": 0.0,
+                "train_bound": value,
+                "test_bound": 0.0,
+                "test_se": 0.0,
+            }
+        )
 
     monkeypatch.setattr(Training, "advance", lambda self, points: measured(self, points[-1]))
     plans = [recipes.Plan(replace(SMALL, lr=0.0, latent_dim=n), 600) for n in (2, 3)]
@@ -549,13 +684,23 @@ def test_every_figure_is_written_and_resumed(small_data, place, monkeypatch):
     monkeypatch.setattr("aevb.paper.drawing.SIDE", 2)
     monkeypatch.setattr(marginal, "comparison", lambda *_, **__: {})
     monkeypatch.setattr(
-        "aevb.paper.running.log_likelihoods", lambda *_: {"train_log_p": -9.0, "test_log_p": -8.0, "test_se": 1.0}
+        "aevb.paper.running.log_likelihoods",
+        lambda *_: {"train_log_p": -9.0, "test_log_p": -8.0, "test_se": 1.0},
     )
     monkeypatch.setattr(running, "CHOICE", 300)
     short = {
         name: (lambda *a, r=r: [p._replace(until=1500, trial=shrunk(p.trial)) for p in r(*a)], d)
         for name, (r, d) in figures.EXPERIMENTS.items()
-        if name in ("figure2_mnist", "figure2_tried", "figure3", "figure3_step", "figure4", "variance", "full_vb")
+        if name
+        in (
+            "figure2_mnist",
+            "figure2_tried",
+            "figure3",
+            "figure3_step",
+            "figure4",
+            "variance",
+            "full_vb",
+        )
     }
     monkeypatch.setattr(recipes.Plan, "points", property(lambda plan: [plan.until]))
     monkeypatch.setattr(figures, "EXPERIMENTS", short)
@@ -567,9 +712,15 @@ def test_every_figure_is_written_and_resumed(small_data, place, monkeypatch):
         next(figures.reproduce("figure3_step", False, 1, place))
     for name in ("figure2_tried", "figure3_step"):  # which have no quick form
         assert not any(name in path.name for path in written)
-        suffixes = [".json", ".png", ".md"] if name == "figure3_step" else [".json", ".md"]  # a table says it better
+        suffixes = (
+            [".json", ".png", ".md"] if name == "figure3_step" else [".json", ".md"]
+        )  # a table says it better
         assert [path.suffix for path in figures.reproduce(name, True, 1, place)] == suffixes
-    assert all((place.results / line.split("](")[1].rstrip(")")).is_file() for line in text.splitlines() if line[:2] == "![")
+    assert all(
+        (place.results / line.split("](")[1].rstrip(")")).is_file()
+        for line in text.splitlines()
+        if line[:2] == "!["
+    )
     records = running.read(place.result.__self__.results / "paper_figure3_quick.json")
     assert {record["trial"]["method"] for record in records} == {"aevb", "wake_sleep", "mcem"}
     with pytest.raises(OutputExistsError, match="--resume"):
@@ -587,10 +738,13 @@ def shrunk(trial):
 
 
 def test_the_papers_numbers_agree_with_each_other():
-    """The list at 3 million samples is the curves at that place; AEVB is above wake-sleep there, as the paper says."""
+    """The list at 3 million samples is the curves at that place; AEVB is above wake-sleep there, as
+    the paper says."""
     for method, values in numbers.AT_3E6.items():
         for latent, value in values.items():
-            assert numbers.at(numbers.FIGURE2[latent, method, "test"], 3e6) == pytest.approx(value, abs=0.25)
+            assert numbers.at(numbers.FIGURE2[latent, method, "test"], 3e6) == pytest.approx(
+                value, abs=0.25
+            )
     assert all(numbers.AT_3E6["aevb"][n] > numbers.AT_3E6["wake_sleep"][n] for n in recipes.LATENTS)
     for curve in [*numbers.FIGURE2.values(), *numbers.FIGURE3.values()]:
         samples = [x for x, _ in curve]

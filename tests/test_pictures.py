@@ -14,7 +14,9 @@ from aevb.runs import pictures
 
 
 def short_run(data, **settings):
-    return aevb.fit(data, Config(**{"hidden": (8,), "latent_dim": 2, "epochs": 2, "batch_size": 64, **settings}))
+    return aevb.fit(
+        data, Config(**{"hidden": (8,), "latent_dim": 2, "epochs": 2, "batch_size": 64, **settings})
+    )
 
 
 @pytest.mark.parametrize(
@@ -25,13 +27,31 @@ def short_run(data, **settings):
             {},
             {"curves", "samples", "reconstructions", "interpolations", "manifold", "latent"},
         ),
-        (lambda: load("digits"), {"latent_dim": 5}, {"curves", "samples", "reconstructions", "interpolations", "latent"}),
-        (lambda: load("digits"), {"latent_dim": 1}, {"curves", "samples", "reconstructions", "interpolations"}),
-        (lambda: load("gmm"), {}, {"curves", "samples", "manifold", "latent"}),
-        (lambda: Data(np.random.default_rng(0).normal(size=(60, 4)), "table"), {}, {"curves", "samples", "latent"}),
-        (lambda: Data(np.random.default_rng(0).normal(size=(60, 1)), "column"), {"latent_dim": 1}, {"curves", "samples"}),
         (
-            lambda: Data(np.random.default_rng(0).integers(0, 256, (60, 6, 6, 3)).astype(np.uint8), "rgb"),
+            lambda: load("digits"),
+            {"latent_dim": 5},
+            {"curves", "samples", "reconstructions", "interpolations", "latent"},
+        ),
+        (
+            lambda: load("digits"),
+            {"latent_dim": 1},
+            {"curves", "samples", "reconstructions", "interpolations"},
+        ),
+        (lambda: load("gmm"), {}, {"curves", "samples", "manifold", "latent"}),
+        (
+            lambda: Data(np.random.default_rng(0).normal(size=(60, 4)), "table"),
+            {},
+            {"curves", "samples", "latent"},
+        ),
+        (
+            lambda: Data(np.random.default_rng(0).normal(size=(60, 1)), "column"),
+            {"latent_dim": 1},
+            {"curves", "samples"},
+        ),
+        (
+            lambda: Data(
+                np.random.default_rng(0).integers(0, 256, (60, 6, 6, 3)).astype(np.uint8), "rgb"
+            ),
             {},
             {"curves", "samples", "reconstructions", "interpolations", "manifold", "latent"},
         ),

@@ -23,7 +23,12 @@ def test_tile_puts_pictures_row_by_row():
 
 @pytest.mark.parametrize(
     ("shape", "expected"),
-    [((4, 5, 6), (4, 5, 6)), ((4, 5, 6, 1), (4, 5, 6)), ((4, 5, 6, 3), (4, 5, 6, 3)), ((4, 3, 5, 6), (4, 5, 6, 3))],
+    [
+        ((4, 5, 6), (4, 5, 6)),
+        ((4, 5, 6, 1), (4, 5, 6)),
+        ((4, 5, 6, 3), (4, 5, 6, 3)),
+        ((4, 3, 5, 6), (4, 5, 6, 3)),
+    ],
 )
 def test_as_pictures_knows_channels_first_and_last(shape, expected):
     rows = RNG.integers(0, 256, shape).astype(np.uint8)
@@ -38,7 +43,13 @@ def test_as_pictures_clips_and_survives_a_constant():
 
 
 HISTORY = [
-    {"epoch": e, "bound": -9.0 / e, "reconstruction": -8.0 / e, "kl": 1.0 / e, "validation_bound": -9.5 / e}
+    {
+        "epoch": e,
+        "bound": -9.0 / e,
+        "reconstruction": -8.0 / e,
+        "kl": 1.0 / e,
+        "validation_bound": -9.5 / e,
+    }
     for e in range(1, 6)
 ]
 PICTURES = RNG.random((30, 6, 5))
@@ -48,7 +59,9 @@ def evaluation_page(latent_dim, kl=True):
     rows = {"bound": RNG.normal(size=50), "log_likelihood": RNG.normal(size=50)}
     codes, prior = RNG.normal(size=(2, 50, latent_dim))
     real, generated = RNG.normal(size=(2, 50, latent_dim))
-    return plots.evaluation(rows, RNG.random(latent_dim) if kl else None, codes, prior, real, generated, "title")
+    return plots.evaluation(
+        rows, RNG.random(latent_dim) if kl else None, codes, prior, real, generated, "title"
+    )
 
 
 FIGURES = {
@@ -59,12 +72,18 @@ FIGURES = {
     "reconstructions": lambda: plots.reconstructions(PICTURES, PICTURES),
     "three reconstructions": lambda: plots.reconstructions(PICTURES[:3], PICTURES[:3]),
     "manifold": lambda: plots.manifold(RNG.random((16, 6, 5)), np.array([-1.0, -0.3, 0.3, 1.0])),
-    "warped grid": lambda: plots.warped_grid(RNG.random((50, 2)), [RNG.random((10, 2))], ("a", "b")),
+    "warped grid": lambda: plots.warped_grid(
+        RNG.random((50, 2)), [RNG.random((10, 2))], ("a", "b")
+    ),
     "scatter": lambda: plots.scatter(RNG.random((50, 2)), RNG.random((50, 2)), title="title"),
-    "scatter matrix": lambda: plots.scatter_matrix(RNG.random((50, 3)), RNG.random((20, 3)), ("a", "b", "c")),
+    "scatter matrix": lambda: plots.scatter_matrix(
+        RNG.random((50, 3)), RNG.random((20, 3)), ("a", "b", "c")
+    ),
     "one column": lambda: plots.scatter_matrix(RNG.random((50, 1)), RNG.random((20, 1)), ("a",)),
     "latent": lambda: plots.latent_scatter(RNG.normal(size=(50, 2)), None),
-    "latent with labels": lambda: plots.latent_scatter(RNG.normal(size=(50, 2)), RNG.integers(0, 10, 50)),
+    "latent with labels": lambda: plots.latent_scatter(
+        RNG.normal(size=(50, 2)), RNG.integers(0, 10, 50)
+    ),
     "evaluation": lambda: evaluation_page(7),
     "evaluation in one dimension, without a closed KL": lambda: evaluation_page(1, kl=False),
 }

@@ -1,4 +1,5 @@
-"""Every posterior through one contract, and the distributions under them: sample, density, divergence, bounds."""
+"""Every posterior through one contract, and the distributions under them: sample, density,
+divergence, bounds."""
 
 import math
 
@@ -6,12 +7,23 @@ import pytest
 import torch
 from oracle import is_mean, parameters_without_gradient, square_grid
 from torch.autograd.functional import jacobian
-from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal
+from torch.distributions import (
+    Categorical,
+    Independent,
+    MixtureSameFamily,
+    MultivariateNormal,
+    Normal,
+)
 
 from aevb import VAE
 from aevb.parts.posteriors import POSTERIORS
 from aevb.parts.posteriors.flow import CouplingFlow, SplineFlow
-from aevb.parts.posteriors.gaussian import DiagonalGaussian, FullGaussian, kl_divergence, kl_per_dimension
+from aevb.parts.posteriors.gaussian import (
+    DiagonalGaussian,
+    FullGaussian,
+    kl_divergence,
+    kl_per_dimension,
+)
 from aevb.probability.distributions import (
     LOGVAR_MAX,
     LOGVAR_MIN,
@@ -26,7 +38,8 @@ FLOWS = [CouplingFlow, SplineFlow]
 
 
 def bent(q, size=0.15):
-    """With a flow far from the identity, where it starts, and with more gain than in training; float64."""
+    """With a flow far from the identity, where it starts, and with more gain than in training;
+    float64."""
     q = q.double()
     for module in q.modules():
         if hasattr(module, "gain"):
@@ -67,7 +80,8 @@ def test_every_table_entry_has_a_case():
 
 
 def test_contract(q):
-    """Shapes for any leading dimensions; a gradient reaches every parameter, through samples and through the density."""
+    """Shapes for any leading dimensions; a gradient reaches every parameter, through samples and
+    through the density."""
     h = features(3, 5)
     d = q(h)
     z = d.rsample((7,))
@@ -85,9 +99,11 @@ def test_contract(q):
 
 
 def test_is_normalised_and_samples_fit_log_prob(q):
-    """The integral of the density is 1; the mean log_prob of samples is minus the entropy, and their moments those of it.
+    """The integral of the density is 1; the mean log_prob of samples is minus the entropy, and
+    their moments those of it.
 
-    Five standard errors: six comparisons for each of four posteriors fail by chance once in 70,000 seeds.
+    Five standard errors: six comparisons for each of four posteriors fail by chance once in 70,000
+    seeds.
     """
     d = q(features())
     points, cell = square_grid(2, 9.0, 451)
@@ -106,7 +122,9 @@ def test_is_normalised_and_samples_fit_log_prob(q):
 def full(latent_dim, *lead):
     """A Gaussian with correlations, and torch's own with the same covariance."""
     d = bent(FullGaussian(WIDTH, latent_dim), 1.0)(features(*lead))
-    factor = torch.exp(0.5 * d.logvar).unsqueeze(-1) * (d.lower + torch.eye(latent_dim, dtype=torch.float64))
+    factor = torch.exp(0.5 * d.logvar).unsqueeze(-1) * (
+        d.lower + torch.eye(latent_dim, dtype=torch.float64)
+    )
     return d, MultivariateNormal(d.mu, scale_tril=factor)
 
 
@@ -119,14 +137,19 @@ def test_a_full_gaussian_is_torchs(latent_dim):
     torch.testing.assert_close(d.log_prob(z[0, 0, 0]), known.log_prob(z[0, 0, 0]))
     torch.testing.assert_close(d.log_prob(z.unsqueeze(1)), known.log_prob(z.unsqueeze(1)))
     torch.testing.assert_close(d.variance, known.variance)
-    standard = MultivariateNormal(torch.zeros(latent_dim, dtype=torch.float64), torch.eye(latent_dim, dtype=torch.float64))
-    torch.testing.assert_close(d.kl_from_standard(), torch.distributions.kl_divergence(known, standard))
+    standard = MultivariateNormal(
+        torch.zeros(latent_dim, dtype=torch.float64), torch.eye(latent_dim, dtype=torch.float64)
+    )
+    torch.testing.assert_close(
+        d.kl_from_standard(), torch.distributions.kl_divergence(known, standard)
+    )
     drawn, log_p = d.rsample_and_log_prob((8, 2))
     torch.testing.assert_close(log_p, known.log_prob(drawn))
 
 
 def test_the_covariance_of_draws_of_a_full_gaussian():
-    """Of 100,000 draws: five standard errors, which 15 comparisons exceed by chance once in 100,000 seeds."""
+    """Of 100,000 draws: five standard errors, which 15 comparisons exceed by chance once in 100,000
+    seeds."""
     d, known = full(5)
     with torch.no_grad():
         away = d.rsample((100_000,)) - d.mu
@@ -151,7 +174,9 @@ def test_a_full_gaussian_starts_as_a_diagonal_one_and_the_elbo_has_its_kl_in_clo
 def test_rows_do_not_see_each_other(q):
     """The density of a row is that of the row alone."""
     h, z = features(4), torch.randn(4, 2, dtype=torch.float64)
-    assert torch.allclose(q(h).log_prob(z), torch.stack([q(h[i]).log_prob(z[i]) for i in range(4)]), rtol=1e-10)
+    assert torch.allclose(
+        q(h).log_prob(z), torch.stack([q(h[i]).log_prob(z[i]) for i in range(4)]), rtol=1e-10
+    )
 
 
 def test_drawing_with_the_density_agrees_with_the_density_of_the_draw(q):
@@ -175,10 +200,14 @@ def test_the_frozen_copy_is_the_same_density_without_gradients_to_parameters(q):
     frozen.log_prob(z).sum().backward()
     assert all(p.grad is None for p in model.parameters())
     live.log_prob(z).sum().backward()
-    assert parameters_without_gradient(model.encoder) + parameters_without_gradient(model.posterior) == []
+    assert (
+        parameters_without_gradient(model.encoder) + parameters_without_gradient(model.posterior)
+        == []
+    )
 
 
-# --------------------------------------------------------------------------------------------------------- the flows
+# ---------------------------------------------------------------------------------------------------------
+# the flows
 
 
 def test_a_flow_can_be_inverted(flow):
@@ -195,7 +224,8 @@ def test_a_flow_can_be_inverted_outside_the_splines(flow):
 
 
 def test_density_of_a_flow_is_that_of_the_numerical_jacobian_of_its_sampling(flow):
-    """log q(z) = log N(eps; 0, I) - log |dz / d eps|, the map from noise to z taken from ``rsample`` itself."""
+    """log q(z) = log N(eps; 0, I) - log |dz / d eps|, the map from noise to z taken from
+    ``rsample`` itself."""
     latent_dim = flow.mu.out_features
     d = flow(features())
 
@@ -208,7 +238,10 @@ def test_density_of_a_flow_is_that_of_the_numerical_jacobian_of_its_sampling(flo
         torch.manual_seed(seed)
         eps = torch.randn(latent_dim, dtype=torch.float64)
         assert torch.allclose(sample_from(eps), z, atol=1e-12)  # so the map is that of rsample
-        by_hand = Normal(0.0, 1.0).log_prob(eps).sum() - torch.linalg.slogdet(jacobian(sample_from, eps)).logabsdet
+        by_hand = (
+            Normal(0.0, 1.0).log_prob(eps).sum()
+            - torch.linalg.slogdet(jacobian(sample_from, eps)).logabsdet
+        )
         assert torch.allclose(d.log_prob(z), by_hand, atol=1e-6)
 
 
@@ -223,16 +256,21 @@ def test_jacobian_of_a_flow_against_finite_differences(flow):
 
 
 def test_one_pass_for_draw_and_density(flow):
-    """What ``rsample_and_log_prob`` saves is the way back; the number and its gradient are the same."""
+    """What ``rsample_and_log_prob`` saves is the way back; the number and its gradient are the
+    same."""
     d = flow(features(4))
     z, log_q = d.rsample_and_log_prob((3,))
     assert (z.shape, log_q.shape) == ((3, 4, flow.mu.out_features), (3, 4))
     assert torch.allclose(log_q, d.log_prob(z), atol=1e-6)
-    one_pass = torch.autograd.grad(log_q.sum(), list(flow.parameters()), retain_graph=True, allow_unused=True)
+    one_pass = torch.autograd.grad(
+        log_q.sum(), list(flow.parameters()), retain_graph=True, allow_unused=True
+    )
     both_ways = torch.autograd.grad(d.log_prob(z).sum(), list(flow.parameters()), allow_unused=True)
     for first, second in zip(one_pass, both_ways, strict=True):
         first, second = (torch.zeros(()) if g is None else g for g in (first, second))
-        assert torch.allclose(first.double(), second.double(), atol=1e-5 * (1 + float(second.abs().max())))
+        assert torch.allclose(
+            first.double(), second.double(), atol=1e-5 * (1 + float(second.abs().max()))
+        )
 
 
 def test_gradient_reaches_every_parameter_of_a_flow(flow):
@@ -244,7 +282,8 @@ def test_gradient_reaches_every_parameter_of_a_flow(flow):
 @pytest.mark.parametrize("kind", FLOWS)
 @pytest.mark.parametrize("latent_dim", [1, 2, 5])
 def test_a_flow_starts_near_the_diagonal_gaussian(kind, latent_dim):
-    """KL from a fresh flow to the Gaussian of its own mu and logvar, per dimension; a bent one is far from it."""
+    """KL from a fresh flow to the Gaussian of its own mu and logvar, per dimension; a bent one is
+    far from it."""
 
     def kl_to_gaussian(q):
         with torch.no_grad():
@@ -282,12 +321,15 @@ def test_in_one_dimension_affine_couplings_are_a_gaussian_and_splines_are_not():
 def test_a_flow_is_no_gaussian_in_two_dimensions(kind):
     """A Gaussian's log-density is a parabola along any line."""
     d = bent(kind(WIDTH, 2))(features())
-    t = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None] * torch.tensor([1.0, 1.0], dtype=torch.float64)
+    t = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None] * torch.tensor(
+        [1.0, 1.0], dtype=torch.float64
+    )
     assert float(d.log_prob(t).detach().diff(n=3).abs().max()) > 1e-3
 
 
 def test_moments_of_a_flow_are_those_of_its_samples_and_always_the_same(flow):
-    """512 fixed draws against 20,000 fresh ones, at six standard errors of the 512: 1 in 10^7 for each of 96 numbers."""
+    """512 fixed draws against 20,000 fresh ones, at six standard errors of the 512: 1 in 10^7 for
+    each of 96 numbers."""
     with torch.no_grad():
         d = flow(features(3))
         mean, variance = d.mean, d.variance
@@ -296,7 +338,9 @@ def test_moments_of_a_flow_are_those_of_its_samples_and_always_the_same(flow):
         assert torch.equal(d.variance, variance)
         before = torch.get_rng_state()
         _ = d.mean, d.variance
-        assert torch.equal(torch.get_rng_state(), before)  # fixed draws leave the user's generator alone
+        assert torch.equal(
+            torch.get_rng_state(), before
+        )  # fixed draws leave the user's generator alone
         drawn = d.rsample((20_000,))
         assert bool(((mean - drawn.mean(0)).abs() < 6 * drawn.std(0) / math.sqrt(512)).all())
         square = (drawn - drawn.mean(0)).square()
@@ -323,11 +367,14 @@ def test_extreme_features_leave_a_flow_finite(kind):
     h = torch.stack([torch.full((WIDTH,), 1e3), torch.full((WIDTH,), -1e3)]).requires_grad_()
     z, log_q = rsample_and_log_prob(q(h), 20)
     (log_q.sum() + z.sum()).backward()
-    assert bool(torch.isfinite(z).all() & torch.isfinite(log_q).all() & torch.isfinite(h.grad).all())
+    assert bool(
+        torch.isfinite(z).all() & torch.isfinite(log_q).all() & torch.isfinite(h.grad).all()
+    )
 
 
 def test_a_flow_fits_a_law_that_no_gaussian_has():
-    """Two modes at +-2: after a short fit, the spline's KL to it is less than half of the best Gaussian's."""
+    """Two modes at +-2: after a short fit, the spline's KL to it is less than half of the best
+    Gaussian's."""
     q = SplineFlow(1, 1)
     optimiser = torch.optim.Adam(q.parameters(), lr=1e-2)
     h = torch.zeros(1)
@@ -340,13 +387,19 @@ def test_a_flow_fits_a_law_that_no_gaussian_has():
         (-q(h).log_prob(two_modes(256)).mean()).backward()
         optimiser.step()
     z = two_modes(5000)
-    truth = MixtureSameFamily(Categorical(torch.ones(2)), Normal(torch.tensor([-2.0, 2.0]), 0.5)).log_prob(z[:, 0])
+    truth = MixtureSameFamily(
+        Categorical(torch.ones(2)), Normal(torch.tensor([-2.0, 2.0]), 0.5)
+    ).log_prob(z[:, 0])
     gaussian = Normal(z.mean(), z.std()).log_prob(z[:, 0])
-    kl_flow, kl_gaussian = float((truth - q(h).log_prob(z)).mean().detach()), float((truth - gaussian).mean())
+    kl_flow, kl_gaussian = (
+        float((truth - q(h).log_prob(z)).mean().detach()),
+        float((truth - gaussian).mean()),
+    )
     assert kl_flow < 0.5 * kl_gaussian
 
 
-# ------------------------------------------------------------------------------------------------- the distributions
+# -------------------------------------------------------------------------------------------------
+# the distributions
 
 
 def mixture(components=4, latent_dim=3, spread=1.0, logvar=0.0):
@@ -355,7 +408,9 @@ def mixture(components=4, latent_dim=3, spread=1.0, logvar=0.0):
     mu = spread * torch.randn(components, latent_dim).double()
     logvar = logvar + 0.5 * torch.randn(components, latent_dim).double()
     parts = Independent(Normal(mu, (0.5 * logvar).exp()), 1)
-    return NormalMixture(log_weights, mu, logvar), MixtureSameFamily(Categorical(logits=log_weights), parts)
+    return NormalMixture(log_weights, mu, logvar), MixtureSameFamily(
+        Categorical(logits=log_weights), parts
+    )
 
 
 def test_mixture_is_that_of_torch():
@@ -378,20 +433,25 @@ def test_samples_of_a_mixture_have_its_moments():
         assert is_mean(z[:, j], float(torchs.mean[j]))
         assert is_mean((z[:, j] - torchs.mean[j]).square(), float(torchs.variance[j]))
     # Which component a sample comes from: far apart, the nearest mean tells.
-    apart = NormalMixture(ours.log_weights, 100 * torch.arange(4).double()[:, None].expand(4, 3), ours.logvar)
+    apart = NormalMixture(
+        ours.log_weights, 100 * torch.arange(4).double()[:, None].expand(4, 3), ours.logvar
+    )
     component = (apart.sample((20_000,))[:, 0] / 100).round()
     for c in range(4):
         assert is_mean((component == c).double(), float(torchs.mixture_distribution.probs[c]))
     log_p = torchs.log_prob(torchs.sample((50_000,)))
     difference = torch.cat([ours.log_prob(z), 2 * log_p.mean() - log_p])
-    assert abs(float(ours.log_prob(z).mean() - log_p.mean())) < 5 * float(difference.std()) * math.sqrt(1 / 20_000 + 1 / 50_000)
+    assert abs(float(ours.log_prob(z).mean() - log_p.mean())) < 5 * float(
+        difference.std()
+    ) * math.sqrt(1 / 20_000 + 1 / 50_000)
 
 
 @pytest.mark.parametrize("logvar", [-8.0, -14.0, -20.0, -30.0])
 def test_narrow_components_of_a_mixture_in_float32_keep_their_precision(logvar):
     """|z - mu|^2 / v from an expansion of the square would have no digit left, done in float32.
 
-    What float32 is given, rounded z, mu and logvar, is the question; the answer is then good to 1e-5 of it.
+    What float32 is given, rounded z, mu and logvar, is the question; the answer is then good to
+    1e-5 of it.
     """
     ours, _ = mixture(logvar=logvar)
     mu, logvars, weights = ours.mu.float(), ours.logvar.float(), ours.log_weights.float()
@@ -408,7 +468,11 @@ def test_mixture_far_from_all_components_is_finite():
     z = torch.full((1, 3), 1e4, dtype=torch.float64)
     assert torch.allclose(ours.log_prob(z), torchs.log_prob(z), rtol=1e-10)
     assert bool(
-        torch.isfinite(NormalMixture(ours.log_weights.float(), ours.mu.float(), ours.logvar.float()).log_prob(z.float()))
+        torch.isfinite(
+            NormalMixture(ours.log_weights.float(), ours.mu.float(), ours.logvar.float()).log_prob(
+                z.float()
+            )
+        )
     )
 
 
@@ -416,7 +480,9 @@ def test_gradients_of_a_mixture_match_finite_differences():
     ours, _ = mixture()
     z = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
     inputs = [value.clone().requires_grad_() for value in (ours.log_weights, ours.mu, ours.logvar)]
-    assert torch.autograd.gradcheck(lambda z, *parts: NormalMixture(*parts).log_prob(z), (z, *inputs))
+    assert torch.autograd.gradcheck(
+        lambda z, *parts: NormalMixture(*parts).log_prob(z), (z, *inputs)
+    )
 
 
 def test_density_is_that_of_torch():
@@ -431,8 +497,15 @@ def test_density_is_that_of_torch():
 @pytest.mark.parametrize("shape", [(), (4,), (5, 4)])
 def test_a_variance_that_broadcasts_is_that_of_every_row(shape):
     """As the Gaussian likelihoods have it: one number, or one for each dimension."""
-    mu, z, logvar = torch.randn(5, 4).double(), torch.randn(3, 5, 4).double(), torch.randn(shape).double()
-    d, expected = DiagonalNormal(mu, logvar), Independent(Normal(mu, (0.5 * logvar).exp().expand(5, 4)), 1)
+    mu, z, logvar = (
+        torch.randn(5, 4).double(),
+        torch.randn(3, 5, 4).double(),
+        torch.randn(shape).double(),
+    )
+    d, expected = (
+        DiagonalNormal(mu, logvar),
+        Independent(Normal(mu, (0.5 * logvar).exp().expand(5, 4)), 1),
+    )
     assert torch.allclose(d.log_prob(z), expected.log_prob(z))
     assert torch.allclose(d.variance, expected.variance)
     assert d.sample((3,)).shape == (3, 5, 4)
@@ -443,7 +516,9 @@ def test_reparameterized_sample_has_the_right_moments():
     z = reparameterize(mu.expand(100_000, 1), logvar.expand(100_000, 1))[:, 0]
     assert is_mean(z, 1.5)
     assert is_mean((z - 1.5) ** 2, math.exp(-0.7))
-    assert is_mean((z - 1.5) ** 4, 3 * math.exp(-1.4))  # a Gaussian's kurtosis: a uniform's would be 1.8
+    assert is_mean(
+        (z - 1.5) ** 4, 3 * math.exp(-1.4)
+    )  # a Gaussian's kurtosis: a uniform's would be 1.8
 
 
 def test_gradients_of_the_sample():
@@ -460,15 +535,21 @@ def test_sample_collapses_to_the_mean():
     assert torch.allclose(reparameterize(mu, torch.full((50, 2), LOGVAR_MIN)), mu, atol=1e-4)
 
 
-# ------------------------------------------------------------------------------------------------- the KL divergence
+# -------------------------------------------------------------------------------------------------
+# the KL divergence
 
 
 def test_kl_against_an_integral():
-    mu, logvar = torch.tensor([[0.8, -1.2]], dtype=torch.float64), torch.tensor([[-0.5, 0.9]], dtype=torch.float64)
+    mu, logvar = (
+        torch.tensor([[0.8, -1.2]], dtype=torch.float64),
+        torch.tensor([[-0.5, 0.9]], dtype=torch.float64),
+    )
     points, cell = square_grid(2, 14.0, 700)
     log_q = DiagonalNormal(mu[0], logvar[0]).log_prob(points)
     log_p = DiagonalNormal(torch.zeros(2).double(), torch.zeros(2).double()).log_prob(points)
-    assert float(kl_divergence(mu, logvar)) == pytest.approx(float((log_q.exp() * (log_q - log_p)).sum() * cell), abs=1e-6)
+    assert float(kl_divergence(mu, logvar)) == pytest.approx(
+        float((log_q.exp() * (log_q - log_p)).sum() * cell), abs=1e-6
+    )
 
 
 def test_kl_is_zero_at_the_prior_and_only_there():
@@ -483,7 +564,9 @@ def test_kl_sums_over_dimensions():
 
 
 @pytest.mark.parametrize("kind", [DiagonalGaussian, FullGaussian, *FLOWS])
-@pytest.mark.parametrize(("emitted", "kept"), [(1e4, LOGVAR_MAX), (-1e4, LOGVAR_MIN), (3.0, 3.0), (-29.9, -29.9)])
+@pytest.mark.parametrize(
+    ("emitted", "kept"), [(1e4, LOGVAR_MAX), (-1e4, LOGVAR_MIN), (3.0, 3.0), (-29.9, -29.9)]
+)
 def test_emitted_logvar_is_bounded_and_the_identity_inside(kind, emitted, kept):
     q = kind(1, 1)
     with torch.no_grad():
@@ -496,7 +579,8 @@ def test_emitted_logvar_is_bounded_and_the_identity_inside(kind, emitted, kept):
 
 @pytest.mark.parametrize("name", ["flow", "spline_flow"])
 def test_the_kl_of_a_flow_is_that_of_its_samples_with_less_noise(name):
-    """KL = KL of the straight Gaussian + what the flow adds: the same mean, and no noise at all while the flow is straight."""
+    """KL = KL of the straight Gaussian + what the flow adds: the same mean, and no noise at all
+    while the flow is straight."""
     torch.manual_seed(3)
     posterior = POSTERIORS[name](6, 3)
     model = VAE(5, (6,), 3, posterior=posterior).double()
@@ -510,7 +594,9 @@ def test_the_kl_of_a_flow_is_that_of_its_samples_with_less_noise(name):
         sampled = log_q - model.prior().log_prob(z)
         ours = torch.stack([model.elbo_terms(x)[1][:, 0] for _ in range(2000)])
         error = (sampled.var(0) / 20_000 + ours.var(0) / 2000).sqrt()
-        assert (((sampled.mean(0) - ours.mean(0)) / error).abs() < 5).all()  # fails by chance once in 400,000
+        assert (
+            ((sampled.mean(0) - ours.mean(0)) / error).abs() < 5
+        ).all()  # fails by chance once in 400,000
         for value in posterior.flow.parameters():
             value.zero_()
         if name == "flow":

@@ -66,9 +66,11 @@ def test_shapes(p):
 
 
 def test_is_normalised_and_samples_fit_log_prob(p):
-    """The integral is 1; the mean log_prob of samples is minus the entropy, their moments those of the density.
+    """The integral is 1; the mean log_prob of samples is minus the entropy, their moments those of
+    the density.
 
-    Five standard errors: six comparisons for each of four priors fail by chance once in 70,000 seeds.
+    Five standard errors: six comparisons for each of four priors fail by chance once in 70,000
+    seeds.
     """
     d = p()
     points, cell = square_grid(2, 9.0, 451)
@@ -85,7 +87,9 @@ def test_is_normalised_and_samples_fit_log_prob(p):
 
 
 def test_gradient_reaches_every_parameter_through_log_prob(p):
-    z = torch.randn(50, 2, dtype=torch.float64, requires_grad=True)  # the standard normal has no parameters
+    z = torch.randn(
+        50, 2, dtype=torch.float64, requires_grad=True
+    )  # the standard normal has no parameters
     p().log_prob(z).sum().backward()
     assert parameters_without_gradient(p) == []
 
@@ -131,7 +135,8 @@ def test_a_mixture_of_one_component_is_a_gaussian():
     assert torch.allclose(p().log_prob(z), StandardNormal(3).double()().log_prob(z))
 
 
-# --------------------------------------------------------------------------------------------------------- VampPrior
+# ---------------------------------------------------------------------------------------------------------
+# VampPrior
 
 
 @pytest.mark.parametrize("posterior", [None, lambda: CouplingFlow(8, 2)], ids=["diagonal", "flow"])
@@ -143,7 +148,8 @@ def test_vamp_is_the_average_of_the_posteriors_of_its_inputs(posterior):
     each = torch.stack([model.posterior_given(u).log_prob(z).exp() for u in model.prior.inputs])
     assert torch.allclose(model.prior().log_prob(z).exp(), each.mean(0), rtol=1e-8)
     assert model.prior().sample((5, 3)).shape == (5, 3, 2)
-    # And its samples are those of a component taken at random: five standard errors, four comparisons.
+    # And its samples are those of a component taken at random: five standard errors, four
+    # comparisons.
     drawn = model.prior().sample((20_000,)).detach()
     expected = torch.cat([model.posterior_given(u).sample((20_000,)) for u in model.prior.inputs])
     for j in range(2):
@@ -218,7 +224,8 @@ def test_a_vamp_without_a_model_is_refused():
         VampPrior(2)()
 
 
-# --------------------------------------------------------------------------------------------------------- FlowPrior
+# ---------------------------------------------------------------------------------------------------------
+# FlowPrior
 
 
 @pytest.mark.parametrize("latent_dim", [1, 2, 5])
@@ -238,7 +245,8 @@ def test_placing_a_flow_prior_gives_it_the_mean_and_variance_of_the_codes():
     assert torch.allclose(p.logvar.exp(), codes.double().var(0), rtol=1e-5)
     assert p.mu.requires_grad
     d = p()
-    # The flow is near the identity still, so the law's own moments are close to those; exp(0.1) either way.
+    # The flow is near the identity still, so the law's own moments are close to those; exp(0.1)
+    # either way.
     assert bool(((d.mean - p.mu).abs() < 0.3 * codes.std(0)).all())
     assert bool(((d.variance.sqrt() / codes.std(0)).log().abs() < 0.2).all())
 

@@ -1,4 +1,5 @@
-"""Another prior for a trained model: it is the density that it should be, the bound rises, and nothing else changes."""
+"""Another prior for a trained model: it is the density that it should be, the bound rises, and
+nothing else changes."""
 
 import numpy as np
 import pytest
@@ -31,8 +32,11 @@ def rows():
 
 @pytest.fixture(scope="module")
 def run(rows):
-    """Trained with N(0, I) on three clusters: between their codes the prior has mass where there are none."""
-    config = Config(hidden=(32,), latent_dim=2, epochs=12, batch_size=64, learning_rate=0.01, warmup_epochs=4)
+    """Trained with N(0, I) on three clusters: between their codes the prior has mass where there
+    are none."""
+    config = Config(
+        hidden=(32,), latent_dim=2, epochs=12, batch_size=64, learning_rate=0.01, warmup_epochs=4
+    )
     return aevb.fit(rows, config)
 
 
@@ -40,11 +44,17 @@ def linear_run(shift=0.0):
     known = LinearGaussian()
     known.set_posterior(shift)
     schema = Schema(kind="real", shape=(4,), dtype="float64", shift=(0.0,), scale=(1.0,))
-    return known, Run(known.model.float().eval(), Config(latent_dim=2), "gaussian_fixed", schema, "oracle")
+    return known, Run(
+        known.model.float().eval(), Config(latent_dim=2), "gaussian_fixed", schema, "oracle"
+    )
 
 
 def weights(model, prior=True):
-    return {name: value.clone() for name, value in model.state_dict().items() if prior or not name.startswith("prior.")}
+    return {
+        name: value.clone()
+        for name, value in model.state_dict().items()
+        if prior or not name.startswith("prior.")
+    }
 
 
 def same(a, b):
@@ -55,7 +65,12 @@ def same(a, b):
 def test_codes_of_an_exact_model_give_its_prior_back(name):
     """The aggregate posterior of the rows of a model with an exact q(z|x) is N(0, I)."""
     known, exact = linear_run()
-    fitted = refit_prior(exact, Data(known.sample(5000).numpy(), "rows"), name, components=1 if name == "mixture" else None)
+    fitted = refit_prior(
+        exact,
+        Data(known.sample(5000).numpy(), "rows"),
+        name,
+        components=1 if name == "mixture" else None,
+    )
     z = torch.randn(4000, 2)
     with torch.no_grad():
         difference = fitted.model.prior().log_prob(z) - Normal(0, 1).log_prob(z).sum(-1)
@@ -123,7 +138,9 @@ def test_samples_no_longer_fall_between_the_clusters(run, rows):
     assert astray(refit_prior(run, rows)) < 0.5 * astray(run)
 
 
-@pytest.mark.parametrize(("name", "components"), [("mixture", None), ("mixture", 3), ("flow", None)])
+@pytest.mark.parametrize(
+    ("name", "components"), [("mixture", None), ("mixture", 3), ("flow", None)]
+)
 def test_saved_and_loaded_it_is_the_same(run, rows, name, components, tmp_path):
     fitted = refit_prior(run, rows, name, components=components)
     checkpoint.save(fitted, tmp_path / "run")
@@ -141,7 +158,9 @@ def test_saved_and_loaded_it_is_the_same(run, rows, name, components, tmp_path):
 def test_the_seed_decides_and_the_global_generator_is_left_alone(run, rows, name, monkeypatch):
     monkeypatch.setattr("aevb.runs.refit.STEPS", 10)
     state, few = torch.get_rng_state(), rows.take(np.arange(300))
-    first, again, other = (weights(refit_prior(run, few, name, seed=seed).model) for seed in (3, 3, 4))
+    first, again, other = (
+        weights(refit_prior(run, few, name, seed=seed).model) for seed in (3, 3, 4)
+    )
     assert torch.equal(torch.get_rng_state(), state)
     assert same(first, again)
     assert not same(first, other)
@@ -151,8 +170,15 @@ def test_a_flow_tells_of_every_step_and_learns_from_them(run, rows):
     steps = []
     placed_and_trained = refit_prior(run, rows, "flow", on_step=steps.append)
     assert steps == list(range(1, 61))
-    assert all(not p.requires_grad or p.grad is None or bool(torch.isfinite(p.grad).all()) for p in run.model.parameters())
-    assert all(p.grad is None for name, p in placed_and_trained.model.named_parameters() if not name.startswith("prior."))
+    assert all(
+        not p.requires_grad or p.grad is None or bool(torch.isfinite(p.grad).all())
+        for p in run.model.parameters()
+    )
+    assert all(
+        p.grad is None
+        for name, p in placed_and_trained.model.named_parameters()
+        if not name.startswith("prior.")
+    )
 
 
 @pytest.mark.parametrize(("posterior", "prior"), [("spline_flow", "vamp"), ("diagonal", "flow")])
@@ -160,7 +186,9 @@ def test_any_posterior_and_any_prior_before_will_do(posterior, prior, tmp_path, 
     monkeypatch.setattr("aevb.runs.refit.STEPS", 10)
     rows = Data(np.random.default_rng(0).normal(size=(60, 3)), "table")
     components = 4 if prior == "vamp" else None
-    config = Config(hidden=(8,), latent_dim=2, epochs=1, posterior=posterior, prior=prior, components=components)
+    config = Config(
+        hidden=(8,), latent_dim=2, epochs=1, posterior=posterior, prior=prior, components=components
+    )
     before = aevb.fit(rows, config)
     fitted = refit_prior(before, rows, components=2)
     assert fitted.config.components == 2
@@ -187,7 +215,9 @@ def test_what_cannot_be_fitted_is_refused(run, rows, name, components, says):
 def test_more_components_than_codes_are_refused(run, rows):
     few = rows.take(np.arange(2))
     assert refit_prior(run, few, components=2).model.prior.mu.shape == (2, 2)
-    with pytest.raises(DataError, match=r"21 components need as many codes at least; there are 20\. Use fewer"):
+    with pytest.raises(
+        DataError, match=r"21 components need as many codes at least; there are 20\. Use fewer"
+    ):
         refit_prior(run, few, components=21)
 
 

@@ -1,4 +1,5 @@
-"""Rows on their way into a step: one contract, in memory and from a file, and the same bits from both."""
+"""Rows on their way into a step: one contract, in memory and from a file, and the same bits from
+both."""
 
 import subprocess
 import sys
@@ -23,7 +24,10 @@ from aevb.evaluation.baseline import fit_baseline
 from aevb.training.split import prepare
 
 RNG = np.random.default_rng(0)
-ALL_BYTES = np.stack([np.arange(256), RNG.permutation(256), RNG.integers(0, 256, 256), np.arange(255, -1, -1)], axis=1)
+ALL_BYTES = np.stack(
+    [np.arange(256), RNG.permutation(256), RNG.integers(0, 256, 256), np.arange(255, -1, -1)],
+    axis=1,
+)
 GREY = ALL_BYTES.reshape(256, 2, 2)
 CASES = {  # rows, likelihood, binarize, and whether they are kept as 8 bits
     "grey": (GREY.astype(np.uint8), "bernoulli", "none", True),
@@ -80,13 +84,24 @@ def test_contract(case, place, tmp_path, monkeypatch):
     found = rows_of(in_memory if place is RowsInMemory else in_file, schema, seed=7)
     assert type(found) is place
     assert (len(found), found.shape) == (256, tuple(x.shape))
-    for index in (torch.arange(256), torch.randperm(256), torch.tensor([3]), torch.tensor([9, 2, 2, 255])):
+    for index in (
+        torch.arange(256),
+        torch.randperm(256),
+        torch.tensor([3]),
+        torch.tensor([9, 2, 2, 255]),
+    ):
         taken = found.take(index)
-        assert (taken.shape, taken.dtype) == ((len(index), x.shape[1]), torch.uint8 if eight_bits else torch.float32)
+        assert (taken.shape, taken.dtype) == (
+            (len(index), x.shape[1]),
+            torch.uint8 if eight_bits else torch.float32,
+        )
         assert torch.equal(found.to_x(taken), x[index])
     indices = list(epoch_batches(256, 30, seed=1, epoch=0))
     batches = list(found.batches(iter(indices)))
-    assert [torch.equal(found.to_x(batch), x[index]) for batch, index in zip(batches, indices, strict=True)] == [True] * 9
+    assert [
+        torch.equal(found.to_x(batch), x[index])
+        for batch, index in zip(batches, indices, strict=True)
+    ] == [True] * 9
     assert list(map(len, found.split(100))) == [100, 100, 56]
     assert torch.equal(torch.cat(list(found.split(100))), x)
     assert torch.equal(found.head(5), x[:5])
@@ -122,11 +137,22 @@ def test_a_row_has_its_bits_whichever_rows_are_drawn_with_it():
 def test_bits_are_uniform_and_unrelated():
     """Chi-square and correlations; each false alarm is one in a million."""
     numbers = np.stack([uniforms(seed, np.arange(5000), 64) for seed in (0, 1, 2**62)])
-    for part in (numbers[0].ravel(), numbers[:, :, 0].ravel(), numbers[1, 7], numbers[0].ravel() * 4096 % 1):
+    for part in (
+        numbers[0].ravel(),
+        numbers[:, :, 0].ravel(),
+        numbers[1, 7],
+        numbers[0].ravel() * 4096 % 1,
+    ):
         counts = np.bincount((part * 32).astype(int), minlength=32)
         assert ((counts - part.size / 32) ** 2 / (part.size / 32)).sum() < chi2.isf(1e-6, 31)
     z = (numbers.astype(float) - 0.5) * 12**0.5
-    pairs = [z[0, :, 1:] * z[0, :, :-1], z[0, 1:] * z[0, :-1], z[0] * z[1], z[1] * z[2], z[0, 1:, 0] * z[0, :-1, -1]]
+    pairs = [
+        z[0, :, 1:] * z[0, :, :-1],
+        z[0, 1:] * z[0, :-1],
+        z[0] * z[1],
+        z[1] * z[2],
+        z[0, 1:, 0] * z[0, :-1, -1],
+    ]
     assert max(abs(pair.mean()) * pair.size**0.5 for pair in pairs) < 5.1
 
 
@@ -163,13 +189,24 @@ def test_moments_do_not_suffer_from_chunks(monkeypatch):
     [
         (RNG.normal(5, 3, (300, 6)).astype(np.float32), {}),
         (RNG.normal(5, 3, (300, 6)), {"prior": "vamp"}),
-        (RNG.integers(0, 256, (300, 4, 4)).astype(np.uint8), {"likelihood": "bernoulli", "binarize": "static"}),
-        (RNG.integers(0, 256, (300, 4, 4)).astype(np.uint8), {"likelihood": "bernoulli", "binarize": "dynamic"}),
-        (RNG.integers(0, 256, (300, 4, 4)).astype(np.uint8), {"likelihood": "discretized_logistic"}),
+        (
+            RNG.integers(0, 256, (300, 4, 4)).astype(np.uint8),
+            {"likelihood": "bernoulli", "binarize": "static"},
+        ),
+        (
+            RNG.integers(0, 256, (300, 4, 4)).astype(np.uint8),
+            {"likelihood": "bernoulli", "binarize": "dynamic"},
+        ),
+        (
+            RNG.integers(0, 256, (300, 4, 4)).astype(np.uint8),
+            {"likelihood": "discretized_logistic"},
+        ),
     ],
     ids=["float32", "float64, vamp", "static", "dynamic", "levels"],
 )
-def test_a_model_trained_from_a_file_has_the_bits_of_one_trained_in_memory(rows, settings, tmp_path, monkeypatch):
+def test_a_model_trained_from_a_file_has_the_bits_of_one_trained_in_memory(
+    rows, settings, tmp_path, monkeypatch
+):
     small_chunks(monkeypatch)
     config = Config(hidden=(8,), latent_dim=2, epochs=2, batch_size=32, **settings)
     one, other = (aevb.fit(data, config) for data in both(rows, tmp_path, monkeypatch))
@@ -245,7 +282,12 @@ def test_a_file_that_is_cut_short_while_it_is_in_use_is_an_error(tmp_path, strea
     with (tmp_path / "x.npy").open("r+b") as file:
         file.truncate(1000)
     refuses(DataError, ["x.npy", "cut short while it was read"], rows.take, torch.tensor([99]))
-    refuses(DataError, ["cut short while it was read"], list, rows.batches(iter(torch.arange(100).split(10))))
+    refuses(
+        DataError,
+        ["cut short while it was read"],
+        list,
+        rows.batches(iter(torch.arange(100).split(10))),
+    )
 
 
 @pytest.mark.parametrize("place", ["memory", "file"])
@@ -255,7 +297,12 @@ def test_the_first_value_that_is_not_a_number_is_named(place, tmp_path, monkeypa
     rows[-1, 1:] = np.nan, np.inf
     np.save(tmp_path / "x.npy", rows)
     monkeypatch.setattr(stored, "IN_MEMORY_BYTES", 0 if place == "file" else 2**30)
-    refuses(DataError, ["1 missing (NaN) and 1 infinite of 1500 values", "[499, 1]"], files.read, str(tmp_path / "x.npy"))
+    refuses(
+        DataError,
+        ["1 missing (NaN) and 1 infinite of 1500 values", "[499, 1]"],
+        files.read,
+        str(tmp_path / "x.npy"),
+    )
 
 
 def test_a_stopped_reader_leaves_nothing_behind(tmp_path, monkeypatch):
@@ -290,10 +337,14 @@ def test_training_from_a_large_file_takes_little_memory(tmp_path):
     if sys.platform != "linux":
         pytest.skip("peak memory is measured in other units here")
     path = tmp_path / "big.npy"
-    rows = np.lib.format.open_memmap(path, "w+", np.float32, (100_000, 784))  # 314 MB, most of which are holes
+    rows = np.lib.format.open_memmap(
+        path, "w+", np.float32, (100_000, 784)
+    )  # 314 MB, most of which are holes
     rows[::1000] = np.random.default_rng(0).normal(size=(100, 784))
     rows.flush()
     del rows
-    done = subprocess.run([sys.executable, "-c", TRAIN, path], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", TRAIN, path], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 150e6 < path.stat().st_size / 2

@@ -20,12 +20,18 @@ def table():
     """Three columns on very different scales."""
     z = np.random.default_rng(0).normal(size=(300, 1))
     noise = np.random.default_rng(1).normal(size=(300, 3))
-    return Data((z + 0.1 * noise) * [1.0, 100.0, 1e-3] + [0.0, 5000.0, 2.0], "table", columns=("a", "b", "c"))
+    return Data(
+        (z + 0.1 * noise) * [1.0, 100.0, 1e-3] + [0.0, 5000.0, 2.0],
+        "table",
+        columns=("a", "b", "c"),
+    )
 
 
 @pytest.fixture(scope="module")
 def run(table):
-    return aevb.fit(table, Config(hidden=(32,), latent_dim=2, epochs=150, batch_size=32, learning_rate=3e-3))
+    return aevb.fit(
+        table, Config(hidden=(32,), latent_dim=2, epochs=150, batch_size=32, learning_rate=3e-3)
+    )
 
 
 def test_everything_is_in_the_datas_units(run, table):
@@ -62,7 +68,9 @@ def test_chunks_do_not_change_results(run, table, monkeypatch):
 def test_plain_arrays_are_taken_as_rows(run, table):
     assert aevb.fit(table.rows.astype(np.float32), SMALL).sample(5).shape == (5, 3)
     assert np.array_equal(run.encode(table.rows)[0], run.encode(table)[0])
-    with pytest.raises(DataError, match=r"rows of shape \(3,\); the array has rows of shape \(2,\)"):
+    with pytest.raises(
+        DataError, match=r"rows of shape \(3,\); the array has rows of shape \(2,\)"
+    ):
         run.encode(table.rows[:, :2])
 
 
@@ -72,7 +80,9 @@ def test_other_columns_are_refused(run, table):
 
 
 def test_pictures_come_back_as_8_bit_grey_levels():
-    pictures = Data(np.random.default_rng(0).integers(0, 256, (60, 5, 4)).astype(np.uint8), "pictures")
+    pictures = Data(
+        np.random.default_rng(0).integers(0, 256, (60, 5, 4)).astype(np.uint8), "pictures"
+    )
     for likelihood in ("bernoulli", "gaussian"):
         run = aevb.fit(pictures, Config(hidden=(8,), latent_dim=2, epochs=1, likelihood=likelihood))
         made = run.sample(7)
@@ -81,7 +91,9 @@ def test_pictures_come_back_as_8_bit_grey_levels():
 
 
 def test_grey_levels_on_another_scale_are_refused():
-    pictures = Data(np.random.default_rng(0).integers(0, 256, (60, 4, 4)).astype(np.uint8), "pictures")
+    pictures = Data(
+        np.random.default_rng(0).integers(0, 256, (60, 4, 4)).astype(np.uint8), "pictures"
+    )
     run = aevb.fit(pictures, SMALL)
     with pytest.raises(DataError, match="grey levels from 0 to 255"):
         run.evaluate(Data(pictures.rows / 255.0, "others"))
@@ -92,9 +104,21 @@ def test_an_array_on_the_scale_of_the_training_is_taken_and_any_other_refused():
 
     pictures = np.random.default_rng(0).integers(0, 256, (60, 4, 4)).astype(np.uint8)
     run = aevb.fit(pictures, SMALL)
-    for array in (pictures, pictures.astype(np.float32), pictures.astype(np.int64), pictures // 255, 0.0 * pictures):
+    for array in (
+        pictures,
+        pictures.astype(np.float32),
+        pictures.astype(np.int64),
+        pictures // 255,
+        0.0 * pictures,
+    ):
         run.encode(array)
-    for array in (pictures / 255, pictures > 127, pictures * 2.0, pictures - 1.0, pictures.astype(np.uint16) * 3):
+    for array in (
+        pictures / 255,
+        pictures > 127,
+        pictures * 2.0,
+        pictures - 1.0,
+        pictures.astype(np.uint16) * 3,
+    ):
         with pytest.raises(DataError, match="grey levels from 0 to 255; the array has values in"):
             run.encode(array)
     digits = load("digits")  # white is 16, which their array does not say
@@ -131,8 +155,13 @@ def test_what_cannot_be_sampled_or_decoded_is_said(run):
 
 @pytest.mark.parametrize("binarize", ["static", "dynamic"])
 def test_random_binarisation_is_the_same_for_the_same_seed(binarize):
-    pictures = Data(np.random.default_rng(0).integers(0, 256, (60, 4, 4)).astype(np.uint8), "pictures")
-    run = aevb.fit(pictures, Config(hidden=(8,), latent_dim=2, epochs=1, likelihood="bernoulli", binarize=binarize))
+    pictures = Data(
+        np.random.default_rng(0).integers(0, 256, (60, 4, 4)).astype(np.uint8), "pictures"
+    )
+    run = aevb.fit(
+        pictures,
+        Config(hidden=(8,), latent_dim=2, epochs=1, likelihood="bernoulli", binarize=binarize),
+    )
     x = run.tensor(pictures, seed=1)
     assert set(x.unique().tolist()) == {0.0, 1.0}
     assert torch.equal(x, run.tensor(pictures, seed=1))
@@ -149,7 +178,10 @@ def test_save_and_load_through_the_front_door(run, table, tmp_path):
 def test_a_run_is_shown_in_one_line(run):
     text = repr(run)
     assert text.startswith("<Run on ")
-    assert f"latent_dim 2; trained {run.trained} of {run.config.epochs} epochs, validation bound " in text
+    assert (
+        f"latent_dim 2; trained {run.trained} of {run.config.epochs} epochs, validation bound "
+        in text
+    )
     assert "\n" not in text
     assert len(text) < 200
 

@@ -10,7 +10,9 @@ from aevb.datasets.schema import BINARIZE, Data, Schema
 from aevb.errors import DataError, UsageError
 
 G, U8 = np.random.default_rng(0), np.uint8
-BLACK_OR_WHITE = np.where(G.random((60, 4, 3)) < 0.9, 255 * (G.random((60, 4, 3)) < 0.3), 128)  # but for one in ten
+BLACK_OR_WHITE = np.where(
+    G.random((60, 4, 3)) < 0.9, 255 * (G.random((60, 4, 3)) < 0.3), 128
+)  # but for one in ten
 TABLE = G.standard_normal((60, 3)) * [0.1, 1.0, 100.0] + [0.5, 0.0, -300.0]
 DATA = {  # rows -> their kind, the likelihood that plan() chooses
     "bits": (Data((BLACK_OR_WHITE > 200).astype(U8), "s"), "binary", "bernoulli"),
@@ -19,22 +21,42 @@ DATA = {  # rows -> their kind, the likelihood that plan() chooses
     "digits, flat": (Data(BLACK_OR_WHITE.astype(U8).reshape(60, 12), "s"), "grey", "bernoulli"),
     "digits, 64-bit": (Data(BLACK_OR_WHITE.astype(np.int64), "s"), "grey", "bernoulli"),
     "faces": (Data(G.integers(60, 200, (60, 4, 3), dtype=U8), "s"), "grey", "gaussian"),
-    "white is 16": (Data(G.integers(0, 17, (60, 4, 3)).astype(np.float32), "s", white=16.0), "grey", "gaussian"),
+    "white is 16": (
+        Data(G.integers(0, 17, (60, 4, 3)).astype(np.float32), "s", white=16.0),
+        "grey",
+        "gaussian",
+    ),
     "colour": (Data(G.integers(0, 256, (60, 4, 3, 3), dtype=U8), "s"), "grey", "gaussian"),
     "unit, extreme": (Data((BLACK_OR_WHITE / 255).astype(np.float32), "s"), "unit", "bernoulli"),
     "unit": (Data(G.random((60, 5)), "s"), "unit", "gaussian"),
     "fractions": (Data(G.beta(0.1, 0.1, (60, 5)), "s"), "unit", "gaussian"),
-    "named fractions": (Data(G.beta(0.1, 0.1, (60, 5)), "s", columns=tuple("abcde")), "unit", "gaussian"),
-    "named bytes": (Data(255 * G.integers(0, 2, (60, 2), U8), "s", columns=("a", "b")), "real", "gaussian"),
+    "named fractions": (
+        Data(G.beta(0.1, 0.1, (60, 5)), "s", columns=tuple("abcde")),
+        "unit",
+        "gaussian",
+    ),
+    "named bytes": (
+        Data(255 * G.integers(0, 2, (60, 2), U8), "s", columns=("a", "b")),
+        "real",
+        "gaussian",
+    ),
     "named bits": (Data(G.integers(0, 2, (60, 2)), "s", columns=("a", "b")), "binary", "bernoulli"),
     "table": (Data(TABLE, "s", columns=("a", "b", "c")), "real", "gaussian"),
     "integers": (Data(G.integers(0, 99, (60, 2)), "s"), "real", "gaussian"),
     "half": (Data(G.standard_normal((60, 2)).astype(np.float16), "s"), "real", "gaussian"),
     "one column": (Data(G.standard_normal(60).astype(">f4"), "s"), "real", "gaussian"),
     "16-bit": (Data(G.integers(0, 65536, (60, 4, 3), dtype=np.uint16), "s"), "real", "gaussian"),
-    "volumes": (Data(3 * G.standard_normal((60, 2, 3, 2)).astype(np.float32) + 7, "s"), "real", "gaussian"),
+    "volumes": (
+        Data(3 * G.standard_normal((60, 2, 3, 2)).astype(np.float32) + 7, "s"),
+        "real",
+        "gaussian",
+    ),
 }
-PAIRS = [(name, p) for name, (_, kind, _) in DATA.items() for p in ["gaussian"] + ["bernoulli"] * (kind != "real")]
+PAIRS = [
+    (name, p)
+    for name, (_, kind, _) in DATA.items()
+    for p in ["gaussian"] + ["bernoulli"] * (kind != "real")
+]
 
 
 @pytest.mark.parametrize("name", DATA)
@@ -56,7 +78,9 @@ def test_rows_become_the_models_numbers_and_come_back(name, likelihood):
         assert np.allclose(x, flat / (data.white if kind == "grey" else 1.0), rtol=1e-6)
     else:  # each column of a table has a unit of its own, pixels share one
         axis = 0 if data.columns or (kind == "real" and data.rows.ndim == 2) else None
-        assert np.allclose(x, (flat - flat.mean(axis, dtype=float)) / flat.std(axis, dtype=float), atol=1e-5)
+        assert np.allclose(
+            x, (flat - flat.mean(axis, dtype=float)) / flat.std(axis, dtype=float), atol=1e-5
+        )
     back = schema.to_data(x)
     assert back.shape == data.rows.shape
     if kind == "grey" and data.rows.dtype.kind in "ui":
@@ -73,7 +97,10 @@ def test_a_large_offset_costs_no_precision():
 
 
 def test_generated_grey_levels_are_clipped_and_rounded_if_they_were_integers():
-    for rows, expected in [(np.array([[0, 3, 255]] * 2, U8), [0, 128, 255]), (np.array([[0.0, 3.0, 16.0]] * 2), [0, 8, 16])]:
+    for rows, expected in [
+        (np.array([[0, 3, 255]] * 2, U8), [0, 128, 255]),
+        (np.array([[0.0, 3.0, 16.0]] * 2), [0, 8, 16]),
+    ]:
         schema = plan(Data(rows, "s", white=float(rows.max())), "bernoulli").schema
         assert schema.to_data(np.array([[-0.5, 0.5, 1.5]], np.float32))[0].tolist() == expected
 
@@ -86,7 +113,9 @@ def test_log_jacobian_is_the_exact_change_of_variables(name):
     rows, scale = data.rows.reshape(60, -1).astype(float), np.asarray(schema.scale)
     cov = np.diag(rows.std(0)) @ (0.5 * np.eye(schema.data_dim) + 0.5) @ np.diag(rows.std(0))
     over_rows = multivariate_normal(rows[0], cov).logpdf(rows)
-    over_x = multivariate_normal((rows[0] - schema.shift) / scale, cov / scale / (scale[:, None])).logpdf(schema.to_model(data))
+    over_x = multivariate_normal(
+        (rows[0] - schema.shift) / scale, cov / scale / (scale[:, None])
+    ).logpdf(schema.to_model(data))
     assert np.allclose(over_x + schema.log_jacobian, over_rows, atol=1e-3)
 
 
@@ -97,7 +126,8 @@ def test_static_binarisation_draws_ones_as_often_as_the_grey_level_says(white):
     schema = plan(data, "bernoulli", "static").schema
     bits, p = schema.to_model(data, seed=3), grey[0] / 255
     assert set(np.unique(bits)) == {0.0, 1.0}
-    # Five standard errors: each of the two levels between black and white fails by chance once in 1.7 million draws.
+    # Five standard errors: each of the two levels between black and white fails by chance once in
+    # 1.7 million draws.
     assert (abs(bits.mean(0) - p) <= 5 * np.sqrt(p * (1 - p) / len(grey))).all()
     assert np.array_equal(bits, schema.to_model(data, seed=3))
     assert not np.array_equal(bits, schema.to_model(data, seed=4))
@@ -118,16 +148,23 @@ def test_the_other_ways_to_treat_grey_levels():
 def test_binary_data_need_no_binarisation_and_that_is_said():
     decided = plan(DATA["bits"][0], binarize="static")
     assert decided.schema.binarize == "none"
-    assert decided.reason == "all values are 0 or 1; binary already, so binarize static changes nothing"
+    assert (
+        decided.reason
+        == "all values are 0 or 1; binary already, so binarize static changes nothing"
+    )
     assert "already" not in plan(DATA["bits"][0]).reason
 
 
 def test_binarisation_of_what_is_no_grey_level_is_refused():
     for name, likelihood in [("table", "auto"), ("table", "bernoulli"), ("faces", "auto")]:
-        assert refuses(UsageError, ["'static'", "bernoulli"], plan, DATA[name][0], likelihood, "static")
+        assert refuses(
+            UsageError, ["'static'", "bernoulli"], plan, DATA[name][0], likelihood, "static"
+        )
     for how in ("static", "threshold"):  # which would turn any numbers whatever into bits
         schema = plan(DATA["unit"][0], "bernoulli", how).schema
-        assert refuses(DataError, ["new", "[-1, 5]"], schema.to_model, Data(numbers("f8", (3, 5)) - 1, "new"))
+        assert refuses(
+            DataError, ["new", "[-1, 5]"], schema.to_model, Data(numbers("f8", (3, 5)) - 1, "new")
+        )
 
 
 UNLEARNABLE = [
@@ -135,11 +172,18 @@ UNLEARNABLE = [
     (Data(np.full((5, 2), 3.0), "s"), ["every value is 3"]),
     (Data(np.ones((5, 2), bool), "s"), ["every value is 1"]),
     (Data(TABLE * [0, 1, 0], "s", columns=("a", "b", "c")), ["2 of 3 columns", "'a', 'c'"]),
-    (Data(np.hstack([TABLE, np.ones((60, 6))]), "s"), ["6 of 9 columns", "column_4, column_5", "column_8, ..."]),
+    (
+        Data(np.hstack([TABLE, np.ones((60, 6))]), "s"),
+        ["6 of 9 columns", "column_4, column_5", "column_8, ..."],
+    ),
 ]
 
 
-@pytest.mark.parametrize(("data", "says"), UNLEARNABLE, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+@pytest.mark.parametrize(
+    ("data", "says"),
+    UNLEARNABLE,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
 def test_rows_without_anything_to_learn_are_refused(data, says):
     assert refuses(DataError, says, plan, data)
 
@@ -148,9 +192,17 @@ def test_rows_without_anything_to_learn_are_refused(data, says):
     ("trained_on", "new", "says"),
     [
         ("table", Data(TABLE[:, :2], "new.csv"), ["(3,)", "(2,)", "new.csv", "Use a model that"]),
-        ("table", Data(TABLE, "new.csv", columns=("b", "a", "c")), ["a, b, c", "b, a, c", "new.csv"]),
+        (
+            "table",
+            Data(TABLE, "new.csv", columns=("b", "a", "c")),
+            ["a, b, c", "b, a, c", "new.csv"],
+        ),
         ("faces", Data(BLACK_OR_WHITE / 255, "new.npy"), ["0 to 255", "[0, 1]", "new.npy"]),
-        ("white is 16", Data(BLACK_OR_WHITE.astype(U8), "new.npy"), ["0 to 16", "[0, 255]", "new.npy"]),
+        (
+            "white is 16",
+            Data(BLACK_OR_WHITE.astype(U8), "new.npy"),
+            ["0 to 16", "[0, 255]", "new.npy"],
+        ),
     ],
 )
 def test_rows_of_another_form_than_the_models_are_refused(trained_on, new, says):
@@ -169,10 +221,17 @@ def test_nearly_black_pictures_are_still_grey_levels():
     assert schema.to_model(Data(dark, "s")).shape == (2, 12)
 
 
-@pytest.mark.parametrize(("scale", "says"), [(1e-320, "constant"), (1e300, "cannot be standardised")])
+@pytest.mark.parametrize(
+    ("scale", "says"), [(1e-320, "constant"), (1e300, "cannot be standardised")]
+)
 def test_columns_whose_spread_cannot_be_computed_with_are_refused(scale, says):
     refuses(
-        DataError, [says], plan, Data(np.array([[0.0, 1.0], [1.0, 2.0], [2.0, -1.0]]) * [1.0, scale], "s", columns=("a", "b"))
+        DataError,
+        [says],
+        plan,
+        Data(
+            np.array([[0.0, 1.0], [1.0, 2.0], [2.0, -1.0]]) * [1.0, scale], "s", columns=("a", "b")
+        ),
     )
 
 
@@ -218,5 +277,7 @@ def test_what_is_no_level_is_refused(rows, says):
     ],
 )
 def test_columns_of_one_kind_have_one_unit(kind, shape, columns, one):
-    schema = Schema(kind, shape, "float64", (0.0,), (1.0,), columns, white=255.0 if kind == "grey" else None)
+    schema = Schema(
+        kind, shape, "float64", (0.0,), (1.0,), columns, white=255.0 if kind == "grey" else None
+    )
     assert schema.has_one_unit == one

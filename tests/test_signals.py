@@ -1,4 +1,5 @@
-"""Ctrl-C and SIGTERM leave at once and resumably; a number that is not finite is noticed in its step and never saved."""
+"""Ctrl-C and SIGTERM leave at once and resumably; a number that is not finite is noticed in its
+step and never saved."""
 
 import os
 import signal
@@ -22,7 +23,8 @@ from aevb.training import loop, state
 SECONDS, LATE = 2.0, 10.0
 """From the signal to the end: of CPU time, which other work changes little, and by the clock.
 
-More than half a second of it is what the interpreter needs to end once torch is imported, after all is saved.
+More than half a second of it is what the interpreter needs to end once torch is imported, after all
+is saved.
 """
 LONG = [
     "--hidden",
@@ -77,7 +79,9 @@ def ended(server, pid, sent):
     return server.wait(pid), time.monotonic() - sent
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
+)
 def test_a_signal_ends_the_command_resumably(server, table, tmp_path, number, code):
     # Epochs long enough that the signal comes in the middle of one.
     arguments = ["fit", table, *({"64": "8", "30": "6"}.get(word, word) for word in LONG)]
@@ -101,20 +105,30 @@ def test_a_signal_ends_the_command_resumably(server, table, tmp_path, number, co
     assert usage.ru_utime + usage.ru_stime - used < SECONDS
     progress = checkpoint.read_progress(tmp_path / "cut")
     at = f"in epoch {progress.epoch + 1} of {aevb.load(tmp_path / 'cut').config.epochs}"
-    assert said.strip() == f"interrupted {at}. To continue: aevb fit --resume --out {tmp_path / 'cut'}"
+    assert (
+        said.strip() == f"interrupted {at}. To continue: aevb fit --resume --out {tmp_path / 'cut'}"
+    )
     assert 2 <= progress.epoch < 6
     assert progress.step > 0
-    assert server.call("command", arguments=["fit", "--resume", "--quiet", "--out", str(tmp_path / "cut")]) == 0
+    assert (
+        server.call(
+            "command", arguments=["fit", "--resume", "--quiet", "--out", str(tmp_path / "cut")]
+        )
+        == 0
+    )
     assert server.call("command", arguments=[*arguments, "--out", str(tmp_path / "whole")]) == 0
     assert seen(tmp_path / "cut") == seen(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("slow", ["record", "validate", "save"])
 def test_a_signal_need_not_wait(server, table, tmp_path, slow):
-    """While a step is recorded, while the validation rows are measured; and a second one does not break a save."""
+    """While a step is recorded, while the validation rows are measured; and a second one does not
+    break a save."""
     mark = tmp_path / "mark"
     arguments = ["fit", table, *LONG, "--out", str(tmp_path / "run"), "--validation", "0.5"]
-    pid = server.start("slow_command", arguments=arguments, slow=slow, mark=str(mark), said=tmp_path / "said")
+    pid = server.start(
+        "slow_command", arguments=arguments, slow=slow, mark=str(mark), said=tmp_path / "said"
+    )
     wait_for(mark.exists)
     sent = time.monotonic()
     os.kill(pid, signal.SIGINT)
@@ -128,16 +142,22 @@ def test_a_signal_need_not_wait(server, table, tmp_path, slow):
         assert checkpoint.read_progress(tmp_path / "run").epoch == (1 if slow == "save" else 0)
     resume = ["fit", "--resume", "--quiet", "--epochs", "2", "--out", str(tmp_path / "run")]
     assert server.call("command", arguments=resume, traced=True) == 0
-    whole = ["2" if word == "30" else word.replace(str(tmp_path / "run"), str(tmp_path / "whole")) for word in arguments]
+    whole = [
+        "2" if word == "30" else word.replace(str(tmp_path / "run"), str(tmp_path / "whole"))
+        for word in arguments
+    ]
     assert server.call("command", arguments=whole, traced=True) == 0
     assert seen(tmp_path / "run")[0] == seen(tmp_path / "whole")[0]
 
 
-CONFIG = aevb.Config(**SMALL | {"hidden": (6,), "batch_size": 8, "validation": "0"}, likelihood="gaussian_fixed")
+CONFIG = aevb.Config(
+    **SMALL | {"hidden": (6,), "batch_size": 8, "validation": "0"}, likelihood="gaussian_fixed"
+)
 
 
 def spoilt(at, value=3e19):
-    """Rows of which one overflows when it is squared; they count as checked and standardised already."""
+    """Rows of which one overflows when it is squared; they count as checked and standardised
+    already."""
     rows = np.random.default_rng(0).normal(size=(80, 3)).astype(np.float32)
     rows[at, 1] = value
     return Data(rows, "table", columns=("a", "b", "c"))
@@ -183,17 +203,24 @@ class Plain:
 
 @pytest.mark.parametrize("lag", [1, 50])
 @pytest.mark.parametrize("save_every", [0, 1, 3])
-def test_a_bad_batch_is_named_and_nothing_of_it_is_saved(as_they_are, monkeypatch, tmp_path, lag, save_every):
+def test_a_bad_batch_is_named_and_nothing_of_it_is_saved(
+    as_they_are, monkeypatch, tmp_path, lag, save_every
+):
     monkeypatch.setattr(loop, "CHECK_EVERY", {"cpu": lag})
     step = step_of(ROW)
     loops, config = [], replace(CONFIG, save_every=save_every)
     monkeypatch.setattr(loop._Loop, "choose_engine", watch(loop._Loop.choose_engine, loops))
     with pytest.raises(DivergedError) as caught:
         aevb.fit(spoilt(ROW), config, out=tmp_path / "run")
-    for piece in (f"epoch 1, step {step} (log p(x|z) is not finite for 1 of 8 rows", f"training row {ROW + 1}"):
+    for piece in (
+        f"epoch 1, step {step} (log p(x|z) is not finite for 1 of 8 rows",
+        f"training row {ROW + 1}",
+    ):
         assert piece in str(caught.value)
     good = steps_without(spoilt(ROW, 0.0), step - 1)
-    assert all(torch.equal(value, good[name]) for name, value in loops[0].model.state_dict().items())
+    assert all(
+        torch.equal(value, good[name]) for name, value in loops[0].model.state_dict().items()
+    )
     assert checkpoint.exists(tmp_path / "run") == bool(save_every)
     if save_every:
         progress, tensors = checkpoint.load_progress(tmp_path / "run")
@@ -214,7 +241,9 @@ def steps_without(data, steps):
 
     def on_step(epoch, step, _):
         if (epoch, step) == (0, steps):
-            found.update({name: value.clone() for name, value in loops[0].model.state_dict().items()})
+            found.update(
+                {name: value.clone() for name, value in loops[0].model.state_dict().items()}
+            )
 
     loops = []
     with pytest.MonkeyPatch.context() as patch:
@@ -223,7 +252,9 @@ def steps_without(data, steps):
     return found
 
 
-def test_an_interruption_before_a_bad_step_is_noticed_does_not_save_it(as_they_are, monkeypatch, tmp_path):
+def test_an_interruption_before_a_bad_step_is_noticed_does_not_save_it(
+    as_they_are, monkeypatch, tmp_path
+):
     monkeypatch.setattr(loop, "CHECK_EVERY", {"cpu": 50})
 
     def interrupt(epoch, step, _):
@@ -231,7 +262,9 @@ def test_an_interruption_before_a_bad_step_is_noticed_does_not_save_it(as_they_a
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        aevb.fit(spoilt(ROW), replace(CONFIG, save_every=3), out=tmp_path / "run", on_step=interrupt)
+        aevb.fit(
+            spoilt(ROW), replace(CONFIG, save_every=3), out=tmp_path / "run", on_step=interrupt
+        )
     assert checkpoint.read_progress(tmp_path / "run").step == 6
     with pytest.raises(DivergedError, match=f"epoch 1, step {step_of(ROW)} "):
         aevb.fit(spoilt(ROW), replace(CONFIG, save_every=3), out=tmp_path / "run", resume=True)
@@ -239,7 +272,8 @@ def test_an_interruption_before_a_bad_step_is_noticed_does_not_save_it(as_they_a
 
 @pytest.mark.parametrize("save_every", [0, 1])
 def test_a_moment_that_overflows_is_noticed(as_they_are, monkeypatch, tmp_path, save_every):
-    """It holds the square of a gradient that is finite; the weights would stand still for ever after."""
+    """It holds the square of a gradient that is finite; the weights would stand still for ever
+    after."""
     real = state.Standing.finish_step
 
     def overflow(self, *arguments):

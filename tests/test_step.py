@@ -1,4 +1,5 @@
-"""Recorded steps against the objective in Python: the same bits for every kind of model, and a way out where there is none."""
+"""Recorded steps against the objective in Python: the same bits for every kind of model, and a way
+out where there is none."""
 
 import math
 from dataclasses import replace
@@ -32,14 +33,20 @@ CASES = {
     "iwae": (TABLE, {"objective": "iwae", "samples": 3}),
     "dreg": (TABLE, {"objective": "dreg", "samples": 3}),
     "full": (TABLE, {"posterior": "full"}),
-    "full, dreg, vamp": (TABLE, {"posterior": "full", "objective": "dreg", "samples": 3, "prior": "vamp", "components": 5}),
+    "full, dreg, vamp": (
+        TABLE,
+        {"posterior": "full", "objective": "dreg", "samples": 3, "prior": "vamp", "components": 5},
+    ),
     "flow, stl": (TABLE, {"posterior": "flow", "objective": "stl"}),
     "spline flow": (TABLE, {"posterior": "spline_flow"}),
     "mixture": (TABLE, {"prior": "mixture", "components": 3}),
     "vamp": (TABLE, {"prior": "vamp", "components": 5}),
     "flow prior": (TABLE, {"prior": "flow"}),
     "gaussian_optimal": (TABLE, {"likelihood": "gaussian_optimal"}),
-    "gaussian_optimal, autoencoder": (TABLE, {"likelihood": "gaussian_optimal", "objective": "autoencoder"}),
+    "gaussian_optimal, autoencoder": (
+        TABLE,
+        {"likelihood": "gaussian_optimal", "objective": "autoencoder"},
+    ),
     "gaussian_network": (TABLE, {"likelihood": "gaussian_network"}),
     "adagrad": (TABLE, {"optimizer": "adagrad", "learning_rate": 0.05}),
     "bernoulli": (PICTURES, {"likelihood": "bernoulli"}),
@@ -64,9 +71,13 @@ def trained(rows, config, mode, monkeypatch):
 def test_traced_steps_have_the_bits_of_eager_ones(name, monkeypatch):
     rows, settings = CASES[name]
     recorded = []
-    rows = rows[:64] if "flow" in name else rows  # their recording takes seconds: one size of batches will do
+    rows = (
+        rows[:64] if "flow" in name else rows
+    )  # their recording takes seconds: one size of batches will do
     real = steps.record
-    monkeypatch.setattr(steps, "record", lambda *a, **k: recorded.append(real(*a, **k)) or recorded[-1])
+    monkeypatch.setattr(
+        steps, "record", lambda *a, **k: recorded.append(real(*a, **k)) or recorded[-1]
+    )
     eager = trained(rows, replace(SMALL, **settings), "eager", monkeypatch)
     assert not recorded
     traced = trained(rows, replace(SMALL, **settings), "traced", monkeypatch)
@@ -81,16 +92,24 @@ def make_step(mode="traced", precision="fp32", rows=16, likelihood="gaussian", *
     config = replace(SMALL, **settings)
     model, objective = build(config, likelihood, (4,), 10)
     update = Adam(model.parameters(), 0.01)
-    return Step(model, objective, update, lambda x: x, Engine(mode, precision)), torch.from_numpy(TABLE[:rows])
+    return Step(model, objective, update, lambda x: x, Engine(mode, precision)), torch.from_numpy(
+        TABLE[:rows]
+    )
 
 
 def test_parts_of_a_batch_add_up_to_the_whole_with_the_noise_of_their_rows():
     step, x = make_step(objective="iwae", samples=5)
     whole = step.gradients([x], 7, Shard(0, 16, 16))
-    parts = [make_step(objective="iwae", samples=5)[0].gradients([x[:5]], 7, Shard(0, 5, 16, 5 / 16))]
-    parts += [make_step(objective="iwae", samples=5)[0].gradients([x[5:]], 7, Shard(5, 11, 16, 11 / 16))]
+    parts = [
+        make_step(objective="iwae", samples=5)[0].gradients([x[:5]], 7, Shard(0, 5, 16, 5 / 16))
+    ]
+    parts += [
+        make_step(objective="iwae", samples=5)[0].gradients([x[5:]], 7, Shard(5, 11, 16, 11 / 16))
+    ]
     for all_of_it, first, second in zip(whole, *parts, strict=True):
-        torch.testing.assert_close(first * 5 / 16 + second * 11 / 16, all_of_it, rtol=2e-5, atol=1e-6)
+        torch.testing.assert_close(
+            first * 5 / 16 + second * 11 / 16, all_of_it, rtol=2e-5, atol=1e-6
+        )
 
 
 def test_eager_parts_of_a_batch_do_not_all_have_the_same_noise():
@@ -115,7 +134,10 @@ def test_a_step_that_cannot_be_recorded_is_run_in_python(monkeypatch):
     assert "cannot be recorded" in step.engine.reason
     other, _ = make_step("eager")
     other([x], 3, Shard(0, 16, 16))
-    assert all(torch.equal(a, b) for a, b in zip(step.loss.parameters(), other.loss.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(step.loss.parameters(), other.loss.parameters(), strict=True)
+    )
 
 
 @pytest.mark.parametrize("mode", ["eager", "traced"])
@@ -157,7 +179,11 @@ def test_bfloat16_rounds_the_factors_of_products_and_nothing_else():
     model, objective = build(replace(SMALL, hidden=(64,)), "gaussian", (4,), 10)
     loss, x = Loss(model, objective), torch.from_numpy(TABLE)
     graph = record(loss, [x], lambda x: x, bf16=True).graph
-    products = [node for node in graph.graph.nodes if node.target in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default)]
+    products = [
+        node
+        for node in graph.graph.nodes
+        if node.target in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default)
+    ]
     assert len(products) > 10
     copies = [node for node in graph.graph.nodes if node.target is torch.ops.aten._to_copy.default]
     for node in products:
@@ -165,7 +191,13 @@ def test_bfloat16_rounds_the_factors_of_products_and_nothing_else():
         assert all(user in copies for user in node.users)
     shard = Shard(0, 72, 72)
     exact, rounded = (
-        Step(model, objective, Adam(model.parameters(), 0.0), lambda x: x, Engine("traced", precision)).gradients([x], 5, shard)
+        Step(
+            model,
+            objective,
+            Adam(model.parameters(), 0.0),
+            lambda x: x,
+            Engine("traced", precision),
+        ).gradients([x], 5, shard)
         for precision in ("fp32", "bf16")
     )
     assert all(value.dtype == torch.float32 for value in rounded)
@@ -177,10 +209,14 @@ def test_onednn_multiplies_as_torch_does():
     loss, x = Loss(model, objective), torch.from_numpy(TABLE)
     nodes = record(loss, [x], lambda x: x, kernels="onednn").graph.graph.nodes
     assert sum(node.target is torch.ops.aevb.product.default for node in nodes) > 10
-    assert not any(node.target in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default) for node in nodes)
+    assert not any(
+        node.target in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default) for node in nodes
+    )
     update, shard = Adam(model.parameters(), 0.0), Shard(0, 72, 72)
     own, other = (
-        Step(model, objective, update, lambda x: x, Engine("traced", kernels=kernels)).gradients([x], 5, shard)
+        Step(model, objective, update, lambda x: x, Engine("traced", kernels=kernels)).gradients(
+            [x], 5, shard
+        )
         for kernels in ("torch", "onednn")
     )
     for a, b in zip(own, other, strict=True):
@@ -188,18 +224,27 @@ def test_onednn_multiplies_as_torch_does():
 
 
 def ways_of(monkeypatch, mode, *, known=True, **settings):
-    """What a plan has to choose from: (precision, kernels) of each way, and the threads of the first."""
+    """What a plan has to choose from: (precision, kernels) of each way, and the threads of the
+    first."""
     found = []
     monkeypatch.setattr(steps, "LITTLE_WORK", 0)
-    monkeypatch.setattr(steps, "_fastest", lambda step, inputs, ways: found.extend(ways) or ways[0][0])
+    monkeypatch.setattr(
+        steps, "_fastest", lambda step, inputs, ways: found.extend(ways) or ways[0][0]
+    )
     monkeypatch.setattr(steps.torch, "get_num_threads", lambda: 2)
     step, x = make_step()
     monkeypatch.setattr(steps, "choose_mode", lambda *_, **__: (mode, "asked for"))
-    steps.plan(step, [x], replace(SMALL, **{"threads": None, **settings}), 10_000, bf16_is_free=known)
-    return [(way[0].precision, way[0].kernels) for way in found], [engine.threads for engine in found[0]] if found else []
+    steps.plan(
+        step, [x], replace(SMALL, **{"threads": None, **settings}), 10_000, bf16_is_free=known
+    )
+    return [(way[0].precision, way[0].kernels) for way in found], (
+        [engine.threads for engine in found[0]] if found else []
+    )
 
 
-def test_recorded_steps_may_change_kernels_and_where_that_is_known_to_be_free_precision(monkeypatch):
+def test_recorded_steps_may_change_kernels_and_where_that_is_known_to_be_free_precision(
+    monkeypatch,
+):
     plain, onednn, rounded = ("fp32", "torch"), ("fp32", "onednn"), ("bf16", "torch")
     monkeypatch.setattr(steps, "SOME_WORK", 0)
     assert ways_of(monkeypatch, "compiled") == ([plain, onednn, rounded], [1, 2])
@@ -207,7 +252,10 @@ def test_recorded_steps_may_change_kernels_and_where_that_is_known_to_be_free_pr
     assert ways_of(monkeypatch, "compiled", precision="fp32", threads=2) == ([plain, onednn], [2])
     assert ways_of(monkeypatch, "compiled", precision="bf16") == ([rounded], [1, 2])
     assert ways_of(monkeypatch, "compiled", kernels="torch") == ([plain, rounded], [1, 2])
-    assert ways_of(monkeypatch, "compiled", precision="fp32", kernels="onednn") == ([onednn], [1, 2])
+    assert ways_of(monkeypatch, "compiled", precision="fp32", kernels="onednn") == (
+        [onednn],
+        [1, 2],
+    )
     assert ways_of(monkeypatch, "traced") == ([plain, onednn, rounded], [1, 2])
     assert ways_of(monkeypatch, "traced", known=False, kernels="torch") == ([plain], [1, 2])
     monkeypatch.setattr(steps, "SOME_WORK", 1e9)  # the run has less
@@ -225,9 +273,15 @@ def test_recorded_steps_may_change_kernels_and_where_that_is_known_to_be_free_pr
 )
 def test_other_kernels_and_bf16_have_to_be_faster_by_a_good_deal(monkeypatch, milliseconds, winner):
     plain = Engine("compiled", threads=1)
-    ways = [[plain, replace(plain, threads=2)], [replace(plain, kernels="onednn", threads=n) for n in (1, 2)]]
+    ways = [
+        [plain, replace(plain, threads=2)],
+        [replace(plain, kernels="onednn", threads=n) for n in (1, 2)],
+    ]
     ways += [[replace(plain, precision="bf16")]]
-    cost = {(e.threads, e.kernels, e.precision): ms for e, ms in zip(chain(*ways), milliseconds, strict=True)}
+    cost = {
+        (e.threads, e.kernels, e.precision): ms
+        for e, ms in zip(chain(*ways), milliseconds, strict=True)
+    }
     clock, threads = [0.0], [0]
 
     def gradients(step, *_):
@@ -245,11 +299,15 @@ def test_a_resumed_run_keeps_its_kernels_and_precision():
     before = Engine("compiled", "bf16", "onednn", 2, 1, "long")
     step, x = make_step()
     assert steps.plan(step, [x], replace(SMALL, threads=None), 10_000, before=before) == before
-    assert steps.plan(step, [x], replace(SMALL, precision="fp32"), 10_000, before=before).precision == "fp32"
+    assert (
+        steps.plan(step, [x], replace(SMALL, precision="fp32"), 10_000, before=before).precision
+        == "fp32"
+    )
 
 
 def test_flops_are_those_of_the_products():
-    """784-500-20 at batch 100, by hand: two operations per weight and row, forward, for the weight, for the input."""
+    """784-500-20 at batch 100, by hand: two operations per weight and row, forward, for the weight,
+    for the input."""
     model, objective = build(Config(hidden=(500,), latent_dim=20), "bernoulli", (784,), 10)
     encoder, heads, decoder, output = 784 * 500, 2 * 500 * 20, 20 * 500, 500 * 784
     by_hand = 2 * 100 * (2 * encoder + 3 * (heads + decoder + output))
@@ -302,7 +360,8 @@ def test_measuring_leaves_the_model_as_it_was(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"), [("precision", "fp8"), ("kernels", "mkl"), ("compile", "maybe"), ("save_every", -1)]
+    ("setting", "value"),
+    [("precision", "fp8"), ("kernels", "mkl"), ("compile", "maybe"), ("save_every", -1)],
 )
 def test_settings_that_do_not_exist(setting, value):
     with pytest.raises(UsageError, match=setting):

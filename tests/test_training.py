@@ -32,7 +32,11 @@ def data():
 
 @pytest.fixture
 def pictures():
-    return Data(np.random.default_rng(0).integers(0, 256, (90, 4, 4)).astype(np.uint8), "pictures", white=255.0)
+    return Data(
+        np.random.default_rng(0).integers(0, 256, (90, 4, 4)).astype(np.uint8),
+        "pictures",
+        white=255.0,
+    )
 
 
 def weights(run):
@@ -54,7 +58,8 @@ def interrupt_after(epochs):
 
 
 def test_reaches_the_best_bound_of_a_linear_gaussian_model():
-    """Linear networks on data of such a model: the bound ends near the data's own mean log p(x), and never above."""
+    """Linear networks on data of such a model: the bound ends near the data's own mean log p(x),
+    and never above."""
     known = LinearGaussian(data_dim=4, latent_dim=2, variance=0.5)
     torch.manual_seed(0)
     rows = known.sample(4000)
@@ -92,17 +97,34 @@ def test_global_generator_and_threads_are_left_alone(data):
 
 @pytest.mark.parametrize("optimizer", ["adam", "adagrad"])
 @pytest.mark.parametrize("binarize", ["none", "static", "dynamic"])
-def test_interrupted_and_resumed_is_bit_identical(pictures, tmp_path, monkeypatch, optimizer, binarize):
+def test_interrupted_and_resumed_is_bit_identical(
+    pictures, tmp_path, monkeypatch, optimizer, binarize
+):
     monkeypatch.setattr(state, "SAVE_SHARE", math.inf)  # save after every epoch
-    config = replace(SMALL, optimizer=optimizer, likelihood="bernoulli", binarize=binarize, warmup_epochs=3, free_bits=0.1)
+    config = replace(
+        SMALL,
+        optimizer=optimizer,
+        likelihood="bernoulli",
+        binarize=binarize,
+        warmup_epochs=3,
+        free_bits=0.1,
+    )
     config = replace(config, decay=0.6)
     whole = aevb.fit(pictures, config, out=tmp_path / "whole")
     for stop in (0, 2, 3):  # three interruptions of one run, the first before anything is saved
         with pytest.raises(KeyboardInterrupt):
-            aevb.fit(pictures, config, out=tmp_path / "cut", resume=stop > 0, on_step=interrupt_after(stop))
+            aevb.fit(
+                pictures,
+                config,
+                out=tmp_path / "cut",
+                resume=stop > 0,
+                on_step=interrupt_after(stop),
+            )
     resumed = aevb.fit(pictures, config, out=tmp_path / "cut", resume=True)
     assert torch.equal(weights(resumed), weights(whole))
-    assert (tmp_path / "cut" / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
+    assert (tmp_path / "cut" / "metrics.jsonl").read_bytes() == (
+        tmp_path / "whole" / "metrics.jsonl"
+    ).read_bytes()
     states = [checkpoint.load_progress(tmp_path / name)[1] for name in ("cut", "whole")]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
@@ -113,7 +135,8 @@ class Seen(Exception):  # noqa: N818
 
 
 def begun_with(data, folder, **settings):
-    """The weights with which a run begins that starts from the one in ``folder``, and what it says to begin afresh."""
+    """The weights with which a run begins that starts from the one in ``folder``, and what it says
+    to begin afresh."""
     first, fresh = [], []
 
     def choose_engine(loop):
@@ -123,7 +146,11 @@ def begun_with(data, folder, **settings):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop._Loop, "choose_engine", choose_engine)
         with pytest.raises(Seen):
-            aevb.fit(data, replace(SMALL, **{"start": str(folder), "validation": "0", **settings}), on_fresh=fresh.extend)
+            aevb.fit(
+                data,
+                replace(SMALL, **{"start": str(folder), "validation": "0", **settings}),
+                on_fresh=fresh.extend,
+            )
     return first[0], fresh
 
 
@@ -134,16 +161,29 @@ def test_a_run_can_start_from_another_one(data, tmp_path, posterior):
     before = run.model.state_dict()
     assert all(torch.equal(found[name], value) for name, value in before.items())
     assert (found.keys() > before.keys()) == (posterior != "diagonal")
-    assert fresh == ([] if posterior == "diagonal" else [f"posterior {posterior} but for its mean and variance"])
+    assert fresh == (
+        [] if posterior == "diagonal" else [f"posterior {posterior} but for its mean and variance"]
+    )
     # A richer posterior begins as the Gaussian that it is richer than: the bound is where it was.
-    config = replace(SMALL, start=str(tmp_path / "first"), posterior=posterior, learning_rate=1e-9, validation="0", epochs=1)
+    config = replace(
+        SMALL,
+        start=str(tmp_path / "first"),
+        posterior=posterior,
+        learning_rate=1e-9,
+        validation="0",
+        epochs=1,
+    )
     again = aevb.fit(data, config)
-    old, new = (elbo_rows(each.model, each.tensor(data), samples=500).bound.mean() for each in (run, again))
+    old, new = (
+        elbo_rows(each.model, each.tensor(data), samples=500).bound.mean() for each in (run, again)
+    )
     assert abs(float(new - old)) < 0.05
 
 
 def test_a_prior_that_is_there_is_kept_and_another_begins_from_the_rows(data, tmp_path):
-    run = aevb.fit(data, replace(SMALL, prior="vamp", components=3, validation="0"), out=tmp_path / "first")
+    run = aevb.fit(
+        data, replace(SMALL, prior="vamp", components=3, validation="0"), out=tmp_path / "first"
+    )
     found, fresh = begun_with(data, tmp_path / "first", prior="vamp", components=3)
     assert all(torch.equal(found[name], value) for name, value in run.model.state_dict().items())
     assert fresh == []
@@ -151,7 +191,11 @@ def test_a_prior_that_is_there_is_kept_and_another_begins_from_the_rows(data, tm
     rows = {tuple(row.round(decimals=4).tolist()) for row in run.tensor(data)}
     for folder in ("plain", "first"):  # no such prior, and one of another size
         other, fresh = begun_with(data, tmp_path / folder, prior="vamp", components=7)
-        pseudo = next(value for name, value in other.items() if name.startswith("prior.") and value.shape == (7, 3))
+        pseudo = next(
+            value
+            for name, value in other.items()
+            if name.startswith("prior.") and value.shape == (7, 3)
+        )
         assert all(tuple(row.round(decimals=4).tolist()) in rows for row in pseudo)
         assert fresh == ["prior vamp"]
 
@@ -163,25 +207,40 @@ FLOW = "posterior spline_flow but for its mean and variance"
     ("before", "now", "afresh"),
     [
         ({"prior": "mixture", "components": 10}, {"components": 20}, ["prior mixture"]),
-        ({"prior": "mixture", "components": 10}, {"prior": "flow", "components": None}, ["prior flow"]),
-        ({"prior": "mixture", "components": 2}, {"prior": "standard_normal", "components": None}, []),
+        (
+            {"prior": "mixture", "components": 10},
+            {"prior": "flow", "components": None},
+            ["prior flow"],
+        ),
+        (
+            {"prior": "mixture", "components": 2},
+            {"prior": "standard_normal", "components": None},
+            [],
+        ),
         ({"prior": "flow", "posterior": "full"}, {"prior": "vamp"}, ["prior vamp"]),
         ({"posterior": "flow"}, {"posterior": "spline_flow"}, [FLOW]),
         ({"posterior": "flow"}, {"posterior": "diagonal"}, []),
         ({}, {"likelihood": "gaussian_per_dimension"}, ["likelihood gaussian_per_dimension"]),
         ({"likelihood": "gaussian_optimal"}, {"likelihood": "gaussian"}, ["likelihood gaussian"]),
-        ({}, {"likelihood": "gaussian_fixed", "prior": "flow", "posterior": "spline_flow"}, [FLOW, "prior flow", "likelihood"]),
+        (
+            {},
+            {"likelihood": "gaussian_fixed", "prior": "flow", "posterior": "spline_flow"},
+            [FLOW, "prior flow", "likelihood"],
+        ),
         ({}, {"decoder_hidden": (8,), "start": None}, []),
     ],
     ids=str,
 )
 def test_a_part_of_another_kind_begins_afresh_as_a_whole(data, tmp_path, before, now, afresh):
-    """Whatever is said to begin afresh is as in a run without a start; encoder, decoder and all else are as they were."""
+    """Whatever is said to begin afresh is as in a run without a start; encoder, decoder and all
+    else are as they were."""
     run = aevb.fit(data, replace(SMALL, **before, validation="0", epochs=1), out=tmp_path / "first")
     now = {**before, **now}
     found, fresh = begun_with(data, tmp_path / "first", **{**now, "start": str(tmp_path / "first")})
     alone, _ = begun_with(data, None, **{**now, "start": None})
-    assert [said.startswith(expected) for said, expected in zip(fresh, afresh, strict=True)] == [True] * len(afresh)
+    assert [said.startswith(expected) for said, expected in zip(fresh, afresh, strict=True)] == [
+        True
+    ] * len(afresh)
     old = run.model.state_dict()
     for name, value in found.items():
         gaussian = name.startswith(("posterior.mu.", "posterior.logvar."))
@@ -205,18 +264,29 @@ def test_a_part_of_another_kind_begins_afresh_as_a_whole(data, tmp_path, before,
     ],
 )
 def test_a_start_that_does_not_fit_is_refused(tmp_path, settings, parts):
-    bits = Data(np.random.default_rng(0).integers(0, 2, size=(90, 3)).astype(float), "table", columns=("a", "b", "c"))
+    bits = Data(
+        np.random.default_rng(0).integers(0, 2, size=(90, 3)).astype(float),
+        "table",
+        columns=("a", "b", "c"),
+    )
     first = replace(SMALL, likelihood="gaussian", epochs=1)
     aevb.fit(bits, first, out=tmp_path / "first")
     with pytest.raises(AevbError, match=parts):
-        aevb.fit(bits, replace(first, **{"start": str(tmp_path / "first"), **settings}), out=tmp_path / "second")
+        aevb.fit(
+            bits,
+            replace(first, **{"start": str(tmp_path / "first"), **settings}),
+            out=tmp_path / "second",
+        )
     assert not (tmp_path / "second").exists()
 
 
 def test_a_start_on_other_data_is_refused(data, pictures, tmp_path):
     aevb.fit(data, SMALL, out=tmp_path / "first")
     with pytest.raises(UsageError, match=r"rows of shape \(3,\), this one \(2,\)"):
-        aevb.fit(Data(data.rows[:, :2], "table", columns=("a", "b")), replace(SMALL, start=str(tmp_path / "first")))
+        aevb.fit(
+            Data(data.rows[:, :2], "table", columns=("a", "b")),
+            replace(SMALL, start=str(tmp_path / "first")),
+        )
     aevb.fit(pictures, SMALL, out=tmp_path / "pictures")
     with pytest.raises(UsageError, match="has network mlp, this one conv"):
         aevb.fit(pictures, replace(SMALL, network="conv", start=str(tmp_path / "pictures")))
@@ -226,8 +296,13 @@ def test_a_start_on_other_data_is_refused(data, pictures, tmp_path):
     with pytest.raises(UsageError, match="has levels 3, this one 2"):
         aevb.fit(levels.clip(max=1), replace(config, start=str(tmp_path / "levels")))
     # Two levels of two columns: the features are as many, and mean something else.
-    with pytest.raises(UsageError, match="has likelihood discretized_logistic, this one categorical"):
-        aevb.fit(levels.clip(max=1), replace(SMALL, likelihood="categorical", start=str(tmp_path / "levels")))
+    with pytest.raises(
+        UsageError, match="has likelihood discretized_logistic, this one categorical"
+    ):
+        aevb.fit(
+            levels.clip(max=1),
+            replace(SMALL, likelihood="categorical", start=str(tmp_path / "levels")),
+        )
 
 
 def test_a_run_that_started_from_another_is_resumed_without_it(data, tmp_path):
@@ -241,7 +316,9 @@ def test_a_run_that_started_from_another_is_resumed_without_it(data, tmp_path):
             aevb.fit(data, config, out=tmp_path / name, on_step=interrupt_after(2))
     (tmp_path / "first").rename(tmp_path / "second")
     with pytest.raises(UsageError, match=r"started with start .*first \(now .*second\)"):
-        aevb.fit(data, replace(config, start=str(tmp_path / "second")), out=tmp_path / "cut", resume=True)
+        aevb.fit(
+            data, replace(config, start=str(tmp_path / "second")), out=tmp_path / "cut", resume=True
+        )
     for name, named in (("cut", start), ("again", None)):
         resumed = aevb.fit(data, replace(config, start=named), out=tmp_path / name, resume=True)
         assert torch.equal(weights(resumed), weights(whole))
@@ -254,11 +331,15 @@ def test_where_a_run_starts_is_kept_as_an_absolute_path(data, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     config = replace(SMALL, start="first", epochs=1)
     assert aevb.fit(data, config, out=tmp_path / "run").config.start == str(tmp_path / "first")
-    assert len(aevb.fit(data, replace(config, epochs=2), out=tmp_path / "run", resume=True).history) == 2
+    assert (
+        len(aevb.fit(data, replace(config, epochs=2), out=tmp_path / "run", resume=True).history)
+        == 2
+    )
 
 
 def test_the_step_size_falls_along_a_line_at_the_end(data, monkeypatch):
-    """By hand, of 16 steps with a decay of one half: the last is an eighth of the first, and none is 0."""
+    """By hand, of 16 steps with a decay of one half: the last is an eighth of the first, and none
+    is 0."""
     config = replace(SMALL, batch_size=16, epochs=4, validation="0", learning_rate=0.8, decay=0.5)
     rates = []
     monkeypatch.setattr(Adam, "set_rate", lambda _, rate: rates.append(rate))
@@ -280,7 +361,10 @@ def test_resuming_drops_metrics_of_epochs_that_were_not_saved(data, tmp_path):
 def test_more_epochs_than_before_continue_the_same_run(data, tmp_path):
     aevb.fit(data, SMALL, out=tmp_path / "run")
     longer = replace(SMALL, epochs=7)
-    assert torch.equal(weights(aevb.fit(data, longer, out=tmp_path / "run", resume=True)), weights(aevb.fit(data, longer)))
+    assert torch.equal(
+        weights(aevb.fit(data, longer, out=tmp_path / "run", resume=True)),
+        weights(aevb.fit(data, longer)),
+    )
 
 
 def test_resuming_with_other_settings_is_refused(data, tmp_path):
@@ -317,11 +401,17 @@ def test_records_have_the_terms_apart(data, tmp_path):
         for prefix in ("", "validation_"):
             terms = record[f"{prefix}reconstruction"] - record[f"{prefix}kl"]
             assert record[f"{prefix}bound"] == pytest.approx(terms, rel=1e-5)
-    assert [record["samples"] for record in lines] == [81, 162, 243, 324]  # 90 rows less 9 held out; none dropped
+    assert [record["samples"] for record in lines] == [
+        81,
+        162,
+        243,
+        324,
+    ]  # 90 rows less 9 held out; none dropped
 
 
 def test_reported_density_is_that_of_the_datas_own_units(data):
-    """The same data in other units: log p changes by minus the log of the unit, and nothing else does."""
+    """The same data in other units: log p changes by minus the log of the unit, and nothing else
+    does."""
     scaled = Data(data.rows * 1000.0, "table", columns=data.columns)
     first, second = aevb.fit(data, SMALL), aevb.fit(scaled, SMALL)
     for a, b in zip(first.history, second.history, strict=True):
@@ -330,11 +420,17 @@ def test_reported_density_is_that_of_the_datas_own_units(data):
 
 
 def test_training_metrics_weigh_every_row_alike(data):
-    """With a learning rate of almost zero, the epoch's figures are the plain mean over rows; the last batch is smaller."""
-    run = aevb.fit(data, replace(SMALL, learning_rate=1e-12, epochs=1, batch_size=50, validation="0", samples=400))
+    """With a learning rate of almost zero, the epoch's figures are the plain mean over rows; the
+    last batch is smaller."""
+    run = aevb.fit(
+        data,
+        replace(SMALL, learning_rate=1e-12, epochs=1, batch_size=50, validation="0", samples=400),
+    )
     figures = run.evaluate(data, samples=400)
     assert run.history[0]["kl"] == pytest.approx(figures["kl"].value, rel=1e-5)
-    assert run.history[0]["reconstruction"] == pytest.approx(figures["reconstruction"].value, abs=0.05)
+    assert run.history[0]["reconstruction"] == pytest.approx(
+        figures["reconstruction"].value, abs=0.05
+    )
 
 
 def test_early_stopping_keeps_the_best(data, tmp_path):
@@ -347,9 +443,13 @@ def test_early_stopping_keeps_the_best(data, tmp_path):
     loaded = checkpoint.load(tmp_path / "run")
     assert torch.equal(weights(loaded), weights(run))
     validation = loop.prepare(data, config).validation
-    # Validation noise is the same at every epoch, so the kept weights give the best epoch's figure again.
+    # Validation noise is the same at every epoch, so the kept weights give the best epoch's figure
+    # again.
     again = elbo_rows(
-        run.model, run.tensor(validation), seed=loop.counter_seed(config.seed, "evaluate"), log_jacobian=run.log_jacobian
+        run.model,
+        run.tensor(validation),
+        seed=loop.counter_seed(config.seed, "evaluate"),
+        log_jacobian=run.log_jacobian,
     )
     assert float(again.bound.mean()) == pytest.approx(best, abs=1e-5)
     resumed = aevb.fit(data, config, out=tmp_path / "run", resume=True)
@@ -363,7 +463,9 @@ def test_early_stopping_resumes_bit_identically(data, tmp_path, monkeypatch):
     whole = aevb.fit(data, config)
     with pytest.raises(KeyboardInterrupt):
         aevb.fit(data, config, out=tmp_path / "run", on_step=interrupt_after(3))
-    assert torch.equal(weights(aevb.fit(data, config, out=tmp_path / "run", resume=True)), weights(whole))
+    assert torch.equal(
+        weights(aevb.fit(data, config, out=tmp_path / "run", resume=True)), weights(whole)
+    )
 
 
 def test_without_patience_the_last_weights_are_kept(data):
@@ -376,7 +478,12 @@ def test_without_patience_the_last_weights_are_kept(data):
 def test_changed_data_are_not_continued_on(data, tmp_path):
     aevb.fit(data, SMALL, out=tmp_path / "run")
     with pytest.raises(DataError, match="table has changed since the run began"):
-        aevb.fit(Data(data.rows + 0.5, "table", columns=data.columns), SMALL, out=tmp_path / "run", resume=True)
+        aevb.fit(
+            Data(data.rows + 0.5, "table", columns=data.columns),
+            SMALL,
+            out=tmp_path / "run",
+            resume=True,
+        )
 
 
 @pytest.mark.parametrize("part", ["train", "validation"])
@@ -416,7 +523,9 @@ def test_weights_that_are_not_finite_are_never_saved(data, tmp_path, monkeypatch
         return {}
 
     monkeypatch.setattr(loop._Loop, "train_step", spoil)
-    with pytest.raises(DivergedError, match="weights or moments that are not finite at the end of epoch 1"):
+    with pytest.raises(
+        DivergedError, match="weights or moments that are not finite at the end of epoch 1"
+    ):
         aevb.fit(data, replace(SMALL, validation="0"), out=tmp_path / "run")
     assert not checkpoint.exists(tmp_path / "run")
 
@@ -446,7 +555,9 @@ def test_warm_up_follows_the_steps(data, monkeypatch):
 def test_validation_uses_weight_one_whatever_beta(data):
     run = aevb.fit(data, replace(SMALL, beta=10.0))
     record = run.history[-1]
-    assert record["validation_bound"] == pytest.approx(record["validation_reconstruction"] - record["validation_kl"], rel=1e-5)
+    assert record["validation_bound"] == pytest.approx(
+        record["validation_reconstruction"] - record["validation_kl"], rel=1e-5
+    )
 
 
 def test_bernoulli_on_real_data_is_refused(data):
@@ -473,9 +584,25 @@ def test_every_parameter_moves(data):
     "change",
     [
         {"likelihood": "gaussian_optimal", "prior": "vamp", "components": 4},
-        {"likelihood": "discretized_logistic", "posterior": "flow", "objective": "dreg", "samples": 2},
-        {"likelihood": "categorical", "prior": "flow", "posterior": "spline_flow", "objective": "stl"},
-        {"likelihood": "gaussian_network", "prior": "mixture", "components": 3, "objective": "iwae", "samples": 2},
+        {
+            "likelihood": "discretized_logistic",
+            "posterior": "flow",
+            "objective": "dreg",
+            "samples": 2,
+        },
+        {
+            "likelihood": "categorical",
+            "prior": "flow",
+            "posterior": "spline_flow",
+            "objective": "stl",
+        },
+        {
+            "likelihood": "gaussian_network",
+            "prior": "mixture",
+            "components": 3,
+            "objective": "iwae",
+            "samples": 2,
+        },
         {"network": "conv", "hidden": (2, 3), "skip": True, "likelihood": "gaussian_per_dimension"},
         {"likelihood": "bernoulli", "objective": "monte_carlo_em"},
         {"likelihood": "bernoulli", "objective": "score_function", "samples": 3},
@@ -483,22 +610,31 @@ def test_every_parameter_moves(data):
     ids=lambda change: " ".join(map(str, change.values())),
 )
 def test_every_kind_of_part_resumes_to_the_same_bits(change, tmp_path):
-    """Running averages, pseudo-inputs, flows' masks, chains: everything that a part remembers is saved."""
+    """Running averages, pseudo-inputs, flows' masks, chains: everything that a part remembers is
+    saved."""
     digits = load("digits").take(np.arange(150))
-    settings = replace(aevb.Config(hidden=(6,), latent_dim=2, epochs=2, threads=1, batch_size=50), **change)
+    settings = replace(
+        aevb.Config(hidden=(6,), latent_dim=2, epochs=2, threads=1, batch_size=50), **change
+    )
     whole = aevb.fit(digits, settings)
     aevb.fit(digits, replace(settings, epochs=1), out=tmp_path / "run")
     aevb.fit(digits, settings, out=tmp_path / "run", resume=True)
     resumed = aevb.load(tmp_path / "run").model.state_dict()
-    assert all(torch.equal(value, resumed[name]) for name, value in whole.model.state_dict().items())
+    assert all(
+        torch.equal(value, resumed[name]) for name, value in whole.model.state_dict().items()
+    )
 
 
 def test_pseudo_inputs_start_from_training_rows():
     run = aevb.fit(
-        load("gmm"), aevb.Config(hidden=(6,), latent_dim=2, epochs=1, prior="vamp", components=3, learning_rate=1e-12)
+        load("gmm"),
+        aevb.Config(
+            hidden=(6,), latent_dim=2, epochs=1, prior="vamp", components=3, learning_rate=1e-12
+        ),
     )
     rows = run.tensor(load("gmm"))
-    exactly = "donot_use_mm_for_euclid_dist"  # a product of matrices loses half of the digits of a small distance
+    # a product of matrices loses half of the digits of a small distance
+    exactly = "donot_use_mm_for_euclid_dist"
     distances = torch.cdist(run.model.prior.inputs.detach(), rows, compute_mode=exactly)
     assert float(distances.min(1).values.max()) < 1e-5
 
@@ -508,13 +644,25 @@ def test_the_optimal_variance_is_stored_with_the_model(data, tmp_path):
     stored = checkpoint.load(tmp_path / "run").model.state_dict()
     assert float(stored["likelihood.batches"]) == 24  # 6 steps in each of 4 epochs
     assert 0 < float(stored["likelihood.variance"]) < 2
-    assert run.history[-1]["noise"] == pytest.approx(float(stored["likelihood.variance"]) ** 0.5, rel=1e-6)
+    assert run.history[-1]["noise"] == pytest.approx(
+        float(stored["likelihood.variance"]) ** 0.5, rel=1e-6
+    )
 
 
 def test_a_noise_that_depends_on_z_is_recorded(data, pictures):
-    """The root of its mean square over rows and columns, at draws of z, as of the saved model; other likelihoods have none."""
-    data = Data(data.rows[:, [0, 0, 1]], "table", columns=("a", "a again", "b"))  # two columns can be told from z, one less so
-    config = replace(SMALL, likelihood="gaussian_network", validation="0", epochs=40, learning_rate=0.01, latent_dim=1)
+    """The root of its mean square over rows and columns, at draws of z, as of the saved model;
+    other likelihoods have none."""
+    data = Data(
+        data.rows[:, [0, 0, 1]], "table", columns=("a", "a again", "b")
+    )  # two columns can be told from z, one less so
+    config = replace(
+        SMALL,
+        likelihood="gaussian_network",
+        validation="0",
+        epochs=40,
+        learning_rate=0.01,
+        latent_dim=1,
+    )
     run = aevb.fit(data, config)
     x = run.tensor(data)
     with torch.no_grad():
@@ -522,15 +670,25 @@ def test_a_noise_that_depends_on_z_is_recorded(data, pictures):
     assert abs(float(variances.sqrt().mean() / variances.mean().sqrt()) - 1) > 0.06
     assert run.history[-1]["noise"] == pytest.approx(float(variances.mean().sqrt()), rel=0.03)
     assert aevb.fit(data, config).history == run.history
-    assert "noise" not in aevb.fit(pictures, replace(SMALL, likelihood="discretized_logistic")).history[-1]
+    assert (
+        "noise"
+        not in aevb.fit(pictures, replace(SMALL, likelihood="discretized_logistic")).history[-1]
+    )
 
 
 @pytest.mark.parametrize("objective", ["elbo", "autoencoder", "wake_sleep"])
 def test_the_stored_variance_is_the_error_at_the_codes_that_were_trained(objective):
-    """On 8 columns of 2 factors and noise: within 5% of the mean squared error of the saved model (3% was seen)."""
+    """On 8 columns of 2 factors and noise: within 5% of the mean squared error of the saved model
+    (3% was seen)."""
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(600, 2)) @ rng.normal(size=(2, 8)) + 0.3 * rng.normal(size=(600, 8))
-    settings = {"hidden": (32,), "batch_size": 100, "learning_rate": 5e-3, "validation": "0", "likelihood": "gaussian_optimal"}
+    settings = {
+        "hidden": (32,),
+        "batch_size": 100,
+        "learning_rate": 5e-3,
+        "validation": "0",
+        "likelihood": "gaussian_optimal",
+    }
     run = aevb.fit(rows, replace(SMALL, epochs=40, objective=objective, **settings))
     x = run.tensor(rows)
     with torch.no_grad():
@@ -556,7 +714,9 @@ def spoil_at(monkeypatch, epoch, step, seen=None):
     monkeypatch.setattr(loop._Loop, "train_step", train_step)
 
 
-def test_after_divergence_weights_moments_and_stored_variance_are_back_and_training_goes_on(data, tmp_path, monkeypatch):
+def test_after_divergence_weights_moments_and_stored_variance_are_back_and_training_goes_on(
+    data, tmp_path, monkeypatch
+):
     config = replace(SMALL, likelihood="gaussian_optimal")
     two = aevb.fit(data, replace(config, epochs=2), out=tmp_path / "two")
     with monkeypatch.context() as patch:
@@ -564,7 +724,12 @@ def test_after_divergence_weights_moments_and_stored_variance_are_back_and_train
         with pytest.raises(DivergedError) as caught:
             aevb.fit(data, config, out=tmp_path / "run")
     message = str(caught.value)
-    for piece in ("epoch 3, step 4", "not finite for 16 of 16 rows", "smaller learning rate than 0.001", "epoch 2 are back"):
+    for piece in (
+        "epoch 3, step 4",
+        "not finite for 16 of 16 rows",
+        "smaller learning rate than 0.001",
+        "epoch 2 are back",
+    ):
         assert piece in message
     run, loaded = caught.value.run, checkpoint.load(tmp_path / "run")
     assert torch.equal(weights(run), weights(two))
@@ -576,7 +741,10 @@ def test_after_divergence_weights_moments_and_stored_variance_are_back_and_train
     assert run.evaluate(data) == two.evaluate(data)
     assert not run.model.training
     # The advice can be followed: another learning rate, or the same one, from there on.
-    assert torch.equal(weights(aevb.fit(data, config, out=tmp_path / "two", resume=True)), weights(aevb.fit(data, config)))
+    assert torch.equal(
+        weights(aevb.fit(data, config, out=tmp_path / "two", resume=True)),
+        weights(aevb.fit(data, config)),
+    )
     slower = aevb.fit(data, replace(config, learning_rate=1e-5), out=tmp_path / "run", resume=True)
     assert [record["epoch"] for record in slower.history] == [1, 2, 3, 4]
     moved = [a - b for a, b in zip(slower.model.parameters(), two.model.parameters(), strict=True)]
@@ -588,7 +756,9 @@ def test_a_resumed_run_that_diverges_at_once_keeps_what_was_saved(data, tmp_path
     two = aevb.fit(data, replace(SMALL, epochs=2), out=tmp_path / "run")
     before = (tmp_path / "run" / "manifest.json").read_bytes()
     spoil_at(monkeypatch, 2, 1)
-    with pytest.raises(DivergedError, match="what was saved before is unchanged, the weights of epoch 2") as caught:
+    with pytest.raises(
+        DivergedError, match="what was saved before is unchanged, the weights of epoch 2"
+    ) as caught:
         aevb.fit(data, replace(SMALL, learning_rate=0.1), out=tmp_path / "run", resume=True)
     assert (tmp_path / "run" / "manifest.json").read_bytes() == before
     assert torch.equal(weights(caught.value.run), weights(two))
@@ -601,7 +771,10 @@ def test_divergence_with_patience_leaves_the_best_weights(data, monkeypatch):
     with pytest.raises(DivergedError) as caught:
         aevb.fit(data, config)
     monkeypatch.undo()
-    run, bounds = caught.value.run, [record["validation_bound"] for record in caught.value.run.history]
+    run, bounds = (
+        caught.value.run,
+        [record["validation_bound"] for record in caught.value.run.history],
+    )
     best = bounds.index(max(bounds)) + 1
     assert best < len(bounds) == 11
     assert run.kept_epoch == best
@@ -624,11 +797,14 @@ def test_the_row_that_is_to_blame_is_named(data):
     rows = prepared.train.rows.copy()
     rows[40, 1] = 1e30  # as if it had come in after the transform was decided
     with pytest.raises(DivergedError, match=r"for 1 of 16 rows of the batch, training row 41\b"):
-        aevb.fit(data, SMALL, prepared=replace(prepared, train=Data(rows, "table", columns=data.columns)))
+        aevb.fit(
+            data, SMALL, prepared=replace(prepared, train=Data(rows, "table", columns=data.columns))
+        )
 
 
 def test_a_level_that_only_a_held_out_row_has_is_a_level():
-    """What values there can be is no statistic: a split by chance must not decide whether the data can be learned from."""
+    """What values there can be is no statistic: a split by chance must not decide whether the data
+    can be learned from."""
     rows = np.random.default_rng(0).integers(0, 3, (90, 2))
     rows[split_rows(90, 0.1, SMALL.seed)[1][0], 1] = 5
     run = aevb.fit(Data(rows, "levels"), replace(SMALL, likelihood="categorical", epochs=1))

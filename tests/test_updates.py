@@ -31,7 +31,9 @@ def test_twenty_steps_are_those_of_torch_optim(name):
         torch.testing.assert_close(a, b.detach(), rtol=1e-6, atol=1e-6)
     for i, state in enumerate(optimizer.state.values()):
         for key, value in state.items():
-            torch.testing.assert_close(update.state_dict()[f"{i}.{key}"], value, rtol=1e-6, atol=1e-6)
+            torch.testing.assert_close(
+                update.state_dict()[f"{i}.{key}"], value, rtol=1e-6, atol=1e-6
+            )
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -41,7 +43,10 @@ def test_a_bad_step_changes_nothing(name):
     update([torch.ones_like(value) for value in values], torch.tensor(0.0))
     before = [value.clone() for value in (*values, *update.state_dict().values())]
     update([torch.full_like(value, torch.nan) for value in values], torch.tensor(1.0))
-    assert all(torch.equal(a, b) for a, b in zip(before, (*values, *update.state_dict().values()), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(before, (*values, *update.state_dict().values()), strict=True)
+    )
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -76,7 +81,10 @@ def test_joined_parameters_move_as_separate_ones_do(name):
 
 def test_join_keeps_values_and_parameters():
     model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Linear(2, 1))
-    before, owned = {name: value.clone() for name, value in model.state_dict().items()}, list(model.parameters())
+    before, owned = (
+        {name: value.clone() for name, value in model.state_dict().items()},
+        list(model.parameters()),
+    )
     flat = join(model.parameters())
     assert all(a is b for a, b in zip(owned, model.parameters(), strict=True))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -84,8 +92,12 @@ def test_join_keeps_values_and_parameters():
     assert all(not value.any() for value in model.parameters())
 
 
-@pytest.mark.parametrize(("width", "is_joined"), [(FEW_NUMBERS["cpu"] - 1, True), (FEW_NUMBERS["cpu"], False)])
+@pytest.mark.parametrize(
+    ("width", "is_joined"), [(FEW_NUMBERS["cpu"] - 1, True), (FEW_NUMBERS["cpu"], False)]
+)
 def test_only_small_models_are_joined(width, is_joined):
     update = Adam.of_model(torch.nn.Linear(width, 1), 0.01)  # and a bias
     assert (update.flat is not None) is is_joined
-    assert set(update.state_dict()) == {f"{i}.{part}" for i in (0, 1) for part in ("exp_avg", "exp_avg_sq", "step")}
+    assert set(update.state_dict()) == {
+        f"{i}.{part}" for i in (0, 1) for part in ("exp_avg", "exp_avg_sq", "step")
+    }

@@ -1,4 +1,5 @@
-"""Every mutant of the zoo is wrong in the way that its class says, every right rewriting is right, and the table is theirs."""
+"""Every mutant of the zoo is wrong in the way that its class says, every right rewriting is right,
+and the table is theirs."""
 
 from __future__ import annotations
 
@@ -23,8 +24,10 @@ KINDS = {
     "noise": "uniform shared-batch shared-dims missing eval-only repeated scaled",
     "std": "exp-logvar half-exp-logvar raw-head",
     "gradient-cut": "mu logvar both",
-    "kl": """sign doubled halved missing-mu2 missing-log missing-variance missing-half-terms log-sigma-reading swapped reversed
-    sum-over-batch mean-over-latents mean-over-all absent detached subtracted""",
+    "kl": (
+        """sign doubled halved missing-mu2 missing-log missing-variance missing-half-terms log-sigma-reading swapped reversed
+    sum-over-batch mean-over-latents mean-over-all absent detached subtracted"""
+    ),
     "sigmoid": "range twice missing",
 }
 CLASSES = {f"{kind}-{ending}" for kind, endings in KINDS.items() for ending in endings.split()} | {
@@ -91,7 +94,8 @@ def parts(base: str) -> tuple[Tensor, Tensor]:
 
 
 def weights(mutant: Mutant) -> tuple[float, float]:
-    """Of the reconstruction and the KL term in the mutant's loss, from its gradient; fails if that is no mixture of the two."""
+    """Of the reconstruction and the KL term in the mutant's loss, from its gradient; fails if that
+    is no mixture of the two."""
     terms = torch.stack(parts(mutant.base), dim=1)
     found = torch.linalg.lstsq(terms, gradient(mutant)[:, None]).solution[:, 0]
     residual = (terms @ found - gradient(mutant)).norm() / gradient(mutant).norm()
@@ -103,13 +107,19 @@ def test_every_class_is_there_wherever_it_can_be_said() -> None:
     assert {mutant.class_ for mutant in mutants.of("convolutional")} - {""} == CLASSES
     for base in ("tutorial", "log_sigma"):
         assert {mutant.class_ for mutant in mutants.of(base)} - {""} == CLASSES - SIGMOID_DECODER
-    not_said = SIGMOID_DECODER | {"logvar-in-place"}  # the sampler and the KL of objects share one tensor
+    not_said = SIGMOID_DECODER | {
+        "logvar-in-place"
+    }  # the sampler and the KL of objects share one tensor
     assert {mutant.class_ for mutant in mutants.of("distributions")} - {""} == CLASSES - not_said
-    assert len([mutant for mutant in ALL if mutant.verdict == "right" and mutant.name != "base"]) >= 25
+    assert (
+        len([mutant for mutant in ALL if mutant.verdict == "right" and mutant.name != "base"]) >= 25
+    )
 
 
 def test_names_are_unique_and_sources_parse() -> None:
-    assert len({ids(mutant) for mutant in ALL}) == len({mutant.source for mutant in ALL}) == len(ALL)
+    assert (
+        len({ids(mutant) for mutant in ALL}) == len({mutant.source for mutant in ALL}) == len(ALL)
+    )
     for mutant in ALL:
         ast.parse(mutant.source)
         assert mutant.accepted <= CLASSES | {""}
@@ -123,7 +133,8 @@ def test_a_replacement_that_does_not_fit_exactly_once_is_refused() -> None:
 
 
 def observed(mutant: Mutant) -> list[Tensor]:
-    """What two programs that do the same have in common: loss, gradient, another call, evaluation, new points."""
+    """What two programs that do the same have in common: loss, gradient, another call, evaluation,
+    new points."""
     loss, model, module = run(mutant)
     with torch.no_grad():
         again = run(mutant, seed=2)[0]
@@ -140,7 +151,9 @@ def test_a_mutant_differs_from_its_base(mutant: Mutant) -> None:
             run(mutant)
         return
     pairs = zip(observed(mutant), observed(base_of(mutant)), strict=True)
-    assert any(a.shape != b.shape or not torch.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in pairs)
+    assert any(
+        a.shape != b.shape or not torch.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in pairs
+    )
 
 
 @named("kl-doubled", "kl-halved", "kl-absent", "kl-detached", "kl-subtracted", "kl-sum-over-batch", "kl-mean-over-latents",
@@ -156,12 +169,18 @@ def test_the_weight_of_the_kl_is_the_one_that_the_class_says(mutant: Mutant) -> 
         "kl-subtracted": [-1],
         "kl-sum-over-batch": [rows, rows / probe.latents],
         "kl-mean-over-latents": [1 / probe.latents],
-        "kl-mean-over-all": [1 / (rows * probe.latents)] if summed else [1 / probe.latents, 1 / (rows * probe.latents)],
+        "kl-mean-over-all": (
+            [1 / (rows * probe.latents)]
+            if summed
+            else [1 / probe.latents, 1 / (rows * probe.latents)]
+        ),
         "reconstruction-mean": [probe.data_dim * (rows if summed else 1)],
         "reduction-ignored": [probe.data_dim * rows],
     }[mutant.class_]
     reconstruction, kl = weights(mutant)
-    assert any(math.isclose(kl / reconstruction, ratio, rel_tol=1e-3, abs_tol=1e-4) for ratio in possible)
+    assert any(
+        math.isclose(kl / reconstruction, ratio, rel_tol=1e-3, abs_tol=1e-4) for ratio in possible
+    )
 
 
 def head_gradients(base: str, total: Tensor, model: Any) -> tuple[Tensor, Tensor]:
@@ -181,7 +200,12 @@ def test_a_cut_leaves_the_head_the_gradient_of_the_kl_alone(mutant: Mutant) -> N
     kl = head_gradients(mutant.base, parts(mutant.base)[1], model)
     for head, class_ in enumerate(("gradient-cut-mu", "gradient-cut-logvar")):
         is_cut = mutant.class_ in (class_, "gradient-cut-both")
-        assert torch.allclose(cut[head], kl[head], rtol=1e-3, atol=1e-5 * float(kl[head].abs().max() + 1)) == is_cut
+        assert (
+            torch.allclose(
+                cut[head], kl[head], rtol=1e-3, atol=1e-5 * float(kl[head].abs().max() + 1)
+            )
+            == is_cut
+        )
 
 
 def draw(mutant: Mutant, mu: Tensor, head: Tensor, training: bool = True, seed: int = 7) -> Tensor:
@@ -195,7 +219,12 @@ def draw(mutant: Mutant, mu: Tensor, head: Tensor, training: bool = True, seed: 
 def noise(mutant: Mutant, rows: int = 4000, **options: Any) -> Tensor:
     """Of the sampler at mu = 0 and the head's value for sigma = 1."""
     probe = probes.PROBES[mutant.base]
-    return draw(mutant, torch.zeros(rows, probe.latents), torch.full((rows, probe.latents), probe.at_prior), **options)
+    return draw(
+        mutant,
+        torch.zeros(rows, probe.latents),
+        torch.full((rows, probe.latents), probe.at_prior),
+        **options,
+    )
 
 
 @pytest.mark.parametrize("mutant", [mutants.of(base)[0] for base in mutants.BASES], ids=ids)
@@ -249,8 +278,12 @@ def test_missing_noise_leaves_the_loss_the_same_in_every_call(mutant: Mutant) ->
 def test_the_deviation_is_the_function_of_the_head_that_the_class_says(mutant: Mutant) -> None:
     head = torch.linspace(-2, 2, 40).reshape(-1, 1).repeat(1, probes.PROBES[mutant.base].latents)
     first = base_of(mutant)
-    eps = draw(first, torch.zeros_like(head), torch.full_like(head, probes.PROBES[mutant.base].at_prior))
-    expected = {"std-exp-logvar": head.exp(), "std-half-exp-logvar": head.exp() / 2}.get(mutant.class_, head)
+    eps = draw(
+        first, torch.zeros_like(head), torch.full_like(head, probes.PROBES[mutant.base].at_prior)
+    )
+    expected = {"std-exp-logvar": head.exp(), "std-half-exp-logvar": head.exp() / 2}.get(
+        mutant.class_, head
+    )
     assert torch.allclose(draw(mutant, 1 + 0 * head, head), 1 + expected * eps, atol=1e-4)
 
 
@@ -283,7 +316,9 @@ def test_the_kl_is_the_formula_that_the_class_says(mutant: Mutant) -> None:
     own_softplus = mutant.base == "distributions" and mutant.class_ != "kl-log-sigma-reading"
     logvar = {"log_sigma": lambda h: 2 * h}.get(mutant.base, lambda h: h)(head)
     logvar = 2 * torch.nn.functional.softplus(head).log() if own_softplus else logvar
-    expected = torch.autograd.grad(0.5 * KL_FORMULAS[mutant.class_](mu, logvar).sum(), [mu, head], allow_unused=True)
+    expected = torch.autograd.grad(
+        0.5 * KL_FORMULAS[mutant.class_](mu, logvar).sum(), [mu, head], allow_unused=True
+    )
     expected_flat = torch.cat([torch.zeros_like(mu) if g is None else g for g in expected])
     assert torch.allclose(kl_slopes(mutant, mu, head), expected_flat, rtol=1e-4, atol=1e-5)
 
@@ -296,8 +331,12 @@ def test_uniform_priors_change_new_points_and_nothing_else(mutant: Mutant) -> No
 @related("same")
 def test_a_rewriting_has_the_loss_and_gradients_of_its_base(mutant: Mutant) -> None:
     assert weights(mutant) == (pytest.approx(1, rel=1e-3), pytest.approx(1, rel=1e-3))
-    constant = 1.0 if mutant.name == "right-constant-left-out" else 0.0  # 1/2 for each of two latents
-    assert run(mutant)[0].item() == pytest.approx(run(base_of(mutant))[0].item() + constant, rel=1e-4)
+    constant = (
+        1.0 if mutant.name == "right-constant-left-out" else 0.0
+    )  # 1/2 for each of two latents
+    assert run(mutant)[0].item() == pytest.approx(
+        run(base_of(mutant))[0].item() + constant, rel=1e-4
+    )
 
 
 @related("scaled", "half")
@@ -307,7 +346,9 @@ def test_a_scaled_rewriting_has_gradients_in_proportion(mutant: Mutant) -> None:
 
 
 @related("mean")
-def test_a_sampled_rewriting_has_the_loss_and_gradients_of_its_base_on_average(mutant: Mutant) -> None:
+def test_a_sampled_rewriting_has_the_loss_and_gradients_of_its_base_on_average(
+    mutant: Mutant,
+) -> None:
     """Student's t over 40 seeds, under 7: exceeded by chance less than once in a million."""
     directions = torch.stack(parts(mutant.base))
     rows = []
@@ -344,13 +385,19 @@ def test_the_other_right_rewritings_have_the_kl_of_their_base() -> None:
 
 def test_the_table_is_of_the_present_mutants() -> None:
     rows = {(row["base"], row["name"]): row for row in kill_table.read()}
-    expected = {(mutant.base, mutant.name): kill_table.digest(mutant) for mutant in kill_table.wrong()}
+    expected = {
+        (mutant.base, mutant.name): kill_table.digest(mutant) for mutant in kill_table.wrong()
+    }
     assert {key: row["digest"] for key, row in rows.items()} == expected
     assert all(rows[base, "base"]["caught_by"] == [] for base in mutants.BASES)
 
 
 def test_every_row_of_the_table_has_been_asked_all_of_its_checks() -> None:
-    pending = [row["name"] for row in kill_table.read() if row["asked"] != list(kill_table.ASKED[row["base"]])]
+    pending = [
+        row["name"]
+        for row in kill_table.read()
+        if row["asked"] != list(kill_table.ASKED[row["base"]])
+    ]
     if pending:
         pytest.skip(f"{len(pending)} mutants are not trained yet: run {kill_table.COMMAND}")
 

@@ -1,1 +1,2 @@
-"""What is measured: one module per peer, each run in a process of its own as ``python -m peers.NAME SPEC``."""
+"""What is measured: one module per peer, each run in a process of its own as ``python -m peers.NAME
+SPEC``."""

@@ -1,4 +1,5 @@
-"""aevb by its front door: ``aevb.fit`` with a callback after each step, which waits for the parent between bursts."""
+"""aevb by its front door: ``aevb.fit`` with a callback after each step, which waits for the parent
+between bursts."""
 
 from __future__ import annotations
 
@@ -58,9 +59,17 @@ def main() -> None:
 
 def described(run: aevb.Run) -> dict[str, Any]:
     """Parameters, versions and whatever plain values the run shows of how it was executed."""
-    shown = {name: plain(value) for name, value in vars(run).items() if name not in ("config", "schema", "history", "source")}
+    shown = {
+        name: plain(value)
+        for name, value in vars(run).items()
+        if name not in ("config", "schema", "history", "source")
+    }
     chosen = {name: value for name, value in shown.items() if value is not None}
-    wanted = {name: getattr(run.config, name) for name in ("compile", "precision", "threads") if hasattr(run.config, name)}
+    wanted = {
+        name: getattr(run.config, name)
+        for name in ("compile", "precision", "threads")
+        if hasattr(run.config, name)
+    }
     return {
         "parameters": count(run.model),
         "versions": {"aevb": aevb.__version__, "torch": torch.__version__},

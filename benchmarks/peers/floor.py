@@ -1,9 +1,10 @@
-"""The least that a step must do in fp32: its bare products, by torch or by oneDNN, whichever is faster, and one fused Adam.
+"""The least that a step must do in fp32: its bare products, by torch or by oneDNN, whichever is
+faster, and one fused Adam.
 
-The products are those of the forward pass, of the weight gradients and of the gradients of the inputs, with no bias, no
-activation, no loss, no noise and no data; torch's write into outputs that exist already, oneDNN's and convolutions make
-theirs. A training step can come near this, and below it only by other kernels or a lower precision. On a GPU they are launched
-together, as one graph.
+The products are those of the forward pass, of the weight gradients and of the gradients of the
+inputs, with no bias, no activation, no loss, no noise and no data; torch's write into outputs that
+exist already, oneDNN's and convolutions make theirs. A training step can come near this, and below
+it only by other kernels or a lower precision. On a GPU they are launched together, as one graph.
 """
 
 from __future__ import annotations
@@ -21,7 +22,11 @@ from peers.workloads import Product, parameter_count, products
 
 def matrices(p: Product, batch: int, first: bool) -> list[Callable[[], object]]:
     """x @ w, x' @ g and g @ w', written into place."""
-    x, w, g = torch.randn(batch, p.inputs), torch.randn(p.outputs, p.inputs), torch.randn(batch, p.outputs)
+    x, w, g = (
+        torch.randn(batch, p.inputs),
+        torch.randn(p.outputs, p.inputs),
+        torch.randn(batch, p.outputs),
+    )
     out, dw, dx = torch.empty_like(g), torch.empty_like(w), torch.empty_like(x)
     calls = [partial(torch.mm, x, w.t(), out=out), partial(torch.mm, g.t(), x, out=dw)]
     return calls if first else [*calls, partial(torch.mm, g, w, out=dx)]
@@ -29,9 +34,15 @@ def matrices(p: Product, batch: int, first: bool) -> list[Callable[[], object]]:
 
 def by_onednn(p: Product, batch: int, first: bool) -> list[Callable[[], object]]:
     """The same by oneDNN."""
-    x, w, g = torch.randn(batch, p.inputs), torch.randn(p.outputs, p.inputs), torch.randn(batch, p.outputs)
+    x, w, g = (
+        torch.randn(batch, p.inputs),
+        torch.randn(p.outputs, p.inputs),
+        torch.randn(batch, p.outputs),
+    )
     pairs = [(x, w), (g.t(), x.t())] if first else [(x, w), (g.t(), x.t()), (g, w.t())]
-    return [partial(torch.ops.mkldnn._linear_pointwise, a, b, None, "none", [], "") for a, b in pairs]
+    return [
+        partial(torch.ops.mkldnn._linear_pointwise, a, b, None, "none", [], "") for a, b in pairs
+    ]
 
 
 def fastest(*ways: list[Callable[[], object]]) -> list[Callable[[], object]]:
@@ -58,7 +69,18 @@ def convolutions(p: Product, batch: int, first: bool) -> list[Callable[[], objec
     g = torch.randn_like(forward())
     mask = [not first, True, False]
     backward = partial(
-        torch.ops.aten.convolution_backward, g, x, w, None, stride, padding, ones, False, [0, 0], 1, output_mask=mask
+        torch.ops.aten.convolution_backward,
+        g,
+        x,
+        w,
+        None,
+        stride,
+        padding,
+        ones,
+        False,
+        [0, 0],
+        1,
+        output_mask=mask,
     )
     return [forward, backward]
 
@@ -94,11 +116,19 @@ def main() -> None:
         if p.size:
             calls += convolutions(*size)
         else:
-            calls += matrices(*size) if turns.device == "cuda" else fastest(matrices(*size), by_onednn(*size))
+            calls += (
+                matrices(*size)
+                if turns.device == "cuda"
+                else fastest(matrices(*size), by_onednn(*size))
+            )
     flat = torch.nn.Parameter(torch.randn(parameter_count(w)))
     flat.grad = torch.randn_like(flat)
     adam = torch.optim.Adam([flat], lr=1e-3, fused=True, capturable=turns.device == "cuda")
-    step = together([*calls, adam.step]) if turns.device == "cuda" else partial(one_by_one, [*calls, adam.step])
+    step = (
+        together([*calls, adam.step])
+        if turns.device == "cuda"
+        else partial(one_by_one, [*calls, adam.step])
+    )
     done = torch.zeros(())
 
     def run() -> None:

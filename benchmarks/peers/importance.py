@@ -1,4 +1,5 @@
-"""log p(x) by importance sampling of aevb, one step being one group of rows; or the bare products it needs, for comparison."""
+"""log p(x) by importance sampling of aevb, one step being one group of rows; or the bare products
+it needs, for comparison."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ def main() -> None:
     if turns.options["task"] == "products":
         bare_products(turns, samples)
         return
-    # The values of the weights make no difference to the time; a short training makes them those of some model.
+    # The values of the weights make no difference to the time; a short training makes them those of
+    # some model.
     rows = data_for(w)
     config = aevb.Config(
         likelihood="bernoulli",
@@ -39,12 +41,19 @@ def main() -> None:
             estimate = importance_rows(run.model, x, samples=samples)
             turns.step(-estimate.log_likelihood.mean())
 
-    turns.train(work, lambda: {"peak_mb_before": before, "versions": {"aevb": aevb.__version__, "torch": torch.__version__}})
+    turns.train(
+        work,
+        lambda: {
+            "peak_mb_before": before,
+            "versions": {"aevb": aevb.__version__, "torch": torch.__version__},
+        },
+    )
 
 
 @torch.no_grad()
 def bare_products(turns: Turns, samples: int) -> None:
-    """The decoder's products of as many draws, in sheets of the same size, into outputs that exist already."""
+    """The decoder's products of as many draws, in sheets of the same size, into outputs that exist
+    already."""
     w = turns.workload
     widths = [w.latent_dim, *w.hidden[::-1], w.data_dim]
     torch.set_default_device(turns.device)

@@ -1,6 +1,8 @@
-"""JAX as one would write it for speed: many steps in one compiled call by ``lax.scan``, Adam by optax, the data on the device.
+"""JAX as one would write it for speed: many steps in one compiled call by ``lax.scan``, Adam by
+optax, the data on the device.
 
-Threads and vector width are XLA's own choice. Batches come from permutations drawn on the host for each burst.
+Threads and vector width are XLA's own choice. Batches come from permutations drawn on the host for
+each burst.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ def layers(w: Workload) -> dict[str, list[tuple[tuple[int, ...], int]]]:
         up = [(3, 3, a, b) for a, b in pairwise(channels[::-1])]
         shapes["decoder"] = [(w.latent_dim, features), *up]
     shapes["heads"] = [(features, w.latent_dim)] * 2
-    return {part: [(shape, math.prod(shape[:-1])) for shape in group] for part, group in shapes.items()}
+    return {
+        part: [(shape, math.prod(shape[:-1])) for shape in group] for part, group in shapes.items()
+    }
 
 
 def initial(w: Workload) -> dict[str, list[Layer]]:
@@ -48,7 +52,9 @@ def initial(w: Workload) -> dict[str, list[Layer]]:
     def draw(shape: tuple[int, ...], inputs: int) -> jax.Array:
         return jnp.asarray(g.uniform(-1, 1, shape) / math.sqrt(inputs), jnp.float32)
 
-    return {part: [(draw(s, n), draw(s[-1:], n)) for s, n in group] for part, group in layers(w).items()}
+    return {
+        part: [(draw(s, n), draw(s[-1:], n)) for s, n in group] for part, group in layers(w).items()
+    }
 
 
 def linear(layer: Layer, h: jax.Array) -> jax.Array:
@@ -56,11 +62,15 @@ def linear(layer: Layer, h: jax.Array) -> jax.Array:
 
 
 def convolve(layer: Layer, h: jax.Array, stride: int) -> jax.Array:
-    out = lax.conv_general_dilated(h, layer[0], (stride, stride), [(1, 1), (1, 1)], dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    out = lax.conv_general_dilated(
+        h, layer[0], (stride, stride), [(1, 1), (1, 1)], dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
     return out + layer[1]
 
 
-def encode(w: Workload, params: dict[str, list[Layer]], x: jax.Array) -> tuple[jax.Array, jax.Array]:
+def encode(
+    w: Workload, params: dict[str, list[Layer]], x: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     act, h = ACTIVATIONS[w.activation], x
     for layer in params["encoder"]:
         h = act(linear(layer, h) if w.network == "mlp" else convolve(layer, h, 2))
@@ -107,8 +117,11 @@ one_step = partial(jax.jit, static_argnums=0, donate_argnums=1)(update)
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=1)
-def train(w: Workload, state: Any, x: jax.Array, full: jax.Array, last: jax.Array) -> tuple[Any, jax.Array]:
-    """Train on the rows of full: (E, S, B), and after each S steps on the smaller batch of last: (E, R), unless R is 0."""
+def train(
+    w: Workload, state: Any, x: jax.Array, full: jax.Array, last: jax.Array
+) -> tuple[Any, jax.Array]:
+    """Train on the rows of full: (E, S, B), and after each S steps on the smaller batch of last:
+    (E, R), unless R is 0."""
 
     def epoch(state: Any, index: tuple[jax.Array, jax.Array]) -> tuple[Any, jax.Array]:
         state, values = lax.scan(lambda state, rows: update(w, state, x, rows), state, index[0])
@@ -122,8 +135,11 @@ def train(w: Workload, state: Any, x: jax.Array, full: jax.Array, last: jax.Arra
     return state, means[-1]
 
 
-def train_by_calls(w: Workload, state: Any, x: jax.Array, full: np.ndarray, last: np.ndarray) -> tuple[Any, jax.Array]:
-    """The same, one compiled call a step: inside a scan XLA's convolutions on a CPU are many times slower."""
+def train_by_calls(
+    w: Workload, state: Any, x: jax.Array, full: np.ndarray, last: np.ndarray
+) -> tuple[Any, jax.Array]:
+    """The same, one compiled call a step: inside a scan XLA's convolutions on a CPU are many times
+    slower."""
     value = jnp.zeros(())
     for batches, rest in zip(full, last, strict=True):
         for rows in [*batches, *([rest] if len(rest) else [])]:
@@ -132,7 +148,8 @@ def train_by_calls(w: Workload, state: Any, x: jax.Array, full: np.ndarray, last
 
 
 class Orders:
-    """Indices of the rows of the next steps: whole epochs with their smaller last batch, or else full batches alone."""
+    """Indices of the rows of the next steps: whole epochs with their smaller last batch, or else
+    full batches alone."""
 
     def __init__(self, w: Workload) -> None:
         self.w, self.g, self.rest = w, np.random.default_rng(0), np.empty(0, np.int32)

@@ -1,6 +1,8 @@
-"""A training loop as most people write it: a DataLoader over tensors in memory, autograd, Adam, the loss read at every step.
+"""A training loop as most people write it: a DataLoader over tensors in memory, autograd, Adam, the
+loss read at every step.
 
-Kinder than usual to itself in two places: the pixels become floats once, before training, and the cross-entropy takes logits.
+Kinder than usual to itself in two places: the pixels become floats once, before training, and the
+cross-entropy takes logits.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ def main() -> None:
     w = turns.workload
     torch.set_num_threads(turns.threads)
     torch.manual_seed(0)
-    loader = DataLoader(TensorDataset(torch.from_numpy(inputs_for(w))), batch_size=w.batch, shuffle=True)
+    loader = DataLoader(
+        TensorDataset(torch.from_numpy(inputs_for(w))), batch_size=w.batch, shuffle=True
+    )
     model = PlainVAE(turns).to(turns.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
 

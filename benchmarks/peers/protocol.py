@@ -1,7 +1,9 @@
-"""A worker's side of the conversation: it trains, and stops after each burst of steps until it is told to go on.
+"""A worker's side of the conversation: it trains, and stops after each burst of steps until it is
+told to go on.
 
-One JSON object a line. The parent writes {"steps": n} or {"close": true}; the worker answers each order, and speaks first
-when its first step is done. Waiting is a blocking read: a worker that is not at work takes no processor time, and says so.
+One JSON object a line. The parent writes {"steps": n} or {"close": true}; the worker answers each
+order, and speaks first when its first step is done. Waiting is a blocking read: a worker that is
+not at work takes no processor time, and says so.
 """
 
 from __future__ import annotations
@@ -26,20 +28,24 @@ class Turns:
 
     def __init__(self) -> None:
         spec = json.loads(sys.argv[1])
-        fields = {name: tuple(v) if isinstance(v, list) else v for name, v in spec.pop("workload").items()}
+        fields = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in spec.pop("workload").items()
+        }
         self.workload = Workload(**fields)
         self.threads: int | None = spec.pop("threads")
         self.device: str = spec.pop("device")
         self.whole: bool = spec.pop("whole")
         self.options: dict[str, Any] = spec
-        # Libraries print to standard output as they please; the answers keep a channel of their own.
+        # Libraries print to standard output as they please; the answers keep a channel of their
+        # own.
         self._answers = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)
         self._left, self._loss = 1, None
         self._started, self._idle_since, self._idle = time.perf_counter(), 0.0, 0.0
 
     def step(self, loss: Any) -> None:
-        """Count one step; at the end of a burst, answer and wait. loss: as of ``answer``. Raises FinishedError."""
+        """Count one step; at the end of a burst, answer and wait. loss: as of ``answer``. Raises
+        FinishedError."""
         if self.whole:
             return
         self._left -= 1
@@ -58,14 +64,16 @@ class Turns:
         return self._left
 
     def answer(self, loss: Any) -> None:
-        """Say how long the burst took. loss: of its last step, whatever float() makes one of, or a function that returns it."""
+        """Say how long the burst took. loss: of its last step, whatever float() makes one of, or a
+        function that returns it."""
         loss = float(loss() if callable(loss) else loss)  # which waits for a GPU to be done
         seconds = time.perf_counter() - self._started
         self.say(seconds=seconds, idle_cpu=self._idle, loss=loss, peak_mb=peak_mb())
         self._idle_since = time.process_time()
 
     def train(self, run: Callable[[], Any], facts: Callable[[], dict[str, Any]]) -> None:
-        """Call ``run`` until it ends or no more steps are wanted, then tell the facts. In a whole run it returns a loss."""
+        """Call ``run`` until it ends or no more steps are wanted, then tell the facts. In a whole
+        run it returns a loss."""
         try:
             loss = run()
         except FinishedError:
@@ -81,4 +89,8 @@ class Turns:
 
 def peak_mb() -> float:
     """Largest resident memory of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 if sys.platform == "linux" else 1024) / 1024
+    return (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        / (1 if sys.platform == "linux" else 1024)
+        / 1024
+    )

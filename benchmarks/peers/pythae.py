@@ -1,4 +1,5 @@
-"""pythae by its training pipeline, with the same layers. Its mean squared error counts half of ours: no difference in time."""
+"""pythae by its training pipeline, with the same layers. Its mean squared error counts half of
+ours: no difference in time."""
 
 from __future__ import annotations
 
@@ -53,7 +54,9 @@ class Bursts(TrainingCallback):
 
     def __init__(self, turns: Turns, model: VAE) -> None:
         self.turns, self.loss = turns, torch.zeros(())
-        model.register_forward_hook(lambda _module, _inputs, output: setattr(self, "loss", output.loss.detach()))
+        model.register_forward_hook(
+            lambda _module, _inputs, output: setattr(self, "loss", output.loss.detach())
+        )
 
     def on_train_step_end(self, *_: Any, **__: Any) -> None:
         self.turns.step(self.loss)
@@ -65,8 +68,12 @@ def main() -> None:
     torch.set_num_threads(turns.threads)
     x = torch.from_numpy(inputs_for(w))
     loss = "bce" if w.likelihood == "bernoulli" else "mse"
-    settings = VAEConfig(input_dim=tuple(x.shape[1:]), latent_dim=w.latent_dim, reconstruction_loss=loss)
-    model = (DynamicVAE if w.dynamic else VAE)(settings, encoder=PythaeEncoder(w), decoder=PythaeDecoder(w))
+    settings = VAEConfig(
+        input_dim=tuple(x.shape[1:]), latent_dim=w.latent_dim, reconstruction_loss=loss
+    )
+    model = (DynamicVAE if w.dynamic else VAE)(
+        settings, encoder=PythaeEncoder(w), decoder=PythaeDecoder(w)
+    )
     bursts = Bursts(turns, model)
 
     def run() -> Tensor:

@@ -1,4 +1,5 @@
-"""The networks of the workloads in plain torch, layer by layer those of aevb: shared by the torch-based peers."""
+"""The networks of the workloads in plain torch, layer by layer those of aevb: shared by the
+torch-based peers."""
 
 from __future__ import annotations
 
@@ -45,7 +46,10 @@ def decoder(w: Workload) -> nn.Sequential:
         return nn.Sequential(*layers, nn.Linear(widths[-1], w.data_dim))
     smallest, *larger = w.sizes[::-1]
     channels = [*w.hidden[::-1], w.planes[0]]
-    layers = [nn.Linear(w.latent_dim, channels[0] * math.prod(smallest)), nn.Unflatten(-1, (channels[0], *smallest))]
+    layers = [
+        nn.Linear(w.latent_dim, channels[0] * math.prod(smallest)),
+        nn.Unflatten(-1, (channels[0], *smallest)),
+    ]
     for a, b, size in zip(channels, channels[1:], larger, strict=False):
         layers += [act(), nn.Upsample(size=size), nn.Conv2d(a, b, 3, padding=1)]
     return nn.Sequential(*layers)

@@ -41,7 +41,19 @@ _HOMES = {
     "vae_loss": "aevb.parts.objectives.elbo",
 }
 
-__all__ = ["ELBO", "VAE", "Config", "Data", "Run", "datasets", "fit", "kl_divergence", "load", "save", "vae_loss"]
+__all__ = [
+    "ELBO",
+    "VAE",
+    "Config",
+    "Data",
+    "Run",
+    "datasets",
+    "fit",
+    "kl_divergence",
+    "load",
+    "save",
+    "vae_loss",
+]
 
 
 def __getattr__(name: str) -> Any:

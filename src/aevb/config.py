@@ -1,7 +1,7 @@
 """One run as names and numbers.
 
-The command line reads its options, their choices, help and defaults off ``Config``; so does the file that ``--config``
-takes. Importing this module does not import torch; ``runs.build`` does.
+The command line reads its options, their choices, help and defaults off ``Config``; so does the
+file that ``--config`` takes. Importing this module does not import torch; ``runs.build`` does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from aevb.parts.posteriors import POSTERIORS
 from aevb.parts.priors import PRIORS
 from aevb.registry import Registry
 
-OPTIMIZERS = Registry("optimizer", {"adam": "aevb.engine.optimisers:Adam", "adagrad": "aevb.engine.optimisers:Adagrad"})
+OPTIMIZERS = Registry(
+    "optimizer",
+    {"adam": "aevb.engine.optimisers:Adam", "adagrad": "aevb.engine.optimisers:Adagrad"},
+)
 AUTO_LIKELIHOODS = ("auto", *LIKELIHOODS)
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -60,7 +63,13 @@ Whole = Annotated[int, Parameter(converter=whole_number)]
 
 Widths = Annotated[
     tuple[int, ...],
-    Parameter(converter=_integers, n_tokens=1, metavar="INT,INT,...", negative_iterable=(), allow_repeating=False),
+    Parameter(
+        converter=_integers,
+        n_tokens=1,
+        metavar="INT,INT,...",
+        negative_iterable=(),
+        allow_repeating=False,
+    ),
 ]
 
 
@@ -70,7 +79,8 @@ def _comma_separated(widths: Sequence[int]) -> str:
 
 @dataclass(frozen=True)
 class Config:
-    """One training run. Raises UsageError for an unknown name (with the nearest one) and for a number out of range."""
+    """One training run. Raises UsageError for an unknown name (with the nearest one) and for a
+    number out of range."""
 
     likelihood: Annotated[str, _one_of(AUTO_LIKELIHOODS)] = "auto"
     """p(x|z). auto: chosen from the data, and said."""
@@ -85,7 +95,8 @@ class Config:
     network: Annotated[str, _one_of(NETWORKS)] = "mlp"
     """Bodies of encoder and decoder."""
     hidden: Widths | None = None
-    """Widths of the encoder's hidden layers, or channels of its convolutions. Default: 500,500 for mlp, 32,64 for conv."""
+    """Widths of the encoder's hidden layers, or channels of its convolutions. Default: 500,500 for
+    mlp, 32,64 for conv."""
     decoder_hidden: Widths | None = None
     """The same for the decoder, from z outwards. Default: those of the encoder, mirrored."""
     skip: Annotated[bool, Parameter(negative=())] = False
@@ -99,7 +110,8 @@ class Config:
     warmup_epochs: float = 0.0
     """Epochs over which that weight rises from 0."""
     free_bits: float = 0.0
-    """Nats per latent dimension below which the KL costs nothing; in their sum, unless q is diagonal and p(z) N(0, I)."""
+    """Nats per latent dimension below which the KL costs nothing; in their sum, unless q is
+    diagonal and p(z) N(0, I)."""
     samples: Whole = 1
     """Draws of z per row and step."""
     optimizer: Annotated[str, _one_of(OPTIMIZERS)] = "adam"
@@ -107,15 +119,18 @@ class Config:
     learning_rate: float = 1e-3
     """Step size."""
     decay: float = 0.0
-    """Share of the steps, the last, over which the step size falls to 0 along a line; --resume with more --epochs raises it."""
+    """Share of the steps, the last, over which the step size falls to 0 along a line; --resume with
+    more --epochs raises it."""
     batch_size: Whole = 128
     """Rows per step."""
     epochs: Whole = 50
     """Passes over the training rows."""
     patience: Whole = 0
-    """Stop after this many epochs without a better validation bound, and keep the best model. 0: never, keep the last."""
+    """Stop after this many epochs without a better validation bound, and keep the best model. 0:
+    never, keep the last."""
     binarize: Annotated[str, _one_of(BINARIZE)] = "none"
-    """Grey levels under a Bernoulli likelihood: kept, or binarised once, at every step, or at one half."""
+    """Grey levels under a Bernoulli likelihood: kept, or binarised once, at every step, or at one
+    half."""
     validation: str = "0.1"
     """Rows held out: a fraction of DATA, or a name or path. 0: none."""
     resize: str | None = None
@@ -123,17 +138,22 @@ class Config:
     grey: Annotated[bool, Parameter(negative=())] = False
     """Turn the colour pictures of a folder into grey ones."""
     start: str | None = None
-    """A run with whose weights to begin: encoder and decoder, which must be the same, and what else is of one kind and size."""
+    """A run with whose weights to begin: encoder and decoder, which must be the same, and what else
+    is of one kind and size."""
     seed: Whole = 0
     """Decides initial weights, order, noise and split."""
     threads: Annotated[int | None, Parameter(converter=whole_number)] = None
-    """CPU threads; the bits of the result depend on it. Default: one or all, as a short measurement decides."""
+    """CPU threads; the bits of the result depend on it. Default: one or all, as a short measurement
+    decides."""
     precision: Annotated[str, _one_of(PRECISIONS)] = "auto"
-    """Of the matrix products; all else is fp32. auto: bf16 in a long run if faster, and no worse than another seed."""
+    """Of the matrix products; all else is fp32. auto: bf16 in a long run if faster, and no worse
+    than another seed."""
     kernels: Annotated[str, _one_of(KERNELS)] = "auto"
-    """That multiply matrices in fp32. auto: torch's own, or in a long run oneDNN's if they are faster."""
+    """That multiply matrices in fp32. auto: torch's own, or in a long run oneDNN's if they are
+    faster."""
     compile: Annotated[str, _one_of(COMPILE)] = "auto"
-    """Compile the training step, which takes some ten seconds. auto: if the run is long. off: not even recorded."""
+    """Compile the training step, which takes some ten seconds. auto: if the run is long. off: not
+    even recorded."""
     save_every: Whole = 0
     """Save after this many steps, too. 0: by time alone."""
     device: Annotated[str, _one_of(DEVICES)] = "auto"
@@ -155,12 +175,20 @@ class Config:
             table.check(name)
         if self.likelihood != "auto":
             LIKELIHOODS.check(self.likelihood)
-        choices = {"binarize": BINARIZE, "device": DEVICES, "precision": PRECISIONS, "kernels": KERNELS, "compile": COMPILE}
+        choices = {
+            "binarize": BINARIZE,
+            "device": DEVICES,
+            "precision": PRECISIONS,
+            "kernels": KERNELS,
+            "compile": COMPILE,
+        }
         for what, names in choices.items():
             if (name := getattr(self, what)) not in names:
                 raise UsageError(f"unknown {what} {name!r}; there is {', '.join(names)}")
         if self.start is not None and not self.start.strip():
-            raise UsageError("start must be the folder of a run; got an empty name. Leave it out to begin afresh")
+            raise UsageError(
+                "start must be the folder of a run; got an empty name. Leave it out to begin afresh"
+            )
         self._check_numbers()
         self.validation_fraction()
         self.picture_size()
@@ -170,38 +198,67 @@ class Config:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1; got {value}")
-        for name in ("beta", "warmup_epochs", "free_bits", "patience", "seed", "save_every", "decay"):
+        for name in (
+            "beta",
+            "warmup_epochs",
+            "free_bits",
+            "patience",
+            "seed",
+            "save_every",
+            "decay",
+        ):
             value = getattr(self, name)
             if not (value >= 0 and math.isfinite(value)) or (name == "decay" and value > 1):
-                wanted = "share of the steps, from 0 to 1" if name == "decay" else "finite number of at least 0"
+                wanted = (
+                    "share of the steps, from 0 to 1"
+                    if name == "decay"
+                    else "finite number of at least 0"
+                )
                 raise UsageError(f"{name} must be a {wanted}; got {value}")
         if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
             raise UsageError(f"learning_rate must be positive; got {self.learning_rate}")
         for name in ("hidden", "decoder_hidden"):
             widths = getattr(self, name)
             if widths is not None and (not widths or min(widths) < 1):
-                raise UsageError(f"{name} needs widths of at least 1, like 500,500; got {_comma_separated(widths) or 'none'}")
+                raise UsageError(
+                    f"{name} needs widths of at least 1, like 500,500; got"
+                    f" {_comma_separated(widths) or 'none'}"
+                )
         if self.patience and self.validation_fraction() == 0:
-            raise UsageError("patience watches the validation bound; it needs validation rows, for example validation 0.1")
+            raise UsageError(
+                "patience watches the validation bound; it needs validation rows, for example"
+                " validation 0.1"
+            )
         if self.patience and self.objective == "autoencoder":
-            raise UsageError("patience watches the validation bound, which an autoencoder does not train; use patience 0")
+            raise UsageError(
+                "patience watches the validation bound, which an autoencoder does not train; use"
+                " patience 0"
+            )
 
     def rate(self, step: int, steps: int) -> float:
         """The step size of optimiser step ``step``, counted from 0, of ``steps`` in the whole run."""
-        return self.learning_rate * min(1.0, (steps - step) / (self.decay * steps)) if self.decay else self.learning_rate
+        return (
+            self.learning_rate * min(1.0, (steps - step) / (self.decay * steps))
+            if self.decay
+            else self.learning_rate
+        )
 
     def validation_fraction(self) -> float | None:
-        """Fraction of the data to hold out, or None when ``validation`` names other data. Raises UsageError outside [0, 1)."""
+        """Fraction of the data to hold out, or None when ``validation`` names other data. Raises
+        UsageError outside [0, 1)."""
         try:
             fraction = float(self.validation)
         except ValueError:
             return None
         if not 0 <= fraction < 1:
-            raise UsageError(f"validation must be a fraction in [0, 1), a name or a path; got {self.validation}")
+            raise UsageError(
+                f"validation must be a fraction in [0, 1), a name or a path; got {self.validation}"
+            )
         return fraction
 
     def picture_size(self) -> tuple[int, int] | None:
-        """(height, width) of ``resize``, or None. Raises UsageError for anything else than HEIGHTxWIDTH."""
+        """(height, width) of ``resize``, or None. Raises UsageError for anything else than
+        HEIGHTxWIDTH."""
         if self.resize is None:
             return None
         parts = self.resize.lower().split("x")
@@ -211,10 +268,15 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """Names and plain values, as JSON and TOML know them."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+        }
 
     def to_toml(self, data: str) -> str:
         """The text of a file that ``aevb fit --config`` takes, ``data`` included."""
         # JSON's strings, numbers, booleans and lists are TOML as well; what is None is left out.
         values = {"data": data, **self.to_dict()}
-        return "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items() if value is not None)
+        return "".join(
+            f"{name} = {json.dumps(value)}\n" for name, value in values.items() if value is not None
+        )

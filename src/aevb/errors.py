@@ -1,7 +1,9 @@
-"""What can go wrong through no fault of the program, each with the exit code that the command line returns for it.
+"""What can go wrong through no fault of the program, each with the exit code that the command line
+returns for it.
 
-Every message says what was expected, what was found and what to try next. The classes also derive from the built-in
-exception that a Python user would catch, so that ``except FileNotFoundError`` works as it does elsewhere.
+Every message says what was expected, what was found and what to try next. The classes also derive
+from the built-in exception that a Python user would catch, so that ``except FileNotFoundError``
+works as it does elsewhere.
 """
 
 from __future__ import annotations
@@ -10,13 +12,15 @@ from typing import Any
 
 
 class AevbError(Exception):
-    """Base of all errors that aevb raises on purpose. ``exit_code``: what the command line returns (sysexits.h)."""
+    """Base of all errors that aevb raises on purpose. ``exit_code``: what the command line returns
+    (sysexits.h)."""
 
     exit_code = 70
 
 
 class UsageError(AevbError, ValueError):
-    """An argument or an option that cannot be used: an unknown name, a number out of range, a pair that makes no sense."""
+    """An argument or an option that cannot be used: an unknown name, a number out of range, a pair
+    that makes no sense."""
 
     exit_code = 2
 
@@ -62,4 +66,5 @@ class LostProcessError(AevbError, RuntimeError):
 
 
 class DamagedCheckpointWarning(UserWarning):
-    """The newest save of a run is damaged, and an older one, or only its model, was loaded in its place."""
+    """The newest save of a run is damaged, and an older one, or only its model, was loaded in its
+    place."""

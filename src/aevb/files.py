@@ -18,9 +18,12 @@ PICTURES = (".png", ".pdf", ".svg")
 
 
 def check(path: Path, *, make_folder: bool = False) -> None:
-    """Raise before the work is done rather than after it: OutputExistsError, UsageError for a format that is not known."""
+    """Raise before the work is done rather than after it: OutputExistsError, UsageError for a
+    format that is not known."""
     if path.suffix.lower() not in ARRAYS + PICTURES:
-        raise UsageError(f"cannot write {path.name!r}: its name must end in {', '.join(ARRAYS + PICTURES)}")
+        raise UsageError(
+            f"cannot write {path.name!r}: its name must end in {', '.join(ARRAYS + PICTURES)}"
+        )
     if path.exists():
         raise OutputExistsError(f"{path} exists already; remove it or choose another name")
     if not make_folder and not path.parent.is_dir():
@@ -33,23 +36,29 @@ def is_picture(path: Path) -> bool:
 
 
 def write(path: Path, arrays: dict[str, NDArray[Any]], columns: Sequence[str]) -> None:
-    """Write arrays with one row per example: .npy the first of them, .npz each by name, .csv side by side.
+    """Write arrays with one row per example: .npy the first of them, .npz each by name, .csv side
+    by side.
 
-    columns: names for .csv, of all arrays together, each flattened to (N, columns). Raises CannotWriteError.
+    columns: names for .csv, of all arrays together, each flattened to (N, columns). Raises
+    CannotWriteError.
     """
     first = next(iter(arrays.values()))
     writers: dict[str, Callable[[Path], object]] = {
         ".npy": lambda part: _with_open(part, lambda file: np.save(file, first)),
-        ".npz": lambda part: _with_open(part, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays)),
+        ".npz": lambda part: _with_open(
+            part, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays)
+        ),
         ".csv": lambda part: _write_csv(part, list(arrays.values()), columns),
     }
     whole(path, writers[path.suffix.lower()])
 
 
 def whole(path: Path, write_to: Callable[[Path], object]) -> None:
-    """Let ``write_to`` write beside ``path``, then move the finished file there: at every instant the old file or the new.
+    """Let ``write_to`` write beside ``path``, then move the finished file there: at every instant
+    the old file or the new.
 
-    Raises CannotWriteError. Whatever ends it early, Ctrl-C included, leaves nothing half-written behind.
+    Raises CannotWriteError. Whatever ends it early, Ctrl-C included, leaves nothing half-written
+    behind.
     """
     part = part_of(path)
     try:

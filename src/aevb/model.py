@@ -37,12 +37,13 @@ from aevb.probability.distributions import (
 class VAE(nn.Module):
     """A variational autoencoder on rows of ``data_dim`` numbers.
 
-    data_dim: D. latent_dim: L. hidden: widths of the encoder's hidden layers, mirrored in the decoder; one number means
-    two layers of that width. activation: relu, tanh, silu or gelu.
+    data_dim: D. latent_dim: L. hidden: widths of the encoder's hidden layers, mirrored in the
+    decoder; one number means two layers of that width. activation: relu, tanh, silu or gelu.
 
-    ``likelihood``, ``posterior``, ``prior``, ``encoder`` and ``decoder`` replace the parts: by default a Gaussian of
-    variance 1/2, a diagonal Gaussian, N(0, I) and two multi-layer perceptrons. An encoder of one's own maps (..., D) to
-    (..., posterior.num_features), a decoder (..., L) to (..., likelihood.num_features).
+    ``likelihood``, ``posterior``, ``prior``, ``encoder`` and ``decoder`` replace the parts: by
+    default a Gaussian of variance 1/2, a diagonal Gaussian, N(0, I) and two multi-layer
+    perceptrons. An encoder of one's own maps (..., D) to (..., posterior.num_features), a decoder
+    (..., L) to (..., likelihood.num_features).
 
     Raises UsageError for sizes below 1 and for parts that do not fit each other.
     """
@@ -63,14 +64,24 @@ class VAE(nn.Module):
         super().__init__()
         data_dim, latent_dim = _size("data_dim", data_dim), _size("latent_dim", latent_dim)
         # One width or several, so that VAE(2, 64, 2) can be typed from memory.
-        widths = [_size("hidden", width) for width in (hidden if isinstance(hidden, list | tuple) else (hidden, hidden))]
+        widths = [
+            _size("hidden", width)
+            for width in (hidden if isinstance(hidden, list | tuple) else (hidden, hidden))
+        ]
         self.data_dim, self.latent_dim = data_dim, latent_dim
-        # Encoder, posterior, decoder: this order draws the tutorial's initial weights from the tutorial's seed.
+        # Encoder, posterior, decoder: this order draws the tutorial's initial weights from the
+        # tutorial's seed.
         self.encoder = mlp(data_dim, widths, activation=activation) if encoder is None else encoder
-        self.posterior = DiagonalGaussian(widths[-1] if widths else data_dim, latent_dim) if posterior is None else posterior
+        self.posterior = (
+            DiagonalGaussian(widths[-1] if widths else data_dim, latent_dim)
+            if posterior is None
+            else posterior
+        )
         self.likelihood = GaussianFixed(data_dim) if likelihood is None else likelihood
         features = self.likelihood.num_features
-        self.decoder = mlp(latent_dim, widths[::-1], features, activation) if decoder is None else decoder
+        self.decoder = (
+            mlp(latent_dim, widths[::-1], features, activation) if decoder is None else decoder
+        )
         self.prior = StandardNormal(latent_dim) if prior is None else prior
         self.prior.connect(self.posterior_given, data_dim)
         _check_that_parts_fit(self)
@@ -79,8 +90,8 @@ class VAE(nn.Module):
         """q(z|x). x: (..., D) -> distribution over (L,) with batch shape (...)."""
         if x.ndim == 0 or x.shape[-1] != self.data_dim:
             raise DataError(
-                f"expected rows of {self.data_dim} numbers, (..., {self.data_dim}); got shape {tuple(x.shape)}. "
-                "Pictures? Flatten them: x.flatten(1)."
+                f"expected rows of {self.data_dim} numbers, (..., {self.data_dim}); got shape"
+                f" {tuple(x.shape)}. Pictures? Flatten them: x.flatten(1)."
             )
         h: Distribution = self.posterior(self.encoder(x))
         return h
@@ -91,10 +102,14 @@ class VAE(nn.Module):
         return p
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x: (B, D) -> mu, logvar of q(z|x): (B, L) each. Raises UsageError if the posterior is not a diagonal Gaussian."""
+        """x: (B, D) -> mu, logvar of q(z|x): (B, L) each. Raises UsageError if the posterior is not
+        a diagonal Gaussian."""
         q = self.posterior_given(x)
         if not isinstance(q, DiagonalNormal):
-            raise UsageError("encode gives mu and logvar of a diagonal Gaussian; for this posterior use posterior_given(x)")
+            raise UsageError(
+                "encode gives mu and logvar of a diagonal Gaussian; for this posterior use"
+                " posterior_given(x)"
+            )
         return q.mu, q.logvar
 
     def reparameterize(self, mu: Tensor, logvar: Tensor) -> Tensor:
@@ -114,7 +129,8 @@ class VAE(nn.Module):
     def posterior_and_frozen(self, x: Tensor) -> tuple[Distribution, Frozen]:
         """q(z|x), and its density as a constant of its parameters, but not of the z at which it is taken.
 
-        Gradient estimators that go through z alone need the second (``objectives/importance.py``). x: (..., D).
+        Gradient estimators that go through z alone need the second (``objectives/importance.py``).
+        x: (..., D).
         """
         h = self.encoder(x)
         return self.posterior(h), Frozen(self.posterior, h.detach())
@@ -126,7 +142,8 @@ class VAE(nn.Module):
     def log_weights(self, x: Tensor, samples: int = 1) -> Tensor:
         """log p(x, z) - log q(z|x) for draws of z from q(z|x). x: (B, D) -> (K, B), nats; K = ``samples``.
 
-        Their mean over K is the ELBO, the log of the mean of their exponentials the importance-weighted bound.
+        Their mean over K is the ELBO, the log of the mean of their exponentials the
+        importance-weighted bound.
         """
         z, log_q = rsample_and_log_prob(self.posterior_given(x), samples)
         reconstruction, log_prior = self.log_joint(x, z)
@@ -147,10 +164,13 @@ class VAE(nn.Module):
             kl = kl_per_dimension(q.mu, q.logvar).sum(-1) + added.mean(0)
             return reconstruction.mean(0), kl.unsqueeze(-1)
         if isinstance(q, DiagonalNormal) and isinstance(self.prior, StandardNormal):
-            # One draw needs no axis of its own: views and sums over it are a tenth of a small network's step.
+            # One draw needs no axis of its own: views and sums over it are a tenth of a small
+            # network's step.
             z = q.rsample((samples,) if samples > 1 else ())
             reconstruction = self.likelihood_given(z).log_prob(x)
-            return reconstruction.mean(0) if samples > 1 else reconstruction, kl_per_dimension(q.mu, q.logvar)
+            return reconstruction.mean(0) if samples > 1 else reconstruction, kl_per_dimension(
+                q.mu, q.logvar
+            )
         z, log_q = rsample_and_log_prob(q, samples)
         reconstruction, log_prior = self.log_joint(x, z)
         if isinstance(q, TriangularNormal) and isinstance(self.prior, StandardNormal):
@@ -176,7 +196,8 @@ class VAE(nn.Module):
 
     @contextmanager
     def in_evaluation(self) -> Iterator[None]:
-        """Every part in evaluation mode, so that what is learned from batches stands still; then each as it was."""
+        """Every part in evaluation mode, so that what is learned from batches stands still; then
+        each as it was."""
         training = {module: module.training for module in self.modules()}
         self.eval()
         try:
@@ -222,7 +243,8 @@ class _Density(nn.Module):
 
 
 def _check_that_parts_fit(model: VAE) -> None:
-    """Send two rows of zeros through every part. Raises UsageError for widths that do not fit each other."""
+    """Send two rows of zeros through every part. Raises UsageError for widths that do not fit each
+    other."""
     like = next(iter(model.parameters()), torch.empty(0))
     x = torch.zeros(2, model.data_dim, dtype=like.dtype, device=like.device)
     z = torch.zeros(2, model.latent_dim, dtype=like.dtype, device=like.device)
@@ -239,6 +261,11 @@ def _check_that_parts_fit(model: VAE) -> None:
                 shape = tuple(run())
             except (RuntimeError, NotImplementedError) as error:
                 first = (str(error) or type(error).__name__).splitlines()[0]
-                raise UsageError(f"the {name} cannot take what the part before it gives: {first}") from error
+                raise UsageError(
+                    f"the {name} cannot take what the part before it gives: {first}"
+                ) from error
             if shape != expected:
-                raise UsageError(f"the {name} gives shape {shape} where {expected} is expected, for 2 rows; check its width")
+                raise UsageError(
+                    f"the {name} gives shape {shape} where {expected} is expected, for 2 rows;"
+                    " check its width"
+                )

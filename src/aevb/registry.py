@@ -1,7 +1,8 @@
-"""Tables from names to classes, read by the configuration, the command line and the documents alike.
+"""Tables from names to classes, read by the configuration, the command line and the documents
+alike.
 
-An entry is written as ``"module:attribute"`` and imported only when it is used: listing the names that a user may type
-must not import torch.
+An entry is written as ``"module:attribute"`` and imported only when it is used: listing the names
+that a user may type must not import torch.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from aevb.errors import UsageError
 
 
 class Registry(Mapping[str, Any]):
-    """Names of one kind of part (``what``, in the singular) and where each is defined. Iterates over the names."""
+    """Names of one kind of part (``what``, in the singular) and where each is defined. Iterates
+    over the names."""
 
     def __init__(self, what: str, entries: Mapping[str, str]) -> None:
         self.what = what
@@ -39,11 +41,14 @@ class Registry(Mapping[str, Any]):
         if name not in self._entries:
             near = get_close_matches(name, self._entries, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise UsageError(f"unknown {self.what} {name!r}; there is {', '.join(self._entries)}.{hint}")
+            raise UsageError(
+                f"unknown {self.what} {name!r}; there is {', '.join(self._entries)}.{hint}"
+            )
         return name
 
     def attribute(self, name: str) -> Any:
-        """The class or function called ``name`` in its own module: serves the ``__getattr__`` of a package."""
+        """The class or function called ``name`` in its own module: serves the ``__getattr__`` of a
+        package."""
         for key, entry in self._entries.items():
             if entry.endswith(f":{name}"):
                 return self[key]

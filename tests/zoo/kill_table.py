@@ -1,9 +1,12 @@
-"""Which of the tutorial's six checks catch which mutant: trains each mutant of the tutorial's program, then applies the checks.
+"""Which of the tutorial's six checks catch which mutant: trains each mutant of the tutorial's
+program, then applies the checks.
 
-Run from tests/: ``OMP_NUM_THREADS=1 python -m zoo.kill_table``; it writes zoo/kill_table.json. ``--checker`` fills in what
-``aevb check`` names, and trains nothing; ``--markdown`` prints the table. Programs other than the tutorial's have neither its
-data nor its interface: checks 4 and 5 are not asked of them, and check 2 only where they have a KL that can be called.
-Rows that are there already and whose mutant has not changed since are kept, so that a run can be broken off and taken up again.
+Run from tests/: ``OMP_NUM_THREADS=1 python -m zoo.kill_table``; it writes zoo/kill_table.json.
+``--checker`` fills in what ``aevb check`` names, and trains nothing; ``--markdown`` prints the
+table. Programs other than the tutorial's have neither its data nor its interface: checks 4 and 5
+are not asked of them, and check 2 only where they have a KL that can be called. Rows that are there
+already and whose mutant has not changed since are kept, so that a run can be broken off and taken
+up again.
 """
 
 from __future__ import annotations
@@ -30,11 +33,17 @@ COMMAND = "OMP_NUM_THREADS=1 python -m zoo.kill_table"
 SEED = 0
 EPOCHS = 800
 UNTRAINED = (1, 2, 3, 6)
-ASKED = {"tutorial": (1, 2, 3, 4, 5, 6), "convolutional": (1, 3, 6), "log_sigma": UNTRAINED, "distributions": UNTRAINED}
+ASKED = {
+    "tutorial": (1, 2, 3, 4, 5, 6),
+    "convolutional": (1, 3, 6),
+    "log_sigma": UNTRAINED,
+    "distributions": UNTRAINED,
+}
 
 
 def fit(module: Any, epochs: int) -> tuple[Any, list[float]]:
-    """The tutorial's training, with its seed, data, batches and Adam. Returns the model and the loss of each epoch.
+    """The tutorial's training, with its seed, data, batches and Adam. Returns the model and the
+    loss of each epoch.
 
     It ends early once the loss is not a number: no later step would change that.
     """
@@ -63,11 +72,13 @@ _known: dict[bytes, tuple[dict[str, Tensor], list[float]]] = {}
 def trained(module: Any, epochs: int = EPOCHS) -> tuple[Tensor, list[float]]:
     """Points that the trained model generates (2000, 2), and its losses.
 
-    Two spellings of one mistake make the same numbers. Where the losses and all weights after two epochs are those of a mutant
-    trained before, bit for bit, its training is taken over.
+    Two spellings of one mistake make the same numbers. Where the losses and all weights after two
+    epochs are those of a mutant trained before, bit for bit, its training is taken over.
     """
     model, losses = fit(module, 2)
-    key = b"".join([repr(losses).encode(), *(value.numpy().tobytes() for value in model.state_dict().values())])
+    key = b"".join(
+        [repr(losses).encode(), *(value.numpy().tobytes() for value in model.state_dict().values())]
+    )
     if key not in _known:
         fitted, losses = fit(module, epochs)
         _known[key] = fitted.state_dict(), losses
@@ -78,7 +89,8 @@ def trained(module: Any, epochs: int = EPOCHS) -> tuple[Tensor, list[float]]:
 
 
 def fails(check: Callable[[], object]) -> bool:
-    """Whether a check fails. A program that crashes inside it fails it, as it would in the tutorial's notebook."""
+    """Whether a check fails. A program that crashes inside it fails it, as it would in the
+    tutorial's notebook."""
     torch.manual_seed(SEED)
     try:
         check()
@@ -104,12 +116,16 @@ def of_trained(module: Any) -> list[int]:
         generated, losses = trained(module)
     except Exception:
         return [4, 5]
-    checks: dict[int, Callable[[], object]] = {4: lambda: sanity.data_like(generated), 5: lambda: sanity.loss_decreases(losses)}
+    checks: dict[int, Callable[[], object]] = {
+        4: lambda: sanity.data_like(generated),
+        5: lambda: sanity.loss_decreases(losses),
+    }
     return [number for number, check in checks.items() if fails(check)]
 
 
 def of_other(module: Any, base: str, prior: float | None = None) -> list[int]:
-    """Numbers of the checks that fail, of those that make sense for a program with other data and other names."""
+    """Numbers of the checks that fail, of those that make sense for a program with other data and
+    other names."""
     probe = probes.PROBES[base]
     at_prior = probe.at_prior if prior is None else prior
 
@@ -129,12 +145,22 @@ def of_other(module: Any, base: str, prior: float | None = None) -> list[int]:
 
     def closed_form_kl() -> None:
         assert probe.kl is not None
-        kl_zero = probe.kl(module, model(), torch.zeros(5, probe.latents), torch.full((5, probe.latents), at_prior))
+        kl_zero = probe.kl(
+            module, model(), torch.zeros(5, probe.latents), torch.full((5, probe.latents), at_prior)
+        )
         assert torch.allclose(kl_zero, torch.zeros(5), atol=1e-6)
-        assert (probe.kl(module, model(), torch.randn(25, probe.latents), torch.randn(25, probe.latents)) >= -1e-6).all()
+        assert (
+            probe.kl(
+                module, model(), torch.randn(25, probe.latents), torch.randn(25, probe.latents)
+            )
+            >= -1e-6
+        ).all()
 
     def shapes() -> None:
-        assert draw(torch.randn(8, probe.latents), torch.randn(8, probe.latents)).shape == (8, probe.latents)
+        assert draw(torch.randn(8, probe.latents), torch.randn(8, probe.latents)).shape == (
+            8,
+            probe.latents,
+        )
         assert probes.evaluate(probe.new, module, model()).numel() == 5 * probe.data_dim
 
     def collapses() -> None:
@@ -150,9 +176,19 @@ def measure(mutant: mutants.Mutant) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module = probes.load(mutant)
-        caught = of_tutorial(module) if mutant.base == "tutorial" else of_other(module, mutant.base, mutant.prior)
+        caught = (
+            of_tutorial(module)
+            if mutant.base == "tutorial"
+            else of_other(module, mutant.base, mutant.prior)
+        )
     asked = UNTRAINED if mutant.base == "tutorial" else ASKED[mutant.base]
-    row = {"base": mutant.base, "name": mutant.name, "class": mutant.class_, "verdict": mutant.verdict, "caught_by": caught}
+    row = {
+        "base": mutant.base,
+        "name": mutant.name,
+        "class": mutant.class_,
+        "verdict": mutant.verdict,
+        "caught_by": caught,
+    }
     return {**row, "asked": list(asked), "digest": digest(mutant)}
 
 
@@ -189,20 +225,32 @@ def summary(rows: list[dict[str, Any]], base: str = "tutorial") -> str:
     of_base = [row for row in rows if row["base"] == base and row["name"] != "base"]
     untrained = sum(bool(set(row["caught_by"]) & set(UNTRAINED)) for row in of_base)
     if base != "tutorial":
-        return f"{base}: checks {', '.join(map(str, ASKED[base]))} catch {untrained} of {len(of_base)} mutants."
+        return (
+            f"{base}: checks {', '.join(map(str, ASKED[base]))} catch {untrained} of {len(of_base)}"
+            " mutants."
+        )
     missing = sum(row["asked"] != list(ASKED[base]) for row in of_base)
     caught = sum(bool(row["caught_by"]) for row in of_base)
     pending = f" {missing} mutants have not been trained for checks 4 and 5 yet." if missing else ""
-    return f"{base}: checks 1 to 6 catch {caught} of {len(of_base)} mutants; 1, 2, 3 and 6 alone {untrained}.{pending}"
+    return (
+        f"{base}: checks 1 to 6 catch {caught} of {len(of_base)} mutants; 1, 2, 3 and 6 alone"
+        f" {untrained}.{pending}"
+    )
 
 
 def markdown(rows: list[dict[str, Any]], base: str = "tutorial") -> str:
     """The table of a base for docs/checker.md. "-": the checker has not been asked yet."""
-    lines = ["| mutant | class | tutorial's six checks that catch it | our checker |", "| --- | --- | --- | --- |"]
+    lines = [
+        "| mutant | class | tutorial's six checks that catch it | our checker |",
+        "| --- | --- | --- | --- |",
+    ]
     for row in rows:
         if row["base"] == base:
             caught = ", ".join(map(str, row["caught_by"])) or "none"
-            lines.append(f"| {row['name']} | {row['class'] or 'right'} | {caught} | {row.get('checker', '-')} |")
+            lines.append(
+                f"| {row['name']} | {row['class'] or 'right'} | {caught} |"
+                f" {row.get('checker', '-')} |"
+            )
     return "\n".join([*lines, "", summary(rows, base)])
 
 
@@ -213,7 +261,9 @@ def read() -> list[dict[str, Any]]:
 
 def write(rows: list[dict[str, Any]]) -> None:
     """One line a row, so that a change of one mutant is a change of one line."""
-    head = json.dumps({"command": COMMAND, "seed": SEED, "epochs": EPOCHS, "torch": torch.__version__}, indent=2)
+    head = json.dumps(
+        {"command": COMMAND, "seed": SEED, "epochs": EPOCHS, "torch": torch.__version__}, indent=2
+    )
     body = ",\n".join("    " + json.dumps(row) for row in rows)
     RESULT.write_text(f'{head[:-2]},\n  "rows": [\n{body}\n  ]\n}}\n', encoding="utf-8")
 
@@ -222,7 +272,9 @@ def main(arguments: list[str]) -> None:
     """Measure what is new or changed; or ask the checker; or print."""
     kept = {row["digest"]: row for row in read()}
     if "--markdown" in arguments:
-        sys.stdout.write("\n\n".join(markdown(list(kept.values()), base) for base in mutants.BASES) + "\n")
+        sys.stdout.write(
+            "\n\n".join(markdown(list(kept.values()), base) for base in mutants.BASES) + "\n"
+        )
         return
     torch.set_num_threads(1)
     table = {mutant: kept.get(digest(mutant)) or measure(mutant) for mutant in wrong()}

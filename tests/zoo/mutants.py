@@ -1,4 +1,5 @@
-"""The zoo: four right programs, their one-change mutants with the class of each, and right rewritings of them.
+"""The zoo: four right programs, their one-change mutants with the class of each, and right
+rewritings of them.
 
 NAME.changes lists the changes to NAME.py. A block starts with "@ name | verdict | class, other classes that fit as well"; its
 "- " lines are text that occurs exactly once in the base, its "+ " lines what takes their place; "- " after "+ " starts another
@@ -30,10 +31,11 @@ RELATIONS = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """verdict: right, bug or scale. class_: what a checker should name it; also: classes that describe it equally well.
+    """verdict: right, bug or scale. class_: what a checker should name it; also: classes that
+    describe it equally well.
 
-    relation: of a right rewriting, one of RELATIONS. loss: a Python expression of model and x, "" for the base's own.
-    prior: the head's value for sigma = 1, None for the base's own.
+    relation: of a right rewriting, one of RELATIONS. loss: a Python expression of model and x, ""
+    for the base's own. prior: the head's value for sigma = 1, None for the base's own.
     """
 
     base: str
@@ -85,7 +87,9 @@ def _blocks(text: str) -> Iterator[_Block]:
             elif line[:1] in ("-", "+") and line[1:2] in (" ", ""):
                 (before if line[0] == "-" else after).append(line[2:])
             else:
-                raise ValueError(f'{name}: expected a line that starts with "- ", "+ " or "! ", got {line!r}')
+                raise ValueError(
+                    f'{name}: expected a line that starts with "- ", "+ " or "! ", got {line!r}'
+                )
         yield block
 
 
@@ -93,7 +97,10 @@ def apply(text: str, edits: list[tuple[str, str]], name: str) -> str:
     """Replace each old text, which must occur exactly once in the base."""
     for old, _ in edits:
         if text.count(old) != 1:
-            raise ValueError(f"{name}: expected {old!r} exactly once in the base, found it {text.count(old)} times")
+            raise ValueError(
+                f"{name}: expected {old!r} exactly once in the base, found it {text.count(old)}"
+                " times"
+            )
     for old, new in edits:
         text = text.replace(old, new, 1)
     return text
@@ -105,12 +112,28 @@ def of(base: str) -> tuple[Mutant, ...]:
     text = source(base)
     made = [Mutant(base, "base", "right", "", text, relation="same")]
     for block in _blocks((HERE / f"{base}.changes").read_text(encoding="utf-8")):
-        if block.verdict not in VERDICTS or (block.verdict == "right" and block.labels[0] not in RELATIONS):
+        if block.verdict not in VERDICTS or (
+            block.verdict == "right" and block.labels[0] not in RELATIONS
+        ):
             raise ValueError(f"{base} {block.name}: verdict {block.verdict}, {block.labels}")
         changed = apply(text, block.edits, f"{base} {block.name}")
         right = block.verdict == "right"
-        class_, also, relation = ("", (), block.labels[0]) if right else (block.labels[0], block.labels[1:], "")
-        made.append(Mutant(base, block.name, block.verdict, class_, changed, also, relation, block.loss, block.prior))
+        class_, also, relation = (
+            ("", (), block.labels[0]) if right else (block.labels[0], block.labels[1:], "")
+        )
+        made.append(
+            Mutant(
+                base,
+                block.name,
+                block.verdict,
+                class_,
+                changed,
+                also,
+                relation,
+                block.loss,
+                block.prior,
+            )
+        )
     return tuple(made)
 
 

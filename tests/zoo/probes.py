@@ -1,4 +1,5 @@
-"""How each program of the zoo is run, measured and asked for its parts, by a test or by the kill table."""
+"""How each program of the zoo is run, measured and asked for its parts, by a test or by the kill
+table."""
 
 from __future__ import annotations
 
@@ -17,10 +18,12 @@ ROWS = 12
 
 @dataclass(frozen=True)
 class Probe:
-    """model, loss, new: Python expressions for a model, for its loss on x, for new points. heads: their weights' names.
+    """model, loss, new: Python expressions for a model, for its loss on x, for new points. heads:
+    their weights' names.
 
-    sample(module, model, mu, head): z. kl(module, model, mu, head): of each row, None where the program has no KL by itself.
-    latents, data_dim: widths. at_prior, collapsed: the head's value for sigma = 1, and for sigma near 0.
+    sample(module, model, mu, head): z. kl(module, model, mu, head): of each row, None where the
+    program has no KL by itself. latents, data_dim: widths. at_prior, collapsed: the head's value
+    for sigma = 1, and for sigma near 0.
     """
 
     model: str
@@ -52,11 +55,15 @@ def _with_heads(module: Any, model: Any, loc: Tensor, raw: Tensor) -> dict[str, 
 
 def _row_kl(module: Any, model: Any, loc: Tensor, raw: Tensor) -> Tensor:
     rows = zip(loc.split(1), raw.split(1), strict=True)
-    return torch.stack([module.losses(_with_heads(module, model, a, b), torch.zeros(1, 5))["kl"] for a, b in rows])
+    return torch.stack(
+        [module.losses(_with_heads(module, model, a, b), torch.zeros(1, 5))["kl"] for a, b in rows]
+    )
 
 
 def _plane() -> Tensor:
-    return torch.tensor([[2.0, 0.0], [-2.0, 0.0], [0.0, 2.0]]).repeat(ROWS // 3, 1) + 0.15 * torch.randn(ROWS, 2)
+    return torch.tensor([[2.0, 0.0], [-2.0, 0.0], [0.0, 2.0]]).repeat(
+        ROWS // 3, 1
+    ) + 0.15 * torch.randn(ROWS, 2)
 
 
 PROBES = {
@@ -74,7 +81,10 @@ PROBES = {
     "convolutional": Probe(
         model="ConvVAE()",
         x=lambda: torch.randint(0, 256, (ROWS, 28, 28), dtype=torch.uint8),
-        loss="(lambda rebuilt, mean, log_var: loss_function(rebuilt, x, mean, log_var))(*model(x := prepare(x)))",
+        loss=(
+            "(lambda rebuilt, mean, log_var: loss_function(rebuilt, x, mean, log_var))(*model(x :="
+            " prepare(x)))"
+        ),
         new="new_pictures(model, 5)",
         sample=lambda _, model, mu, head: model.sample_z(mu, head),
         kl=None,

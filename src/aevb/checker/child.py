@@ -1,4 +1,5 @@
-"""The child's side of a check: ``python -m aevb.checker.child FILE MAPPING``, run by ``sandbox.run`` and by nobody else."""
+"""The child's side of a check: ``python -m aevb.checker.child FILE MAPPING``, run by
+``sandbox.run`` and by nobody else."""
 
 from __future__ import annotations
 
@@ -42,7 +43,9 @@ def main(path: str, mapping: str) -> None:
     numpy_noise.install()
     source = Path(path)
     layers = confine()
-    gc.freeze()  # what torch brought is no longer walked through: names of layers are sought among the program's own objects
+    # what torch brought is no longer walked through: names of layers are sought among the program's
+    # own objects
+    gc.freeze()
     try:
         report = examine(source, json.loads(mapping), missing)
     except UnknownNameError as error:

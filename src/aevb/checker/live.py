@@ -75,11 +75,19 @@ def _untouched(model: nn.Module) -> Iterator[None]:
         torch.set_rng_state(generator)
 
 
-def _once(given: Given, model: nn.Module, loss: Callable[..., Any] | None, example: Tensor | None, seed: int) -> Report:
+def _once(
+    given: Given,
+    model: nn.Module,
+    loss: Callable[..., Any] | None,
+    example: Tensor | None,
+    seed: int,
+) -> Report:
     step = _recorded(given, model, loss, example, seed)
     if step is None:
         why = next(reversed(given.trace), "it took no batch that was tried")
-        return cannot_judge(f"the model could not be run ({why}); give a batch that it takes as example=")
+        return cannot_judge(
+            f"the model could not be run ({why}); give a batch that it takes as example="
+        )
     parts = chosen(step)
     if parts is None:
         return Report(noiseless(step, seed), {}, given.trace)
@@ -88,10 +96,18 @@ def _once(given: Given, model: nn.Module, loss: Callable[..., Any] | None, examp
 
 
 def _recorded(
-    given: Given, model: nn.Module, loss: Callable[..., Any] | None, example: Tensor | None, seed: int
+    given: Given,
+    model: nn.Module,
+    loss: Callable[..., Any] | None,
+    example: Tensor | None,
+    seed: int,
 ) -> Step | None:
     best: Step | None = None
-    batches = [example[:ROWS]] if example is not None else [_rows(shape, seed) for shape in [*of_module(model), *FALLBACK]]
+    batches = (
+        [example[:ROWS]]
+        if example is not None
+        else [_rows(shape, seed) for shape in [*of_module(model), *FALLBACK]]
+    )
     for batch in batches:
         for call in _calls(model, loss):
             step = _run(given, model, call, batch, seed)
@@ -112,11 +128,15 @@ def _calls(model: nn.Module, loss: Callable[..., Any] | None) -> Iterator[Callab
         yield lambda: by_name.call_loss(loss, model, _source(model).tree)
         return
     if hasattr(model, "elbo_terms"):  # aevb's own
-        yield lambda: (lambda terms: -(terms[0] - terms[1].sum(-1)).mean())(model.elbo_terms(Batch.x.clone()))  # type: ignore[operator]
+        yield lambda: (lambda terms: -(terms[0] - terms[1].sum(-1)).mean())(
+            model.elbo_terms(Batch.x.clone())
+        )  # type: ignore[operator]
     yield lambda: by_name.call_model(model)
 
 
-def _run(given: Given, model: nn.Module, call: Callable[[], Any], batch: Tensor, seed: int) -> Step | None:
+def _run(
+    given: Given, model: nn.Module, call: Callable[[], Any], batch: Tensor, seed: int
+) -> Step | None:
     torch.manual_seed(seed)
     Batch.x, Batch.y, Batch.structure = batch, torch.randint(0, 10, (len(batch),)), "tensor"
     tape = Tape(file=str(given.source.path))
@@ -132,4 +152,10 @@ def _run(given: Given, model: nn.Module, call: Callable[[], Any], batch: Tensor,
     if not tape.entries:
         return None
     how = f"{type(model).__name__} on a batch of {tuple(batch.shape)}"
-    return Step(tape, how, None if found is None else tape.number(found), find_with_kept(tape, given.source.tree, {}), result)
+    return Step(
+        tape,
+        how,
+        None if found is None else tape.number(found),
+        find_with_kept(tape, given.source.tree, {}),
+        result,
+    )

@@ -1,4 +1,5 @@
-"""The picture of a check: what a VAE's sampler makes of its head, and its KL's gradient beside the right one."""
+"""The picture of a check: what a VAE's sampler makes of its head, and its KL's gradient beside the
+right one."""
 
 from __future__ import annotations
 
@@ -30,7 +31,11 @@ def draw(report: Report, name: str) -> Figure:
     _sampler(left, report.fingerprint)
     _kl(right, report.fingerprint)
     worst = report.findings[0]
-    message = "" if worst.verdict == RIGHT else f"\n{textwrap.fill(f'{worst.class_ or worst.check}: {worst.message}', 110)}"
+    message = (
+        ""
+        if worst.verdict == RIGHT
+        else f"\n{textwrap.fill(f'{worst.class_ or worst.check}: {worst.message}', 110)}"
+    )
     figure.suptitle(f"{name}: {WORDS[report.verdict]}{message}", fontsize=10)
     return figure
 
@@ -54,9 +59,14 @@ def _kl(axes: Axes, found: dict[str, list[float]]) -> None:
         axes.set_axis_off()
         axes.text(0.5, 0.5, "no loss was found", ha="center")
         return
-    heads = {"mean": ("by the mean", plots.REAL), "deviation": ("by the head of the deviation", plots.MADE)}
+    heads = {
+        "mean": ("by the mean", plots.REAL),
+        "deviation": ("by the head of the deviation", plots.MADE),
+    }
     for name, (label, colour) in heads.items():
-        axes.scatter(found[f"right_{name}"], found[f"seen_{name}"], s=12, color=colour, label=label, zorder=3)
+        axes.scatter(
+            found[f"right_{name}"], found[f"seen_{name}"], s=12, color=colour, label=label, zorder=3
+        )
     reach = [value for name in heads for value in found[f"right_{name}"]]
     ends = (min(reach), max(reach)) if reach else (-1.0, 1.0)
     axes.plot(ends, ends, color="0.6", linewidth=1, label="right")

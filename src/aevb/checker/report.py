@@ -1,4 +1,5 @@
-"""What the checker says: findings with a verdict, a class, a sentence with a number, and a line; and their report."""
+"""What the checker says: findings with a verdict, a class, a sentence with a number, and a line;
+and their report."""
 
 from __future__ import annotations
 
@@ -7,10 +8,17 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 RIGHT, BUG, SCALE, UNUSUAL, CANNOT_JUDGE = "right", "bug", "scale", "unusual", "cannot_judge"
-WORDS = {RIGHT: "right", BUG: "BUG", SCALE: "SCALE", UNUSUAL: "right, but unusual", CANNOT_JUDGE: "cannot judge"}
+WORDS = {
+    RIGHT: "right",
+    BUG: "BUG",
+    SCALE: "SCALE",
+    UNUSUAL: "right, but unusual",
+    CANNOT_JUDGE: "cannot judge",
+}
 WEIGHT = {BUG: 4, SCALE: 3, CANNOT_JUDGE: 2, UNUSUAL: 1, RIGHT: 0}
 ROLES = ("model", "sampler", "kl", "loss")
-"""What ``mapping`` may name: a class, or functions and methods ("VAE.reparameterize" or "reparameterize")."""
+"""What ``mapping`` may name: a class, or functions and methods ("VAE.reparameterize" or
+"reparameterize")."""
 LINES = 1_000_000
 """Lines of the n-th file beside the program are counted from n times this number on."""
 EXIT_CODES = {RIGHT: 0, UNUSUAL: 0, BUG: 1, SCALE: 1, CANNOT_JUDGE: 2}
@@ -18,7 +26,9 @@ EXIT_CODES = {RIGHT: 0, UNUSUAL: 0, BUG: 1, SCALE: 1, CANNOT_JUDGE: 2}
 CLASSES: Mapping[str, str] = {
     "noise-uniform": "the noise is uniform; the posterior is normal",
     "noise-scaled": "the noise does not have variance 1",
-    "noise-of-the-sample": "the noise is drawn around mu with the deviation std, and is no noise but the sample",
+    "noise-of-the-sample": (
+        "the noise is drawn around mu with the deviation std, and is no noise but the sample"
+    ),
     "noise-repeated": "every call draws the same noise",
     "noise-shared-batch": "one noise vector serves all rows of the batch",
     "noise-shared-dims": "one noise number serves all latent dimensions of a row",
@@ -35,7 +45,9 @@ CLASSES: Mapping[str, str] = {
     "softplus-confusion": "the softplus output is read in two ways",
     "sampler-kl-mismatch": "the sampler and the KL read the head in two ways",
     "heads-shared": "one layer gives both the mean and the deviation",
-    "head-activation": "an activation, dropout or normalisation sits on a head that has to reach all real numbers",
+    "head-activation": (
+        "an activation, dropout or normalisation sits on a head that has to reach all real numbers"
+    ),
     "kl-sign": "the KL, or a part of it, has the wrong sign",
     "kl-doubled": "the KL is twice what it should be",
     "kl-halved": "the KL is half of what it should be",
@@ -47,17 +59,29 @@ CLASSES: Mapping[str, str] = {
     "kl-log-sigma-reading": "the KL reads logvar as log sigma",
     "kl-swapped": "the KL has mu and logvar exchanged",
     "kl-reversed": "the KL is that of the prior from the posterior",
-    "kl-sum-over-batch": "the KL is summed over the rows of the batch and not over latent dimensions",
+    "kl-sum-over-batch": (
+        "the KL is summed over the rows of the batch and not over latent dimensions"
+    ),
     "kl-mean-over-latents": "the KL is averaged over latent dimensions; it is their sum",
     "kl-mean-over-all": "the KL is averaged over everything",
     "kl-absent": "the loss has no KL",
     "kl-detached": "the KL is in the loss without a gradient",
     "kl-subtracted": "the KL is subtracted from the reconstruction error",
-    "kl-mean-over-batch": "the KL is averaged over the rows of the batch, the reconstruction error summed",
-    "reconstruction-mean": "the reconstruction error is averaged over data dimensions, the KL summed",
-    "draws-summed": "the reconstruction errors of several draws of z are added up; they are averaged",
-    "reduction-ignored": "the reduction that was asked for does not take effect: the error is averaged",
-    "bce-swapped": "binary cross-entropy gets the data for its prediction and the output for its target",
+    "kl-mean-over-batch": (
+        "the KL is averaged over the rows of the batch, the reconstruction error summed"
+    ),
+    "reconstruction-mean": (
+        "the reconstruction error is averaged over data dimensions, the KL summed"
+    ),
+    "draws-summed": (
+        "the reconstruction errors of several draws of z are added up; they are averaged"
+    ),
+    "reduction-ignored": (
+        "the reduction that was asked for does not take effect: the error is averaged"
+    ),
+    "bce-swapped": (
+        "binary cross-entropy gets the data for its prediction and the output for its target"
+    ),
     "bce-out-of-range": "binary cross-entropy meets targets outside [0, 1]",
     "sigmoid-range": "a sigmoid limits the reconstruction of data that leaves [0, 1]",
     "sigmoid-twice": "the output goes through a sigmoid twice",
@@ -69,10 +93,11 @@ CLASSES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was seen. class_: one of CLASSES, "" for what is right. measured, expected: figures or short formulas.
+    """One thing that was seen. class_: one of CLASSES, "" for what is right. measured, expected:
+    figures or short formulas.
 
-    line: of the file, or of all code cells of a notebook one after another. where: the same for a person, with the cell; or
-    the place in another file, from which the program imports.
+    line: of the file, or of all code cells of a notebook one after another. where: the same for a
+    person, with the cell; or the place in another file, from which the program imports.
     """
 
     check: str
@@ -95,9 +120,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """parts: what plays which role, in the author's words. findings: worst first. trace: how the parts were found.
+    """parts: what plays which role, in the author's words. findings: worst first. trace: how the
+    parts were found.
 
-    fingerprint: what was measured, for a picture (``fingerprint.Fingerprint``); empty where nothing was.
+    fingerprint: what was measured, for a picture (``fingerprint.Fingerprint``); empty where nothing
+    was.
     """
 
     findings: list[Finding]
@@ -108,13 +135,22 @@ class Report:
     @property
     def verdict(self) -> str:
         """The worst verdict among the findings."""
-        return max((finding.verdict for finding in self.findings), key=WEIGHT.__getitem__, default=CANNOT_JUDGE)
+        return max(
+            (finding.verdict for finding in self.findings),
+            key=WEIGHT.__getitem__,
+            default=CANNOT_JUDGE,
+        )
 
     def placed(self, where: Callable[[int | None], str]) -> Report:
-        """The same report with its lines named for people by ``where``; one of another file is no line of this one."""
+        """The same report with its lines named for people by ``where``; one of another file is no
+        line of this one."""
         here = [f.line if f.line is not None and f.line < LINES else None for f in self.findings]
         return replace(
-            self, findings=[replace(f, where=where(f.line), line=n) for f, n in zip(self.findings, here, strict=True)]
+            self,
+            findings=[
+                replace(f, where=where(f.line), line=n)
+                for f, n in zip(self.findings, here, strict=True)
+            ],
         )
 
     @property
@@ -131,7 +167,8 @@ class Report:
         }
 
     def lines(self, name: str, *, trace: bool = False) -> list[str]:
-        """For people: the verdict, a line for each finding, the parts. name: of what was judged. trace: how, too."""
+        """For people: the verdict, a line for each finding, the parts. name: of what was judged.
+        trace: how, too."""
         out = [f"{name}: {WORDS[self.verdict]}"]
         width = max((len(finding.class_ or finding.check) for finding in self.findings), default=0)
         for finding in self.findings:
@@ -139,14 +176,19 @@ class Report:
             label = (finding.class_ or finding.check).ljust(width)
             out.append(f"  {WORDS[finding.verdict]:<18} {label}  {place}{finding.message}")
         if self.parts:
-            out.append("found: " + "; ".join(f"{role} is {words}" for role, words in self.parts.items()))
+            out.append(
+                "found: " + "; ".join(f"{role} is {words}" for role, words in self.parts.items())
+            )
         return [*out, *(f"trace: {line}" for line in self.trace)] if trace else out
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any], trace: list[str] | None = None) -> Report:
-        """The report of which ``to_dict`` made an object. Raises KeyError or TypeError for another object."""
+        """The report of which ``to_dict`` made an object. Raises KeyError or TypeError for another
+        object."""
         findings = [
-            Finding(**{"class_" if name == "class" else name: value for name, value in finding.items()})
+            Finding(
+                **{"class_" if name == "class" else name: value for name, value in finding.items()}
+            )
             for finding in fields["findings"]
         ]
         return cls(findings, dict(fields["parts"]), trace or [])

@@ -22,17 +22,20 @@ def check(
     trace: Annotated[bool, Parameter(negative=())] = False,
     picture: Path | None = None,
 ) -> int:
-    """Say what is wrong with a VAE in a .py or .ipynb file, with the number that shows it, or that it is right.
+    """Say what is wrong with a VAE in a .py or .ipynb file, with the number that shows it, or that
+    it is right.
 
-    The file's top level is not run: its classes and functions are, on made-up data, in a confined process of their own. Its
-    names do not matter; what its parts do does. Exit code 0: right; 1: wrong; 2: could not judge.
+    The file's top level is not run: its classes and functions are, on made-up data, in a confined
+    process of their own. Its names do not matter; what its parts do does. Exit code 0: right; 1:
+    wrong; 2: could not judge.
 
     Parameters
     ----------
     file
         A program or a notebook that holds a model and its loss.
     map_
-        The file's own names for parts that are not found by themselves: model=VAE,sampler=sample,kl=kl_term,loss=criterion.
+        The file's own names for parts that are not found by themselves:
+        model=VAE,sampler=sample,kl=kl_term,loss=criterion.
     json
         Print one JSON object and nothing else.
     trace
@@ -47,7 +50,10 @@ def check(
     if picture is not None:
         files.check(picture)
         if not files.is_picture(picture):
-            raise UsageError(f"--picture draws; expected a name that ends in .png, .pdf or .svg; got {picture.name}")
+            raise UsageError(
+                "--picture draws; expected a name that ends in .png, .pdf or .svg; got"
+                f" {picture.name}"
+            )
     with terminal.waiting(f"looking at {file.name}", quiet=json):
         report = check_file(file, mapping=_mapping(map_))
     if json:

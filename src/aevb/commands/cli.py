@@ -1,10 +1,11 @@
-"""The command line: names, help and exit codes. Each command lives in a module of its own and is imported when it is called.
+"""The command line: names, help and exit codes. Each command lives in a module of its own and is
+imported when it is called.
 
 ``aevb --help``, ``--version`` and errors of usage never import torch, which takes seconds.
 
-Exit codes: 0 done; 1 judged wrong; 2 usage, or could not judge; 65 bad data; 66 no such input; 70 training diverged, or a
-defect of aevb; 73 output exists; 74 could not write; 75 a process of the group was lost; 130 and 143 interrupted (Ctrl-C,
-SIGTERM), resumable.
+Exit codes: 0 done; 1 judged wrong; 2 usage, or could not judge; 65 bad data; 66 no such input; 70
+training diverged, or a defect of aevb; 73 output exists; 74 could not write; 75 a process of the
+group was lost; 130 and 143 interrupted (Ctrl-C, SIGTERM), resumable.
 """
 
 from __future__ import annotations
@@ -29,11 +30,16 @@ COMMANDS = {
     "sample": "Generate rows, or a sheet of pictures, from a trained model.",
     "encode": "Turn rows into latent codes.",
     "score": "Say how likely each row is.",
-    "evaluate": "Measure a model on given rows: log p(x), codes, samples, with error bars and warnings.",
+    "evaluate": (
+        "Measure a model on given rows: log p(x), codes, samples, with error bars and warnings."
+    ),
     "refit": "Fit a better prior to the codes of a trained model.",
     "plot": "Draw everything that a trained model can show.",
     "check": "Say what is wrong with somebody's VAE, or that it is right.",
-    "drill": "Practise on a clock: read the paper, explain it, write a VAE from a stub, check it. Begin: aevb drill start.",
+    "drill": (
+        "Practise on a clock: read the paper, explain it, write a VAE from a stub, check it. Begin:"
+        " aevb drill start."
+    ),
     "reproduce": "Run the experiments of the paper again and draw them beside its own.",
 }
 
@@ -85,7 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 @contextmanager
 def _warnings_in_one_line() -> Iterator[None]:
-    """Show a damaged save as a line on stderr, once a command, however often the run is read; other warnings as ever."""
+    """Show a damaged save as a line on stderr, once a command, however often the run is read; other
+    warnings as ever."""
     said: set[str] = set()
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **named: Any) -> None:
@@ -113,7 +120,9 @@ def _report(error: BaseException) -> int:
     """Say on stderr what went wrong, in one sentence, and return the exit code."""
     if isinstance(error, KeyboardInterrupt):
         return 143 if isinstance(error, _Terminated) else 130
-    if isinstance(error, BrokenPipeError):  # the reader of our output has gone: nobody is left to tell
+    if isinstance(
+        error, BrokenPipeError
+    ):  # the reader of our output has gone: nobody is left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 74
     if isinstance(error, CycloptsError):
@@ -123,7 +132,10 @@ def _report(error: BaseException) -> int:
     if isinstance(error, AevbError):
         print(f"aevb: {_one_line(error)}", file=sys.stderr)
         return error.exit_code
-    print(f"aevb: a defect in aevb: {type(error).__name__}: {_one_line(error)}. --debug shows where.", file=sys.stderr)
+    print(
+        f"aevb: a defect in aevb: {type(error).__name__}: {_one_line(error)}. --debug shows where.",
+        file=sys.stderr,
+    )
     return 70
 
 
@@ -132,7 +144,11 @@ def _usage(error: CycloptsError) -> str:
     command = " ".join(("aevb", *(error.command_chain or ())))
     if isinstance(error, UnusedCliTokensError):
         return f"unexpected argument {' '.join(error.unused_tokens or ())!r}. See {command} --help."
-    if isinstance(error, MissingArgumentError) and error.argument is not None and not error.argument.tokens:
+    if (
+        isinstance(error, MissingArgumentError)
+        and error.argument is not None
+        and not error.argument.tokens
+    ):
         return f"{command.removeprefix('aevb ')} needs {error.argument.name}. See {command} --help."
     return _one_line(error)
 
@@ -142,7 +158,8 @@ def _one_line(error: BaseException) -> str:
 
 
 def _settings_from_files(app: App, commands: tuple[str, ...], arguments: Any) -> None:
-    """Fill what the command line left open from ``--config FILE.toml``, and from the run's own file under ``--resume``."""
+    """Fill what the command line left open from ``--config FILE.toml``, and from the run's own file
+    under ``--resume``."""
     if commands != ("fit",):
         return
     typed = {argument.name: argument.tokens[0].value for argument in arguments if argument.tokens}

@@ -17,20 +17,27 @@ if TYPE_CHECKING:
     from aevb.runs.run import Run
 
 MARK = "demo.json"
-"""The file by which a folder is known to be a demonstration's, so that a second one may replace it."""
+"""The file by which a folder is known to be a demonstration's, so that a second one may replace it.
+"""
 
-DIGITS = Config(latent_dim=2, hidden=(256, 256), epochs=80, batch_size=128, learning_rate=2e-3, threads=1)
+DIGITS = Config(
+    latent_dim=2, hidden=(256, 256), epochs=80, batch_size=128, learning_rate=2e-3, threads=1
+)
 
 
-def demo(*, out: Path = Path("aevb-demo"), json: Annotated[bool, Parameter(negative=())] = False) -> int:
-    """Train the tutorial's VAE of three clusters and run its six checks, then train a VAE of handwritten digits.
+def demo(
+    *, out: Path = Path("aevb-demo"), json: Annotated[bool, Parameter(negative=())] = False
+) -> int:
+    """Train the tutorial's VAE of three clusters and run its six checks, then train a VAE of
+    handwritten digits.
 
     Exits with 1 if a check fails.
 
     Parameters
     ----------
     out
-        The folder for pictures and models. That of an earlier demonstration is replaced; any other must be empty.
+        The folder for pictures and models. That of an earlier demonstration is replaced; any other
+        must be empty.
     json
         Print one JSON object and nothing else.
     """
@@ -50,7 +57,10 @@ def demo(*, out: Path = Path("aevb-demo"), json: Annotated[bool, Parameter(negat
     say(f"   fraction within 1.0 of a cluster: {outcome.fraction_within:.3f}\n")
     checks = sanity.run_checks(VAE, kl_divergence, outcome.generated, outcome.losses)
     for check in checks:
-        say(f"   {'ok    ' if check.passed else 'FAILED'}  check {check.number}: {check.name}: {check.message}")
+        say(
+            f"   {'ok    ' if check.passed else 'FAILED'}  check {check.number}: {check.name}:"
+            f" {check.message}"
+        )
     clusters = plots.save(
         plots.scatter(
             outcome.data.numpy(),
@@ -59,11 +69,17 @@ def demo(*, out: Path = Path("aevb-demo"), json: Annotated[bool, Parameter(negat
         ),
         out / "clusters.png",
     )
-    say(f"\n   picture: {clusters}\n\n2. Handwritten digits (1797 pictures of 8 x 8 pixels, latent plane)\n")
+    say(
+        f"\n   picture: {clusters}\n\n2. Handwritten digits (1797 pictures of 8 x 8 pixels, latent"
+        " plane)\n"
+    )
     run, pictures = _digits(out / "digits", json)
     last = run.history[-1]
     say(f"   validation bound {last['validation_bound']:.2f} nats a picture")
-    say(f"     = reconstruction {last['validation_reconstruction']:.2f} - KL {last['validation_kl']:.2f}\n")
+    say(
+        f"     = reconstruction {last['validation_reconstruction']:.2f} - KL"
+        f" {last['validation_kl']:.2f}\n"
+    )
     for name in ("samples", "manifold"):
         say(f"   picture: {out / 'digits' / 'pictures' / name}.png")
     summary = _summary(outcome, checks, run, [clusters, *pictures])
@@ -73,13 +89,22 @@ def demo(*, out: Path = Path("aevb-demo"), json: Annotated[bool, Parameter(negat
     say("\n3. What next\n")
     say(f"   aevb sample {out / 'digits'} -n 100 -o samples.png   new digits")
     say(f"   aevb evaluate {out / 'digits'}                       figures with error bars")
-    say("   aevb fit YOUR_DATA --out runs/first                  .csv, .npy, .npz, or a folder of pictures")
+    say(
+        "   aevb fit YOUR_DATA --out runs/first                  .csv, .npy, .npz, or a folder of"
+        " pictures"
+    )
     return 0 if all(check.passed for check in checks) else 1
 
 
 def _make_folder(out: Path) -> None:
-    if out.exists() and not (out / MARK).is_file() and not (out.is_dir() and not any(out.iterdir())):
-        raise OutputExistsError(f"{out} holds something that is not a demonstration; choose another --out")
+    if (
+        out.exists()
+        and not (out / MARK).is_file()
+        and not (out.is_dir() and not any(out.iterdir()))
+    ):
+        raise OutputExistsError(
+            f"{out} holds something that is not a demonstration; choose another --out"
+        )
     try:
         if (out / MARK).is_file() and (out / "digits").is_dir():
             shutil.rmtree(out / "digits")
@@ -96,7 +121,9 @@ def _experiment(quiet: bool) -> Outcome:
 
     with terminal.progress(quiet) as bar:
         task = bar.add_task("   training", total=experiment.EPOCHS, terms="")
-        return experiment.train(on_epoch=lambda epoch, loss: bar.update(task, completed=epoch, terms=f"loss {loss:.3f}"))
+        return experiment.train(
+            on_epoch=lambda epoch, loss: bar.update(task, completed=epoch, terms=f"loss {loss:.3f}")
+        )
 
 
 def _digits(folder: Path, quiet: bool) -> tuple[Run, list[Path]]:
@@ -116,13 +143,17 @@ def _digits(folder: Path, quiet: bool) -> tuple[Run, list[Path]]:
             out=folder,
             prepared=prepared,
             on_epoch=lambda record: bar.update(
-                task, completed=record["epoch"], terms=f"validation bound {record['validation_bound']:.2f}"
+                task,
+                completed=record["epoch"],
+                terms=f"validation bound {record['validation_bound']:.2f}",
             ),
         )
     return run, draw(run, folder / "pictures", prepared.validation)
 
 
-def _summary(outcome: Outcome, checks: list[CheckResult], run: Run, pictures: list[Path]) -> dict[str, Any]:
+def _summary(
+    outcome: Outcome, checks: list[CheckResult], run: Run, pictures: list[Path]
+) -> dict[str, Any]:
     last = run.history[-1]
     return {
         "loss_first": outcome.losses[0],

@@ -1,4 +1,5 @@
-"""aevb drill: the tutorial's mock interview on a clock: read, explain, implement, check, and a report of what was shown."""
+"""aevb drill: the tutorial's mock interview on a clock: read, explain, implement, check, and a
+report of what was shown."""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ from aevb.errors import NotFoundError
 if TYPE_CHECKING:
     from aevb.drill.state import State
 
-Folder = Annotated[Path | None, Parameter(help="Of the drill; the present folder or ./vae-drill by default.")]
+Folder = Annotated[
+    Path | None, Parameter(help="Of the drill; the present folder or ./vae-drill by default.")
+]
 Json = Annotated[bool, Parameter(negative=())]
 Flag = Annotated[bool, Parameter(negative=())]
 
@@ -34,7 +37,9 @@ def _here(folder: Folder) -> Path:
         return folder
     found = next((place for place in (Path(), DEFAULT) if (place / state.NAME).exists()), None)
     if found is None:
-        raise NotFoundError("there is no drill here and none in ./vae-drill; begin one with: aevb drill start")
+        raise NotFoundError(
+            "there is no drill here and none in ./vae-drill; begin one with: aevb drill start"
+        )
     return found
 
 
@@ -73,7 +78,10 @@ def start(folder: Path = DEFAULT, /, *, untimed: Flag = False) -> None:
     from aevb.drill import state, workspace
 
     workspace.start(folder, untimed=untimed, now=time.time())
-    print(f"{folder} holds {', '.join(workspace.contents())}. Nothing advances by itself, and no overrun stops you.")
+    print(
+        f"{folder} holds {', '.join(workspace.contents())}. Nothing advances by itself, and no"
+        " overrun stops you."
+    )
     print(_where(state.load(folder)))
 
 
@@ -125,13 +133,22 @@ def status(folder: Folder = None, /, *, json: Json = False) -> None:
     if json:
         return terminal.print_json(account.position(now, time.time()))
     print(_where(now))
-    _show("\n".join(["", f"interview: {interview.summary(now.interview)}", *watch.told(grading.from_dict(now.grade))]))
+    _show(
+        "\n".join(
+            [
+                "",
+                f"interview: {interview.summary(now.interview)}",
+                *watch.told(grading.from_dict(now.grade)),
+            ]
+        )
+    )
     return None
 
 
 @drill.command
 def interview(folder: Folder = None, /) -> None:
-    """Hold a round of questions: answer typed or aloud, read the model answer, mark yourself point by point.
+    """Hold a round of questions: answer typed or aloud, read the model answer, mark yourself point
+    by point.
 
     The four core questions come first, then what was missed, then the follow-ups.
     """
@@ -160,7 +177,8 @@ def interview(folder: Folder = None, /) -> None:
 def check(folder: Folder = None, /, *, six: Flag = False, json: Json = False) -> int:
     """Judge your file; in the last block train it, and run the tutorial's six checks first.
 
-    Exits with 0 if nothing is wrong, 1 if something is or is not written yet, 2 if it could not be judged.
+    Exits with 0 if nothing is wrong, 1 if something is or is not written yet, 2 if it could not be
+    judged.
 
     Parameters
     ----------
@@ -178,7 +196,10 @@ def check(folder: Folder = None, /, *, six: Flag = False, json: Json = False) ->
     if six or standing.over or (standing.block is not None and standing.block.name == "sanity"):
         with terminal.progress(json) as bar:
             task = bar.add_task("training", total=session.EPOCHS, terms="")
-            result = session.run_six(place, lambda epoch, loss: bar.update(task, completed=epoch, terms=f"loss {loss:.3f}"))
+            result = session.run_six(
+                place,
+                lambda epoch, loss: bar.update(task, completed=epoch, terms=f"loss {loss:.3f}"),
+            )
     grade = session.grade(place)
     if json:
         terminal.print_json({"six": result, "grade": grade.to_dict()})
@@ -217,12 +238,14 @@ def watch(folder: Folder = None, /) -> None:
 
 @drill.command
 def hint(folder: Folder = None, /, *, about: str | None = None, json: Json = False) -> None:
-    """Give the next of four hints on a finding: a question, the rule, the place, the change. It is noted in the report.
+    """Give the next of four hints on a finding: a question, the rule, the place, the change. It is
+    noted in the report.
 
     Parameters
     ----------
     about
-        The name of the finding, or of a check that failed, as check-4; if not given, a bug before a check.
+        The name of the finding, or of a check that failed, as check-4; if not given, a bug before a
+        check.
     json
         Print one JSON object and nothing else.
     """
@@ -248,7 +271,8 @@ def solution(folder: Folder = None, /) -> None:
 
 @drill.command
 def report(folder: Folder = None, /, *, json: Json = False) -> None:
-    """Say what was shown: the rubric's four lines, red flags, times, hints; and write it as a page, report.html.
+    """Say what was shown: the rubric's four lines, red flags, times, hints; and write it as a page,
+    report.html.
 
     Parameters
     ----------

@@ -10,7 +10,9 @@ from cyclopts import Parameter
 from aevb.errors import UsageError
 
 
-def encode(run: Path, data: str, /, *, output: Annotated[Path, Parameter(name=("-o", "--output"))]) -> None:
+def encode(
+    run: Path, data: str, /, *, output: Annotated[Path, Parameter(name=("-o", "--output"))]
+) -> None:
     """Write the mean and the log-variance of q(z|x) for every row. The same rows give the same codes.
 
     Parameters
@@ -20,7 +22,8 @@ def encode(run: Path, data: str, /, *, output: Annotated[Path, Parameter(name=("
     data
         A name, a file or a folder, in the form that the run was trained on.
     output
-        .npy for the means (N, L); .npz for mu and logvar; .csv for both, side by side; .png, .pdf or .svg for a scatter plot.
+        .npy for the means (N, L); .npz for mu and logvar; .csv for both, side by side; .png, .pdf
+        or .svg for a scatter plot.
     """
     from aevb import files, plots
     from aevb.commands import terminal
@@ -34,7 +37,9 @@ def encode(run: Path, data: str, /, *, output: Annotated[Path, Parameter(name=("
     rows = load_like(data, trained.schema)
     if files.is_picture(output):
         if trained.model.latent_dim < 2:
-            raise UsageError(f"a scatter plot needs two latent dimensions; {run} has {trained.model.latent_dim}")
+            raise UsageError(
+                f"a scatter plot needs two latent dimensions; {run} has {trained.model.latent_dim}"
+            )
         figure = latent_figure(trained, rows)
         files.whole(output, lambda part: plots.save(figure, part))
     else:

@@ -29,23 +29,27 @@ def evaluate(
     json: Annotated[bool, Parameter(negative=())] = False,
     quiet: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
-    """Measure a model: the bound and its terms, log p(x), the codes, the samples. Everything has a unit and an error bar.
+    """Measure a model: the bound and its terms, log p(x), the codes, the samples. Everything has a
+    unit and an error bar.
 
-    bound: the ELBO, at weight 1 of the KL whatever beta the model was trained with. log_likelihood: an importance-weighted
-    estimate of log p(x). Densities are those of the data in its own units; +- is one standard error over rows.
+    bound: the ELBO, at weight 1 of the KL whatever beta the model was trained with. log_likelihood:
+    an importance-weighted estimate of log p(x). Densities are those of the data in its own units;
+    +- is one standard error over rows.
 
     Parameters
     ----------
     run
         The folder of a trained run.
     data
-        A name, a file or a folder. By default the test split of the run's data, else its validation rows.
+        A name, a file or a folder. By default the test split of the run's data, else its validation
+        rows.
     samples
         Draws of z a row for log p(x).
     rows
         Use at most this many rows, drawn at random.
     ais
-        Annealed importance sampling too, on 100 rows, and between bounds on 100 rows of the model's own: minutes.
+        Annealed importance sampling too, on 100 rows, and between bounds on 100 rows of the model's
+        own: minutes.
     seed
         Of the draws of z, of the rows, and of the binarisation where there is one.
     json
@@ -61,7 +65,9 @@ def evaluate(
 
     for name, value, least, default in [("samples", samples, 1, 5000), ("rows", rows, 2, 1000)]:
         if value < least:
-            raise UsageError(f"{name} must be at least {least}; got {value}. The default is {default}.")
+            raise UsageError(
+                f"{name} must be at least {least}; got {value}. The default is {default}."
+            )
     trained = checkpoint.load(run).to(device)
     terminal.note_unfinished(trained, run)
     found, name, total = _rows_to_measure(trained, data, rows, seed)
@@ -69,13 +75,22 @@ def evaluate(
     what = f"{name}: {len(found)} of {total} rows; {report.what_log_p_is(trained)}"
     picture = _draw(measured, what, run / "pictures" / "evaluation.png")
     if json:
-        about: dict[str, Any] = {"run": str(run), "data": name, "rows": len(found), "likelihood": report.what_log_p_is(trained)}
-        terminal.print_json(about | _as_json(measured, trained) | {"picture": picture and str(picture)})
+        about: dict[str, Any] = {
+            "run": str(run),
+            "data": name,
+            "rows": len(found),
+            "likelihood": report.what_log_p_is(trained),
+        }
+        terminal.print_json(
+            about | _as_json(measured, trained) | {"picture": picture and str(picture)}
+        )
         return
     _print(measured, trained, what, picture, annealed=ais)
 
 
-def _print(measured: Report, trained: Run, what: str, picture: Path | None, *, annealed: bool) -> None:
+def _print(
+    measured: Report, trained: Run, what: str, picture: Path | None, *, annealed: bool
+) -> None:
     from aevb.commands import terminal
     from aevb.runs import report
 
@@ -84,7 +99,10 @@ def _print(measured: Report, trained: Run, what: str, picture: Path | None, *, a
     for line in measured.left_out:
         print(f"left out   {line}")
     if annealed:
-        print("annealed   ais_log_likelihood on rows of the data; ais_lower and ais_upper on rows drawn from the model itself")
+        print(
+            "annealed   ais_log_likelihood on rows of the data; ais_lower and ais_upper on rows"
+            " drawn from the model itself"
+        )
     print(f"compared   {report.what_is_compared(trained)}")
     if told := report.verdict(measured):
         print(f"samples    {told}")
@@ -107,7 +125,9 @@ def _rows_to_measure(trained: Run, data: str | None, rows: int, seed: int) -> tu
     return found, name, total
 
 
-def _measure(trained: Run, found: Data, *, samples: int, ais: bool, seed: int, quiet: bool) -> Report:
+def _measure(
+    trained: Run, found: Data, *, samples: int, ais: bool, seed: int, quiet: bool
+) -> Report:
     """Measure under a progress bar for each long part."""
     from aevb.commands import terminal
     from aevb.runs import report
@@ -121,7 +141,9 @@ def _measure(trained: Run, found: Data, *, samples: int, ais: bool, seed: int, q
             bar.update(tasks[part], completed=done)
 
         training = _training_rows(trained)
-        return report.evaluate(trained, found, training=training, samples=samples, ais=ais, seed=seed, on_part=on_part)
+        return report.evaluate(
+            trained, found, training=training, samples=samples, ais=ais, seed=seed, on_part=on_part
+        )
 
 
 def _as_json(measured: Report, trained: Run) -> dict[str, Any]:
@@ -140,7 +162,8 @@ def _as_json(measured: Report, trained: Run) -> dict[str, Any]:
 
 
 def _training_rows(run: Run) -> Data | None:
-    """The rows that the model was trained on, or None where they are gone: only the search for copies needs them."""
+    """The rows that the model was trained on, or None where they are gone: only the search for
+    copies needs them."""
     from aevb.training.split import load_data, prepare
 
     try:

@@ -41,13 +41,16 @@ def fit(
     Parameters
     ----------
     data
-        A name (digits, mnist, mnist:test, ...), a file (.npy, .npz, .csv, .parquet, idx) or a folder of pictures.
+        A name (digits, mnist, mnist:test, ...), a file (.npy, .npz, .csv, .parquet, idx) or a
+        folder of pictures.
     out
         The folder of the run. It must not hold anything yet, unless --resume is given.
     resume
-        Continue the run in --out, with its own settings; --epochs, of the whole run, may be raised, --learning-rate changed.
+        Continue the run in --out, with its own settings; --epochs, of the whole run, may be raised,
+        --learning-rate changed.
     config
-        A TOML file with any of these settings, named as here with underscores. The command line goes first.
+        A TOML file with any of these settings, named as here with underscores. The command line
+        goes first.
     json
         Print one JSON object and nothing else.
     quiet
@@ -60,7 +63,9 @@ def fit(
     from aevb.storage.run_folder import refuse_existing
     from aevb.training.split import lasting_name, load_data, prepare
 
-    is_first = os.environ.get("RANK", "0") == "0"  # under torchrun one process speaks and draws for all
+    is_first = (
+        os.environ.get("RANK", "0") == "0"
+    )  # under torchrun one process speaks and draws for all
     quiet, json = quiet or not is_first, json and is_first
     if data is None:
         raise UsageError("fit needs DATA: a name like digits, a file or a folder of pictures")
@@ -75,7 +80,9 @@ def fit(
         terminal.print_description(found)
     before = (_saved(out) if resume else None) or Progress()
     started = time.perf_counter()
-    run, engine = _train(rows, settings, out, resume, prepared, quiet=quiet, bar=not (quiet or json), speaks=is_first)
+    run, engine = _train(
+        rows, settings, out, resume, prepared, quiet=quiet, bar=not (quiet or json), speaks=is_first
+    )
     if not is_first:
         return
     found |= {"engine": asdict(engine)}
@@ -87,7 +94,15 @@ def fit(
 
 
 def _report(
-    run: Run, found: dict[str, Any], out: Path, done: Done, pictures: list[Path], shown: Data, *, json: bool, quiet: bool
+    run: Run,
+    found: dict[str, Any],
+    out: Path,
+    done: Done,
+    pictures: list[Path],
+    shown: Data,
+    *,
+    json: bool,
+    quiet: bool,
 ) -> None:
     from aevb.commands import summary, terminal
     from aevb.runs.report import after_training
@@ -96,7 +111,10 @@ def _report(
     if json:
         figures = {"baseline": baseline} if baseline else {}
         result = summary.as_json(run, found, out, done) | terminal.figures_json(figures)
-        result |= {"warnings": [finding._asdict() for finding in findings], "pictures": [str(path) for path in pictures]}
+        result |= {
+            "warnings": [finding._asdict() for finding in findings],
+            "pictures": [str(path) for path in pictures],
+        }
         terminal.print_json(result)
     elif not quiet:
         summary.print_for_people(run, found["engine"], out, done, len(pictures), baseline)
@@ -104,15 +122,22 @@ def _report(
 
 
 def read_settings(config: str | None, out: str | None, resume: bool) -> list[Dict]:
-    """The settings of a TOML file, and those of the run in ``out`` if it is resumed. Raises NotFoundError, UsageError."""
+    """The settings of a TOML file, and those of the run in ``out`` if it is resumed. Raises
+    NotFoundError, UsageError."""
     files = [Path(config)] if config else []
     if resume:
         if out is None:
             raise UsageError("--resume needs the run to continue: --out RUN")
         if (Path(out) / "manifest.json").is_file() and not (Path(out) / "config.toml").is_file():
-            raise UsageError(f"{out} cannot be continued: its prior was refitted, or it was saved without its training's state")
+            raise UsageError(
+                f"{out} cannot be continued: its prior was refitted, or it was saved without its"
+                " training's state"
+            )
         if not (Path(out) / "config.toml").is_file():
-            raise NotFoundError(f"there is no run to resume in {out}: it has no config.toml. Start one without --resume.")
+            raise NotFoundError(
+                f"there is no run to resume in {out}: it has no config.toml. Start one without"
+                " --resume."
+            )
         files.append(Path(out) / "config.toml")
     return [_read_toml(file) for file in files]
 
@@ -124,19 +149,24 @@ def _read_toml(file: Path) -> Dict:
         raise NotFoundError(f"there is no file {str(file)!r}") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{file} cannot be read as TOML: {error}") from error
-    known = Registry("setting", dict.fromkeys(["data", *(field.name for field in fields(Config))], ""))
+    known = Registry(
+        "setting", dict.fromkeys(["data", *(field.name for field in fields(Config))], "")
+    )
     for name, value in settings.items():
         try:
             known.check(name)
         except UsageError as error:
             raise UsageError(f"{file}: {error}") from None
         if isinstance(value, dict):
-            raise UsageError(f"{file}: [{name}] is a section; settings stand at the top level, one a line")
+            raise UsageError(
+                f"{file}: [{name}] is a section; settings stand at the top level, one a line"
+            )
     return Dict(settings, source=str(file), use_commands_as_keys=False)
 
 
 def _compare_plans(out: Path, epochs: int, engine: Engine) -> None:
-    """Say so if a run is to end sooner, or goes on in another way: sums are then taken in another order."""
+    """Say so if a run is to end sooner, or goes on in another way: sums are then taken in another
+    order."""
     from aevb.commands import terminal
     from aevb.storage import checkpoint
 
@@ -145,19 +175,34 @@ def _compare_plans(out: Path, epochs: int, engine: Engine) -> None:
     if (planned := checkpoint.load(out).config.epochs) > epochs:
         terminal.note(f"the run was planned for {planned} epochs and will now end after {epochs}")
     before, now = checkpoint.read_progress(out).engine, asdict(engine)
-    words = {"threads": "--threads", "mode": "steps", "precision": "--precision", "kernels": "--kernels", "world": "processes"}
+    words = {
+        "threads": "--threads",
+        "mode": "steps",
+        "precision": "--precision",
+        "kernels": "--kernels",
+        "world": "processes",
+    }
     for name, word in words.items():
         if before.get(name, now[name]) != now[name]:
             terminal.note(
-                f"the run was trained with {word} {before[name]} so far and goes on with {now[name]}: "
-                "it will end in other bits than without the break"
+                f"the run was trained with {word} {before[name]} so far and goes on with"
+                f" {now[name]}: it will end in other bits than without the break"
             )
 
 
 def _train(
-    rows: Any, settings: Config, out: Path, resume: bool, prepared: Prepared, *, quiet: bool, bar: bool, speaks: bool
+    rows: Any,
+    settings: Config,
+    out: Path,
+    resume: bool,
+    prepared: Prepared,
+    *,
+    quiet: bool,
+    bar: bool,
+    speaks: bool,
 ) -> tuple[Run, Engine]:
-    """Train, with a progress bar if ``bar``, and say on stderr what the user should know; how to go on if ``speaks``."""
+    """Train, with a progress bar if ``bar``, and say on stderr what the user should know; how to go
+    on if ``speaks``."""
     from aevb.commands import terminal
 
     engines: list[Engine] = []
@@ -172,10 +217,18 @@ def _train(
             _compare_plans(out, settings.epochs, engine)
 
     try:
-        return _train_with_bar(rows, settings, out, resume, prepared, on_fresh, on_start, quiet=not bar), engines[0]
+        return (
+            _train_with_bar(
+                rows, settings, out, resume, prepared, on_fresh, on_start, quiet=not bar
+            ),
+            engines[0],
+        )
     except KeyboardInterrupt:
         if speaks:
-            terminal.note(f"interrupted{_where(out, settings.epochs)}. To continue: aevb fit --resume --out {out}")
+            terminal.note(
+                f"interrupted{_where(out, settings.epochs)}. To continue: aevb fit --resume --out"
+                f" {out}"
+            )
         raise
 
 
@@ -224,9 +277,13 @@ def _train_with_bar(
             validation = record.get("validation_bound")
             terms = f"epoch {record['epoch']}  bound {record['bound']:.2f}"
             terms += f" = reconstruction {record['reconstruction']:.2f} - KL {record['kl']:.2f}"
-            bar.update(task, terms=terms + ("" if validation is None else f"  validation {validation:.2f}"))
+            bar.update(
+                task, terms=terms + ("" if validation is None else f"  validation {validation:.2f}")
+            )
             for finding in [] if quiet else watch.new(record):
-                bar.console.print(f"epoch {record['epoch']}: {finding.message}", markup=False, soft_wrap=True)
+                bar.console.print(
+                    f"epoch {record['epoch']}: {finding.message}", markup=False, soft_wrap=True
+                )
 
         return loop.fit(
             rows,

@@ -10,15 +10,19 @@ from cyclopts import Parameter
 from aevb.errors import AevbError
 
 
-def plot(run: Path, /, *, output: Annotated[Path | None, Parameter(name=("-o", "--output"))] = None) -> None:
-    """Draw training curves, samples, reconstructions, the latent space and its manifold, whatever the model allows.
+def plot(
+    run: Path, /, *, output: Annotated[Path | None, Parameter(name=("-o", "--output"))] = None
+) -> None:
+    """Draw training curves, samples, reconstructions, the latent space and its manifold, whatever
+    the model allows.
 
     Parameters
     ----------
     run
         The folder of a trained run.
     output
-        The folder for the pictures; by default the one called pictures in the run, whose pictures are drawn anew.
+        The folder for the pictures; by default the one called pictures in the run, whose pictures
+        are drawn anew.
     """
     import numpy as np
 
@@ -37,7 +41,9 @@ def plot(run: Path, /, *, output: Annotated[Path | None, Parameter(name=("-o", "
         data = held_out(trained)[0]
         trained.tensor(data.take(np.arange(1)))  # it may have changed its form since
     except AevbError as error:
-        terminal.note(f"without reconstructions and codes, since the data could not be read again: {error}")
+        terminal.note(
+            f"without reconstructions and codes, since the data could not be read again: {error}"
+        )
         data = None
     for path in draw(trained, output or run / "pictures", data):
         print(path)

@@ -23,9 +23,11 @@ def refit(
     components: Annotated[int | None, Parameter(converter=whole_number)] = None,
     seed: Whole = 0,
 ) -> None:
-    """Fit a prior to the codes of a trained model and write the model with it as another run. Nothing is trained anew.
+    """Fit a prior to the codes of a trained model and write the model with it as another run.
+    Nothing is trained anew.
 
-    It mends samples that fall into holes of the latent space, and raises the bound if there are rows enough to fit it to.
+    It mends samples that fall into holes of the latent space, and raises the bound if there are
+    rows enough to fit it to.
 
     Parameters
     ----------
@@ -53,7 +55,9 @@ def refit(
     terminal.note_unfinished(trained, run)
     prepared = prepare(load_data(trained.source, trained.config), trained.config)
     with _made_ready(out), terminal.progress() as bar:
-        task = bar.add_task("fitting", total=STEPS if prior == "flow" else 1, terms=f"{prior} prior")
+        task = bar.add_task(
+            "fitting", total=STEPS if prior == "flow" else 1, terms=f"{prior} prior"
+        )
         fitted = refit_prior(
             trained,
             prepared.train,
@@ -78,7 +82,8 @@ def refit(
 
 @contextmanager
 def _made_ready(folder: Path) -> Iterator[None]:
-    """Make the folder, and raise CannotWriteError if nothing can be written there, before the work rather than after it.
+    """Make the folder, and raise CannotWriteError if nothing can be written there, before the work
+    rather than after it.
 
     If the work comes to nothing, the folder goes again.
     """
@@ -91,7 +96,9 @@ def _made_ready(folder: Path) -> Iterator[None]:
             file.write(b"0")
     except OSError as error:
         clear(made)
-        raise CannotWriteError(f"{folder} could not be written: {error.strerror or error}") from error
+        raise CannotWriteError(
+            f"{folder} could not be written: {error.strerror or error}"
+        ) from error
     try:
         yield
     except BaseException:

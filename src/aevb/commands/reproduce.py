@@ -29,12 +29,14 @@ def reproduce(
     threads: int = 1,
     device: Literal["cpu", "cuda"] = "cpu",
 ) -> None:
-    """Train what a figure of "Auto-Encoding Variational Bayes" shows, and draw it with the paper's curves under it.
+    """Train what a figure of "Auto-Encoding Variational Bayes" shows, and draw it with the paper's
+    curves under it.
 
     Parameters
     ----------
     what
-        2: the bound, 3: log p(x), 4: manifolds, 5: samples; full_vb: appendix F; name_part: a part of a figure.
+        2: the bound, 3: log p(x), 4: manifolds, 5: samples; full_vb: appendix F; name_part: a part
+        of a figure.
     quick
         Minutes, and curves that end early. This is what happens unless --full is given.
     full
@@ -46,13 +48,15 @@ def reproduce(
     out
         A folder for what training needs to go on.
     results
-        A folder for numbers (paper_*.json) and the page that shows them; by default the one of --out.
+        A folder for numbers (paper_*.json) and the page that shows them; by default the one of
+        --out.
     pictures
         A folder for pictures (paper_*.png); by default the one of --results.
     threads
         How many threads train. Another number ends in other last bits.
     device
-        cuda takes minutes for what takes a processor hours; its results differ as another seed's do.
+        cuda takes minutes for what takes a processor hours; its results differ as another seed's
+        do.
     """
     import torch
 
@@ -67,5 +71,10 @@ def reproduce(
     torch.set_num_threads(threads)
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: torch sees no CUDA device here. Use --device cpu.")
-    for path in run(what, full, seeds, Place(out, results or out, pictures or results or out, resume, terminal.note, device)):
+    for path in run(
+        what,
+        full,
+        seeds,
+        Place(out, results or out, pictures or results or out, resume, terminal.note, device),
+    ):
         print(path)

@@ -30,7 +30,8 @@ def sample(
     n
         How many.
     output
-        .npy, .npz or .csv for the rows; .png, .pdf or .svg for a sheet of pictures, or a scatter plot beside the data.
+        .npy, .npz or .csv for the rows; .png, .pdf or .svg for a sheet of pictures, or a scatter
+        plot beside the data.
     noise
         Write draws from p(x|z), noise included: what the model takes the data to look like. The default unless for pictures.
     mean
@@ -47,13 +48,17 @@ def sample(
     if n < 1:
         raise UsageError(f"the number of samples must be at least 1; got {n}")
     if noise and mean:
-        raise UsageError("--noise asks for draws from p(x|z), --mean for its means; give one of them")
+        raise UsageError(
+            "--noise asks for draws from p(x|z), --mean for its means; give one of them"
+        )
     files.check(output)
     trained = checkpoint.load(run)
     terminal.note_unfinished(trained, run)
     noise = noise or not (mean or trained.schema.is_picture)
     if not files.is_picture(output):
-        files.write(output, {"samples": trained.sample(n, seed=seed, noise=noise)}, column_names(trained))
+        files.write(
+            output, {"samples": trained.sample(n, seed=seed, noise=noise)}, column_names(trained)
+        )
     elif trained.schema.is_picture:
         figure = sample_figure(trained, n, seed=seed, noise=noise)
         files.whole(output, lambda part: plots.save(figure, part))

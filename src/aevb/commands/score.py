@@ -24,8 +24,9 @@ def score(
 ) -> None:
     """Write log p(x) of every row, in nats: the least likely rows are the odd ones.
 
-    With it, in this order: effective_sample_size, where below 10 log p(x) cannot be relied on; bound, reconstruction and kl;
-    baseline, log p of the columns each by itself. Densities are those of the data in its own units.
+    With it, in this order: effective_sample_size, where below 10 log p(x) cannot be relied on;
+    bound, reconstruction and kl; baseline, log p of the columns each by itself. Densities are those
+    of the data in its own units.
 
     Parameters
     ----------
@@ -34,7 +35,8 @@ def score(
     data
         A name, a file or a folder, in the form that the run was trained on.
     output
-        .csv or .npz for all of it; .npy for log p(x) alone (N,); .png, .pdf or .svg for a histogram.
+        .csv or .npz for all of it; .npy for log p(x) alone (N,); .png, .pdf or .svg for a
+        histogram.
     samples
         Draws of z a row for log p(x).
     seed
@@ -58,11 +60,15 @@ def score(
     rows = load_like(data, trained.schema)
     with terminal.progress(quiet) as bar:
         task = bar.add_task("log p(x)", total=len(rows), terms="")
-        scores = trained.score(rows, samples=samples, seed=seed, on_rows=lambda n: bar.advance(task, n))
+        scores = trained.score(
+            rows, samples=samples, seed=seed, on_rows=lambda n: bar.advance(task, n)
+        )
     what = report.what_log_p_is(trained)
     if files.is_picture(output):
         shown = [name for name in ("bound", "log_likelihood", "baseline") if name in scores]
-        figure = plots.scores({name: scores[name] for name in shown}, f"{data}: {len(rows)} rows; {what}")
+        figure = plots.scores(
+            {name: scores[name] for name in shown}, f"{data}: {len(rows)} rows; {what}"
+        )
         files.whole(output, lambda part: plots.save(figure, part))
     else:
         files.write(output, scores, list(scores))

@@ -34,11 +34,20 @@ def print_json(value: Mapping[str, Any]) -> None:
 def print_table(rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> None:
     """Aligned columns on stdout, plain text: it may be read by a program as well."""
     rows = [tuple(row) for row in rows]
-    widths = [max(len(cell) for cell in column) for column in zip(*([tuple(header)] if header else []), *rows, strict=True)]
+    widths = [
+        max(len(cell) for cell in column)
+        for column in zip(*([tuple(header)] if header else []), *rows, strict=True)
+    ]
     if header:
-        print("  ".join(cell.ljust(width) for cell, width in zip(header, widths, strict=True)).rstrip())
+        print(
+            "  ".join(
+                cell.ljust(width) for cell, width in zip(header, widths, strict=True)
+            ).rstrip()
+        )
     for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
 
 
 def note(text: str) -> None:
@@ -47,9 +56,13 @@ def note(text: str) -> None:
 
 
 def note_unfinished(run: Run, folder: Path) -> None:
-    """A line on stderr where the training of a run was cut short: its figures are those of a model half trained."""
+    """A line on stderr where the training of a run was cut short: its figures are those of a model
+    half trained."""
     if run.is_unfinished and (folder / "config.toml").is_file():
-        note(f"trained {run.trained} of {run.config.epochs} epochs; `aevb fit --resume --out {folder}` goes on")
+        note(
+            f"trained {run.trained} of {run.config.epochs} epochs; `aevb fit --resume --out"
+            f" {folder}` goes on"
+        )
 
 
 def progress(quiet: bool = False) -> Progress:
@@ -58,16 +71,33 @@ def progress(quiet: bool = False) -> Progress:
     Tasks carry a field ``terms``, shown behind the bar.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    ]
     console = Console(stderr=True)
-    return Progress(*columns, TextColumn("{task.fields[terms]}"), console=console, disable=quiet or not console.is_terminal)
+    return Progress(
+        *columns,
+        TextColumn("{task.fields[terms]}"),
+        console=console,
+        disable=quiet or not console.is_terminal,
+    )
 
 
 @contextmanager
 def waiting(text: str, quiet: bool = False) -> Iterator[None]:
-    """A line with a spinner on stderr while the block runs; silent if ``quiet`` or unless that is a terminal."""
+    """A line with a spinner on stderr while the block runs; silent if ``quiet`` or unless that is a
+    terminal."""
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -80,13 +110,16 @@ def waiting(text: str, quiet: bool = False) -> Iterator[None]:
 
 @contextmanager
 def live(text: Callable[[int], str]) -> Iterator[None]:
-    """Show ``text(width)`` on stdout and renew it twice a second while the block runs. Only for a terminal."""
+    """Show ``text(width)`` on stdout and renew it twice a second while the block runs. Only for a
+    terminal."""
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
     console = Console()
-    with Live(get_renderable=lambda: Text(text(console.width)), console=console, refresh_per_second=2):
+    with Live(
+        get_renderable=lambda: Text(text(console.width)), console=console, refresh_per_second=2
+    ):
         yield
 
 
@@ -103,14 +136,17 @@ def describe(data: Data, plan: Plan, training_rows: int, validation_rows: int) -
         "range": [low, high],
         "missing": 0,  # data with missing cells was refused when it was read
         "columns": list(data.columns) if data.columns else None,
-        "few_values": few_valued(data) if plan.schema.kind == "real" and plan.schema.levels is None else [],
+        "few_values": (
+            few_valued(data) if plan.schema.kind == "real" and plan.schema.levels is None else []
+        ),
         "likelihood": plan.likelihood,
         "reason": plan.reason,
     }
 
 
 def few_valued(data: Data) -> list[str]:
-    """Names of a table's columns that hold at most ``FEW_VALUES`` integers, many times each: they may well be categories.
+    """Names of a table's columns that hold at most ``FEW_VALUES`` integers, many times each: they
+    may well be categories.
 
     Not those of two neighbours, like 0 and 1, which say the same either way.
     """
@@ -134,7 +170,10 @@ def print_description(found: Mapping[str, Any]) -> None:
     shape = " x ".join(map(str, found["shape"]))
     rows = [
         ("data", f"{found['source']}: {found['rows']} rows of {shape} ({found['type']})"),
-        ("split", f"{found['training_rows']} for training, {found['validation_rows']} for validation"),
+        (
+            "split",
+            f"{found['training_rows']} for training, {found['validation_rows']} for validation",
+        ),
         ("range", f"{found['range'][0]:.6g} to {found['range'][1]:.6g}"),
         ("likelihood", f"{found['likelihood']} ({found['reason']})"),
     ]
@@ -145,8 +184,13 @@ def print_description(found: Mapping[str, Any]) -> None:
         rows.insert(1, ("columns", shown))
     print_table(rows)
     if found["few_values"]:
-        names = ", ".join(found["few_values"][:8]) + (", ..." if len(found["few_values"]) > 8 else "")
-        what = f"{names}: only a few integers, treated as numbers. Categories? Give each its own column of 0 and 1"
+        names = ", ".join(found["few_values"][:8]) + (
+            ", ..." if len(found["few_values"]) > 8 else ""
+        )
+        what = (
+            f"{names}: only a few integers, treated as numbers. Categories? Give each its own"
+            " column of 0 and 1"
+        )
         print(f"note        {what}, or, if all columns are such, --likelihood categorical.")
 
 
@@ -157,21 +201,30 @@ def figure_rows(figures: Mapping[str, Figure]) -> list[tuple[str, str, str, str]
             name,
             f"{figure.value:.4f}",
             "" if math.isnan(figure.standard_error) else f"+- {figure.standard_error:.4f}",
-            "; ".join([figure.unit, *(_detail(key, value) for key, value in figure.details.items())]),
+            "; ".join(
+                [figure.unit, *(_detail(key, value) for key, value in figure.details.items())]
+            ),
         )
         for name, figure in figures.items()
     ]
 
 
 def _detail(name: str, value: float) -> str:
-    shown = f"{100 * value:.3g}%" if name == "unreliable_rows" else f"{value:.4g}"  # a share, not a count
+    shown = (
+        f"{100 * value:.3g}%" if name == "unreliable_rows" else f"{value:.4g}"
+    )  # a share, not a count
     return f"{name.replace('_', ' ')} {shown}"
 
 
 def figures_json(figures: Mapping[str, Figure]) -> dict[str, Any]:
     """Each figure as {"value", "standard_error", "unit"} and its details."""
     return {
-        name: {"value": figure.value, "standard_error": figure.standard_error, "unit": figure.unit, **figure.details}
+        name: {
+            "value": figure.value,
+            "standard_error": figure.standard_error,
+            "unit": figure.unit,
+            **figure.details,
+        }
         for name, figure in figures.items()
     }
 

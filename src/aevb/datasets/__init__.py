@@ -1,6 +1,7 @@
 """Data sets by name, and the user's own files.
 
-``load("digits")``, ``load("mnist:test")``, ``load("table.csv")``. A name here is one line; the command line reads them too.
+``load("digits")``, ``load("mnist:test")``, ``load("table.csv")``. A name here is one line; the
+command line reads them too.
 """
 
 from __future__ import annotations
@@ -40,14 +41,18 @@ _EXPORTS = {
 def load(source: str | Path, **options: Any) -> Data:
     """Load a data set by name (``digits``, ``mnist:test``) or from a path. Returns ``Data``.
 
-    options: for files only, see ``aevb.datasets.files.read``: ``resize=(height, width)`` and ``grey=True`` for pictures.
-    Raises UsageError for an unknown name, NotFoundError for a missing file, DataError for one that cannot be used.
+    options: for files only, see ``aevb.datasets.files.read``: ``resize=(height, width)`` and
+    ``grey=True`` for pictures. Raises UsageError for an unknown name, NotFoundError for a missing
+    file, DataError for one that cannot be used.
     """
     text = str(source)
     name, _, split = text.partition(":")
     if name in DATASETS:
         if options:
-            raise UsageError(f"{' and '.join(options)} are for a folder of pictures; {name} has a form of its own")
+            raise UsageError(
+                f"{' and '.join(options)} are for a folder of pictures; {name} has a form of"
+                " its own"
+            )
         data: Data = DATASETS[name](split or None)
         return data
     from aevb.datasets import files
@@ -64,7 +69,8 @@ def load(source: str | Path, **options: Any) -> Data:
 
 
 def load_like(source: str | Path, schema: Schema) -> Data:
-    """Load further rows in the form of ``schema``: a folder's pictures are brought to the same size and colours."""
+    """Load further rows in the form of ``schema``: a folder's pictures are brought to the same size
+    and colours."""
     if not Path(source).expanduser().is_dir() or not schema.is_picture:
         return load(source)
     return load(source, resize=schema.resize or schema.shape[:2], grey=len(schema.shape) == 2)

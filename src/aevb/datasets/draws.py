@@ -1,7 +1,9 @@
-"""Random numbers that are a pure function of (seed, row, column): row 7 draws the same, whichever rows are drawn with it.
+"""Random numbers that are a pure function of (seed, row, column): row 7 draws the same, whichever
+rows are drawn with it.
 
-SplitMix64 (Steele, Lea & Flood 2014) at the position that row and column have in the data: a counter times an odd constant,
-then mixed by multiplications and shifts until every bit of the counter reaches every bit of the result.
+SplitMix64 (Steele, Lea & Flood 2014) at the position that row and column have in the data: a
+counter times an odd constant, then mixed by multiplications and shifts until every bit of the
+counter reaches every bit of the result.
 """
 
 from __future__ import annotations
@@ -11,7 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-GOLDEN, FIRST, SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+GOLDEN, FIRST, SECOND = (
+    np.uint64(0x9E3779B97F4A7C15),
+    np.uint64(0xBF58476D1CE4E5B9),
+    np.uint64(0x94D049BB133111EB),
+)
 BITS = 24
 """Of a number in [0, 1): as many as float32 holds."""
 

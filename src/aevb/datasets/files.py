@@ -1,4 +1,5 @@
-"""The user's own data: .npy, .npz, .csv, .parquet, idx files, folders of pictures. Nothing is ever unpickled."""
+"""The user's own data: .npy, .npz, .csv, .parquet, idx files, folders of pictures. Nothing is ever
+unpickled."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ from aevb.errors import AevbError, DataError, NotFoundError, UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
-# All that numpy, zipfile and gzip were seen to raise on damaged bytes; RuntimeError: an encrypted or unknown kind of zip.
+# All that numpy, zipfile and gzip were seen to raise on damaged bytes; RuntimeError: an encrypted
+# or unknown kind of zip.
 _DAMAGED = (
     EOFError, OSError, ValueError, KeyError, TypeError, ArithmeticError, MemoryError, RuntimeError,
     zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError,
@@ -39,16 +41,20 @@ def exists(text: str) -> bool:
 def _there(text: str) -> bool:
     try:
         return Path(text).expanduser().exists()
-    except (OSError, RuntimeError):  # a name too long for the file system, or ~ of a user that is not known
+    except (
+        OSError,
+        RuntimeError,
+    ):  # a name too long for the file system, or ~ of a user that is not known
         return False
 
 
 def read(text: str, *, resize: tuple[int, int] | None = None, grey: bool | None = None) -> Data:
     """Read a file or a folder of pictures.
 
-    resize: (height, width) to which pictures are brought, cropped about the centre where the proportions differ.
-    grey: True for grey pictures, False for RGB, None for grey if all of them are.
-    Raises NotFoundError, DataError, or UsageError for options that the kind of file does not have.
+    resize: (height, width) to which pictures are brought, cropped about the centre where the
+    proportions differ. grey: True for grey pictures, False for RGB, None for grey if all of them
+    are. Raises NotFoundError, DataError, or UsageError for options that the kind of file does not
+    have.
     """
     path = Path(text).expanduser()
     if path.is_dir():
@@ -89,9 +95,12 @@ def _reader(path: Path) -> Callable[[Path], Data]:
     if path.name.endswith("ubyte"):
         return read_idx
     if suffix in PICTURES:
-        raise DataError(f"{path} is one picture; give the folder that holds the pictures to learn from")
+        raise DataError(
+            f"{path} is one picture; give the folder that holds the pictures to learn from"
+        )
     raise DataError(
-        f"{path}: cannot tell what kind of file this is. Save it as one of {', '.join(readers)}, or give a folder of pictures."
+        f"{path}: cannot tell what kind of file this is. Save it as one of {', '.join(readers)}, or"
+        " give a folder of pictures."
     )
 
 
@@ -111,13 +120,25 @@ def read_npz(path: Path, name: str = "") -> Data:
     """One array of an archive: the one called ``name``, or the only one."""
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [member.removesuffix(".npy") for member in archive.namelist() if member.endswith(".npy")]
+            names = [
+                member.removesuffix(".npy")
+                for member in archive.namelist()
+                if member.endswith(".npy")
+            ]
             if not names:
-                raise DataError(f"{path} holds no arrays; expected an archive made by numpy.savez. Save it again.")
+                raise DataError(
+                    f"{path} holds no arrays; expected an archive made by numpy.savez. Save it"
+                    " again."
+                )
             if name and name not in names:
-                raise NotFoundError(f"{path} holds {', '.join(names)}; there is no array {name!r} in it")
+                raise NotFoundError(
+                    f"{path} holds {', '.join(names)}; there is no array {name!r} in it"
+                )
             if not name and len(names) != 1:
-                raise UsageError(f"{path} holds {len(names)} arrays ({', '.join(names)}); name one: {path}:{names[0]}")
+                raise UsageError(
+                    f"{path} holds {len(names)} arrays ({', '.join(names)}); name one:"
+                    f" {path}:{names[0]}"
+                )
             with archive.open((name or names[0]) + ".npy") as file:
                 array = _one_array(file)
     except AevbError:
@@ -128,7 +149,8 @@ def read_npz(path: Path, name: str = "") -> Data:
 
 
 def _one_array(file: IO[bytes]) -> NDArray[Any]:
-    """Decode .npy, and refuse bytes after its end: numpy would drop the rows beyond a damaged shape."""
+    """Decode .npy, and refuse bytes after its end: numpy would drop the rows beyond a damaged
+    shape."""
     array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
     if file.read(1):
         raise ValueError(BEYOND_ITS_END)
@@ -138,20 +160,30 @@ def _one_array(file: IO[bytes]) -> NDArray[Any]:
 def _why(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if "pickle" in text.lower():
-        return "it holds Python objects, which are never loaded because loading them can run code. Save plain numbers."
-    return f"it is damaged or cut short ({text or type(error).__name__}). Copy or download it again."
+        return (
+            "it holds Python objects, which are never loaded because loading them can run code."
+            " Save plain numbers."
+        )
+    return (
+        f"it is damaged or cut short ({text or type(error).__name__}). Copy or download it again."
+    )
 
 
 def _at_least_one_axis(array: NDArray[Any], path: Path) -> NDArray[Any]:
     if array.ndim == 0:
-        raise DataError(f"{path} holds a single number; expected an array with one row per example. Is it the right file?")
+        raise DataError(
+            f"{path} holds a single number; expected an array with one row per example. Is it the"
+            " right file?"
+        )
     return array
 
 
 def read_csv(path: Path) -> Data:
-    """A table of numbers, with or without a header; commas, semicolons, tabs or bars, in .txt also blanks.
+    """A table of numbers, with or without a header; commas, semicolons, tabs or bars, in .txt also
+    blanks.
 
-    Rows are counted from 1, without the header. A first column without a name that counts the rows is left out.
+    Rows are counted from 1, without the header. A first column without a name that counts the rows
+    is left out.
     """
     import pandas as pd
 
@@ -162,10 +194,13 @@ def read_csv(path: Path) -> Data:
         if delimiter not in first and path.suffix.lower() == ".txt":
             delimiter = r"\s+"
         cells = re.split(delimiter if delimiter == r"\s+" else re.escape(delimiter), first.strip())
-        counted = len(cells) > 1 and cells == [str(i) for i in range(len(cells))]  # pandas' names for columns without one
+        counted = len(cells) > 1 and cells == [
+            str(i) for i in range(len(cells))
+        ]  # pandas' names for columns without one
         header = None if all(_is_number(cell) for cell in cells) and not counted else 0
         with warnings.catch_warnings():
-            # Without index_col=False, pandas takes the values that the header does not name for row labels, and drops them.
+            # Without index_col=False, pandas takes the values that the header does not name for row
+            # labels, and drops them.
             warnings.simplefilter("error", pd.errors.ParserWarning)
             frame = pd.read_csv(
                 path,
@@ -177,11 +212,17 @@ def read_csv(path: Path) -> Data:
                 low_memory=False,
             )
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}. Save it as UTF-8 CSV.") from error
+        raise DataError(
+            f"{path} is not UTF-8 text: {error.reason} at byte {error.start}. Save it as UTF-8 CSV."
+        ) from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning) as error:
         message = " ".join(str(error).split()).rstrip(".")
-        raise DataError(f"{path} is not a table: {message}. Give every row as many cells as the first has.") from error
-    if str(frame.columns[0]).startswith("Unnamed: 0") and list(frame.iloc[:, 0]) == list(range(len(frame))):
+        raise DataError(
+            f"{path} is not a table: {message}. Give every row as many cells as the first has."
+        ) from error
+    if str(frame.columns[0]).startswith("Unnamed: 0") and list(frame.iloc[:, 0]) == list(
+        range(len(frame))
+    ):
         frame = frame.iloc[:, 1:]
     if header is None:
         frame.columns = pd.Index([f"column_{i + 1}" for i in range(frame.shape[1])])
@@ -219,8 +260,9 @@ def _from_frame(frame: pd.DataFrame, path: Path) -> Data:
         if text.any():
             row = int(text.to_numpy().argmax())
             raise DataError(
-                f"{path}: column {str(name)!r} should hold numbers; got {str(column.iloc[row])!r} at data row {row + 1} "
-                f"({int(text.sum())} such cells). Correct them, or remove the column or encode it as numbers."
+                f"{path}: column {str(name)!r} should hold numbers; got {str(column.iloc[row])!r}"
+                f" at data row {row + 1} ({int(text.sum())} such cells). Correct them, or remove"
+                " the column or encode it as numbers."
             )
         numbers[str(name)] = values.to_numpy(dtype=np.float64)
     columns = tuple(numbers)
@@ -237,7 +279,8 @@ IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x
 
 
 def read_idx(path: Path) -> Data:
-    """An array in the idx format of the MNIST files, gzipped or not. A large one that is not stays in its file."""
+    """An array in the idx format of the MNIST files, gzipped or not. A large one that is not stays
+    in its file."""
     size = path.stat().st_size
     try:
         with path.open("rb") as file:
@@ -251,7 +294,8 @@ def read_idx(path: Path) -> Data:
 
 
 def idx_array(path: Path) -> NDArray[Any]:
-    """Decode an idx file: two zero bytes, a type, the number of axes, their lengths, the values. Raises DataError."""
+    """Decode an idx file: two zero bytes, a type, the number of axes, their lengths, the values.
+    Raises DataError."""
     try:
         with path.open("rb") as file:
             zipped = _is_zipped(file.read(2))
@@ -268,11 +312,15 @@ def _is_zipped(head: bytes) -> bool:
 
 
 def _idx_form(path: Path, head: bytes, size: int) -> tuple[np.dtype[Any], tuple[int, ...], int]:
-    """Type and shape of an idx file's array, and where it starts. size: bytes of all of it. Raises DataError."""
+    """Type and shape of an idx file's array, and where it starts. size: bytes of all of it. Raises
+    DataError."""
     try:
         zero, code, axes = struct.unpack_from(">HBB", head)
         if zero != 0 or code not in IDX_TYPES:
-            raise DataError(f"{path} is not an idx file (it starts with {head[:4].hex()}). Save it as .npy, .npz or .csv.")
+            raise DataError(
+                f"{path} is not an idx file (it starts with {head[:4].hex()}). Save it as .npy,"
+                " .npz or .csv."
+            )
         shape = struct.unpack_from(f">{axes}I", head, 4)
     except struct.error as error:
         raise DataError(f"{path} cannot be read as idx: {_why(error)}") from error
@@ -280,8 +328,11 @@ def _idx_form(path: Path, head: bytes, size: int) -> tuple[np.dtype[Any], tuple[
     expected, found = int(np.prod(shape, dtype=object)) * kind.itemsize, size - offset
     if axes == 0 or expected != found:
         raise DataError(
-            f"{path} is damaged: its header announces {expected} bytes of shape {shape}, it holds {found}. Copy it again."
+            f"{path} is damaged: its header announces {expected} bytes of shape {shape}, it holds"
+            f" {found}. Copy it again."
         )
     if axes > MOST_AXES or expected == 0:
-        raise DataError(f"{path} is damaged: its header announces an array of shape {shape[:8]}. Copy it again.")
+        raise DataError(
+            f"{path} is damaged: its header announces an array of shape {shape[:8]}. Copy it again."
+        )
     return kind, shape, offset

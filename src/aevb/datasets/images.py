@@ -1,4 +1,5 @@
-"""Picture data sets by name. Files are looked for in the folder AEVB_DATA, then in the cache, then downloaded and checked."""
+"""Picture data sets by name. Files are looked for in the folder AEVB_DATA, then in the cache, then
+downloaded and checked."""
 
 from __future__ import annotations
 
@@ -21,8 +22,12 @@ from aevb.files import whole
 
 MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 MNIST_SHA256 = {
-    "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-    "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "train-images-idx3-ubyte.gz": (
+        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"
+    ),
+    "train-labels-idx1-ubyte.gz": (
+        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"
+    ),
     "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
     "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 }
@@ -34,7 +39,8 @@ BINARIZED_SHA256 = {
     "valid": "a256ac44ae26be720fad8616a05ed6ecfd1619930d9a208379bb2a4405df5b6d",
     "test": "9fcd8da6f0fdf09b2ba30fe63a0bb784042a0de82563172530229b983e294ff2",
 }
-"""SHA-256 of the bits of each split, packed eight to a byte: independent of the file format they travel in."""
+"""SHA-256 of the bits of each split, packed eight to a byte: independent of the file format they
+travel in."""
 
 FREY_URL = "https://cs.nyu.edu/~roweis/data/frey_rawface.mat"
 FREY_SHA256 = "2438ba4f0d2a6bd8bac43de756141eaa33c8d248dd613d464bdb1210d9b7af78"
@@ -49,11 +55,14 @@ def cache_folder() -> Path:
 def find(name: str) -> Path | None:
     """The file ``name`` in AEVB_DATA or in the cache, or None."""
     folders = [Path(os.environ["AEVB_DATA"])] if os.environ.get("AEVB_DATA") else []
-    return next((folder / name for folder in [*folders, cache_folder()] if (folder / name).is_file()), None)
+    return next(
+        (folder / name for folder in [*folders, cache_folder()] if (folder / name).is_file()), None
+    )
 
 
 def load_digits(split: str | None = None) -> Data:
-    """The 1797 handwritten digits of 8 x 8 pixels, grey levels 0 to 16, that come with scikit-learn (Alpaydin & Kaynak)."""
+    """The 1797 handwritten digits of 8 x 8 pixels, grey levels 0 to 16, that come with scikit-learn
+    (Alpaydin & Kaynak)."""
     import sklearn.datasets
 
     only_split("digits", split, ())
@@ -62,29 +71,36 @@ def load_digits(split: str | None = None) -> Data:
 
 
 def load_mnist(split: str | None = None) -> Data:
-    """MNIST (LeCun, Cortes & Burges): 60,000 training and 10,000 test pictures of 28 x 28 pixels, grey levels 0 to 255."""
+    """MNIST (LeCun, Cortes & Burges): 60,000 training and 10,000 test pictures of 28 x 28 pixels,
+    grey levels 0 to 255."""
     only_split("mnist", split, ("train", "test"))
     prefix = "t10k" if split == "test" else "train"
-    images, labels = (_mnist_file(f"{prefix}-{part}-ubyte.gz") for part in ("images-idx3", "labels-idx1"))
+    images, labels = (
+        _mnist_file(f"{prefix}-{part}-ubyte.gz") for part in ("images-idx3", "labels-idx1")
+    )
     return Data(images, source=f"mnist:{split or 'train'}", labels=labels, test_split="mnist:test")
 
 
 def load_mnist_binarized(split: str | None = None) -> Data:
-    """MNIST binarised once and for all (Larochelle & Murray 2011): 50,000 / 10,000 / 10,000 pictures for train, valid, test."""
+    """MNIST binarised once and for all (Larochelle & Murray 2011): 50,000 / 10,000 / 10,000
+    pictures for train, valid, test."""
     only_split("mnist_binarized", split, ("train", "valid", "test"))
     split = split or "train"
     found, sha256 = find("binarized_mnist_packed.npz"), BINARIZED_SHA256[split]
     packed = (
         _verified(lambda: np.asarray(read_npz(found, split).rows), sha256, found)
         if found
-        else _cached(f"binarized_mnist_{split}.npy", BINARIZED_URL.format(split=split), _packed, sha256)
+        else _cached(
+            f"binarized_mnist_{split}.npy", BINARIZED_URL.format(split=split), _packed, sha256
+        )
     )
     bits = np.unpackbits(packed, axis=1).reshape(-1, 28, 28)
     return Data(bits, source=f"mnist_binarized:{split}", test_split="mnist_binarized:test")
 
 
 def load_frey(split: str | None = None) -> Data:
-    """Frey Face: 1965 frames of one face, 28 x 20 pixels, grey levels 0 to 255 (B. Frey, S. Roweis)."""
+    """Frey Face: 1965 frames of one face, 28 x 20 pixels, grey levels 0 to 255 (B. Frey, S.
+    Roweis)."""
     only_split("frey", split, ())
     faces = _cached("frey_faces.npy", FREY_URL, _frey_frames, FREY_SHA256)
     return Data(faces, source="frey")
@@ -96,13 +112,18 @@ def _mnist_file(name: str) -> NDArray[Any]:
         path = cache_folder() / "mnist" / name
         _keep(path, _download(MNIST_URL + name, path, MNIST_SHA256[name]))
     elif hashlib.sha256(path.read_bytes()).hexdigest() != MNIST_SHA256[name]:
-        raise DataError(f"{path} is not the original MNIST file: its SHA-256 differs. Remove it to have it downloaded anew.")
+        raise DataError(
+            f"{path} is not the original MNIST file: its SHA-256 differs. Remove it to have it"
+            " downloaded anew."
+        )
     return idx_array(path)
 
 
 def _amat(raw: bytes) -> NDArray[Any]:
     """Text of 784 zeros and ones a line -> (N, 784)."""
-    return (np.frombuffer(raw.replace(b" ", b"").replace(b"\r", b"").replace(b"\n", b""), np.uint8) - 48).reshape(-1, 784)
+    return (
+        np.frombuffer(raw.replace(b" ", b"").replace(b"\r", b"").replace(b"\n", b""), np.uint8) - 48
+    ).reshape(-1, 784)
 
 
 def _packed(raw: bytes) -> NDArray[Any]:
@@ -116,8 +137,11 @@ def _frey_frames(raw: bytes) -> NDArray[Any]:
     return np.ascontiguousarray(loadmat(io.BytesIO(raw))["ff"].T).reshape(-1, 28, 20)
 
 
-def _cached(name: str, url: str, decode: Callable[[bytes], NDArray[Any]], sha256: str) -> NDArray[Any]:
-    """The array in AEVB_DATA or the cache, or decoded from the original file, found there or downloaded, and put there."""
+def _cached(
+    name: str, url: str, decode: Callable[[bytes], NDArray[Any]], sha256: str
+) -> NDArray[Any]:
+    """The array in AEVB_DATA or the cache, or decoded from the original file, found there or
+    downloaded, and put there."""
     found = find(name)
     if found:
         return _verified(lambda: np.asarray(read_npy(found).rows), sha256, found)
@@ -136,11 +160,14 @@ def _download(url: str, path: Path, sha256: str | None = None) -> bytes:
             content: bytes = reply.read()
     except (OSError, HTTPException) as error:
         raise NotFoundError(
-            f"{path.name} is not on this machine and could not be downloaded ({error}). Set AEVB_DATA to the folder that "
-            f"has it, or put it at {path}; it comes from {url}."
+            f"{path.name} is not on this machine and could not be downloaded ({error}). Set"
+            f" AEVB_DATA to the folder that has it, or put it at {path}; it comes from {url}."
         ) from error
     if sha256 and hashlib.sha256(content).hexdigest() != sha256:
-        raise DataError(f"the download of {url} is damaged or has changed: its SHA-256 differs. Try again later.")
+        raise DataError(
+            f"the download of {url} is damaged or has changed: its SHA-256 differs. Try again"
+            " later."
+        )
     return content
 
 
@@ -151,7 +178,8 @@ def _verified(load: Callable[[], NDArray[Any]], sha256: str, where: Path | str) 
         reason = "its SHA-256 differs"
         if hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest() == sha256:
             return array
-    except Exception as error:  # whatever a decoder makes of other bytes, such as a log-in page instead of the file
+    # whatever a decoder makes of other bytes, such as a log-in page instead of the file
+    except Exception as error:
         reason = " ".join(str(error).split())
     raise DataError(f"{where} is damaged or has changed ({reason}). Remove it, or try again later.")
 

@@ -1,7 +1,8 @@
 """What the rows are, and how they become the model's numbers and back.
 
-The model sees float32 rows x = (row - shift) / scale, flattened to (N, D). The ``Schema`` that says so is saved with the
-model: whatever the model makes is returned in the data's own units, and a density is reported per unit of the data,
+The model sees float32 rows x = (row - shift) / scale, flattened to (N, D). The ``Schema`` that says
+so is saved with the model: whatever the model makes is returned in the data's own units, and a
+density is reported per unit of the data,
 
     log p(row) = log p(x) - sum_d log scale_d,
 
@@ -37,11 +38,13 @@ FEWEST_SAMPLED, MOST_NUMBERS = 100, 2**24
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Rows as they were found, and what is known of them. Raises DataError unless they are numbers, and finite.
+    """Rows as they were found, and what is known of them. Raises DataError unless they are numbers,
+    and finite.
 
-    rows: (N, *shape), any numeric type, in memory or in a file. columns: names of a table's columns. labels: (N,), used only
-    to colour pictures. white: for grey levels, the value of white (255 for 8 bits); black is 0. test_split: the name under
-    which ``load`` finds rows meant for testing. resize, grey: how pictures were brought to one form.
+    rows: (N, *shape), any numeric type, in memory or in a file. columns: names of a table's
+    columns. labels: (N,), used only to colour pictures. white: for grey levels, the value of white
+    (255 for 8 bits); black is 0. test_split: the name under which ``load`` finds rows meant for
+    testing. resize, grey: how pictures were brought to one form.
     """
 
     rows: Stored
@@ -63,7 +66,8 @@ class Data:
         pictures = self.columns is None and (self.rows.ndim > 2 or self.rows.dtype == np.uint8)
         if self.white is None and pictures and self.rows.dtype.kind in "ui":
             low, high = self.range
-            # Integers in 0..255 in the form of pictures are 8-bit grey levels; 0 and 1 alone are binary pictures.
+            # Integers in 0..255 in the form of pictures are 8-bit grey levels; 0 and 1 alone are
+            # binary pictures.
             if low >= 0 and 1 < high <= 255:
                 object.__setattr__(self, "white", 255.0)
 
@@ -92,7 +96,8 @@ class Data:
 
     @property
     def kind(self) -> str:
-        """``binary`` (0 and 1 alone), ``grey`` (grey levels 0..white), ``unit`` (real, within [0, 1]) or ``real``."""
+        """``binary`` (0 and 1 alone), ``grey`` (grey levels 0..white), ``unit`` (real, within [0,
+        1]) or ``real``."""
         if self.survey.bits:
             return "binary"
         if self.white is not None:
@@ -100,12 +105,14 @@ class Data:
         return "unit" if self.survey.low >= 0 and self.survey.high <= 1 else "real"
 
     def chunks(self) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield (number of the first row, rows) of one part after another: never more than a few MiB at once."""
+        """Yield (number of the first row, rows) of one part after another: never more than a few
+        MiB at once."""
         return chunks(self.rows)
 
     def take(self, index: NDArray[Any]) -> Data:
         """The rows of ``index``: (M,), integers. Those of a file are not read yet."""
-        # Not replace(): these rows were checked, and what is known of the whole is not to be guessed anew from a part.
+        # Not replace(): these rows were checked, and what is known of the whole is not to be
+        # guessed anew from a part.
         part = copy(self)
         part.__dict__.pop("survey", None)
         rows = self.rows.take(index) if isinstance(self.rows, FileRows) else self.rows[index]
@@ -114,9 +121,11 @@ class Data:
         return part
 
     def sample(self, most: int) -> Data:
-        """A fixed random subset of at most ``most`` rows, in their order; of rows of many numbers, fewer.
+        """A fixed random subset of at most ``most`` rows, in their order; of rows of many numbers,
+        fewer.
 
-        So that a look at a few rows of any data set fits into memory. All rows where there are no more.
+        So that a look at a few rows of any data set fits into memory. All rows where there are no
+        more.
         """
         most = min(most, max(FEWEST_SAMPLED, MOST_NUMBERS // math.prod(self.shape)))
         if len(self) <= most:
@@ -126,7 +135,8 @@ class Data:
 
 @dataclass(frozen=True)
 class Schema:
-    """How rows become the model's numbers: x = (row - shift) / scale, each one number or one a column. Saved as JSON.
+    """How rows become the model's numbers: x = (row - shift) / scale, each one number or one a
+    column. Saved as JSON.
 
     levels: how many integers 0, 1, ... a value can be, where the likelihood counts them.
     """
@@ -151,17 +161,26 @@ class Schema:
     @property
     def log_jacobian(self) -> float:
         """log |dx/drow| in nats: add it to log p(x) for the log-density in the data's own units."""
-        return -sum(math.log(s) for s in self.scale) * (self.data_dim if len(self.scale) == 1 else 1)
+        return -sum(math.log(s) for s in self.scale) * (
+            self.data_dim if len(self.scale) == 1 else 1
+        )
 
     @property
     def is_picture(self) -> bool:
-        """Whether one row can be shown as a picture: (height, width), or three-dimensional with 1, 3 or 4 channels."""
-        return len(self.shape) == 2 or (len(self.shape) == 3 and (self.shape[-1] in (1, 3, 4) or self.shape[0] in (1, 3)))
+        """Whether one row can be shown as a picture: (height, width), or three-dimensional with 1,
+        3 or 4 channels."""
+        return len(self.shape) == 2 or (
+            len(self.shape) == 3 and (self.shape[-1] in (1, 3, 4) or self.shape[0] in (1, 3))
+        )
 
     @property
     def has_one_unit(self) -> bool:
         """Whether all columns are measured alike, as pixels and bits are; those of a table are not."""
-        return len(self.shape) > 1 or self.kind == "binary" or (self.kind in ("grey", "unit") and self.columns is None)
+        return (
+            len(self.shape) > 1
+            or self.kind == "binary"
+            or (self.kind in ("grey", "unit") and self.columns is None)
+        )
 
     @property
     def noun(self) -> str:
@@ -170,30 +189,41 @@ class Schema:
 
     @property
     def treatment(self) -> str:
-        """What a Bernoulli likelihood makes of values between 0 and 1, as a phrase; empty where there are none."""
+        """What a Bernoulli likelihood makes of values between 0 and 1, as a phrase; empty where
+        there are none."""
         phrase = BINARIZE[self.binarize].replace("grey level", self.noun.removesuffix("s"))
         return phrase if self.kind in ("grey", "unit") else ""
 
     def to_model(self, data: Data, seed: int = 0) -> NDArray[np.float32]:
-        """Data -> x: (N, D). Raises DataError for rows of another shape, other columns or another range of grey levels.
+        """Data -> x: (N, D). Raises DataError for rows of another shape, other columns or another
+        range of grey levels.
 
-        seed: of the draw when the schema binarises statically; dynamic binarisation is left to the training step.
+        seed: of the draw when the schema binarises statically; dynamic binarisation is left to the
+        training step.
         """
         self.require(data)
         x = np.empty((len(data), self.data_dim), np.float32)
         for start, rows in data.chunks():
-            x[start : start + len(rows)] = self.numbers(rows, np.arange(start, start + len(rows)), seed)
+            x[start : start + len(rows)] = self.numbers(
+                rows, np.arange(start, start + len(rows)), seed
+            )
         return x
 
-    def numbers(self, rows: NDArray[Any], index: NDArray[Any], seed: int = 0) -> NDArray[np.float32]:
-        """rows: (M, *shape), as ``require`` allows them -> x: (M, D). index: (M,), their numbers among all rows of the data.
+    def numbers(
+        self, rows: NDArray[Any], index: NDArray[Any], seed: int = 0
+    ) -> NDArray[np.float32]:
+        """rows: (M, *shape), as ``require`` allows them -> x: (M, D). index: (M,), their numbers
+        among all rows of the data.
 
-        Static binarisation is a pure function of seed, row and column: a row's bits do not depend on those read with it.
+        Static binarisation is a pure function of seed, row and column: a row's bits do not depend
+        on those read with it.
         """
         flat = rows.reshape(len(rows), -1)
         x: NDArray[np.float32]
         if flat.dtype == np.float32 and (self.shift, self.scale) == ((0.0,), (1.0,)):
-            x = flat if flat.flags.writeable else flat.copy()  # torch takes none that it must not write to
+            x = (
+                flat if flat.flags.writeable else flat.copy()
+            )  # torch takes none that it must not write to
         else:
             in_double = flat - np.asarray(self.shift)
             in_double /= np.asarray(self.scale)
@@ -205,7 +235,8 @@ class Schema:
         return x
 
     def to_data(self, x: NDArray[Any]) -> NDArray[Any]:
-        """x: (N, D) -> rows: (N, *shape) in the data's units; grey levels are clipped, and rounded if they were integers."""
+        """x: (N, D) -> rows: (N, *shape) in the data's units; grey levels are clipped, and rounded
+        if they were integers."""
         rows: NDArray[Any] = x.astype(np.float64) * np.asarray(self.scale) + np.asarray(self.shift)
         rows = rows.reshape(len(x), *self.shape)
         if self.kind == "grey":
@@ -213,16 +244,20 @@ class Schema:
             rows = rows.clip(0, self.white)
             if np.dtype(self.dtype).kind in "ui":
                 return rows.round().astype(self.dtype)
-        if self.levels is not None:  # a draw is an integer but for the rounding of float32; a mean is not
+        if (
+            self.levels is not None
+        ):  # a draw is an integer but for the rounding of float32; a mean is not
             rows = np.where(np.abs(rows - rows.round()) < 1e-3, rows.round(), rows)
-        return rows.astype(np.result_type(np.float32, np.dtype(self.dtype)))  # float32 cannot tell two dates in seconds apart
+        return rows.astype(
+            np.result_type(np.float32, np.dtype(self.dtype))
+        )  # float32 cannot tell two dates in seconds apart
 
     def require(self, data: Data) -> None:
         """Raise DataError for rows of another shape, other columns or another range of grey levels."""
         if data.shape != self.shape:
             raise DataError(
-                f"this model takes rows of shape {self.shape}; {data.source} has rows of shape {data.shape}. "
-                "Use a model that was trained on such rows."
+                f"this model takes rows of shape {self.shape}; {data.source} has rows of shape"
+                f" {data.shape}. Use a model that was trained on such rows."
             )
         if self.columns and data.columns and data.columns != self.columns:
             raise DataError(
@@ -230,24 +265,36 @@ class Schema:
                 f"{data.source} has {', '.join(data.columns)}. Bring them into this order."
             )
         # Integers of which none passes 1 may well be the darkest of grey levels; fractions may not.
-        dark = data.white is None and data.rows.dtype.kind in "ui" and data.range[0] >= 0 and data.range[1] <= 1
+        dark = (
+            data.white is None
+            and data.rows.dtype.kind in "ui"
+            and data.range[0] >= 0
+            and data.range[1] <= 1
+        )
         if self.kind != "real" and data.white != self.white and not dark:
             raise DataError(
-                f"this model takes {self.noun} from 0 to {self.white or 1:g}; {data.source} has values in "
-                f"[{data.range[0]:.4g}, {data.range[1]:.4g}]. Bring them into the form that the model was trained on."
+                f"this model takes {self.noun} from 0 to {self.white or 1:g}; {data.source} has"
+                f" values in [{data.range[0]:.4g}, {data.range[1]:.4g}]. Bring them into the form"
+                " that the model was trained on."
             )
-        if self.binarize != "none" and not (data.range[0] >= 0 and np.float32(data.range[1] / self.scale[0]) <= 1):
+        if self.binarize != "none" and not (
+            data.range[0] >= 0 and np.float32(data.range[1] / self.scale[0]) <= 1
+        ):
             low, high = data.range
             raise DataError(
-                f"binarisation needs {self.noun} in [0, {self.scale[0]:g}]; {data.source} has [{low:.4g}, {high:.4g}]. "
-                "Save the rows in the form that the model was trained on."
+                f"binarisation needs {self.noun} in [0, {self.scale[0]:g}]; {data.source} has"
+                f" [{low:.4g}, {high:.4g}]. Save the rows in the form that the model was"
+                " trained on."
             )
 
 
 def only_split(name: str, split: str | None, allowed: tuple[str, ...]) -> None:
     """Raise UsageError unless ``split`` is None or one of ``allowed``."""
     if split is not None and split not in allowed:
-        raise UsageError(f"{name} has {'the splits ' + ', '.join(allowed) if allowed else 'no splits'}; got {name}:{split}")
+        raise UsageError(
+            f"{name} has {'the splits ' + ', '.join(allowed) if allowed else 'no splits'}; got"
+            f" {name}:{split}"
+        )
 
 
 def column_name(columns: tuple[str, ...] | None, index: int) -> str:
@@ -257,9 +304,15 @@ def column_name(columns: tuple[str, ...] | None, index: int) -> str:
 
 def _check_rows(rows: Stored, source: str) -> None:
     if rows.dtype.kind not in "buif":
-        raise DataError(f"{source}: expected numbers; got values of type {rows.dtype}. Save them as integers or floats.")
+        raise DataError(
+            f"{source}: expected numbers; got values of type {rows.dtype}. Save them as integers or"
+            " floats."
+        )
     if rows.size == 0:
-        raise DataError(f"{source} is empty: shape {rows.shape}. Expected rows of numbers. Is it the right file?")
+        raise DataError(
+            f"{source} is empty: shape {rows.shape}. Expected rows of numbers. Is it the right"
+            " file?"
+        )
 
 
 def _not_finite(rows: Stored, columns: tuple[str, ...] | None, source: str) -> DataError:
@@ -273,6 +326,15 @@ def _not_finite(rows: Stored, columns: tuple[str, ...] | None, source: str) -> D
         nan += int(np.isnan(part).sum())
         infinite += int(np.isinf(part).sum())
     assert where is not None
-    kinds = " and ".join(f"{n} {what}" for n, what in [(nan, "missing (NaN)"), (infinite, "infinite")] if n)
-    place = f"row {where[0] + 1}, column {column_name(columns, where[1])}" if columns else f"index {where}"
-    return DataError(f"{source}: {kinds} of {rows.size} values, the first at {place}. Fill them in or remove those rows.")
+    kinds = " and ".join(
+        f"{n} {what}" for n, what in [(nan, "missing (NaN)"), (infinite, "infinite")] if n
+    )
+    place = (
+        f"row {where[0] + 1}, column {column_name(columns, where[1])}"
+        if columns
+        else f"index {where}"
+    )
+    return DataError(
+        f"{source}: {kinds} of {rows.size} values, the first at {place}. Fill them in or remove"
+        " those rows."
+    )

@@ -1,8 +1,9 @@
 """Rows that stay in their file: read when they are asked for, a batch or a chunk at a time.
 
-Read with ``preadv`` into a buffer, not through a mapping: the pages of a mapping count as memory of the process, those that
-the system keeps of a file do not. Whatever passes over all rows of a data set does so in ``chunks``, which are the same
-whether the rows are in memory or in a file: so are, to the last bit, the sums that are made of them.
+Read with ``preadv`` into a buffer, not through a mapping: the pages of a mapping count as memory of
+the process, those that the system keeps of a file do not. Whatever passes over all rows of a data
+set does so in ``chunks``, which are the same whether the rows are in memory or in a file: so are,
+to the last bit, the sums that are made of them.
 """
 
 from __future__ import annotations
@@ -32,10 +33,12 @@ BEYOND_ITS_END = "it goes on after the last value that its header announces"
 
 
 class FileRows:
-    """Rows of an array in C order in a file: (N, *shape). What an array is to rows in memory, as far as ``Data`` needs it.
+    """Rows of an array in C order in a file: (N, *shape). What an array is to rows in memory, as
+    far as ``Data`` needs it.
 
-    file_dtype, shape: of the array. offset: bytes before its first row. dtype: in which rows are handed out, by default as
-    they are in the file. Raises DataError for a file that cannot be read any more.
+    file_dtype, shape: of the array. offset: bytes before its first row. dtype: in which rows are
+    handed out, by default as they are in the file. Raises DataError for a file that cannot be read
+    any more.
     """
 
     def __init__(
@@ -83,7 +86,9 @@ class FileRows:
     def __getitem__(self, index: slice | NDArray[Any]) -> NDArray[Any]:
         """Read rows: those of a slice or of integers (M,) -> (M, *shape)."""
         if isinstance(index, slice):
-            index = np.arange(*index.indices(len(self))) if self._index is None else self._index[index]
+            index = (
+                np.arange(*index.indices(len(self))) if self._index is None else self._index[index]
+            )
         else:
             index = np.asarray(index, np.int64) if self._index is None else self._index[index]
         ordered = bool((index[1:] >= index[:-1]).all())
@@ -106,7 +111,9 @@ class FileRows:
         first, view = 0, found.reshape(-1).data
         for end in [*(np.flatnonzero(breaks) + 1).tolist(), len(index)] if len(index) else []:
             low, high = int(index[first]), int(index[end - 1])
-            if end - first == 1 or (high - low == end - first - 1 and bool((np.diff(index[first:end]) == 1).all())):
+            if end - first == 1 or (
+                high - low == end - first - 1 and bool((np.diff(index[first:end]) == 1).all())
+            ):
                 self._file.fill(view[first * size : end * size], self._offset + low * size)
             else:  # rows between are read and dropped, a row asked for twice is read once
                 span = np.empty((high - low + 1, size), np.uint8)
@@ -122,18 +129,26 @@ class _OpenFile:
     def __init__(self, path: Path) -> None:
         self.path, self.descriptor = path, os.open(path, os.O_RDONLY)
         weakref.finalize(self, os.close, self.descriptor)
-        if hasattr(os, "posix_fadvise"):  # rows are drawn at random: what lies behind one is not wanted next
+        if hasattr(
+            os, "posix_fadvise"
+        ):  # rows are drawn at random: what lies behind one is not wanted next
             os.posix_fadvise(self.descriptor, 0, 0, os.POSIX_FADV_RANDOM)
 
     def fill(self, view: memoryview, offset: int) -> None:
-        """Fill ``view`` with the bytes from ``offset`` on. Raises DataError where the file ends before."""
+        """Fill ``view`` with the bytes from ``offset`` on. Raises DataError where the file ends
+        before."""
         while view.nbytes:
             try:
                 count = os.preadv(self.descriptor, [view], offset)
             except OSError as error:
-                raise DataError(f"{self.path} cannot be read any more: {error.strerror}. Check the disk.") from error
+                raise DataError(
+                    f"{self.path} cannot be read any more: {error.strerror}. Check the disk."
+                ) from error
             if count == 0:
-                raise DataError(f"{self.path} was cut short while it was read: it ends at byte {offset}. Copy it again.")
+                raise DataError(
+                    f"{self.path} was cut short while it was read: it ends at byte {offset}. Copy"
+                    " it again."
+                )
             view, offset = view[count:], offset + count
 
 
@@ -147,14 +162,18 @@ def is_streamed(size: int) -> bool:
 
 
 def npy_rows(path: Path) -> FileRows | None:
-    """The rows of a .npy file that is to stay a file; None where it is small, or cannot be read row by row.
+    """The rows of a .npy file that is to stay a file; None where it is small, or cannot be read row
+    by row.
 
     Raises ValueError or OSError for a damaged one.
     """
     size = path.stat().st_size
     if not is_streamed(size):
         return None
-    headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    headers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
     with path.open("rb") as file:
         version = np.lib.format.read_magic(file)
         if version not in headers:
@@ -179,7 +198,8 @@ def chunks(rows: Stored) -> Iterator[tuple[int, NDArray[Any]]]:
 
 
 class Survey(NamedTuple):
-    """Of all values: the least, the greatest, and whether all are 0 or 1. NaN among them makes the former two NaN."""
+    """Of all values: the least, the greatest, and whether all are 0 or 1. NaN among them makes the
+    former two NaN."""
 
     low: float
     high: float
@@ -197,9 +217,11 @@ def survey(rows: Stored) -> Survey:
 
 
 def moments(rows: Stored, axis: int | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation, in double precision: of each of the D columns with axis 0, of all values with None.
+    """Mean and standard deviation, in double precision: of each of the D columns with axis 0, of
+    all values with None.
 
-    Of each chunk in two passes, the chunks put together by Chan, Golub & LeVeque (1979): as exact as two passes over all.
+    Of each chunk in two passes, the chunks put together by Chan, Golub & LeVeque (1979): as exact
+    as two passes over all.
     """
     count, mean, squares = 0, np.zeros(1), np.zeros(1)
     for _, part in chunks(rows):

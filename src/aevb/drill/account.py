@@ -1,4 +1,5 @@
-"""What a drill came to, as plain values and as text; and the points that the learner's model generated."""
+"""What a drill came to, as plain values and as text; and the points that the learner's model
+generated."""
 
 from __future__ import annotations
 
@@ -24,12 +25,21 @@ def collect(state: State, now: float) -> dict[str, Any]:
         "over": standing.over,
         "timed": not state.untimed,
         "rubric": [
-            {"line": line.text, "verdict": line.verdict, "evidence": [asdict(e) for e in line.evidence]}
+            {
+                "line": line.text,
+                "verdict": line.verdict,
+                "evidence": [asdict(e) for e in line.evidence],
+            }
             for line in rubric.lines(state)
         ],
         "red_flags": [asdict(flag) for flag in rubric.flags(state)],
         "blocks": [
-            {"name": block.name, "title": block.title, "planned": block.shown, "seconds": round(seconds)}
+            {
+                "name": block.name,
+                "title": block.title,
+                "planned": block.shown,
+                "seconds": round(seconds),
+            }
             for block, seconds in zip(BLOCKS, standing.seconds, strict=True)
         ],
         "interview": {
@@ -54,7 +64,13 @@ def position(state: State, now: float) -> dict[str, Any]:
     return {
         "block": standing.block.name if standing.block else None,
         "paused": standing.paused,
-        "seconds": None if state.untimed else round(standing.seconds[standing.index]) if standing.block else 0,
+        "seconds": (
+            None
+            if state.untimed
+            else round(standing.seconds[standing.index])
+            if standing.block
+            else 0
+        ),
         "left": None if state.untimed else round(standing.left),
         "interview": interview.summary(state.interview),
         "grade": state.grade,
@@ -78,19 +94,34 @@ def text(report: dict[str, Any]) -> str:
         ]
     parts += ["", "Red flags"]
     parts += [f"  {flag['state']:<10} {flag['text']}" for flag in report["red_flags"]]
-    parts += ["", "Six checks" if report["checks"] else "Six checks: not run (aevb drill check, in the last block)"]
     parts += [
-        f"  {'passed' if c['passed'] else 'FAILED':<10} {c['number']}. {c['name']}: {c['message']}" for c in report["checks"]
+        "",
+        (
+            "Six checks"
+            if report["checks"]
+            else "Six checks: not run (aevb drill check, in the last block)"
+        ),
+    ]
+    parts += [
+        f"  {'passed' if c['passed'] else 'FAILED':<10} {c['number']}. {c['name']}: {c['message']}"
+        for c in report["checks"]
     ]
     parts += ["", f"Extra, the checker: {verdict(report)}"]
-    parts += [f"  {finding['verdict']:<10} {finding['class']}: {finding['message']}" for finding in report["findings"]]
+    parts += [
+        f"  {finding['verdict']:<10} {finding['class']}: {finding['message']}"
+        for finding in report["findings"]
+    ]
     parts += ["", f"Time per block{'' if report['timed'] else ' (untimed)'}"]
     parts += [
-        f"  {clock.minutes(block['seconds']):<10} {block['title']} (planned: {block['planned']})" for block in report["blocks"]
+        f"  {clock.minutes(block['seconds']):<10} {block['title']} (planned: {block['planned']})"
+        for block in report["blocks"]
     ]
     parts += ["", f"Interview: {report['interview']['summary']}", f"Hints: {hints(report)}"]
     if report["changed_since"]:
-        parts.append("The file has changed since it was last judged or checked: aevb drill check judges it anew.")
+        parts.append(
+            "The file has changed since it was last judged or checked: aevb drill check judges it"
+            " anew."
+        )
     return "\n".join(parts)
 
 
@@ -106,12 +137,16 @@ def word(check: dict[str, Any]) -> str:
 
 def hints(report: dict[str, Any]) -> str:
     """Which hints were asked for, in a line."""
-    used = ", ".join(f"{hint['about']} up to stage {hint['stages']} of 4" for hint in report["hints"]) or "none"
+    used = (
+        ", ".join(f"{hint['about']} up to stage {hint['stages']} of 4" for hint in report["hints"])
+        or "none"
+    )
     return used + ("; the solution was looked at" if report["solution_seen"] else "")
 
 
 def read_points(path: Path) -> dict[str, list[tuple[float, float]]] | None:
-    """The points that the last training left behind, by kind ("data", "generated"), or None. Raises DataError if damaged."""
+    """The points that the last training left behind, by kind ("data", "generated"), or None. Raises
+    DataError if damaged."""
     if not path.exists():
         return None
     points: dict[str, list[tuple[float, float]]] = {"data": [], "generated": []}

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Block:
-    """A block. minutes: planned, shown. aim: what it ends with. do: what to type or open now, a line each."""
+    """A block. minutes: planned, shown. aim: what it ends with. do: what to type or open now, a
+    line each."""
 
     name: str
     title: str
@@ -32,7 +33,10 @@ BLOCKS = (
         5,
         "5 minutes",
         "the bound as reconstruction minus KL, and why the latent space can be sampled",
-        ("aevb drill interview  questions, model answers, your own marks", "aevb drill next       when you have answered"),
+        (
+            "aevb drill interview  questions, model answers, your own marks",
+            "aevb drill next       when you have answered",
+        ),
     ),
     Block(
         "implement",
@@ -42,7 +46,10 @@ BLOCKS = (
         "a VAE whose generated points look like the data",
         (
             "write the six functions in vae.py, or in vae_mock.ipynb",
-            "aevb drill watch      in a second terminal: judges at every save (aevb drill check: once)",
+            (
+                "aevb drill watch      in a second terminal: judges at every save (aevb drill"
+                " check: once)"
+            ),
             "aevb drill hint       when you are stuck",
             "aevb drill next       when nothing is found any more",
         ),
@@ -54,7 +61,10 @@ BLOCKS = (
         "5 to 7 minutes",
         "six checks passed, and said aloud",
         (
-            "aevb drill check      trains your model, half a minute; say aloud what each check shows",
+            (
+                "aevb drill check      trains your model, half a minute; say aloud what each check"
+                " shows"
+            ),
             "aevb drill next       ends the drill",
             "aevb drill report     what was shown",
         ),

@@ -1,7 +1,8 @@
-"""What the clock of a drill shows, worked out anew from the events in its state: nothing has to keep running.
+"""What the clock of a drill shows, worked out anew from the events in its state: nothing has to
+keep running.
 
-Times are seconds since 1970, handed in; a wall clock that is set back counts as standing still. Nothing advances by itself
-and nothing ends when a block's time is over: it is counted on.
+Times are seconds since 1970, handed in; a wall clock that is set back counts as standing still.
+Nothing advances by itself and nothing ends when a block's time is over: it is counted on.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ class Event:
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a drill stands. index: of the block, or 4 when it is over. seconds: spent in each block."""
+    """Where a drill stands. index: of the block, or 4 when it is over. seconds: spent in each
+    block."""
 
     index: int
     paused: bool
@@ -43,12 +45,14 @@ class Standing:
 
     @property
     def left(self) -> float:
-        """Seconds that remain of the present block; negative: over its time. 0 when the drill is over."""
+        """Seconds that remain of the present block; negative: over its time. 0 when the drill is
+        over."""
         return 0.0 if self.over else 60.0 * BLOCKS[self.index].minutes - self.seconds[self.index]
 
 
 def read(events: Iterable[Event], now: float) -> Standing:
-    """Fold the events up to ``now``. A move that leads nowhere, such as back from the first block, changes nothing."""
+    """Fold the events up to ``now``. A move that leads nowhere, such as back from the first block,
+    changes nothing."""
     index, paused, since = 0, False, None
     seconds = [0.0] * len(BLOCKS)
     for at, what in [*((event.at, event.what) for event in events), (now, "")]:
@@ -63,13 +67,16 @@ def read(events: Iterable[Event], now: float) -> Standing:
 
 
 def move(events: list[Event], what: str, now: float) -> Standing:
-    """Append an event and return where the drill then stands. Raises UsageError, in one sentence, if it would do nothing."""
+    """Append an event and return where the drill then stands. Raises UsageError, in one sentence,
+    if it would do nothing."""
     standing = read(events, now)
     reasons = {
         "next": standing.over and "the drill is over; aevb drill report says how it went",
         "back": standing.index == 0 and "this is the first block; there is none before it",
-        "pause": (standing.paused and "the clock is paused already; aevb drill resume lets it go on")
-        or (standing.over and "the drill is over, and its clock has stopped"),
+        "pause": (
+            (standing.paused and "the clock is paused already; aevb drill resume lets it go on")
+            or (standing.over and "the drill is over, and its clock has stopped")
+        ),
         "resume": not standing.paused and "the clock is not paused",
     }
     if reason := reasons[what]:

@@ -1,9 +1,10 @@
-"""The tutorial's experiment: a VAE of three Gaussian clusters in the plane, trained and then asked for new points.
+"""The tutorial's experiment: a VAE of three Gaussian clusters in the plane, trained and then asked
+for new points.
 
-Same data, network, optimiser, seeds and order of random draws as the tutorial's own script, so that it ends on the same
-figures: loss 4.190 -> 1.577, and 0.887 (0.8865) of the generated points within 1.0 of a centre, for which the tutorial's text
-has 0.888. Their mean distance to the nearest centre is 0.331 or 0.333, depending on the instructions that the processor's
-matrix products use.
+Same data, network, optimiser, seeds and order of random draws as the tutorial's own script, so that
+it ends on the same figures: loss 4.190 -> 1.577, and 0.887 (0.8865) of the generated points within
+1.0 of a centre, for which the tutorial's text has 0.888. Their mean distance to the nearest centre
+is 0.331 or 0.333, depending on the instructions that the processor's matrix products use.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ WITHIN = 1.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """model: trained. data, generated: (2000, 2). losses: mean loss of each epoch, without the constant log(pi)."""
+    """model: trained. data, generated: (2000, 2). losses: mean loss of each epoch, without the
+    constant log(pi)."""
 
     model: Any
     data: Tensor
@@ -51,9 +53,11 @@ def train(
     make_model: Callable[..., Any] = VAE,
     loss: Callable[..., Any] = vae_loss,
 ) -> Outcome:
-    """Run the experiment on one thread. on_epoch(epoch, loss) is called after each epoch, counted from 1.
+    """Run the experiment on one thread. on_epoch(epoch, loss) is called after each epoch, counted
+    from 1.
 
-    make_model, loss: a VAE class and its loss, of the tutorial's interface; a learner's own, for instance.
+    make_model, loss: a VAE class and its loss, of the tutorial's interface; a learner's own, for
+    instance.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -72,7 +76,11 @@ def train(
 
 
 def _fit(
-    model: Any, data: Tensor, epochs: int, loss_of: Callable[..., Any], on_epoch: Callable[[int, float], None] | None
+    model: Any,
+    data: Tensor,
+    epochs: int,
+    loss_of: Callable[..., Any],
+    on_epoch: Callable[[int, float], None] | None,
 ) -> list[float]:
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     losses = []
@@ -81,9 +89,14 @@ def _fit(
         for index in torch.randperm(len(data)).split(BATCH_SIZE):
             batch = data[index]
             recon, mu, logvar = _three(model(batch), "forward", "reconstruction, mu, logvar")
-            loss, _, _ = _three(loss_of(recon, batch, mu, logvar), "vae_loss", "loss, reconstruction, kl")
+            loss, _, _ = _three(
+                loss_of(recon, batch, mu, logvar), "vae_loss", "loss, reconstruction, kl"
+            )
             if loss.ndim:
-                raise ValueError(f"the loss has the shape {tuple(loss.shape)}; it is one number, a mean over rows")
+                raise ValueError(
+                    f"the loss has the shape {tuple(loss.shape)}; it is one number, a mean over"
+                    " rows"
+                )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -95,7 +108,8 @@ def _fit(
 
 
 def _three(values: Any, function: str, names: str) -> tuple[Any, Any, Any]:
-    """What a learner's function returned. Raises ValueError with its name if it is no tuple, or list, of three."""
+    """What a learner's function returned. Raises ValueError with its name if it is no tuple, or
+    list, of three."""
     count = len(values) if isinstance(values, tuple | list) else 1
     if count != 3:
         raise ValueError(f"{function} does not return three values, {names}, but {count}")

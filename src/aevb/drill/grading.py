@@ -1,4 +1,5 @@
-"""Judge a learner's file: what is not written yet, by reading it; what is wrong, by the checker. The seam between both."""
+"""Judge a learner's file: what is not written yet, by reading it; what is wrong, by the checker.
+The seam between both."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ FUNCTIONS = ("encode", "reparameterize", "decode", "forward", "kl_divergence", "
 """What the learner writes, in the order of the file."""
 UNFINISHED = "unfinished-"
 WRONG = ("bug", "scale")
-"""Verdicts of findings that the learner has to act on. A weight on the KL is one: the drill asks for the plain bound."""
+"""Verdicts of findings that the learner has to act on. A weight on the KL is one: the drill asks
+for the plain bound."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,18 @@ class Finding:
 
     def to_dict(self) -> dict[str, Any]:
         """As the state and ``--json`` hold it: "class", not "class_"."""
-        return {"class": self.class_, "verdict": self.verdict, "message": self.message, "line": self.line}
+        return {
+            "class": self.class_,
+            "verdict": self.verdict,
+            "message": self.message,
+            "line": self.line,
+        }
 
 
 @dataclass(frozen=True)
 class Grade:
-    """verdict: right, bug, scale, unusual, cannot_judge, or unfinished. digest: of the file that was judged."""
+    """verdict: right, bug, scale, unusual, cannot_judge, or unfinished. digest: of the file that
+    was judged."""
 
     verdict: str
     file: str
@@ -61,10 +69,13 @@ class Grade:
 
 
 def from_dict(value: dict[str, Any] | None) -> Grade | None:
-    """The grade that ``to_dict`` made an object of, None for None. The state has checked its fields."""
+    """The grade that ``to_dict`` made an object of, None for None. The state has checked its
+    fields."""
     if value is None:
         return None
-    findings = [Finding(f["class"], f["verdict"], f["message"], f.get("line")) for f in value["findings"]]
+    findings = [
+        Finding(f["class"], f["verdict"], f["message"], f.get("line")) for f in value["findings"]
+    ]
     return Grade(value["verdict"], value["file"], value.get("digest", ""), findings)
 
 
@@ -74,18 +85,32 @@ def digest(work: Work) -> str:
 
 
 def unfinished(work: Work) -> list[Finding]:
-    """What is not written yet, found without running it; a syntax error is the only finding, if there is one."""
+    """What is not written yet, found without running it; a syntax error is the only finding, if
+    there is one."""
     try:
         tree = ast.parse(work.source)
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
-        return [Finding("syntax-error", "bug", f"line {line}: Python cannot read this: {getattr(error, 'msg', error)}", line)]
+        return [
+            Finding(
+                "syntax-error",
+                "bug",
+                f"line {line}: Python cannot read this: {getattr(error, 'msg', error)}",
+                line,
+            )
+        ]
     found = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     findings = []
     for name in FUNCTIONS:
         node = found.get(name)
         if node is None:
-            findings.append(Finding(UNFINISHED + name, "unfinished", f"{name} is gone; the drill calls it by that name"))
+            findings.append(
+                Finding(
+                    UNFINISHED + name,
+                    "unfinished",
+                    f"{name} is gone; the drill calls it by that name",
+                )
+            )
         elif any(_raises_not_implemented(statement) for statement in node.body):
             message = f"line {node.lineno}: {name} is not written yet"
             findings.append(Finding(UNFINISHED + name, "unfinished", message, node.lineno))
@@ -97,7 +122,8 @@ def _raises_not_implemented(statement: ast.stmt) -> bool:
 
 
 def grade(work: Work) -> Grade:
-    """Judge a file. The checker runs its code in a process of its own, and only once something of it can be judged."""
+    """Judge a file. The checker runs its code in a process of its own, and only once something of
+    it can be judged."""
     open_ = unfinished(work)
     names = {finding.class_ for finding in open_}
     if "syntax-error" in names:
@@ -105,31 +131,54 @@ def grade(work: Work) -> Grade:
     if {UNFINISHED + "reparameterize", UNFINISHED + "kl_divergence"} <= names:
         return Grade("unfinished", work.path.name, digest(work), open_)
     report = check(work)
-    far = [] if any(one.check == "decoder" and one.verdict in WRONG for one in report.findings) else out_of_reach(work)
+    far = (
+        []
+        if any(one.check == "decoder" and one.verdict in WRONG for one in report.findings)
+        else out_of_reach(work)
+    )
     findings = far + [
         _ours(finding, work)
         for finding in report.findings
         if not open_ or finding.verdict in WRONG  # of half a file, what cannot be judged is no news
-        if not far or finding.check != "decoder"  # an error of the right form says nothing of what the output can be
+        if not far
+        or finding.check
+        != "decoder"  # an error of the right form says nothing of what the output can be
     ]
     error = program.stopped(work, report.trace) if not open_ and work.path.suffix == ".py" else ""
     if error:
-        findings = [Finding("training-stopped", "bug", f"training stops in its first step: {error}"), *findings]
-    if not open_ and report.verdict in ("right", "unusual") and not any(finding.check == "kl" for finding in report.findings):
-        message = "the KL was not seen in the loss: it does not change with mu and logvar where it was looked at"
+        findings = [
+            Finding("training-stopped", "bug", f"training stops in its first step: {error}"),
+            *findings,
+        ]
+    if (
+        not open_
+        and report.verdict in ("right", "unusual")
+        and not any(finding.check == "kl" for finding in report.findings)
+    ):
+        message = (
+            "the KL was not seen in the loss: it does not change with mu and logvar where it was"
+            " looked at"
+        )
         findings.append(Finding("kl", "cannot_judge", message))
     worst = next(
-        (verdict for verdict in (*WRONG, "cannot_judge") if verdict in {finding.verdict for finding in findings}),
+        (
+            verdict
+            for verdict in (*WRONG, "cannot_judge")
+            if verdict in {finding.verdict for finding in findings}
+        ),
         report.verdict,
     )
     return Grade("unfinished" if open_ else worst, work.path.name, digest(work), findings + open_)
 
 
 def _ours(finding: Any, work: Work) -> Finding:
-    """A finding of the checker as one line with a number, and with its line if that is one that the learner can find."""
+    """A finding of the checker as one line with a number, and with its line if that is one that the
+    learner can find."""
     message = program.told(finding.message)
     if finding.measured and not any(sign.isdigit() for sign in message):
-        message += f" (measured {finding.measured}" + (f", expected {finding.expected})" if finding.expected else ")")
+        message += f" (measured {finding.measured}" + (
+            f", expected {finding.expected})" if finding.expected else ")"
+        )
     name, verdict = finding.class_ or finding.check, finding.verdict
     if (
         finding.check == "weight" and verdict == "unusual" and finding.expected
@@ -155,7 +204,8 @@ def check(work: Work) -> Report:
 
 
 def out_of_reach(work: Work) -> list[Finding]:
-    """A finding if the decoder cannot give the data; one that is written as the solution's can, and is not tried."""
+    """A finding if the decoder cannot give the data; one that is written as the solution's can, and
+    is not tried."""
     from aevb.checker.sandbox.parent import run
 
     if reach.is_plain(work.source):
@@ -167,4 +217,6 @@ def out_of_reach(work: Work) -> list[Finding]:
         return []
     line = reach.line_of_decode(work.source) if work.path.suffix == ".py" else None
     message = reach.told(ends["low"], ends["high"])
-    return [Finding("output-range", "bug", message if line is None else f"line {line}: {message}", line)]
+    return [
+        Finding("output-range", "bug", message if line is None else f"line {line}: {message}", line)
+    ]

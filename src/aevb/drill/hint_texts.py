@@ -1,4 +1,5 @@
-"""Four hints for each kind of finding: question, rule, place, change. ``{place}`` becomes its line, or the function's own."""
+"""Four hints for each kind of finding: question, rule, place, change. ``{place}`` becomes its line,
+or the function's own."""
 
 from __future__ import annotations
 
@@ -6,7 +7,8 @@ from typing import NamedTuple
 
 
 class Hint(NamedTuple):
-    """question: what to ask oneself. rule: what has to hold. place: where it is broken. change: what to write."""
+    """question: what to ask oneself. rule: what has to hold. place: where it is broken. change:
+    what to write."""
 
     question: str
     rule: str
@@ -27,22 +29,27 @@ HINTS: dict[str, Hint] = {
         "h = self.enc(x), then: return self.fc_mu(h), self.fc_logvar(h)",
     ),
     "unfinished-reparameterize": Hint(
-        "Where must the randomness be, so that z can be differentiated with respect to mu and logvar?",
-        "z = mu + sigma * eps, with eps ~ N(0, I) of the same shape, and sigma from logvar = log sigma^2.",
+        "Where must the randomness be, so that z can be differentiated with respect to mu and"
+        " logvar?",
+        "z = mu + sigma * eps, with eps ~ N(0, I) of the same shape, and sigma from logvar = log"
+        " sigma^2.",
         "{place}: three lines: sigma, eps, z.",
         f"{STD}, then: {SAMPLE}",
     ),
     "unfinished-decode": Hint(
         "What does the decoder say of p(x|z) when x is real-valued?",
-        "Its output is the mean of a Gaussian: any real number, so nothing comes after the last layer.",
+        "Its output is the mean of a Gaussian: any real number, so nothing comes after the last"
+        " layer.",
         "{place}: self.dec is all there is to it.",
         "return self.dec(z)",
     ),
     "unfinished-forward": Hint(
-        "Which three steps lead from x to its reconstruction, and what will the loss want to see besides?",
+        "Which three steps lead from x to its reconstruction, and what will the loss want to see"
+        " besides?",
         "Encode, draw z, decode; return the reconstruction, mu and logvar, in this order.",
         "{place}: it only calls your other three methods.",
-        "mu, logvar = self.encode(x), then: return self.decode(self.reparameterize(mu, logvar)), mu, logvar",
+        "mu, logvar = self.encode(x), then: return self.decode(self.reparameterize(mu, logvar)),"
+        " mu, logvar",
     ),
     "unfinished-kl_divergence": Hint(
         "Which three things does appendix B add up for each latent dimension?",
@@ -52,13 +59,15 @@ HINTS: dict[str, Hint] = {
     ),
     "unfinished-vae_loss": Hint(
         "Which two terms has the bound, and over what is each summed or averaged?",
-        "Squared error summed over the data's dimensions, plus the KL; then, and only then, a mean over rows.",
+        "Squared error summed over the data's dimensions, plus the KL; then, and only then, a mean"
+        " over rows.",
         "{place}: three numbers are returned: loss, reconstruction, kl.",
         f"{ERROR}; kl = kl_divergence(mu, logvar); {LOSS}",
     ),
     "syntax-error": Hint(
         "Does every bracket that was opened also close?",
-        "Python names the first line that it cannot make sense of; the cause is there, or just above.",
+        "Python names the first line that it cannot make sense of; the cause is there, or just"
+        " above.",
         "{place}, or the line before it.",
         "Count brackets, look for a missing colon or comma, and for mixed indentation.",
     ),
@@ -76,7 +85,8 @@ HINTS: dict[str, Hint] = {
     ),
     "std-raw-head": Hint(
         "Can the number that you multiply the noise by be negative?",
-        "The head gives log sigma^2; only its exponential, of the half of it, is a standard deviation.",
+        "The head gives log sigma^2; only its exponential, of the half of it, is a standard"
+        " deviation.",
         "{place}: logvar is used as if it were std.",
         STD,
     ),
@@ -106,13 +116,15 @@ HINTS: dict[str, Hint] = {
     ),
     "noise-eval-only": Hint(
         "In which mode, train or eval, is noise needed for the bound?",
-        "Noise is needed when training; dropping it in eval is a choice, having it only there is not.",
+        "Noise is needed when training; dropping it in eval is a choice, having it only there is"
+        " not.",
         "{place}: the test of self.training is the wrong way round.",
         f"Remove the test, or turn it round: {SAMPLE}",
     ),
     "noise-uniform": Hint(
         "From which distribution is eps drawn: may it be negative?",
-        "eps ~ N(0, I). torch.rand is uniform on [0, 1): its mean is 1/2 and its standard deviation 0.29.",
+        "eps ~ N(0, I). torch.rand is uniform on [0, 1): its mean is 1/2 and its standard deviation"
+        " 0.29.",
         "{place}: rand where randn is meant.",
         "eps = torch.randn_like(std)",
     ),
@@ -136,31 +148,36 @@ HINTS: dict[str, Hint] = {
     ),
     "noise-shared-dims": Hint(
         "How many numbers are drawn for one row of L latent dimensions?",
-        "Each dimension has noise of its own, or the covariance is not diagonal: eps has the shape of mu.",
+        "Each dimension has noise of its own, or the covariance is not diagonal: eps has the shape"
+        " of mu.",
         "{place}: one number is drawn for a row and shared by its dimensions.",
         "eps = torch.randn_like(std)",
     ),
     "gradient-cut-": Hint(
         "Can you follow the path from z back to mu and to logvar, operation by operation?",
         "z = mu + sigma * eps, all of it differentiable: dz/dmu = 1 and dz/dlogvar = (z - mu) / 2.",
-        "{place}: look for detach, .data, no_grad, torch.normal(mu, std) or .sample(); each of them cuts the path.",
+        "{place}: look for detach, .data, no_grad, torch.normal(mu, std) or .sample(); each of them"
+        " cuts the path.",
         f"{STD}, then: {SAMPLE}",
     ),
     "logvar-in-place": Hint(
         "Is logvar the same tensor after the draw as before?",
-        "What the KL still needs must not be changed: operations whose name ends in _ write into their input.",
+        "What the KL still needs must not be changed: operations whose name ends in _ write into"
+        " their input.",
         "{place}: mul_, exp_ or += on logvar.",
         STD,
     ),
     "heads-shared": Hint(
         "Can the mean of a row change while its log-variance stays?",
-        "mu and logvar are two functions of the row: each has weights of its own, in two layers or in one layer that is split.",
+        "mu and logvar are two functions of the row: each has weights of its own, in two layers or"
+        " in one layer that is split.",
         "{place}: one layer is called for both.",
         "return self.fc_mu(h), self.fc_logvar(h)",
     ),
     "head-activation": Hint(
         "Which values can mu, or logvar, not take?",
-        "Both heads give any real number: they are linear, with no activation, dropout or normalisation behind.",
+        "Both heads give any real number: they are linear, with no activation, dropout or"
+        " normalisation behind.",
         "{place}: something is applied to a head.",
         "return self.fc_mu(h), self.fc_logvar(h)",
     ),
@@ -183,8 +200,10 @@ HINTS: dict[str, Hint] = {
         KL,
     ),
     "kl-missing-": Hint(
-        "The KL at mu = 0, logvar = 0 is 0, and grows in every direction: which of yours does it not grow in?",
-        "Four parts for each dimension: 1, logvar, mu^2, exp(logvar), with the signs +, +, -, - and -1/2 in front.",
+        "The KL at mu = 0, logvar = 0 is 0, and grows in every direction: which of yours does it"
+        " not grow in?",
+        "Four parts for each dimension: 1, logvar, mu^2, exp(logvar), with the signs +, +, -, - and"
+        " -1/2 in front.",
         "{place}: one of the four is missing, or lacks its half.",
         KL,
     ),
@@ -196,7 +215,8 @@ HINTS: dict[str, Hint] = {
     ),
     "kl-mean-over-all": Hint(
         "Over which axes do you average, and over which do you sum?",
-        "Sum over latent dimensions, mean over rows. A mean over both makes the KL L times too small.",
+        "Sum over latent dimensions, mean over rows. A mean over both makes the KL L times too"
+        " small.",
         "{place}: a mean without dim.",
         f"{KL}, and in vae_loss the mean over rows",
     ),
@@ -208,13 +228,15 @@ HINTS: dict[str, Hint] = {
     ),
     "kl-mean-over-batch": Hint(
         "If the batch is twice as large, do both terms grow alike?",
-        "Reduce both alike: a sum over dimensions for each row, then one mean over rows of the two together.",
+        "Reduce both alike: a sum over dimensions for each row, then one mean over rows of the two"
+        " together.",
         "{place}: the KL is averaged over rows while the error is summed over them.",
         f"{ERROR}; {LOSS}",
     ),
     "draws-summed": Hint(
         "With twice as many draws of z, should the reconstruction error double?",
-        "The mean over draws of z estimates an expectation; so the weight of the KL does not depend on their number.",
+        "The mean over draws of z estimates an expectation; so the weight of the KL does not depend"
+        " on their number.",
         "{place}: the errors of all draws are added up beside one KL.",
         "the sum over draws, divided by their number",
     ),
@@ -232,13 +254,15 @@ HINTS: dict[str, Hint] = {
     ),
     "kl-detached": Hint(
         "Does the optimiser feel the KL, or is it only printed?",
-        "The KL must be part of the graph: a number without a gradient changes the loss and trains nothing.",
+        "The KL must be part of the graph: a number without a gradient changes the loss and trains"
+        " nothing.",
         "{place}: detach, .item(), float() or no_grad on the KL.",
         LOSS,
     ),
     "kl-log-sigma-reading": Hint(
         "Is the second head log sigma or log sigma^2 in your KL?",
-        "With logvar = log sigma^2 the terms are logvar and exp(logvar); 2 * logvar and exp(2 * logvar) belong to log sigma.",
+        "With logvar = log sigma^2 the terms are logvar and exp(logvar); 2 * logvar and exp(2 *"
+        " logvar) belong to log sigma.",
         "{place}: factors of 2 in the KL.",
         KL,
     ),
@@ -262,7 +286,8 @@ HINTS: dict[str, Hint] = {
     ),
     "bce-": Hint(
         "For which values is binary cross-entropy a log-likelihood?",
-        "For targets in [0, 1]: it is that of a Bernoulli. Real-valued data take the squared error, that of a Gaussian.",
+        "For targets in [0, 1]: it is that of a Bernoulli. Real-valued data take the squared error,"
+        " that of a Gaussian.",
         "{place}: a binary cross-entropy meets data from -2.5 to 2.5.",
         ERROR,
     ),
@@ -274,27 +299,32 @@ HINTS: dict[str, Hint] = {
     ),
     "sigmoid-": Hint(
         "Which values can your decoder's output take, and which do the data take?",
-        "The data here are real numbers from -2.5 to 2.5: the decoder ends in a linear layer, and the error is squared.",
+        "The data here are real numbers from -2.5 to 2.5: the decoder ends in a linear layer, and"
+        " the error is squared.",
         "{place}: a sigmoid, or a cross-entropy, has no place here.",
         f"return self.dec(z), and in vae_loss: {ERROR}",
     ),
     "reconstruction-mean": Hint(
         "How is the error reduced over the dimensions of x, and how is the KL over those of z?",
-        "log p(x|z) is a sum over dimensions. A mean makes it D times smaller, so the KL weighs D times more.",
+        "log p(x|z) is a sum over dimensions. A mean makes it D times smaller, so the KL weighs D"
+        " times more.",
         "{place}: the squared error is averaged over dimensions.",
         ERROR,
     ),
     "reduction-ignored": Hint(
         "What does the loss object really return: a sum, or a mean?",
-        'Only reduction="none", "sum" or "mean" is listened to; other names are ignored, and the answer is a mean.',
+        'Only reduction="none", "sum" or "mean" is listened to; other names are ignored, and the'
+        " answer is a mean.",
         "{place}: size_average or reduce.",
         ERROR,
     ),
     "": Hint(
         "Which number does the finding give, and which one did you expect?",
-        "z = mu + exp(0.5 * logvar) * eps; loss = squared error, summed, + KL; sums over dimensions, a mean over rows.",
+        "z = mu + exp(0.5 * logvar) * eps; loss = squared error, summed, + KL; sums over"
+        " dimensions, a mean over rows.",
         "{place}: compare it with the formula, symbol by symbol.",
         "aevb drill solution shows all six functions; it is noted in the report.",
     ),
 }
-"""By class of finding; a name that ends in a dash stands for all that begin with it, the empty one for the rest."""
+"""By class of finding; a name that ends in a dash stands for all that begin with it, the empty one
+for the rest."""

@@ -31,29 +31,40 @@ def find(class_: str) -> Hint:
     """The hints for a class of findings: its own, those of its family, or the general ones."""
     if class_ in CHECK_HINTS or class_ in HINTS:
         return CHECK_HINTS.get(class_) or HINTS[class_]
-    return next((hint for name, hint in HINTS.items() if name.endswith("-") and class_.startswith(name)), HINTS[""])
+    return next(
+        (hint for name, hint in HINTS.items() if name.endswith("-") and class_.startswith(name)),
+        HINTS[""],
+    )
 
 
 def choose(findings: list[Finding], about: str | None) -> Finding:
-    """The finding to give a hint on: the one asked for, or else a bug, a check that failed, what is not written yet, in order.
+    """The finding to give a hint on: the one asked for, or else a bug, a check that failed, what is
+    not written yet, in order.
 
     Raises UsageError if there is none of that name, or nothing to hint at.
     """
     open_ = [finding for finding in findings if finding.verdict in _ORDER]
     if not open_:
         raise UsageError(
-            "nothing is found that a hint could be given on; aevb drill check judges anew, with --six the six checks too"
+            "nothing is found that a hint could be given on; aevb drill check judges anew, with"
+            " --six the six checks too"
         )
     if about is None:
-        return min(open_, key=lambda finding: finding.verdict not in WRONG and _ORDER.index(finding.verdict))
+        return min(
+            open_,
+            key=lambda finding: finding.verdict not in WRONG and _ORDER.index(finding.verdict),
+        )
     for finding in open_:
         if about in (finding.class_, finding.class_.removeprefix(UNFINISHED)):
             return finding
-    raise UsageError(f"no finding is called {about!r}; there is {', '.join(finding.class_ for finding in open_)}")
+    raise UsageError(
+        f"no finding is called {about!r}; there is {', '.join(finding.class_ for finding in open_)}"
+    )
 
 
 def advance(used: dict[str, int], finding: Finding, file: str, seen: str = "") -> Shown:
-    """The next stage on a finding, noted in ``used``; after the fourth, the fourth again. seen: the place of checks 4, 5."""
+    """The next stage on a finding, noted in ``used``; after the fourth, the fourth again. seen: the
+    place of checks 4, 5."""
     stage = min(used.get(finding.class_, 0) + 1, len(STAGES))
     used[finding.class_] = stage
     text = find(finding.class_)[stage - 1].replace("{place}", _place(finding, file) or seen)
@@ -61,7 +72,8 @@ def advance(used: dict[str, int], finding: Finding, file: str, seen: str = "") -
 
 
 def _place(finding: Finding, file: str) -> str:
-    """The finding's line, that of a notebook's cell being of no use to anybody, or the function that it must be in."""
+    """The finding's line, that of a notebook's cell being of no use to anybody, or the function
+    that it must be in."""
     if finding.line is not None and file.endswith(".py"):
         return f"line {finding.line} of {file}"
     name = finding.class_
@@ -73,9 +85,19 @@ def _place(finding: Finding, file: str) -> str:
         return "reparameterize"
     if re.match("sigmoid|output", name):
         return "decode"
-    if name in ("loss", "kl-weight", "kl-absent", "kl-subtracted", "kl-detached", "reconstruction-mean", "reduction-ignored"):
+    if name in (
+        "loss",
+        "kl-weight",
+        "kl-absent",
+        "kl-subtracted",
+        "kl-detached",
+        "reconstruction-mean",
+        "reduction-ignored",
+    ):
         return "vae_loss"
-    return "kl_divergence" if name.startswith("kl") else "encode" if name.startswith("head") else file
+    return (
+        "kl_divergence" if name.startswith("kl") else "encode" if name.startswith("head") else file
+    )
 
 
 _CHECKED = {
@@ -86,4 +108,5 @@ _CHECKED = {
     "check-5": "",
     "check-6": "reparameterize",
 }
-"""Where the cause of a failed check is; of those that have to do with training, their numbers say it."""
+"""Where the cause of a failed check is; of those that have to do with training, their numbers say
+it."""

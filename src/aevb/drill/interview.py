@@ -1,4 +1,5 @@
-"""The interview: ask, show the model answer, let learners mark themselves point by point; what was missed comes back."""
+"""The interview: ask, show the model answer, let learners mark themselves point by point; what was
+missed comes back."""
 
 from __future__ import annotations
 
@@ -18,14 +19,23 @@ class Left(Exception):  # noqa: N818 - no error: the learner has had enough for 
 
 def missed(marks: Marks) -> list[Question]:
     """The questions of which a point was missed when they were last asked."""
-    return [question for question in QUESTIONS if question.key in marks and not all(marks[question.key]["marks"])]
+    return [
+        question
+        for question in QUESTIONS
+        if question.key in marks and not all(marks[question.key]["marks"])
+    ]
 
 
 def rounds(marks: Marks) -> list[tuple[str, list[Question]]]:
-    """What is still to be asked, in order, with a heading: the core, then what was missed, then the follow-ups."""
+    """What is still to be asked, in order, with a heading: the core, then what was missed, then the
+    follow-ups."""
     new = [question for question in CORE if question.key not in marks]
     more = [question for question in FOLLOW_UPS if question.key not in marks]
-    found = [("The four core questions", new), ("Once more, what was missed", missed(marks)), ("Follow-up questions", more)]
+    found = [
+        ("The four core questions", new),
+        ("Once more, what was missed", missed(marks)),
+        ("Follow-up questions", more),
+    ]
     return [(heading, questions) for heading, questions in found if questions]
 
 
@@ -37,11 +47,17 @@ def hold(
 ) -> None:
     """Hold one round: the first that ``rounds`` names, all questions once more if none is left.
 
-    ask(prompt) returns a line or raises Left; keep(key, marks, answer) is called after each question, so that leaving loses
-    nothing.
+    ask(prompt) returns a line or raises Left; keep(key, marks, answer) is called after each
+    question, so that leaving loses nothing.
     """
-    heading, questions = next(iter(rounds(marks)), ("Every question was answered in full; all of them again", list(QUESTIONS)))
-    say(f"{heading}: {len(questions)}. Type an answer, or say it aloud and press Enter. Ctrl-D leaves; nothing is lost.")
+    heading, questions = next(
+        iter(rounds(marks)),
+        ("Every question was answered in full; all of them again", list(QUESTIONS)),
+    )
+    say(
+        f"{heading}: {len(questions)}. Type an answer, or say it aloud and press Enter. Ctrl-D"
+        " leaves; nothing is lost."
+    )
     for number, question in enumerate(questions, start=1):
         say(f"\n{number}/{len(questions)}  {_wrap(question.text, '     ').lstrip()}")
         answer = ask("> ")
@@ -58,7 +74,10 @@ def _yes(ask: Callable[[str], str], point: str) -> bool:
 def note(interview: dict[str, dict[str, Any]], key: str, marks: list[bool], answer: str) -> None:
     """Put a question's marks into the state; answers typed earlier are kept."""
     earlier = interview.get(key, {}).get("answers", [])
-    interview[key] = {"marks": marks, "answers": [*earlier, *([answer.strip()] if answer.strip() else [])]}
+    interview[key] = {
+        "marks": marks,
+        "answers": [*earlier, *([answer.strip()] if answer.strip() else [])],
+    }
 
 
 def summary(marks: Marks) -> str:

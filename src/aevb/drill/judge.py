@@ -1,4 +1,5 @@
-"""Run the six checks on a learner's file in a child process, and bring back what it found. Imports no torch."""
+"""Run the six checks on a learner's file in a child process, and bring back what it found. Imports
+no torch."""
 
 from __future__ import annotations
 
@@ -22,8 +23,11 @@ KEPT = 2000
 """Characters kept of what the learner's code prints."""
 
 
-def run_six(work: Work, *, seconds: float = SECONDS, on_epoch: Callable[[int, float], None] | None = None) -> dict[str, Any]:
-    """The result of ``python -m aevb.drill.six``: "checks", "losses", "points", or "error"; "printed" in any case."""
+def run_six(
+    work: Work, *, seconds: float = SECONDS, on_epoch: Callable[[int, float], None] | None = None
+) -> dict[str, Any]:
+    """The result of ``python -m aevb.drill.six``: "checks", "losses", "points", or "error";
+    "printed" in any case."""
     if work.path.suffix == ".py":
         return _run(work.path, work.path.name, seconds, on_epoch)
     with tempfile.TemporaryDirectory() as folder:
@@ -32,7 +36,9 @@ def run_six(work: Work, *, seconds: float = SECONDS, on_epoch: Callable[[int, fl
         return _run(path, work.path.name, seconds, on_epoch)
 
 
-def _run(path: Path, name: str, seconds: float, on_epoch: Callable[[int, float], None] | None) -> dict[str, Any]:
+def _run(
+    path: Path, name: str, seconds: float, on_epoch: Callable[[int, float], None] | None
+) -> dict[str, Any]:
     child = subprocess.Popen(
         [sys.executable, "-m", "aevb.drill.six", str(path.resolve())],
         stdin=subprocess.DEVNULL,
@@ -45,7 +51,9 @@ def _run(path: Path, name: str, seconds: float, on_epoch: Callable[[int, float],
     )
     result: dict[str, Any] = {}
     printed: list[str] = []
-    answers = threading.Thread(target=lambda: result.update(_result(child.stdout, on_epoch)), daemon=True)
+    answers = threading.Thread(
+        target=lambda: result.update(_result(child.stdout, on_epoch)), daemon=True
+    )
     chatter = threading.Thread(target=_keep_the_start, args=(child.stderr, printed), daemon=True)
     try:
         chatter.start()
@@ -63,7 +71,9 @@ def _run(path: Path, name: str, seconds: float, on_epoch: Callable[[int, float],
     return {**result, "printed": "".join(printed)}
 
 
-def _result(stream: IO[str] | None, on_epoch: Callable[[int, float], None] | None) -> dict[str, Any]:
+def _result(
+    stream: IO[str] | None, on_epoch: Callable[[int, float], None] | None
+) -> dict[str, Any]:
     """Read messages up to the result, {} if none comes, and close the stream."""
     assert stream is not None
     with stream:
@@ -80,7 +90,8 @@ def _result(stream: IO[str] | None, on_epoch: Callable[[int, float], None] | Non
 
 
 def _keep_the_start(stream: IO[str] | None, kept: list[str]) -> None:
-    """Read to the end, so that the writer never waits, keep the first characters, and close the stream."""
+    """Read to the end, so that the writer never waits, keep the first characters, and close the
+    stream."""
     assert stream is not None
     left = KEPT
     with contextlib.suppress(ValueError, OSError), stream:

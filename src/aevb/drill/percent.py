@@ -1,7 +1,9 @@
-"""The stub and its solution are one file each, in jupytext's percent format; this reads their cells.
+"""The stub and its solution are one file each, in jupytext's percent format; this reads their
+cells.
 
-A cell begins with a line ``# %%``, which may carry ``[markdown]`` and ``tags=["vae"]``. The cells with that tag are the
-learner's file ``vae.py``; all of them together are the notebook, which is shipped as jupytext makes it.
+A cell begins with a line ``# %%``, which may carry ``[markdown]`` and ``tags=["vae"]``. The cells
+with that tag are the learner's file ``vae.py``; all of them together are the notebook, which is
+shipped as jupytext makes it.
 """
 
 from __future__ import annotations
@@ -13,12 +15,17 @@ from pathlib import Path
 from typing import Any
 
 MATERIAL = Path(__file__).parent / "material"
-STUB, SOLUTION, NOTEBOOK, GUIDE = (MATERIAL / name for name in ("stub.py", "solution.py", "vae_mock.ipynb", "notes.md"))
+STUB, SOLUTION, NOTEBOOK, GUIDE = (
+    MATERIAL / name for name in ("stub.py", "solution.py", "vae_mock.ipynb", "notes.md")
+)
 TAG = "vae"
 """Marks the cells that are the learner's file."""
 
 _MARK = re.compile(r"^# %%(?P<markdown> \[markdown\])?(?: tags=(?P<tags>\[.*\]))?$")
-_HEAD = '"""A variational autoencoder, to be written: six functions, each with one sentence. Then: aevb drill check"""\n\n'
+_HEAD = (
+    '"""A variational autoencoder, to be written: six functions, each with one sentence. Then: aevb'
+    ' drill check"""\n\n'
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,11 @@ def cells(text: str) -> list[Cell]:
 def _cell(mark: re.Match[str], lines: list[str]) -> Cell:
     if mark["markdown"]:
         lines = [line.removeprefix("#").removeprefix(" ") for line in lines if line]
-    return Cell(bool(mark["markdown"]), tuple(json.loads(mark["tags"] or "[]")), "\n".join(lines).strip("\n"))
+    return Cell(
+        bool(mark["markdown"]),
+        tuple(json.loads(mark["tags"] or "[]")),
+        "\n".join(lines).strip("\n"),
+    )
 
 
 def module(path: Path) -> str:
@@ -54,7 +65,8 @@ def module(path: Path) -> str:
 
 
 def notebook_module(text: str) -> str:
-    """What ``module`` gives, from a notebook as a learner saved it: its tagged cells, or all code if the tags are lost.
+    """What ``module`` gives, from a notebook as a learner saved it: its tagged cells, or all code
+    if the tags are lost.
 
     Raises ValueError if the text is no notebook.
     """

@@ -1,7 +1,8 @@
-"""The learner's file as the drill uses it: with the drill's own training on its own data behind it, for the checker to see.
+"""The learner's file as the drill uses it: with the drill's own training on its own data behind it,
+for the checker to see.
 
-A file of definitions does not say which data its model is for, so that nothing could be said of a decoder that cannot reach
-them. The lines of the learner stay where they are.
+A file of definitions does not say which data its model is for, so that nothing could be said of a
+decoder that cannot reach them. The lines of the learner stay where they are.
 """
 
 from __future__ import annotations
@@ -27,13 +28,19 @@ for index in torch.randperm(2000).split(256):
     loss.backward()
     optimizer_of_the_drill.step()
 """
-"""Its names are its own, since a learner's file may have a ``data`` or a ``model`` for something else."""
+"""Its names are its own, since a learner's file may have a ``data`` or a ``model`` for something
+else."""
 MOST_BESIDE = 20
 
 
 def put(work: Work, folder: Path) -> Path:
-    """Write the file with the training behind it into an empty folder, beside copies of the Python files that it may import."""
-    beside = (path for path in sorted(work.path.parent.glob("*.py")) if path.name != FILE and path.is_file())
+    """Write the file with the training behind it into an empty folder, beside copies of the Python
+    files that it may import."""
+    beside = (
+        path
+        for path in sorted(work.path.parent.glob("*.py"))
+        if path.name != FILE and path.is_file()
+    )
     for path, _ in zip(beside, range(MOST_BESIDE), strict=False):
         write(folder / path.name, path.read_text(encoding="utf-8", errors="replace"))
     write(folder / FILE, _text(work))
@@ -50,7 +57,8 @@ def is_the_learners(line: int | None, work: Work) -> bool:
 
 
 def stopped(work: Work, trace: list[str]) -> str:
-    """The error that the drill's training ended in when the checker ran it, by its trace; empty if there was none."""
+    """The error that the drill's training ended in when the checker ran it, by its trace; empty if
+    there was none."""
     line = _text(work).rpartition("\nfor index in ")[0].count("\n") + 2
     said = next((one for one in trace if one.startswith(f"the loop in line {line} on ")), "")
     error = " ".join(said.partition(": ")[2].split())
@@ -58,6 +66,7 @@ def stopped(work: Work, trace: list[str]) -> str:
 
 
 def told(message: str) -> str:
-    """A message of the checker, on one line: without the line of our loop, and without options of ``aevb check``."""
+    """A message of the checker, on one line: without the line of our loop, and without options of
+    ``aevb check``."""
     message = re.sub(r"; (name|use)\b[^;]*--map\b[^;]*", "", " ".join(message.split()))
     return re.sub(r"\bthe loop in line \d+", "the training loop", message)

@@ -1,8 +1,10 @@
-"""Can the decoder reach the data? ``python -m aevb.drill.reach FILE``, run by ``checker.sandbox.run`` and by nobody else.
+"""Can the decoder reach the data? ``python -m aevb.drill.reach FILE``, run by
+``checker.sandbox.run`` and by nobody else.
 
-A tanh, a ReLU or a softmax at the decoder's end leaves the squared error what it was and training without an error; only that
-some of the data can never come out. No form of activation is looked for: a new decoder is trained towards the least and the
-greatest of the data, and what it got to is compared with them.
+A tanh, a ReLU or a softmax at the decoder's end leaves the squared error what it was and training
+without an error; only that some of the data can never come out. No form of activation is looked
+for: a new decoder is trained towards the least and the greatest of the data, and what it got to is
+compared with them.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 LEAST, GREATEST = (-2.46, -0.46), (2.43, 2.41)
 """Of the 2000 points of the experiment, by column."""
 SHORT = 0.5
-"""How far from one of them the output may stay: a third of what a tanh misses, and more than three deviations of a cluster."""
+"""How far from one of them the output may stay: a third of what a tanh misses, and more than three
+deviations of a cluster."""
 STEPS, SEEDS, ROWS = 150, 2, 64
 
 
@@ -39,14 +42,20 @@ def _of_the_decoder(source: str) -> list[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef) and node.name == "decode":
             found += [ast.unparse(one) for one in node.body if not isinstance(one, ast.Expr)]
-        elif isinstance(node, ast.Assign) and any(ast.unparse(target).startswith("self.dec") for target in node.targets):
+        elif isinstance(node, ast.Assign) and any(
+            ast.unparse(target).startswith("self.dec") for target in node.targets
+        ):
             found.append(ast.unparse(node))
     return sorted(found)
 
 
 def line_of_decode(source: str) -> int | None:
     """The last line of ``decode``."""
-    nodes = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.FunctionDef) and n.name == "decode"]
+    nodes = [
+        n
+        for n in ast.walk(ast.parse(source))
+        if isinstance(n, ast.FunctionDef) and n.name == "decode"
+    ]
     return nodes[0].end_lineno if nodes else None
 
 
@@ -59,13 +68,15 @@ def falls_short(low: list[float], high: list[float]) -> bool:
 def told(low: list[float], high: list[float]) -> str:
     """What was seen, in a sentence with its numbers."""
     return (
-        f"the decoder's output gets from {min(low):.2f} to {max(high):.2f} and no further when it is trained towards the ends "
-        f"of the data, which go from {min(LEAST):.2f} to {max(GREATEST):.2f}"
+        f"the decoder's output gets from {min(low):.2f} to {max(high):.2f} and no further when it"
+        f" is trained towards the ends of the data, which go from {min(LEAST):.2f} to"
+        f" {max(GREATEST):.2f}"
     )
 
 
 def reached(make_model: type[nn.Module]) -> tuple[list[float], list[float]]:
-    """The least and the greatest output, by column, of decoders that are trained towards both ends of the data."""
+    """The least and the greatest output, by column, of decoders that are trained towards both ends
+    of the data."""
     import torch
 
     low, high = torch.full((2,), torch.inf), torch.full((2,), -torch.inf)
@@ -77,7 +88,8 @@ def reached(make_model: type[nn.Module]) -> tuple[list[float], list[float]]:
 
 
 def _train(model: nn.Module, end: Tensor, low: Tensor, high: Tensor) -> None:
-    """Train the decoder to give ``end`` for every z, until nothing falls short; ``low`` and ``high`` keep what it gave."""
+    """Train the decoder to give ``end`` for every z, until nothing falls short; ``low`` and
+    ``high`` keep what it gave."""
     import torch
 
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
@@ -94,7 +106,8 @@ def _train(model: nn.Module, end: Tensor, low: Tensor, high: Tensor) -> None:
 
 
 def main(path: str) -> None:
-    """Confine this process, try the file's decoder, send the ends that it got to; {} for one that cannot be tried."""
+    """Confine this process, try the file's decoder, send the ends that it got to; {} for one that
+    cannot be tried."""
     import torch
 
     from aevb.checker.program.program import Program

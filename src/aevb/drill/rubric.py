@@ -1,7 +1,8 @@
-"""The tutorial's rubric, its four lines and its red flags, judged from evidence alone: marks, checks, findings, experiment.
+"""The tutorial's rubric, its four lines and its red flags, judged from evidence alone: marks,
+checks, findings, experiment.
 
-A line is shown if all of its evidence is there, partly shown if some is, and not shown otherwise. Nothing is weighed or
-added up.
+A line is shown if all of its evidence is there, partly shown if some is, and not shown otherwise.
+Nothing is weighed or added up.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Flag:
-    """A red flag. state: "raised" (in the file as last judged, or in the marks), "mended" (it was), or "none"."""
+    """A red flag. state: "raised" (in the file as last judged, or in the marks), "mended" (it was),
+    or "none"."""
 
     text: str
     state: str
@@ -48,12 +50,17 @@ def lines(state: State) -> tuple[Line, ...]:
     """The four lines of the rubric."""
     return (
         Line(
-            "the reparameterisation trick as what makes the draw differentiable: z = mu + sigma * eps",
+            "the reparameterisation trick as what makes the draw differentiable: z = mu + sigma"
+            " * eps",
             (
                 *_points(state, "reparameterisation"),
                 _check(state, 1),
                 _check(state, 6),
-                _clean(state, "the sampler", ("noise", "std", "sigma", "gradient", "softplus", "sampler", "logvar")),
+                _clean(
+                    state,
+                    "the sampler",
+                    ("noise", "std", "sigma", "gradient", "softplus", "sampler", "logvar"),
+                ),
             ),
         ),
         Line(
@@ -61,7 +68,11 @@ def lines(state: State) -> tuple[Line, ...]:
             (
                 *_points(state, "kl", "bound"),
                 _check(state, 5),
-                _clean(state, "the loss", ("kl-absent", "kl-subtracted", "kl-detached", "reconstruction", "reduction")),
+                _clean(
+                    state,
+                    "the loss",
+                    ("kl-absent", "kl-subtracted", "kl-detached", "reconstruction", "reduction"),
+                ),
             ),
         ),
         Line(
@@ -86,17 +97,31 @@ def flags(state: State) -> tuple[Flag, ...]:
     unequal = "a VAE taken for a plain autoencoder"
     cut = "z drawn without reparameterisation: no gradient reaches mu or logvar"
     return (
-        Flag(cut, "raised") if _is_cut(state) else _flag(state, cut, lambda c: c.startswith("gradient")),
-        Flag(unequal, "raised") if no_points else _flag(state, unequal, lambda c: c in ("noise-missing", "noise-eval-only")),
+        (
+            Flag(cut, "raised")
+            if _is_cut(state)
+            else _flag(state, cut, lambda c: c.startswith("gradient"))
+        ),
+        (
+            Flag(unequal, "raised")
+            if no_points
+            else _flag(state, unequal, lambda c: c in ("noise-missing", "noise-eval-only"))
+        ),
         _flag(state, "the KL term forgotten", lambda c: c in ("kl-absent", "kl-detached")),
-        _flag(state, "sigma predicted directly, which ends in NaN", lambda c: c in ("sigma-raw-linear", "std-raw-head")),
+        _flag(
+            state,
+            "sigma predicted directly, which ends in NaN",
+            lambda c: c in ("sigma-raw-linear", "std-raw-head"),
+        ),
     )
 
 
 def _points(state: State, *keys: str) -> Iterable[Evidence]:
     for key in keys:
         marks = state.interview.get(key, {}).get("marks", [])
-        for point, seen in zip(BY_KEY[key].points, [*marks, *[False] * len(BY_KEY[key].points)], strict=False):
+        for point, seen in zip(
+            BY_KEY[key].points, [*marks, *[False] * len(BY_KEY[key].points)], strict=False
+        ):
             yield Evidence(f"said: {point}", seen)
 
 
@@ -108,18 +133,25 @@ def _check(state: State, number: int) -> Evidence:
 
 
 def _clean(state: State, part: str, families: tuple[str, ...]) -> Evidence:
-    """Whether the file, as it was last judged, has nothing wrong of these kinds, and was judged in full."""
+    """Whether the file, as it was last judged, has nothing wrong of these kinds, and was judged in
+    full."""
     grade = state.grade
     if grade is None or grade["verdict"] in ("unfinished", "cannot_judge"):
         return Evidence(f"{part}: not judged in full", False)
-    wrong = [f for f in grade["findings"] if f["class"].startswith(families) and f["verdict"] in WRONG]
+    wrong = [
+        f for f in grade["findings"] if f["class"].startswith(families) and f["verdict"] in WRONG
+    ]
     return Evidence(f"{part}: {wrong[0]['message'] if wrong else 'nothing wrong found'}", not wrong)
 
 
 def _is_cut(state: State) -> bool:
-    """Whether check 1 has seen no gradient, which the checker may not have: it fails for errors too."""
+    """Whether check 1 has seen no gradient, which the checker may not have: it fails for errors
+    too."""
     checks = (state.six or {}).get("checks", [])
-    return any(check["number"] == 1 and not check["passed"] and "gradient" in check["message"] for check in checks)
+    return any(
+        check["number"] == 1 and not check["passed"] and "gradient" in check["message"]
+        for check in checks
+    )
 
 
 def _flag(state: State, text: str, is_one: Callable[[str], bool]) -> Flag:

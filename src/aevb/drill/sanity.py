@@ -1,6 +1,7 @@
 """The tutorial's six sanity checks, with its numbering and its thresholds.
 
-Each takes what it judges and returns a sentence with the number it saw; it raises AssertionError when the check fails.
+Each takes what it judges and returns a sentence with the number it saw; it raises AssertionError
+when the check fails.
 """
 
 from __future__ import annotations
@@ -36,13 +37,18 @@ def differentiable(make_model: Callable[..., Any]) -> str:
         assert leaf.grad.abs().sum() > 0, f"the gradient that reaches {name} is zero"
     assert mu.grad is not None
     assert logvar.grad is not None
-    return f"sum of |dz/dmu| = {float(mu.grad.abs().sum()):.3g}, of |dz/dlogvar| = {float(logvar.grad.abs().sum()):.3g}"
+    return (
+        f"sum of |dz/dmu| = {float(mu.grad.abs().sum()):.3g}, of |dz/dlogvar| ="
+        f" {float(logvar.grad.abs().sum()):.3g}"
+    )
 
 
 def closed_form_kl(kl: Callable[[Tensor, Tensor], Tensor]) -> str:
     """Check 2: the KL is zero for q = N(0, I), and never negative."""
     at_prior = kl(torch.zeros(5, 3), torch.zeros(5, 3))
-    assert torch.allclose(at_prior, torch.zeros(5)), f"KL of the prior from itself is {at_prior.tolist()}, expected zeros"
+    assert torch.allclose(at_prior, torch.zeros(5)), (
+        f"KL of the prior from itself is {at_prior.tolist()}, expected zeros"
+    )
     least = float(kl(torch.randn(100, 3), torch.randn(100, 3)).detach().min())
     assert least >= -1e-6, f"a KL of {least:.3g} is negative"
     return f"KL(prior, prior) = 0, least of 100 others = {least:.3g} nats"
@@ -59,8 +65,13 @@ def shapes(make_model: Callable[..., Any]) -> str:
         ("mu", mu, (8, model.latent_dim)),
         ("logvar", logvar, (8, model.latent_dim)),
     ]:
-        assert tuple(tensor.shape) == expected, f"{name} has shape {tuple(tensor.shape)}, expected {expected}"
-    return f"x {tuple(x.shape)} -> mu, logvar, z {tuple(mu.shape)} -> reconstruction {tuple(recon.shape)}"
+        assert tuple(tensor.shape) == expected, (
+            f"{name} has shape {tuple(tensor.shape)}, expected {expected}"
+        )
+    return (
+        f"x {tuple(x.shape)} -> mu, logvar, z {tuple(mu.shape)} -> reconstruction"
+        f" {tuple(recon.shape)}"
+    )
 
 
 def data_like(generated: Tensor) -> str:
@@ -68,13 +79,20 @@ def data_like(generated: Tensor) -> str:
     distance = nearest_center_dist(generated.detach())
     mean, near = float(distance.mean()), float((distance < 1.0).float().mean())
     assert mean < 0.6, f"mean distance to the nearest centre is {mean:.3f}, expected below 0.6"
-    assert near > 0.85, f"the fraction of points within 1.0 of a centre is {near:.3f}, expected over 0.85"
-    return f"mean distance to the nearest centre {mean:.3f} < 0.6, fraction within 1.0 of one {near:.3f} > 0.85"
+    assert near > 0.85, (
+        f"the fraction of points within 1.0 of a centre is {near:.3f}, expected over 0.85"
+    )
+    return (
+        f"mean distance to the nearest centre {mean:.3f} < 0.6, fraction within 1.0 of one"
+        f" {near:.3f} > 0.85"
+    )
 
 
 def loss_decreases(losses: Sequence[float]) -> str:
     """Check 5: training at least halves the loss. losses: one a epoch."""
-    assert losses[-1] < 0.5 * losses[0], f"loss went from {losses[0]:.3f} to {losses[-1]:.3f}, expected less than half"
+    assert losses[-1] < 0.5 * losses[0], (
+        f"loss went from {losses[0]:.3f} to {losses[-1]:.3f}, expected less than half"
+    )
     return f"loss {losses[0]:.3f} -> {losses[-1]:.3f}, less than half"
 
 
@@ -95,8 +113,8 @@ def run_checks(
 ) -> list[CheckResult]:
     """Run all six, on fixed noise.
 
-    make_model: the VAE class; kl: its closed form; generated, losses: from a trained model, or None and () if there is none.
-    Code that raises anything fails the check with what it says.
+    make_model: the VAE class; kl: its closed form; generated, losses: from a trained model, or None
+    and () if there is none. Code that raises anything fails the check with what it says.
     """
     checks: list[tuple[str, Callable[[], str]]] = [
         ("reparameterization is differentiable", lambda: differentiable(make_model)),
@@ -108,7 +126,9 @@ def run_checks(
     ]
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return [_result(number, name, check) for number, (name, check) in enumerate(checks, start=1)]
+        return [
+            _result(number, name, check) for number, (name, check) in enumerate(checks, start=1)
+        ]
 
 
 def _trained(value: T | None) -> T:
@@ -122,4 +142,6 @@ def _result(number: int, name: str, check: Callable[[], str]) -> CheckResult:
     except (AssertionError, NotImplementedError) as error:
         return CheckResult(number, name, False, str(error))
     except Exception as error:
-        return CheckResult(number, name, False, f"{type(error).__name__}: {' '.join(str(error).split())}")
+        return CheckResult(
+            number, name, False, f"{type(error).__name__}: {' '.join(str(error).split())}"
+        )

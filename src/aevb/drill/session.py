@@ -18,11 +18,14 @@ EPOCHS = 800
 
 
 def grade(folder: Path) -> Grade:
-    """Judge the learner's file and remember it. Raises NotFoundError and DataError, as ``workspace.find_work`` does."""
+    """Judge the learner's file and remember it. Raises NotFoundError and DataError, as
+    ``workspace.find_work`` does."""
     found = grading.grade(workspace.find_work(folder))
     with state.editing(folder) as now:
         now.grade = found.to_dict()
-        now.met = sorted({*now.met, *(finding.class_ for finding in found.findings if finding.verdict in WRONG)})
+        now.met = sorted(
+            {*now.met, *(finding.class_ for finding in found.findings if finding.verdict in WRONG)}
+        )
     return found
 
 
@@ -30,11 +33,16 @@ def fresh_grade(folder: Path) -> Grade:
     """The last grade if the file is still the one that was judged, else a new one."""
     last = grading.from_dict(state.load(folder).grade)
     work = workspace.find_work(folder)
-    return last if last is not None and last.digest == grading.digest(work) and last.file == work.path.name else grade(folder)
+    return (
+        last
+        if last is not None and last.digest == grading.digest(work) and last.file == work.path.name
+        else grade(folder)
+    )
 
 
 def hint(folder: Path, about: str | None) -> tuple[Finding, Shown]:
-    """The next hint on a finding, or on one of the six checks that failed; it is noted. Raises UsageError if there is none."""
+    """The next hint on a finding, or on one of the six checks that failed; it is noted. Raises
+    UsageError if there is none."""
     graded = fresh_grade(folder)
     six = state.load(folder).six
     finding = hints.choose([*graded.findings, *failing.findings(six, graded)], about)
@@ -43,7 +51,8 @@ def hint(folder: Path, about: str | None) -> tuple[Finding, Shown]:
 
 
 def run_six(folder: Path, on_epoch: Callable[[int, float], None] | None = None) -> dict[str, Any]:
-    """Train the learner's model, run the six checks and remember both. "checks", or "error", is among the result's keys."""
+    """Train the learner's model, run the six checks and remember both. "checks", or "error", is
+    among the result's keys."""
     work = workspace.find_work(folder)
     result = judge.run_six(work, on_epoch=on_epoch)
     points = result.pop("points", None)
@@ -69,13 +78,20 @@ def told(result: dict[str, Any]) -> list[str]:
         return [*lines, f"  FAILED     {result['error']}"]
     if result.get("losses"):
         lines.append(f"  trained    loss {result['losses'][0]:.3f} -> {result['losses'][1]:.3f}")
-    return lines + [f"  {account.word(c):<10} {c['number']}. {c['name']}: {c['message']}" for c in result["checks"]]
+    return lines + [
+        f"  {account.word(c):<10} {c['number']}. {c['name']}: {c['message']}"
+        for c in result["checks"]
+    ]
 
 
 def changed_since(folder: Path) -> bool:
     """Whether the learner's file is no longer the one that was last judged, or checked."""
     now = state.load(folder)
-    judged = [record["digest"] for record in (now.grade, now.six) if record is not None and "digest" in record]
+    judged = [
+        record["digest"]
+        for record in (now.grade, now.six)
+        if record is not None and "digest" in record
+    ]
     with contextlib.suppress(AevbError):
         return any(digest != grading.digest(workspace.find_work(folder)) for digest in judged)
     return False
@@ -92,7 +108,8 @@ class View:
         self._judging = False
 
     def judge(self) -> Grade | None:
-        """Judge what was saved; a file that is gone or half-written is said, and looked at again when it changes."""
+        """Judge what was saved; a file that is gone or half-written is said, and looked at again
+        when it changes."""
         self._judging = True
         try:
             self._grade, self._problem = grade(self._folder), ""

@@ -1,8 +1,9 @@
 """``python -m aevb.drill.six FILE``: the six checks on a learner's file, in a process of its own.
 
-Only ``judge`` starts it: a learner's code may loop, exit or eat memory, and none of that must end the command. What the code
-prints goes to stderr; stdout carries one JSON object a line: {"epoch", "loss"} while it trains, then the result,
-{"checks", "losses", "points", "seen"} or {"error"}, one sentence.
+Only ``judge`` starts it: a learner's code may loop, exit or eat memory, and none of that must end
+the command. What the code prints goes to stderr; stdout carries one JSON object a line: {"epoch",
+"loss"} while it trains, then the result, {"checks", "losses", "points", "seen"} or {"error"}, one
+sentence.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def main(path: Path, send: Callable[[dict[str, Any]], None]) -> None:
 
 
 def _names(path: Path) -> dict[str, Any]:
-    """Run the file as a module; returns its names. Raises whatever it raises, AttributeError for a name it lacks."""
+    """Run the file as a module; returns its names. Raises whatever it raises, AttributeError for a
+    name it lacks."""
     names: dict[str, Any] = {"__name__": "learners_vae", "__file__": str(path)}
     exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), names)
     for name in ("VAE", "kl_divergence", "vae_loss"):
@@ -61,15 +63,24 @@ def _judge(names: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> dic
         seen = _seen(outcome, names["vae_loss"])
     except Exception as error:
         stopped = f"there is no trained model: {_sentence(error)}"
-    checks = [asdict(check) for check in sanity.run_checks(names["VAE"], names["kl_divergence"], generated, losses)]
+    checks = [
+        asdict(check)
+        for check in sanity.run_checks(names["VAE"], names["kl_divergence"], generated, losses)
+    ]
     for check in checks:
         if stopped and check["number"] in (4, 5):
             check["message"] = stopped
-    return {"checks": checks, "losses": [losses[0], losses[-1]] if losses else None, "points": points, "seen": seen}
+    return {
+        "checks": checks,
+        "losses": [losses[0], losses[-1]] if losses else None,
+        "points": points,
+        "seen": seen,
+    }
 
 
 def _seen(outcome: Any, loss: Callable[..., Any]) -> dict[str, float]:
-    """What the trained model ends on, for a hint: squared error and KL, by its own loss, and the ends of what it generates.
+    """What the trained model ends on, for a hint: squared error and KL, by its own loss, and the
+    ends of what it generates.
 
     Empty for a loss that does not return its three numbers.
     """
@@ -79,12 +90,21 @@ def _seen(outcome: Any, loss: Callable[..., Any]) -> dict[str, float]:
         torch.manual_seed(0)
         recon, mu, logvar = outcome.model(outcome.data)
         _, error, kl = (float(term) for term in loss(recon, outcome.data, mu, logvar))
-        return {"error": error, "kl": kl, "low": float(outcome.generated.min()), "high": float(outcome.generated.max())}
+        return {
+            "error": error,
+            "kl": kl,
+            "low": float(outcome.generated.min()),
+            "high": float(outcome.generated.max()),
+        }
     return {}
 
 
 def _sentence(error: BaseException) -> str:
-    return str(error) if isinstance(error, NotImplementedError) else f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return (
+        str(error)
+        if isinstance(error, NotImplementedError)
+        else f"{type(error).__name__}: {' '.join(str(error).split())}"
+    )
 
 
 def _sender() -> Callable[[dict[str, Any]], None]:

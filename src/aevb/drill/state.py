@@ -1,6 +1,8 @@
-"""``drill.json``: everything that a drill remembers, read with suspicion and written whole or not at all.
+"""``drill.json``: everything that a drill remembers, read with suspicion and written whole or not
+at all.
 
-Commands in several terminals may change it at once: each reads, changes and writes it under a lock (``editing``).
+Commands in several terminals may change it at once: each reads, changes and writes it under a lock
+(``editing``).
 """
 
 from __future__ import annotations
@@ -26,9 +28,10 @@ FORM = 1
 class State:
     """A drill so far.
 
-    events: of its clock. interview: by question, "marks" (one a point) and "answers" (typed ones). hints: stage shown (1 to
-    4), by finding. grade: the last report on the learner's file. met: classes of bugs that any report named. six: the last
-    run of the six checks. solution_seen: when, or None.
+    events: of its clock. interview: by question, "marks" (one a point) and "answers" (typed ones).
+    hints: stage shown (1 to 4), by finding. grade: the last report on the learner's file. met:
+    classes of bugs that any report named. six: the last run of the six checks. solution_seen: when,
+    or None.
     """
 
     untimed: bool = False
@@ -42,12 +45,15 @@ class State:
 
 
 def load(folder: Path) -> State:
-    """Read the state of a folder. Raises NotFoundError, or DataError for one that was damaged or edited."""
+    """Read the state of a folder. Raises NotFoundError, or DataError for one that was damaged or
+    edited."""
     path = folder / NAME
     try:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotFoundError(f"there is no drill in {folder}; begin one with: aevb drill start {folder}") from error
+        raise NotFoundError(
+            f"there is no drill in {folder}; begin one with: aevb drill start {folder}"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise _damaged(path, "cannot be read") from error
     try:
@@ -58,14 +64,16 @@ def load(folder: Path) -> State:
 
 
 def save(folder: Path, state: State) -> None:
-    """Write the state of a folder: at every instant the old one or the new one. Raises CannotWriteError."""
+    """Write the state of a folder: at every instant the old one or the new one. Raises
+    CannotWriteError."""
     text = json.dumps({"aevb_drill": FORM, **asdict(state)}, indent=1)
     files.whole(folder / NAME, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 @contextlib.contextmanager
 def editing(folder: Path) -> Iterator[State]:
-    """The state of a folder, to be changed; it is written when the block ends well, while nobody else can change it."""
+    """The state of a folder, to be changed; it is written when the block ends well, while nobody
+    else can change it."""
     if not folder.is_dir() or not (folder / NAME).exists():
         load(folder)
     with _locked(folder):
@@ -76,11 +84,14 @@ def editing(folder: Path) -> Iterator[State]:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock where the system and its disk have locks; elsewhere the last writer wins, with a whole file."""
+    """Hold the folder's lock where the system and its disk have locks; elsewhere the last writer
+    wins, with a whole file."""
     try:
         file = (folder / ".drill.lock").open("a")
     except OSError as error:
-        raise CannotWriteError(f"{folder} could not be written: {error.strerror or error}") from error
+        raise CannotWriteError(
+            f"{folder} could not be written: {error.strerror or error}"
+        ) from error
     with file:
         with contextlib.suppress(ImportError, OSError):
             import fcntl
@@ -91,12 +102,14 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _damaged(path: Path, reason: str) -> DataError:
     return DataError(
-        f"{path} was damaged or edited ({reason}); use aevb drill reset {path.parent}, which begins again and keeps your vae.py"
+        f"{path} was damaged or edited ({reason}); use aevb drill reset {path.parent}, which begins"
+        " again and keeps your vae.py"
     )
 
 
 def _state(value: Any) -> State:
-    """A state from JSON. Raises ValueError that names the first field which is not what ``save`` writes."""
+    """A state from JSON. Raises ValueError that names the first field which is not what ``save``
+    writes."""
     if not isinstance(value, dict) or value.pop("aevb_drill", None) != FORM:
         raise ValueError("it is not a drill of this version")
     for name, fits in _FIELDS.items():
@@ -104,11 +117,18 @@ def _state(value: Any) -> State:
             raise ValueError(f"{name!r} is not what it should be")
     if unknown := value.keys() - _FIELDS.keys():
         raise ValueError(f"{min(unknown)!r} does not belong there")
-    return State(**{**value, "events": [Event(event["at"], event["what"]) for event in value["events"]]})
+    return State(
+        **{**value, "events": [Event(event["at"], event["what"]) for event in value["events"]]}
+    )
 
 
 def _is_time(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and value >= 0
+    )
 
 
 def _are_events(value: Any) -> bool:
@@ -136,7 +156,8 @@ def _is_grade(value: Any) -> bool:
         and isinstance(value.get("verdict"), str)
         and isinstance(value.get("file"), str)
         and all(
-            isinstance(f, dict) and all(isinstance(f.get(key), str) for key in ("class", "verdict", "message"))
+            isinstance(f, dict)
+            and all(isinstance(f.get(key), str) for key in ("class", "verdict", "message"))
             for f in _list(value.get("findings"))
         )
     )
@@ -161,7 +182,9 @@ def _is_six(value: Any) -> bool:
 def _are_numbers(value: Any, kind: type) -> bool:
     """Whether it is absent, or a list or dictionary of numbers, infinite ones too."""
     numbers = value.values() if isinstance(value, dict) else value
-    return value is None or (isinstance(value, kind) and all(isinstance(one, int | float) for one in numbers))
+    return value is None or (
+        isinstance(value, kind) and all(isinstance(one, int | float) for one in numbers)
+    )
 
 
 def _list(value: Any) -> list[Any]:
@@ -175,7 +198,10 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "interview": _is_interview,
     "hints": lambda value: (
         isinstance(value, dict)
-        and all(isinstance(stage, int) and not isinstance(stage, bool) and 1 <= stage <= 4 for stage in value.values())
+        and all(
+            isinstance(stage, int) and not isinstance(stage, bool) and 1 <= stage <= 4
+            for stage in value.values()
+        )
     ),
     "grade": _is_grade,
     "met": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),

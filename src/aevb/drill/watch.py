@@ -1,7 +1,8 @@
 """Look at the learner's files again and again, and judge them when they were saved.
 
-Looking, rather than being told by the system, works on every disk: WSL's, a network's, a cloud's. The stamps of a file are
-looked at each time; every tenth time its content is, too, since some disks keep stamps to the second.
+Looking, rather than being told by the system, works on every disk: WSL's, a network's, a cloud's.
+The stamps of a file are looked at each time; every tenth time its content is, too, since some disks
+keep stamps to the second.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ READ_EVERY = 10
 
 
 class Watcher:
-    """Tells when the files of a folder have changed and then stood still for one look: editors write in several steps."""
+    """Tells when the files of a folder have changed and then stood still for one look: editors
+    write in several steps."""
 
     def __init__(self, folder: Path) -> None:
         self._paths = (folder / FILE, folder / NOTEBOOK)
@@ -32,7 +34,8 @@ class Watcher:
         self._judged = ""
 
     def changed(self) -> bool:
-        """Look once. True the first time, and whenever there is new content that has stood still since the last look."""
+        """Look once. True the first time, and whenever there is new content that has stood still
+        since the last look."""
         stamps = [_stamp(path) for path in self._paths]
         self._looks += 1
         steady = stamps == self._stamps
@@ -82,7 +85,9 @@ def screen(state: State, grade: Grade | None, judging: bool, now: float, width: 
     if standing.block is not None:
         lines += [f"  {line}" for line in standing.block.do]
     lines.append("")
-    lines += [*textwrap.wrap("judging what was saved ...", width)] if judging else told(grade, width)
+    lines += (
+        [*textwrap.wrap("judging what was saved ...", width)] if judging else told(grade, width)
+    )
     return "\n".join(lines)
 
 

@@ -1,1 +1,2 @@
-"""One optimiser step, executed fast: recorded, rewritten, replayed, on one processor, a GPU or several processes."""
+"""One optimiser step, executed fast: recorded, rewritten, replayed, on one processor, a GPU or
+several processes."""

@@ -1,7 +1,9 @@
-"""A step as one CUDA graph: a GPU does the operations of a small step faster than a program can ask for them one by one.
+"""A step as one CUDA graph: a GPU does the operations of a small step faster than a program can ask
+for them one by one.
 
-The graph holds addresses: what it reads and writes stays where it is, so inputs are copied into place and results are
-overwritten by the next replay. Noise goes on from where its generator is when a graph is replayed.
+The graph holds addresses: what it reads and writes stays where it is, so inputs are copied into
+place and results are overwritten by the next replay. Noise goes on from where its generator is when
+a graph is replayed.
 """
 
 from __future__ import annotations
@@ -13,14 +15,16 @@ import torch
 from torch import Tensor
 
 WARM_UP = 3
-"""Runs before the capture: libraries set themselves up in the first one, which a capture does not allow."""
+"""Runs before the capture: libraries set themselves up in the first one, which a capture does not
+allow."""
 
 
 class Captured:
-    """``run``, captured. run: inputs -> tensors, on the GPU alone, without waiting for it. inputs: of the sizes to come.
+    """``run``, captured. run: inputs -> tensors, on the GPU alone, without waiting for it. inputs:
+    of the sizes to come.
 
-    warm_up: does what ``run`` does, but for lasting effects; called a few times first. Capturing changes nothing itself.
-    noise: the generator that ``run`` draws from.
+    warm_up: does what ``run`` does, but for lasting effects; called a few times first. Capturing
+    changes nothing itself. noise: the generator that ``run`` draws from.
     """
 
     def __init__(
@@ -40,7 +44,9 @@ class Captured:
                 warm_up(self.inputs)
         current.wait_stream(side)
         self.graph: Any = torch.cuda.CUDAGraph()
-        if noise is not torch.cuda.default_generators[device.index]:  # which is known to every graph
+        if (
+            noise is not torch.cuda.default_generators[device.index]
+        ):  # which is known to every graph
             self.graph.register_generator_state(noise)
         # Other threads may go on allocating: the one that reads rows ahead pins memory.
         with torch.cuda.graph(self.graph, stream=side, capture_error_mode="thread_local"):

@@ -1,4 +1,5 @@
-"""What is done to a recorded list of operations before it is run: the same sums with less work, or with other kernels."""
+"""What is done to a recorded list of operations before it is run: the same sums with less work, or
+with other kernels."""
 
 from __future__ import annotations
 
@@ -10,8 +11,9 @@ from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
 ONEDNN = torch.backends.mkldnn.is_available()
-"""Whether there are oneDNN's matrix products. torch takes MKL's in float32, which on processors of other makers than Intel
-leave AVX-512 unused: there oneDNN's take half the time (docs/performance.md)."""
+"""Whether there are oneDNN's matrix products. torch takes MKL's in float32, which on processors of
+other makers than Intel leave AVX-512 unused: there oneDNN's take half the time
+(docs/performance.md)."""
 _PRODUCTS = (torch.ops.aten.mm.default, torch.ops.aten.addmm.default, torch.ops.aten.bmm.default)
 _CONVOLUTIONS = (torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default)
 _WITH_NUMBER = {
@@ -31,7 +33,8 @@ _OPERATIONS.define("product(Tensor x, Tensor w, Tensor? bias) -> Tensor")
 
 def _product(x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
     """x w' + bias by oneDNN, in float32 too. x: (B, n); w: (m, n); bias: (m,) -> (B, m)."""
-    # By a name of its own: the compiler takes torch's name to be of a network whose weights never change.
+    # By a name of its own: the compiler takes torch's name to be of a network whose weights never
+    # change.
     result: Tensor = torch.ops.mkldnn._linear_pointwise(x, w, bias, "none", [], "")
     return result
 
@@ -41,7 +44,8 @@ _OPERATIONS.impl("product", lambda x, w, _: x.new_empty(x.shape[0], w.shape[0]),
 
 
 def drop_aliases(graph: GraphModule) -> None:
-    """Remove what only autograd needs: another name for the same tensor, and a transposition of a transposition."""
+    """Remove what only autograd needs: another name for the same tensor, and a transposition of a
+    transposition."""
     transpose = torch.ops.aten.t.default
     for node in list(graph.graph.nodes):
         if node.target in (torch.ops.aten.detach.default, torch.ops.aten.alias.default):
@@ -53,8 +57,11 @@ def drop_aliases(graph: GraphModule) -> None:
 
 
 def simplify(graph: GraphModule) -> None:
-    """Leave out what need not be done at every step; the bits stay the same. Not where something works in place."""
-    operations = [node.target for node in graph.graph.nodes if isinstance(node.target, torch._ops.OpOverload)]
+    """Leave out what need not be done at every step; the bits stay the same. Not where something
+    works in place."""
+    operations = [
+        node.target for node in graph.graph.nodes if isinstance(node.target, torch._ops.OpOverload)
+    ]
     if not any(each._schema.is_mutable and each is not _ON_FRESH for each in operations):
         _fold_constants(graph)
         _drop_views(graph)
@@ -65,7 +72,8 @@ def simplify(graph: GraphModule) -> None:
 
 
 def _fold_constants(graph: GraphModule) -> None:
-    """Compute now what is the same at every step, the start of the backward pass, mostly; and drop powers of 1."""
+    """Compute now what is the same at every step, the start of the backward pass, mostly; and drop
+    powers of 1."""
     known: dict[Node, Tensor] = {}
     for node in list(graph.graph.nodes):
         if node.target is torch.ops.aten.pow.Tensor_Scalar and node.args[1] == 1:
@@ -88,7 +96,11 @@ def _merge_equals(graph: GraphModule) -> None:
     """Let what is computed twice from the same be computed once."""
     seen: dict[str, Node] = {}
     for node in list(graph.graph.nodes):
-        if _is_pure(node) and (first := seen.setdefault(repr((node.target, node.args, node.kwargs)), node)) is not node:
+        if (
+            _is_pure(node)
+            and (first := seen.setdefault(repr((node.target, node.args, node.kwargs)), node))
+            is not node
+        ):
             node.replace_all_uses_with(first)
             graph.graph.erase_node(node)
 
@@ -105,18 +117,27 @@ def _drop_views(graph: GraphModule) -> None:
 
 
 def _keep_numbers(graph: GraphModule) -> None:
-    """Numbers beside a tensor as tensors of its type: the interpreter would convert them from doubles at every step."""
+    """Numbers beside a tensor as tensors of its type: the interpreter would convert them from
+    doubles at every step."""
     kept: dict[float, Node] = {}
     first = next(iter(graph.graph.nodes))
     for node in list(graph.graph.nodes):
         operation = _WITH_NUMBER.get(node.target)
-        if operation and len(node.args) == 2 and not node.kwargs and isinstance(node.args[1], int | float):
+        if (
+            operation
+            and len(node.args) == 2
+            and not node.kwargs
+            and isinstance(node.args[1], int | float)
+        ):
             x, number = node.args
             value = _value(x)
             if value is None or value.dtype != torch.float32:
                 continue
             if number not in kept:
-                graph.register_buffer(f"number_{len(kept)}", torch.tensor(number, dtype=value.dtype, device=value.device))
+                graph.register_buffer(
+                    f"number_{len(kept)}",
+                    torch.tensor(number, dtype=value.dtype, device=value.device),
+                )
                 with graph.graph.inserting_before(first):
                     kept[number] = graph.graph.get_attr(f"number_{len(kept)}")
             node.target, node.args = operation, (x, kept[number])
@@ -124,13 +145,17 @@ def _keep_numbers(graph: GraphModule) -> None:
 
 def _is_pure(node: Node) -> bool:
     """Whether the same arguments always give the same, which nothing changes afterwards."""
-    if not isinstance(node.target, torch._ops.OpOverload) or torch.Tag.nondeterministic_seeded in node.target.tags:
+    if (
+        not isinstance(node.target, torch._ops.OpOverload)
+        or torch.Tag.nondeterministic_seeded in node.target.tags
+    ):
         return False
     return _ON_FRESH not in (node.target, *(user.target for user in node.users))
 
 
 def round_products(graph: GraphModule) -> None:
-    """Let every matrix product and convolution read bfloat16; all else, the weights and their moments stay as they are."""
+    """Let every matrix product and convolution read bfloat16; all else, the weights and their
+    moments stay as they are."""
     for node in list(graph.graph.nodes):
         if node.target in (*_PRODUCTS, *_CONVOLUTIONS) and _is_float32(node):
             with graph.graph.inserting_before(node):
@@ -146,10 +171,14 @@ def round_products(graph: GraphModule) -> None:
 
 
 def multiply_by_onednn(graph: GraphModule) -> None:
-    """Let oneDNN multiply matrices of float32: x w and bias + x w, as x (w')' with the bias, if any, in the same call."""
+    """Let oneDNN multiply matrices of float32: x w and bias + x w, as x (w')' with the bias, if
+    any, in the same call."""
     transpose = torch.ops.aten.t.default
     for node in list(graph.graph.nodes):
-        if node.target not in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default) or not _is_float32(node):
+        if node.target not in (
+            torch.ops.aten.mm.default,
+            torch.ops.aten.addmm.default,
+        ) or not _is_float32(node):
             continue
         bias, x, w = node.args if len(node.args) == 3 else (None, *node.args)
         if node.kwargs or not _is_float32(x) or (bias is not None and len(_value(bias).shape) != 1):
@@ -163,19 +192,27 @@ def multiply_by_onednn(graph: GraphModule) -> None:
 
 
 def _widen(graph: GraphModule, node: Node) -> None:
-    wide = graph.graph.call_function(torch.ops.aten._to_copy.default, (node,), {"dtype": torch.float32})
+    wide = graph.graph.call_function(
+        torch.ops.aten._to_copy.default, (node,), {"dtype": torch.float32}
+    )
     node.replace_all_uses_with(wide, delete_user_cb=lambda user: user is not wide)
 
 
 def _to(graph: GraphModule, argument: Any, dtype: torch.dtype) -> Any:
     if isinstance(argument, Node) and _is_float32(argument):
-        return graph.graph.call_function(torch.ops.aten._to_copy.default, (argument,), {"dtype": dtype})
+        return graph.graph.call_function(
+            torch.ops.aten._to_copy.default, (argument,), {"dtype": dtype}
+        )
     return argument
 
 
 def _is_float32(node: Node) -> bool:
     value = _value(node)
-    value = next((each for each in value if each is not None), None) if isinstance(value, tuple | list) else value
+    value = (
+        next((each for each in value if each is not None), None)
+        if isinstance(value, tuple | list)
+        else value
+    )
     return value is not None and value.dtype == torch.float32
 
 

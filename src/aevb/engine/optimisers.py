@@ -3,8 +3,9 @@ r"""Optimisers, as one fused operation over all parameters each.
     Adam (Kingma & Ba 2015)          p -= lr m_hat / (sqrt(v_hat) + eps)
     Adagrad (Duchi et al. 2011)      p -= lr g / (sqrt(sum g^2) + eps)
 
-torch.optim has the same kernels behind bookkeeping that costs a small network more than its gradient does. What is kept here
-besides the kernel: the moments, under torch.optim's names, and a step count that all parameters share.
+torch.optim has the same kernels behind bookkeeping that costs a small network more than its
+gradient does. What is kept here besides the kernel: the moments, under torch.optim's names, and a
+step count that all parameters share.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 FEW_NUMBERS = {"cpu": 100_000, "cuda": 100_000_000}
-"""Parameters up to which a model's lie in one tensor: of few numbers, the calls are what costs, on a GPU above all."""
+"""Parameters up to which a model's lie in one tensor: of few numbers, the calls are what costs, on
+a GPU above all."""
 
 BLOCKS = 36
 """Tensors that one launch of torch's kernels takes, where there are four of each."""
@@ -40,7 +42,8 @@ def parts_of(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
 
 
 class Update(ABC):
-    """parameters: changed in place, in this order. lr: step size. flat: what ``join`` made of them, if it did."""
+    """parameters: changed in place, in this order. lr: step size. flat: what ``join`` made of them,
+    if it did."""
 
     moments: ClassVar[tuple[str, ...]]
 
@@ -49,7 +52,9 @@ class Update(ABC):
         self.step = torch.zeros((), device=self.parameters[0].device)
         self.rate = self.step + lr  # the step size again, where a CUDA graph reads it
         self.pieces = self.parameters if flat is None else [flat]
-        self.piece_moments = {name: [torch.zeros_like(piece) for piece in self.pieces] for name in self.moments}
+        self.piece_moments = {
+            name: [torch.zeros_like(piece) for piece in self.pieces] for name in self.moments
+        }
         self.state = {
             name: values if flat is None else parts_of(values[0], self.parameters)
             for name, values in self.piece_moments.items()
@@ -59,7 +64,9 @@ class Update(ABC):
     def of_model(cls, model: nn.Module, lr: float) -> Self:
         """Over all parameters of ``model``, which are joined if they are few."""
         parameters = list(model.parameters())
-        few = sum(each.numel() for each in parameters) <= FEW_NUMBERS.get(parameters[0].device.type, 0)
+        few = sum(each.numel() for each in parameters) <= FEW_NUMBERS.get(
+            parameters[0].device.type, 0
+        )
         return cls(parameters, lr, join(parameters) if few else None)
 
     def set_rate(self, lr: float) -> None:
@@ -81,15 +88,24 @@ class Update(ABC):
 
     @abstractmethod
     def _run(self, *lists: list[Tensor], steps: list[Tensor], lr: Any, found_inf: Tensor) -> None:
-        """Call the kernel. lists: parameters, gradients and moments, in the order of ``moments``. lr: a number or tensor."""
+        """Call the kernel. lists: parameters, gradients and moments, in the order of ``moments``.
+        lr: a number or tensor."""
 
     def tensors(self) -> list[Tensor]:
         """All that a step changes, the parameters among it, in as few tensors as they lie in."""
-        return [*self.pieces, *(moment for moments in self.piece_moments.values() for moment in moments), self.step]
+        return [
+            *self.pieces,
+            *(moment for moments in self.piece_moments.values() for moment in moments),
+            self.step,
+        ]
 
     def state_dict(self) -> dict[str, Tensor]:
         """``{index}.{moment}`` and ``{index}.step`` -> tensors."""
-        found = {f"{i}.{name}": values[i] for name, values in self.state.items() for i in range(len(self.parameters))}
+        found = {
+            f"{i}.{name}": values[i]
+            for name, values in self.state.items()
+            for i in range(len(self.parameters))
+        }
         return found | {f"{i}.step": self.step for i in range(len(self.parameters))}
 
     def load_state_dict(self, saved: dict[str, Tensor]) -> None:
@@ -129,9 +145,13 @@ class Adagrad(Update):
 def _cut(lists: list[list[Tensor]]) -> list[list[Tensor]]:
     """Lists of tensors, cut alike into parts for as many blocks of a GPU as a launch has.
 
-    torch's kernels give a block 65,536 numbers: of a model of 0.8 million, they leave nine tenths of an H100 idle.
+    torch's kernels give a block 65,536 numbers: of a model of 0.8 million, they leave nine tenths
+    of an H100 idle.
     """
     size = -(-sum(each.numel() for each in lists[0]) // BLOCKS)
     size += -size % 4  # where the kernels read four numbers at once
     # A gradient may lie in memory as its transpose would.
-    return [[part for each in found for part in each.contiguous().view(-1).split(size)] for found in lists]
+    return [
+        [part for each in found for part in each.contiguous().view(-1).split(size)]
+        for found in lists
+    ]

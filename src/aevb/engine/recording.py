@@ -1,13 +1,15 @@
 """The gradient of one training step as one list of operations: recorded once, then replayed.
 
-A small network spends most of a step between its operations: in Python, in distribution objects, in the bookkeeping of
-autograd. All of that is the same at every step. So the objective and its backward pass run once under ``make_fx``, which
-writes down each operation on tensors in order, and from then on the list alone is run:
+A small network spends most of a step between its operations: in Python, in distribution objects, in
+the bookkeeping of autograd. All of that is the same at every step. So the objective and its
+backward pass run once under ``make_fx``, which writes down each operation on tensors in order, and
+from then on the list alone is run:
 
     traced      by TorchScript's interpreter: ready in half a second, with the same kernels as the original
     compiled    by TorchInductor, which fuses what lies between the products: ready in ten to thirty seconds
 
-Draws of noise are taken out of the list and become inputs, so that the caller decides where they come from.
+Draws of noise are taken out of the list and become inputs, so that the caller decides where they
+come from.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ _DRAWS = {
 
 @dataclass(frozen=True)
 class Draw:
-    """Noise that a step needs. sampler: ``torch.randn`` or ``torch.rand``; shape: of the draw; dtype: of its numbers."""
+    """Noise that a step needs. sampler: ``torch.randn`` or ``torch.rand``; shape: of the draw;
+    dtype: of its numbers."""
 
     sampler: Callable[..., Tensor]
     shape: tuple[int, ...]
@@ -43,11 +46,14 @@ class Draw:
 
     def __call__(self, generator: torch.Generator) -> Tensor:
         """Draw it."""
-        return self.sampler(self.shape, generator=generator, dtype=self.dtype, device=generator.device)
+        return self.sampler(
+            self.shape, generator=generator, dtype=self.dtype, device=generator.device
+        )
 
 
 class Loss(nn.Module):
-    """An objective and its model as one module, so that all parameters and buffers have a name each."""
+    """An objective and its model as one module, so that all parameters and buffers have a name
+    each."""
 
     def __init__(self, model: Model, objective: Objective) -> None:
         super().__init__()
@@ -61,7 +67,8 @@ class Loss(nn.Module):
 
 @dataclass(frozen=True)
 class Recording:
-    """graph: (parameters, buffers, inputs, draws; flat) -> (gradients, log, bad; flat). draws: in order. names: of the log."""
+    """graph: (parameters, buffers, inputs, draws; flat) -> (gradients, log, bad; flat). draws: in
+    order. names: of the log."""
 
     graph: GraphModule
     draws: tuple[Draw, ...]
@@ -71,7 +78,8 @@ class Recording:
 
 
 def outcome(estimate: Estimate, gradients: Sequence[Tensor], joined: bool = False) -> list[Tensor]:
-    """gradients, the log as one tensor (names,), and whether the loss or a gradient is not finite: () 1.0 or 0.0.
+    """gradients, the log as one tensor (names,), and whether the loss or a gradient is not finite:
+    () 1.0 or 0.0.
 
     joined: give the gradients as one tensor (N,).
     """
@@ -83,7 +91,11 @@ def outcome(estimate: Estimate, gradients: Sequence[Tensor], joined: bool = Fals
     else:
         total = torch.stack([loss, *(gradient.sum() for gradient in gradients)]).sum()
     bad = total - total != 0  # as torch.isfinite, in half as many calls
-    return [*gradients, torch.stack([value.detach() for value in estimate.log.values()]), bad.to(torch.float32)]
+    return [
+        *gradients,
+        torch.stack([value.detach() for value in estimate.log.values()]),
+        bad.to(torch.float32),
+    ]
 
 
 def record(
@@ -97,9 +109,10 @@ def record(
 ) -> Recording:
     """Write down the gradient of ``loss(to_x(*inputs))`` in every parameter that has one.
 
-    joined: all gradients as one tensor. bf16: products and convolutions in bfloat16. kernels: torch or onednn, for the
-    products that stay in float32. The model is left as it was. Whatever the objective does in Python is done now, for good:
-    a branch on a tensor's value cannot be recorded and raises.
+    joined: all gradients as one tensor. bf16: products and convolutions in bfloat16. kernels: torch
+    or onednn, for the products that stay in float32. The model is left as it was. Whatever the
+    objective does in Python is done now, for good: a branch on a tensor's value cannot be recorded
+    and raises.
     """
     parameters = {name: value for name, value in loss.named_parameters() if value.requires_grad}
     buffers = dict(loss.named_buffers())
@@ -128,20 +141,26 @@ def record(
         graph_passes.multiply_by_onednn(graph)
     graph.graph.eliminate_dead_code()
     graph.recompile()
-    return Recording(graph, draws, tuple(names), tuple(parameters.values()), tuple(buffers.values()))
+    return Recording(
+        graph, draws, tuple(names), tuple(parameters.values()), tuple(buffers.values())
+    )
 
 
 def flops(loss: Loss, x: Tensor) -> float:
-    """Floating-point operations in the products of one gradient. x: (B, D). The model is left as it was."""
+    """Floating-point operations in the products of one gradient. x: (B, D). The model is left as it
+    was."""
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils.flop_counter import flop_registry
 
     total = 0
 
     class Counter(TorchDispatchMode):
-        """Adds up what torch's own table says of each product. (Its FlopCounterMode fails on a module used twice.)"""
+        """Adds up what torch's own table says of each product. (Its FlopCounterMode fails on a
+        module used twice.)"""
 
-        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        def __torch_dispatch__(
+            self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
             nonlocal total
             result = function(*args, **(kwargs or {}))
             if count := flop_registry.get(function.overloadpacket):
@@ -151,21 +170,33 @@ def flops(loss: Loss, x: Tensor) -> float:
     buffers = {name: value.clone() for name, value in loss.named_buffers()}
     with Counter(), torch.random.fork_rng(devices=_devices([x])):  # type: ignore[no-untyped-call]
         estimate = torch.func.functional_call(loss, buffers, (x,))
-        torch.autograd.grad(estimate.loss, [p for p in loss.parameters() if p.requires_grad], allow_unused=True)
+        torch.autograd.grad(
+            estimate.loss, [p for p in loss.parameters() if p.requires_grad], allow_unused=True
+        )
     return float(total)
 
 
 def traced(recording: Recording, inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
-    """The recording for TorchScript's interpreter, or for Python where TorchScript does not know an operation."""
+    """The recording for TorchScript's interpreter, or for Python where TorchScript does not know an
+    operation."""
     graph_passes.simplify(recording.graph)
     run: Callable[..., Sequence[Tensor]] = recording.graph
-    with warnings.catch_warnings(), torch.no_grad(), suppress(RuntimeError):  # as for the backward pass of a convolution
-        warnings.simplefilter("ignore")  # TorchScript announces its retirement; the recording outlives it
-        run = torch.jit.trace(_as_function(run), tuple(_example(recording, inputs)), check_trace=False)
+    with (
+        warnings.catch_warnings(),
+        torch.no_grad(),
+        suppress(RuntimeError),
+    ):  # as for the backward pass of a convolution
+        warnings.simplefilter(
+            "ignore"
+        )  # TorchScript announces its retirement; the recording outlives it
+        run = torch.jit.trace(
+            _as_function(run), tuple(_example(recording, inputs)), check_trace=False
+        )
 
     def replay(*flat: Tensor) -> Sequence[Tensor]:
-        # Without its optimiser: that would watch the first steps, then fuse and specialise, and change bits on the way.
-        # In inference mode, which leaves out what only autograd would ask for, an eighth of a small network's step.
+        # Without its optimiser: that would watch the first steps, then fuse and specialise, and
+        # change bits on the way. In inference mode, which leaves out what only autograd would ask
+        # for, an eighth of a small network's step.
         with torch.inference_mode(), torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
             return run(*flat)
 
@@ -173,14 +204,21 @@ def traced(recording: Recording, inputs: Sequence[Tensor]) -> Callable[..., Sequ
 
 
 def compiled(recording: Recording, inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
-    """The recording through TorchInductor, called without Dynamo's checks before each call: nothing here ever changes."""
+    """The recording through TorchInductor, called without Dynamo's checks before each call: nothing
+    here ever changes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from torch._inductor import compile as inductor
 
     example: list[Any] = list(_example(recording, inputs))
-    with warnings.catch_warnings(), torch.no_grad(), torch.random.fork_rng(devices=_devices(inputs)):
-        warnings.simplefilter("ignore")  # it recommends TensorFloat32, and imports what announces its retirement
+    with (
+        warnings.catch_warnings(),
+        torch.no_grad(),
+        torch.random.fork_rng(devices=_devices(inputs)),
+    ):
+        warnings.simplefilter(
+            "ignore"
+        )  # it recommends TensorFloat32, and imports what announces its retirement
         run = inductor(recording.graph, example)
 
     def replay(*flat: Tensor) -> Sequence[Tensor]:
@@ -200,7 +238,10 @@ def _devices(inputs: Sequence[Tensor]) -> list[torch.device]:
 
 
 def _example(recording: Recording, inputs: Sequence[Tensor]) -> list[Tensor]:
-    noise = [torch.zeros(draw.shape, dtype=draw.dtype, device=inputs[0].device) for draw in recording.draws]
+    noise = [
+        torch.zeros(draw.shape, dtype=draw.dtype, device=inputs[0].device)
+        for draw in recording.draws
+    ]
     return [*recording.parameters, *(value.clone() for value in recording.buffers), *inputs, *noise]
 
 

@@ -1,14 +1,16 @@
-r"""log p(x) by annealed importance sampling (Neal 2001), and between two bounds (Grosse, Ancha & Roy 2016).
+r"""log p(x) by annealed importance sampling (Neal 2001), and between two bounds (Grosse, Ancha &
+Roy 2016).
 
 Chains start from q(z|x) and move to the posterior through densities between the two,
 
     f_t(z) = q(z|x)^(1 - b_t) p(x, z)^b_t,      0 = b_0 < b_1 < ... < b_T = 1,
 
-by a Hamiltonian move at each. The product of the ratios f_t / f_(t-1), each at the point from which move t starts, is an
-unbiased estimate of p(x): its logarithm is, on average, a lower bound, tight if the moves keep up. Run backwards from an exact
-draw of the posterior, the same product estimates 1 / p(x), and gives an upper bound. Exact draws are to be had where x comes
-from the model itself: draw z from the prior and x from p(x|z), and that z is one. There the two bounds hold log p(x) between
-them, and their gap tells how well the estimate works (bidirectional Monte Carlo).
+by a Hamiltonian move at each. The product of the ratios f_t / f_(t-1), each at the point from which
+move t starts, is an unbiased estimate of p(x): its logarithm is, on average, a lower bound, tight
+if the moves keep up. Run backwards from an exact draw of the posterior, the same product estimates
+1 / p(x), and gives an upper bound. Exact draws are to be had where x comes from the model itself:
+draw z from the prior and x from p(x|z), and that z is one. There the two bounds hold log p(x)
+between them, and their gap tells how well the estimate works (bidirectional Monte Carlo).
 """
 
 from __future__ import annotations
@@ -34,26 +36,32 @@ TUNING_CHAINS = 4
 
 
 class Schedule(NamedTuple):
-    """b: (T + 1,), from 0 to 1. steps: (T, B, L), the step sizes of move t for each row and dimension."""
+    """b: (T + 1,), from 0 to 1. steps: (T, B, L), the step sizes of move t for each row and
+    dimension."""
 
     b: Tensor
     steps: Tensor
 
 
 class Sandwich(NamedTuple):
-    """Bounds on log p(x) of rows that the model itself made: lower, upper: (N,), nats, without a Jacobian."""
+    """Bounds on log p(x) of rows that the model itself made: lower, upper: (N,), nats, without a
+    Jacobian."""
 
     lower: Tensor
     upper: Tensor
 
     def figures(self, log_jacobian: float = 0.0) -> dict[str, Figure]:
-        """``ais_lower``, ``ais_upper`` and ``ais_gap`` as means over the rows, which are the model's own and no data."""
+        """``ais_lower``, ``ais_upper`` and ``ais_gap`` as means over the rows, which are the
+        model's own and no data."""
         figures = {
             "ais_lower": mean_figure(self.lower + log_jacobian),
             "ais_upper": mean_figure(self.upper + log_jacobian),
             "ais_gap": mean_figure(self.upper - self.lower),
         }
-        return {name: figure._replace(details={"rows_of_its_own": len(self.lower)}) for name, figure in figures.items()}
+        return {
+            name: figure._replace(details={"rows_of_its_own": len(self.lower)})
+            for name, figure in figures.items()
+        }
 
 
 @torch.no_grad()
@@ -70,8 +78,9 @@ def ais_rows(
 ) -> Tensor:
     """Estimate log p(x) of every row from below: (N,), nats. x: (N, D).
 
-    chains: for each row. temperatures: T. leapfrogs: of each move. Step sizes are found in a run before, on other noise.
-    The result depends on ``seed``, not on torch's global generator. Raises UsageError for numbers below 1.
+    chains: for each row. temperatures: T. leapfrogs: of each move. Step sizes are found in a run
+    before, on other noise. The result depends on ``seed``, not on torch's global generator. Raises
+    UsageError for numbers below 1.
     """
     _check(chains, temperatures, leapfrogs)
     parts = []
@@ -98,7 +107,8 @@ def sandwich(
     seed: int = 0,
     on_rows: Callable[[int], None] | None = None,
 ) -> Sandwich:
-    """Bound log p(x) from both sides on ``rows`` rows drawn from the model. Arguments and errors as for ``ais_rows``."""
+    """Bound log p(x) from both sides on ``rows`` rows drawn from the model. Arguments and errors as
+    for ``ais_rows``."""
     _check(chains, temperatures, leapfrogs)
     lower, upper = [], []
     with evaluating(model):
@@ -141,12 +151,15 @@ class _Path:
         return log_w
 
     def tuned(self, temperatures: int) -> Schedule:
-        """Step sizes for each move and row, adapted on the way from q to the posterior and fixed from then on."""
+        """Step sizes for each move and row, adapted on the way from q to the posterior and fixed
+        from then on."""
         b = _between_zero_and_one(temperatures).to(self.x.device)
         z = self.q.sample(torch.Size((TUNING_CHAINS,)))
         step, steps = torch.full_like(self.scale[:, :1], FIRST_STEP), []
         for i in range(20):  # find the right order of magnitude before the first move is recorded
-            step = adapted(step, self._move(z, b[1], step).acceptance.mean(0)[:, None], rate=1.0 / (1 + i / 5))
+            step = adapted(
+                step, self._move(z, b[1], step).acceptance.mean(0)[:, None], rate=1.0 / (1 + i / 5)
+            )
         for t in range(1, temperatures + 1):
             move = self._move(z, b[t], step)
             z, step = move.z, adapted(step, move.acceptance.mean(0)[:, None])
@@ -174,7 +187,8 @@ class _Path:
 
 
 def _between_zero_and_one(temperatures: int, steepness: float = 4.0) -> Tensor:
-    """(T + 1,) from 0 to 1, closer together near both ends, where the densities change most (Wu et al. 2017)."""
+    """(T + 1,) from 0 to 1, closer together near both ends, where the densities change most (Wu et
+    al. 2017)."""
     s = torch.sigmoid(steepness * torch.linspace(-1, 1, temperatures + 1, dtype=torch.float64))
     return (s - s[0]) / (s[-1] - s[0])
 
@@ -185,6 +199,10 @@ def _log_mean_exp(log_w: Tensor) -> Tensor:
 
 
 def _check(chains: int, temperatures: int, leapfrogs: int) -> None:
-    for name, value in [("chains", chains), ("temperatures", temperatures), ("leapfrogs", leapfrogs)]:
+    for name, value in [
+        ("chains", chains),
+        ("temperatures", temperatures),
+        ("leapfrogs", leapfrogs),
+    ]:
         if value < 1:
             raise UsageError(f"{name} must be at least 1; got {value}")

@@ -1,8 +1,9 @@
-r"""The trivial model: every column by itself, without z. A VAE that does not beat it has learned nothing that it should.
+r"""The trivial model: every column by itself, without z. A VAE that does not beat it has learned
+nothing that it should.
 
-Real columns are Gaussians with the mean and variance of the training rows; numbers in [0, 1] are Bernoulli variables with
-their mean; levels have their frequencies in each column. Counts are smoothed by one (Laplace), so that what the training rows
-lack is not impossible.
+Real columns are Gaussians with the mean and variance of the training rows; numbers in [0, 1] are
+Bernoulli variables with their mean; levels have their frequencies in each column. Counts are
+smoothed by one (Laplace), so that what the training rows lack is not impossible.
 """
 
 from __future__ import annotations
@@ -17,21 +18,25 @@ from aevb.errors import UsageError
 from aevb.probability.distributions import DiagonalNormal
 
 FLOOR = 1e-4
-"""Least variance of a column, as a share of the columns' average: without it, one constant pixel would be worth any number
-of nats."""
+"""Least variance of a column, as a share of the columns' average: without it, one constant pixel
+would be worth any number of nats."""
 CHUNK = 1024
 """Rows looked at together."""
 
 
 def fit_baseline(x: Tensor | Rows, form: str, levels: int | None = None) -> Tensor:
-    """Parameters of the independent columns of x: (N, D), as their likelihood's ``form`` ("real", "unit", "levels") asks.
+    """Parameters of the independent columns of x: (N, D), as their likelihood's ``form`` ("real",
+    "unit", "levels") asks.
 
-    Returns (2, D), means and log-variances; (1, D), probabilities of 1; or (levels, D), log-probabilities.
+    Returns (2, D), means and log-variances; (1, D), probabilities of 1; or (levels, D),
+    log-probabilities.
     """
     parts = x.split(CHUNK)
     if form == "real":
         mean, variance = _moments(parts)
-        return torch.stack([mean, variance.clamp(min=FLOOR * float(variance.mean()) or FLOOR).log()])
+        return torch.stack(
+            [mean, variance.clamp(min=FLOOR * float(variance.mean()) or FLOOR).log()]
+        )
     if form == "unit":
         ones = sum((part.double().sum(0) for part in parts), torch.zeros((), dtype=torch.float64))
         return ((ones + 1) / (len(x) + 2)).unsqueeze(0)
@@ -45,7 +50,8 @@ def fit_baseline(x: Tensor | Rows, form: str, levels: int | None = None) -> Tens
 
 
 def _moments(parts: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each column, (D,), the parts put together by Chan, Golub & LeVeque (1979)."""
+    """Mean and variance of each column, (D,), the parts put together by Chan, Golub & LeVeque
+    (1979)."""
     count, mean, squares = 0, torch.zeros(()), torch.zeros(())
     for part in parts:
         n, part = len(part), part.double()
@@ -53,13 +59,16 @@ def _moments(parts: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
         squares_of = (part - mean_of).square_().sum(0)
         apart = mean_of - mean.to(mean_of) if count else torch.zeros_like(mean_of)
         mean = mean + apart * (n / (count + n)) if count else mean_of
-        squares = squares_of + (squares + apart.square() * (count * n / (count + n)) if count else 0)
+        squares = squares_of + (
+            squares + apart.square() * (count * n / (count + n)) if count else 0
+        )
         count += n
     return mean, squares / count
 
 
 def baseline_rows(parameters: Tensor, x: Tensor, form: str) -> Tensor:
-    """log p(x) of the independent columns. parameters: from ``fit_baseline``; x: (N, D) -> (N,), nats."""
+    """log p(x) of the independent columns. parameters: from ``fit_baseline``; x: (N, D) -> (N,),
+    nats."""
     parameters, x = parameters.double(), x.double()
     if form == "real":
         mean, logvar = parameters

@@ -1,11 +1,13 @@
-r"""What the code of a model carries: active units, the KL of each dimension, mutual information, the aggregate posterior.
+r"""What the code of a model carries: active units, the KL of each dimension, mutual information,
+the aggregate posterior.
 
 The average KL splits into two (Hoffman & Johnson 2016),
 
     E_x[KL(q(z|x) || p(z))] = I(x; z) + KL(q(z) || p(z)),      q(z) = 1/N sum_n q(z|x_n):
 
-what a code tells about its row, and how far the codes together are from the prior, which is where samples come from. Both are
-estimated with the aggregate posterior of the N rows given; I(x; z) then cannot exceed log N.
+what a code tells about its row, and how far the codes together are from the prior, which is where
+samples come from. Both are estimated with the aggregate posterior of the N rows given; I(x; z) then
+cannot exceed log N.
 """
 
 from __future__ import annotations
@@ -23,15 +25,18 @@ from aevb.probability.distributions import DiagonalNormal, NormalMixture, rsampl
 from aevb.probability.seeds import counter_seed
 
 ACTIVE = 0.01
-"""A latent dimension is active if the means of q(z|x) vary over the rows by more than this (Burda et al. 2016)."""
+"""A latent dimension is active if the means of q(z|x) vary over the rows by more than this (Burda
+et al. 2016)."""
 NEAR_CEILING = 0.9
-"""Share of log N from which on the mutual information of N rows says more about N than about the codes."""
+"""Share of log N from which on the mutual information of N rows says more about N than about the
+codes."""
 COLLAPSED = 0.1
 """Nats of KL in all below which q(z|x) is the prior for any practical purpose."""
 
 
 class Latents(NamedTuple):
-    """means, draws: (N, L), of q(z|x) and from it. figures: by name. active: (L,), whether each dimension is."""
+    """means, draws: (N, L), of q(z|x) and from it. figures: by name. active: (L,), whether each
+    dimension is."""
 
     means: Tensor
     draws: Tensor
@@ -70,7 +75,9 @@ def latents(model: VAE, x: Tensor, *, seed: int = 0) -> Latents:
 def _log_aggregate(model: VAE, q: Distribution, x: Tensor, z: Tensor) -> Tensor:
     """log 1/N sum_n q(z|x_n). x: (N, D); z: (M, L) -> (M,)."""
     if isinstance(q, DiagonalNormal):
-        aggregate = NormalMixture(torch.zeros(len(x), dtype=z.dtype, device=z.device), q.mu, q.logvar)
+        aggregate = NormalMixture(
+            torch.zeros(len(x), dtype=z.dtype, device=z.device), q.mu, q.logvar
+        )
         return torch.cat([aggregate.log_prob(part) for part in z.split(256)])
     parts = []
     for part in z.split(32):  # a flow is evaluated for every pair of a row and a point

@@ -2,9 +2,10 @@ r"""log p(x) itself, by importance sampling from q(z|x).
 
     log p(x) ~ log 1/K sum_k w_k,     w_k = p(x, z_k) / q(z_k|x),     z_k ~ q(z|x)
 
-The mean of the w_k is unbiased for p(x); its logarithm is low by about 1 / (2 ESS) on average, with the effective sample size
-ESS = (sum w)^2 / sum w^2, and off by chance by about sqrt(1/ESS - 1/K). Where a few of the weights carry the sum, ESS is
-small and the figure cannot be trusted: q(z|x) misses part of p(z|x). The figures say so.
+The mean of the w_k is unbiased for p(x); its logarithm is low by about 1 / (2 ESS) on average, with
+the effective sample size ESS = (sum w)^2 / sum w^2, and off by chance by about sqrt(1/ESS - 1/K).
+Where a few of the weights carry the sum, ESS is small and the figure cannot be trusted: q(z|x)
+misses part of p(z|x). The figures say so.
 """
 
 from __future__ import annotations
@@ -23,16 +24,18 @@ from aevb.probability.distributions import rsample_and_log_prob
 from aevb.probability.seeds import counter_seed
 
 PAIRS = {"cpu": 4096, "cuda": 65_536}
-"""Draws that go through the decoder at once, over rows and samples. Larger sheets leave a processor's cache, and smaller ones
-leave most of a GPU idle."""
+"""Draws that go through the decoder at once, over rows and samples. Larger sheets leave a
+processor's cache, and smaller ones leave most of a GPU idle."""
 ROWS = 32
 """Rows that share a pass; a constant, since the noise of a row depends on it."""
 RELIABLE = 10.0
-"""A row with a smaller effective sample size is off by about 1 / (2 * 10) = 0.05 nats on average, or more."""
+"""A row with a smaller effective sample size is off by about 1 / (2 * 10) = 0.05 nats on average,
+or more."""
 
 
 class Importance(NamedTuple):
-    """log_likelihood: (N,), nats; effective_sample_size: (N,), at most ``samples``, the number of draws a row."""
+    """log_likelihood: (N,), nats; effective_sample_size: (N,), at most ``samples``, the number of
+    draws a row."""
 
     log_likelihood: Tensor
     effective_sample_size: Tensor
@@ -49,7 +52,8 @@ class Importance(NamedTuple):
         return float((self.effective_sample_size < RELIABLE).double().mean())
 
     def figure(self) -> Figure:
-        """Mean over rows. Its standard error is that of rows drawn from the population, the chance of the draws included."""
+        """Mean over rows. Its standard error is that of rows drawn from the population, the chance
+        of the draws included."""
         mean = mean_figure(self.log_likelihood)
         return mean._replace(
             details={
@@ -74,9 +78,10 @@ def importance_rows(
 ) -> Importance:
     """Estimate log p(x) of every row. x: (N, D).
 
-    samples: K, draws of z a row. first: number of the first row of x, where x is a part of more rows. log_jacobian: nats,
-    added to turn a density of x into one of the data. on_rows(n) is called as rows are done. The result depends on ``seed``,
-    not on torch's global generator. Raises UsageError for samples below 1.
+    samples: K, draws of z a row. first: number of the first row of x, where x is a part of more
+    rows. log_jacobian: nats, added to turn a density of x into one of the data. on_rows(n) is
+    called as rows are done. The result depends on ``seed``, not on torch's global generator. Raises
+    UsageError for samples below 1.
     """
     if samples < 1:
         raise UsageError(f"samples must be at least 1; got {samples}")

@@ -20,10 +20,13 @@ MOST_ROWS = 1000
 def noise_at(model: VAE, codes: Tensor) -> Tensor | None:
     """Standard deviation of x given z where p(x|z) is Gaussian, else None: () or (D,), in the model's numbers. codes: (N, L).
 
-    Of a decoder whose noise depends on z the root of its mean square over the codes, column by column.
+    Of a decoder whose noise depends on z the root of its mean square over the codes, column by
+    column.
     """
     likelihood = model.likelihood
-    if likelihood.noise is not None or not isinstance(model.likelihood_given(codes[:1]), DiagonalNormal):
+    if likelihood.noise is not None or not isinstance(
+        model.likelihood_given(codes[:1]), DiagonalNormal
+    ):
         return likelihood.noise
     with evaluating(model):
         squares = [model.likelihood_given(z).variance.double().sum(0) for z in codes.split(CHUNK)]
@@ -32,7 +35,8 @@ def noise_at(model: VAE, codes: Tensor) -> Tensor | None:
 
 @torch.no_grad()
 def noise_of_rows(model: VAE, x: Rows, seed: int = 0) -> float | None:
-    """The same as one number, the root of the mean square over the columns, at draws of z for up to MOST_ROWS of the rows."""
+    """The same as one number, the root of the mean square over the columns, at draws of z for up to
+    MOST_ROWS of the rows."""
     noise = model.likelihood.noise
     if noise is None and model.likelihood.form == "real":
         with evaluating(model):

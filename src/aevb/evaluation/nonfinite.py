@@ -13,9 +13,11 @@ MOST_NAMED = 5
 
 @torch.no_grad()
 def where_not_finite(model: VAE, x: Tensor, index: Tensor) -> str:
-    """A phrase that names the first tensor, in the order of the computation, that holds NaN or an infinity.
+    """A phrase that names the first tensor, in the order of the computation, that holds NaN or an
+    infinity.
 
-    x: (B, D), the batch; index: (B,), the numbers of its rows among the training rows, counted from 0.
+    x: (B, D), the batch; index: (B,), the numbers of its rows among the training rows, counted from
+    0.
     """
     for name, value in model.named_parameters():
         if not bool(torch.isfinite(value).all()):
@@ -48,9 +50,15 @@ def _row_tensors(model: VAE, x: Tensor) -> list[tuple[str, Tensor]]:
 def _named(index: Tensor, bad: Tensor) -> str:
     rows = (index[bad.to(index.device)] + 1).tolist()
     shown = ", ".join(map(str, rows[:MOST_NAMED])) + (", ..." if len(rows) > MOST_NAMED else "")
-    return f"{len(rows)} of {len(bad)} rows of the batch, training {'row' if len(rows) == 1 else 'rows'} {shown}"
+    return (
+        f"{len(rows)} of {len(bad)} rows of the batch, training"
+        f" {'row' if len(rows) == 1 else 'rows'} {shown}"
+    )
 
 
 def _largest(x: Tensor, index: Tensor) -> str:
     row = int(x.abs().amax(1).argmax())
-    return f"the largest value of the batch, {float(x[row].abs().max()):.4g}, is in training row {int(index[row]) + 1}"
+    return (
+        f"the largest value of the batch, {float(x[row].abs().max()):.4g}, is in training row"
+        f" {int(index[row]) + 1}"
+    )

@@ -25,17 +25,24 @@ SIDE = 15
 """Pictures along a side of a manifold."""
 
 
-def figure2(records: Sequence[dict[str, Any]], latents: Sequence[int], constant: float | None = None) -> Figure:
-    """Bound against samples, a panel for each latent size. constant: the test log-density of a model without z, if drawn."""
+def figure2(
+    records: Sequence[dict[str, Any]], latents: Sequence[int], constant: float | None = None
+) -> Figure:
+    """Bound against samples, a panel for each latent size. constant: the test log-density of a
+    model without z, if drawn."""
     figure = Figure(figsize=(3.1 * len(latents), 3.4), layout="constrained")
-    for axes, latent in zip(figure.subplots(1, len(latents), squeeze=False)[0], latents, strict=True):
+    for axes, latent in zip(
+        figure.subplots(1, len(latents), squeeze=False)[0], latents, strict=True
+    ):
         for record in records:
             if record["trial"]["latent_dim"] == latent and _is_main(record["trial"]):
                 _curve(axes, record, "bound")
         if constant is not None:
             axes.axhline(constant, color="0.4", linewidth=0.8, label="constant Gaussian")
         else:
-            _paper(axes, {key[1:]: curve for key, curve in numbers.FIGURE2.items() if key[0] == latent})
+            _paper(
+                axes, {key[1:]: curve for key, curve in numbers.FIGURE2.items() if key[0] == latent}
+            )
         _scale(axes)
         axes.set_title(f"{latent} latent dimensions", fontsize=9)
     _legend(figure, "bound, nats per row")
@@ -58,17 +65,22 @@ def figure3(records: Sequence[dict[str, Any]]) -> Figure:
 
 
 def full_vb(records: Sequence[dict[str, Any]]) -> Figure:
-    """Training and test bounds against samples, with and without a posterior over the decoder's parameters."""
+    """Training and test bounds against samples, with and without a posterior over the decoder's
+    parameters."""
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()
     for record in records:
         method = record["trial"]["method"]
         kind = "drawn" if method == "full_vb" else "bound"
         lines = [(f"test_{kind}", "-", "test"), (f"train_{kind}", "--", "train")]
-        for name, style, split in lines + ([("evidence", ":", "evidence / rows")] if kind == "drawn" else []):
+        for name, style, split in lines + (
+            [("evidence", ":", "evidence / rows")] if kind == "drawn" else []
+        ):
             points = [(point["samples"], point[name]) for point in record["curve"]]
             label = f"{NAMES[method]}, {split}"
-            axes.plot(*zip(*points, strict=True), style, color=COLOURS[method], linewidth=1.3, label=label)
+            axes.plot(
+                *zip(*points, strict=True), style, color=COLOURS[method], linewidth=1.3, label=label
+            )
     _scale(axes)
     _legend(figure, "bound, nats per row")
     return figure
@@ -76,7 +88,9 @@ def full_vb(records: Sequence[dict[str, Any]]) -> Figure:
 
 def manifold(model: VAE, data: str) -> Figure:
     """Means of p(x|z) at equal steps of prior probability in a latent plane."""
-    z = torch.special.ndtri(torch.linspace(0.5 / SIDE, 1 - 0.5 / SIDE, SIDE, dtype=torch.float64)).numpy()
+    z = torch.special.ndtri(
+        torch.linspace(0.5 / SIDE, 1 - 0.5 / SIDE, SIDE, dtype=torch.float64)
+    ).numpy()
     # The first row of the picture is the top of the plane.
     points = np.stack(np.meshgrid(z, z[::-1]), axis=-1).reshape(-1, 2)
     return plots.manifold(_pictures(model, torch.from_numpy(points).float(), data), z)
@@ -87,23 +101,43 @@ def samples(models: Iterable[tuple[str, VAE]], data: str, side: int = 8) -> Figu
     models = list(models)
     height, width = SHAPES[data]
     figure = Figure(figsize=(3.0 * len(models), 3.0 * height / width + 0.3), layout="constrained")
-    for axes, (name, model) in zip(figure.subplots(1, len(models), squeeze=False)[0], models, strict=True):
+    for axes, (name, model) in zip(
+        figure.subplots(1, len(models), squeeze=False)[0], models, strict=True
+    ):
         z = torch.randn(side * side, model.latent_dim, generator=torch.Generator().manual_seed(0))
-        axes.imshow(plots.tile(_pictures(model, z, data), side), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        axes.imshow(
+            plots.tile(_pictures(model, z, data), side),
+            cmap="gray",
+            vmin=0,
+            vmax=1,
+            interpolation="nearest",
+        )
         axes.set_axis_off()
         axes.set_title(name, fontsize=9)
     return figure
 
 
 def variances(measured: Sequence[dict[str, Any]]) -> Figure:
-    """Variance of the encoder's gradient against the latent size, a panel for each group; bars are two standard errors."""
+    """Variance of the encoder's gradient against the latent size, a panel for each group; bars are
+    two standard errors."""
     latents = [record["latent_dim"] for record in measured]
     groups = list(next(iter(measured[0]["variance"].values())))
     figure = Figure(figsize=(3.2 * len(groups), 3.4), layout="constrained")
-    for axes, group in zip(figure.subplots(1, len(groups), squeeze=False, sharey=True)[0], groups, strict=True):
+    for axes, group in zip(
+        figure.subplots(1, len(groups), squeeze=False, sharey=True)[0], groups, strict=True
+    ):
         for estimator, marker in zip(measured[0]["variance"], "osv^", strict=True):
             value, error = np.array([record["variance"][estimator][group] for record in measured]).T
-            axes.errorbar(latents, value, 2 * error, marker=marker, markersize=4, linewidth=1, capsize=2, label=estimator)
+            axes.errorbar(
+                latents,
+                value,
+                2 * error,
+                marker=marker,
+                markersize=4,
+                linewidth=1,
+                capsize=2,
+                label=estimator,
+            )
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xticks(latents, [str(n) for n in latents])
@@ -122,7 +156,9 @@ def _pictures(model: VAE, z: torch.Tensor, data: str) -> NDArray[Any]:
 
 def _is_main(trial: dict[str, Any]) -> bool:
     """Whether a trial is of the paper's protocol, or has Adam in it and nothing else that differs."""
-    return bool(trial["targets"] == "grey" and (trial["std"] == Trial.std or trial["data"] == "frey"))
+    return bool(
+        trial["targets"] == "grey" and (trial["std"] == Trial.std or trial["data"] == "frey")
+    )
 
 
 def _curve(axes: Axes, record: dict[str, Any], quantity: str) -> None:
@@ -141,19 +177,34 @@ def _paper(axes: Axes, curves: dict[tuple[str, str], numbers.Curve]) -> None:
         style = "-" if split == "test" else (0, (2, 1))
         label = f"paper: {NAMES[method]}, {split}"
         axes.plot(
-            *zip(*curve, strict=True), linestyle=style, color=COLOURS[method], alpha=0.3, linewidth=4, zorder=0, label=label
+            *zip(*curve, strict=True),
+            linestyle=style,
+            color=COLOURS[method],
+            alpha=0.3,
+            linewidth=4,
+            zorder=0,
+            label=label,
         )
 
 
 def _scale(axes: Axes) -> None:
-    """As far as our curves go, and to a million samples at least; without the first points' fall, or a hopeless curve's."""
+    """As far as our curves go, and to a million samples at least; without the first points' fall,
+    or a hopeless curve's."""
     lines = [
-        (str(line.get_label()), np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)) for line in axes.lines
+        (
+            str(line.get_label()),
+            np.asarray(line.get_xdata(), float),
+            np.asarray(line.get_ydata(), float),
+        )
+        for line in axes.lines
     ]
     own = [(x, y) for label, x, y in lines if not label.startswith("paper")]
     last = max(1e6, *(1.2 * float(x.max()) for x, _ in own)) if own else 1e8
     seen = [y[x <= last] for _, x, y in lines]
-    top, low = max(float(y.max()) for y in seen if len(y)), min(float(np.median(y)) for _, y in own) if own else -200.0
+    top, low = (
+        max(float(y.max()) for y in seen if len(y)),
+        min(float(np.median(y)) for _, y in own) if own else -200.0,
+    )
     low = max(low, top - 0.7 * abs(top))
     axes.set_xscale("log")
     axes.set_xlim(1e5, last)
@@ -170,4 +221,6 @@ def _legend(figure: Figure, label: str) -> None:
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
             found.setdefault(name, handle)
     columns = max(2, int(figure.get_figwidth() // 2.3))
-    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns, fontsize=7)
+    figure.legend(
+        found.values(), found.keys(), loc="outside lower center", ncols=columns, fontsize=7
+    )

@@ -25,8 +25,14 @@ Records = list[dict[str, Any]]
 def reproduce(what: str, full: bool, seeds: int, place: Place) -> Iterator[Path]:
     """Run an experiment, or all; yield the files that are written, each when it is there."""
     length = "full" if full else "quick"
-    wanted = list(EXPERIMENTS) if what == "all" else [name for name in EXPERIMENTS if name.startswith(what)]
-    names = [name for name in wanted if EXPERIMENTS[name][0](full, seeds)]  # some have no quick form
+    wanted = (
+        list(EXPERIMENTS)
+        if what == "all"
+        else [name for name in EXPERIMENTS if name.startswith(what)]
+    )
+    names = [
+        name for name in wanted if EXPERIMENTS[name][0](full, seeds)
+    ]  # some have no quick form
     if not names:
         raise UsageError(f"{what} has no quick form; give --full")
     for name in names:  # before the work, not after it
@@ -43,9 +49,11 @@ def reproduce(what: str, full: bool, seeds: int, place: Place) -> Iterator[Path]
 
 
 def constant_gaussian(train: Tensor, test: Tensor) -> float:
-    """Mean log-density of test rows under a mean and a variance for each pixel, fitted to training rows; nats."""
+    """Mean log-density of test rows under a mean and a variance for each pixel, fitted to training
+    rows; nats."""
     train, test = train.double(), test.double()
-    # A pixel that hardly moves in the training rows may still move in others: half a grey level is the least deviation.
+    # A pixel that hardly moves in the training rows may still move in others: half a grey level is
+    # the least deviation.
     deviation = train.std(0).clamp(min=0.5 / 256)
     return float(DiagonalNormal(train.mean(0), 2 * deviation.log()).log_prob(test).mean())
 
@@ -66,27 +74,42 @@ def _frey(records: Records, place: Place, full: bool) -> Iterator[tuple[str, Fig
 def _figure3(name: str, records: Records, place: Place, full: bool) -> Iterator[tuple[str, Figure]]:
     yield "", drawing.figure3(records)
     compared = [{"name": record["name"], **_three_ways(record, place, full)} for record in records]
-    write(place.results / f"paper_{name}_three_ways_{'full' if full else 'quick'}.json", compared, place.device)
+    write(
+        place.results / f"paper_{name}_three_ways_{'full' if full else 'quick'}.json",
+        compared,
+        place.device,
+    )
 
 
 def _three_ways(record: dict[str, Any], place: Place, full: bool) -> dict[str, float]:
     trial = record["trial"]
     rows = load_rows(trial["data"], trial["rows"], place.device)
     shown, width = (100, 0.1) if full else (20, 0.2)
-    return marginal.comparison(load(record, rows, place.trials), rows, shown, encoder=trial["method"] != "mcem", width=width)
+    return marginal.comparison(
+        load(record, rows, place.trials),
+        rows,
+        shown,
+        encoder=trial["method"] != "mcem",
+        width=width,
+    )
 
 
 def _manifolds(records: Records, place: Place, full: bool) -> Iterator[tuple[str, Figure]]:
     del full
     for record in records:
-        yield f"_{record['trial']['data']}", drawing.manifold(_model(record, place), record["trial"]["data"])
+        yield (
+            f"_{record['trial']['data']}",
+            drawing.manifold(_model(record, place), record["trial"]["data"]),
+        )
 
 
 def _samples(records: Records, place: Place, full: bool) -> Iterator[tuple[str, Figure]]:
     del full
     for data in drawing.SHAPES:
         own = [record for record in records if record["trial"]["data"] == data]
-        models = [(f"{record['trial']['latent_dim']} dimensions", _model(record, place)) for record in own]
+        models = [
+            (f"{record['trial']['latent_dim']} dimensions", _model(record, place)) for record in own
+        ]
         yield f"_{data}", drawing.samples(models, data)
 
 
@@ -98,13 +121,27 @@ def _variance(records: Records, place: Place, full: bool) -> Iterator[tuple[str,
     measured = []
     for record in records:
         rows = load_rows(record["trial"]["data"], record["trial"]["rows"], place.device)
-        found = variance.gradient_variance(load(record, rows, place.trials), rows, 500 if full else 50)
-        own = {estimator: found.of(estimator) for estimator in variance.ESTIMATORS}
-        ratios = {estimator: found.ratio(estimator, variance.ESTIMATORS[0]) for estimator in variance.ESTIMATORS[1:]}
-        measured.append(
-            {"name": record["name"], "latent_dim": record["trial"]["latent_dim"], "variance": own, "ratio_to_B": ratios}
+        found = variance.gradient_variance(
+            load(record, rows, place.trials), rows, 500 if full else 50
         )
-    write(place.results / f"paper_variance_measured_{'full' if full else 'quick'}.json", measured, place.device)
+        own = {estimator: found.of(estimator) for estimator in variance.ESTIMATORS}
+        ratios = {
+            estimator: found.ratio(estimator, variance.ESTIMATORS[0])
+            for estimator in variance.ESTIMATORS[1:]
+        }
+        measured.append(
+            {
+                "name": record["name"],
+                "latent_dim": record["trial"]["latent_dim"],
+                "variance": own,
+                "ratio_to_B": ratios,
+            }
+        )
+    write(
+        place.results / f"paper_variance_measured_{'full' if full else 'quick'}.json",
+        measured,
+        place.device,
+    )
     yield "", drawing.variances(measured)
 
 

@@ -1,10 +1,12 @@
-r"""One gradient of the paper's networks, written out by hand: at a minibatch of 100, bookkeeping costs as much as work does.
+r"""One gradient of the paper's networks, written out by hand: at a minibatch of 100, bookkeeping
+costs as much as work does.
 
     x -> h = tanh(W1 x + b1) -> mu, logvar -> z = mu + exp(logvar/2) eps -> g = tanh(V1 z + c1) -> a = V2 g + c2 -> p(x|z)
 
-The losses are those of ``objectives.elbo`` (estimator B, one draw of z) and ``objectives.wake_sleep``, with two differences
-that the paper's optimiser wants: a sum over the minibatch in place of a mean, and the bounds that keep logvar from
-overflowing left out. ``tests/test_paper.py`` holds both gradients against those of the objectives.
+The losses are those of ``objectives.elbo`` (estimator B, one draw of z) and
+``objectives.wake_sleep``, with two differences that the paper's optimiser wants: a sum over the
+minibatch in place of a mean, and the bounds that keep logvar from overflowing left out.
+``tests/test_paper.py`` holds both gradients against those of the objectives.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from aevb.probability.distributions import DiagonalNormal
 
 
 class SigmoidGaussian(GaussianNetwork):
-    """As ``GaussianNetwork``, with means between 0 and 1 (appendix C.2 and section 5: Frey Face). ``data_dim``: D."""
+    """As ``GaussianNetwork``, with means between 0 and 1 (appendix C.2 and section 5: Frey Face).
+    ``data_dim``: D."""
 
     form = "unit"
 
@@ -30,12 +33,28 @@ class SigmoidGaussian(GaussianNetwork):
         return DiagonalNormal(torch.sigmoid(mean), logvar)
 
 
-def paper_model(data_dim: int, hidden: int, latent_dim: int, *, bernoulli: bool, std: float, generator: Generator) -> VAE:
+def paper_model(
+    data_dim: int,
+    hidden: int,
+    latent_dim: int,
+    *,
+    bernoulli: bool,
+    std: float,
+    generator: Generator,
+) -> VAE:
     """The paper's VAE: one hidden layer of tanh units each way, every parameter from N(0, std^2)."""
     likelihood = Bernoulli(data_dim) if bernoulli else SigmoidGaussian(data_dim)
     encoder = mlp(data_dim, [hidden], activation="tanh")
     decoder = mlp(latent_dim, [hidden], likelihood.num_features, "tanh")
-    model = VAE(data_dim, [hidden], latent_dim, activation="tanh", likelihood=likelihood, encoder=encoder, decoder=decoder)
+    model = VAE(
+        data_dim,
+        [hidden],
+        latent_dim,
+        activation="tanh",
+        likelihood=likelihood,
+        encoder=encoder,
+        decoder=decoder,
+    )
     with torch.no_grad():
         for p in model.parameters():
             p.copy_(torch.randn(p.shape, generator=generator) * std)
@@ -43,19 +62,25 @@ def paper_model(data_dim: int, hidden: int, latent_dim: int, *, bernoulli: bool,
 
 
 class LeanGradient:
-    """Gradients of the loss of a minibatch, summed over its rows, into ``gradients``: as ``parameters``, in their order.
+    """Gradients of the loss of a minibatch, summed over its rows, into ``gradients``: as
+    ``parameters``, in their order.
 
-    model: from ``paper_model``. generator: of all noise. Every method returns ``gradients``, which the next call overwrites.
+    model: from ``paper_model``. generator: of all noise. Every method returns ``gradients``, which
+    the next call overwrites.
     """
 
     def __init__(self, model: VAE, generator: Generator) -> None:
         self.generator = generator
         self.parameters = [p.detach() for p in model.parameters()]
         self.gradients = [torch.zeros_like(p) for p in self.parameters]
-        own = {id(p): gradient for p, gradient in zip(model.parameters(), self.gradients, strict=True)}
+        own = {
+            id(p): gradient for p, gradient in zip(model.parameters(), self.gradients, strict=True)
+        }
         # In the order in which they are declared: W1, mu, logvar, V1, V2.
         parts = (model.encoder, model.posterior, model.decoder)
-        self.layers = [_Layer(m, own) for part in parts for m in part.modules() if isinstance(m, nn.Linear)]
+        self.layers = [
+            _Layer(m, own) for part in parts for m in part.modules() if isinstance(m, nn.Linear)
+        ]
         self.bernoulli = isinstance(model.likelihood, Bernoulli)
 
     @torch.no_grad()
@@ -165,4 +190,6 @@ def _gaussian_gradient(a: Tensor, x: Tensor) -> Tensor:
     logit, logvar = a.chunk(2, dim=-1)
     mean, precision = logit.sigmoid(), torch.exp(-logvar)
     off = mean - x
-    return torch.cat([off * precision * mean * (1 - mean), 0.5 * (1 - off.square() * precision)], -1)
+    return torch.cat(
+        [off * precision * mean * (1 - mean), 0.5 * (1 - off.square() * precision)], -1
+    )

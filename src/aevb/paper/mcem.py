@@ -3,9 +3,10 @@ r"""Monte-Carlo EM as in section 5 and appendix E of the paper: no encoder; draw
     E   every row's z moves once: 10 leapfrog steps, of a size at which 90 % of the proposals are accepted
     M   5 updates of the decoder on log p(x|z) at these z
 
-Over the whole training set at a time, as in the code that the authors published later (github.com/dpkingma/anglepy,
-``step_batch_mcem``): the paper calls the method not on-line, and so slow for 50,000 rows. A sample of the abscissa is one
-row in one of the updates; the ten gradients of the E step are not counted.
+Over the whole training set at a time, as in the code that the authors published later
+(github.com/dpkingma/anglepy, ``step_batch_mcem``): the paper calls the method not on-line, and so
+slow for 50,000 rows. A sample of the abscissa is one row in one of the updates; the ten gradients
+of the E step are not counted.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ LEAPFROGS = 10
 UPDATES = 5
 ACCEPTED = 0.9
 RATE = 1.0
-"""Of the step size's change: ten times the default, since 50,000 rows leave few rounds, and a mean of many little chance."""
+"""Of the step size's change: ten times the default, since 50,000 rows leave few rounds, and a mean
+of many little chance."""
 
 
 PART = {"cpu": 1000, "cuda": 50_000}
@@ -35,9 +37,13 @@ class EMTraining(Training):
         self.moved = [i for i, p in enumerate(self.model.parameters()) if id(p) in decoder]
         self.update = self._optimiser()
         shape = len(self.rows.train), self.trial.latent_dim
-        self.z = torch.randn(shape, generator=torch.Generator().manual_seed(self.trial.seed)).to(self.rows.device)
+        self.z = torch.randn(shape, generator=torch.Generator().manual_seed(self.trial.seed)).to(
+            self.rows.device
+        )
         self.step_size = torch.tensor(0.1, device=self.rows.device)
-        self.parts = torch.arange(shape[0], device=self.rows.device).split(PART[self.rows.device.type])
+        self.parts = torch.arange(shape[0], device=self.rows.device).split(
+            PART[self.rows.device.type]
+        )
 
     def _extra(self) -> dict[str, Tensor]:
         return {"z": self.z, "step_size": self.step_size}
@@ -46,7 +52,9 @@ class EMTraining(Training):
         rows = len(self.rows.train)
         for round_ in range(start // (UPDATES * rows), until // (UPDATES * rows)):
             accepted = [self._sample(part) for part in self.parts]
-            self.step_size.copy_(adapted(self.step_size, torch.cat(accepted).mean(), ACCEPTED, RATE))
+            self.step_size.copy_(
+                adapted(self.step_size, torch.cat(accepted).mean(), ACCEPTED, RATE)
+            )
             for i in range(UPDATES):
                 self._move(self._gradient(), UPDATES * round_ + i, rows)
 
@@ -57,7 +65,11 @@ class EMTraining(Training):
             found = self.gradient.decoder(self.rows.batch(part), self.z[part])
             if len(self.parts) == 1:
                 return found
-            total = [a.clone() for a in found] if not total else [a.add_(b) for a, b in zip(total, found, strict=True)]
+            total = (
+                [a.clone() for a in found]
+                if not total
+                else [a.add_(b) for a, b in zip(total, found, strict=True)]
+            )
         return total
 
     def _sample(self, part: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """What the paper reports, as numbers.
 
-Source: Kingma & Welling, *Auto-Encoding Variational Bayes*, arXiv:1312.6114, figures 2 (MNIST) and 3, read off the vector
-graphics of the PDF (reading error under 0.2 nat) and interpolated linearly onto these abscissae. "-": no curve there.
+Source: Kingma & Welling, *Auto-Encoding Variational Bayes*, arXiv:1312.6114, figures 2 (MNIST) and
+3, read off the vector graphics of the PDF (reading error under 0.2 nat) and interpolated linearly
+onto these abscissae. "-": no curve there.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ Table = dict[tuple[int, str, str], Curve]
 def _table(text: str) -> Table:
     head, *lines = (line.split() for line in text.strip().splitlines())
     return {
-        (int(size), method, split): [(float(x), float(y)) for x, y in zip(head[3:], values, strict=True) if y != "-"]
+        (int(size), method, split): [
+            (float(x), float(y)) for x, y in zip(head[3:], values, strict=True) if y != "-"
+        ]
         for size, method, split, *values in lines
     }
 

@@ -1,4 +1,5 @@
-"""One page of what came out: a table for each experiment, beside the paper's numbers, and the pictures."""
+"""One page of what came out: a table for each experiment, beside the paper's numbers, and the
+pictures."""
 
 from __future__ import annotations
 
@@ -20,17 +21,29 @@ EXTRAS = ("_constant", "_three_ways", "_measured")
 MARKS = (1_000_000, 3_000_000, 10_000_000)
 """Samples at which a trial has a line, besides where it stands."""
 HEAD = ("trial", "samples", "test", "paper", "difference", "train", "paper", "minutes")
-UNIT = "Nats per row, larger is better; +- is one standard error over rows; minutes of training, beside whatever else ran."
+UNIT = (
+    "Nats per row, larger is better; +- is one standard error over rows; minutes of training,"
+    " beside whatever else ran."
+)
 
 
 def write_page(place: Place, length: str, names: Sequence[str]) -> Path:
     """Write the page, from the result files that are there, and return its path."""
-    lines = ["# Auto-Encoding Variational Bayes, run again", "", f"`aevb reproduce all --{length}`. {UNIT}"]
+    lines = [
+        "# Auto-Encoding Variational Bayes, run again",
+        "",
+        f"`aevb reproduce all --{length}`. {UNIT}",
+    ]
     for name in names:
         for part in (name, *(f"{name}{extra}" for extra in EXTRAS)):
             file = place.results / f"paper_{part}_{length}.json"
             if file.is_file():
-                lines += ["", f"## {part.replace('_', ', ')}", "", *TABLES.get(part, table)(read(file))]
+                lines += [
+                    "",
+                    f"## {part.replace('_', ', ')}",
+                    "",
+                    *TABLES.get(part, table)(read(file)),
+                ]
         lines += ["", *_pictures(place, name, length)]
     path = place.results / f"paper_{length}.md"
     whole(path, lambda part: part.write_text("\n".join(lines) + "\n", encoding="utf-8"))
@@ -38,7 +51,8 @@ def write_page(place: Place, length: str, names: Sequence[str]) -> Path:
 
 
 def table(records: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Lines of a table: each trial at the marks and where it stands, beside the paper at as many samples."""
+    """Lines of a table: each trial at the marks and where it stands, beside the paper at as many
+    samples."""
     yield f"| {' | '.join(HEAD)} |"
     yield "|---" * len(HEAD) + "|"
     seen: set[str] = set()
@@ -52,7 +66,8 @@ def table(records: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def three_ways(records: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """log p(x) of some training and test rows by each way, and how far single rows are from quadrature."""
+    """log p(x) of some training and test rows by each way, and how far single rows are from
+    quadrature."""
     ways = {
         "quadrature": "quadrature",
         "reciprocal": "reciprocal",
@@ -71,33 +86,57 @@ def three_ways(records: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def variances(records: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Estimator B's variance by group of parameters, and that of the others as multiples of it; +- is one standard error."""
+    """Estimator B's variance by group of parameters, and that of the others as multiples of it; +-
+    is one standard error."""
     groups = list(next(iter(records[0]["variance"].values())))
     yield f"| latent dimensions | estimator | {' | '.join(groups)} |"
     yield "|---" * (2 + len(groups)) + "|"
     for record in records:
         first = next(iter(record["variance"]))
-        rows = {first: record["variance"][first], **{f"{name}, over B": own for name, own in record["ratio_to_B"].items()}}
+        rows = {
+            first: record["variance"][first],
+            **{f"{name}, over B": own for name, own in record["ratio_to_B"].items()},
+        }
         for name, found in rows.items():
-            cells = [f"{value:.3g} +- {error:.2g}" for value, error in (found[group] for group in groups)]
+            cells = [
+                f"{value:.3g} +- {error:.2g}" for value, error in (found[group] for group in groups)
+            ]
             yield f"| {record['latent_dim']} | {name} | {' | '.join(cells)} |"
 
 
 def full_vb(records: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Bounds with and without a posterior over the decoder's parameters: in its means, over its draws, on the evidence."""
-    yield "| method | samples | test | train | test, weights drawn | train, weights drawn | evidence / rows |"
+    """Bounds with and without a posterior over the decoder's parameters: in its means, over its
+    draws, on the evidence."""
+    yield (
+        "| method | samples | test | train | test, weights drawn | train, weights drawn | evidence"
+        " / rows |"
+    )
     yield "|---" * 7 + "|"
     for record in records:
-        for point in [p for p in record["curve"] if p["samples"] in MARKS or p is record["curve"][-1]]:
-            drawn = [_number(point.get(name, math.nan)) for name in ("test_drawn", "train_drawn", "evidence")]
+        for point in [
+            p for p in record["curve"] if p["samples"] in MARKS or p is record["curve"][-1]
+        ]:
+            drawn = [
+                _number(point.get(name, math.nan))
+                for name in ("test_drawn", "train_drawn", "evidence")
+            ]
             test = f"{point['test_bound']:.1f} +- {point['test_se']:.1f}"
-            cells = [NAMES[record["trial"]["method"]], f"{point['samples']:.3g}", test, _number(point["train_bound"]), *drawn]
+            cells = [
+                NAMES[record["trial"]["method"]],
+                f"{point['samples']:.3g}",
+                test,
+                _number(point["train_bound"]),
+                *drawn,
+            ]
             yield f"| {' | '.join(cells)} |"
 
 
 def constant(records: Sequence[dict[str, Any]]) -> Iterator[str]:
     """What a model without z makes of Frey Face."""
-    yield f"A mean and a variance for each pixel, without z: {records[0]['test_log_density']:.1f} nats a test row."
+    yield (
+        f"A mean and a variance for each pixel, without z: {records[0]['test_log_density']:.1f}"
+        " nats a test row."
+    )
 
 
 TABLES = {
@@ -121,7 +160,11 @@ def described(trial: dict[str, Any]) -> str:
 
 def papers(trial: dict[str, Any], quantity: str, split: str, samples: float) -> float:
     """The paper's figure at as many samples; NaN where it has none."""
-    size, curves = (trial["rows"], numbers.FIGURE3) if quantity == "log_p" else (trial["latent_dim"], numbers.FIGURE2)
+    size, curves = (
+        (trial["rows"], numbers.FIGURE3)
+        if quantity == "log_p"
+        else (trial["latent_dim"], numbers.FIGURE2)
+    )
     curve = curves.get((size, trial["method"], split), []) if trial["data"] == "mnist" else []
     return numbers.at(curve, samples)
 

@@ -24,11 +24,16 @@ from aevb.paper.trial import CHOICE, Rows, Training, Trial, bounds, load_rows
 from aevb.paper.wake_sleep import WakeSleepTraining
 
 STEP_SIZES = (0.01, 0.02, 0.1)
-"""Adagrad's, of which one is chosen by early performance on the training set (section 5). The paper does not say whether one
-serves all sizes. Here it does: a race of 50 moves is decided by noise for a single size (docs/reproduction.md)."""
+"""Adagrad's, of which one is chosen by early performance on the training set (section 5). The paper
+does not say whether one serves all sizes. Here it does: a race of 50 moves is decided by noise for
+a single size (docs/reproduction.md)."""
 EM_ROUNDS = 3
 """The same for Monte-Carlo EM, whose updates come five to a round over all rows."""
-KINDS: dict[str, type[Training]] = {"wake_sleep": WakeSleepTraining, "mcem": EMTraining, "full_vb": FullVBTraining}
+KINDS: dict[str, type[Training]] = {
+    "wake_sleep": WakeSleepTraining,
+    "mcem": EMTraining,
+    "full_vb": FullVBTraining,
+}
 """Method -> its training, where that is not a plain one."""
 
 Said = Callable[[str], None]
@@ -36,7 +41,8 @@ Said = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Place:
-    """trials: folder of what is kept to go on from. results: folder of the numbers. pictures: folder of the pictures.
+    """trials: folder of what is kept to go on from. results: folder of the numbers. pictures:
+    folder of the pictures.
 
     say: hears of every point that is reached. device: that computes; its noise is its own.
     """
@@ -58,12 +64,15 @@ class Place:
 
     def _free(self, path: Path) -> Path:
         if path.exists() and not self.resume:
-            raise OutputExistsError(f"{path} exists already; --resume goes on from it, --results names another folder")
+            raise OutputExistsError(
+                f"{path} exists already; --resume goes on from it, --results names another folder"
+            )
         return path
 
 
 def run(plans: Iterable[Plan], place: Place, name: str) -> list[dict[str, Any]]:
-    """Train each trial as far as its plan says. Returns the records that the result file ends with, one a plan."""
+    """Train each trial as far as its plan says. Returns the records that the result file ends with,
+    one a plan."""
     path = place.result(name)
     plans = list(plans)
     records: list[dict[str, Any]] = []
@@ -96,7 +105,9 @@ def states(plan: Plan, plans: Sequence[Plan], rows: Rows, place: Place) -> Itera
 
 def open_training(trial: Trial, plan: Plan, rows: Rows, folder: Path) -> Training:
     """A trial as it is in its folder, or new."""
-    return KINDS.get(trial.method, Training)(trial, rows, folder, log_likelihoods if plan.log_p else bounds)
+    return KINDS.get(trial.method, Training)(
+        trial, rows, folder, log_likelihoods if plan.log_p else bounds
+    )
 
 
 def load(record: dict[str, Any], rows: Rows, folder: Path) -> VAE:
@@ -105,21 +116,33 @@ def load(record: dict[str, Any], rows: Rows, folder: Path) -> VAE:
     return KINDS.get(trial.method, Training)(trial, rows, folder).model
 
 
-def chosen(plan: Plan, plans: Sequence[Plan], rows: Rows, place: Place) -> tuple[Trial, dict[str, float]]:
+def chosen(
+    plan: Plan, plans: Sequence[Plan], rows: Rows, place: Place
+) -> tuple[Trial, dict[str, float]]:
     """Step size of a trial that leaves it open: one for all the latent sizes of an experiment.
 
-    Returns the trial, and for each step size the training figure after the first few updates, the mean over these sizes.
+    Returns the trial, and for each step size the training figure after the first few updates, the
+    mean over these sizes.
     """
-    sizes = sorted({p.trial.latent_dim for p in plans if replace(p.trial, latent_dim=plan.trial.latent_dim) == plan.trial})
+    sizes = sorted(
+        {
+            p.trial.latent_dim
+            for p in plans
+            if replace(p.trial, latent_dim=plan.trial.latent_dim) == plan.trial
+        }
+    )
     found: dict[float, float] = {}
     for lr in STEP_SIZES:
         trials = [replace(plan.trial, lr=lr, latent_dim=size) for size in sizes]
         found[lr] = sum(_early(trial, plan, rows, place) for trial in trials) / len(trials)
-    return replace(plan.trial, lr=max(found, key=found.__getitem__)), {f"{lr:g}": value for lr, value in found.items()}
+    return replace(plan.trial, lr=max(found, key=found.__getitem__)), {
+        f"{lr:g}": value for lr, value in found.items()
+    }
 
 
 def _early(trial: Trial, plan: Plan, rows: Rows, place: Place) -> float:
-    """A trial's training figure after the first few updates, -inf if that is no number; kept as all trials are."""
+    """A trial's training figure after the first few updates, -inf if that is no number; kept as all
+    trials are."""
     em = trial.method == "mcem"
     until = max(CHOICE, EM_ROUNDS * UPDATES * len(rows.train)) if em else CHOICE
     training = open_training(trial, plan, rows, place.trials / "choice")
@@ -132,8 +155,12 @@ def _early(trial: Trial, plan: Plan, rows: Rows, place: Place) -> float:
 
 def _line(training: Training) -> str:
     last = training.curve[-1]
-    figures = ", ".join(f"{name} {value:.2f}" for name, value in last.items() if name not in ("samples", "seconds"))
-    return f"{training.trial.name}: {last['samples']:.3g} samples, {last['seconds']:.0f} s, {figures}"
+    figures = ", ".join(
+        f"{name} {value:.2f}" for name, value in last.items() if name not in ("samples", "seconds")
+    )
+    return (
+        f"{training.trial.name}: {last['samples']:.3g} samples, {last['seconds']:.0f} s, {figures}"
+    )
 
 
 def _record(trial: Trial, choice: dict[str, float], training: Training) -> dict[str, Any]:
@@ -143,8 +170,15 @@ def _record(trial: Trial, choice: dict[str, float], training: Training) -> dict[
 def write(path: Path, records: list[dict[str, Any]], device: str = "cpu") -> None:
     """Records, and with what they were made, as JSON."""
     gpu = {"device": torch.cuda.get_device_name(device)} if device == "cuda" else {}
-    versions = {"aevb": aevb.__version__, "torch": torch.__version__, "python": platform.python_version()}
-    text = json.dumps({"made_with": {**versions, **gpu, "threads": torch.get_num_threads()}, "trials": records}, indent=1)
+    versions = {
+        "aevb": aevb.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+    text = json.dumps(
+        {"made_with": {**versions, **gpu, "threads": torch.get_num_threads()}, "trials": records},
+        indent=1,
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     whole(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
 

@@ -1,8 +1,9 @@
 """One training run of the paper's protocol: what it is, how it goes on, where it is kept.
 
-Nothing here remembers a generator: rows and noise are pure functions of (seed, point), where points are the places of the
-curve at which the bound is taken and the state is kept. A run killed between two points goes on from the first, bit for bit.
-On a GPU the steps of a trial are one CUDA graph, whose noise is another than a processor's.
+Nothing here remembers a generator: rows and noise are pure functions of (seed, point), where points
+are the places of the curve at which the bound is taken and the state is kept. A run killed between
+two points goes on from the first, bit for bit. On a GPU the steps of a trial are one CUDA graph,
+whose noise is another than a processor's.
 """
 
 from __future__ import annotations
@@ -33,9 +34,11 @@ BATCH = 100
 START = 100_000
 """The first point of a curve, in training samples."""
 CHOICE = 15_000
-"""Training samples after which the best training figure decides for a step size: the first 50 moves of Adagrad."""
+"""Training samples after which the best training figure decides for a step size: the first 50 moves
+of Adagrad."""
 STILL = 100
-"""Minibatches whose squared gradients Adagrad adds up before the first move (github.com/dpkingma/anglepy, ``warmup``)."""
+"""Minibatches whose squared gradients Adagrad adds up before the first move
+(github.com/dpkingma/anglepy, ``warmup``)."""
 AT_ONCE = 10
 """Steps of a CUDA graph. No more, since an epoch of 1,000 rows has no more."""
 FREY_TRAIN = 1500
@@ -45,10 +48,12 @@ SHOWN_TRAIN = 10_000
 
 @dataclass(frozen=True)
 class Trial:
-    """data: mnist or frey. method: aevb, wake_sleep, mcem or full_vb. rows: of the training set. lr: step size; 0 to choose it.
+    """data: mnist or frey. method: aevb, wake_sleep, mcem or full_vb. rows: of the training set.
+    lr: step size; 0 to choose it.
 
-    std: of the normal distribution of all initial parameters. targets: grey levels, or "binary", binarised at each step.
-    logvar: what wake-sleep's log-variance head is multiplied by (``paper.wake_sleep``); 1 is a head like AEVB's.
+    std: of the normal distribution of all initial parameters. targets: grey levels, or "binary",
+    binarised at each step. logvar: what wake-sleep's log-variance head is multiplied by
+    (``paper.wake_sleep``); 1 is a head like AEVB's.
     """
 
     data: str
@@ -74,7 +79,8 @@ class Trial:
 
 @dataclass(frozen=True)
 class Rows:
-    """Stored rows (N, D) of unsigned bytes, and what divides them. train, test: all there are of each."""
+    """Stored rows (N, D) of unsigned bytes, and what divides them. train, test: all there are of
+    each."""
 
     train: Tensor
     test: Tensor
@@ -91,14 +97,18 @@ class Rows:
 
 
 def load_rows(data: str, rows: int, device: torch.device | str = "cpu") -> Rows:
-    """MNIST: the first ``rows`` training pictures. Frey Face: 1,500 frames at random, the same for all; 465 to test."""
+    """MNIST: the first ``rows`` training pictures. Frey Face: 1,500 frames at random, the same for
+    all; 465 to test."""
     found = _load_rows(data, rows)
     return Rows(found.train.to(device), found.test.to(device), found.scale)
 
 
 def _load_rows(data: str, rows: int) -> Rows:
     if data == "mnist":
-        train, test = (torch.from_numpy(np.asarray(datasets.load(f"mnist:{s}").rows)).flatten(1) for s in ("train", "test"))
+        train, test = (
+            torch.from_numpy(np.asarray(datasets.load(f"mnist:{s}").rows)).flatten(1)
+            for s in ("train", "test")
+        )
         return Rows(train[:rows].contiguous(), test, 255.0)
     if data != "frey":
         raise UsageError(f"expected mnist or frey; got {data!r}")
@@ -119,7 +129,8 @@ Measure = Callable[[VAE, Rows], dict[str, float]]
 
 
 def bounds(model: VAE, rows: Rows) -> dict[str, float]:
-    """Bounds on the first training rows and on all test rows, each with its standard error over rows, and KLs; nats."""
+    """Bounds on the first training rows and on all test rows, each with its standard error over
+    rows, and KLs; nats."""
     draws = max(1, SHOWN_TRAIN // len(rows.test))  # of few rows, more of each
     found: dict[str, float] = {}
     for name, stored in (("train", rows.train[:SHOWN_TRAIN]), ("test", rows.test)):
@@ -131,19 +142,25 @@ def bounds(model: VAE, rows: Rows) -> dict[str, float]:
 
 
 class Training:
-    """A trial and its state. folder: of all trials; this one's file is looked for there, and read if it is there.
+    """A trial and its state. folder: of all trials; this one's file is looked for there, and read
+    if it is there.
 
-    measure: what is taken at each point of the curve, by name; the bounds on training and test rows by default.
+    measure: what is taken at each point of the curve, by name; the bounds on training and test rows
+    by default.
     """
 
-    def __init__(self, trial: Trial, rows: Rows, folder: Path, measure: Measure | None = None) -> None:
+    def __init__(
+        self, trial: Trial, rows: Rows, folder: Path, measure: Measure | None = None
+    ) -> None:
         self.trial, self.rows, self.file = trial, rows, folder / f"{trial.name}.npz"
         self.measure = measure or bounds
         if len(rows.train) % BATCH:
             raise UsageError(f"expected a multiple of {BATCH} training rows; got {len(rows.train)}")
         size = rows.train.shape[1], trial.hidden, trial.latent_dim
         start = generator(trial.seed, "initial")
-        self.model: VAE = paper_model(*size, bernoulli=trial.data == "mnist", std=trial.std, generator=start)
+        self.model: VAE = paper_model(
+            *size, bernoulli=trial.data == "mnist", std=trial.std, generator=start
+        )
         self.model.to(rows.device)
         self.gradient = LeanGradient(self.model, torch.Generator(rows.device))
         self.captured: Captured | None = None
@@ -157,7 +174,9 @@ class Training:
         """What a method has of its own."""
         self.moved = list(range(len(self.gradient.parameters)))
         self.update = self._optimiser()
-        self.run = {"aevb": self.gradient.aevb, "wake_sleep": self.gradient.wake_sleep}[self.trial.method]
+        self.run = {"aevb": self.gradient.aevb, "wake_sleep": self.gradient.wake_sleep}[
+            self.trial.method
+        ]
 
     def _moved_tensors(self) -> list[Tensor]:
         """What the optimiser changes."""
@@ -165,7 +184,11 @@ class Training:
 
     def _optimiser(self) -> Update:
         moved = self._moved_tensors()
-        return Adagrad(moved, self.trial.lr) if self.trial.optimiser == "adagrad" else Adam(moved, self.trial.lr)
+        return (
+            Adagrad(moved, self.trial.lr)
+            if self.trial.optimiser == "adagrad"
+            else Adam(moved, self.trial.lr)
+        )
 
     @property
     def samples(self) -> int:
@@ -182,26 +205,38 @@ class Training:
                 torch.cuda.synchronize(self.rows.device)
             before = self.curve[-1]["seconds"] if self.curve else 0.0
             seconds = round(before + time.perf_counter() - started, 1)
-            self.curve.append({"samples": until, "seconds": seconds, **self.measure(self.model, self.rows)})
+            self.curve.append(
+                {"samples": until, "seconds": seconds, **self.measure(self.model, self.rows)}
+            )
             self._write()
 
     def _train(self, start: int, until: int) -> None:
         per_epoch = len(self.rows.train) // BATCH
         step, last = start // BATCH, until // BATCH
         for epoch in range(step // per_epoch, -(-last // per_epoch)):
-            order = torch.stack(list(epoch_batches(len(self.rows.train), BATCH, self.trial.seed, epoch)))
-            waiting = order[step - epoch * per_epoch : last - epoch * per_epoch].to(self.rows.device)
+            order = torch.stack(
+                list(epoch_batches(len(self.rows.train), BATCH, self.trial.seed, epoch))
+            )
+            waiting = order[step - epoch * per_epoch : last - epoch * per_epoch].to(
+                self.rows.device
+            )
             while len(waiting):
                 count = AT_ONCE if self._can_be_captured(step, len(waiting)) else 1
                 self._take_steps(waiting[:count], step)
                 step, waiting = step + count, waiting[count:]
 
     def _can_be_captured(self, step: int, steps: int) -> bool:
-        """Whether the next steps can be a replay. A graph holds the step size that all but Adagrad's first few have."""
-        return self.rows.device.type == "cuda" and steps >= AT_ONCE and self._rate(step) == self.trial.lr
+        """Whether the next steps can be a replay. A graph holds the step size that all but
+        Adagrad's first few have."""
+        return (
+            self.rows.device.type == "cuda"
+            and steps >= AT_ONCE
+            and self._rate(step) == self.trial.lr
+        )
 
     def _take_steps(self, indices: Tensor, first: int) -> None:
-        """Gradients and updates. indices: (steps, B), the rows of minibatches. first: number of the first step."""
+        """Gradients and updates. indices: (steps, B), the rows of minibatches. first: number of the
+        first step."""
 
         def whole(inputs: Sequence[Tensor]) -> Sequence[Tensor]:
             for index in inputs[0]:
@@ -212,7 +247,12 @@ class Training:
             whole([indices])
             return
         if self.captured is None:
-            self.captured = Captured(whole, [indices], lambda inputs: self._of_rows(inputs[0][0]), self.gradient.generator)
+            self.captured = Captured(
+                whole,
+                [indices],
+                lambda inputs: self._of_rows(inputs[0][0]),
+                self.gradient.generator,
+            )
         self.captured([indices])
 
     def _of_rows(self, index: Tensor) -> list[Tensor]:
@@ -229,7 +269,8 @@ class Training:
         return torch.lt(self.gradient.uniform(x.shape), x).to(x.dtype)
 
     def _move(self, gradients: list[Tensor], step: int, rows: int) -> None:
-        """One update from the gradients of ``rows`` rows; the first of Adagrad's only add to its sums."""
+        """One update from the gradients of ``rows`` rows; the first of Adagrad's only add to its
+        sums."""
         moved = self._prior(gradients, rows / len(self.rows.train))
         self.update.set_rate(self._rate(step))
         self.update(moved, self.all_is_well)
@@ -238,7 +279,8 @@ class Training:
         return self.trial.lr if self.trial.optimiser != "adagrad" or step >= STILL else 0.0
 
     def _prior(self, gradients: list[Tensor], share: float) -> list[Tensor]:
-        """Gradients of what is moved, with the prior's: MAP with p(weights) = N(0, I), not of biases.
+        """Gradients of what is moved, with the prior's: MAP with p(weights) = N(0, I), not of
+        biases.
 
         share: of the training set in the minibatch; the prior counts once for the whole of it.
         """
@@ -252,9 +294,16 @@ class Training:
         return {}
 
     def _write(self) -> None:
-        arrays = {f"parameter.{i}": p.numpy(force=True) for i, p in enumerate(self.gradient.parameters)}
-        arrays |= {f"update.{name}": value.numpy(force=True) for name, value in self.update.state_dict().items()}
-        arrays |= {f"extra.{name}": value.numpy(force=True) for name, value in self._extra().items()}
+        arrays = {
+            f"parameter.{i}": p.numpy(force=True) for i, p in enumerate(self.gradient.parameters)
+        }
+        arrays |= {
+            f"update.{name}": value.numpy(force=True)
+            for name, value in self.update.state_dict().items()
+        }
+        arrays |= {
+            f"extra.{name}": value.numpy(force=True) for name, value in self._extra().items()
+        }
         names = list(self.curve[0])
         arrays["curve"] = np.array([[point[name] for name in names] for point in self.curve])
         arrays["names"] = np.array(names)
@@ -267,14 +316,24 @@ class Training:
                 arrays = {name: saved[name] for name in saved.files}
             for i, p in enumerate(self.gradient.parameters):
                 p.copy_(torch.from_numpy(arrays[f"parameter.{i}"]))
-            update = {name.removeprefix("update."): value for name, value in arrays.items() if name.startswith("update.")}
-            self.update.load_state_dict({name: torch.from_numpy(np.asarray(value)) for name, value in update.items()})
+            update = {
+                name.removeprefix("update."): value
+                for name, value in arrays.items()
+                if name.startswith("update.")
+            }
+            self.update.load_state_dict(
+                {name: torch.from_numpy(np.asarray(value)) for name, value in update.items()}
+            )
             for name, value in self._extra().items():
                 value.copy_(torch.from_numpy(np.asarray(arrays[f"extra.{name}"])))
             names = [str(name) for name in arrays["names"]]
-            self.curve = [dict(zip(names, map(float, point), strict=True)) for point in arrays["curve"]]
+            self.curve = [
+                dict(zip(names, map(float, point), strict=True)) for point in arrays["curve"]
+            ]
         except Exception as error:  # whatever zip and npy make of other bytes
-            raise DataError(f"{self.file} cannot be read ({error}). Remove it to begin this trial anew.") from error
+            raise DataError(
+                f"{self.file} cannot be read ({error}). Remove it to begin this trial anew."
+            ) from error
 
 
 def _save(part: Path, arrays: dict[str, Any]) -> None:

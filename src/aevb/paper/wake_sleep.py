@@ -2,8 +2,9 @@ r"""Wake-sleep with a log-variance head that learns slowly.
 
     logvar = c W h + b,   c = 0.1,   W and b zero at the start
 
-So it was in the encoder with which the paper's authors later trained wake-sleep (github.com/dpkingma/anglepy, ``MLBN_Inverse``,
-``logvar_factor``); the paper does not say. Adagrad moves W as fast as any other weight, and c W by c of that.
+So it was in the encoder with which the paper's authors later trained wake-sleep
+(github.com/dpkingma/anglepy, ``MLBN_Inverse``, ``logvar_factor``); the paper does not say. Adagrad
+moves W as fast as any other weight, and c W by c of that.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ class WakeSleepTraining(Training):
     """A trial whose method is wake_sleep. ``head``: W, (L, hidden); the model has c W in its place."""
 
     def _start(self) -> None:
-        self.at = [name for name, _ in self.model.named_parameters()].index("posterior.logvar.weight")
+        self.at = [name for name, _ in self.model.named_parameters()].index(
+            "posterior.logvar.weight"
+        )
         weight, bias = (self.gradient.parameters[self.at + i] for i in range(2))
         if self.trial.logvar != 1.0:
             weight.zero_()

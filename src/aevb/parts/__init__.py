@@ -1,1 +1,2 @@
-"""Everything in a model that can be exchanged: networks, likelihoods, posteriors, priors, objectives."""
+"""Everything in a model that can be exchanged: networks, likelihoods, posteriors, priors,
+objectives."""

@@ -1,7 +1,8 @@
 r"""The distributions over one row that torch lacks, or has in a form that loses precision.
 
-A Gaussian that keeps logvar (nothing takes the log of an exp), one with correlations, a mixture of Gaussians, and a
-Gaussian's image under an invertible map. None validates its arguments: data are checked at the door, and a step checks nothing.
+A Gaussian that keeps logvar (nothing takes the log of an exp), one with correlations, a mixture of
+Gaussians, and a Gaussian's image under an invertible map. None validates its arguments: data are
+checked at the door, and a step checks nothing.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Independent, Normal, Transform
 
 LOGVAR_MIN, LOGVAR_MAX = -30.0, 20.0
-"""Bounds of logvar where a network emits it, to be applied there by ``clamp``: outside them the gradient is zero. exp(20)
-keeps every sum of squares inside float32; at the least sigma, exp(-15), a sample differs from its mean by 3e-7 eps."""
+"""Bounds of logvar where a network emits it, to be applied there by ``clamp``: outside them the
+gradient is zero. exp(20) keeps every sum of squares inside float32; at the least sigma, exp(-15), a
+sample differs from its mean by 3e-7 eps."""
 
 DRAWS = 512
-"""Fixed draws from which the moments of a distribution without closed ones are estimated; half are mirror images."""
+"""Fixed draws from which the moments of a distribution without closed ones are estimated; half are
+mirror images."""
 
 
 def reparameterize(mu: Tensor, logvar: Tensor) -> Tensor:
@@ -27,7 +30,8 @@ def reparameterize(mu: Tensor, logvar: Tensor) -> Tensor:
 
 
 class DiagonalNormal(Distribution):
-    """N(mu, diag exp(logvar)) over (L,). mu: (..., L); logvar: the same, or anything that broadcasts to it."""
+    """N(mu, diag exp(logvar)) over (L,). mu: (..., L); logvar: the same, or anything that
+    broadcasts to it."""
 
     arg_constraints = {}  # noqa: RUF012  (torch's own convention)
     has_rsample = True
@@ -58,10 +62,11 @@ class DiagonalNormal(Distribution):
 
 
 class TriangularNormal(Distribution):
-    """The law of mu + exp(logvar/2) (eps + A eps), eps ~ N(0, I): a Gaussian with any covariance. mu, logvar: (..., L).
+    """The law of mu + exp(logvar/2) (eps + A eps), eps ~ N(0, I): a Gaussian with any covariance.
+    mu, logvar: (..., L).
 
-    lower: A, (..., L, L), zero on the diagonal and above. With the diagonal of 1 that it leaves out, and the scales, it is a
-    Cholesky factor: the log-determinant is that of the scales alone.
+    lower: A, (..., L, L), zero on the diagonal and above. With the diagonal of 1 that it leaves
+    out, and the scales, it is a Cholesky factor: the log-determinant is that of the scales alone.
     """
 
     arg_constraints = {}  # noqa: RUF012
@@ -85,9 +90,14 @@ class TriangularNormal(Distribution):
         """sample_shape -> z: (*sample_shape, ..., L), differentiable in every parameter."""
         return self.rsample_and_log_prob(sample_shape)[0]
 
-    def rsample_and_log_prob(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> tuple[Tensor, Tensor]:
-        """Draws z: (*sample_shape, ..., L) and their log-density (*sample_shape, ...), without solving for their noise."""
-        eps = torch.randn((*sample_shape, *self.mu.shape), dtype=self.mu.dtype, device=self.mu.device)
+    def rsample_and_log_prob(
+        self, sample_shape: torch.Size | tuple[int, ...] = ()
+    ) -> tuple[Tensor, Tensor]:
+        """Draws z: (*sample_shape, ..., L) and their log-density (*sample_shape, ...), without
+        solving for their noise."""
+        eps = torch.randn(
+            (*sample_shape, *self.mu.shape), dtype=self.mu.dtype, device=self.mu.device
+        )
         draws = eps.reshape(-1, *self.mu.shape)  # of one row, they share a product
         u = (draws + torch.einsum("...ij,s...j->s...i", self.lower, draws)).reshape(eps.shape)
         return self.mu + torch.exp(0.5 * self.logvar) * u, self._log_density(eps)
@@ -111,7 +121,8 @@ class TriangularNormal(Distribution):
 
 
 class NormalMixture(Distribution):
-    """sum_k w_k N(mu_k, diag exp(logvar_k)) over (L,). log_weights: (C,), normalised here; mu, logvar: (C, L)."""
+    """sum_k w_k N(mu_k, diag exp(logvar_k)) over (L,). log_weights: (C,), normalised here; mu,
+    logvar: (C, L)."""
 
     arg_constraints = {}  # noqa: RUF012
 
@@ -133,31 +144,42 @@ class NormalMixture(Distribution):
         """sample_shape -> z: (*sample_shape, L)."""
         with torch.no_grad():
             shape = torch.Size(sample_shape)
-            component = torch.multinomial(self.log_weights.exp(), shape.numel(), replacement=True).reshape(shape)
+            component = torch.multinomial(
+                self.log_weights.exp(), shape.numel(), replacement=True
+            ).reshape(shape)
             return reparameterize(self.mu[component], self.logvar[component])
 
     def log_prob(self, value: Tensor) -> Tensor:
         """z: (..., L) -> (...), nats."""
-        # |z - mu|^2 / v, expanded into matrix products: no tensor of (..., C, L). The expansion cancels; hence float64.
+        # |z - mu|^2 / v, expanded into matrix products: no tensor of (..., C, L). The expansion
+        # cancels; hence float64.
         z, mu, logvar = value.double(), self.mu.double(), self.logvar.double()
         precision = logvar.neg().exp()
-        square = z.square() @ precision.T - 2 * z @ (mu * precision).T + (mu.square() * precision).sum(-1)
+        square = (
+            z.square() @ precision.T
+            - 2 * z @ (mu * precision).T
+            + (mu.square() * precision).sum(-1)
+        )
         constant = logvar.sum(-1) + self.mu.shape[-1] * math.log(2 * math.pi)
         log_joint = self.log_weights.double() - 0.5 * (square + constant)
-        # At logvar -30 even float64 loses hundredths of a nat: the component that counts most is measured once more, without
-        # the expansion. Its gradient cancels less, and stays as it is.
+        # At logvar -30 even float64 loses hundredths of a nat: the component that counts most is
+        # measured once more, without the expansion. Its gradient cancels less, and stays as it is.
         with torch.no_grad():
             most = log_joint.argmax(-1, keepdim=True)
-            straight = ((z - mu[most[..., 0]]).square() * precision[most[..., 0]]).sum(-1, keepdim=True)
+            straight = ((z - mu[most[..., 0]]).square() * precision[most[..., 0]]).sum(
+                -1, keepdim=True
+            )
             error = 0.5 * (square.gather(-1, most) - straight)
         log_p = torch.logsumexp(log_joint.scatter_add(-1, most, error), dim=-1)
         return log_p.to(value.dtype)
 
 
 class TransformedNormal(Distribution):
-    """The law of mu + exp(logvar/2) u, where ``transform`` takes u to eps ~ N(0, I). mu, logvar: (..., L).
+    """The law of mu + exp(logvar/2) u, where ``transform`` takes u to eps ~ N(0, I). mu, logvar:
+    (..., L).
 
-    transform: a bijection of (..., L), such as a flow makes; its inverse draws, itself gives the density.
+    transform: a bijection of (..., L), such as a flow makes; its inverse draws, itself gives the
+    density.
     """
 
     arg_constraints = {}  # noqa: RUF012
@@ -172,8 +194,11 @@ class TransformedNormal(Distribution):
         """sample_shape -> z: (*sample_shape, ..., L), differentiable in every parameter."""
         return self._image(self.base.rsample(sample_shape))
 
-    def rsample_and_log_prob(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> tuple[Tensor, Tensor]:
-        """Draws z: (*sample_shape, ..., L) and their log-density (*sample_shape, ...), without going back through the map."""
+    def rsample_and_log_prob(
+        self, sample_shape: torch.Size | tuple[int, ...] = ()
+    ) -> tuple[Tensor, Tensor]:
+        """Draws z: (*sample_shape, ..., L) and their log-density (*sample_shape, ...), without
+        going back through the map."""
         straight, z, log_ratio = self.rsample_both(sample_shape)
         return z, self.straight.log_prob(straight) + log_ratio
 
@@ -182,10 +207,14 @@ class TransformedNormal(Distribution):
         """The law without the transform, N(mu, exp(logvar))."""
         return DiagonalNormal(self.mu, self.logvar)
 
-    def rsample_both(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> tuple[Tensor, Tensor, Tensor]:
-        """Draws of ``straight`` and of this law from the same noise, and how their log-densities differ.
+    def rsample_both(
+        self, sample_shape: torch.Size | tuple[int, ...] = ()
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Draws of ``straight`` and of this law from the same noise, and how their log-densities
+        differ.
 
-        Returns straight: (*sample_shape, ..., L), z: the same, and log q(z) - log straight(straight): (*sample_shape, ...).
+        Returns straight: (*sample_shape, ..., L), z: the same, and log q(z) - log
+        straight(straight): (*sample_shape, ...).
         """
         eps = self.base.rsample(sample_shape)
         u, log_det = self.transform.inv.call_and_ladj(eps)  # type: ignore[attr-defined]
@@ -216,13 +245,16 @@ class TransformedNormal(Distribution):
 
     def _fixed_draws(self) -> Tensor:
         g = torch.Generator(self.mu.device).manual_seed(0)
-        half = torch.randn(DRAWS // 2, self.mu.shape[-1], generator=g, device=self.mu.device, dtype=self.mu.dtype)
+        half = torch.randn(
+            DRAWS // 2, self.mu.shape[-1], generator=g, device=self.mu.device, dtype=self.mu.dtype
+        )
         eps = torch.cat([half, -half]).reshape(DRAWS, *[1] * len(self.batch_shape), -1)
         return self._image(eps.expand(DRAWS, *self.mu.shape))
 
 
 def rsample_and_log_prob(d: Distribution, samples: int) -> tuple[Tensor, Tensor]:
-    """Draw from ``d``, differentiably: z (K, ..., L) and log d(z) (K, ...), in one pass where ``d`` can do that."""
+    """Draw from ``d``, differentiably: z (K, ..., L) and log d(z) (K, ...), in one pass where ``d``
+    can do that."""
     shape = torch.Size((samples,))
     if isinstance(d, TransformedNormal | TriangularNormal):
         return d.rsample_and_log_prob(shape)
@@ -232,14 +264,17 @@ def rsample_and_log_prob(d: Distribution, samples: int) -> tuple[Tensor, Tensor]
 
 @torch.no_grad()
 def draw(d: Distribution, shape: tuple[int, ...] = ()) -> Tensor:
-    """Draws from ``d`` without a gradient: (*shape, ...), made of ``torch.randn`` and ``torch.rand`` alone.
+    """Draws from ``d`` without a gradient: (*shape, ...), made of ``torch.randn`` and
+    ``torch.rand`` alone.
 
-    A recorded step takes such noise out of its operations and is handed it from outside (``recording.py``); torch's own
-    samplers of these two distributions use other kinds.
+    A recorded step takes such noise out of its operations and is handed it from outside
+    (``recording.py``); torch's own samplers of these two distributions use other kinds.
     """
     base = d.base_dist if isinstance(d, Independent) else d
     if isinstance(base, Normal):
-        return base.loc + base.scale * torch.randn((*shape, *base.batch_shape), dtype=base.loc.dtype, device=base.loc.device)
+        return base.loc + base.scale * torch.randn(
+            (*shape, *base.batch_shape), dtype=base.loc.dtype, device=base.loc.device
+        )
     if isinstance(base, Bernoulli):
         p = base.probs.expand((*shape, *base.batch_shape))
         return (torch.rand_like(p) < p).to(p.dtype)

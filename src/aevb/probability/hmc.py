@@ -18,14 +18,16 @@ LogDensity = Callable[[Tensor], Tensor]
 
 
 class Move(NamedTuple):
-    """z: (..., L), where the chains are now. acceptance: (...), the probability with which the proposal was accepted."""
+    """z: (..., L), where the chains are now. acceptance: (...), the probability with which the
+    proposal was accepted."""
 
     z: Tensor
     acceptance: Tensor
 
 
 def hmc_move(log_density: LogDensity, z: Tensor, step: Tensor, leapfrogs: int = 10) -> Move:
-    """One move of every chain. z: (..., L). step: step size, anything that broadcasts to z: by chain, by dimension, ...
+    """One move of every chain. z: (..., L). step: step size, anything that broadcasts to z: by
+    chain, by dimension, ...
 
     Depends on torch's global generator. The result carries no gradient.
     """
@@ -44,7 +46,8 @@ def hmc_move(log_density: LogDensity, z: Tensor, step: Tensor, leapfrogs: int = 
 
 
 def adapted(step: Tensor, acceptance: Tensor, target: float = 0.65, rate: float = 0.1) -> Tensor:
-    """A larger step where more than ``target`` of the proposals are accepted, else a smaller one; both of one shape.
+    """A larger step where more than ``target`` of the proposals are accepted, else a smaller one;
+    both of one shape.
 
     Steps must not be adapted within a run whose result is to be exact: adapt in a run before it.
     """

@@ -8,7 +8,8 @@ import torch
 
 
 def counter_seed(seed: int, *counters: int | str) -> int:
-    """A seed in [0, 2**63) for one use of randomness, named by ``counters``: (epoch, step), ("split",), ...
+    """A seed in [0, 2**63) for one use of randomness, named by ``counters``: (epoch, step),
+    ("split",), ...
 
     A hash, so that neighbouring counters and neighbouring seeds give unrelated streams.
     """
@@ -17,6 +18,8 @@ def counter_seed(seed: int, *counters: int | str) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
 
 
-def generator(seed: int, *counters: int | str, device: torch.device | str = "cpu") -> torch.Generator:
+def generator(
+    seed: int, *counters: int | str, device: torch.device | str = "cpu"
+) -> torch.Generator:
     """A random generator started at ``counter_seed(seed, *counters)``."""
     return torch.Generator(device).manual_seed(counter_seed(seed, *counters))

@@ -23,24 +23,31 @@ from aevb.registry import Table
 
 
 def build(
-    config: Config, likelihood: str, shape: tuple[int, ...], steps_per_epoch: int, levels: int | None = None
+    config: Config,
+    likelihood: str,
+    shape: tuple[int, ...],
+    steps_per_epoch: int,
+    levels: int | None = None,
 ) -> tuple[VAE, Objective]:
     """Make the model, with fresh weights from torch's generator, and the objective.
 
-    likelihood: by name, since ``config.likelihood`` may be ``auto``. shape: of one row. steps_per_epoch: turns epochs of
-    warm-up into steps. levels: how many values a column can have, for the likelihoods over levels.
-    Raises UsageError for parts that do not go together.
+    likelihood: by name, since ``config.likelihood`` may be ``auto``. shape: of one row.
+    steps_per_epoch: turns epochs of warm-up into steps. levels: how many values a column can have,
+    for the likelihoods over levels. Raises UsageError for parts that do not go together.
     """
     network, data_dim = NETWORKS[config.network], math.prod(shape)
     family = LIKELIHOODS[likelihood]
     if config.objective in ("iwae", "dreg") and likelihood == "gaussian_optimal":
         raise UsageError(
-            f"gaussian_optimal sets the variance that is best for the elbo, not for {config.objective}; use gaussian"
+            "gaussian_optimal sets the variance that is best for the elbo, not for"
+            f" {config.objective}; use gaussian"
         )
     p = family(data_dim, levels) if family.form == "levels" else family(data_dim)
     assert config.hidden is not None
     if p.nominal and config.network == "mlp":
-        encoder, features = network.encoder((data_dim * p.levels,), config.hidden, config.activation)
+        encoder, features = network.encoder(
+            (data_dim * p.levels,), config.hidden, config.activation
+        )
         encoder = nn.Sequential(Indicators(p.levels), encoder)
     else:
         encoder, features = network.encoder(shape, config.hidden, config.activation)
@@ -52,11 +59,21 @@ def build(
         config.latent_dim,
         encoder=encoder,
         posterior=posterior,
-        decoder=network.decoder(config.latent_dim, widths, shape, p.num_features, config.activation, config.skip),
+        decoder=network.decoder(
+            config.latent_dim, widths, shape, p.num_features, config.activation, config.skip
+        ),
         likelihood=p,
-        prior=PRIORS[config.prior](config.latent_dim, **_accepted(PRIORS, config.prior, config, {"components": "components"})),
+        prior=PRIORS[config.prior](
+            config.latent_dim,
+            **_accepted(PRIORS, config.prior, config, {"components": "components"}),
+        ),
     )
-    settings = {"beta": "beta", "warmup_epochs": "warmup_steps", "free_bits": "free_bits", "samples": "samples"}
+    settings = {
+        "beta": "beta",
+        "warmup_epochs": "warmup_steps",
+        "free_bits": "free_bits",
+        "samples": "samples",
+    }
     arguments = _accepted(OBJECTIVES, config.objective, config, settings)
     if "warmup_steps" in arguments:
         arguments["warmup_steps"] = round(config.warmup_epochs * steps_per_epoch)
@@ -77,12 +94,14 @@ def _accepted(table: Table, part: str, config: Config, settings: dict[str, str])
                 arguments[argument] = value
         elif value != getattr(Config, name):
             raise UsageError(
-                f"{table.what} {part} takes no {name}; got {name} {value}. Leave it out, or choose another {table.what}."
+                f"{table.what} {part} takes no {name}; got {name} {value}. Leave it out, or choose"
+                f" another {table.what}."
             )
     return arguments
 
 
 def update_for(config: Config, model: nn.Module) -> Update:
-    """The optimiser of ``config`` over all parameters of ``model``, which are moved into one tensor if they are few."""
+    """The optimiser of ``config`` over all parameters of ``model``, which are moved into one tensor
+    if they are few."""
     update: Update = OPTIMIZERS[config.optimizer].of_model(model, lr=config.learning_rate)
     return update

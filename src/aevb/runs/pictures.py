@@ -26,12 +26,14 @@ MOST_DRAWN = 10_000
 
 
 def draw(run: Run, folder: Path, data: Data | None = None) -> list[Path]:
-    """Draw all pictures of a run and return their paths. data: rows to reconstruct and to place in the latent space."""
+    """Draw all pictures of a run and return their paths. data: rows to reconstruct and to place in
+    the latent space."""
     return [plots.save(figure, folder / f"{name}.png") for name, figure in figures(run, data)]
 
 
 def figures(run: Run, data: Data | None = None) -> Iterator[tuple[str, Figure]]:
-    """(name, figure) of each picture that this run allows. Of ``data``, a fixed random subset of 10 000 rows is seen."""
+    """(name, figure) of each picture that this run allows. Of ``data``, a fixed random subset of 10
+    000 rows is seen."""
     data = None if data is None else data.sample(MOST_DRAWN)
     if run.history:
         yield "curves", plots.curves(run.history)
@@ -41,7 +43,12 @@ def figures(run: Run, data: Data | None = None) -> Iterator[tuple[str, Figure]]:
     elif data is not None:
         yield "samples", table_figure(run, data, len(data))
         if run.schema.data_dim == 2 and run.model.latent_dim == 2:
-            yield "manifold", plots.warped_grid(data.rows[:2000], _decoded_grid_lines(run), column_names(run)[:2])
+            yield (
+                "manifold",
+                plots.warped_grid(
+                    data.rows[:2000], _decoded_grid_lines(run), column_names(run)[:2]
+                ),
+            )
     if data is not None and run.model.latent_dim >= 2:
         yield "latent", latent_figure(run, data)
 
@@ -59,25 +66,32 @@ def sample_figure(run: Run, n: int, *, seed: int = 0, noise: bool = False) -> Fi
 
 
 def table_figure(run: Run, data: Data, n: int, *, seed: int = 0, noise: bool = True) -> Figure:
-    """n generated rows of a table beside the data: draws from p(x|z), since its means vary less than the data does."""
+    """n generated rows of a table beside the data: draws from p(x|z), since its means vary less
+    than the data does."""
     generated = run.sample(n, seed=seed, noise=noise)
     real, made = (rows[:2000].reshape(min(2000, len(rows)), -1) for rows in (data.rows, generated))
     names, title = column_names(run), f"generated: {drawn_from(noise)}, z ~ p(z)"
     if real.shape[1] == 2:
         return plots.scatter(real, made, names, title)
-    return plots.scatter_matrix(real[:, :MOST_COLUMNS], made[:, :MOST_COLUMNS], names[:MOST_COLUMNS], title)
+    return plots.scatter_matrix(
+        real[:, :MOST_COLUMNS], made[:, :MOST_COLUMNS], names[:MOST_COLUMNS], title
+    )
 
 
 def latent_figure(run: Run, data: Data) -> Figure:
-    """Posterior means of the first 5000 rows in the two latent dimensions that carry most: whose means vary most."""
+    """Posterior means of the first 5000 rows in the two latent dimensions that carry most: whose
+    means vary most."""
     shown = data.take(np.arange(min(5000, len(data))))
     codes, _ = run.encode(shown)
     first, second = np.sort(np.argsort(-codes.var(axis=0), kind="stable")[:2])
-    return plots.latent_scatter(codes[:, [first, second]], shown.labels, (f"$z_{{{first + 1}}}$", f"$z_{{{second + 1}}}$"))
+    return plots.latent_scatter(
+        codes[:, [first, second]], shown.labels, (f"$z_{{{first + 1}}}$", f"$z_{{{second + 1}}}$")
+    )
 
 
 def to_pictures(run: Run, rows: NDArray[Any], like: Data | None = None) -> NDArray[Any]:
-    """rows: (N, *shape) -> (N, H, W) or (N, H, W, 3) in [0, 1], black and white where the data has them."""
+    """rows: (N, *shape) -> (N, H, W) or (N, H, W, 3) in [0, 1], black and white where the data has
+    them."""
     schema = run.schema
     if schema.kind != "real":
         return plots.as_pictures(rows, 0.0, schema.white or 1.0)
@@ -90,7 +104,10 @@ def _picture_figures(run: Run, data: Data | None) -> Iterator[tuple[str, Figure]
         shown = data.take(np.arange(min(36, len(data))))
         yield (
             "reconstructions",
-            plots.reconstructions(to_pictures(run, shown.rows[:], shown), to_pictures(run, run.reconstruct(shown), shown)),
+            plots.reconstructions(
+                to_pictures(run, shown.rows[:], shown),
+                to_pictures(run, run.reconstruct(shown), shown),
+            ),
         )
         if len(data) >= 12:
             yield "interpolations", _interpolation_figure(run, data)
@@ -111,18 +128,23 @@ def _interpolation_figure(run: Run, data: Data, lines: int = 6, steps: int = 12)
 
 
 def _probability_grid(n: int) -> NDArray[Any]:
-    """n quantiles of N(0, 1) at equal steps of probability: (n,). The paper's figure 4 uses this map."""
-    quantiles: NDArray[Any] = torch.special.ndtri(torch.linspace(0.5 / n, 1 - 0.5 / n, n, dtype=torch.float64)).numpy()
+    """n quantiles of N(0, 1) at equal steps of probability: (n,). The paper's figure 4 uses this
+    map."""
+    quantiles: NDArray[Any] = torch.special.ndtri(
+        torch.linspace(0.5 / n, 1 - 0.5 / n, n, dtype=torch.float64)
+    ).numpy()
     return quantiles
 
 
 def _decoded_grid_lines(run: Run, lines: int = 20, points: int = 100) -> list[NDArray[Any]]:
-    """Lines of constant z_1 and of constant z_2, at equal steps of prior probability, decoded: (points, 2) each."""
+    """Lines of constant z_1 and of constant z_2, at equal steps of prior probability, decoded:
+    (points, 2) each."""
     along, fixed = _probability_grid(points), _probability_grid(lines)
     vertical = [np.stack([np.full(points, value), along], axis=1) for value in fixed]
     return [run.decode(line) for line in vertical + [line[:, ::-1].copy() for line in vertical]]
 
 
 def column_names(run: Run) -> tuple[str, ...]:
-    """Names of the D numbers of a row: a table's own, else column_1, column_2, ..., as of a table without a header."""
+    """Names of the D numbers of a row: a table's own, else column_1, column_2, ..., as of a table
+    without a header."""
     return run.schema.columns or tuple(f"column_{i + 1}" for i in range(run.schema.data_dim))

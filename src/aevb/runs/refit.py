@@ -1,9 +1,10 @@
 """A better prior for a model that is trained already: fitted to its codes, nothing else changed.
 
-Samples are drawn from the prior and decoded; where the codes of the data are not, the decoder has learned nothing, and what
-it makes there looks like none of the data. The prior that maximises the bound for a given encoder and decoder is the aggregate
-posterior 1/N sum_n q(z|x_n) (Tomczak & Welling 2018), so a density fitted to draws from it raises the bound and fills the
-holes (Ghosh et al. 2020 do so for deterministic autoencoders).
+Samples are drawn from the prior and decoded; where the codes of the data are not, the decoder has
+learned nothing, and what it makes there looks like none of the data. The prior that maximises the
+bound for a given encoder and decoder is the aggregate posterior 1/N sum_n q(z|x_n) (Tomczak &
+Welling 2018), so a density fitted to draws from it raises the bound and fills the holes (Ghosh et
+al. 2020 do so for deterministic autoencoders).
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from aevb.probability.seeds import counter_seed
 from aevb.datasets.schema import Data
 from aevb.errors import DataError, UsageError
 from aevb.interfaces import Prior
 from aevb.parts.priors.flow import FlowPrior
 from aevb.parts.priors.mixture import MixtureOfGaussians
+from aevb.probability.seeds import counter_seed
 from aevb.runs.run import CHUNK, Run
 
 FITS = ("mixture", "flow")
@@ -40,20 +41,26 @@ def refit_prior(
     seed: int = 0,
     on_step: Callable[[int], None] | None = None,
 ) -> Run:
-    """Return a copy of ``run`` with a prior fitted to its codes of ``data``, which should be the training rows.
+    """Return a copy of ``run`` with a prior fitted to its codes of ``data``, which should be the
+    training rows.
 
-    name: "mixture" (of ``components`` diagonal Gaussians, 10 by default, by expectation maximisation) or "flow" (spline
-    couplings, by maximum likelihood). on_step(n) is called after each step of a flow, of ``STEPS``.
-    Raises UsageError for another name, DataError for fewer rows than components.
+    name: "mixture" (of ``components`` diagonal Gaussians, 10 by default, by expectation
+    maximisation) or "flow" (spline couplings, by maximum likelihood). on_step(n) is called after
+    each step of a flow, of ``STEPS``. Raises UsageError for another name, DataError for fewer rows
+    than components.
     """
     if name not in FITS:
         raise UsageError(f"a prior can be refitted as {' or '.join(FITS)}; got {name!r}")
     if components is not None and (components < 1 or name == "flow"):
-        raise UsageError(f"components, at least 1, are for the prior mixture; got {components} for {name}")
+        raise UsageError(
+            f"components, at least 1, are for the prior mixture; got {components} for {name}"
+        )
     with torch.random.fork_rng():
         torch.manual_seed(counter_seed(seed, "refit"))
         codes = _codes(run, data)
-        prior: Prior = _mixture(codes, components or 10, seed) if name == "mixture" else _flow(codes, on_step)
+        prior: Prior = (
+            _mixture(codes, components or 10, seed) if name == "mixture" else _flow(codes, on_step)
+        )
         model = deepcopy(run.model)
         model.prior = prior.to(run.device)
     # The history is that of another prior.
@@ -65,7 +72,10 @@ def _codes(run: Run, data: Data) -> Tensor:
     """Draws from q(z|x), one a row, or several where there are few rows: (M, L)."""
     x = run.stored(data)
     draws = max(1, min(10, MOST_CODES // len(x)))
-    parts = [run.model.posterior_given(part).sample(torch.Size((draws,))).flatten(0, 1) for part in x.split(CHUNK)]
+    parts = [
+        run.model.posterior_given(part).sample(torch.Size((draws,))).flatten(0, 1)
+        for part in x.split(CHUNK)
+    ]
     codes = torch.cat(parts)
     return codes[torch.randperm(len(codes))[:MOST_CODES].to(codes.device)]
 
@@ -74,8 +84,13 @@ def _mixture(codes: Tensor, components: int, seed: int) -> MixtureOfGaussians:
     from sklearn.mixture import GaussianMixture
 
     if len(codes) < components:
-        raise DataError(f"{components} components need as many codes at least; there are {len(codes)}. Use fewer components.")
-    fitted = GaussianMixture(components, covariance_type="diag", n_init=3, max_iter=500, random_state=seed)
+        raise DataError(
+            f"{components} components need as many codes at least; there are {len(codes)}. Use"
+            " fewer components."
+        )
+    fitted = GaussianMixture(
+        components, covariance_type="diag", n_init=3, max_iter=500, random_state=seed
+    )
     fitted.fit(codes.double().cpu().numpy())
     prior = MixtureOfGaussians(codes.shape[-1], components)
     prior.log_weights.copy_(torch.from_numpy(fitted.weights_).log())

@@ -1,4 +1,5 @@
-"""Everything that can be said of a trained model on given rows: figures with units and error bars, findings, arrays to draw."""
+"""Everything that can be said of a trained model on given rows: figures with units and error bars,
+findings, arrays to draw."""
 
 from __future__ import annotations
 
@@ -11,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aevb.probability.seeds import counter_seed
 from aevb.datasets.schema import Data
 from aevb.errors import UsageError
 from aevb.evaluation import samples as two_samples
@@ -21,6 +21,7 @@ from aevb.evaluation.diagnosis import Facts, Finding, diagnose, facts_of_record
 from aevb.evaluation.latents import Latents, latents
 from aevb.evaluation.log_likelihood import importance_rows
 from aevb.evaluation.noise import noise_at
+from aevb.probability.seeds import counter_seed
 from aevb.runs.run import Run, Source
 
 MOST_COMPARED = 1000
@@ -35,11 +36,12 @@ Array = NDArray[np.float64]
 
 @dataclass
 class Report:
-    """rows: how many. left_out: what could not be measured, and why. figures: by name. findings: what is wrong.
-    kl_per_dimension: (L,), nats, where it has a closed form.
+    """rows: how many. left_out: what could not be measured, and why. figures: by name. findings:
+    what is wrong. kl_per_dimension: (L,), nats, where it has a closed form.
 
-    per_row: arrays (N,) in nats, "bound", "log_likelihood" and, where it is known, "baseline". codes, prior: (N, L), draws
-    from q(z|x) and from p(z). real, generated: (M, D), what was compared, in the model's numbers.
+    per_row: arrays (N,) in nats, "bound", "log_likelihood" and, where it is known, "baseline".
+    codes, prior: (N, L), draws from q(z|x) and from p(z). real, generated: (M, D), what was
+    compared, in the model's numbers.
     """
 
     rows: int
@@ -64,12 +66,14 @@ def evaluate(
     seed: int = 0,
     on_part: Callable[[str, int, int], None] | None = None,
 ) -> Report:
-    """Measure everything on the rows of ``data``: ``Data``, an array, the name of a data set, or a path.
+    """Measure everything on the rows of ``data``: ``Data``, an array, the name of a data set, or a
+    path.
 
-    training: the rows that the model was trained on, to look for copies of them; of rows that stay in their file, among a
-    fixed random subset of 10 000. samples: draws of z a row for log p(x).
-    ais: annealed importance sampling too, on the first 100 rows. on_part(name, done, of): called as long parts proceed.
-    Raises DataError for rows of another form and UsageError for samples below 1.
+    training: the rows that the model was trained on, to look for copies of them; of rows that stay
+    in their file, among a fixed random subset of 10 000. samples: draws of z a row for log p(x).
+    ais: annealed importance sampling too, on the first 100 rows. on_part(name, done, of): called as
+    long parts proceed. Raises DataError for rows of another form and UsageError for samples below
+    1.
     """
     if samples < 1:
         raise UsageError(f"samples must be at least 1; got {samples}")
@@ -101,7 +105,8 @@ def _silent(name: str, done: int, of: int) -> None:
 
 
 def after_training(run: Run, data: Data) -> tuple[Figure | None, list[Finding]]:
-    """The baseline on held-out rows, and what is wrong with a model that was just trained: quick, without log p(x).
+    """The baseline on held-out rows, and what is wrong with a model that was just trained: quick,
+    without log p(x).
 
     The codes are those of the first 1000 rows.
     """
@@ -113,7 +118,8 @@ def after_training(run: Run, data: Data) -> tuple[Figure | None, list[Finding]]:
         return figure, []
     codes = latents(run.model, rows.head(MOST_COMPARED))
     noise = noise_at(run.model, codes.draws)
-    # Row by row, as in ``evaluate``: rows differ far more from each other than a model does from the columns.
+    # Row by row, as in ``evaluate``: rows differ far more from each other than a model does from
+    # the columns.
     bound = run.elbo_rows_of(rows, seed=run.config.seed).bound
     facts = facts._replace(
         active_units=float(codes.active.sum()),
@@ -136,9 +142,15 @@ def what_log_p_is(run: Run) -> str:
 
 
 def _log_likelihood(
-    run: Run, x: Tensor, report: Report, samples: int, seed: int, say: Callable[[str, int, int], None]
+    run: Run,
+    x: Tensor,
+    report: Report,
+    samples: int,
+    seed: int,
+    say: Callable[[str, int, int], None],
 ) -> float:
-    """Add log p(x), the gap of the bound and bits per dimension; return the fraction of rows that cannot be relied on."""
+    """Add log p(x), the gap of the bound and bits per dimension; return the fraction of rows that
+    cannot be relied on."""
     done = 0
 
     def on_rows(n: int) -> None:
@@ -146,30 +158,43 @@ def _log_likelihood(
         done += n
         say("log p(x)", done, len(x))
 
-    estimate = importance_rows(run.model, x, samples=samples, seed=seed, log_jacobian=run.log_jacobian, on_rows=on_rows)
+    estimate = importance_rows(
+        run.model, x, samples=samples, seed=seed, log_jacobian=run.log_jacobian, on_rows=on_rows
+    )
     figure = estimate.figure()
     report.per_row["log_likelihood"] = _array(estimate.log_likelihood)
     report.figures |= {
         "log_likelihood": figure,
-        "gap": mean_figure(estimate.log_likelihood - torch.from_numpy(report.per_row["bound"]).to(x.device)),
+        "gap": mean_figure(
+            estimate.log_likelihood - torch.from_numpy(report.per_row["bound"]).to(x.device)
+        ),
     }
-    if draws_are_data(run):  # grey levels as Bernoulli targets have no density, and nothing could be coded by it
+    if draws_are_data(
+        run
+    ):  # grey levels as Bernoulli targets have no density, and nothing could be coded by it
         bits = run.schema.data_dim * math.log(2)
-        report.figures["bits_per_dim"] = Figure(-figure.value / bits, figure.standard_error / bits, "bits per dimension")
+        report.figures["bits_per_dim"] = Figure(
+            -figure.value / bits, figure.standard_error / bits, "bits per dimension"
+        )
     return estimate.unreliable
 
 
 def _baseline(run: Run, x: Tensor, report: Report) -> float | None:
-    """Add the independent columns, where the run knows them; return the standard error of the difference from the bound."""
+    """Add the independent columns, where the run knows them; return the standard error of the
+    difference from the bound."""
     rows = run.baseline_rows(x)
     if rows is None:
         return None
     report.per_row["baseline"] = _array(rows)
     report.figures["baseline"] = mean_figure(rows)
-    return mean_figure(torch.from_numpy(report.per_row["bound"] - report.per_row["baseline"])).standard_error
+    return mean_figure(
+        torch.from_numpy(report.per_row["bound"] - report.per_row["baseline"])
+    ).standard_error
 
 
-def _annealed(run: Run, x: Tensor, report: Report, seed: int, say: Callable[[str, int, int], None]) -> None:
+def _annealed(
+    run: Run, x: Tensor, report: Report, seed: int, say: Callable[[str, int, int], None]
+) -> None:
     count, done = min(len(x), MOST_ANNEALED), 0
 
     def on_rows(n: int) -> None:
@@ -182,7 +207,9 @@ def _annealed(run: Run, x: Tensor, report: Report, seed: int, say: Callable[[str
     report.figures["ais_log_likelihood"] = mean_figure(rows)._replace(
         details={"rows": count, "importance_sampling_on_them": float(importance.mean())}
     )
-    report.figures |= sandwich(run.model, count, seed=seed, on_rows=on_rows).figures(run.log_jacobian)
+    report.figures |= sandwich(run.model, count, seed=seed, on_rows=on_rows).figures(
+        run.log_jacobian
+    )
 
 
 def _noise_figure(run: Run, noise: Tensor) -> Figure:
@@ -190,12 +217,19 @@ def _noise_figure(run: Run, noise: Tensor) -> Figure:
     one = len(run.schema.scale) == 1
     values = noise.double() * (run.schema.scale[0] if one else 1.0)
     unit = "in the data's units" if one else "standard deviations of a column"
-    details = {} if values.ndim == 0 else {"least": float(values.min()), "greatest": float(values.max())}
+    details = (
+        {} if values.ndim == 0 else {"least": float(values.min()), "greatest": float(values.max())}
+    )
     return Figure(float(values.square().mean().sqrt()), math.nan, unit, details)
 
 
 def _samples(
-    run: Run, x: Tensor, report: Report, training: Data | None, seed: int, say: Callable[[str, int, int], None]
+    run: Run,
+    x: Tensor,
+    report: Report,
+    training: Data | None,
+    seed: int,
+    say: Callable[[str, int, int], None],
 ) -> None:
     """Add the comparison of generated rows with real ones, and draws from the prior."""
     say("samples", 0, 1)
@@ -208,24 +242,34 @@ def _samples(
     report.real, report.generated = _array(x[:MOST_COMPARED]), _array(generated)
     fewest = two_samples.FEWEST_ROWS
     if len(report.real) < fewest:
-        report.left_out.append(f"samples were not compared with data: that needs {fewest} rows, and there are {len(x)}")
+        report.left_out.append(
+            f"samples were not compared with data: that needs {fewest} rows, and there are {len(x)}"
+        )
     else:
         if training is not None and training.in_file:
             training = training.sample(MOST_SEARCHED)
         if training is None or len(training) < fewest:
-            found = "are not at hand" if training is None else f"are {len(training)}, of {fewest} that are needed"
+            found = (
+                "are not at hand"
+                if training is None
+                else f"are {len(training)}, of {fewest} that are needed"
+            )
             report.left_out.append(f"copies of training rows were not looked for: these {found}")
             training = None
         known = None if training is None else _array(run.tensor(training, seed))
         one_unit = run.schema.has_one_unit
-        report.figures |= two_samples.compare(report.real, report.generated, known, seed=seed, one_unit=one_unit)
+        report.figures |= two_samples.compare(
+            report.real, report.generated, known, seed=seed, one_unit=one_unit
+        )
     say("samples", 1, 1)
 
 
 def verdict(report: Report) -> str:
-    """Whether the samples can be told from the data, and by which figure; empty where they were not compared.
+    """Whether the samples can be told from the data, and by which figure; empty where they were not
+    compared.
 
-    By the classifier if it is right three standard errors more often than chance, by the energy distance at p of 0.01.
+    By the classifier if it is right three standard errors more often than chance, by the energy
+    distance at p of 0.01.
     """
     accuracy, p = (report.figures.get(name) for name in ("classifier_accuracy", "energy_p_value"))
     if accuracy is None or p is None:
@@ -238,26 +282,43 @@ def verdict(report: Report) -> str:
     if by:
         return f"can be told from data, by {', and '.join(by)}"
     return (
-        f"cannot be told from data by these {min(report.rows, MOST_COMPARED)} rows: classifier_accuracy {accuracy.value:.2f}, "
-        f"where chance is 0.5, and energy_p_value {p.value:.3f}"
+        f"cannot be told from data by these {min(report.rows, MOST_COMPARED)} rows:"
+        f" classifier_accuracy {accuracy.value:.2f}, where chance is 0.5, and energy_p_value"
+        f" {p.value:.3f}"
     )
 
 
 def draws_are_data(run: Run) -> bool:
     """Whether draws from p(x|z) have the form of the rows. Grey levels as Bernoulli targets do not: draws are black or white,
     and means are compared instead."""
-    kept_grey = run.model.likelihood.form == "unit" and run.schema.kind in ("grey", "unit") and run.schema.binarize == "none"
+    kept_grey = (
+        run.model.likelihood.form == "unit"
+        and run.schema.kind in ("grey", "unit")
+        and run.schema.binarize == "none"
+    )
     return not kept_grey
 
 
 def what_is_compared(run: Run) -> str:
     """What the figures about samples compare, as a phrase."""
-    made = "draws from p(x|z)" if draws_are_data(run) else "means of p(x|z), since draws have no grey levels,"
-    return f"{made} with rows of the data, {run.schema.data_dim} numbers each, by their distances and by a classifier of trees"
+    made = (
+        "draws from p(x|z)"
+        if draws_are_data(run)
+        else "means of p(x|z), since draws have no grey levels,"
+    )
+    return (
+        f"{made} with rows of the data, {run.schema.data_dim} numbers each, by their distances and"
+        " by a classifier of trees"
+    )
 
 
 def _facts(
-    run: Run, report: Report, codes: Latents, margin_error: float | None, unreliable: float, noise: Tensor | None
+    run: Run,
+    report: Report,
+    codes: Latents,
+    margin_error: float | None,
+    unreliable: float,
+    noise: Tensor | None,
 ) -> Facts:
     figures = report.figures
     record = run.kept_record

@@ -1,9 +1,11 @@
-"""The saves of a run folder: manifest.json names the newest, previous.json the one before, each its tensor files and SHA-256.
+"""The saves of a run folder: manifest.json names the newest, previous.json the one before, each its
+tensor files and SHA-256.
 
-Tensor files are written first, under names made of their content; then manifest.json is replaced, then previous.json, each
-in one step and each on the disk before the next; what neither names is removed last. At every instant manifest.json is thus
-a whole save, and previous.json another one: after a crash between the two steps it is the one before that. Saves are
-numbered, for a checksum does not notice that two files were exchanged or that an old one was copied over a new one.
+Tensor files are written first, under names made of their content; then manifest.json is replaced,
+then previous.json, each in one step and each on the disk before the next; what neither names is
+removed last. At every instant manifest.json is thus a whole save, and previous.json another one:
+after a crash between the two steps it is the one before that. Saves are numbered, for a checksum
+does not notice that two files were exchanged or that an old one was copied over a new one.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ class File(BaseModel):
 
 
 class Manifest(BaseModel):
-    """All of a save but its tensors. generation: the number of the save, one more than that of the save before."""
+    """All of a save but its tensors. generation: the number of the save, one more than that of the
+    save before."""
 
     model_config = ConfigDict(extra="forbid")
     format: int = FORMAT
@@ -56,9 +59,11 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True)
 class Generation:
-    """A save as it was read. path: its manifest. contents: the bytes of the tensor files that were wanted, by name.
+    """A save as it was read. path: its manifest. contents: the bytes of the tensor files that were
+    wanted, by name.
 
-    damage: why the newest save could not be taken, "" if this is the newest. partial: files that were not wanted are damaged.
+    damage: why the newest save could not be taken, "" if this is the newest. partial: files that
+    were not wanted are damaged.
     """
 
     path: Path
@@ -81,7 +86,8 @@ def write_file(folder: Path, name: str, content: bytes) -> File:
 
 
 def publish(folder: Path, manifest: Manifest) -> None:
-    """Make this the newest save, once its files are written. The one before is kept if both can be continued from.
+    """Make this the newest save, once its files are written. The one before is kept if both can be
+    continued from.
 
     Raises OSError; manifest.json is then the old one or the new one, and whole.
     """
@@ -96,10 +102,16 @@ def publish(folder: Path, manifest: Manifest) -> None:
     numbers = [known.generation for text in texts.values() if (known := _known(folder, text))]
     text = _text(manifest.model_copy(update={"generation": 1 + max(numbers, default=0)}))
     whole(folder / MANIFEST, lambda part: _write_and_compare(part, text))
-    if last and "state" in manifest.files and "state" in last.manifest.files and _same_data(last.manifest, manifest):
+    if (
+        last
+        and "state" in manifest.files
+        and "state" in last.manifest.files
+        and _same_data(last.manifest, manifest)
+    ):
         kept = texts[last.path.name]
         if kept is not None and kept != texts[PREVIOUS]:
-            # The new save is there and whole: if this fails, previous.json is still a whole save, only an older one.
+            # The new save is there and whole: if this fails, previous.json is still a whole save,
+            # only an older one.
             with contextlib.suppress(OSError):
                 whole(folder / PREVIOUS, lambda part: _write_and_compare(part, kept))
     elif texts[PREVIOUS] is not None:
@@ -117,21 +129,26 @@ def exists(folder: Path) -> bool:
 def read(folder: Path, wanted: Collection[str], *, strict: bool = False) -> Generation:
     """Read the newest save of which every file is whole, with the contents of the ``wanted`` ones.
 
-    If there is none, one of which the wanted files are whole, unless ``strict``. Raises DataError if there is none either.
+    If there is none, one of which the wanted files are whole, unless ``strict``. Raises DataError
+    if there is none either.
     """
     while True:
         texts = _texts(folder)
         try:
             found = _choose(folder, texts, wanted, strict=strict)
         except DataError:
-            if _texts(folder) != texts:  # not damaged: a save went on while we read, and removed what it replaced
+            if (
+                _texts(folder) != texts
+            ):  # not damaged: a save went on while we read, and removed what it replaced
                 continue
             raise
         if not (found.damage and _texts(folder) != texts):
             return found
 
 
-def _choose(folder: Path, texts: dict[str, bytes | None], wanted: Collection[str], *, strict: bool) -> Generation:
+def _choose(
+    folder: Path, texts: dict[str, bytes | None], wanted: Collection[str], *, strict: bool
+) -> Generation:
     manifests: dict[str, Manifest] = {}
     damages: dict[str, str] = {}
     for name in (MANIFEST, PREVIOUS):
@@ -142,20 +159,36 @@ def _choose(folder: Path, texts: dict[str, bytes | None], wanted: Collection[str
     order = [name for name in (MANIFEST, PREVIOUS) if name in manifests]
     if len(order) == 2 and manifests[PREVIOUS].generation >= manifests[MANIFEST].generation:
         order.reverse()
-        damages["order"] = f"{folder / MANIFEST} is not the newest save: it was exchanged or replaced by an old one"
+        damages["order"] = (
+            f"{folder / MANIFEST} is not the newest save: it was exchanged or replaced by an"
+            " old one"
+        )
     for all_files in (True,) if strict else (True, False):
         for name in order:
-            files = {key: file for key, file in manifests[name].files.items() if all_files or key in wanted}
+            files = {
+                key: file
+                for key, file in manifests[name].files.items()
+                if all_files or key in wanted
+            }
             try:
-                contents = {key: _content(folder, file, keep=key in wanted) for key, file in files.items()}
+                contents = {
+                    key: _content(folder, file, keep=key in wanted) for key, file in files.items()
+                }
             except _DamagedError as error:
                 damages.setdefault(name, str(error))
                 continue
-            # An exchange counts only where previous.json is whole: nothing is wrong with manifest.json if it was taken.
-            damage = "" if all_files and name == MANIFEST else damages.get(MANIFEST) or damages["order"]
+            # An exchange counts only where previous.json is whole: nothing is wrong with
+            # manifest.json if it was taken.
+            damage = (
+                "" if all_files and name == MANIFEST else damages.get(MANIFEST) or damages["order"]
+            )
             kept = {key: content for key, content in contents.items() if key in wanted}
             return Generation(folder / name, manifests[name], kept, damage, not all_files)
-    also = f" {PREVIOUS}, the save before it, is not whole either." if texts[PREVIOUS] is not None else ""
+    also = (
+        f" {PREVIOUS}, the save before it, is not whole either."
+        if texts[PREVIOUS] is not None
+        else ""
+    )
     raise DataError(f"{damages.get(MANIFEST) or damages[PREVIOUS]}.{also} {REMEDY}")
 
 
@@ -171,19 +204,26 @@ def _parse(path: Path, text: bytes | None) -> Manifest:
     if digest != _digest(body):
         raise _DamagedError(f"{path} was changed or damaged: its SHA-256 differs")
     if number not in FORMATS:  # no damage: an older save must not silently take its place
-        raise DataError(f"{path} has format {number}, this version of aevb reads formats {' and '.join(map(str, FORMATS))}")
+        raise DataError(
+            f"{path} has format {number}, this version of aevb reads formats"
+            f" {' and '.join(map(str, FORMATS))}"
+        )
     try:
         manifest = Manifest.model_validate(body)
     except ValidationError as error:
         raise _DamagedError(f"{path} is damaged: it is not the manifest of a run") from error
     if number > 1 and text != _text(manifest):
-        # The checksum is of the values; this is of the bytes: 1e-5 and 1E-5 are the same value, yet one was not written here.
-        raise _DamagedError(f"{path} was changed or damaged: its bytes are not those that were written")
+        # The checksum is of the values; this is of the bytes: 1e-5 and 1E-5 are the same value, yet
+        # one was not written here.
+        raise _DamagedError(
+            f"{path} was changed or damaged: its bytes are not those that were written"
+        )
     return manifest
 
 
 def _content(folder: Path, entry: File, *, keep: bool) -> bytes:
-    """The bytes of a tensor file, checked; none of them unless ``keep``, or all files would be in memory at once."""
+    """The bytes of a tensor file, checked; none of them unless ``keep``, or all files would be in
+    memory at once."""
     path = folder / Path(entry.file).name
     try:
         content = path.read_bytes()
@@ -213,14 +253,22 @@ def _known(folder: Path, text: bytes | None) -> Manifest | None:
 
 
 def _prune(folder: Path) -> None:
-    """Remove the tensor files that neither manifest names, and the halves that a killed process left behind."""
+    """Remove the tensor files that neither manifest names, and the halves that a killed process
+    left behind."""
     texts = _texts(folder)
     known = {name: _known(folder, text) for name, text in texts.items()}
     if known[MANIFEST] is None or (known[PREVIOUS] is None and (folder / PREVIOUS).exists()):
         return  # in doubt nothing is removed: one of them could not be read just now
-    named = {entry.file for manifest in known.values() if manifest for entry in manifest.files.values()}
+    named = {
+        entry.file for manifest in known.values() if manifest for entry in manifest.files.values()
+    }
     halves = (".*.part.safetensors", ".*.part.json")
-    for pattern in ("model-*.safetensors", "baseline-*.safetensors", "state-*.safetensors", *halves):
+    for pattern in (
+        "model-*.safetensors",
+        "baseline-*.safetensors",
+        "state-*.safetensors",
+        *halves,
+    ):
         for path in folder.glob(pattern):
             if path.name not in named:
                 with contextlib.suppress(OSError):
@@ -228,7 +276,8 @@ def _prune(folder: Path) -> None:
 
 
 def _write_and_compare(part: Path, content: bytes) -> None:
-    """Before the file takes its place: a disk that does not keep what it is given must not cost the save before."""
+    """Before the file takes its place: a disk that does not keep what it is given must not cost the
+    save before."""
     part.write_bytes(content)
     to_disk(part)
     if part.read_bytes() != content:
@@ -241,7 +290,11 @@ def _same(old: Manifest, new: Manifest) -> bool:
 
 def _same_data(old: Manifest, new: Manifest) -> bool:
     """Whether one may stand in for the other: a run saved over another one has no save before it."""
-    return (old.data, old.likelihood, old.data_schema) == (new.data, new.likelihood, new.data_schema)
+    return (old.data, old.likelihood, old.data_schema) == (
+        new.data,
+        new.likelihood,
+        new.data_schema,
+    )
 
 
 def _text(manifest: Manifest) -> bytes:

@@ -1,8 +1,9 @@
 """The training loop, from top to bottom: prepare, build, plan, step, measure, save.
 
-Each step is a pure function of (seed, epoch, step) and of the weights and moments before it: the order of the rows, the
-binarisation and the noise of z are drawn from counters, never from a generator that remembers. That is why a run that was
-killed at any instant and resumed ends in the same bits as one that was not (in the same ``Engine``).
+Each step is a pure function of (seed, epoch, step) and of the weights and moments before it: the
+order of the rows, the binarisation and the noise of z are drawn from counters, never from a
+generator that remembers. That is why a run that was killed at any instant and resumed ends in the
+same bits as one that was not (in the same ``Engine``).
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ from aevb.training.start import begin_with
 from aevb.training.state import Standing
 
 CHECK_EVERY = {"cpu": 1, "cuda": 50}
-"""Steps after which the loop asks whether all numbers were finite. On a GPU asking means waiting for it to catch up; the
-step itself looks every time, and changes nothing once they were not."""
+"""Steps after which the loop asks whether all numbers were finite. On a GPU asking means waiting
+for it to catch up; the step itself looks every time, and changes nothing once they were not."""
 
 MOST_INITIAL = 5000
 """Rows, drawn once for all, that a prior sees when it starts from training rows."""
@@ -62,18 +63,22 @@ def fit(
     on_step: OnStep | None = None,
     on_epoch: Callable[[Record], None] | None = None,
 ) -> Run:
-    """Train a VAE on ``data``: what ``aevb.datasets.load`` returns, an array with one row per example, or a name or a path.
+    """Train a VAE on ``data``: what ``aevb.datasets.load`` returns, an array with one row per
+    example, or a name or a path.
 
-    out: a folder for the run, saved as it goes; without one nothing is written. resume: continue the run that is there.
-    prepared: from ``prepare``, where it was called before. on_fresh(parts): called with what does not come from the run in
-    ``config.start``, in words, if anything. on_start(engine): called once it is decided how steps are executed.
-    on_step(epoch, step, log), counted from 0 and from 1, and on_epoch(record): called after each.
+    out: a folder for the run, saved as it goes; without one nothing is written. resume: continue
+    the run that is there. prepared: from ``prepare``, where it was called before. on_fresh(parts):
+    called with what does not come from the run in ``config.start``, in words, if anything.
+    on_start(engine): called once it is decided how steps are executed. on_step(epoch, step, log),
+    counted from 0 and from 1, and on_epoch(record): called after each.
 
-    Under torchrun all processes train one model, each on its share of every batch; only the first one writes.
+    Under torchrun all processes train one model, each on its share of every batch; only the first
+    one writes.
 
-    Raises UsageError or DataError for settings or rows that cannot be used, NotFoundError, OutputExistsError if ``out`` holds
-    anything and ``resume`` is False, CannotWriteError, DivergedError when the loss is no longer a finite number, and
-    LostProcessError. KeyboardInterrupt passes through after a save.
+    Raises UsageError or DataError for settings or rows that cannot be used, NotFoundError,
+    OutputExistsError if ``out`` holds anything and ``resume`` is False, CannotWriteError,
+    DivergedError when the loss is no longer a finite number, and LostProcessError.
+    KeyboardInterrupt passes through after a save.
     """
     config = config or Config()
     if isinstance(data, str | Path):
@@ -85,13 +90,22 @@ def fit(
         refuse_existing(folder)
     prepared = prepared or prepare(data, config)
     device = group.device(config.device)
-    with _threads(config.threads), torch.random.fork_rng(), Interrupts() as interrupts, group.joined(device):
+    with (
+        _threads(config.threads),
+        torch.random.fork_rng(),
+        Interrupts() as interrupts,
+        group.joined(device),
+    ):
         steps = steps_per_epoch(len(prepared.train), config.batch_size)
         torch.manual_seed(counter_seed(config.seed, "weights"))
         schema = prepared.plan.schema
-        model, objective = build(config, prepared.plan.likelihood, schema.shape, steps, schema.levels)
+        model, objective = build(
+            config, prepared.plan.likelihood, schema.shape, steps, schema.levels
+        )
         group.refuse_coupled(objective, model.likelihood)
-        run = Run(model.to(device), config, prepared.plan.likelihood, schema, lasting_name(data.source))
+        run = Run(
+            model.to(device), config, prepared.plan.likelihood, schema, lasting_name(data.source)
+        )
         restored = folder is not None and resume and checkpoint.exists(folder)
         begun = begin_with(run, config.start) if config.start and not restored else None
         if begun and on_fresh:
@@ -116,22 +130,47 @@ class _Loop:
     """A run at work: what it trains on, and how."""
 
     def __init__(
-        self, run: Run, objective: Objective, prepared: Prepared, folder: Path | None, group: Group, interrupts: Interrupts
+        self,
+        run: Run,
+        objective: Objective,
+        prepared: Prepared,
+        folder: Path | None,
+        group: Group,
+        interrupts: Interrupts,
     ) -> None:
-        self.run, self.objective, self.prepared, self.group, self.interrupts = run, objective, prepared, group, interrupts
+        self.run, self.objective, self.prepared, self.group, self.interrupts = (
+            run,
+            objective,
+            prepared,
+            group,
+            interrupts,
+        )
         self.config, self.model = run.config, run.model
-        self.x = rows_of(prepared.train, run.schema, counter_seed(self.config.seed, "binarize", "train"), run.device)
+        self.x = rows_of(
+            prepared.train,
+            run.schema,
+            counter_seed(self.config.seed, "binarize", "train"),
+            run.device,
+        )
         for x in self.x.split(CHUNK):
             self.model.likelihood.check(x)
         run.baseline = fit_baseline(self.x, self.model.likelihood.form, run.schema.levels)
-        self.x_validation = None if prepared.validation is None else run.stored(prepared.validation, self.config.seed)
+        self.x_validation = (
+            None
+            if prepared.validation is None
+            else run.stored(prepared.validation, self.config.seed)
+        )
         self.steps = steps_per_epoch(len(self.x), self.config.batch_size)
         self.check_every = CHECK_EVERY.get(run.device.type, 1)
         torch.manual_seed(counter_seed(self.config.seed, "begin"))
         objective.begin(len(self.x), self.model.latent_dim)
         update = update_for(run.config, run.model)
         self.standing = Standing(
-            run, update, objective.state_dict(), prepared.rows_sha256(), folder if group.is_first else None
+            run,
+            update,
+            objective.state_dict(),
+            prepared.rows_sha256(),
+            folder if group.is_first else None,
         )
         reduce = group.sum_weighted if group.world > 1 else None
         self.step = Step(self.model, objective, update, self.to_x, Engine(), reduce)
@@ -163,23 +202,33 @@ class _Loop:
             raise
         except (KeyboardInterrupt, LostProcessError):
             with self.interrupts.held():
-                # Where a step failed and it was not noticed yet, it counts for nothing, nor do those after it.
+                # Where a step failed and it was not noticed yet, it counts for nothing, nor do
+                # those after it.
                 if not bool(self.step.failures) and self.standing.is_finite():
                     self.standing.save()
             raise
 
     def choose_engine(self) -> None:
-        """Decide how steps are executed: as at the beginning of the run where it is resumed, else now."""
+        """Decide how steps are executed: as at the beginning of the run where it is resumed, else
+        now."""
         self.model.train()
         inputs, shard = self.first_inputs(min(self.config.batch_size, len(self.x)))
         config, steps = self.config, self.config.epochs * self.steps
         # What docs/performance.md measures: the ELBO of grey levels or bits, a Gaussian posterior.
-        bf16_is_free = (config.objective, config.posterior, self.model.likelihood.form) == ("elbo", "diagonal", "unit")
-        self.step.engine = plan(self.step, inputs, config, steps, self.group.world, self.standing.engine, bf16_is_free)
+        bf16_is_free = (config.objective, config.posterior, self.model.likelihood.form) == (
+            "elbo",
+            "diagonal",
+            "unit",
+        )
+        self.step.engine = plan(
+            self.step, inputs, config, steps, self.group.world, self.standing.engine, bf16_is_free
+        )
         self.step.engine = self.group.same(self.step.engine)
         torch.set_num_threads(self.step.engine.threads)
         self.step.make_ready(inputs, shard)
-        if last := len(self.x) % self.config.batch_size:  # now, when a signal need not wait until it is recorded
+        if (
+            last := len(self.x) % self.config.batch_size
+        ):  # now, when a signal need not wait until it is recorded
             self.step.make_ready(*self.first_inputs(last))
         self.standing.engine = self.step.engine
 
@@ -188,12 +237,16 @@ class _Loop:
         return self.inputs(0, 0, rows, self.x.take(self.own(torch.arange(rows))))
 
     def train_epoch(self, epoch: int, on_step: OnStep | None) -> Record:
-        """What is left of one pass over the training rows. The figures are averages over the rows as they were when seen."""
+        """What is left of one pass over the training rows. The figures are averages over the rows
+        as they were when seen."""
         if not self.model.training:
             self.model.train()
-        left = list(epoch_batches(len(self.x), self.config.batch_size, self.config.seed, epoch))[self.standing.step :]
+        left = list(epoch_batches(len(self.x), self.config.batch_size, self.config.seed, epoch))[
+            self.standing.step :
+        ]
         for index, stored in zip(left, self.x.batches(map(self.own, left)), strict=True):
-            self.interrupts.hold()  # until weights, moments and counters are those of one step again
+            # until weights, moments and counters are those of one step again
+            self.interrupts.hold()
             step = self.standing.step
             try:
                 log = self.train_step(epoch, step, index, stored)
@@ -202,7 +255,9 @@ class _Loop:
             if on_step:  # a copy: on a GPU the next step writes there again
                 on_step(epoch, step + 1, dict(zip(self.step.names, log.clone(), strict=True)))
         if not self.standing.is_finite():
-            raise self.diverged(f"weights or moments that are not finite at the end of epoch {epoch + 1}")
+            raise self.diverged(
+                f"weights or moments that are not finite at the end of epoch {epoch + 1}"
+            )
         means = {name: total / len(self.x) for name, total in self.standing.totals().items()}
         for name in means.keys() & {"bound", "reconstruction", "importance_bound", "fidelity"}:
             means[name] += self.run.log_jacobian
@@ -212,7 +267,8 @@ class _Loop:
     def train_step(self, epoch: int, step: int, index: Tensor, stored: Tensor) -> Tensor:
         """One update, counted, and saved when it is time. Returns the log, as ``Step`` does.
 
-        index: (B,), the training rows of the whole batch. stored: those of this process, as ``Rows.take`` gives them.
+        index: (B,), the training rows of the whole batch. stored: those of this process, as
+        ``Rows.take`` gives them.
         """
         inputs, shard = self.inputs(epoch, step, len(index), stored)
         done = epoch * self.steps + step
@@ -226,7 +282,9 @@ class _Loop:
         self.standing.finish_step(self.step.names, log, len(index))
         if due:
             if not self.standing.is_finite():
-                raise self.diverged(f"weights or moments that are not finite at epoch {epoch + 1}, step {step + 1}")
+                raise self.diverged(
+                    f"weights or moments that are not finite at epoch {epoch + 1}, step {step + 1}"
+                )
             self.standing.save()
         return log
 
@@ -237,7 +295,9 @@ class _Loop:
         shard = self.group.shard(len(index))
         return index[shard.first : shard.first + shard.rows]
 
-    def inputs(self, epoch: int, step: int, rows: int, stored: Tensor) -> tuple[list[Tensor], Shard]:
+    def inputs(
+        self, epoch: int, step: int, rows: int, stored: Tensor
+    ) -> tuple[list[Tensor], Shard]:
         """What x is made from in this process. rows: of the whole batch. stored: its own."""
         shard = self.group.shard(rows)
         if self.run.schema.binarize != "dynamic":
@@ -246,15 +306,20 @@ class _Loop:
         return [stored, to_device(bits, stored.device)], shard
 
     def to_x(self, stored: Tensor, bits: Tensor | None = None) -> Tensor:
-        """What is stored of the rows -> x: (B, D). bits: random, for rows that are binarised anew at every step."""
+        """What is stored of the rows -> x: (B, D). bits: random, for rows that are binarised anew
+        at every step."""
         x = self.x.to_x(stored)
         return x if bits is None else binarize(x, bits)
 
     def refuse_not_finite(self, epoch: int, step: int, index: Tensor, stored: Tensor) -> NoReturn:
         """Do the failed step again, with time to look, and raise DivergedError with what was found."""
-        if (later := int(self.step.failures) - 1) > 0:  # the first that failed: since then nothing has changed
+        if (
+            later := int(self.step.failures) - 1
+        ) > 0:  # the first that failed: since then nothing has changed
             step -= later
-            index = list(epoch_batches(len(self.x), self.config.batch_size, self.config.seed, epoch))[step]
+            index = list(
+                epoch_batches(len(self.x), self.config.batch_size, self.config.seed, epoch)
+            )[step]
             stored = self.x.take(self.own(index))
         inputs, _ = self.inputs(epoch, step, len(index), stored)
         x = self.to_x(*inputs)
@@ -265,14 +330,20 @@ class _Loop:
         loss.backward()
         where = where_not_finite(self.model, x, self.own(index))
         self.model.zero_grad()
-        raise self.diverged(f"a loss of {loss.item():.4g} at epoch {epoch + 1}, step {step + 1} ({where})")
+        raise self.diverged(
+            f"a loss of {loss.item():.4g} at epoch {epoch + 1}, step {step + 1} ({where})"
+        )
 
     def diverged(self, what: str) -> DivergedError:
         """The error, with a remedy."""
-        return DivergedError(f"training led to {what}. Try a smaller learning rate than {self.config.learning_rate:g}")
+        return DivergedError(
+            f"training led to {what}. Try a smaller learning rate than"
+            f" {self.config.learning_rate:g}"
+        )
 
     def validate(self, epoch: int) -> Record:
-        """The bound on the validation rows, always with weight 1 on the KL, on the same noise at every epoch."""
+        """The bound on the validation rows, always with weight 1 on the KL, on the same noise at
+        every epoch."""
         if self.x_validation is None:
             return {}
         rows = elbo_rows(
@@ -283,16 +354,20 @@ class _Loop:
         )
         if not bool(torch.isfinite(rows.bound).all()):
             bad = int((~torch.isfinite(rows.bound)).sum())
-            raise self.diverged(f"a validation bound that is not finite for {bad} rows at the end of epoch {epoch + 1}")
+            raise self.diverged(
+                f"a validation bound that is not finite for {bad} rows at the end of epoch"
+                f" {epoch + 1}"
+            )
         figures = summarise(rows)
-        return {f"validation_{name}": figures[name].value for name in ("bound", "reconstruction", "kl")} | {
-            "validation_standard_error": figures["bound"].standard_error
-        }
+        return {
+            f"validation_{name}": figures[name].value for name in ("bound", "reconstruction", "kl")
+        } | {"validation_standard_error": figures["bound"].standard_error}
 
 
 @contextmanager
 def _threads(threads: int | None) -> Iterator[None]:
-    """Set the number of CPU threads for the time of a run, and put the old number back. Convolutions repeat their bits."""
+    """Set the number of CPU threads for the time of a run, and put the old number back.
+    Convolutions repeat their bits."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:

@@ -1,4 +1,5 @@
-"""Ctrl-C and SIGTERM during training: at once where nothing is half done, else as soon as it is done."""
+"""Ctrl-C and SIGTERM during training: at once where nothing is half done, else as soon as it is
+done."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from types import FrameType, TracebackType
 
 
 class Interrupts:
-    """While entered, a signal that arrives inside ``held`` is delivered at the end of it; otherwise at once, as before.
+    """While entered, a signal that arrives inside ``held`` is delivered at the end of it; otherwise
+    at once, as before.
 
     Only the main thread can do that in Python; in others, signals go their usual way.
     """
@@ -27,7 +29,12 @@ class Interrupts:
             self._before = {number: signal.signal(number, self._arrived) for number in self.SIGNALS}
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         self._before = {}
@@ -63,5 +70,7 @@ class Interrupts:
         before = self._before.get(number)
         if callable(before):
             before(number, frame)
-        elif before == signal.SIG_DFL:  # Python's own answer to SIGTERM would end the process without saving
+        elif (
+            before == signal.SIG_DFL
+        ):  # Python's own answer to SIGTERM would end the process without saving
             raise KeyboardInterrupt

@@ -1,4 +1,5 @@
-"""A term of the loss, followed from where it is whole to where it meets the other: every factor and reduction on the way."""
+"""A term of the loss, followed from where it is whole to where it meets the other: every factor and
+reduction on the way."""
 
 from __future__ import annotations
 
@@ -12,15 +13,28 @@ from aevb.checker.tape.entries import Entry
 from aevb.checker.tape.values import tensors
 
 CLOSE = 0.02
-DIVISIONS = {"div", "truediv", "idiv", "itruediv", "divide", "true_divide", "mul", "imul", "rmul", "multiply"}
+DIVISIONS = {
+    "div",
+    "truediv",
+    "idiv",
+    "itruediv",
+    "divide",
+    "true_divide",
+    "mul",
+    "imul",
+    "rmul",
+    "multiply",
+}
 
 
 @dataclass
 class Chain:
-    """Weights along the way of one term. factor: what was multiplied besides reductions; seen: all values it had.
+    """Weights along the way of one term. factor: what was multiplied besides reductions; seen: all
+    values it had.
 
-    rows, width: the power of the number of rows, of latent or data dimensions, that reductions divided by. last: the last value
-    of the term alone, with its weight. changed: the value at which the factor changed last. values: those of ``seen``.
+    rows, width: the power of the number of rows, of latent or data dimensions, that reductions
+    divided by. last: the last value of the term alone, with its weight. changed: the value at which
+    the factor changed last. values: those of ``seen``.
     """
 
     factor: float
@@ -53,24 +67,35 @@ def followed(e: Evidence, weights: list[tuple[int, float]], width: int) -> Chain
         entry = e.tape.made_by(value)
         if entry is None or chain.last not in entry.inputs or chain.last not in known:
             continue
-        rows, wide = _reduction(entry, e.tape.shown(chain.last), e.tape.shown(value), weight / chain.weight, width, e)
+        rows, wide = _reduction(
+            entry, e.tape.shown(chain.last), e.tape.shown(value), weight / chain.weight, width, e
+        )
         chain.rows, chain.width = chain.rows + rows, chain.width + wide
         chain.factor *= weight / chain.weight * e.rows**rows * width**wide
         if abs(chain.factor - chain.seen[-1]) > CLOSE:
             chain.changed = value
         chain.seen.append(chain.factor)
         chain.values.append(value)
-        chain.summed_rows_first |= _sums_rows(e, entry, e.tape.shown(chain.last), e.tape.shown(value))
+        chain.summed_rows_first |= _sums_rows(
+            e, entry, e.tape.shown(chain.last), e.tape.shown(value)
+        )
         chain.last, chain.weight = value, weight
     return chain
 
 
 def _sums_rows(e: Evidence, entry: Entry, before: Tensor, after: Tensor) -> bool:
     """Whether the call sums over the rows and keeps the dimensions."""
-    return entry.name == "sum" and before.ndim > 1 and before.shape[0] == e.rows and after.shape == before.shape[1:]
+    return (
+        entry.name == "sum"
+        and before.ndim > 1
+        and before.shape[0] == e.rows
+        and after.shape == before.shape[1:]
+    )
 
 
-def _reduction(entry: Entry, before: Tensor, after: Tensor, factor: float, width: int, e: Evidence) -> tuple[int, int]:
+def _reduction(
+    entry: Entry, before: Tensor, after: Tensor, factor: float, width: int, e: Evidence
+) -> tuple[int, int]:
     """By which powers of the numbers of rows and of dimensions the call divides."""
     if entry.name in ("mean", "nanmean"):
         return _of_shapes(before, after, e)
@@ -104,7 +129,8 @@ def plain(count: float) -> bool:
 
 
 def _before(e: Evidence, value: int, weight: float, width: int) -> tuple[int, int, bool]:
-    """Reductions before the first value: terms averaged one by one, or a loss of torch that averages."""
+    """Reductions before the first value: terms averaged one by one, or a loss of torch that
+    averages."""
     entry = e.tape.made_by(value)
     if entry is None:
         return 0, 0, False
@@ -114,7 +140,11 @@ def _before(e: Evidence, value: int, weight: float, width: int) -> tuple[int, in
                 return rows, wide, False
     for one in e.makers(sorted(e.tape.ancestors(value)))[::-1]:
         inputs = [v for v in one.inputs if e.tape.shown(v).numel() > 1]
-        if one.name in ("mean", "nanmean") and inputs and set(e.tape.dependents(e.parts.roots)) & set(one.inputs):
+        if (
+            one.name in ("mean", "nanmean")
+            and inputs
+            and set(e.tape.dependents(e.parts.roots)) & set(one.inputs)
+        ):
             rows, wide = _of_shapes(e.tape.shown(inputs[0]), e.tape.shown(one.outputs[0]), e)
             if plain(abs(weight) * e.rows**rows * width**wide):
                 return rows, wide, False
@@ -124,7 +154,9 @@ def _before(e: Evidence, value: int, weight: float, width: int) -> tuple[int, in
 def _averaged(e: Evidence, value: int, rows: int, wide: int) -> bool:
     """Whether a call of torch that both compares and reduces did average, by what it was asked for."""
     entry = e.tape.made_by(value)
-    if entry is None or not ("loss" in entry.name or "entropy" in entry.name or "kl_div" in entry.name):
+    if entry is None or not (
+        "loss" in entry.name or "entropy" in entry.name or "kl_div" in entry.name
+    ):
         return not rows and not wide and not _has_mean(e, value)
     shape = next(iter(t.shape for t in tensors(entry.result)), ())
     return (math.prod(shape) > 1) == (not rows and not wide) or not (rows or wide)
@@ -132,4 +164,7 @@ def _averaged(e: Evidence, value: int, rows: int, wide: int) -> bool:
 
 def _has_mean(e: Evidence, value: int) -> bool:
     after = e.tape.dependents(e.parts.roots)
-    return any(one.name == "mean" and set(one.inputs) & after for one in e.makers(sorted(e.tape.ancestors(value))))
+    return any(
+        one.name == "mean" and set(one.inputs) & after
+        for one in e.makers(sorted(e.tape.ancestors(value)))
+    )

@@ -1,4 +1,5 @@
-"""The decoder's side: the reconstruction error against the output's activation and the data's range; z of new points."""
+"""The decoder's side: the reconstruction error against the output's activation and the data's
+range; z of new points."""
 
 from __future__ import annotations
 
@@ -29,12 +30,15 @@ def error_of(e: Evidence, loss: int) -> Reconstruction | None:
 
 
 def _after_another_activation(e: Evidence, loss: int) -> Reconstruction | None:
-    """The error of what calls of no known form, a softmax or a leaky unit, have made of the decoder's last layer."""
+    """The error of what calls of no known form, a softmax or a leaky unit, have made of the
+    decoder's last layer."""
     for output in reversed(outputs_of_decoder(e.tape, e.parts, loss)):
         value, size = output, e.tape.shown(output).numel()
         for _ in range(MOST_CALLS):
             after = [one for one in e.tape.entries if value in one.inputs and len(one.outputs) == 1]
-            value = next((v for one in after for v in one.outputs if e.tape.shown(v).numel() == size), value)
+            value = next(
+                (v for one in after for v in one.outputs if e.tape.shown(v).numel() == size), value
+            )
             found = reconstruction(e.tape, loss, value, e.seed) if after else None
             if found is not None:
                 return replace(found, activation=ANOTHER) if found.activation == "none" else found
@@ -49,14 +53,21 @@ def decoder_findings(e: Evidence, r: Reconstruction | None) -> list[Finding]:
     outside = low < -OUTSIDE or high > 1 + OUTSIDE
     span = f"{low:.2f} to {high:.2f}"
     if r.activation == "sigmoid twice":
-        message = "the output goes through a sigmoid twice: it can reach 0.50 to 0.73 and nothing else"
-        return [e.finding("decoder", BUG, "sigmoid-twice", message, "0.50 to 0.73", "0 to 1", r.output)]
+        message = (
+            "the output goes through a sigmoid twice: it can reach 0.50 to 0.73 and nothing else"
+        )
+        return [
+            e.finding("decoder", BUG, "sigmoid-twice", message, "0.50 to 0.73", "0 to 1", r.output)
+        ]
     if r.error == "cross-entropy" and outside:
         message = f"binary cross-entropy meets targets from {span}; they have to lie in [0, 1]"
         return [e.finding("decoder", BUG, "bce-out-of-range", message, span, "0 to 1", r.output)]
     if r.error == "cross-entropy" and r.activation not in ("sigmoid", "shifted tanh", ANOTHER):
         last = "a bare layer" if r.activation == "none" else r.activation
-        message = f"binary cross-entropy of probabilities gets the output of {last}; use a sigmoid, or the form with logits"
+        message = (
+            f"binary cross-entropy of probabilities gets the output of {last}; use a sigmoid, or"
+            " the form with logits"
+        )
         return [e.finding("decoder", BUG, "sigmoid-missing", message, last, "sigmoid", r.output)]
     if r.error == "squared" and r.activation == "sigmoid" and outside:
         message = f"a sigmoid limits the output to [0, 1], and the data go from {span}"
@@ -70,7 +81,12 @@ def swapped_finding(e: Evidence, loss: int) -> list[Finding]:
     after = e.tape.dependents([e.parts.z])
     for entry in e.makers(sorted(e.tape.ancestors(loss))):
         two = entry.inputs[:2]
-        if "binary_cross_entropy" in entry.name and len(two) == 2 and two[0] not in after and two[1] in after:
+        if (
+            "binary_cross_entropy" in entry.name
+            and len(two) == 2
+            and two[0] not in after
+            and two[1] in after
+        ):
             message = f"{CLASSES['bce-swapped']}: exchange them"
             return [e.finding("decoder", BUG, "bce-swapped", message, "", "", entry.outputs[0])]
     return []
@@ -90,12 +106,21 @@ def prior_findings(tree: ast.AST, decoders: set[str]) -> list[Finding]:
                     uniform[name] = node.lineno
                 elif isinstance(node.value, ast.Name) and node.value.id in uniform:
                     uniform[name] = uniform[node.value.id]
-                elif not any(isinstance(n, ast.Name) and n.id in uniform for n in ast.walk(node.value)):
+                elif not any(
+                    isinstance(n, ast.Name) and n.id in uniform for n in ast.walk(node.value)
+                ):
                     uniform.pop(name, None)
             line = _decoded(node, uniform, decoders)
             if line is not None:
-                message = "new points are decoded from uniform z (rand): the prior is normal; draw z with randn"
-                return [Finding("prior", BUG, "prior-uniform", message, "uniform", "standard normal", line)]
+                message = (
+                    "new points are decoded from uniform z (rand): the prior is normal; draw z with"
+                    " randn"
+                )
+                return [
+                    Finding(
+                        "prior", BUG, "prior-uniform", message, "uniform", "standard normal", line
+                    )
+                ]
     return []
 
 
@@ -118,7 +143,8 @@ def _in_order(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def _is_uniform(value: ast.expr) -> bool:
-    """A draw of uniform numbers, perhaps moved, scaled and sent to a device; not through a quantile function."""
+    """A draw of uniform numbers, perhaps moved, scaled and sent to a device; not through a quantile
+    function."""
     names = [last_name(call.func) for call in calls(value)]
     return (
         bool(set(names) & UNIFORM)
@@ -129,9 +155,15 @@ def _is_uniform(value: ast.expr) -> bool:
 
 
 def _adds_a_name(node: ast.AST) -> bool:
-    """Whether something that has a name, such as a mean, is added to a draw or multiplies it: that is no draw of the prior."""
+    """Whether something that has a name, such as a mean, is added to a draw or multiplies it: that
+    is no draw of the prior."""
     sides = (node.left, node.right) if isinstance(node, ast.BinOp) else ()
-    return any(isinstance(one, ast.Name) for side in sides for one in ast.walk(side) if not any(calls(side)))
+    return any(
+        isinstance(one, ast.Name)
+        for side in sides
+        for one in ast.walk(side)
+        if not any(calls(side))
+    )
 
 
 def _decoded(statement: ast.stmt, uniform: dict[str, int], decoders: set[str]) -> int | None:

@@ -1,4 +1,5 @@
-"""What one recorded step shows: its parts, its sampler measured, and where in the program things stand."""
+"""What one recorded step shows: its parts, its sampler measured, and where in the program things
+stand."""
 
 from __future__ import annotations
 
@@ -22,11 +23,13 @@ from aevb.checker.tape.tape import Tape
 
 Points = list[tuple[Tensor, Tensor]]
 WHOLE_LINE, POSITIVE = (-2.5, 1.8), (0.2, 2.0)
-"""Settings of the raw head: where it may be any number; where a negative one is no deviation or variance."""
+"""Settings of the raw head: where it may be any number; where a negative one is no deviation or
+variance."""
 
 
 class Judged(Protocol):
-    """What is judged: a program, or a model of this process. trace: how, a sentence each. mapping: names for roles."""
+    """What is judged: a program, or a model of this process. trace: how, a sentence each. mapping:
+    names for roles."""
 
     source: Source
     trace: list[str]
@@ -66,13 +69,21 @@ class Evidence:
         """Whether the deviation takes the sign of the raw head, or is no number below 0."""
         whole = self.on_the_whole_line
         below, above = whole.s[whole.r < -0.05], whole.s[whole.r > 0.05]
-        sign = 1.0 if float(above.nanmedian()) > 0 else -1.0  # mu - std * eps is as good as mu + std * eps
-        return bool((below.isnan() | (sign * below < 0)).float().mean() > 0.9) if below.numel() else False
+        sign = (
+            1.0 if float(above.nanmedian()) > 0 else -1.0
+        )  # mu - std * eps is as good as mu + std * eps
+        return (
+            bool((below.isnan() | (sign * below < 0)).float().mean() > 0.9)
+            if below.numel()
+            else False
+        )
 
     @cached_property
     def points(self) -> Points:
         """Settings of the heads at which the KL is measured."""
-        return settings(self.parts.n, *(POSITIVE if self.may_be_negative else WHOLE_LINE), self.seed)
+        return settings(
+            self.parts.n, *(POSITIVE if self.may_be_negative else WHOLE_LINE), self.seed
+        )
 
     @cached_property
     def sampler(self) -> Sampled:
@@ -99,7 +110,8 @@ class Evidence:
         return entry.line if entry else None
 
     def named(self, value: int) -> str:
-        """What the program calls the value: the target of the assignment, else the function that made it."""
+        """What the program calls the value: the target of the assignment, else the function that
+        made it."""
         line = self.line(value)
         return "" if line is None else name_at(self.program.source.tree, line)
 
@@ -109,16 +121,30 @@ class Evidence:
         return [one for one in gc.get_objects() if issubclass(type(one), nn.Module)]
 
     def layer(self, value: int) -> str:
-        """What the program calls the layer that made the value: "fc_mu", "encoder.head"; "" for what no layer made."""
+        """What the program calls the layer that made the value: "fc_mu", "encoder.head"; "" for
+        what no layer made."""
         entry = self.tape.made_by(value)
-        own = [self.tape.values[v] for v in entry.inputs if v in self.tape.parameters] if entry is not None else []
+        own = (
+            [self.tape.values[v] for v in entry.inputs if v in self.tape.parameters]
+            if entry is not None
+            else []
+        )
         return attribute_of(own[0], self.modules) if own else ""
 
     def makers(self, values: list[int]) -> list[Entry]:
         """The entries that made the values."""
         return [entry for entry in map(self.tape.made_by, values) if entry is not None]
 
-    def finding(self, check: str, verdict: str, class_: str, message: str, measured: str, expected: str, value: int) -> Finding:
+    def finding(
+        self,
+        check: str,
+        verdict: str,
+        class_: str,
+        message: str,
+        measured: str,
+        expected: str,
+        value: int,
+    ) -> Finding:
         """A finding at the line that made ``value``."""
         return Finding(check, verdict, class_, message, measured, expected, self.line(value))
 
@@ -128,7 +154,10 @@ def attribute_of(parameter: Tensor, modules: list[nn.Module]) -> str:
     names: list[str] = []
     inner = next((m for m in modules if any(p is parameter for p in m._parameters.values())), None)
     while inner is not None and len(names) < 4:
-        found = next(((m, name) for m in modules for name, child in m._modules.items() if child is inner), None)
+        found = next(
+            ((m, name) for m in modules for name, child in m._modules.items() if child is inner),
+            None,
+        )
         if found is None:
             break
         inner, name = found
@@ -139,11 +168,14 @@ def attribute_of(parameter: Tensor, modules: list[nn.Module]) -> str:
 
 
 def name_at(tree: ast.AST, line: int) -> str:
-    """The name that a statement on the line assigns to, after the function that it stands in: "forward: mu"."""
+    """The name that a statement on the line assigns to, after the function that it stands in:
+    "forward: mu"."""
     best: ast.stmt | None = None
     inside = ""
     for node in ast.walk(tree):
-        if not isinstance(node, ast.stmt) or not node.lineno <= line <= (node.end_lineno or node.lineno):
+        if not isinstance(node, ast.stmt) or not node.lineno <= line <= (
+            node.end_lineno or node.lineno
+        ):
             continue
         if isinstance(node, ast.FunctionDef):
             inside = node.name

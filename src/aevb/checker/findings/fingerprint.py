@@ -1,4 +1,5 @@
-"""What was measured of a sampler and a KL, as plain numbers: they travel out of the child and are drawn by ``picture``."""
+"""What was measured of a sampler and a KL, as plain numbers: they travel out of the child and are
+drawn by ``picture``."""
 
 from __future__ import annotations
 
@@ -11,9 +12,10 @@ MOST = 400
 """Points of each kind."""
 
 Fingerprint = dict[str, list[float]]
-"""head, deviation: settings of the deviation's head, and the deviation of z that the sampler made of them. right_mean,
-seen_mean, right_deviation, seen_deviation: gradients of the right KL and of the loss's, with respect to either head; the
-loss's are divided by factor, which is what they have in common with the right ones in least squares."""
+"""head, deviation: settings of the deviation's head, and the deviation of z that the sampler made
+of them. right_mean, seen_mean, right_deviation, seen_deviation: gradients of the right KL and of
+the loss's, with respect to either head; the loss's are divided by factor, which is what they have
+in common with the right ones in least squares."""
 
 
 def fingerprint(e: Evidence) -> Fingerprint:

@@ -1,7 +1,9 @@
-"""The noise: is there any, is it standard normal, is it another for every row, every latent dimension and every call?
+"""The noise: is there any, is it standard normal, is it another for every row, every latent
+dimension and every call?
 
-False alarms: the fourth moment is taken over at least 10,000 draws, where that of normal noise has a standard deviation of 0.05
-around 3; the band reaches 10 standard deviations to either side. Noise that is shared is shared to the last bit.
+False alarms: the fourth moment is taken over at least 10,000 draws, where that of normal noise has
+a standard deviation of 0.05 around 3; the band reaches 10 standard deviations to either side. Noise
+that is shared is shared to the last bit.
 """
 
 from __future__ import annotations
@@ -17,7 +19,17 @@ from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, Finding
 from aevb.checker.tape.measure import filled, noise_of
 
 DRAWS = 10_000
-RANDOM_NAMES = {"randn", "randn_like", "normal", "normal_", "rsample", "sample", "standard_normal", "rand", "rand_like"}
+RANDOM_NAMES = {
+    "randn",
+    "randn_like",
+    "normal",
+    "normal_",
+    "rsample",
+    "sample",
+    "standard_normal",
+    "rand",
+    "rand_like",
+}
 SEEDS = {"manual_seed", "seed", "set_seed", "seed_everything", "manual_seed_all"}
 
 
@@ -26,7 +38,17 @@ def noise_findings(e: Evidence) -> list[Finding]:
     wrong = [f for f in (_repeated(e), _shared(e), _shape_of_distribution(e)) if f is not None]
     if not any(f.class_.startswith("noise-shared") for f in wrong):
         wrong += [f for f in (_kept(e),) if f is not None]
-    return wrong or [e.finding("noise", RIGHT, "", "standard normal, another for every row and dimension", "", "", e.parts.z)]
+    return wrong or [
+        e.finding(
+            "noise",
+            RIGHT,
+            "",
+            "standard normal, another for every row and dimension",
+            "",
+            "",
+            e.parts.z,
+        )
+    ]
 
 
 def standardised(e: Evidence, seed: int) -> Tensor:
@@ -43,7 +65,12 @@ def standardised(e: Evidence, seed: int) -> Tensor:
     middle, unit = at(0.0), (at(1.0) - at(-1.0)) / 2
     torch.manual_seed(seed)
     draws = max(2, -(-DRAWS // middle.numel()))
-    return torch.stack([(e.tape.play(heads, [z], redraw=True)[z].detach().double() - middle) / unit for _ in range(draws)])
+    return torch.stack(
+        [
+            (e.tape.play(heads, [z], redraw=True)[z].detach().double() - middle) / unit
+            for _ in range(draws)
+        ]
+    )
 
 
 def _shape_of_distribution(e: Evidence) -> Finding | None:
@@ -54,13 +81,28 @@ def _shape_of_distribution(e: Evidence) -> Finding | None:
     fourth = float(centred.pow(4).mean() / second.square())
     mean, deviation = float(flat.mean()), float(second.sqrt())
     if fourth < 2.5:
-        where = f"mean {mean:.2f}, deviation {deviation:.2f}, fourth moment {fourth:.2f} (uniform: 1.80)"
+        where = (
+            f"mean {mean:.2f}, deviation {deviation:.2f}, fourth moment {fourth:.2f} (uniform:"
+            " 1.80)"
+        )
         return e.finding(
-            "noise", BUG, "noise-uniform", f"the noise is uniform, not normal: {where}", f"{fourth:.2f}", "3", e.parts.z
+            "noise",
+            BUG,
+            "noise-uniform",
+            f"the noise is uniform, not normal: {where}",
+            f"{fourth:.2f}",
+            "3",
+            e.parts.z,
         )
     if fourth > 3.5:
         return e.finding(
-            "noise", CANNOT_JUDGE, "", f"the noise is not normal: fourth moment {fourth:.2f}", f"{fourth:.2f}", "3", e.parts.z
+            "noise",
+            CANNOT_JUDGE,
+            "",
+            f"the noise is not normal: fourth moment {fourth:.2f}",
+            f"{fourth:.2f}",
+            "3",
+            e.parts.z,
         )
     if abs(mean) > 0.2 * deviation:
         message = f"the noise has mean {mean:.2f} and deviation {deviation:.2f}; expected 0 and 1"
@@ -76,17 +118,37 @@ def _shared(e: Evidence) -> Finding | None:
     axes = [axis for axis, size in enumerate(eps.shape) if size == e.rows]
     if axes and _constant_along(eps, axes[0]):
         first = e.parts.noise[0] if e.parts.noise else None
-        size = tuple(first.result.shape) if first is not None and isinstance(first.result, Tensor) else ()
-        message = (
-            f"one noise vector of shape {size} serves all {e.rows} rows of the batch{_since(e)}; draw noise of the shape of mu"
+        size = (
+            tuple(first.result.shape)
+            if first is not None and isinstance(first.result, Tensor)
+            else ()
         )
-        return e.finding("noise", BUG, "noise-shared-batch", message, f"{size}", f"{tuple(eps.shape)}", e.parts.z)
-    others = [axis for axis, size in enumerate(eps.shape) if size > 1 and axis != (axes[0] if axes else -1)]
+        message = (
+            f"one noise vector of shape {size} serves all {e.rows} rows of the batch{_since(e)};"
+            " draw noise of the shape of mu"
+        )
+        return e.finding(
+            "noise", BUG, "noise-shared-batch", message, f"{size}", f"{tuple(eps.shape)}", e.parts.z
+        )
+    others = [
+        axis
+        for axis, size in enumerate(eps.shape)
+        if size > 1 and axis != (axes[0] if axes else -1)
+    ]
     if others and _constant_along(eps, others[-1]):
         message = (
-            f"one noise number serves all {eps.shape[others[-1]]} latent dimensions of a row; draw noise of the shape of mu"
+            f"one noise number serves all {eps.shape[others[-1]]} latent dimensions of a row; draw"
+            " noise of the shape of mu"
         )
-        return e.finding("noise", BUG, "noise-shared-dims", message, "1 number a row", f"{eps.shape[others[-1]]}", e.parts.z)
+        return e.finding(
+            "noise",
+            BUG,
+            "noise-shared-dims",
+            message,
+            "1 number a row",
+            f"{eps.shape[others[-1]]}",
+            e.parts.z,
+        )
     return None
 
 
@@ -98,7 +160,11 @@ def _constant_along(eps: Tensor, axis: int) -> bool:
 def _since(e: Evidence) -> str:
     """Where noise was drawn that is kept from one call to the next."""
     kept = next((one for one in e.parts.noise if one.kept), None)
-    return f", at every call: it is drawn once, in {e.program.source.where(kept.line)}" if kept is not None else ""
+    return (
+        f", at every call: it is drawn once, in {e.program.source.where(kept.line)}"
+        if kept is not None
+        else ""
+    )
 
 
 def _kept(e: Evidence) -> Finding | None:
@@ -107,7 +173,9 @@ def _kept(e: Evidence) -> Finding | None:
     if not since:
         return None
     message = f"the noise is the same{since}; draw it where z is made"
-    return e.finding("noise", BUG, "noise-repeated", message, "the same", "another at each call", e.parts.z)
+    return e.finding(
+        "noise", BUG, "noise-repeated", message, "the same", "another at each call", e.parts.z
+    )
 
 
 def _repeated(e: Evidence) -> Finding | None:
@@ -117,8 +185,21 @@ def _repeated(e: Evidence) -> Finding | None:
             continue
         names = {last_name(call.func): call for call in calls(node)}
         seed = next((names[name] for name in SEEDS if name in names), None)
-        within = any(node.lineno <= (one.line or 0) <= (node.end_lineno or 0) for one in e.parts.noise)
+        within = any(
+            node.lineno <= (one.line or 0) <= (node.end_lineno or 0) for one in e.parts.noise
+        )
         if seed is not None and within and RANDOM_NAMES & names.keys():
-            message = f"{node.name} sets the random seed before it draws, so every call draws the same noise; remove that line"
-            return Finding("noise", BUG, "noise-repeated", message, "the same", "another at each call", seed.lineno)
+            message = (
+                f"{node.name} sets the random seed before it draws, so every call draws the same"
+                " noise; remove that line"
+            )
+            return Finding(
+                "noise",
+                BUG,
+                "noise-repeated",
+                message,
+                "the same",
+                "another at each call",
+                seed.lineno,
+            )
     return None

@@ -1,4 +1,5 @@
-"""What had a part in the step that was judged, in the author's words; and the classes that draw a sample and had none."""
+"""What had a part in the step that was judged, in the author's words; and the classes that draw a
+sample and had none."""
 
 from __future__ import annotations
 
@@ -29,17 +30,23 @@ def overlooked(e: Evidence) -> list[str]:
     return [
         one.name
         for one in draw_a_sample(e.program.source.tree)
-        if not any(one.lineno <= line <= (one.end_lineno or line) for line in ran if line is not None)
+        if not any(
+            one.lineno <= line <= (one.end_lineno or line) for line in ran if line is not None
+        )
     ]
 
 
 def without_the_sampler(e: Evidence, found: list[Finding]) -> list[Finding]:
-    """A finding if all would be right while the noise was ours and a class of the file draws some that was not looked at."""
+    """A finding if all would be right while the noise was ours and a class of the file draws some
+    that was not looked at."""
     worst = max((f.verdict for f in found), key=WEIGHT.__getitem__, default=CANNOT_JUDGE)
     if worst not in (RIGHT, UNUSUAL) or any(entry.line is not None for entry in e.parts.noise):
         return []
     names = overlooked(e)
-    message = f"the sampler of {', '.join(names)} could not be run, and was not looked at; name it with --map"
+    message = (
+        f"the sampler of {', '.join(names)} could not be run, and was not looked at; name it with"
+        " --map"
+    )
     return [Finding("parts", CANNOT_JUDGE, "", message)] if names else []
 
 

@@ -1,8 +1,10 @@
-r"""How a head is read: as logvar, log sigma, sigma, variance, through a softplus; by the sampler and by the KL.
+r"""How a head is read: as logvar, log sigma, sigma, variance, through a softplus; by the sampler
+and by the KL.
 
-A reading maps the head's raw element r to a log-variance. The sampler's is seen from its deviation, the KL's from the
-combination of mu^2, logvar and exp(logvar) that its gradient is made of. A right KL has these in the ratio 1/2 : -1/2 : 1/2 for
-the sampler's own reading; other vectors, and other readings, are the mistakes that are named here.
+A reading maps the head's raw element r to a log-variance. The sampler's is seen from its deviation,
+the KL's from the combination of mu^2, logvar and exp(logvar) that its gradient is made of. A right
+KL has these in the ratio 1/2 : -1/2 : 1/2 for the sampler's own reading; other vectors, and other
+readings, are the mistakes that are named here.
 """
 
 from __future__ import annotations
@@ -43,7 +45,8 @@ TOLERANCE = 5e-3
 
 @dataclass(frozen=True)
 class KL:
-    """What the KL is. class_: "" if it fits the sampler. weight: of one element, in the loss. reading: the KL's, where known.
+    """What the KL is. class_: "" if it fits the sampler. weight: of one element, in the loss.
+    reading: the KL's, where known.
 
     formula: the coefficients found, for the message.
     """
@@ -55,7 +58,8 @@ class KL:
 
 
 def sampler_reading(s: Sampled) -> tuple[str, float]:
-    """The reading that gives the deviation, and a constant factor: s = factor * exp(reading(r) / 2); ("", 0) for none."""
+    """The reading that gives the deviation, and a constant factor: s = factor * exp(reading(r) /
+    2); ("", 0) for none."""
     for name, reading in READINGS.items():
         expected = (reading(s.r) / 2).exp()
         good = expected.isfinite() & s.s.isfinite()
@@ -77,16 +81,30 @@ def terms(a: Tensor, r: Tensor, values: list[Callable[[Tensor, Tensor], Tensor]]
     for value in values:
         a1, r1 = a.clone().requires_grad_(), r.clone().requires_grad_()
         total = value(a1, r1).sum()
-        grads = torch.autograd.grad(total, [a1, r1], allow_unused=True) if total.requires_grad else (None, None)
-        out.append(torch.cat([torch.zeros_like(x) if g is None else g for g, x in zip(grads, (a, r), strict=True)]))
+        grads = (
+            torch.autograd.grad(total, [a1, r1], allow_unused=True)
+            if total.requires_grad
+            else (None, None)
+        )
+        out.append(
+            torch.cat(
+                [
+                    torch.zeros_like(x) if g is None else g
+                    for g, x in zip(grads, (a, r), strict=True)
+                ]
+            )
+        )
     return out
 
 
 def recognise(slopes: Slopes, right: Slopes, own: str) -> KL:
-    """Name the KL by its gradient. right: that of the right one; own: the sampler's reading, "" if it is not known."""
+    """Name the KL by its gradient. right: that of the right one; own: the sampler's reading, "" if
+    it is not known."""
     weight, residual = ratio(slopes.both, right.both)
     if residual < TOLERANCE:
-        return KL("" if weight > 0 else "kl-sign", weight, own, "1/2 (mu^2 + sigma^2 - 1 - log sigma^2)")
+        return KL(
+            "" if weight > 0 else "kl-sign", weight, own, "1/2 (mu^2 + sigma^2 - 1 - log sigma^2)"
+        )
     for kl in (
         _by_coefficients(slopes, own),
         *(_by_reading(slopes, name) for name in READINGS if name != own),
@@ -113,8 +131,13 @@ def _by_coefficients(slopes: Slopes, own: str) -> KL | None:
     mu2, log, variance = found
     largest = max(abs(c) for c in found)
     present = [abs(c) > 1e-3 * largest for c in found]
-    formula = f"{mu2 / largest:.3g} mu^2 {log / largest:+.3g} log sigma^2 {variance / largest:+.3g} sigma^2, up to a factor"
-    for name, there in zip(("kl-missing-mu2", "kl-missing-log", "kl-missing-variance"), present, strict=True):
+    formula = (
+        f"{mu2 / largest:.3g} mu^2 {log / largest:+.3g} log sigma^2 {variance / largest:+.3g}"
+        " sigma^2, up to a factor"
+    )
+    for name, there in zip(
+        ("kl-missing-mu2", "kl-missing-log", "kl-missing-variance"), present, strict=True
+    ):
         if not there and sum(present) == 2:
             return KL(name, 2 * largest, own, formula)
     if sum(present) < 2:
@@ -157,7 +180,9 @@ def _swapped(slopes: Slopes, own: str) -> KL | None:
     ]
     found, residual = fit(slopes.both, terms(slopes.a, slopes.r, spreads))
     if residual < TOLERANCE and found[2] != 0:
-        return KL("kl-swapped", 2 * found[0], own, "the deviation as mean, and the mean as deviation")
+        return KL(
+            "kl-swapped", 2 * found[0], own, "the deviation as mean, and the mean as deviation"
+        )
     mixed: list[Callable[[Tensor, Tensor], Tensor]] = [
         lambda a, _: a,
         lambda a, _: a.square(),

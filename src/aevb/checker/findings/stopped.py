@@ -13,7 +13,8 @@ from aevb.checker.report import CANNOT_JUDGE, Finding
 
 ONE_ROW = re.compile(r"shape '\[(1, ([\d, ]+))\]' is invalid for input of size (\d+)")
 OF_THE_BATCH = re.compile(
-    r"shape|size|dimension|channels|multiplied|unpack|out of range|indices|missing the required|dtype|must be Tensor|KeyError"
+    r"shape|size|dimension|channels|multiplied|unpack|out of range|indices|missing the"
+    r" required|dtype|must be Tensor|KeyError"
 )
 """What is said of a batch that does not fit: that is our guess, no mistake of the program's."""
 ENDINGS: Mapping[type[BaseException], str] = {
@@ -31,8 +32,9 @@ def nothing_ran(program: Program) -> Finding:
     alone = next(filter(None, (ONE_ROW.search(str(error)) for _, error in program.tried)), None)
     if alone and ROWS * math.prod(map(int, alone[2].split(","))) == int(alone[3]):
         message = (
-            f"the program takes one row at a time: it makes the shape [{alone[1]}] of a whole batch; {ROWS} rows were given, "
-            "without which rows cannot be told apart; write -1 in the place of that 1"
+            f"the program takes one row at a time: it makes the shape [{alone[1]}] of a whole"
+            f" batch; {ROWS} rows were given, without which rows cannot be told apart; write -1 in"
+            " the place of that 1"
         )
         return Finding("parts", CANNOT_JUDGE, "", message)
     if not program.tried:
@@ -43,4 +45,9 @@ def nothing_ran(program: Program) -> Finding:
         if "can't allocate memory" in str(error):
             error = MemoryError()
         why = f"{how}: {ENDINGS.get(type(error), f'{type(error).__name__}: {error}')}"
-    return Finding("parts", CANNOT_JUDGE, "", f"no training step could be run ({why}); name the parts with --map")
+    return Finding(
+        "parts",
+        CANNOT_JUDGE,
+        "",
+        f"no training step could be run ({why}); name the parts with --map",
+    )

@@ -8,10 +8,26 @@ from collections.abc import Iterator
 
 from aevb.checker.program.source import calls, goes_backward, last_name
 
-CHANGES = {"exp", "exp_", "sqrt", "log", "pow", "square", "softplus", "exp2", "log1p", "expm1", "abs", "sigmoid"}
+CHANGES = {
+    "exp",
+    "exp_",
+    "sqrt",
+    "log",
+    "pow",
+    "square",
+    "softplus",
+    "exp2",
+    "log1p",
+    "expm1",
+    "abs",
+    "sigmoid",
+}
 """Calls after which a head is another: a deviation, a variance, a logarithm."""
 MOST_NAMES = 5
-MAXIMISED, MINIMISED = re.compile(r"elbo|bound|likelihood|log_?p", re.IGNORECASE), re.compile(r"loss|neg|minus|nelbo|nll", re.I)
+MAXIMISED, MINIMISED = (
+    re.compile(r"elbo|bound|likelihood|log_?p", re.IGNORECASE),
+    re.compile(r"loss|neg|minus|nelbo|nll", re.I),
+)
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -22,11 +38,14 @@ def functions(tree: ast.AST) -> Iterator[Function]:
 
 def called_in(tree: ast.AST, name: str) -> set[str]:
     """Names that the functions called ``name`` call, but for themselves."""
-    return {last_name(call.func) for one in functions(tree) if one.name == name for call in calls(one)} - {name}
+    return {
+        last_name(call.func) for one in functions(tree) if one.name == name for call in calls(one)
+    } - {name}
 
 
 def given_changed(tree: ast.AST, name: str, spread: tuple[int, str]) -> bool:
-    """Whether every call of ``name`` hands over something made of a head for its spread, not the head. spread: place, name."""
+    """Whether every call of ``name`` hands over something made of a head for its spread, not the
+    head. spread: place, name."""
     place, keyword = spread
     if place < 0:
         return False
@@ -36,9 +55,14 @@ def given_changed(tree: ast.AST, name: str, spread: tuple[int, str]) -> bool:
             if last_name(call.func) != name or scope.name == name:
                 continue
             named = next((k.value for k in call.keywords if k.arg == keyword), None)
-            given = named if named is not None else call.args[place] if place < len(call.args) else None
+            given = (
+                named if named is not None else call.args[place] if place < len(call.args) else None
+            )
             if given is not None:
-                seen.append(_changes(given) or (isinstance(given, ast.Name) and _assigned_changed(scope, given.id)))
+                seen.append(
+                    _changes(given)
+                    or (isinstance(given, ast.Name) and _assigned_changed(scope, given.id))
+                )
     return bool(seen) and all(seen)
 
 
@@ -56,17 +80,25 @@ def _assigned_changed(scope: Function, name: str) -> bool:
 
 
 def batches_of(tree: ast.AST, name: str) -> set[str]:
-    """What the innermost loops that go backward, in functions called ``name``, loop over by name: ``for x in rows``."""
+    """What the innermost loops that go backward, in functions called ``name``, loop over by name:
+    ``for x in rows``."""
     found = set()
     for scope in (one for one in functions(tree) if one.name == name):
-        loops = [loop for loop in ast.walk(scope) if isinstance(loop, ast.For) and goes_backward(loop)]
-        inner = [loop for loop in loops if not any(other is not loop and other in loops for other in ast.walk(loop))]
+        loops = [
+            loop for loop in ast.walk(scope) if isinstance(loop, ast.For) and goes_backward(loop)
+        ]
+        inner = [
+            loop
+            for loop in loops
+            if not any(other is not loop and other in loops for other in ast.walk(loop))
+        ]
         found |= {loop.iter.id for loop in inner if isinstance(loop.iter, ast.Name)}
     return found
 
 
 def direction(tree: ast.AST, name: str) -> str:
-    """Whether a function goes backward from what ``name`` returns, "down", or from minus that, "up"; "" if neither is seen."""
+    """Whether a function goes backward from what ``name`` returns, "down", or from minus that,
+    "up"; "" if neither is seen."""
     for scope in functions(tree):
         for call in calls(scope):
             if not isinstance(call.func, ast.Attribute) or call.func.attr != "backward":
@@ -75,7 +107,9 @@ def direction(tree: ast.AST, name: str) -> str:
             for _ in range(MOST_NAMES):
                 if not isinstance(value, ast.Name | ast.UnaryOp):
                     break
-                made = _assigned(scope, value.id) if isinstance(value, ast.Name) else [value.operand]
+                made = (
+                    _assigned(scope, value.id) if isinstance(value, ast.Name) else [value.operand]
+                )
                 minus ^= isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.USub)
                 if len(made) != 1 or ast.unparse(made[0]) == ast.unparse(value):
                     break
@@ -90,5 +124,6 @@ def _assigned(scope: Function, name: str) -> list[ast.expr]:
     return [
         node.value
         for node in ast.walk(scope)
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets)
+        if isinstance(node, ast.Assign)
+        and any(isinstance(t, ast.Name) and t.id == name for t in node.targets)
     ]

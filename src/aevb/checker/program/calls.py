@@ -1,4 +1,5 @@
-"""What to call a stranger's functions with: by the names of their parameters, and by what a tensor is."""
+"""What to call a stranger's functions with: by the names of their parameters, and by what a tensor
+is."""
 
 from __future__ import annotations
 
@@ -30,15 +31,20 @@ from aevb.checker.tape.values import flat_outputs
 ROWS_OF_DATA = r"x|xs|rows|records|x_?train|features?|data|train_?data|inputs?|train_?x|dataset|samples|embeddings"
 LABELS = re.compile(r"^y$|label|class|target|digit")
 """What a model calls the numbers of classes."""
-OUTPUTS = re.compile(r"^(model_?)?(out|outs|outputs?|res|results?|ret|preds?|forward_ret)$|_outputs?$")
+OUTPUTS = re.compile(
+    r"^(model_?)?(out|outs|outputs?|res|results?|ret|preds?|forward_ret)$|_outputs?$"
+)
 """What a loss calls all that a model returned."""
 
 
 def rows(program: Program, count: int, shape: tuple[int, ...], numbers: str = "") -> Tensor:
-    """A batch of random rows in the range of the program's data. numbers: "tokens", small whole ones; "double"; else float."""
+    """A batch of random rows in the range of the program's data. numbers: "tokens", small whole
+    ones; "double"; else float."""
     if numbers == "tokens":
         return torch.randint(0, 10, (count, *shape[:1]))
-    uniform = 0.02 + 0.96 * torch.rand(count, *shape, dtype=torch.double if numbers == "double" else torch.float)
+    uniform = 0.02 + 0.96 * torch.rand(
+        count, *shape, dtype=torch.double if numbers == "double" else torch.float
+    )
     kind = data_range(program)
     if kind == "symmetric":
         return 2 * uniform - 1
@@ -48,7 +54,8 @@ def rows(program: Program, count: int, shape: tuple[int, ...], numbers: str = ""
 
 
 def for_function(program: Program, function: Callable[..., Any]) -> dict[str, Any]:
-    """Arguments for a function that trains: its model, loaders and the rest by name, as the program would have them."""
+    """Arguments for a function that trains: its model, loaders and the rest by name, as the program
+    would have them."""
     out: dict[str, Any] = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -56,17 +63,30 @@ def for_function(program: Program, function: Callable[..., Any]) -> dict[str, An
         if parameter.default not in (parameter.empty, None) and not re.search(r"epoch|step", name):
             continue
         with unrecorded():
-            value = FakeLoader() if name in looped_over(program.source.tree, function.__name__) else program.get(name)
+            value = (
+                FakeLoader()
+                if name in looped_over(program.source.tree, function.__name__)
+                else program.get(name)
+            )
             if isinstance(value, StandIn) and not isinstance(value, FakeOptimizer):
                 given = _as_called(program, function.__name__, len(out), name)
                 value = value if given is None else given
-            if type(value) is StandIn and name in batches_of(program.source.tree, function.__name__):
+            if type(value) is StandIn and name in batches_of(
+                program.source.tree, function.__name__
+            ):
                 value = FakeLoader()
             if isinstance(value, StandIn) and re.fullmatch(ROWS_OF_DATA, name.lower()):
                 value = Batch.x.clone()
             if isinstance(value, StandIn) and not isinstance(value, FakeOptimizer):
-                value = next((v for pattern, v in NUMBERS[:4] + SIZES if re.search(pattern, name.lower())), value)
-        if isinstance(value, StandIn) and parameter.default is not parameter.empty and not re.search("^opt|optim", name):
+                value = next(
+                    (v for pattern, v in NUMBERS[:4] + SIZES if re.search(pattern, name.lower())),
+                    value,
+                )
+        if (
+            isinstance(value, StandIn)
+            and parameter.default is not parameter.empty
+            and not re.search("^opt|optim", name)
+        ):
             continue  # but a function that trains only where it is given an optimiser is given one
         out[name] = value
     return out
@@ -84,21 +104,30 @@ def _as_called(program: Program, function: str, place: int, name: str) -> Any:
         try:
             return program.evaluate(given)
         except Exception as error:
-            program.trace.append(f"line {call.lineno}: the argument {name} could not be made: {type(error).__name__}: {error}")
+            program.trace.append(
+                f"line {call.lineno}: the argument {name} could not be made:"
+                f" {type(error).__name__}: {error}"
+            )
     return None
 
 
 def _further(name: str, labels: Tensor, module: nn.Module) -> Any:
-    """What a model gets besides the batch: a graph's adjacency, lengths of sequences, a mask, numbers as wide as its
-    attribute says that they are (``action``, ``action_dim``); else labels."""
+    """What a model gets besides the batch: a graph's adjacency, lengths of sequences, a mask,
+    numbers as wide as its attribute says that they are (``action``, ``action_dim``); else labels.
+    """
     name = name.lower()
     if re.search(r"^adj|_adj$|^a_hat$", name):
         return torch.eye(len(Batch.x))
     if re.search(r"len(gth)?s?$|lens?_|lengths?_", name):
         length = Batch.x.shape[1] if Batch.x.ndim > 1 else 1
-        return length if re.search(r"seq_?len|max_?len|out_?len", name) else torch.full((len(Batch.x),), length)
+        return (
+            length
+            if re.search(r"seq_?len|max_?len|out_?len", name)
+            else torch.full((len(Batch.x),), length)
+        )
     said = (
-        getattr(module, form.format(name), None) for form in ("{}_dim", "{}_size", "dim_{}", "n_{}", "num_{}", "{}_features")
+        getattr(module, form.format(name), None)
+        for form in ("{}_dim", "{}_size", "dim_{}", "n_{}", "num_{}", "{}_features")
     )
     width = next((int(one) for one in said if isinstance(one, int) and one > 1), 0)
     if width and labels.ndim < 2 and not LABELS.search(name):
@@ -131,9 +160,14 @@ def call_model(module: nn.Module, method: str = "forward") -> Any:
 
 
 def _both(failures: list[Exception]) -> Exception:
-    """The first failure, with what the second says if that is something else: either may tell the size that was wanted."""
+    """The first failure, with what the second says if that is something else: either may tell the
+    size that was wanted."""
     first, second = failures
-    return first if str(second) == str(first) else type(first)(f"{first}; with labels one-hot: {second}")
+    return (
+        first
+        if str(second) == str(first)
+        else type(first)(f"{first}; with labels one-hot: {second}")
+    )
 
 
 LOSS = re.compile(r"loss|elbo|criterion|objective|nll|free_energy|cost", re.IGNORECASE)
@@ -143,33 +177,47 @@ KL = re.compile(r"kl|divergence|latent_loss|regulari", re.IGNORECASE)
 def loss_functions(program: Program, module: nn.Module) -> list[tuple[str, Callable[..., Any]]]:
     """Functions and methods that sound like the whole loss, those last that another of them calls.
 
-    Not one that the program gives something else than what the model returns, ``kl_loss(mu, torch.exp(logvar / 2))``: by
-    itself it says nothing.
+    Not one that the program gives something else than what the model returns, ``kl_loss(mu,
+    torch.exp(logvar / 2))``: by itself it says nothing.
     """
     tree = program.source.tree
     found = list(_loss_functions(program, module))
     names = {name.rpartition(".")[2] for name, _ in found}
     within = {call for name in names for call in called_in(tree, name)}
-    plain = [pair for pair in found if not given_changed(tree, pair[0].rpartition(".")[2], _spread_place(pair[1]))]
+    plain = [
+        pair
+        for pair in found
+        if not given_changed(tree, pair[0].rpartition(".")[2], _spread_place(pair[1]))
+    ]
     return sorted(plain, key=lambda pair: pair[0].rpartition(".")[2] in within)
 
 
 def _spread_place(function: Callable[..., Any]) -> tuple[int, str]:
     """Place and name of the parameter that is the spread; -1 without one."""
     names = [p.name for p in parameters_of(function)]
-    return next(((place, name) for place, name in enumerate(names) if role_of(name) == "raw"), (-1, ""))
+    return next(
+        ((place, name) for place, name in enumerate(names) if role_of(name) == "raw"), (-1, "")
+    )
 
 
-def _loss_functions(program: Program, module: nn.Module) -> Iterator[tuple[str, Callable[..., Any]]]:
+def _loss_functions(
+    program: Program, module: nn.Module
+) -> Iterator[tuple[str, Callable[..., Any]]]:
     """Methods of the model first, then functions, then loss modules."""
     for name in filter(LOSS.search, dir(type(module))):
         function = getattr(type(module), name, None)
         own = getattr(function, "__code__", None)
         if callable(function) and own is not None and own.co_filename == STRANGER:
             yield f"{type(module).__name__}.{name}", getattr(module, name)
-    yield from ((name, function) for name, function in program.functions().items() if LOSS.search(name))
+    yield from (
+        (name, function) for name, function in program.functions().items() if LOSS.search(name)
+    )
     for owner, kind in program.plain_classes().items():
-        own = [name for name, function in vars(kind).items() if LOSS.search(name) and inspect.isroutine(function)]
+        own = [
+            name
+            for name, function in vars(kind).items()
+            if LOSS.search(name) and inspect.isroutine(function)
+        ]
         yield from ((f"{owner}.{name}", getattr(bare_object(kind), name)) for name in own)
     for name, kind in program.classes().items():
         if LOSS.search(name) and not isinstance(module, kind):
@@ -179,12 +227,17 @@ def _loss_functions(program: Program, module: nn.Module) -> Iterator[tuple[str, 
                 program.trace.append(f"{name} could not be made: {type(error).__name__}: {error}")
 
 
-def parts_for(loss: Callable[..., Any], found: Sequence[tuple[str, nn.Module]]) -> dict[str, nn.Module]:
-    """Parameter -> network of the program, for a loss that takes networks, ``elbo(x, encoder, decoder)``; {} unless two fit."""
+def parts_for(
+    loss: Callable[..., Any], found: Sequence[tuple[str, nn.Module]]
+) -> dict[str, nn.Module]:
+    """Parameter -> network of the program, for a loss that takes networks, ``elbo(x, encoder,
+    decoder)``; {} unless two fit."""
     parts: dict[str, nn.Module] = {}
     for parameter in parameters_of(loss):
         word = PART.fullmatch(parameter.name.lower())
-        fitting = [module for _, module in found if word and word[1] in type(module).__name__.lower()]
+        fitting = [
+            module for _, module in found if word and word[1] in type(module).__name__.lower()
+        ]
         if fitting:
             parts[parameter.name] = fitting[0]
     return parts if len(parts) > 1 else {}
@@ -197,7 +250,8 @@ def call_with_parts(loss: Callable[..., Any], parts: Mapping[str, nn.Module]) ->
 
 
 def call_loss(loss: Callable[..., Any], module: nn.Module, tree: ast.AST) -> Any:
-    """The loss of the model's outputs on the batch: what goes where is told by names, or by order for a tuple."""
+    """The loss of the model's outputs on the batch: what goes where is told by names, or by order
+    for a tuple."""
     required = [p for p in parameters_of(loss) if p.default is p.empty]
     if required and re.search(r"model|net|vae|^m$", required[0].name):
         return loss(module, *rest_of(required[1:]))
@@ -206,7 +260,9 @@ def call_loss(loss: Callable[..., Any], module: nn.Module, tree: ast.AST) -> Any
     if of_rows and not hasattr(loss, "__wrapped__") and not OUTPUTS.search(required[0].name):
         return loss(Batch.x.clone(), *rest_of(required[1:]))
     made = call_model(module)
-    whole = [p.name for p in required if OUTPUTS.search(p.name) or "dict" in str(p.annotation).lower()]
+    whole = [
+        p.name for p in required if OUTPUTS.search(p.name) or "dict" in str(p.annotation).lower()
+    ]
     heads = [p.name for p in required if role_of(p.name) in ("mean", "raw")]
     if len(whole) == 1 and not heads and not isinstance(made, Tensor):
         rest = [p for p in required if p.name != whole[0]]
@@ -214,7 +270,12 @@ def call_loss(loss: Callable[..., Any], module: nn.Module, tree: ast.AST) -> Any
         if rest and not any(role_of(p.name) == "x" for p in rest):
             given[0] = Batch.x.clone()
         return loss(**{whole[0]: made}, **dict(zip([p.name for p in rest], given, strict=True)))
-    kept = [("kl", v) for part in module.modules() for n, v in vars(part).items() if KL.search(n) and isinstance(v, Tensor)]
+    kept = [
+        ("kl", v)
+        for part in module.modules()
+        for n, v in vars(part).items()
+        if KL.search(n) and isinstance(v, Tensor)
+    ]
     pairs, lineage = flat_outputs(made), [kind.__name__ for kind in type(module).__mro__]
     names = next(filter(None, (returned(tree, name) for name in lineage)), [])
     if len(names) == len(pairs) and not any(name for name, _ in pairs):

@@ -1,4 +1,5 @@
-"""What a stranger's running statement does with the result of its call: the names that it is unpacked into."""
+"""What a stranger's running statement does with the result of its call: the names that it is
+unpacked into."""
 
 from __future__ import annotations
 
@@ -9,11 +10,13 @@ from collections.abc import Iterator
 from typing import Any
 
 STRANGER = "<stranger>"
-"""The name of the module that a stranger's code is in, and of the file that it was compiled from."""
+"""The name of the module that a stranger's code is in, and of the file that it was compiled from.
+"""
 
 
 def unpacked() -> int:
-    """How many names the stranger's statement that is running unpacks the result of its call into; 0 if it does not."""
+    """How many names the stranger's statement that is running unpacks the result of its call into;
+    0 if it does not."""
     found = _unpacking()
     return 0 if found is None else int(found[0].argval)
 
@@ -37,8 +40,11 @@ def _unpacking() -> list[dis.Instruction] | None:
     frame: types.FrameType | None = sys._getframe(2)
     while frame is not None:
         if frame.f_code.co_filename == STRANGER:
-            # That of the frame is the call, or the unpacking itself where an object is asked for its parts.
-            left = [one for one in dis.get_instructions(frame.f_code) if one.offset >= frame.f_lasti]
+            # That of the frame is the call, or the unpacking itself where an object is asked for
+            # its parts.
+            left = [
+                one for one in dis.get_instructions(frame.f_code) if one.offset >= frame.f_lasti
+            ]
             for place, one in enumerate(left[:2]):
                 if one.opname == "UNPACK_SEQUENCE":
                     return left[place:]

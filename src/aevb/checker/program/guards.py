@@ -1,4 +1,5 @@
-"""Limits around a part of a stranger's program: how long it may take, and which command line it sees."""
+"""Limits around a part of a stranger's program: how long it may take, and which command line it
+sees."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ class OutOfTimeError(Exception):
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """Raise OutOfTimeError within, where that takes longer. On the main thread of a Unix process; elsewhere nothing."""
+    """Raise OutOfTimeError within, where that takes longer. On the main thread of a Unix process;
+    elsewhere nothing."""
 
     def stop(*_: Any) -> None:
         raise OutOfTimeError(f"took longer than {seconds:g} s")

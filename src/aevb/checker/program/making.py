@@ -1,4 +1,5 @@
-"""Modules of a stranger's program: made as it makes them, else with sizes chosen by the names of parameters."""
+"""Modules of a stranger's program: made as it makes them, else with sizes chosen by the names of
+parameters."""
 
 from __future__ import annotations
 
@@ -25,7 +26,9 @@ from aevb.checker.tape.tape import unrecorded
 
 PART = re.compile(r"_?(enc|dec)(oder)?(_net|_model)?")
 """Names of parameters that take a network."""
-NO_NETWORK = re.compile(r"act|nonlin|loss|crit|sampl|reparam|norm|prior|drop|optim|sched|func|fn$|log")
+NO_NETWORK = re.compile(
+    r"act|nonlin|loss|crit|sampl|reparam|norm|prior|drop|optim|sched|func|fn$|log"
+)
 """Names of parameters that are called and are none."""
 
 
@@ -35,10 +38,11 @@ def construct(
     others: Mapping[str, type[nn.Module]] | None = None,
     called: Collection[str] = (),
 ) -> nn.Module:
-    """A module of the class, with sizes chosen by the names of its parameters. Raises what the class raises.
+    """A module of the class, with sizes chosen by the names of its parameters. Raises what the
+    class raises.
 
-    others: classes of which one is meant where a parameter is called "encoder" or "decoder", by name. called: parameters that
-    the class calls: networks, unless they sound like something else.
+    others: classes of which one is meant where a parameter is called "encoder" or "decoder", by
+    name. called: parameters that the class calls: networks, unless they sound like something else.
     """
     settings: dict[str, Any] = {}
     parameters = inspect.signature(kind.__init__).parameters
@@ -47,7 +51,9 @@ def construct(
             continue
         if parameter.default is not parameter.empty:
             continue
-        network = bool(PART.fullmatch(name.lower())) or (name in called and not NO_NETWORK.search(name.lower()))
+        network = bool(PART.fullmatch(name.lower())) or (
+            name in called and not NO_NETWORK.search(name.lower())
+        )
         part = _part_of(name, kind, others or {}, network)
         if re.search(r"list|sequence|tuple", str(parameter.annotation).lower()):
             settings[name] = Widths([HIDDEN, HIDDEN])
@@ -60,25 +66,46 @@ def construct(
         else:
             settings[name] = size_of(name, given)
     made = _with(kind, settings)
-    none = [name for name, parameter in parameters.items() if type(parameter.default) is int and parameter.default == 0]
-    return _with(kind, settings | {name: size_of(name) for name in none}) if none and is_empty(made) else made
+    none = [
+        name
+        for name, parameter in parameters.items()
+        if type(parameter.default) is int and parameter.default == 0
+    ]
+    return (
+        _with(kind, settings | {name: size_of(name) for name in none})
+        if none and is_empty(made)
+        else made
+    )
 
 
 def _with(kind: type[nn.Module], settings: Mapping[str, Any]) -> nn.Module:
     with unrecorded():
         try:
             return kind(**settings)
-        except AssertionError:  # of a program that asks for a list or an int, and takes nothing derived from it
+        except (
+            AssertionError
+        ):  # of a program that asks for a list or an int, and takes nothing derived from it
             return kind(**{name: _plain(value) for name, value in settings.items()})
 
 
 def is_empty(module: nn.Module) -> bool:
-    """Whether a layer has no input or no output: of a network that is made for no columns nothing can be seen."""
-    return any(not weight.numel() for weight in module.parameters() if not isinstance(weight, nn.UninitializedParameter))
+    """Whether a layer has no input or no output: of a network that is made for no columns nothing
+    can be seen."""
+    return any(
+        not weight.numel()
+        for weight in module.parameters()
+        if not isinstance(weight, nn.UninitializedParameter)
+    )
 
 
 def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, Widths) else int(value) if isinstance(value, Setting) else value
+    return (
+        list(value)
+        if isinstance(value, Widths)
+        else int(value)
+        if isinstance(value, Setting)
+        else value
+    )
 
 
 PLAIN: list[tuple[str, Any]] = [
@@ -89,29 +116,39 @@ PLAIN: list[tuple[str, Any]] = [
 
 
 def bare_object(kind: type) -> Any:
-    """An object of the class that its ``__init__`` never saw: enough for a method that needs no layer."""
+    """An object of the class that its ``__init__`` never saw: enough for a method that needs no
+    layer."""
     module = issubclass(kind, nn.Module)
 
     def attribute(self: Any, name: str) -> Any:
         guessed = next((value for pattern, value in PLAIN if re.search(pattern, name)), None)
         if guessed is None:
-            return nn.Module.__getattr__(self, name) if module else object.__getattribute__(self, name)
+            return (
+                nn.Module.__getattr__(self, name) if module else object.__getattribute__(self, name)
+            )
         return guessed
 
     made = nn.Module.__init__ if module else object.__init__
     return type(kind.__name__, (kind,), {"__getattr__": attribute, "__init__": made})()
 
 
-def _part_of(name: str, kind: type[nn.Module], others: Mapping[str, type[nn.Module]], network: bool) -> type[nn.Module] | None:
+def _part_of(
+    name: str, kind: type[nn.Module], others: Mapping[str, type[nn.Module]], network: bool
+) -> type[nn.Module] | None:
     """The class that a parameter such as ``encoder`` or ``dec`` takes an object of."""
     part = PART.fullmatch(name.lower())
     word = part[1] if part else name.lower() if network and len(name) > 3 else None
-    fitting = [other for title, other in others.items() if word and word in title.lower() and other is not kind]
+    fitting = [
+        other
+        for title, other in others.items()
+        if word and word in title.lower() and other is not kind
+    ]
     return fitting[0] if fitting else None
 
 
 def models(program: Program) -> list[tuple[str, nn.Module]]:
-    """The program's modules, made as it makes them, or by guess; one of each class, those that are parts of others last."""
+    """The program's modules, made as it makes them, or by guess; one of each class, those that are
+    parts of others last."""
     made = [pair for pair in program.modules() if not is_empty(pair[1])]
     known = {type(module).__name__ for _, module in made}
     inner = {type(m).__name__ for _, module in made for m in module.modules() if m is not module}
@@ -131,7 +168,11 @@ def models(program: Program) -> list[tuple[str, nn.Module]]:
 
 def _unknown(program: Program, call: ast.Call) -> bool:
     """Whether an argument has a name of which the program does not tell the value."""
-    names = [value.id for value in (*call.args, *(k.value for k in call.keywords)) if isinstance(value, ast.Name)]
+    names = [
+        value.id
+        for value in (*call.args, *(k.value for k in call.keywords))
+        if isinstance(value, ast.Name)
+    ]
     return any(type(program.get(name)) is StandIn for name in names)
 
 
@@ -143,12 +184,18 @@ def _made(program: Program, kind: type[nn.Module], name: str) -> nn.Module:
             except NameError:
                 raise
             except Exception as error:
-                program.note(f"line {call.lineno}: {name} could not be made: {type(error).__name__}: {error}")
+                program.note(
+                    f"line {call.lineno}: {name} could not be made: {type(error).__name__}: {error}"
+                )
                 continue
             if isinstance(module, nn.Module) and not is_empty(module):
                 return module
     called = called_parameters(program.source.tree, kind.__name__)
     try:
         return construct(kind, channels(program.source.text), program.classes(), called)
-    except (ArithmeticError, ValueError, RuntimeError):  # of few channels, that are to be halved or grouped
+    except (
+        ArithmeticError,
+        ValueError,
+        RuntimeError,
+    ):  # of few channels, that are to be halved or grouped
         return construct(kind, HIDDEN, program.classes(), called)

@@ -1,4 +1,5 @@
-"""What goes where in the call of a stranger's loss: by the names of its parameters, else by shape and order."""
+"""What goes where in the call of a stranger's loss: by the names of its parameters, else by shape
+and order."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from aevb.checker.program.stand_ins import Batch
 
 
 def handed_over(output: Tensor, target: Tensor, *_: Any, **__: Any) -> Tensor:
-    """A criterion that a caller would give: its form and its reduction are ours, and nothing is said of them."""
+    """A criterion that a caller would give: its form and its reduction are ours, and nothing is
+    said of them."""
     Batch.error_is_ours = True
     return F.mse_loss(output, target, reduction="sum")
 
@@ -35,7 +37,11 @@ ASKED_FOR = 0.37
 
 def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
     """Its parameters, without ``*args`` and ``**kwargs``."""
-    return [p for p in inspect.signature(function).parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    return [
+        p
+        for p in inspect.signature(function).parameters.values()
+        if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
 
 
 def loss_of(loss: Callable[..., Any], pairs: list[tuple[str, Any]]) -> Any:
@@ -69,15 +75,22 @@ def number_for(name: str) -> Any:
 
 
 def _spread(pairs: list[tuple[str, Any]]) -> list[Any]:
-    """For ``loss(*args)``: the outputs as they come where the input is among them, else the input after the first."""
+    """For ``loss(*args)``: the outputs as they come where the input is among them, else the input
+    after the first."""
     values = [value for _, value in pairs]
-    if any(isinstance(v, Tensor) and v.shape == Batch.x.shape and torch.equal(v, Batch.x) for v in values):
+    if any(
+        isinstance(v, Tensor) and v.shape == Batch.x.shape and torch.equal(v, Batch.x)
+        for v in values
+    ):
         return values
     return [values[0], Batch.x.clone(), *(v for v in values[1:] if v is not None)]
 
 
-def _matched(parameters: list[inspect.Parameter], pairs: list[tuple[str, Any]], as_given: bool) -> dict[str, Any]:
-    """Values for the parameters: by the outputs' own names, else in the order reconstruction, mean, spread.
+def _matched(
+    parameters: list[inspect.Parameter], pairs: list[tuple[str, Any]], as_given: bool
+) -> dict[str, Any]:
+    """Values for the parameters: by the outputs' own names, else in the order reconstruction, mean,
+    spread.
 
     as_given: with the batch in its own shape, else in that of the reconstruction.
     """
@@ -89,23 +102,31 @@ def _matched(parameters: list[inspect.Parameter], pairs: list[tuple[str, Any]], 
         roles["x"] = x
     names = [parameter.name for parameter in parameters]
     own = [role_of(name) for name in names]
-    # One name that says nothing, beside those that do: the reconstruction or what it is held against.
+    # One name that says nothing, beside those that do: the reconstruction or what it is held
+    # against.
     left = "recon" if "x" in own else "x"
-    known = {names[own.index("")]: left} if own.count("") == 1 and left not in own and {"mean", "raw"} <= set(own) else {}
+    known = (
+        {names[own.index("")]: left}
+        if own.count("") == 1 and left not in own and {"mean", "raw"} <= set(own)
+        else {}
+    )
     values = {}
     for place, name in enumerate(names):
         role = known.get(name) or role_of(name)
         if role == "x" and any(role_of(earlier) == "x" for earlier in names[:place]):
             role = "recon"
         value = recons.pop(0) if role == "recon" and len(recons) > 1 else roles.get(role)
-        if value is None and any(name in other and other != name and role_of(other) == "recon" for other in names):
+        if value is None and any(
+            name in other and other != name and role_of(other) == "recon" for other in names
+        ):
             value = roles["x"]  # what recon_{name} is held against
         values[name] = number_for(name) if value is None else value
     return values
 
 
 def _compared(outputs: list[Tensor]) -> tuple[list[Tensor], Tensor]:
-    """What may be reconstructions among a model's outputs, and the batch; of other channels, one that has theirs."""
+    """What may be reconstructions among a model's outputs, and the batch; of other channels, one
+    that has theirs."""
     x = Batch.x.clone()
     recons = [v for v in outputs if v.numel() == x.numel()]
     if not recons and not x.is_floating_point():  # of tokens, numbers for each of the words
@@ -116,10 +137,20 @@ def _compared(outputs: list[Tensor]) -> tuple[list[Tensor], Tensor]:
 
 
 def _of_another_width(pairs: list[tuple[str, Any]], x: Tensor) -> tuple[list[Tensor], Tensor]:
-    """The one output that is no head by its name, of a model that makes other columns than it gets; and columns like it."""
+    """The one output that is no head by its name, of a model that makes other columns than it gets;
+    and columns like it."""
     names = [role_of(name) if name else "" for name, _ in pairs]
-    left = [v for role, (_, v) in zip(names, pairs, strict=True) if role in ("", "recon") and isinstance(v, Tensor)]
-    if {"mean", "raw"} <= set(names) and len(left) == 1 and left[0].ndim == x.ndim == 2 and len(left[0]) == len(x):
+    left = [
+        v
+        for role, (_, v) in zip(names, pairs, strict=True)
+        if role in ("", "recon") and isinstance(v, Tensor)
+    ]
+    if (
+        {"mean", "raw"} <= set(names)
+        and len(left) == 1
+        and left[0].ndim == x.ndim == 2
+        and len(left[0]) == len(x)
+    ):
         return left, torch.empty_like(left[0]).uniform_(0.02, 0.98)
     return [], x
 
@@ -129,8 +160,12 @@ def _roles(pairs: list[tuple[str, Any]], recons: list[Tensor], x: Tensor) -> dic
     left = [(role_of(name) if name else "", value) for name, value in pairs]
     recon = recons[0] if recons else None
     roles: dict[str, Any] = {"x": x, "recon": recon}
-    others = [value for role, value in left if value is not recon and value is not None and role != "kl"]
-    heads = [v for v in others if isinstance(v, Tensor) and v.ndim > 0 and v.numel() < 4 * x.numel()]
+    others = [
+        value for role, value in left if value is not recon and value is not None and role != "kl"
+    ]
+    heads = [
+        v for v in others if isinstance(v, Tensor) and v.ndim > 0 and v.numel() < 4 * x.numel()
+    ]
     for role, value in left:
         if role in ("mean", "raw", "z", "q", "kl"):
             roles.setdefault(role, value)

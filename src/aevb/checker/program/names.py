@@ -1,4 +1,5 @@
-"""What stands for a name that a stranger's program uses and that could not be made, by what the name says."""
+"""What stands for a name that a stranger's program uses and that could not be made, by what the
+name says."""
 
 from __future__ import annotations
 
@@ -25,11 +26,14 @@ MODEL = re.compile(r"model|net|vae|autoencoder|^m$|^self$", re.IGNORECASE)
 EPOCH = 1_000
 """The epoch that a program is told it is in: schedules of the KL weight have ended by then."""
 LOADERS = re.compile(r"load|iterator|_dl$|^dl$|batches|generator|_iter$")
-DATA = re.compile(r"^x$|data|dataset|images?$|^imgs?$|_x$|^x_|features|samples|inputs?$", re.IGNORECASE)
+DATA = re.compile(
+    r"^x$|data|dataset|images?$|^imgs?$|_x$|^x_|features|samples|inputs?$", re.IGNORECASE
+)
 SIZE_NAME = re.compile(r"(^|_)(dims?|size|width|height|channels|features?_?num)$|^(n|num|dim)_")
 STORE = re.compile(r"store|reader|corpus|archive|recordings?|source", re.IGNORECASE)
 NOTHING = re.compile(
-    r"optim|sched|writer|logger|scaler|accelerator|pbar|bar$|tb$|wandb|callback|^opt$|meter|history", re.IGNORECASE
+    r"optim|sched|writer|logger|scaler|accelerator|pbar|bar$|tb$|wandb|callback|^opt$|meter|history",
+    re.IGNORECASE,
 )
 
 
@@ -47,7 +51,10 @@ ROLES: list[tuple[str, str]] = [
         "recon",
         r"rec|hat|copy|pred|decoded|output|^out|prime|generated|tilde|logits|^x?_?p$|^y$|x_prob|probs|x_mean|mu_x|x_mu|^px",
     ),
-    ("mean", r"^(z_)?(mu|mean|m|mus|means|loc|z_mu|z_mean|mu_z|mean_z|q_mu|mu_q)$|mu|mean|loc|cent(er|re)"),
+    (
+        "mean",
+        r"^(z_)?(mu|mean|m|mus|means|loc|z_mu|z_mean|mu_z|mean_z|q_mu|mu_q)$|mu|mean|loc|cent(er|re)",
+    ),
     ("z", r"^z|latent|code"),
     ("q", r"^q|posterior|dist"),
 ]
@@ -69,8 +76,13 @@ class Rows(StandIn):
 
 
 def data_set(name: str, text: str) -> Rows | None:
-    """What stands for ``name``, if it sounds like data and the program calls methods of it that a tensor does not have."""
-    called = re.findall(rf"\b{re.escape(name)}\.(\w+)\(", text) if DATA.search(name) or STORE.search(name) else []
+    """What stands for ``name``, if it sounds like data and the program calls methods of it that a
+    tensor does not have."""
+    called = (
+        re.findall(rf"\b{re.escape(name)}\.(\w+)\(", text)
+        if DATA.search(name) or STORE.search(name)
+        else []
+    )
     return Rows(name) if any(not hasattr(torch.Tensor, method) for method in called) else None
 
 
@@ -84,9 +96,13 @@ def role_of(name: str) -> str:
 
 
 def named_stand_in(name: str) -> Any:
-    """A loader, a batch, labels, an epoch, a device, an object that does nothing; None for a name that says nothing."""
+    """A loader, a batch, labels, an epoch, a device, an object that does nothing; None for a name
+    that says nothing."""
     plain: list[tuple[str, Any]] = [
-        (r"epoch|ep|e|global_step|step|iteration|it|n_iter|(n_|num_|total_)?(epochs?|EPOCHS?)", EPOCH),
+        (
+            r"epoch|ep|e|global_step|step|iteration|it|n_iter|(n_|num_|total_)?(epochs?|EPOCHS?)",
+            EPOCH,
+        ),
         (r"batch_idx|batch_id|i|idx|j|n", 0),
         (r"device|DEVICE|dev", torch.device("cpu")),
     ]
@@ -111,11 +127,14 @@ def named_stand_in(name: str) -> Any:
 def loads(made: list[ast.Call]) -> bool:
     """Whether the calls load data, and no table of settings."""
     names = [ast.unparse(call.func) for call in made]
-    return any(LOADS.search(name.rsplit(".", 1)[-1]) for name in names) and not any(map(TABLES.match, names))
+    return any(LOADS.search(name.rsplit(".", 1)[-1]) for name in names) and not any(
+        map(TABLES.match, names)
+    )
 
 
 class Digits:
-    """MNIST as TensorFlow's tutorials had it: ``mnist.train.next_batch(64)``, ``mnist.test.images``."""
+    """MNIST as TensorFlow's tutorials had it: ``mnist.train.next_batch(64)``,
+    ``mnist.test.images``."""
 
     images = np.zeros((SIZE, 784), dtype="float32")
     labels = np.zeros((SIZE, 10), dtype="float32")

@@ -1,8 +1,10 @@
-"""A stranger's program without its top level: imports, classes, functions and constants, and the rest on demand.
+"""A stranger's program without its top level: imports, classes, functions and constants, and the
+rest on demand.
 
-What looks like work (training loops, loading, calls) is put aside. A statement that was put aside runs when a later one asks
-for a name that it gives: ``model = VAE(784, 20)`` runs if a training step needs ``model``. What cannot run is replaced by a
-stand-in chosen by name: a loader by one of random batches, an optimiser by an object that does nothing.
+What looks like work (training loops, loading, calls) is put aside. A statement that was put aside
+runs when a later one asks for a name that it gives: ``model = VAE(784, 20)`` runs if a training
+step needs ``model``. What cannot run is replaced by a stand-in chosen by name: a loader by one of
+random batches, an optimiser by an object that does nothing.
 """
 
 from __future__ import annotations
@@ -22,30 +24,59 @@ import torch.nn.functional as F
 from torch import nn
 
 from aevb.checker.program.guards import at_most, quiet_options
-from aevb.checker.program.names import FREE_CALLS, MODEL, TABLES, Digits, data_set, loads, named_stand_in
+from aevb.checker.program.names import (
+    FREE_CALLS,
+    MODEL,
+    TABLES,
+    Digits,
+    data_set,
+    loads,
+    named_stand_in,
+)
 from aevb.checker.program.rewriting import HELPERS, rewritten
-from aevb.checker.program.source import Source, assigned, blocks, calls, default_of, last_name, outermost
+from aevb.checker.program.source import (
+    Source,
+    assigned,
+    blocks,
+    calls,
+    default_of,
+    last_name,
+    outermost,
+)
 from aevb.checker.program.stand_ins import STRANGER, Batch, FakeLoader, StandIn, StandInModule
 from aevb.checker.program.vocabulary import size_of
 from aevb.checker.tape.tape import unrecorded
 
 DEFINITION = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-USUAL = {"torch": torch, "nn": nn, "F": F, "optim": torch.optim, "np": np, "math": math, "os": os, "Tensor": torch.Tensor}
+USUAL = {
+    "torch": torch,
+    "nn": nn,
+    "F": F,
+    "optim": torch.optim,
+    "np": np,
+    "math": math,
+    "os": os,
+    "Tensor": torch.Tensor,
+}
 """Names that libraries hand on, ``from fastai.vision.all import *``."""
 
 
 class Program:
     """The file's names, as far as it has run.
 
-    trace: what was done, a sentence each. tried: steps that could not be run, and why. mapping: the author's names for roles,
-    where a person gave them. guess: makes modules of which the program shows no call. on_retry: called before a part of the
-    program runs again.
+    trace: what was done, a sentence each. tried: steps that could not be run, and why. mapping: the
+    author's names for roles, where a person gave them. guess: makes modules of which the program
+    shows no call. on_retry: called before a part of the program runs again.
     """
 
     def __init__(self, source: Source, *, mapping: Mapping[str, str] | None = None) -> None:
         self.source = source
         self.mapping = dict(mapping or {})
-        self.names: dict[str, Any] = {"__name__": STRANGER, "__file__": str(source.path), "__builtins__": __builtins__}
+        self.names: dict[str, Any] = {
+            "__name__": STRANGER,
+            "__file__": str(source.path),
+            "__builtins__": __builtins__,
+        }
         self.trace: list[str] = []
         self.failed: dict[str, BaseException] = {}
         self.tried: list[tuple[str, BaseException]] = []
@@ -61,7 +92,10 @@ class Program:
         self.names = module.__dict__
         self.names.update(HELPERS)
         sys.modules[STRANGER] = module
-        if any(isinstance(one, ast.ImportFrom) and one.names[0].name == "*" for one in ast.walk(source.tree)):
+        if any(
+            isinstance(one, ast.ImportFrom) and one.names[0].name == "*"
+            for one in ast.walk(source.tree)
+        ):
             self.names.update(USUAL)  # what such an import may have brought
         source.tree.body = rewritten(source.tree.body)
         self._put_aside()
@@ -86,7 +120,11 @@ class Program:
     def _start_inside(self, statement: ast.If | ast.Try) -> None:
         is_main = isinstance(statement, ast.If) and "__name__" in ast.unparse(statement.test)
         cheap = all(self._is_cheap(s) or isinstance(s, DEFINITION) for s in statement.body)
-        plain = isinstance(statement, ast.Try) or not any(calls(statement.test)) or self._is_free(statement.test)
+        plain = (
+            isinstance(statement, ast.Try)
+            or not any(calls(statement.test))
+            or self._is_free(statement.test)
+        )
         if cheap and plain and not is_main:
             self._try(statement)
         elif not cheap:
@@ -104,9 +142,12 @@ class Program:
         return False
 
     def _is_free(self, value: ast.AST) -> bool:
-        local = {n for n, v in self.names.items() if isinstance(v, type) and not issubclass(v, nn.Module)}
+        local = {
+            n for n, v in self.names.items() if isinstance(v, type) and not issubclass(v, nn.Module)
+        }
         return all(last_name(call.func) in FREE_CALLS | local for call in calls(value)) and not any(
-            isinstance(node, ast.ListComp | ast.GeneratorExp | ast.Await | ast.Yield) for node in ast.walk(value)
+            isinstance(node, ast.ListComp | ast.GeneratorExp | ast.Await | ast.Yield)
+            for node in ast.walk(value)
         )
 
     def _define(self, statement: Any) -> None:
@@ -126,9 +167,15 @@ class Program:
             self._note(statement, error)
 
     def _note(self, statement: ast.stmt, error: BaseException) -> None:
-        named = getattr(statement, "name", None) or ", ".join(assigned(statement)) or type(statement).__name__
+        named = (
+            getattr(statement, "name", None)
+            or ", ".join(assigned(statement))
+            or type(statement).__name__
+        )
         self.failed[named] = error
-        self.note(f"line {statement.lineno}: {named} could not be made: {type(error).__name__}: {error}")
+        self.note(
+            f"line {statement.lineno}: {named} could not be made: {type(error).__name__}: {error}"
+        )
 
     def note(self, line: str) -> None:
         """Add a line to the trace, unless it is there."""
@@ -140,7 +187,8 @@ class Program:
             exec(compile(ast.Module(statements, []), STRANGER, "exec"), self.names)
 
     def run(self, action: Callable[[], Any], tries: int = 60) -> Any:
-        """Call ``action``; whenever it asks for a name that is not there, get that and call it again."""
+        """Call ``action``; whenever it asks for a name that is not there, get that and call it
+        again."""
         for _ in range(tries):
             try:
                 return action()
@@ -192,7 +240,9 @@ class Program:
                 self.names.pop(name, None)
                 continue
             loaded = loads(list(calls(statement)))
-            bare = isinstance(value, torch.Tensor) and not value.numel()  # of rows that were to come from a file
+            bare = (
+                isinstance(value, torch.Tensor) and not value.numel()
+            )  # of rows that were to come from a file
             loaded = loaded and not isinstance(value, nn.Module) and not getattr(value, "ndim", 0)
             if (loaded or bare) and len(Batch.x):
                 value = self.names[name] = Batch.x.clone()
@@ -204,7 +254,8 @@ class Program:
         return self.stand_in(name)
 
     def _attributes(self, name: str) -> None:
-        """Run assignments to attributes of ``name``, ``criterion.size_average = False``, and calls that add options to it."""
+        """Run assignments to attributes of ``name``, ``criterion.size_average = False``, and calls
+        that add options to it."""
         for block in blocks(self.source.tree):
             for statement in block:
                 if isinstance(statement, ast.Expr) and re.match(
@@ -212,7 +263,9 @@ class Program:
                 ):
                     self._try(statement)
                 if isinstance(statement, ast.Assign) and any(
-                    isinstance(t, ast.Attribute) and isinstance(t.value, ast.Name) and t.value.id == name
+                    isinstance(t, ast.Attribute)
+                    and isinstance(t.value, ast.Name)
+                    and t.value.id == name
                     for t in statement.targets
                 ):
                     self._try(statement)
@@ -231,7 +284,8 @@ class Program:
         return model if model is not None else self._default(name)
 
     def _default(self, name: str) -> Any:
-        """What a function of the program takes for a parameter of that name, in which case a local name of another is meant."""
+        """What a function of the program takes for a parameter of that name, in which case a local
+        name of another is meant."""
         default = default_of(self.source.tree, name)
         try:
             return StandIn(name) if default is None else self.evaluate(default)
@@ -252,29 +306,42 @@ class Program:
         return models[0][1] if models else None
 
     def modules(self) -> list[tuple[str, nn.Module]]:
-        """Modules that the program's own calls make, by name, each a new one; the outermost class first."""
+        """Modules that the program's own calls make, by name, each a new one; the outermost class
+        first."""
         found = []
         classes = self.classes()
         for name, statements in self._aside.items():
             for statement in statements:
                 made = getattr(statement, "value", None)
                 own = classes.keys() | (self.functions().keys() if MODEL.search(name) else set())
-                inside = [call for call in outermost(made) if last_name(call.func) in own] if made is not None else []
+                inside = (
+                    [call for call in outermost(made) if last_name(call.func) in own]
+                    if made is not None
+                    else []
+                )
                 if made is not None and inside:
                     trains = inside[0] is not inside[-1] or last_name(made) not in own
                     trains = trains and last_name(made) in self.functions()
-                    module = self._module(inside[-1]) if trains else self.names.get(name) or self.get(name)
+                    module = (
+                        self._module(inside[-1])
+                        if trains
+                        else self.names.get(name) or self.get(name)
+                    )
                     if isinstance(module, nn.Module):
                         found.append((name, module))
                     break
         return found
 
     def _module(self, call: ast.Call) -> Any:
-        """A module from the call that makes it, without what is then done with it: ``train(VAE(20), data)``."""
+        """A module from the call that makes it, without what is then done with it: ``train(VAE(20),
+        data)``."""
         try:
             return self.evaluate(call)
         except Exception as error:
-            self.note(f"line {call.lineno}: {ast.unparse(call)} could not be made: {type(error).__name__}: {error}")
+            self.note(
+                f"line {call.lineno}: {ast.unparse(call)} could not be made:"
+                f" {type(error).__name__}: {error}"
+            )
             return None
 
     def classes(self) -> dict[str, type[nn.Module]]:
@@ -282,12 +349,18 @@ class Program:
         return {
             name: value
             for name, value in self.names.items()
-            if isinstance(value, type) and issubclass(value, nn.Module) and value.__module__ == STRANGER
+            if isinstance(value, type)
+            and issubclass(value, nn.Module)
+            and value.__module__ == STRANGER
         }
 
     def plain_classes(self) -> dict[str, type]:
         """The program's own classes that are no modules: trainers, solvers."""
-        own = {name: value for name, value in self.names.items() if isinstance(value, type) and value.__module__ == STRANGER}
+        own = {
+            name: value
+            for name, value in self.names.items()
+            if isinstance(value, type) and value.__module__ == STRANGER
+        }
         return {name: value for name, value in own.items() if not issubclass(value, nn.Module)}
 
     def functions(self) -> dict[str, Callable[..., Any]]:

@@ -1,4 +1,5 @@
-"""Replace what a stranger's program must not have, or cannot: packages that are not here, optimisers, loaders, devices."""
+"""Replace what a stranger's program must not have, or cannot: packages that are not here,
+optimisers, loaders, devices."""
 
 from __future__ import annotations
 
@@ -15,7 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from aevb.checker.program.names import named_stand_in
-from aevb.checker.program.stand_ins import STRANGER, Batch, FakeLoader, FakeOptimizer, StandIn, StandInModule
+from aevb.checker.program.stand_ins import (
+    STRANGER,
+    Batch,
+    FakeLoader,
+    FakeOptimizer,
+    StandIn,
+    StandInModule,
+)
 from aevb.checker.program.unknown import UnknownPart, layer, network, outputs, part
 from aevb.checker.program.vocabulary import size_of
 from aevb.checker.tape.tape import Tape
@@ -47,7 +55,8 @@ class StandInPackage(types.ModuleType):
 
 
 class Missing(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds every package that is not to be imported, or could not be. packages: those that were asked for."""
+    """Finds every package that is not to be imported, or could not be. packages: those that were
+    asked for."""
 
     def __init__(self, always: Sequence[str] = ()) -> None:
         self.always = frozenset(always)
@@ -55,7 +64,11 @@ class Missing(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def find_spec(self, fullname: str, *_: Any) -> Any:
         """A stand-in's specification."""
-        if self.always and fullname.split(".")[0] not in self.always and fullname != "torch.utils.tensorboard":
+        if (
+            self.always
+            and fullname.split(".")[0] not in self.always
+            and fullname != "torch.utils.tensorboard"
+        ):
             return None
         if not _asked_by_the_stranger():
             return None
@@ -83,7 +96,8 @@ def _rows_for_a_file(load: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _asked_by_the_stranger() -> bool:
-    """Whether the import that is going on was begun by the stranger's code: torch's own optional packages are left alone."""
+    """Whether the import that is going on was begun by the stranger's code: torch's own optional
+    packages are left alone."""
     frame: types.FrameType | None = sys._getframe(2)
     while frame is not None and "importlib" in frame.f_globals.get("__name__", ""):
         frame = frame.f_back
@@ -91,12 +105,18 @@ def _asked_by_the_stranger() -> bool:
 
 
 def variable(tensor: Tensor, requires_grad: bool = False, *_: Any, **__: Any) -> Tensor:
-    """The tensor itself: a weight, where it is made outside the training step and asks for gradients."""
-    return tensor.requires_grad_() if requires_grad and Tape.paused and tensor.is_floating_point() else tensor
+    """The tensor itself: a weight, where it is made outside the training step and asks for
+    gradients."""
+    return (
+        tensor.requires_grad_()
+        if requires_grad and Tape.paused and tensor.is_floating_point()
+        else tensor
+    )
 
 
 def install() -> list[str]:
-    """Replace packages from now on, and devices by the CPU. Returns the list to which missing packages will be added."""
+    """Replace packages from now on, and devices by the CPU. Returns the list to which missing
+    packages will be added."""
     for name in [name for name in sys.modules if name.split(".")[0] in NEVER_IMPORTED]:
         del sys.modules[name]
     missing = Missing()
@@ -110,7 +130,9 @@ def install() -> list[str]:
     torch.autograd.Variable = variable  # type: ignore
     linear = nn.Linear.__init__
 
-    def whole(self: nn.Linear, in_features: Any, out_features: Any, *args: Any, **kwargs: Any) -> None:
+    def whole(
+        self: nn.Linear, in_features: Any, out_features: Any, *args: Any, **kwargs: Any
+    ) -> None:
         """Sizes by a division that was one of whole numbers in Python 2."""
         linear(self, int(in_features), int(out_features), *args, **kwargs)
 
@@ -137,7 +159,10 @@ def install() -> list[str]:
     torch.utils.data.DataLoader = FakeLoader  # type: ignore[misc, assignment]
     # The base classes are replaced on the way, among the others.
     schedulers = torch.optim.lr_scheduler
-    for module, base in ((torch.optim, torch.optim.Optimizer), (schedulers, schedulers.LRScheduler)):
+    for module, base in (
+        (torch.optim, torch.optim.Optimizer),
+        (schedulers, schedulers.LRScheduler),
+    ):
         for name, kind in list(vars(module).items()):
             if isinstance(kind, type) and issubclass(kind, base):
                 setattr(module, name, FakeOptimizer)

@@ -1,8 +1,10 @@
-"""What a stranger's file imports from files beside it: the definitions that it needs, put before its own.
+"""What a stranger's file imports from files beside it: the definitions that it needs, put before
+its own.
 
-Files are read and parsed, never run as they are. Of one, only what the importing file asks for is taken, with all that these
-definitions name in turn; its loops, its main part and its other classes stay where they are. Lines of such a file are numbered
-from a million on, of the next from two million, so that a finding can say where it stands.
+Files are read and parsed, never run as they are. Of one, only what the importing file asks for is
+taken, with all that these definitions name in turn; its loops, its main part and its other classes
+stay where they are. Lines of such a file are numbered from a million on, of the next from two
+million, so that a finding can say where it stands.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ Definition = ast.FunctionDef | ast.ClassDef
 
 
 class Beside:
-    """The files beside ``path``, as far as its tree imports from them. files: those read, in the order of their lines."""
+    """The files beside ``path``, as far as its tree imports from them. files: those read, in the
+    order of their lines."""
 
     def __init__(self, path: Path, tree: ast.Module) -> None:
         self.files: list[Path] = []
@@ -29,13 +32,16 @@ class Beside:
         self._path = path.resolve()
         self._trees: dict[Path, ast.Module] = {}
         self._done: set[tuple[Path, str]] = set()
-        self._owner: dict[str, Path] = {name: self._path for one in _statements(tree.body) for name in _names(one, whole=True)}
+        self._owner: dict[str, Path] = {
+            name: self._path for one in _statements(tree.body) for name in _names(one, whole=True)
+        }
         own = _Imports(self, self._path, tree).visit(tree)
         tree.body = [*self.taken, *own.body]
         ast.fix_missing_locations(tree)
 
     def find(self, start: Path, module: str, level: int = 0) -> Path | None:
-        """The file that ``import module`` means in the file ``start``, if it stands beside it or above."""
+        """The file that ``import module`` means in the file ``start``, if it stands beside it or
+        above."""
         steps = module.split(".") if module else []
         if level:
             bases = [[start.parent, *start.parents][level]] if level < len(start.parents) else []
@@ -64,15 +70,24 @@ class Beside:
         return self._trees[file]
 
     def take(self, file: Path, name: str) -> bool:
-        """Put the definition of ``name`` in ``file`` before the program, with what it needs; False if there is none."""
+        """Put the definition of ``name`` in ``file`` before the program, with what it needs; False
+        if there is none."""
         if (file, name) in self._done:
             return True
         tree = self.tree(file)
-        found = next((s for s in _statements(tree.body) if name in _names(s)), None) if tree is not None else None
-        if found is None or (isinstance(found, Definition) and self._owner.setdefault(name, file) != file):
+        found = (
+            next((s for s in _statements(tree.body) if name in _names(s)), None)
+            if tree is not None
+            else None
+        )
+        if found is None or (
+            isinstance(found, Definition) and self._owner.setdefault(name, file) != file
+        ):
             return False
         self._done.add((file, name))
-        for needed in sorted({one.id for one in ast.walk(found) if isinstance(one, ast.Name)} - {name}):
+        for needed in sorted(
+            {one.id for one in ast.walk(found) if isinstance(one, ast.Name)} - {name}
+        ):
             self.take(file, needed)
         self._done.update((file, other) for other in _names(found))
         made = _Imports(self, file, tree).visit(found)
@@ -82,7 +97,11 @@ class Beside:
     def public(self, file: Path) -> Iterator[str]:
         """Names that ``from file import *`` brings."""
         tree = self.tree(file)
-        names = (name for one in _statements(tree.body) for name in _names(one)) if tree is not None else ()
+        names = (
+            (name for one in _statements(tree.body) for name in _names(one))
+            if tree is not None
+            else ()
+        )
         yield from (name for name in names if not name.startswith("_"))
 
 
@@ -95,7 +114,11 @@ class _Imports(ast.NodeTransformer):
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | list[ast.stmt]:
         """``from models import VAE as Net``, ``from . import losses``, ``from nets import *``."""
         beside, left, made = self.beside, [], []
-        file = beside.find(self.file, node.module or "", node.level) if node.module or node.level else None
+        file = (
+            beside.find(self.file, node.module or "", node.level)
+            if node.module or node.level
+            else None
+        )
         for alias in node.names:
             inner = ".".join(filter(None, (node.module, alias.name)))
             bound = alias.asname or alias.name
@@ -105,7 +128,11 @@ class _Imports(ast.NodeTransformer):
                 for name in beside.public(file):
                     beside.take(file, name)
             elif file is not None and beside.take(file, alias.name):
-                made += [] if bound == alias.name else [_assign(bound, ast.Name(alias.name, ast.Load()))]
+                made += (
+                    []
+                    if bound == alias.name
+                    else [_assign(bound, ast.Name(alias.name, ast.Load()))]
+                )
             elif (module := beside.find(self.file, inner, node.level)) is not None:
                 made.append(self._namespace(bound, module))
             else:
@@ -113,15 +140,23 @@ class _Imports(ast.NodeTransformer):
         if len(left) == len(node.names):
             return node
         node.names = left
-        return [ast.copy_location(one, node) for one in [*made, *([node] if left else []), ast.Pass()]]
+        return [
+            ast.copy_location(one, node) for one in [*made, *([node] if left else []), ast.Pass()]
+        ]
 
     def visit_Import(self, node: ast.Import) -> ast.AST | list[ast.stmt]:
         """``import losses``, ``import models.vae as vae``."""
         found = [(one, self.beside.find(self.file, one.name)) for one in node.names]
-        found = [(one, file) for one, file in found if file is not None and (one.asname or "." not in one.name)]
+        found = [
+            (one, file)
+            for one, file in found
+            if file is not None and (one.asname or "." not in one.name)
+        ]
         if not found:
             return node
-        made = [self._namespace(one.asname or one.name, file) for one, file in found if file is not None]
+        made = [
+            self._namespace(one.asname or one.name, file) for one, file in found if file is not None
+        ]
         node.names = [one for one in node.names if all(one is not other for other, _ in found)]
         return [ast.copy_location(one, node) for one in [*made, *([node] if node.names else [])]]
 
@@ -130,11 +165,19 @@ class _Imports(ast.NodeTransformer):
         asked = {
             one.attr
             for one in ast.walk(self.tree or ast.Module([], []))
-            if isinstance(one, ast.Attribute) and isinstance(one.value, ast.Name) and one.value.id == bound
+            if isinstance(one, ast.Attribute)
+            and isinstance(one.value, ast.Name)
+            and one.value.id == bound
         }
-        have = [ast.keyword(name, ast.Name(name, ast.Load())) for name in sorted(asked) if self.beside.take(file, name)]
+        have = [
+            ast.keyword(name, ast.Name(name, ast.Load()))
+            for name in sorted(asked)
+            if self.beside.take(file, name)
+        ]
         kind = ast.parse("type('Module', (), {})", mode="eval").body
-        kind.args[2] = ast.Dict([ast.Constant(one.arg) for one in have], [_static(one.value) for one in have])  # type: ignore[attr-defined]
+        kind.args[2] = ast.Dict(
+            [ast.Constant(one.arg) for one in have], [_static(one.value) for one in have]
+        )  # type: ignore[attr-defined]
         return _assign(bound, kind)
 
 
@@ -157,7 +200,9 @@ def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     """The statements of the top level, with those of its ``try`` and ``if``, but for the main part."""
     for one in body:
         if isinstance(one, ast.Try):
-            yield from _statements([*one.body, *(inner for handler in one.handlers for inner in handler.body)])
+            yield from _statements(
+                [*one.body, *(inner for handler in one.handlers for inner in handler.body)]
+            )
         elif isinstance(one, ast.If):
             if "__name__" not in ast.unparse(one.test):
                 yield from _statements([*one.body, *one.orelse])
@@ -173,5 +218,13 @@ def _names(one: ast.stmt, *, whole: bool = False) -> list[str]:
         return []
     if isinstance(one, ast.Import | ast.ImportFrom):
         return [alias.asname or alias.name.split(".")[0] for alias in one.names]
-    targets = one.targets if isinstance(one, ast.Assign) else [one.target] if isinstance(one, ast.AnnAssign) else []
-    return [node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)]
+    targets = (
+        one.targets
+        if isinstance(one, ast.Assign)
+        else [one.target]
+        if isinstance(one, ast.AnnAssign)
+        else []
+    )
+    return [
+        node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)
+    ]

@@ -22,7 +22,8 @@ class SourceError(Exception):
 
 @dataclass(frozen=True)
 class Source:
-    """text: all code. cells: for a notebook, the first line of each code cell, counted from 1; empty for a .py file.
+    """text: all code. cells: for a notebook, the first line of each code cell, counted from 1;
+    empty for a .py file.
 
     beside: files of which definitions were taken, see ``siblings``.
     """
@@ -46,18 +47,23 @@ class Source:
 
 
 def read(path: Path, *, alone: bool = False) -> Source:
-    """Raises SourceError for a file that is not there, too large, no text, no notebook or no Python.
+    """Raises SourceError for a file that is not there, too large, no text, no notebook or no
+    Python.
 
     alone: without what it imports from files beside it.
     """
     if not path.is_file():
         raise SourceError(f"no such file: {path}")
     if path.stat().st_size > MAX_BYTES:
-        raise SourceError(f"{path.name} is larger than {MAX_BYTES // 1_000_000} MB; expected a program")
+        raise SourceError(
+            f"{path.name} is larger than {MAX_BYTES // 1_000_000} MB; expected a program"
+        )
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise SourceError(f"{path.name} is not text in UTF-8; expected a .py or an .ipynb file") from None
+        raise SourceError(
+            f"{path.name} is not text in UTF-8; expected a .py or an .ipynb file"
+        ) from None
     cells: tuple[int, ...] = ()
     if path.suffix == ".ipynb":
         text, cells = _joined(path, text)
@@ -66,12 +72,24 @@ def read(path: Path, *, alone: bool = False) -> Source:
         if alone:
             return Source(path, text, tree, cells)
         beside = Beside(path, tree)
-        return Source(path, "\n".join([text, *map(ast.unparse, beside.taken)]), tree, cells, tuple(beside.files))
+        return Source(
+            path,
+            "\n".join([text, *map(ast.unparse, beside.taken)]),
+            tree,
+            cells,
+            tuple(beside.files),
+        )
     except (SyntaxError, ValueError, RecursionError) as error:
         line = getattr(error, "lineno", None)
         place = Source(path, text, ast.Module([], []), cells).where(line)
-        hint = "; it looks like Python 2" if re.search(r"^\s*print\s+[\"'\w]", text, re.MULTILINE) else ""
-        raise SourceError(f"syntax error{f' in {place}' if place else ''}: {getattr(error, 'msg', error)}{hint}") from None
+        hint = (
+            "; it looks like Python 2"
+            if re.search(r"^\s*print\s+[\"'\w]", text, re.MULTILINE)
+            else ""
+        )
+        raise SourceError(
+            f"syntax error{f' in {place}' if place else ''}: {getattr(error, 'msg', error)}{hint}"
+        ) from None
 
 
 def _joined(path: Path, text: str) -> tuple[str, tuple[int, ...]]:
@@ -79,13 +97,17 @@ def _joined(path: Path, text: str) -> tuple[str, tuple[int, ...]]:
         cells = json.loads(text)["cells"]
         codes = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     except (ValueError, KeyError, TypeError):
-        raise SourceError(f"{path.name} is not a notebook of format 4: expected JSON with cells") from None
+        raise SourceError(
+            f"{path.name} is not a notebook of format 4: expected JSON with cells"
+        ) from None
     starts: list[int] = []
     lines: list[str] = []
     for code in codes:
         starts.append(len(lines) + 1)
         own = code.splitlines() or [""]
-        whole_cell = own[0].lstrip().startswith("%%") and not own[0].lstrip().startswith(("%%time", "%%capture"))
+        whole_cell = own[0].lstrip().startswith("%%") and not own[0].lstrip().startswith(
+            ("%%time", "%%capture")
+        )
         lines += ["" if whole_cell else _plain(line) for line in own]
     return "\n".join(lines) + "\n", tuple(starts)
 
@@ -98,7 +120,8 @@ def _plain(line: str) -> str:
 
 
 def blocks(tree: ast.Module) -> Iterator[list[ast.stmt]]:
-    """The module's statements, then the bodies of functions, conditions and ``with`` blocks, from outside in."""
+    """The module's statements, then the bodies of functions, conditions and ``with`` blocks, from
+    outside in."""
     open_: list[list[ast.stmt]] = [tree.body]
     while open_:
         body = open_.pop(0)
@@ -118,7 +141,8 @@ def calls(tree: ast.AST) -> Iterator[ast.Call]:
 
 
 def outermost(node: ast.AST) -> Iterator[ast.Call]:
-    """A call and those whose result it hands on: ``VAE(20).to(device)``, ``nn.DataParallel(VAE(20))``."""
+    """A call and those whose result it hands on: ``VAE(20).to(device)``,
+    ``nn.DataParallel(VAE(20))``."""
     while isinstance(node, ast.Call):
         yield node
         if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Call):
@@ -139,13 +163,22 @@ def last_name(node: ast.AST) -> str:
 
 
 def looped_over(tree: ast.AST, function: str) -> set[str]:
-    """Names over which a function of that name loops with several names at once: ``for x, y in data``."""
+    """Names over which a function of that name loops with several names at once: ``for x, y in
+    data``."""
     found = set()
     for one in ast.walk(tree):
         if isinstance(one, ast.FunctionDef) and one.name == function:
-            for loop in (node for node in ast.walk(one) if isinstance(node, ast.For) and isinstance(node.target, ast.Tuple)):
+            for loop in (
+                node
+                for node in ast.walk(one)
+                if isinstance(node, ast.For) and isinstance(node.target, ast.Tuple)
+            ):
                 inner: ast.expr = loop.iter
-                while isinstance(inner, ast.Call) and inner.args and last_name(inner) in ("enumerate", "tqdm", "iter"):
+                while (
+                    isinstance(inner, ast.Call)
+                    and inner.args
+                    and last_name(inner) in ("enumerate", "tqdm", "iter")
+                ):
                     inner = inner.args[0]
                 if isinstance(inner, ast.Name):
                     found.add(inner.id)
@@ -153,40 +186,64 @@ def looped_over(tree: ast.AST, function: str) -> set[str]:
 
 
 def returned(tree: ast.AST, name: str) -> list[str]:
-    """What ``forward`` of the class ``name`` calls the values of the tuple that it returns at its end; "" for a call."""
+    """What ``forward`` of the class ``name`` calls the values of the tuple that it returns at its
+    end; "" for a call."""
     for one in ast.walk(tree):
         if isinstance(one, ast.ClassDef) and one.name == name:
-            forward = next((f for f in one.body if isinstance(f, ast.FunctionDef) and f.name == "forward"), None)
+            forward = next(
+                (f for f in one.body if isinstance(f, ast.FunctionDef) and f.name == "forward"),
+                None,
+            )
             last = forward.body[-1] if forward is not None else None
             if isinstance(last, ast.Return) and isinstance(last.value, ast.Tuple | ast.List):
-                return ["" if isinstance(value, ast.Call) else last_name(value) for value in last.value.elts]
+                return [
+                    "" if isinstance(value, ast.Call) else last_name(value)
+                    for value in last.value.elts
+                ]
     return []
 
 
 def unpacked_first(tree: ast.AST, function: str) -> list[str]:
-    """Names into which a function of that name unpacks its first parameter: ``recon, mu, logvar = output``."""
+    """Names into which a function of that name unpacks its first parameter: ``recon, mu, logvar =
+    output``."""
     for one in ast.walk(tree):
         if isinstance(one, ast.FunctionDef) and one.name == function and one.args.args:
             for inner in one.body:
                 target = inner.targets[0] if isinstance(inner, ast.Assign) else None
-                if isinstance(target, ast.Tuple) and ast.unparse(inner.value) == one.args.args[0].arg:  # type: ignore[attr-defined]
+                if (
+                    isinstance(target, ast.Tuple)
+                    and ast.unparse(inner.value) == one.args.args[0].arg
+                ):  # type: ignore[attr-defined]
                     return [last_name(name) for name in target.elts]
     return []
 
 
 def called_parameters(tree: ast.AST, name: str) -> set[str]:
-    """Parameters of the ``__init__`` of the class ``name`` that it keeps as an attribute, which one of its methods calls."""
+    """Parameters of the ``__init__`` of the class ``name`` that it keeps as an attribute, which one
+    of its methods calls."""
     out: set[str] = set()
     for one in ast.walk(tree):
         if isinstance(one, ast.ClassDef) and one.name == name:
-            called = {call.func.attr for call in calls(one) if isinstance(call.func, ast.Attribute) and _of_self(call.func)}
-            kept = (s for s in ast.walk(one) if isinstance(s, ast.Assign) and isinstance(s.value, ast.Name))
+            called = {
+                call.func.attr
+                for call in calls(one)
+                if isinstance(call.func, ast.Attribute) and _of_self(call.func)
+            }
+            kept = (
+                s
+                for s in ast.walk(one)
+                if isinstance(s, ast.Assign) and isinstance(s.value, ast.Name)
+            )
             out |= {s.value.id for s in kept if called & {t.attr for t in s.targets if _of_self(t)}}  # type: ignore[attr-defined]
     return out
 
 
 def _of_self(node: ast.AST) -> bool:
-    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
+    return (
+        isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "self"
+    )
 
 
 def default_of(tree: ast.AST, name: str) -> ast.expr | None:

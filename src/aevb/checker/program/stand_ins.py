@@ -1,7 +1,8 @@
-"""Stand-ins for what a stranger's program needs and does not get: packages that are not here, data, devices, progress bars.
+"""Stand-ins for what a stranger's program needs and does not get: packages that are not here, data,
+devices, progress bars.
 
-A package that is missing, slow to import or made to draw and load is replaced by an object that has every attribute. Its
-classes can be derived from: they then are torch modules, as Lightning's are.
+A package that is missing, slow to import or made to draw and load is replaced by an object that has
+every attribute. Its classes can be derived from: they then are torch modules, as Lightning's are.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from aevb.checker.program.helpers import HANDS_ON, ONE_HOT, SERVICES
 from aevb.checker.program.vocabulary import size_of
 
 SIZE = 1000
-"""What a stand-in answers where a number is asked of it, for example for the length of a data set."""
+"""What a stand-in answers where a number is asked of it, for example for the length of a data set.
+"""
 
 
 class StandInModule(nn.Module):
-    """The base class that a missing package's class becomes: a torch module that takes Lightning's calls."""
+    """The base class that a missing package's class becomes: a torch module that takes Lightning's
+    calls."""
 
     automatic_optimization = True
     current_epoch = 1_000
@@ -33,7 +36,8 @@ class StandInModule(nn.Module):
     device = torch.device("cpu")
 
     def __new__(cls, *_: Any, **__: Any) -> StandInModule:
-        """A whole module, though its class may be derived from what is none, and never call ``super().__init__``."""
+        """A whole module, though its class may be derived from what is none, and never call
+        ``super().__init__``."""
         made = super().__new__(cls)
         nn.Module.__init__(made)
         made.__dict__["hparams"] = Table()
@@ -84,11 +88,13 @@ class Table(dict[str, Any]):
 
 
 class StandIn:
-    """Has every attribute, can be called, counted with, iterated (empty) and derived from. name: what it stands for.
+    """Has every attribute, can be called, counted with, iterated (empty) and derived from. name:
+    what it stands for.
 
-    network: makes what stands for an object of a class that sounds like a network, else None. outputs: what such an object
-    gives for tensors, where the names that it is unpacked into say that it is a model, else None. layer: makes what stands for
-    an object of any other class that a module calls on a tensor, else None. named: what a name alone says, else None.
+    network: makes what stands for an object of a class that sounds like a network, else None.
+    outputs: what such an object gives for tensors, where the names that it is unpacked into say
+    that it is a model, else None. layer: makes what stands for an object of any other class that a
+    module calls on a tensor, else None. named: what a name alone says, else None.
     """
 
     network: ClassVar[Callable[[str, Any, Any], Any] | None] = None
@@ -115,31 +121,44 @@ class StandIn:
             count = next((n for n in (*args[1:], *kwargs.values()) if isinstance(n, int)), 10)
             return nn.functional.one_hot(args[0].reshape(-1).long() % count, count).float()
         # A decorator gives back what it decorates, a progress bar what it iterates over.
-        decorates = args and isinstance(args[0], type | types.FunctionType) and args[0].__module__ == STRANGER
+        decorates = (
+            args
+            and isinstance(args[0], type | types.FunctionType)
+            and args[0].__module__ == STRANGER
+        )
         if args and last in ("tqdm", "track", "tqdm_notebook", "notebook_tqdm"):
             return args[0] if isinstance(args[0], FakeLoader) else Bar(args[0])
         if decorates:
             return args[0]
         given = [one for one in (*args, *kwargs.values()) if isinstance(one, Tensor)]
-        if given and StandIn.outputs is not None and (outputs := StandIn.outputs(last, given, stored())) is not None:
+        if (
+            given
+            and StandIn.outputs is not None
+            and (outputs := StandIn.outputs(last, given, stored())) is not None
+        ):
             return outputs
         if given and last[:1].isupper() and last.endswith("()") and StandIn.layer is not None:
             self.layer_here = self.__dict__.get("layer_here") or StandIn.layer(last[:-2])
             if self.layer_here is not None:
                 return self.layer_here(*args)
-        if StandIn.network is not None and (made := StandIn.network(last, args, kwargs)) is not None:
+        if (
+            StandIn.network is not None
+            and (made := StandIn.network(last, args, kwargs)) is not None
+        ):
             return made
         return StandIn(f"{self.__name__}()")
 
     def __mro_entries__(self, bases: Any) -> tuple[type, ...]:
         return (
             ()
-            if StandInModule in bases or any(isinstance(b, type) and issubclass(b, nn.Module) for b in bases)
+            if StandInModule in bases
+            or any(isinstance(b, type) and issubclass(b, nn.Module) for b in bases)
             else (StandInModule,)
         )
 
     def __iter__(self) -> Iterator[Any]:
-        """Nothing; what their names say, where it is unpacked: ``train_loader, test_loader = loaders()``."""
+        """Nothing; what their names say, where it is unpacked: ``train_loader, test_loader =
+        loaders()``."""
         for name in stored():
             made = StandIn.named(name) if StandIn.named is not None else None
             yield StandIn(name) if made is None else made
@@ -172,7 +191,8 @@ class StandIn:
 
 
 def _counting(does: Callable[[Any, Any], Any], turned: bool) -> Callable[[Any, Any], Any]:
-    """An operator of StandIn: SIZE beside numbers, 1 beside a tensor, of which it is an unknown weight."""
+    """An operator of StandIn: SIZE beside numbers, 1 beside a tensor, of which it is an unknown
+    weight."""
 
     def counted(_: StandIn, other: Any) -> Any:
         own = 1.0 if isinstance(other, Tensor) else SIZE
@@ -205,7 +225,8 @@ class Bar(StandIn):
 
 
 class FakeOptimizer(StandIn):
-    """Changes nothing; calls the closure that LBFGS is given. The step ends where the program goes backward."""
+    """Changes nothing; calls the closure that LBFGS is given. The step ends where the program goes
+    backward."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         super().__init__("optimizer")
@@ -217,7 +238,8 @@ class FakeOptimizer(StandIn):
 
 
 class Batch:
-    """The batch that fake loaders give. structure: "pair", of rows and labels; "twins", of rows; "tensor", "list", "dict"."""
+    """The batch that fake loaders give. structure: "pair", of rows and labels; "twins", of rows;
+    "tensor", "list", "dict"."""
 
     x: Tensor = torch.zeros(0)
     y: Tensor = torch.zeros(0)
@@ -238,11 +260,24 @@ class Batch:
         if cls.structure == "list":
             return [x]
         if cls.structure == "dict":
-            return {name: (y if name in ("label", "labels", "target") else x) for name in DICT_KEYS}
+            return {name: y if name in ("label", "labels", "target") else x for name in DICT_KEYS}
         return Pair([x, x.clone() if cls.structure == "twins" else y])
 
 
-DICT_KEYS = ("image", "images", "img", "pixel_values", "x", "data", "input", "inputs", "features", "label", "labels", "target")
+DICT_KEYS = (
+    "image",
+    "images",
+    "img",
+    "pixel_values",
+    "x",
+    "data",
+    "input",
+    "inputs",
+    "features",
+    "label",
+    "labels",
+    "target",
+)
 
 
 class FakeLoader:

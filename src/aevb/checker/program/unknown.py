@@ -1,7 +1,8 @@
-"""Networks that are in another file, or that a caller hands over: modules that learn, made at their first call.
+"""Networks that are in another file, or that a caller hands over: modules that learn, made at their
+first call.
 
-What they do inside is not known, so nothing is said of it: of activations on heads, of the decoder's output, of a sample or of
-a KL that may be in there.
+What they do inside is not known, so nothing is said of it: of activations on heads, of the
+decoder's output, of a sample or of a KL that may be in there.
 """
 
 from __future__ import annotations
@@ -18,23 +19,28 @@ from aevb.checker.program.stand_ins import Batch, StandIn
 from aevb.checker.tape.tape import unrecorded
 
 NETWORK = re.compile(
-    r"enc|dec|net|backbone|mlp|perceptron|fcn?|gcn|conv|cnn|featur|lstm|gru|transformer|powerful", re.IGNORECASE
+    r"enc|dec|net|backbone|mlp|perceptron|fcn?|gcn|conv|cnn|featur|lstm|gru|transformer|powerful",
+    re.IGNORECASE,
 )
 CODER = re.compile(r"^[a-z]\w*_(en|de)coder$")
 NO_NETWORK = re.compile(
-    r"vae|auto|model|loss|crit|metric|optim|data|load|log|disc|callback|sched|config|label|tokeniz|trainer", re.IGNORECASE
+    r"vae|auto|model|loss|crit|metric|optim|data|load|log|disc|callback|sched|config|label|tokeniz|trainer",
+    re.IGNORECASE,
 )
 WIDTH, UNKNOWN_LATENT = 16, 5
 LOG_SIGMA = re.compile(r"log_?(sigma|std|sd|scale)(?!_?(2|sq))|logs$", re.IGNORECASE)
-LOG_VARIANCE = re.compile(r"log_?var|ln_?var|logv$|^lv$|log_?(sigma|std)_?(2|sq)|logs2", re.IGNORECASE)
+LOG_VARIANCE = re.compile(
+    r"log_?var|ln_?var|logv$|^lv$|log_?(sigma|std)_?(2|sq)|logs2", re.IGNORECASE
+)
 
 
 class UnknownNetwork(nn.Module):
-    """Features of the width that its maker names; a tensor for each name that its caller unpacks; rows of data if it decodes.
+    """Features of the width that its maker names; a tensor for each name that its caller unpacks;
+    rows of data if it decodes.
 
-    used: whether one was called. whole: whether it was a model, with its sampler. reading: of a model's spread, where it is not
-    what its name says. decodes_only: whether a decoder of ours follows the program's sample. wanted: the width that the next
-    layer asked for, told by an error.
+    used: whether one was called. whole: whether it was a model, with its sampler. reading: of a
+    model's spread, where it is not what its name says. decodes_only: whether a decoder of ours
+    follows the program's sample. wanted: the width that the next layer asked for, told by an error.
     """
 
     used: ClassVar[bool] = False
@@ -65,10 +71,15 @@ class UnknownNetwork(nn.Module):
         """(B, ...) -> (B, width), or the shape of the batch; as many as are unpacked."""
         given = [one for one in inputs if isinstance(one, Tensor) and one.ndim > 0]
         kind = given[0].dtype if given[0].is_floating_point() else torch.get_default_dtype()
-        x = torch.cat([one.reshape(len(one), -1).to(kind) for one in given if len(one) == len(given[0])], 1)
+        x = torch.cat(
+            [one.reshape(len(one), -1).to(kind) for one in given if len(one) == len(given[0])], 1
+        )
         UnknownNetwork.used = True
         row = Batch.x.shape[1:] if self.decodes else (UnknownNetwork.wanted or self.width,)
-        made = [self._layer(place, x, row.numel() if self.decodes else row[0])(x) for place in range(unpacked() or 1)]  # type: ignore[union-attr]
+        made = [
+            self._layer(place, x, row.numel() if self.decodes else row[0])(x)
+            for place in range(unpacked() or 1)
+        ]  # type: ignore[union-attr]
         made = [one.reshape(len(x), *row) for one in made]
         return made if unpacked() else made[0]
 
@@ -82,12 +93,15 @@ class UnknownNetwork(nn.Module):
 
 def network(name: str, args: Any, kwargs: Any) -> UnknownNetwork | None:
     """What stands for ``name(*args, **kwargs)``, if that sounds like a network."""
-    sounds = CODER.search(name) or (name[:1].isupper() and NETWORK.search(name) and not NO_NETWORK.search(name))
+    sounds = CODER.search(name) or (
+        name[:1].isupper() and NETWORK.search(name) and not NO_NETWORK.search(name)
+    )
     return UnknownNetwork(name, *args, **kwargs) if sounds else None
 
 
 class UnknownPart(nn.Module):
-    """A part of a ``Sequential`` that is in another file: hands on what it gets; a picture in the sides of the batch's."""
+    """A part of a ``Sequential`` that is in another file: hands on what it gets; a picture in the
+    sides of the batch's."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) -> (B, ...)"""
@@ -98,11 +112,14 @@ class UnknownPart(nn.Module):
 
 def part(name: str) -> UnknownNetwork | None:
     """What stands for ``self.encoder`` of a class that is elsewhere."""
-    return UnknownNetwork(name) if re.fullmatch(r"_?(en|de)coder(_?net\w*)?|backbone", name) else None
+    return (
+        UnknownNetwork(name) if re.fullmatch(r"_?(en|de)coder(_?net\w*)?|backbone", name) else None
+    )
 
 
 def layer(name: str) -> UnknownNetwork | None:
-    """What stands for an object of the class ``name`` that is called on a tensor, within a module's method."""
+    """What stands for an object of the class ``name`` that is called on a tensor, within a module's
+    method."""
     frame = calling()
     within = frame is not None and isinstance(frame.f_locals.get("self"), nn.Module)
     return UnknownNetwork(name) if within and not NO_NETWORK.search(name) else None
@@ -122,7 +139,9 @@ def _linear(rows: Tensor, width: int) -> Tensor:
 
 def _spread(name: str, raw: Tensor) -> tuple[Tensor, Tensor]:
     """What a model calls ``name``, and the deviation that this means."""
-    reading = "logvar" if LOG_VARIANCE.search(name) else "log sigma" if LOG_SIGMA.search(name) else ""
+    reading = (
+        "logvar" if LOG_VARIANCE.search(name) else "log sigma" if LOG_SIGMA.search(name) else ""
+    )
     reading = UnknownNetwork.reading or reading
     if reading:
         return raw, torch.exp(raw if reading == "log sigma" else raw / 2)
@@ -131,7 +150,8 @@ def _spread(name: str, raw: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def outputs(_: str, given: list[Tensor], names: list[str]) -> list[Any] | None:
-    """What a model, or an encoder, in another file gives for a batch, if the ``names`` that it is unpacked into tell."""
+    """What a model, or an encoder, in another file gives for a batch, if the ``names`` that it is
+    unpacked into tell."""
     roles = [role_of(name) for name in names]
     if not {"mean", "raw"} <= set(roles) or "kl" in roles:
         return None
@@ -152,12 +172,18 @@ def outputs(_: str, given: list[Tensor], names: list[str]) -> list[Any] | None:
 def learn_from(message: str) -> None:
     """Take the width that an error of torch says the layer after the network has."""
     sizes = re.search(r"cannot be multiplied \(\d+x(\d+) and (\d+)x\d+\)", message)
-    halves = re.search(r"size of tensor [ab] \(0\) must match the size of tensor [ab] \((\d+)\)", message)
-    alike = re.search(r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)", message)
+    halves = re.search(
+        r"size of tensor [ab] \(0\) must match the size of tensor [ab] \((\d+)\)", message
+    )
+    alike = re.search(
+        r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)", message
+    )
     pair = {int(alike[1]), int(alike[2])} if alike else set()
     if UnknownNetwork.used and sizes:
         UnknownNetwork.wanted = int(sizes[2])
-    elif UnknownNetwork.used and len(pair - {0, 1}) == 2 and WIDTH in pair:  # its output beside what is of another width
+    elif (
+        UnknownNetwork.used and len(pair - {0, 1}) == 2 and WIDTH in pair
+    ):  # its output beside what is of another width
         UnknownNetwork.wanted = (pair - {WIDTH}).pop()
     elif UnknownNetwork.used and halves:  # mean and deviation were to be cut out of one output
         UnknownNetwork.wanted = 2 * int(halves[1])

@@ -1,4 +1,5 @@
-"""What a parameter or an option of a stranger's program is given, by its name: sizes, rates, tables of them."""
+"""What a parameter or an option of a stranger's program is given, by its name: sizes, rates, tables
+of them."""
 
 from __future__ import annotations
 
@@ -18,7 +19,11 @@ class Widths(list[int]):
     """Widths of layers, as many as are asked for."""
 
     def __getitem__(self, place: Any) -> Any:
-        return HIDDEN if isinstance(place, int) and not -len(self) <= place < len(self) else super().__getitem__(place)
+        return (
+            HIDDEN
+            if isinstance(place, int) and not -len(self) <= place < len(self)
+            else super().__getitem__(place)
+        )
 
 
 SIZES: list[tuple[str, Any]] = [
@@ -42,7 +47,8 @@ SIZES: list[tuple[str, Any]] = [
 
 
 class Setting(int):
-    """A size that may turn out to be a list of sizes, or a table: ``args.latent_dim``, ``config["model"]["hidden"]``."""
+    """A size that may turn out to be a list of sizes, or a table: ``args.latent_dim``,
+    ``config["model"]["hidden"]``."""
 
     def __getitem__(self, key: Any) -> Any:
         return Widths([HIDDEN, HIDDEN])[key] if isinstance(key, slice) else size_of(str(key))
@@ -67,5 +73,7 @@ class Setting(int):
 
 def size_of(name: str, *first: tuple[str, Any]) -> Any:
     """What a parameter of that name is given."""
-    value = next((value for pattern, value in (*first, *SIZES) if re.search(pattern, name.lower())), HIDDEN)
+    value = next(
+        (value for pattern, value in (*first, *SIZES) if re.search(pattern, name.lower())), HIDDEN
+    )
     return Setting(value) if type(value) is int else value

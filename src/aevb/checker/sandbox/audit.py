@@ -1,6 +1,8 @@
-"""What a confined program may not do from Python: a hook on the interpreter's own audit events (PEP 578).
+"""What a confined program may not do from Python: a hook on the interpreter's own audit events (PEP
+578).
 
-A refused operation raises ``RefusedError``, an ordinary PermissionError, so that a program which can do without goes on.
+A refused operation raises ``RefusedError``, an ordinary PermissionError, so that a program which
+can do without goes on.
 """
 
 from __future__ import annotations
@@ -28,14 +30,16 @@ OWN_CODE = "load compiled code that it wrote itself"
 
 _EVENTS = {
     NETWORK: (
-        "socket.__new__ socket.bind socket.connect socket.getaddrinfo socket.gethostbyaddr socket.gethostbyname "
-        "socket.getnameinfo socket.sendmsg socket.sendto socket.sethostname urllib.Request http.client.connect ftplib.connect "
-        "smtplib.connect poplib.connect imaplib.open telnetlib.Telnet.open nntplib.connect webbrowser.open"
+        "socket.__new__ socket.bind socket.connect socket.getaddrinfo socket.gethostbyaddr"
+        " socket.gethostbyname socket.getnameinfo socket.sendmsg socket.sendto socket.sethostname"
+        " urllib.Request http.client.connect ftplib.connect smtplib.connect poplib.connect"
+        " imaplib.open telnetlib.Telnet.open nntplib.connect webbrowser.open"
     ),
     PROGRAM: "subprocess.Popen os.system os.exec os.posix_spawn os.spawn os.startfile pty.spawn",
     PROCESS: "os.fork os.forkpty",
     LIBRARY: (
-        "ctypes.dlopen ctypes.dlsym ctypes.dlsym/handle ctypes.call_function ctypes.cdata ctypes.string_at ctypes.wstring_at"
+        "ctypes.dlopen ctypes.dlsym ctypes.dlsym/handle ctypes.call_function ctypes.cdata"
+        " ctypes.string_at ctypes.wstring_at"
     ),
     LIMITS: "resource.setrlimit resource.prlimit",
     WATCH: "sys.addaudithook",
@@ -66,7 +70,8 @@ _IN_MEMORY = {"", ":memory:"}
 
 
 class RefusedError(PermissionError):
-    """An operation that the checker does not let a stranger's program do. ``what``, ``line``: as noted."""
+    """An operation that the checker does not let a stranger's program do. ``what``, ``line``: as
+    noted."""
 
     def __init__(self, what: str, line: int | None) -> None:
         super().__init__(f"the checker does not let a program {what}")
@@ -84,7 +89,8 @@ def line_of(frame: FrameType | None) -> int | None:
 
 
 def _by_an_import(frame: FrameType | None) -> bool:
-    """Whether a module that the stranger imports does it: that is no act of the program (matplotlib looks for fonts so)."""
+    """Whether a module that the stranger imports does it: that is no act of the program (matplotlib
+    looks for fonts so)."""
     while frame is not None and frame.f_code.co_filename != STRANGER:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             return True
@@ -104,8 +110,11 @@ def line_of_error(error: BaseException) -> int | None:
     return line
 
 
-def hook(folder: str, note: Callable[[str, int | None], None]) -> Callable[[str, tuple[Any, ...]], None]:
-    """An audit hook that lets files be written under ``folder`` alone, and tells ``note`` what it refused, with the line."""
+def hook(
+    folder: str, note: Callable[[str, int | None], None]
+) -> Callable[[str, tuple[Any, ...]], None]:
+    """An audit hook that lets files be written under ``folder`` alone, and tells ``note`` what it
+    refused, with the line."""
     rules = _rules(os.path.realpath(folder))
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
@@ -130,7 +139,9 @@ def _open(root: str, arguments: tuple[Any, ...]) -> str | None:
 
 def _change(root: str, event: str, arguments: tuple[Any, ...]) -> str | None:
     does, places, descriptor = _CHANGES[event]
-    path = _outside(root, [arguments[i] for i in places], None if descriptor is None else arguments[descriptor])
+    path = _outside(
+        root, [arguments[i] for i in places], None if descriptor is None else arguments[descriptor]
+    )
     if path is None or (event == "os.mkdir" and os.path.lexists(path)):
         return None
     return f"{does} something outside its own folder ({path!r})"
@@ -149,11 +160,19 @@ def _import(root: str, arguments: tuple[Any, ...]) -> str | None:
 def _rules(root: str) -> dict[str, Callable[[tuple[Any, ...]], str | None]]:
     """What an event's arguments amount to, if that is refused."""
     changes = {event: partial(_change, root, event) for event in _CHANGES}
-    return {**changes, "open": partial(_open, root), "os.kill": _kill, "import": partial(_import, root)}
+    return {
+        **changes,
+        "open": partial(_open, root),
+        "os.kill": _kill,
+        "import": partial(_import, root),
+    }
 
 
-def _outside(root: str, paths: Iterable[object], folder: object, *, follow: bool = False) -> str | None:
-    """The first of the paths that is not under ``root``; descriptors were opened before and are let through."""
+def _outside(
+    root: str, paths: Iterable[object], folder: object, *, follow: bool = False
+) -> str | None:
+    """The first of the paths that is not under ``root``; descriptors were opened before and are let
+    through."""
     for path in paths:
         if isinstance(path, int) or path is None:
             continue
@@ -167,7 +186,8 @@ def _outside(root: str, paths: Iterable[object], folder: object, *, follow: bool
 
 
 def _real(text: str, folder: object, follow: bool) -> str:
-    """The path without links, but for its last part where that is not followed: a link is removed, not what it leads to."""
+    """The path without links, but for its last part where that is not followed: a link is removed,
+    not what it leads to."""
     base = "" if text.startswith(os.sep) else _path_of(folder)
     head, _, tail = text.rstrip(os.sep).rpartition(os.sep)
     if follow or tail in ("", ".", ".."):

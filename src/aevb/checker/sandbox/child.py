@@ -1,8 +1,10 @@
-"""The child's side of the sandbox: what a process gives up before it runs a stranger's program, and how it reports.
+"""The child's side of the sandbox: what a process gives up before it runs a stranger's program, and
+how it reports.
 
-A module that ``sandbox.run`` starts imports what it needs, calls ``confine()``, runs the stranger's code, compiled under the
-file name ``watching.STRANGER``, and hands back its findings with ``send``. An exception that it lets through ends it with a
-note of its kind and line. Nothing here imports torch.
+A module that ``sandbox.run`` starts imports what it needs, calls ``confine()``, runs the stranger's
+code, compiled under the file name ``watching.STRANGER``, and hands back its findings with ``send``.
+An exception that it lets through ends it with a note of its kind and line. Nothing here imports
+torch.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ LAYERS = (
 """All that ``confine`` can put on; which of it is there depends on the system."""
 FILE_BYTES = 64 * 2**20
 NOTES = 8
-"""Refused operations that are reported; a program that tries again and again must not fill the channel."""
+"""Refused operations that are reported; a program that tries again and again must not fill the
+channel."""
 FORGE = "write the checker's own result"
 
 
@@ -45,8 +48,9 @@ FORGE = "write the checker's own result"
 class Limits:
     """What a child process may use.
 
-    ``wall_s``: seconds from its start. ``cpu_s``: processor seconds after ``confine``, rounded up to a whole one.
-    ``memory_bytes``: address space beyond what it has at ``confine``. ``output_bytes``: how much of its prints is kept.
+    ``wall_s``: seconds from its start. ``cpu_s``: processor seconds after ``confine``, rounded up
+    to a whole one. ``memory_bytes``: address space beyond what it has at ``confine``.
+    ``output_bytes``: how much of its prints is kept.
     """
 
     wall_s: float = 60.0
@@ -56,7 +60,8 @@ class Limits:
 
 
 class _Channel:
-    """One line a message, each signed with a key that came with the orders: chance writing to the pipe is recognised."""
+    """One line a message, each signed with a key that came with the orders: chance writing to the
+    pipe is recognised."""
 
     def __init__(self, descriptor: int, key: bytes) -> None:
         self.descriptor = descriptor
@@ -88,7 +93,8 @@ class _Channel:
 
 
 def signed(key: bytes, text: str) -> bytes:
-    """A message as it goes through the pipe: its signature (HMAC-SHA256), a space, JSON without a line break, a line break."""
+    """A message as it goes through the pipe: its signature (HMAC-SHA256), a space, JSON without a
+    line break, a line break."""
     body = text.encode("ascii")
     return hmac.new(key, body, hashlib.sha256).hexdigest().encode() + b" " + body + b"\n"
 
@@ -102,15 +108,19 @@ class _State:
 
 
 def send(result: dict[str, Any]) -> None:
-    """Hand back the result, once. Refused to a stranger's code, from the stack, and to threads; TypeError if it is not JSON."""
+    """Hand back the result, once. Refused to a stranger's code, from the stack, and to threads;
+    TypeError if it is not JSON."""
     channel = _State.channel
     if channel is None:
-        raise RuntimeError("send expected a process started by sandbox.parent.run; got another. Start it with run.")
+        raise RuntimeError(
+            "send expected a process started by sandbox.parent.run; got another. Start it with run."
+        )
     channel.result(result)
 
 
 def confine(limits: Limits | None = None) -> list[str]:
-    """Give up, for good, what a stranger's program must not have; the names of the layers that are active, of ``LAYERS``."""
+    """Give up, for good, what a stranger's program must not have; the names of the layers that are
+    active, of ``LAYERS``."""
     limits = limits or _State.limits
     channel = _State.channel
     folder = _State.folder or str(Path.cwd())
@@ -137,16 +147,24 @@ def confine(limits: Limits | None = None) -> list[str]:
 def _limit(limits: Limits) -> list[str]:
     used = time_used()
     wanted = {
-        "memory": (resource.RLIMIT_AS, _address_space() + limits.memory_bytes if _address_space() else None),
+        "memory": (
+            resource.RLIMIT_AS,
+            _address_space() + limits.memory_bytes if _address_space() else None,
+        ),
         "processor time": (resource.RLIMIT_CPU, math.ceil(used + limits.cpu_s)),
         "file size": (resource.RLIMIT_FSIZE, FILE_BYTES),
         "no core files": (resource.RLIMIT_CORE, 0),
     }
-    return [name for name, (kind, value) in wanted.items() if value is not None and _lowered(kind, value)]
+    return [
+        name
+        for name, (kind, value) in wanted.items()
+        if value is not None and _lowered(kind, value)
+    ]
 
 
 def _lowered(kind: int, value: int) -> bool:
-    """Set a limit, the hard one as well, unless a lower one stands; of processor time a second later, to tell the two."""
+    """Set a limit, the hard one as well, unless a lower one stands; of processor time a second
+    later, to tell the two."""
     hard = resource.getrlimit(kind)[1]
     spare = 1 if kind == resource.RLIMIT_CPU else 0
     ceiling = value + spare if hard == resource.RLIM_INFINITY else min(hard, value + spare)
@@ -164,7 +182,8 @@ def time_used() -> float:
 
 
 def _address_space() -> int:
-    """Bytes of address space in use, or 0 where the system does not say (macOS, which keeps no such limit either)."""
+    """Bytes of address space in use, or 0 where the system does not say (macOS, which keeps no such
+    limit either)."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     except OSError:
@@ -184,7 +203,8 @@ def _without_a_filter(note: Callable[[str, int | None], None]) -> None:
 
 
 def main(orders: dict[str, Any], faults: int, channel: int) -> NoReturn:
-    """Run the module that the parent named, and end the process at once when it is through, whatever else still runs in it."""
+    """Run the module that the parent named, and end the process at once when it is through,
+    whatever else still runs in it."""
     os.ftruncate(faults, 0)
     os.lseek(faults, 0, os.SEEK_SET)
     _State.faults, pipe = _out_of_the_way(faults), _out_of_the_way(channel)
@@ -214,7 +234,9 @@ def main(orders: dict[str, Any], faults: int, channel: int) -> NoReturn:
 def _out_of_the_way(descriptor: int) -> int:
     """The same file under a high number, which a loop over the first descriptors does not meet."""
     most = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 1024)
-    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, random.SystemRandom().randrange(most // 2, most - 16))
+    moved = fcntl.fcntl(
+        descriptor, fcntl.F_DUPFD_CLOEXEC, random.SystemRandom().randrange(most // 2, most - 16)
+    )
     os.close(descriptor)
     return moved
 
@@ -223,7 +245,9 @@ def _last_words(error: BaseException) -> None:
     kind, line = _kind(error), line_of_error(error)
     detail, refused = type(error).__name__, _refused(error)
     if kind == "memory":
-        error.__traceback__ = error.__context__ = error.__cause__ = None  # what it holds is what there is too much of
+        error.__traceback__ = error.__context__ = error.__cause__ = (
+            None  # what it holds is what there is too much of
+        )
     with contextlib.suppress(Exception):
         detail = repr(error.code) if isinstance(error, SystemExit) else f"{detail}: {error}"[:500]
     if kind == "crashed":
@@ -240,10 +264,16 @@ def _last_words(error: BaseException) -> None:
 def _kind(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return "exited"
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error)):
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    ):
         return "memory"
     asked = _State.channel is not None and INPUT in _State.channel.notes
-    if _refused(error) or isinstance(error, PermissionError) or (isinstance(error, EOFError) and asked):
+    if (
+        _refused(error)
+        or isinstance(error, PermissionError)
+        or (isinstance(error, EOFError) and asked)
+    ):
         return "forbidden"
     return "crashed"
 

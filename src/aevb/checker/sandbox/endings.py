@@ -1,4 +1,5 @@
-"""How a child process ended, and the sentence that says so: what was expected, what happened, what to do next."""
+"""How a child process ended, and the sentence that says so: what was expected, what happened, what
+to do next."""
 
 from __future__ import annotations
 
@@ -16,10 +17,12 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 @dataclass(frozen=True)
 class Ended:
-    """``how`` the child ended; its ``result`` if it is ``done``; what it printed; a ``sentence`` for people.
+    """``how`` the child ended; its ``result`` if it is ``done``; what it printed; a ``sentence``
+    for people.
 
-    ``refused``: a sentence for every kind of operation that was refused, in order; the program may have gone on without.
-    ``sentence`` is empty if all went well; of a child that is done, it is the first of ``refused``.
+    ``refused``: a sentence for every kind of operation that was refused, in order; the program may
+    have gone on without. ``sentence`` is empty if all went well; of a child that is done, it is the
+    first of ``refused``.
     """
 
     how: How
@@ -31,7 +34,8 @@ class Ended:
 
 @dataclass
 class Evidence:
-    """What the parent has seen of a child. ``stopped``: why the parent ended it; ``line``: where it was, by its own stack."""
+    """What the parent has seen of a child. ``stopped``: why the parent ended it; ``line``: where it
+    was, by its own stack."""
 
     result: dict[str, Any] | None = None
     notes: list[tuple[str, int | None]] = field(default_factory=list)
@@ -59,14 +63,20 @@ def ended(seen: Evidence, limits: Limits) -> Ended:
     """The evidence as one ending."""
     refused = tuple(_refusal(what, line) for what, line in seen.notes)
     how, sentence = _how(seen, limits, refused)
-    return Ended(how, seen.result if how == "done" else None, _text(seen), _clean(sentence), refused)
+    return Ended(
+        how, seen.result if how == "done" else None, _text(seen), _clean(sentence), refused
+    )
 
 
 def _how(seen: Evidence, limits: Limits, refused: tuple[str, ...]) -> tuple[How, str]:
     if seen.tampered:
-        return "forbidden", (
-            "A check expects its own result alone; the program wrote into the channel of the result, so that nothing that came "
-            "through it counts. Leave out code that writes to file descriptors or to the checker."
+        return (
+            "forbidden",
+            (
+                "A check expects its own result alone; the program wrote into the channel of the"
+                " result, so that nothing that came through it counts. Leave out code that writes"
+                " to file descriptors or to the checker."
+            ),
         )
     if seen.result is not None:
         return "done", refused[0] if refused else ""
@@ -79,18 +89,28 @@ def _how(seen: Evidence, limits: Limits, refused: tuple[str, ...]) -> tuple[How,
 
 def _stopped(seen: Evidence, limits: Limits) -> tuple[How, str]:
     if seen.stopped == "wall":
-        return "timeout", (
-            f"A check expects an end within {limits.wall_s:g} s; the program was still running{_at(seen.line)} "
-            "and was stopped. Look for a loop without an end, for waiting, or for training that a check does not need."
+        return (
+            "timeout",
+            (
+                f"A check expects an end within {limits.wall_s:g} s; the program was still"
+                f" running{_at(seen.line)} and was stopped. Look for a loop without an end, for"
+                " waiting, or for training that a check does not need."
+            ),
         )
     if seen.stopped == "disk":
-        return "forbidden", (
-            "A check expects few and small files; the program was filling its temporary folder and was stopped. "
-            "Leave out what it saves."
+        return (
+            "forbidden",
+            (
+                "A check expects few and small files; the program was filling its temporary folder"
+                " and was stopped. Leave out what it saves."
+            ),
         )
-    return "forbidden", (
-        "A check expects a result of a few kilobytes; the program filled the channel of the result and was stopped. "
-        "Leave out code that writes to file descriptors."
+    return (
+        "forbidden",
+        (
+            "A check expects a result of a few kilobytes; the program filled the channel of the"
+            " result and was stopped. Leave out code that writes to file descriptors."
+        ),
     )
 
 
@@ -99,59 +119,88 @@ def _said(last: dict[str, Any], limits: Limits) -> tuple[How, str]:
     if last["ended"] == "memory":
         return "memory", _memory(limits, where)
     if last["ended"] == "exited":
-        return "exited", (
-            f"A check expects a program to go on to its end; it ended itself with sys.exit({detail}){where}. "
-            'Put that call under `if __name__ == "__main__":` or leave it out.'
+        return (
+            "exited",
+            "A check expects a program to go on to its end; it ended itself with"
+            f' sys.exit({detail}){where}. Put that call under `if __name__ == "__main__":` or leave'
+            " it out.",
         )
     if last["ended"] == "silent":
-        return "exited", (
-            "A check is expected to hand in a result; this one ended without. That is a fault of the checker: please report it."
+        return (
+            "exited",
+            (
+                "A check is expected to hand in a result; this one ended without. That is a fault"
+                " of the checker: please report it."
+            ),
         )
     if "refused_at_last" in last:
         return "forbidden", _refusal(last["refused_at_last"], last["line"])
     if last["ended"] == "forbidden" and detail.startswith("EOFError"):
         return "forbidden", _refusal(INPUT, last["line"])
     if last["ended"] == "forbidden":
-        return "forbidden", (
-            f"A check expects a program to stay within its own folder and process; the system refused it something{where} "
-            f"({detail}). Leave that out, or catch the error."
+        return (
+            "forbidden",
+            (
+                "A check expects a program to stay within its own folder and process; the system"
+                f" refused it something{where} ({detail}). Leave that out, or catch the error."
+            ),
         )
     return (
         "crashed",
-        f"A check expects a program to run without an error; it got {detail}{where}. Put that right and check again.",
+        (
+            f"A check expects a program to run without an error; it got {detail}{where}. Put that"
+            " right and check again."
+        ),
     )
 
 
 def _killed(seen: Evidence, limits: Limits) -> tuple[How, str]:
     """It left without a word: by a signal, or by ``os._exit``."""
     at = _at(seen.line)
-    if seen.code == -signal.SIGXCPU or (seen.code == -signal.SIGKILL and seen.cpu_s >= limits.cpu_s):
-        return "cpu", (
-            f"A check expects less than {limits.cpu_s:g} s of processor time; the program used them up{at} and was stopped. "
-            "Look for a loop without an end, or for training that a check does not need."
+    if seen.code == -signal.SIGXCPU or (
+        seen.code == -signal.SIGKILL and seen.cpu_s >= limits.cpu_s
+    ):
+        return (
+            "cpu",
+            (
+                f"A check expects less than {limits.cpu_s:g} s of processor time; the program used"
+                f" them up{at} and was stopped. Look for a loop without an end, or for training"
+                " that a check does not need."
+            ),
         )
     if seen.code < 0:
         name = signal.strsignal(-seen.code) or f"signal {-seen.code}"
-        return "crashed", (
-            f"A check expects a program to run without an error; its process was ended by the system ({name}){at}. "
-            "Endless recursion, compiled code or a system short of memory do that."
+        return (
+            "crashed",
+            (
+                "A check expects a program to run without an error; its process was ended by the"
+                f" system ({name}){at}. Endless recursion, compiled code or a system short of"
+                " memory do that."
+            ),
         )
-    return "exited", (
-        f"A check expects a program to go on to its end; its process ended at once, with exit code {seen.code} (os._exit). "
-        "Leave that call out."
+    return (
+        "exited",
+        (
+            "A check expects a program to go on to its end; its process ended at once, with exit"
+            f" code {seen.code} (os._exit). Leave that call out."
+        ),
     )
 
 
 def _memory(limits: Limits, where: str) -> str:
     return (
-        f"A check expects less than {_bytes(limits.memory_bytes)} of memory; the program asked for more{where}. "
-        "Use smaller tensors, or a smaller batch."
+        f"A check expects less than {_bytes(limits.memory_bytes)} of memory; the program asked for"
+        f" more{where}. Use smaller tensors, or a smaller batch."
     )
 
 
 def _refusal(what: str, line: int | None) -> str:
-    next_step = "give the value in the program" if what == INPUT else "leave it out, or catch the error"
-    return _clean(f"The program tried to {what}{_at(line)}; the checker does not let it: {next_step}.")
+    next_step = (
+        "give the value in the program" if what == INPUT else "leave it out, or catch the error"
+    )
+    return _clean(
+        f"The program tried to {what}{_at(line)}; the checker does not let it: {next_step}."
+    )
 
 
 def _at(line: int | None) -> str:

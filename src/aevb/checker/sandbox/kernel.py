@@ -1,8 +1,9 @@
-"""What Linux itself can refuse to a process and cannot be asked to allow again: system calls and writing to files.
+"""What Linux itself can refuse to a process and cannot be asked to allow again: system calls and
+writing to files.
 
-Each function returns whether it took effect; elsewhere than on Linux, on other processors than x86_64 and aarch64, and where a
-container forbids it, it returns False and changes nothing. Numbers are those of the kernel's headers (seccomp.h, landlock.h,
-unistd.h of both processors).
+Each function returns whether it took effect; elsewhere than on Linux, on other processors than
+x86_64 and aarch64, and where a container forbids it, it returns False and changes nothing. Numbers
+are those of the kernel's headers (seccomp.h, landlock.h, unistd.h of both processors).
 """
 
 from __future__ import annotations
@@ -18,7 +19,13 @@ from collections.abc import Sequence
 
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
 SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC = 1, 1
-ALLOW, KILL, REFUSE, UNKNOWN, IGNORE = 0x7FFF0000, 0x80000000, 0x50000 | errno.EPERM, 0x50000 | errno.ENOSYS, 0x50000
+ALLOW, KILL, REFUSE, UNKNOWN, IGNORE = (
+    0x7FFF0000,
+    0x80000000,
+    0x50000 | errno.EPERM,
+    0x50000 | errno.ENOSYS,
+    0x50000,
+)
 LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 NUMBER, ARCHITECTURE, ARGUMENT = 0, 4, (16, 24, 32)
 CLONE_THREAD = 0x10000
@@ -51,12 +58,22 @@ REFUSED = {
     "sched_setparam": (142, 118), "sched_setscheduler": (144, 119), "sched_setattr": (314, 274),
 }  # fmt: skip
 # Landlock does not know permissions; shutil.copy, which sets them of its copy, must not fail.
-WITHOUT_EFFECT = {"chmod": (90, -1), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452)}
+WITHOUT_EFFECT = {
+    "chmod": (90, -1),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+}
 CLONE, PRLIMIT = (56, 220), (302, 261)
 # C libraries fall back to calls whose arguments a filter can read, which it cannot for these.
 UNREADABLE = {"clone3": (435, 435), "close_range": (436, 436)}
 TO_A_PROCESS = {"kill": (62, 129), "tgkill": (234, 131)}
-TO_A_DESCRIPTOR = {"close": (3, 57, 0), "fcntl": (72, 25, 0), "dup2": (33, -1, 1), "dup3": (292, 24, 1)}
+TO_A_DESCRIPTOR = {
+    "close": (3, 57, 0),
+    "fcntl": (72, 25, 0),
+    "dup2": (33, -1, 1),
+    "dup3": (292, 24, 1),
+}
 
 Instruction = tuple[int, int, int, int]
 
@@ -66,7 +83,11 @@ class _Program(ctypes.Structure):
 
 
 def _column() -> tuple[int, int] | None:
-    return MACHINES.get(platform.machine()) if sys.platform == "linux" and sys.maxsize > 2**32 else None
+    return (
+        MACHINES.get(platform.machine())
+        if sys.platform == "linux" and sys.maxsize > 2**32
+        else None
+    )
 
 
 def _library() -> ctypes.CDLL:
@@ -94,7 +115,8 @@ def die_with(parent: int) -> bool:
 
 
 def filter_calls(descriptors: Sequence[int]) -> bool:
-    """Refuse sockets, new processes (not threads), other programs, signals to others, and closing these descriptors."""
+    """Refuse sockets, new processes (not threads), other programs, signals to others, and closing
+    these descriptors."""
     machine = _column()
     if machine is None:
         return False
@@ -106,11 +128,13 @@ def filter_calls(descriptors: Sequence[int]) -> bool:
 
 
 def _filter(architecture: int, column: int, descriptors: Sequence[int]) -> list[Instruction]:
-    """A program for the kernel's BPF machine; ``jump`` counts are of instructions to leave out if true, if false."""
+    """A program for the kernel's BPF machine; ``jump`` counts are of instructions to leave out if
+    true, if false."""
     refuse, allow = (RETURN, 0, 0, REFUSE), (RETURN, 0, 0, ALLOW)
     program: list[Instruction] = [
         (LOAD, 0, 0, ARCHITECTURE), (EQUAL, 1, 0, architecture), (RETURN, 0, 0, KILL),
-        (LOAD, 0, 0, NUMBER), (AT_LEAST, 0, 1, 0x40000000), refuse,  # the calls of the x32 interface
+        # the calls of the x32 interface
+        (LOAD, 0, 0, NUMBER), (AT_LEAST, 0, 1, 0x40000000), refuse,
     ]  # fmt: skip
 
     def on(number: int, *body: Instruction) -> None:
@@ -129,7 +153,14 @@ def _filter(architecture: int, column: int, descriptors: Sequence[int]) -> list[
     new_limit = ARGUMENT[2]  # a pointer, null where a limit is only read
     on(
         PRLIMIT[column],
-        *((LOAD, 0, 0, new_limit), (EQUAL, 0, 2, 0), (LOAD, 0, 0, new_limit + 4), (EQUAL, 1, 0, 0), refuse, allow),
+        *(
+            (LOAD, 0, 0, new_limit),
+            (EQUAL, 0, 2, 0),
+            (LOAD, 0, 0, new_limit + 4),
+            (EQUAL, 1, 0, 0),
+            refuse,
+            allow,
+        ),
     )
     for *numbers_, place in TO_A_DESCRIPTOR.values():
         tests = [(EQUAL, len(descriptors) - i, 0, number) for i, number in enumerate(descriptors)]
@@ -145,7 +176,8 @@ SOCKETS_AND_SIGNALS = 0b11  # of other processes; known to the sixth
 
 
 def restrict_writing(folder: str) -> bool:
-    """Files can be made, changed and removed under ``folder`` and nowhere else (Landlock); ``/dev/null`` can be written."""
+    """Files can be made, changed and removed under ``folder`` and nowhere else (Landlock);
+    ``/dev/null`` can be written."""
     if _column() is None:
         return False
     call = _library().syscall
@@ -153,14 +185,22 @@ def restrict_writing(folder: str) -> bool:
     if version < 1:
         return False
     handled = WRITING | (MOVING if version >= 2 else 0) | (TRUNCATING if version >= 3 else 0)
-    attribute = struct.pack("=Q", handled) if version < 6 else struct.pack("=QQQ", handled, 0, SOCKETS_AND_SIGNALS)
-    rules = call(ctypes.c_long(LANDLOCK_CREATE), attribute, ctypes.c_size_t(len(attribute)), ctypes.c_uint(0))
+    attribute = (
+        struct.pack("=Q", handled)
+        if version < 6
+        else struct.pack("=QQQ", handled, 0, SOCKETS_AND_SIGNALS)
+    )
+    rules = call(
+        ctypes.c_long(LANDLOCK_CREATE), attribute, ctypes.c_size_t(len(attribute)), ctypes.c_uint(0)
+    )
     if rules < 0:
         return False
     try:
         _allow(rules, folder, handled)
         _allow(rules, os.devnull, WRITE_FILE | (handled & TRUNCATING))
-        return bool(call(ctypes.c_long(LANDLOCK_RESTRICT), ctypes.c_int(rules), ctypes.c_uint(0)) == 0)
+        return bool(
+            call(ctypes.c_long(LANDLOCK_RESTRICT), ctypes.c_int(rules), ctypes.c_uint(0)) == 0
+        )
     finally:
         os.close(rules)
 

@@ -1,9 +1,11 @@
-"""A stranger's program in a child process with limits: the parent's side, which never runs a line of it.
+"""A stranger's program in a child process with limits: the parent's side, which never runs a line
+of it.
 
-The child is a fresh interpreter in its own session, with an empty temporary folder as its working directory, HOME and TMPDIR,
-nothing on its standard input and next to nothing in its environment. What it prints is kept up to a limit and the rest thrown
-away. Its result comes back through a pipe of its own, as signed JSON. At the end everything in its process group is killed and
-its folder removed. What the child gives up before it runs the stranger's code stands in ``confine``.
+The child is a fresh interpreter in its own session, with an empty temporary folder as its working
+directory, HOME and TMPDIR, nothing on its standard input and next to nothing in its environment.
+What it prints is kept up to a limit and the rest thrown away. Its result comes back through a pipe
+of its own, as signed JSON. At the end everything in its process group is killed and its folder
+removed. What the child gives up before it runs the stranger's code stands in ``confine``.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ RESULT_BYTES = 16 * 2**20
 FOLDER_BYTES = 256 * 2**20
 """What the child's folder may hold; looked at twice a second."""
 PIPE_READS = 32
-"""More than a pipe can hold (1 MiB, by 64 KiB): what is left is read, what a process that got away goes on writing is not."""
+"""More than a pipe can hold (1 MiB, by 64 KiB): what is left is read, what a process that got away
+goes on writing is not."""
 PARTING_S = 2.0
 """How long a child that has handed in its result may take to end by itself."""
 KEPT_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "KMP_DUPLICATE_LIB_OK")
@@ -46,17 +49,27 @@ main(orders, int(sys.argv[1]), int(sys.argv[2]))
 """
 
 
-def run(module: str, arguments: Sequence[str], limits: Limits | None = None, path: Sequence[str] = ()) -> Ended:
-    """Run ``python -m module arguments`` as described above; ``path``: folders to search for modules before all others.
+def run(
+    module: str, arguments: Sequence[str], limits: Limits | None = None, path: Sequence[str] = ()
+) -> Ended:
+    """Run ``python -m module arguments`` as described above; ``path``: folders to search for
+    modules before all others.
 
-    The module calls ``confine.confine()`` and ``confine.send(result)`` itself. Raises UsageError on Windows.
+    The module calls ``confine.confine()`` and ``confine.send(result)`` itself. Raises UsageError on
+    Windows.
     """
     if os.name != "posix":
-        raise UsageError(f"the checker expected Linux or macOS; got {sys.platform}. On Windows, run it inside WSL.")
+        raise UsageError(
+            f"the checker expected Linux or macOS; got {sys.platform}. On Windows, run it inside"
+            " WSL."
+        )
     limits = limits or Limits()
     folder = os.path.realpath(tempfile.mkdtemp(prefix="aevb-check-"))
     try:
-        with tempfile.TemporaryFile() as faults, _Child(module, arguments, limits, path, folder, faults) as child:
+        with (
+            tempfile.TemporaryFile() as faults,
+            _Child(module, arguments, limits, path, folder, faults) as child,
+        ):
             child.watch()
         return ended(child.evidence, limits)
     finally:
@@ -64,10 +77,17 @@ def run(module: str, arguments: Sequence[str], limits: Limits | None = None, pat
 
 
 class _Child:
-    """The process, its two pipes and what has come out of them; left, nothing of its process group is alive."""
+    """The process, its two pipes and what has come out of them; left, nothing of its process group
+    is alive."""
 
     def __init__(
-        self, module: str, arguments: Sequence[str], limits: Limits, path: Sequence[str], folder: str, faults: BinaryIO
+        self,
+        module: str,
+        arguments: Sequence[str],
+        limits: Limits,
+        path: Sequence[str],
+        folder: str,
+        faults: BinaryIO,
     ) -> None:
         self.limits, self.folder, self.faults = limits, folder, faults
         self.evidence = Evidence()
@@ -98,7 +118,12 @@ class _Child:
         self.prints = self.process.stdout
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         # macOS says the second of a group of which only a zombie is left
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
@@ -143,9 +168,13 @@ class _Child:
         return [int(number) for number in re.findall(rb'File "<stranger>", line (\d+)', text)]
 
     def _has_ended(self) -> bool:
-        """Its number stays taken, where the system can do that, until the group of that number has been killed."""
+        """Its number stays taken, where the system can do that, until the group of that number has
+        been killed."""
         if hasattr(os, "waitid"):
-            return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+            return (
+                os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                is not None
+            )
         return self._reap(os.WNOHANG)
 
     def _reap(self, options: int) -> bool:
@@ -200,7 +229,8 @@ class _Child:
 
 
 def _import_path() -> list[str]:
-    """Where this process finds its modules, but not the folder that it happens to be in, unless aevb is there."""
+    """Where this process finds its modules, but not the folder that it happens to be in, unless
+    aevb is there."""
     home = str(Path(__file__).resolve().parents[3])
     here = os.path.realpath(".")
     whole = [str(Path(entry).absolute()) for entry in sys.path if entry]
@@ -209,19 +239,35 @@ def _import_path() -> list[str]:
 
 def _environment(folder: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1")
-    folders = dict.fromkeys(("HOME", "TMPDIR", "TMP", "TEMP", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR"), folder)
-    rest = {"PATH": os.defpath, "LANG": "C.UTF-8", "MPLBACKEND": "Agg", "CUDA_VISIBLE_DEVICES": "", "TERM": "dumb"}
+    threads = dict.fromkeys(
+        ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),
+        "1",
+    )
+    folders = dict.fromkeys(
+        ("HOME", "TMPDIR", "TMP", "TEMP", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR"),
+        folder,
+    )
+    rest = {
+        "PATH": os.defpath,
+        "LANG": "C.UTF-8",
+        "MPLBACKEND": "Agg",
+        "CUDA_VISIBLE_DEVICES": "",
+        "TERM": "dumb",
+    }
     # torch.compile would start a C++ compiler; without Dynamo it leaves a model as it is.
     rest["TORCHDYNAMO_DISABLE"] = "1"
     return {**kept, **threads, **folders, **rest}
 
 
 def _size(folder: str) -> int:
-    """Bytes on disk under a folder, of each entry at least a block; no further once that is too much."""
+    """Bytes on disk under a folder, of each entry at least a block; no further once that is too
+    much."""
     total, folders = 0, [folder]
     while folders and total <= FOLDER_BYTES:
-        with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:  # removed meanwhile, or too deep
+        with (
+            contextlib.suppress(OSError),
+            os.scandir(folders.pop()) as entries,
+        ):  # removed meanwhile, or too deep
             for entry in entries:
                 total += max(entry.stat(follow_symlinks=False).st_blocks * 512, 4096)
                 if entry.is_dir(follow_symlinks=False):

@@ -1,4 +1,5 @@
-"""Noise that a stranger's program draws with numpy: numpy's functions remember what they drew, the tape finds it again."""
+"""Noise that a stranger's program draws with numpy: numpy's functions remember what they drew, the
+tape finds it again."""
 
 from __future__ import annotations
 
@@ -28,15 +29,22 @@ class Drawn:
         cls.arrays = []
 
 
-def _remembering(function: Callable[..., Any], normal: bool, scaled: bool, skip: int = 0) -> Callable[..., Any]:
+def _remembering(
+    function: Callable[..., Any], normal: bool, scaled: bool, skip: int = 0
+) -> Callable[..., Any]:
     """skip: how many arguments come before those of the draw: 1 for a method of a class."""
 
     @functools.wraps(function)
     def draw(*args: Any, **kwargs: Any) -> Any:
         array = function(*args, **kwargs)
         given = args[skip:]
-        loc, scale = kwargs.get("loc", given[0] if given else 0.0), kwargs.get("scale", given[1] if len(given) > 1 else 1.0)
-        plain = scaled and normal and isinstance(loc, float | int) and isinstance(scale, float | int)
+        loc, scale = (
+            kwargs.get("loc", given[0] if given else 0.0),
+            kwargs.get("scale", given[1] if len(given) > 1 else 1.0),
+        )
+        plain = (
+            scaled and normal and isinstance(loc, float | int) and isinstance(scale, float | int)
+        )
         if np.size(array) > 1 and (plain or not (scaled and normal)):
             shape = (float(loc), float(scale)) if plain else (0.0, 1.0)
             Drawn.arrays.append((torch.normal if normal else torch.rand, shape, np.array(array)))
@@ -61,18 +69,25 @@ class RememberingGenerator:
 def install() -> None:
     """Make numpy's functions remember, for the rest of this process."""
     for name in NORMAL + UNIFORM:
-        setattr(np.random, name, _remembering(getattr(np.random, name), name in NORMAL, name in ("normal", "uniform")))
+        setattr(
+            np.random,
+            name,
+            _remembering(getattr(np.random, name), name in NORMAL, name in ("normal", "uniform")),
+        )
     make = np.random.default_rng
     np.random.default_rng = lambda *args, **kwargs: RememberingGenerator(make(*args, **kwargs))  # type: ignore[assignment]
     old = np.random.RandomState
     own = {}
     for name in NORMAL + UNIFORM:
-        own[name] = _remembering(getattr(old, name), name in NORMAL, name in ("normal", "uniform"), skip=1)
+        own[name] = _remembering(
+            getattr(old, name), name in NORMAL, name in ("normal", "uniform"), skip=1
+        )
     np.random.RandomState = type("RandomState", (old,), own)  # type: ignore
 
 
 def adopt(tape: Tape) -> None:
-    """Make calls of torch's random functions of those entries, or bare values, of the tape that hold what numpy drew."""
+    """Make calls of torch's random functions of those entries, or bare values, of the tape that
+    hold what numpy drew."""
     for function, (loc, scale), array in Drawn.arrays:
         flat = torch.as_tensor(array, dtype=torch.float32).reshape(-1)
         for value, tensor in enumerate(tape.values):
@@ -86,6 +101,12 @@ def adopt(tape: Tape) -> None:
                 or not torch.allclose(shown.reshape(-1).float(), flat)
             ):
                 continue
-            arguments = ((loc, scale), {"size": shown.shape}) if function is torch.normal else ((shown.shape,), {})
-            made = Entry(function, arguments, [], [value], tensor, False, entry.line if entry else None)
+            arguments = (
+                ((loc, scale), {"size": shown.shape})
+                if function is torch.normal
+                else ((shown.shape,), {})
+            )
+            made = Entry(
+                function, arguments, [], [value], tensor, False, entry.line if entry else None
+            )
             tape.put(made)

@@ -1,6 +1,8 @@
-"""Noise that a stranger's program draws once, before any step, and keeps: ``self.eps = torch.randn(20)`` in ``__init__``.
+"""Noise that a stranger's program draws once, before any step, and keeps: ``self.eps =
+torch.randn(20)`` in ``__init__``.
 
-No call on the tape of a step makes it. Where a step shows no whole sample, such tensors are taken for the noise that they are.
+No call on the tape of a step makes it. Where a step shows no whole sample, such tensors are taken
+for the noise that they are.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ UNIFORM = {"rand", "rand_like", "uniform_", "uniform"}
 
 
 def find_with_kept(tape: Tape, tree: ast.AST, names: Mapping[str, Any]) -> list[Parts]:
-    """The parts of a VAE on the tape, of noise that was drawn before it too. names: those of the program's top level."""
+    """The parts of a VAE on the tape, of noise that was drawn before it too. names: those of the
+    program's top level."""
     parts = find(tape)
     if any(len(one.mean) and len(one.raw) for one in parts):
         return parts
@@ -34,19 +37,36 @@ def find_with_kept(tape: Tape, tree: ast.AST, names: Mapping[str, Any]) -> list[
         if name:
             line, function = known[name]
             adopted = True
-            tape.put(Entry(function, ((tuple(tensor.shape),), {}), [], [value], tensor, False, line, kept=True))
+            tape.put(
+                Entry(
+                    function,
+                    ((tuple(tensor.shape),), {}),
+                    [],
+                    [value],
+                    tensor,
+                    False,
+                    line,
+                    kept=True,
+                )
+            )
     return find(tape) if adopted else parts
 
 
 def _may_be_noise(tape: Tape, value: int, tensor: Tensor) -> bool:
-    plain = tensor.is_floating_point() and tensor.numel() > 1 and not isinstance(tensor, nn.Parameter)
+    plain = (
+        tensor.is_floating_point() and tensor.numel() > 1 and not isinstance(tensor, nn.Parameter)
+    )
     return plain and tape.made_by(value) is None and value not in tape.parameters
 
 
 def _kept_as(tensor: Tensor, known: Mapping[str, Any], names: Mapping[str, Any]) -> str:
-    """The name under which a module, or the top level, keeps the tensor; "" if none that is ``known`` for noise."""
+    """The name under which a module, or the top level, keeps the tensor; "" if none that is
+    ``known`` for noise."""
     places: Iterator[Mapping[str, Any]] = (
-        place for one in gc.get_objects() if issubclass(type(one), nn.Module) for place in (vars(one), one._buffers)
+        place
+        for one in gc.get_objects()
+        if issubclass(type(one), nn.Module)
+        for place in (vars(one), one._buffers)
     )
     for place in (names, *places):
         name = next((name for name in known if place.get(name) is tensor), "")
@@ -56,11 +76,21 @@ def _kept_as(tensor: Tensor, known: Mapping[str, Any], names: Mapping[str, Any])
 
 
 def _drawn(tree: ast.AST) -> Iterator[tuple[str, tuple[int, Any]]]:
-    """Names of attributes and of the top level that are assigned a draw: with the line, and torch's function for it."""
+    """Names of attributes and of the top level that are assigned a draw: with the line, and torch's
+    function for it."""
     top = tree.body if isinstance(tree, ast.Module) else []
-    made = [one for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) and f.name == "__init__" for one in ast.walk(f)]
+    made = [
+        one
+        for f in ast.walk(tree)
+        if isinstance(f, ast.FunctionDef) and f.name == "__init__"
+        for one in ast.walk(f)
+    ]
     for node in [*top, *made]:
-        buffer = node.args if isinstance(node, ast.Call) and last_name(node.func) == "register_buffer" else []
+        buffer = (
+            node.args
+            if isinstance(node, ast.Call) and last_name(node.func) == "register_buffer"
+            else []
+        )
         name, value = "", None
         if len(buffer) > 1 and isinstance(buffer[0], ast.Constant):
             name, value = str(buffer[0].value), buffer[1]

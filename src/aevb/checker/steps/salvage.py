@@ -1,4 +1,5 @@
-"""Steps of a stranger's program that end with an error of their own after their loss is whole: the loss, out of the wreck."""
+"""Steps of a stranger's program that end with an error of their own after their loss is whole: the
+loss, out of the wreck."""
 
 from __future__ import annotations
 
@@ -13,9 +14,11 @@ from aevb.checker.program.stand_ins import STRANGER
 
 
 def left_behind(error: BaseException, tree: ast.Module) -> tuple[Tensor, int] | None:
-    """The loss that a function would have returned or gone backward from, and the line at which it ended; None if not whole.
+    """The loss that a function would have returned or gone backward from, and the line at which it
+    ended; None if not whole.
 
-    Whole: the variable is a number with a gradient, and no later line of the function gives it another value.
+    Whole: the variable is a number with a gradient, and no later line of the function gives it
+    another value.
     """
     for frame, line in _frames(error):
         scope = _scope(tree, frame.f_code.co_name, line)
@@ -41,21 +44,30 @@ def _scope(tree: ast.Module, name: str, line: int) -> ast.AST:
     around = (
         one
         for one in ast.walk(tree)
-        if isinstance(one, ast.FunctionDef) and one.name == name and one.lineno <= line <= (one.end_lineno or line)
+        if isinstance(one, ast.FunctionDef)
+        and one.name == name
+        and one.lineno <= line <= (one.end_lineno or line)
     )
     return next(around, tree)
 
 
 def _losses(scope: ast.AST) -> Iterator[str]:
-    """Names of what the function goes backward from, or returns: by itself, as "loss" in a dictionary, first in a tuple."""
+    """Names of what the function goes backward from, or returns: by itself, as "loss" in a
+    dictionary, first in a tuple."""
     for call in calls(scope):
-        if isinstance(call.func, ast.Attribute) and call.func.attr == "backward" and isinstance(call.func.value, ast.Name):
+        if (
+            isinstance(call.func, ast.Attribute)
+            and call.func.attr == "backward"
+            and isinstance(call.func.value, ast.Name)
+        ):
             yield call.func.value.id
     for node in ast.walk(scope) if isinstance(scope, ast.FunctionDef) else ():
         value = node.value if isinstance(node, ast.Return) else None
         if isinstance(value, ast.Dict):
             pairs = zip(value.keys, value.values, strict=True)
-            value = next((v for k, v in pairs if isinstance(k, ast.Constant) and k.value == "loss"), None)
+            value = next(
+                (v for k, v in pairs if isinstance(k, ast.Constant) and k.value == "loss"), None
+            )
         elif isinstance(value, ast.Tuple):
             value = value.elts[0]
         if isinstance(value, ast.Name):

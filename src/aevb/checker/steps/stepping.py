@@ -1,4 +1,5 @@
-"""Run the steps of a stranger's program, each with batches of several shapes until one fits, and keep the tape of the best."""
+"""Run the steps of a stranger's program, each with batches of several shapes until one fits, and
+keep the tape of the best."""
 
 from __future__ import annotations
 
@@ -37,10 +38,13 @@ NUMBERS = (
 """What an error says, and the kind of numbers that the program then expects of its rows."""
 
 
-def record(program: Program, seed: int, *, evaluating: bool = False, besides: Collection[str] = ()) -> Step | None:
+def record(
+    program: Program, seed: int, *, evaluating: bool = False, besides: Collection[str] = ()
+) -> Step | None:
     """The step in which most of a VAE is seen; None if nothing could be run.
 
-    evaluating: with modules in evaluation. besides: attempts that are left out, as ``Attempt.how`` calls them.
+    evaluating: with modules in evaluation. besides: attempts that are left out, as ``Attempt.how``
+    calls them.
     """
     best: Step | None = None
     program.guess = models
@@ -54,12 +58,16 @@ def record(program: Program, seed: int, *, evaluating: bool = False, besides: Co
         if best is not None and best.score[0]:
             break
         if time.monotonic() - began > LONGEST_SEARCH_S:
-            program.trace.append(f"the search for a training step was given up after {LONGEST_SEARCH_S} s")
+            program.trace.append(
+                f"the search for a training step was given up after {LONGEST_SEARCH_S} s"
+            )
             break
     return best
 
 
-def _first_that_runs(program: Program, attempt: Attempt, seed: int, evaluating: bool, began: float) -> Step | None:
+def _first_that_runs(
+    program: Program, attempt: Attempt, seed: int, evaluating: bool, began: float
+) -> Step | None:
     """The attempt on batches of one shape after another; an error of torch may name the next shape."""
     waiting = shapes(program, [m for _, m in models(program)])
     seen: set[tuple[int, ...]] = set()
@@ -71,7 +79,10 @@ def _first_that_runs(program: Program, attempt: Attempt, seed: int, evaluating: 
         seen.add(shape)
         for structure in STRUCTURES if attempt.structured else ("tensor",):
             step = run(program, attempt, shape, structure, seed, evaluating, numbers)
-            wanted = next((kind for said, kind in NUMBERS if said in str(program.failed.get(attempt.how))), numbers)
+            wanted = next(
+                (kind for said, kind in NUMBERS if said in str(program.failed.get(attempt.how))),
+                numbers,
+            )
             if step is None and wanted != numbers:
                 numbers = wanted
                 step = run(program, attempt, shape, structure, seed, evaluating, numbers)
@@ -93,7 +104,11 @@ def run(
     """Run the attempt on a batch of rows of the given shape and kind of numbers; None if it fails."""
     torch.manual_seed(seed)
     Batch.x, Batch.structure = by_name.rows(program, ROWS, shape, numbers), structure
-    Batch.y = torch.randint(0, 2, (ROWS, 1)).float() if numbers == "column" else torch.randint(0, 10, (ROWS,))
+    Batch.y = (
+        torch.randint(0, 2, (ROWS, 1)).float()
+        if numbers == "column"
+        else torch.randint(0, 10, (ROWS,))
+    )
     Batch.error_is_ours = False
     begin()
     tape = Tape(file=STRANGER)
@@ -106,14 +121,20 @@ def run(
         with at_most(10), quiet_options(), tape:
             result = attempt.action()
         if any(not tape.shown(weight).numel() for weight in tape.parameters):
-            raise ValueError("a layer has no input or no output: the network was made for no columns")
+            raise ValueError(
+                "a layer has no input or no output: the network was made for no columns"
+            )
     except BackwardCalledError as stop:
         result = stop.loss
     except (Exception, SystemExit) as error:
         why = f"{type(error).__name__}: {error}"
         if not any(why in line and line.startswith(attempt.how) for line in program.trace):
             program.trace.append(f"{attempt.how} on {structure} of {shape}: {why}")
-        left = left_behind(error, program.source.tree) if attempt.structured and not attempt.begun else None
+        left = (
+            left_behind(error, program.source.tree)
+            if attempt.structured and not attempt.begun
+            else None
+        )
         if left is not None and tape.entries:
             attempt.begun.append(_begun(program, attempt, tape, *left, why))
         error = error.with_traceback(None)  # its frames would keep the try's tensors
@@ -128,7 +149,11 @@ def run(
         program.names.clear()
         program.names.update(names)
     loss = loss_in(result)
-    if loss is None and not attempt.structured and by_name.LOSS.search(attempt.how.partition("(")[0]):
+    if (
+        loss is None
+        and not attempt.structured
+        and by_name.LOSS.search(attempt.how.partition("(")[0])
+    ):
         with tape:
             loss = sum_of_rows(result)
     if result is None or isinstance(result, StandIn) or not tape.entries:
@@ -136,10 +161,21 @@ def run(
     numpy_noise.adopt(tape)
     number = None if loss is None else tape.number(loss)
     parts = find_with_kept(tape, program.source.tree, used)
-    return Step(tape, attempt.how, number, parts, result, attempt.structured, attempt.action, Batch.error_is_ours)
+    return Step(
+        tape,
+        attempt.how,
+        number,
+        parts,
+        result,
+        attempt.structured,
+        attempt.action,
+        Batch.error_is_ours,
+    )
 
 
-def _begun(program: Program, attempt: Attempt, tape: Tape, loss: Tensor, line: int, why: str) -> Step:
+def _begun(
+    program: Program, attempt: Attempt, tape: Tape, loss: Tensor, line: int, why: str
+) -> Step:
     """The step up to the error that ended it."""
     numpy_noise.adopt(tape)
     how = f"{attempt.how}, up to {program.source.where(line)}, where it ends with {why[:80]}"

@@ -1,7 +1,7 @@
 """What in a stranger's program could be a training step, whatever form it has.
 
-In this order: code that goes backward (a function, a method or a loop
-of the top level, run until its first ``backward``); Lightning's ``training_step``; a model and a loss function, whose arguments
+In this order: code that goes backward (a function, a method or a loop of the top level, run until
+its first ``backward``); Lightning's ``training_step``; a model and a loss function, whose arguments
 are recognised by name; a model whose output is or holds a loss.
 """
 
@@ -22,7 +22,13 @@ from aevb.checker.program.program import Program
 from aevb.checker.program.shapes import channels
 from aevb.checker.program.source import calls, goes_backward, last_name, unpacked_first
 from aevb.checker.program.stand_ins import STRANGER, Batch
-from aevb.checker.steps.mapped import UnknownNameError, before_a_decoder, between_layers, named, only_a_loss
+from aevb.checker.steps.mapped import (
+    UnknownNameError,
+    before_a_decoder,
+    between_layers,
+    named,
+    only_a_loss,
+)
 from aevb.checker.tape.parts import Parts
 from aevb.checker.tape.tape import Tape
 from aevb.checker.tape.values import tensors
@@ -30,11 +36,13 @@ from aevb.checker.tape.values import tensors
 
 @dataclass
 class Step:
-    """One step on tape. loss: the value differentiated, None if there was none. how: what was run, in words.
+    """One step on tape. loss: the value differentiated, None if there was none. how: what was run,
+    in words.
 
-    faithful: whether the program's own training code ran, so that what went where was its own doing and no guess by name.
-    error_is_ours: whether a caller would give the reconstruction error, so that its reduction is not the program's.
-    action: kept, for it holds the model, whose layers and attributes are asked for later.
+    faithful: whether the program's own training code ran, so that what went where was its own doing
+    and no guess by name. error_is_ours: whether a caller would give the reconstruction error, so
+    that its reduction is not the program's. action: kept, for it holds the model, whose layers and
+    attributes are asked for later.
     """
 
     tape: Tape
@@ -50,14 +58,21 @@ class Step:
     def score(self) -> tuple[int, ...]:
         """How much of a VAE was seen; larger is more."""
         whole = [p for p in self.parts if len(p.mean) and len(p.raw)]
-        return (int(bool(whole) and self.loss is not None), int(bool(whole)), int(bool(self.parts)), int(self.loss is not None))
+        return (
+            int(bool(whole) and self.loss is not None),
+            int(bool(whole)),
+            int(bool(self.parts)),
+            int(self.loss is not None),
+        )
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """Something to run. how: in words. line: where it stands. action: returns a loss, or outputs, or goes backward.
+    """Something to run. how: in words. line: where it stands. action: returns a loss, or outputs,
+    or goes backward.
 
-    spare: to be run only where none before showed a sample. begun: steps that ended with an error after their loss was whole.
+    spare: to be run only where none before showed a sample. begun: steps that ended with an error
+    after their loss was whole.
     """
 
     how: str
@@ -74,11 +89,17 @@ def attempts(program: Program) -> Iterator[Attempt]:
     if program.mapping:
         yield from _mapped(program)
         return
-    yield from _going_backward(program, sorted(tree.body, key=lambda one: one.lineno), None)  # files beside come last
+    yield from _going_backward(
+        program, sorted(tree.body, key=lambda one: one.lineno), None
+    )  # files beside come last
     for name, module in models(program):
         for method in ("training_step", "_step", "step", "shared_step", "_shared_step"):
             if callable(getattr(type(module), method, None)) and method in vars(type(module)):
-                yield Attempt(f"{name}.{method}", _line(getattr(type(module), method)), _lightning(program, module, method))
+                yield Attempt(
+                    f"{name}.{method}",
+                    _line(getattr(type(module), method)),
+                    _lightning(program, module, method),
+                )
     yield from by_model(program)
 
 
@@ -89,18 +110,33 @@ def _mapped(program: Program) -> Iterator[Attempt]:
         found = [pair for pair in found if given["model"] in (pair[0], type(pair[1]).__name__)]
         if not found:
             raise UnknownNameError(
-                f"--map names the model {given['model']!r}, which the file does not define or could not be made"
+                f"--map names the model {given['model']!r}, which the file does not define or could"
+                " not be made"
             )
     if "sampler" in given or "kl" in given or (set(given) == {"loss"} and only_a_loss(program)):
-        own = {role: named(program, found, given[role]) for role in ("sampler", "kl", "loss") if role in given}
+        own = {
+            role: named(program, found, given[role])
+            for role in ("sampler", "kl", "loss")
+            if role in given
+        }
         all_in_one = unpacked_first(program.source.tree, given.get("loss", ""))
         how, line = " and ".join(given[role] for role in own), _line(next(iter(own.values())))
-        yield Attempt(how, line, lambda: program.run(lambda: between_layers(**own, outputs=all_in_one)), structured=False)
+        yield Attempt(
+            how,
+            line,
+            lambda: program.run(lambda: between_layers(**own, outputs=all_in_one)),
+            structured=False,
+        )
         return
     for name, module in found:
         if "loss" in given:
             loss = named(program, found, given["loss"])
-            yield Attempt(f"{given['loss']}({name}(x))", _line(loss), _model_then_loss(program, module, loss), structured=False)
+            yield Attempt(
+                f"{given['loss']}({name}(x))",
+                _line(loss),
+                _model_then_loss(program, module, loss),
+                structured=False,
+            )
         else:
             yield from _of_one_model(program, name, module)
 
@@ -121,7 +157,11 @@ def _going_backward(program: Program, body: list[ast.stmt], owner: str | None) -
         elif isinstance(statement, ast.If | ast.With | ast.Try):
             yield from _going_backward(program, statement.body, owner)
         else:
-            yield Attempt(f"the loop in line {statement.lineno}", statement.lineno, partial(program.execute, [statement]))
+            yield Attempt(
+                f"the loop in line {statement.lineno}",
+                statement.lineno,
+                partial(program.execute, [statement]),
+            )
 
 
 def _function(program: Program, statement: ast.FunctionDef, owner: str | None) -> Attempt:
@@ -132,23 +172,33 @@ def _function(program: Program, statement: ast.FunctionDef, owner: str | None) -
             # A function that makes the function that trains, or an object that keeps it.
             kept = [made, *getattr(made, "__dict__", {}).values()]
             inner = next((one for one in kept if inspect.isfunction(one)), None)
-            return made if inner is None else program.run(lambda: inner(**by_name.for_function(program, inner)))
+            return (
+                made
+                if inner is None
+                else program.run(lambda: inner(**by_name.for_function(program, inner)))
+            )
         private = statement.name.startswith("__") and not statement.name.endswith("__")
-        bound = getattr(instance(program, owner), f"_{owner.lstrip('_')}{statement.name}" if private else statement.name)
+        bound = getattr(
+            instance(program, owner),
+            f"_{owner.lstrip('_')}{statement.name}" if private else statement.name,
+        )
         return program.run(lambda: bound(**by_name.for_function(program, bound)))
 
     return Attempt(f"{owner + '.' if owner else ''}{statement.name}", statement.lineno, action)
 
 
 def instance(program: Program, name: str) -> Any:
-    """An object of the program's class ``name``: made by the program's own call, or by arguments chosen by name."""
+    """An object of the program's class ``name``: made by the program's own call, or by arguments
+    chosen by name."""
     kind = program.get(name)
     for call in calls(program.source.tree):
         if last_name(call.func) == name:
             try:
                 return program.evaluate(call)
             except Exception as error:
-                program.note(f"line {call.lineno}: {name} could not be made: {type(error).__name__}: {error}")
+                program.note(
+                    f"line {call.lineno}: {name} could not be made: {type(error).__name__}: {error}"
+                )
     if isinstance(kind, type) and issubclass(kind, nn.Module):
         return construct(kind, channels(program.source.text), program.classes())
     return program.run(lambda: kind(**by_name.for_function(program, kind)))
@@ -169,7 +219,10 @@ def by_model(program: Program) -> Iterator[Attempt]:
         parts = by_name.parts_for(loss, models(program)) if by_name.LOSS.search(name) else {}
         if parts:
             yield Attempt(
-                name, _line(loss), partial(program.run, partial(by_name.call_with_parts, loss, parts)), structured=False
+                name,
+                _line(loss),
+                partial(program.run, partial(by_name.call_with_parts, loss, parts)),
+                structured=False,
             )
     for name, module in models(program):
         yield from _of_one_model(program, name, module)
@@ -177,21 +230,38 @@ def by_model(program: Program) -> Iterator[Attempt]:
 
 def _of_one_model(program: Program, name: str, module: nn.Module) -> Iterator[Attempt]:
     for loss_name, loss in by_name.loss_functions(program, module):
-        yield Attempt(f"{loss_name}({name}(x))", _line(loss), _model_then_loss(program, module, loss), structured=False)
-    yield Attempt(f"{name}(x)", _line(type(module).forward), _model(program, module), structured=False)
+        yield Attempt(
+            f"{loss_name}({name}(x))",
+            _line(loss),
+            _model_then_loss(program, module, loss),
+            structured=False,
+        )
+    yield Attempt(
+        f"{name}(x)", _line(type(module).forward), _model(program, module), structured=False
+    )
     if len(models(program)) == 1 and not program.mapping:
-        own = [key for key, one in vars(type(module)).items() if inspect.isfunction(one) and not key.startswith("_")]
-        for method in (key for key in own if type(module).forward is nn.Module.forward or key == "forward"):
+        own = [
+            key
+            for key, one in vars(type(module)).items()
+            if inspect.isfunction(one) and not key.startswith("_")
+        ]
+        for method in (
+            key for key in own if type(module).forward is nn.Module.forward or key == "forward"
+        ):
             line = _line(getattr(type(module), method))
             action = partial(program.run, partial(before_a_decoder, module, method))
-            yield Attempt(f"{name}.{method}(x), before a decoder", line, action, structured=False, spare=True)
+            yield Attempt(
+                f"{name}.{method}(x), before a decoder", line, action, structured=False, spare=True
+            )
 
 
 def _model(program: Program, module: nn.Module) -> Callable[[], Any]:
     return lambda: program.run(lambda: by_name.call_model(module))
 
 
-def _model_then_loss(program: Program, module: nn.Module, loss: Callable[..., Any]) -> Callable[[], Any]:
+def _model_then_loss(
+    program: Program, module: nn.Module, loss: Callable[..., Any]
+) -> Callable[[], Any]:
     return lambda: program.run(lambda: by_name.call_loss(loss, module, program.source.tree))
 
 

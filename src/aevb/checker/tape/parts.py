@@ -1,8 +1,9 @@
 """Find the parts of a VAE on the tape of its step, by what they do and not by what they are called.
 
-z is what depends on noise and enters the first layer after it. Upstream, through arithmetic alone, lie the outputs of layers
-that z is made of: the heads. An element of a head that moves z without noise belongs to the mean, one that moves it in
-proportion to the noise belongs to the deviation. So heads may be two layers, one that is split, or part of a distribution.
+z is what depends on noise and enters the first layer after it. Upstream, through arithmetic alone,
+lie the outputs of layers that z is made of: the heads. An element of a head that moves z without
+noise belongs to the mean, one that moves it in proportion to the noise belongs to the deviation. So
+heads may be two layers, one that is split, or part of a distribution.
 """
 
 from __future__ import annotations
@@ -23,7 +24,16 @@ LAYERS = {
     "feature_dropout",
 }  # fmt: skip
 INNER = {"matmul", "rmatmul", "mm", "bmm", "einsum"}
-NORMALISING = {"batch_norm", "layer_norm", "instance_norm", "group_norm", "dropout", "dropout1d", "dropout2d", "alpha_dropout"}
+NORMALISING = {
+    "batch_norm",
+    "layer_norm",
+    "instance_norm",
+    "group_norm",
+    "dropout",
+    "dropout1d",
+    "dropout2d",
+    "alpha_dropout",
+}
 SHAPES = {
     "view", "reshape", "flatten", "unsqueeze", "squeeze", "expand", "expand_as", "view_as", "reshape_as", "permute",
     "transpose", "t", "contiguous", "chunk", "split", "tensor_split", "getitem", "unbind", "select", "narrow",
@@ -33,7 +43,14 @@ SHAPES = {
     "bfloat16", "adjoint", "new_tensor", "Variable", "alias", "squeeze_copy", "tile", "ravel", "atleast_2d",
     "as_tensor",
 }  # fmt: skip
-RESIZES = {"interpolate", "upsample", "upsample_nearest", "upsample_bilinear", "pad", "pixel_shuffle"}
+RESIZES = {
+    "interpolate",
+    "upsample",
+    "upsample_nearest",
+    "upsample_bilinear",
+    "pad",
+    "pixel_shuffle",
+}
 """Calls that spread z over a picture: it is the sample before them."""
 ARITHMETIC = {
     "add", "radd", "iadd", "sub", "rsub", "isub", "subtract", "mul", "rmul", "imul", "multiply", "div", "rdiv",
@@ -67,10 +84,11 @@ def values_of_parameters(tape: Tape) -> set[int]:
 class Parts:
     """Numbers of values on the tape.
 
-    noise: entries that draw it. z: the latent sample. roots: outputs of layers that z is made of. entrances: outputs of the
-    layers that z enters. mean, raw: where the n mean and the n deviation elements lie: (n, 2), root and position in it.
-    shifted: whether something else, such as the code of a class, is added to the mean. draws: of z for each row. apart: how
-    many of them are values of their own, each decoded by itself.
+    noise: entries that draw it. z: the latent sample. roots: outputs of layers that z is made of.
+    entrances: outputs of the layers that z enters. mean, raw: where the n mean and the n deviation
+    elements lie: (n, 2), root and position in it. shifted: whether something else, such as the code
+    of a class, is added to the mean. draws: of z for each row. apart: how many of them are values
+    of their own, each decoded by itself.
     """
 
     noise: list[Entry]
@@ -87,14 +105,20 @@ class Parts:
 
 
 def find(tape: Tape) -> list[Parts]:
-    """Every place where something drawn, made of layers' outputs, enters a layer; in the order of the program."""
+    """Every place where something drawn, made of layers' outputs, enters a layer; in the order of
+    the program."""
     of_parameters = values_of_parameters(tape)
     layer_outputs = {v for e in tape.entries if is_layer(e, of_parameters) for v in e.outputs}
     noise = [entry for entry in tape.entries if entry.function in RANDOM]
     drawn = [v for e in noise for v in e.outputs]
     reached = tape.dependents(drawn, stop=layer_outputs)
-    # Decoders begin without weights too: a graph's with z against z, a topic model's with a softmax.
-    inner = [e for e in tape.entries if e.name in INNER and len(e.inputs) > 1 and reached.issuperset(e.inputs)]
+    # Decoders begin without weights too: a graph's with z against z, a topic model's with a
+    # softmax.
+    inner = [
+        e
+        for e in tape.entries
+        if e.name in INNER and len(e.inputs) > 1 and reached.issuperset(e.inputs)
+    ]
     inner += [e for e in tape.entries if e.name == "softmax" and reached.issuperset(e.inputs)]
     if inner:
         layer_outputs |= {v for e in inner for v in e.outputs}
@@ -112,10 +136,17 @@ def find(tape: Tape) -> list[Parts]:
                 roots = _roots(tape, z, layer_outputs, of_parameters)
                 if roots:
                     own = tape.ancestors(z)
-                    found[z] = Parts([e for e in noise if own.intersection(e.outputs)], z, roots, list(entry.outputs))
+                    found[z] = Parts(
+                        [e for e in noise if own.intersection(e.outputs)],
+                        z,
+                        roots,
+                        list(entry.outputs),
+                    )
     for parts in found.values():
         assign_elements(tape, parts)
-        if (parts.entangled or not len(parts.mean)) and any(e.function in UNIFORM for e in parts.noise):
+        if (parts.entangled or not len(parts.mean)) and any(
+            e.function in UNIFORM for e in parts.noise
+        ):
             tape.uniform = (0.5, 1.0)
             assign_elements(tape, parts)
     return list(found.values())
@@ -123,7 +154,11 @@ def find(tape: Tape) -> list[Parts]:
 
 def _without_shapes(tape: Tape, value: int, reached: set[int]) -> int:
     """Step back from a value through calls that only arrange it."""
-    while (entry := tape.made_by(value)) is not None and entry.name in SHAPES | RESIZES and entry.function not in RANDOM:
+    while (
+        (entry := tape.made_by(value)) is not None
+        and entry.name in SHAPES | RESIZES
+        and entry.function not in RANDOM
+    ):
         before = [v for v in entry.inputs if v in reached]
         if len(before) != 1:  # several draws put together are one z
             break
@@ -132,7 +167,8 @@ def _without_shapes(tape: Tape, value: int, reached: set[int]) -> int:
 
 
 def _roots(tape: Tape, z: int, layer_outputs: set[int], of_parameters: set[int]) -> list[int]:
-    """Outputs of layers, or of other calls that are no arithmetic, that z is made of by arithmetic alone."""
+    """Outputs of layers, or of other calls that are no arithmetic, that z is made of by arithmetic
+    alone."""
     noisy = tape.dependents([v for e in tape.entries if e.function in RANDOM for v in e.outputs])
     learned = tape.dependents(tape.parameters)
     roots, seen, open_ = [], {z}, [z]
@@ -165,16 +201,21 @@ def zeros(_: Entry, like: Tensor) -> Tensor:
     return like.zero_()
 
 
-def _gradients(tape: Tape, parts: Parts, roots: dict[int, Tensor], draw: object, weights: Tensor) -> list[Tensor | None]:
+def _gradients(
+    tape: Tape, parts: Parts, roots: dict[int, Tensor], draw: object, weights: Tensor
+) -> list[Tensor | None]:
     leaves = {value: tensor.detach().requires_grad_() for value, tensor in roots.items()}
-    z = tape.play(leaves, [parts.z], transparent=True, draw=draw)[parts.z].reshape(-1)[: len(weights)]  # type: ignore[arg-type]
+    z = tape.play(leaves, [parts.z], transparent=True, draw=draw)[parts.z].reshape(-1)[
+        : len(weights)
+    ]  # type: ignore[arg-type]
     if not z.requires_grad:
         return [None for _ in leaves]
     return list(torch.autograd.grad((z * weights).sum(), list(leaves.values()), allow_unused=True))
 
 
 def assign_elements(tape: Tape, parts: Parts) -> None:
-    """Find which elements of the roots are the means of z and which its deviations, and of which element of z."""
+    """Find which elements of the roots are the means of z and which its deviations, and of which
+    element of z."""
     generator = torch.Generator().manual_seed(0)
     roots = {r: 0.2 + torch.rand(tape.shown(r).shape, generator=generator) for r in parts.roots}
     total = tape.shown(parts.z).numel()
@@ -203,12 +244,17 @@ def assign_elements(tape: Tape, parts: Parts) -> None:
 
 def _without_codes(tape: Tape, parts: Parts, slopes: list[Tensor | None]) -> list[Tensor | None]:
     """The slopes of the mean without those of looked-up codes, if something else moves it too."""
-    codes = [(entry := tape.made_by(root)) is not None and entry.name == "embedding" for root in parts.roots]
+    codes = [
+        (entry := tape.made_by(root)) is not None and entry.name == "embedding"
+        for root in parts.roots
+    ]
     moved = [slope is not None and bool((slope.abs() > 1e-9).any()) for slope in slopes]
     parts.shifted = any(m and c for m, c in zip(moved, codes, strict=True)) and any(
         m and not c for m, c in zip(moved, codes, strict=True)
     )
-    return [None if parts.shifted and code else slope for slope, code in zip(slopes, codes, strict=True)]
+    return [
+        None if parts.shifted and code else slope for slope, code in zip(slopes, codes, strict=True)
+    ]
 
 
 def _less(a: list[Tensor | None], b: list[Tensor | None]) -> list[Tensor | None]:
@@ -216,7 +262,8 @@ def _less(a: list[Tensor | None], b: list[Tensor | None]) -> list[Tensor | None]
 
 
 def _places(first: list[Tensor | None], second: list[Tensor | None], n: int) -> Tensor:
-    """Which element of which root drives element 0..n-1 of z: (n, 2), or (0, 2) unless there is one for each."""
+    """Which element of which root drives element 0..n-1 of z: (n, 2), or (0, 2) unless there is one
+    for each."""
     places = torch.full((n, 2), -1, dtype=torch.long)
     for index, (a, b) in enumerate(zip(first, second, strict=True)):
         if a is None or b is None:
@@ -225,7 +272,9 @@ def _places(first: list[Tensor | None], second: list[Tensor | None], n: int) -> 
         own = (a.abs() > 1e-6).nonzero().reshape(-1)
         ratio = b[own] / a[own]
         which = ratio.round().long() - 1
-        if len(own) and ((ratio - ratio.round()).abs().max() > 0.2 or which.min() < 0 or which.max() >= n):
+        if len(own) and (
+            (ratio - ratio.round()).abs().max() > 0.2 or which.min() < 0 or which.max() >= n
+        ):
             return torch.empty(0, 2, dtype=torch.long)
         places[which, 0], places[which, 1] = index, own
     return places if (places >= 0).all() else torch.empty(0, 2, dtype=torch.long)

@@ -1,12 +1,15 @@
-"""A tape of the tensor operations of a stranger's training step, which can be played again with other values in it.
+"""A tape of the tensor operations of a stranger's training step, which can be played again with
+other values in it.
 
-The step runs once. Every call of torch in it is written down in order, with what went in and what came out, and the line of the
-stranger's file that made it. ``Tape.play`` then runs the calls that depend on given values again, with those values replaced:
-mu, logvar and the noise can be set to anything, wherever in the program they arise, and whatever they are called there.
+The step runs once. Every call of torch in it is written down in order, with what went in and what
+came out, and the line of the stranger's file that made it. ``Tape.play`` then runs the calls that
+depend on given values again, with those values replaced: mu, logvar and the noise can be set to
+anything, wherever in the program they arise, and whatever they are called there.
 
-A value is a number: an operation in place gives its tensor a new one. Two ways to play: as written, where gradients are cut
-where the program cuts them; and ``transparent``, where ``detach``, ``.data``, ``no_grad`` and sampling without a gradient let
-them through, which shows what depends on what even where the program is wrong.
+A value is a number: an operation in place gives its tensor a new one. Two ways to play: as written,
+where gradients are cut where the program cuts them; and ``transparent``, where ``detach``,
+``.data``, ``no_grad`` and sampling without a gradient let them through, which shows what depends on
+what even where the program is wrong.
 """
 
 from __future__ import annotations
@@ -34,8 +37,8 @@ MOST_NUMBERS = 100_000
 
 
 class BackwardCalledError(BaseException):
-    """Raised in the stranger's program where it would go backward: the step has been seen. A BaseException, since programs
-    write ``except Exception``."""
+    """Raised in the stranger's program where it would go backward: the step has been seen. A
+    BaseException, since programs write ``except Exception``."""
 
     def __init__(self, loss: Tensor) -> None:
         super().__init__()
@@ -46,7 +49,8 @@ class BackwardCalledError(BaseException):
 class Tape(TorchFunctionMode):
     """Records while it is entered. file: the name under which the stranger's code was compiled.
 
-    uniform: what noise of 0 and of 1 means where the program draws uniform noise: (0, 1), or (1/2, 1) where it centres it.
+    uniform: what noise of 0 and of 1 means where the program draws uniform noise: (0, 1), or (1/2,
+    1) where it centres it.
     """
 
     file: str = "<stranger>"
@@ -67,7 +71,9 @@ class Tape(TorchFunctionMode):
     def __hash__(self) -> int:
         return id(self)
 
-    def __torch_function__(self, func: Function, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self, func: Function, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         kwargs = dict(kwargs or {})
         if func is Tensor.backward:
             raise BackwardCalledError(args[0])
@@ -80,7 +86,9 @@ class Tape(TorchFunctionMode):
         if func in (Tensor.item, Tensor.tolist, Tensor.__float__) and args:
             self.items.append((len(self.entries), self.number(args[0])))
         if func is Tensor.__setitem__ and _prepares(args[0]):
-            self._number.pop(id(args[0]), None)  # what it holds at its next use is new, and comes from outside
+            self._number.pop(
+                id(args[0]), None
+            )  # what it holds at its next use is new, and comes from outside
         elif not Tape.paused and (any(True for _ in tensors(result)) or func is Tensor.__setitem__):
             self._write(func, args, kwargs, result)
         return result
@@ -103,19 +111,29 @@ class Tape(TorchFunctionMode):
             if same is not None:
                 arguments: Any = ((Ref(same),), {})
                 self.maker[number] = len(self.entries)
-                self.entries.append(Entry(Tensor.detach, arguments, [same], [number], tensor, False, *self._place()))
+                self.entries.append(
+                    Entry(Tensor.detach, arguments, [same], [number], tensor, False, *self._place())
+                )
             if tensor.requires_grad and tensor.is_leaf:  # a weight that is kept in no module
                 self.parameters.add(number)
         return number
 
     def _sharing(self, tensor: Tensor) -> int | None:
-        """The latest value in the same memory: of ``torch.Tensor(t)`` and ``from_numpy(t.numpy())`` no call is seen."""
-        if isinstance(tensor, nn.Parameter) or tensor.numel() < 2 or tensor.layout is not torch.strided:
+        """The latest value in the same memory: of ``torch.Tensor(t)`` and ``from_numpy(t.numpy())``
+        no call is seen."""
+        if (
+            isinstance(tensor, nn.Parameter)
+            or tensor.numel() < 2
+            or tensor.layout is not torch.strided
+        ):
             return None
         place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
         for number in range(len(self.values) - 1, -1, -1):
             other = self.values[number]
-            if other.layout is torch.strided and (other.data_ptr(), other.shape, other.stride(), other.dtype) == place:
+            if (
+                other.layout is torch.strided
+                and (other.data_ptr(), other.shape, other.stride(), other.dtype) == place
+            ):
                 return number
         return None
 
@@ -126,7 +144,9 @@ class Tape(TorchFunctionMode):
     def _new(self, tensor: Tensor) -> int:
         number = len(self.values)
         self.values.append(tensor)
-        self._bytes += 0 if isinstance(tensor, nn.Parameter) else tensor.numel() * tensor.element_size()
+        self._bytes += (
+            0 if isinstance(tensor, nn.Parameter) else tensor.numel() * tensor.element_size()
+        )
         if self._bytes > MOST_BYTES:
             raise MemoryError(f"the values of the step take more than {MOST_BYTES >> 20} MiB")
         self._shown.append(tensor.detach().clone())
@@ -148,12 +168,15 @@ class Tape(TorchFunctionMode):
             inputs.append(self.number(tensor))
             return Ref(inputs[-1])
 
-        # Inputs are numbered before outputs: an operation in place returns a tensor that it was given.
+        # Inputs are numbered before outputs: an operation in place returns a tensor that it was
+        # given.
         arguments = mapped((args, kwargs), refer)
         if func is Tensor.__setitem__:
             result = args[0]
         outputs = [self._new(tensor) for tensor in tensors(result)]
-        entry = Entry(func, arguments, inputs, outputs, result, torch.is_grad_enabled(), *self._place())
+        entry = Entry(
+            func, arguments, inputs, outputs, result, torch.is_grad_enabled(), *self._place()
+        )
         for value in outputs:
             self.maker[value] = len(self.entries)
         self.entries.append(entry)
@@ -170,7 +193,8 @@ class Tape(TorchFunctionMode):
         return line, tuple(functions)
 
     def put(self, entry: Entry) -> None:
-        """Say how a value was made: in the place of the entry that made it, or first of all if it came from outside."""
+        """Say how a value was made: in the place of the entry that made it, or first of all if it
+        came from outside."""
         (value,) = entry.outputs
         if value in self.maker:
             self.entries[self.maker[value]] = entry
@@ -211,10 +235,12 @@ class Tape(TorchFunctionMode):
         redraw: bool = False,
         draw: Callable[[Entry, Tensor], Tensor] | None = None,
     ) -> dict[int, Tensor]:
-        """Play again all that depends on the values ``replaced``, or on noise if that is drawn anew, up to those ``wanted``.
+        """Play again all that depends on the values ``replaced``, or on noise if that is drawn
+        anew, up to those ``wanted``.
 
-        redraw: call random functions again. draw(entry, as_drawn): what a random function of normal or uniform noise returns
-        instead; for ``torch.normal`` with a mean and a deviation it stands for the standard normal noise within.
+        redraw: call random functions again. draw(entry, as_drawn): what a random function of normal
+        or uniform noise returns instead; for ``torch.normal`` with a mean and a deviation it stands
+        for the standard normal noise within.
         """
         env = {value: tensor.clone() for value, tensor in replaced.items()}
         wanted = list(wanted)
@@ -222,7 +248,9 @@ class Tape(TorchFunctionMode):
             noisy = entry.function in RANDOM and (redraw or draw is not None)
             if not noisy and not any(value in env for value in entry.inputs):
                 continue
-            if all(value in replaced for value in entry.outputs) or (entry.function in LIKE and not noisy):
+            if all(value in replaced for value in entry.outputs) or (
+                entry.function in LIKE and not noisy
+            ):
                 continue
             result = self._call(entry, env, transparent, draw)
             for value, tensor in zip(entry.outputs, tensors(result), strict=False):
@@ -231,17 +259,23 @@ class Tape(TorchFunctionMode):
         return {value: env.get(value, self._shown[value]) for value in wanted}
 
     def _needed(self, wanted: list[int], replaced: Mapping[int, Tensor]) -> list[Entry]:
-        """The entries that ``wanted`` are made by, in order, without what lies before the values ``replaced``."""
+        """The entries that ``wanted`` are made by, in order, without what lies before the values
+        ``replaced``."""
         reached = set(wanted) - set(replaced)
         needed = []
-        for entry in reversed(self.entries[: max((self.maker.get(value, -1) for value in reached), default=-1) + 1]):
+        for entry in reversed(
+            self.entries[: max((self.maker.get(value, -1) for value in reached), default=-1) + 1]
+        ):
             if not reached.isdisjoint(entry.outputs):
                 needed.append(entry)
                 reached.update(value for value in entry.inputs if value not in replaced)
         return needed[::-1]
 
     def _call(self, entry: Entry, env: dict[int, Tensor], transparent: bool, draw: Any) -> Any:
-        args, kwargs = mapped(entry.arguments, lambda ref: env[ref.value] if ref.value in env else self._outside(ref.value))
+        args, kwargs = mapped(
+            entry.arguments,
+            lambda ref: env[ref.value] if ref.value in env else self._outside(ref.value),
+        )
         with torch.set_grad_enabled(True if transparent else entry.grad):
             if draw is not None and entry.function in NORMAL | UNIFORM:
                 return drawn(entry, args, kwargs, draw, transparent, self.uniform)
@@ -257,8 +291,11 @@ class Tape(TorchFunctionMode):
 
 
 def _prepares(filled: Tensor) -> bool:
-    """Whether a tensor that is filled number by number is one of tokens or a whole data set, no part of a step."""
-    return not filled.requires_grad and (not filled.is_floating_point() or filled.numel() > MOST_NUMBERS)
+    """Whether a tensor that is filled number by number is one of tokens or a whole data set, no
+    part of a step."""
+    return not filled.requires_grad and (
+        not filled.is_floating_point() or filled.numel() > MOST_NUMBERS
+    )
 
 
 @contextmanager

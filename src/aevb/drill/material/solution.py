@@ -58,11 +58,17 @@ class VAE(nn.Module):
     def __init__(self, data_dim=2, hidden=64, latent_dim=2):
         super().__init__()
         self.latent_dim = latent_dim
-        self.enc = nn.Sequential(nn.Linear(data_dim, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
+        self.enc = nn.Sequential(
+            nn.Linear(data_dim, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU()
+        )
         self.fc_mu = nn.Linear(hidden, latent_dim)
         self.fc_logvar = nn.Linear(hidden, latent_dim)
         self.dec = nn.Sequential(
-            nn.Linear(latent_dim, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, data_dim)
+            nn.Linear(latent_dim, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, data_dim),
         )
 
     def encode(self, x):
@@ -92,7 +98,8 @@ def kl_divergence(mu, logvar):
 
 
 def vae_loss(recon, x, mu, logvar):
-    """Minus the ELBO up to a constant. recon, x: (B, D) -> loss, reconstruction, kl, each a mean over the batch, ()."""
+    """Minus the ELBO up to a constant. recon, x: (B, D) -> loss, reconstruction, kl, each a mean
+    over the batch, ()."""
     error = F.mse_loss(recon, x, reduction="none").sum(dim=1)
     kl = kl_divergence(mu, logvar)
     return (error + kl).mean(), error.mean(), kl.mean()
@@ -123,8 +130,12 @@ def train(data, epochs):
         for start in range(0, len(data), 256):
             batch = data[order[start : start + 256]]
             recon, mu, logvar = three(model(batch), "forward", "reconstruction, mu, logvar")
-            loss, _, _ = three(vae_loss(recon, batch, mu, logvar), "vae_loss", "loss, reconstruction, kl")
-            assert loss.shape == (), f"the loss has the shape {tuple(loss.shape)}; it is one number, a mean over rows"
+            loss, _, _ = three(
+                vae_loss(recon, batch, mu, logvar), "vae_loss", "loss, reconstruction, kl"
+            )
+            assert loss.shape == (), (
+                f"the loss has the shape {tuple(loss.shape)}; it is one number, a mean over rows"
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -206,7 +217,9 @@ attempt("Check 1", check_1)
 def check_2():
     """Zero at mu = 0, logvar = 0; at least zero at 100 other points."""
     at_prior = kl_divergence(torch.zeros(5, 3), torch.zeros(5, 3))
-    assert torch.allclose(at_prior, torch.zeros(5)), f"the KL of the prior from itself is {at_prior.tolist()}, not five zeros"
+    assert torch.allclose(at_prior, torch.zeros(5)), (
+        f"the KL of the prior from itself is {at_prior.tolist()}, not five zeros"
+    )
     least = kl_divergence(torch.randn(100, 3), torch.randn(100, 3)).min().item()
     assert least >= -1e-6, f"the least of 100 KLs is {least:.3f}, below 0"
     return f"0 at the prior, at least {least:.3f} nats at 100 other points"
@@ -242,7 +255,9 @@ def check_4():
     distance = distance_to_nearest_center(generated)
     mean, near = distance.mean().item(), (distance < 1.0).float().mean().item()
     assert mean < 0.6, f"the mean distance to the nearest centre is {mean:.3f}, not below 0.6"
-    assert near > 0.85, f"the fraction of points within 1.0 of a centre is {near:.3f}, not over 0.85"
+    assert near > 0.85, (
+        f"the fraction of points within 1.0 of a centre is {near:.3f}, not over 0.85"
+    )
     return f"mean distance {mean:.3f} < 0.6, fraction within 1.0 of a centre {near:.3f} > 0.85"
 
 
@@ -256,7 +271,9 @@ attempt("Check 4", check_4)
 def check_5():
     """The last epoch's loss against the first's."""
     assert losses, "there is no trained model yet"
-    assert losses[-1] < 0.5 * losses[0], f"the loss went from {losses[0]:.3f} to {losses[-1]:.3f}, not to less than half"
+    assert losses[-1] < 0.5 * losses[0], (
+        f"the loss went from {losses[0]:.3f} to {losses[-1]:.3f}, not to less than half"
+    )
     return f"loss {losses[0]:.3f} -> {losses[-1]:.3f}"
 
 

@@ -1,4 +1,5 @@
-"""p(x|z): a likelihood turns the decoder's features into a distribution over one row. A new one is one line here."""
+"""p(x|z): a likelihood turns the decoder's features into a distribution over one row. A new one is
+one line here."""
 
 from typing import Any
 

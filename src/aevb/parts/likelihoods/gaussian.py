@@ -1,4 +1,5 @@
-r"""Gaussian likelihoods for real data: one mean for each dimension from the decoder, and five ideas of the noise.
+r"""Gaussian likelihoods for real data: one mean for each dimension from the decoder, and five ideas
+of the noise.
 
     log p(x|z) = -D/2 log(2 pi v) - |x - h|^2 / (2 v)
 
@@ -23,13 +24,16 @@ from aevb.interfaces import Likelihood
 from aevb.probability.distributions import LOGVAR_MAX, DiagonalNormal
 
 LOGVAR_MIN = -20.0
-"""A standard deviation of 5e-5 of the data's own: below, float32 rows cannot tell noise from rounding."""
+"""A standard deviation of 5e-5 of the data's own: below, float32 rows cannot tell noise from
+rounding."""
 GAIN = 10.0
-"""A free log-variance is GAIN times its parameter. An optimiser like Adam moves every parameter by about a learning rate a
-step: at 1e-3 the noise would need 4,600 steps to fall to a tenth, while the weights around it are long in place."""
+"""A free log-variance is GAIN times its parameter. An optimiser like Adam moves every parameter by
+about a learning rate a step: at 1e-3 the noise would need 4,600 steps to fall to a tenth, while the
+weights around it are long in place."""
 MOMENTUM = 0.1
-"""Weight of the newest batch in the stored variance of ``GaussianOptimal``: it lies ten batches behind an error that falls,
-and the chance of single batches costs the bound less than 0.03 nats / B where errors are Gaussian."""
+"""Weight of the newest batch in the stored variance of ``GaussianOptimal``: it lies ten batches
+behind an error that falls, and the chance of single batches costs the bound less than 0.03 nats / B
+where errors are Gaussian."""
 
 
 class _Gaussian(Likelihood):
@@ -44,7 +48,10 @@ class _Gaussian(Likelihood):
     def check(self, x: Tensor) -> None:
         """x: (N, D). Raises DataError unless every value is finite."""
         if not bool(torch.isfinite(x).all()):
-            raise DataError("gaussian needs finite x; got NaN or infinite values. Remove those rows or fill them in.")
+            raise DataError(
+                "gaussian needs finite x; got NaN or infinite values. Remove those rows or fill"
+                " them in."
+            )
 
 
 class _OneNoise(_Gaussian):
@@ -67,8 +74,8 @@ class _OneNoise(_Gaussian):
 class GaussianFixed(_OneNoise):
     """One variance for all dimensions, not learned. ``data_dim``: D.
 
-    ``variance``: v, in squared units of the model's data; the default 1/2 makes the objective the sum of squared errors.
-    Raises UsageError unless it is positive.
+    ``variance``: v, in squared units of the model's data; the default 1/2 makes the objective the
+    sum of squared errors. Raises UsageError unless it is positive.
     """
 
     def __init__(self, data_dim: int, variance: float = 0.5) -> None:
@@ -85,7 +92,8 @@ class GaussianFixed(_OneNoise):
 
 
 class GaussianLearned(_OneNoise):
-    """One variance for all dimensions, a parameter like any weight; it starts at 1. ``data_dim``: D."""
+    """One variance for all dimensions, a parameter like any weight; it starts at 1. ``data_dim``:
+    D."""
 
     def __init__(self, data_dim: int) -> None:
         super().__init__(data_dim)
@@ -109,9 +117,11 @@ class GaussianPerDimension(_OneNoise):
 
 
 class GaussianNetwork(_Gaussian):
-    """Means and log-variances from the decoder, as in appendix C.2 of *Auto-Encoding Variational Bayes*. ``data_dim``: D.
+    """Means and log-variances from the decoder, as in appendix C.2 of *Auto-Encoding Variational
+    Bayes*. ``data_dim``: D.
 
-    The density has no upper bound: a decoder that repeats training rows may let variances fall to their least value.
+    The density has no upper bound: a decoder that repeats training rows may let variances fall to
+    their least value.
     """
 
     def __init__(self, data_dim: int) -> None:
@@ -125,11 +135,12 @@ class GaussianNetwork(_Gaussian):
 
 
 class GaussianOptimal(_OneNoise):
-    """One variance for all dimensions: in a training step the mean squared error of the batch, the best for it.
+    """One variance for all dimensions: in a training step the mean squared error of the batch, the
+    best for it.
 
-    In evaluation mode, and where nothing is differentiated, it is the stored one, a running average over the batches: only
-    what is trained has a say in it. ``data_dim``: D. The bound that training reports is therefore a little optimistic, each
-    batch having its own variance; validation is not.
+    In evaluation mode, and where nothing is differentiated, it is the stored one, a running average
+    over the batches: only what is trained has a say in it. ``data_dim``: D. The bound that training
+    reports is therefore a little optimistic, each batch having its own variance; validation is not.
     """
 
     of_batch = True
@@ -151,11 +162,15 @@ class GaussianOptimal(_OneNoise):
         return _BatchOptimalNormal(h, self) if of_batch else super().forward(h)
 
     def best_logvar(self, x: Tensor, h: Tensor) -> Tensor:
-        """(), that of the batch, which is also worked into the stored one. x: (B, D); h: (..., B, D)."""
-        # A constant for the gradient: at its best value the bound does not change with the variance.
+        """(), that of the batch, which is also worked into the stored one. x: (B, D); h: (..., B,
+        D)."""
+        # A constant for the gradient: at its best value the bound does not change with the
+        # variance.
         best = (x - h).detach().square().mean()
         self.batches += 1
-        self.variance.lerp_(best.to(self.variance.dtype), torch.clamp(1 / self.batches, min=MOMENTUM))
+        self.variance.lerp_(
+            best.to(self.variance.dtype), torch.clamp(1 / self.batches, min=MOMENTUM)
+        )
         return best.log().clamp(LOGVAR_MIN, LOGVAR_MAX)
 
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 class Indicators(nn.Module):
     """x: (..., D) of numbers k / (levels - 1) -> (..., D * levels): 1 at level k, 0 elsewhere.
 
-    Linear between levels, so that a gradient passes through inputs that are learned (those of a VampPrior).
+    Linear between levels, so that a gradient passes through inputs that are learned (those of a
+    VampPrior).
     """
 
     def __init__(self, levels: int) -> None:

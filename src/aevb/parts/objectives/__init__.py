@@ -1,4 +1,5 @@
-"""Ways to train: an objective turns a model and a batch into a loss to differentiate and figures to report."""
+"""Ways to train: an objective turns a model and a batch into a loss to differentiate and figures to
+report."""
 
 from typing import Any
 

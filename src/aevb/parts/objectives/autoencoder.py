@@ -2,8 +2,9 @@ r"""The plain autoencoder: z is the mean of q(z|x), and there is no KL.
 
     loss = -log p(x | z = E_q[z])
 
-Nothing tells the codes where to lie. Where they do lie the decoder is good; a draw from p(z) need not be near any of them,
-and what the decoder makes of it was never trained: the latent space has holes.
+Nothing tells the codes where to lie. Where they do lie the decoder is good; a draw from p(z) need
+not be near any of them, and what the decoder makes of it was never trained: the latent space has
+holes.
 """
 
 from __future__ import annotations

@@ -2,10 +2,11 @@ r"""The evidence lower bound and its usual variations.
 
     loss = -( E_q[log p(x|z)] - w(t) sum_j max(lambda, KL_j) ),      w(t) = beta min(1, t / T)
 
-beta (Higgins et al. 2017) scales the KL; warm-up over T steps (Bowman et al. 2016; Sonderby et al. 2016) lets the decoder
-learn to use z before the KL presses; free bits lambda (Kingma et al. 2016, section C.8) stop rewarding a latent dimension
-whose KL, averaged over the batch, is already below lambda nats. All three change the loss alone: what is reported is
-always the plain bound (beta = 1), so that runs can be compared.
+beta (Higgins et al. 2017) scales the KL; warm-up over T steps (Bowman et al. 2016; Sonderby et al.
+2016) lets the decoder learn to use z before the KL presses; free bits lambda (Kingma et al. 2016,
+section C.8) stop rewarding a latent dimension whose KL, averaged over the batch, is already below
+lambda nats. All three change the loss alone: what is reported is always the plain bound (beta = 1),
+so that runs can be compared.
 """
 
 from __future__ import annotations
@@ -23,13 +24,15 @@ from aevb.probability.distributions import rsample_and_log_prob
 class ELBO(Objective):
     """Minimise minus the evidence lower bound.
 
-    beta: weight of the KL. warmup_steps: optimiser steps over which that weight rises linearly from 0. free_bits: lambda,
-    nats per latent dimension, or L times as much for all of them together where the KL is one number (any posterior but the
-    diagonal Gaussian, any prior but N(0, I)). samples: draws of z per row.
-    Raises UsageError for values out of range.
+    beta: weight of the KL. warmup_steps: optimiser steps over which that weight rises linearly from
+    0. free_bits: lambda, nats per latent dimension, or L times as much for all of them together
+    where the KL is one number (any posterior but the diagonal Gaussian, any prior but N(0, I)).
+    samples: draws of z per row. Raises UsageError for values out of range.
     """
 
-    def __init__(self, beta: float = 1.0, warmup_steps: int = 0, free_bits: float = 0.0, samples: int = 1) -> None:
+    def __init__(
+        self, beta: float = 1.0, warmup_steps: int = 0, free_bits: float = 0.0, samples: int = 1
+    ) -> None:
         super().__init__()
         for name, value, least in [
             ("beta", beta, 0),
@@ -39,9 +42,15 @@ class ELBO(Objective):
         ]:
             if not value >= least:
                 raise UsageError(f"{name} must be at least {least}; got {value}")
-        self.beta, self.warmup_steps, self.free_bits, self.samples = beta, warmup_steps, free_bits, samples
+        self.beta, self.warmup_steps, self.free_bits, self.samples = (
+            beta,
+            warmup_steps,
+            free_bits,
+            samples,
+        )
         self.kl_weight: Tensor
-        # A tensor, not a number: a compiled step reads it without being compiled again whenever it changes.
+        # A tensor, not a number: a compiled step reads it without being compiled again whenever it
+        # changes.
         self.register_buffer("kl_weight", torch.tensor(float(beta)), persistent=False)
         self.schedule(0)
 
@@ -51,10 +60,12 @@ class ELBO(Objective):
         self.kl_weight.fill_(self.beta * progress)
 
     def forward(self, model: Model, x: Tensor) -> Estimate:
-        """x: (B, D) -> Estimate; the log has "bound", "reconstruction" and "kl" in nats, bound = reconstruction - kl."""
+        """x: (B, D) -> Estimate; the log has "bound", "reconstruction" and "kl" in nats, bound =
+        reconstruction - kl."""
         reconstruction, kl = model.elbo_terms(x, self.samples)
         mean_reconstruction, mean_kl = reconstruction.mean(), kl.mean(0)
-        # A KL without a closed form comes as one number: all latent dimensions then are one group, with the floor of all.
+        # A KL without a closed form comes as one number: all latent dimensions then are one group,
+        # with the floor of all.
         floor = self.free_bits * model.latent_dim / kl.shape[-1]
         floored = mean_kl.clamp(min=floor) if self.free_bits else mean_kl
         loss = self.kl_weight * floored.sum() - mean_reconstruction
@@ -69,10 +80,12 @@ class ELBO(Objective):
 
 
 class SampledELBO(Objective):
-    """Estimator A of *Auto-Encoding Variational Bayes* (equation 6): the KL from the same draws of z as the reconstruction.
+    """Estimator A of *Auto-Encoding Variational Bayes* (equation 6): the KL from the same draws of
+    z as the reconstruction.
 
-    ``ELBO`` is estimator B (equation 7), with the KL closed where it has a closed form. The mean is the same, and the
-    gradient goes through z in both. samples: draws of z per row. Raises UsageError for fewer than 1.
+    ``ELBO`` is estimator B (equation 7), with the KL closed where it has a closed form. The mean is
+    the same, and the gradient goes through z in both. samples: draws of z per row. Raises
+    UsageError for fewer than 1.
     """
 
     def __init__(self, samples: int = 1) -> None:
@@ -82,7 +95,8 @@ class SampledELBO(Objective):
         self.samples = samples
 
     def forward(self, model: Model, x: Tensor) -> Estimate:
-        """x: (B, D) -> Estimate; the log has "bound", "reconstruction" and "kl" in nats, bound = reconstruction - kl."""
+        """x: (B, D) -> Estimate; the log has "bound", "reconstruction" and "kl" in nats, bound =
+        reconstruction - kl."""
         z, log_q = rsample_and_log_prob(model.posterior_given(x), self.samples)
         reconstruction, log_prior = model.log_joint(x, z)
         mean, kl = reconstruction.mean(), (log_q - log_prior).mean()
@@ -93,12 +107,15 @@ class SampledELBO(Objective):
 def vae_loss(recon: Tensor, x: Tensor, mu: Tensor, logvar: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Loss of a VAE with a Gaussian decoder of variance 1/2, without its constant (D/2) log(pi).
 
-    recon, x: (B, D); mu, logvar: (B, L). Returns loss = error + kl, the squared error summed over D, and the KL against
-    N(0, I) summed over L; all () and averaged over the batch. loss + (D/2) log(pi) is minus the ELBO, in nats.
-    Raises ValueError if recon and x differ in shape, since broadcasting them would train something else.
+    recon, x: (B, D); mu, logvar: (B, L). Returns loss = error + kl, the squared error summed over
+    D, and the KL against N(0, I) summed over L; all () and averaged over the batch. loss + (D/2)
+    log(pi) is minus the ELBO, in nats. Raises ValueError if recon and x differ in shape, since
+    broadcasting them would train something else.
     """
     if recon.shape != x.shape:
-        raise ValueError(f"recon and x must have one shape; got {tuple(recon.shape)} and {tuple(x.shape)}")
+        raise ValueError(
+            f"recon and x must have one shape; got {tuple(recon.shape)} and {tuple(x.shape)}"
+        )
     error = F.mse_loss(recon, x, reduction="none").sum(dim=-1)
     kl = kl_divergence(mu, logvar)
     return (error + kl).mean(), error.mean(), kl.mean()

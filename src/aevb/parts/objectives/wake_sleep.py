@@ -1,4 +1,5 @@
-r"""Wake-sleep (Hinton, Dayan, Frey & Neal 1995): two objectives in turn, of which neither is a bound on the other's behalf.
+r"""Wake-sleep (Hinton, Dayan, Frey & Neal 1995): two objectives in turn, of which neither is a
+bound on the other's behalf.
 
     wake     z ~ q(z|x), x from the data          log p(x, z) rises with respect to p
     sleep    z ~ p(z), x ~ p(x|z), a dream        log q(z|x) rises with respect to q
@@ -22,10 +23,11 @@ from aevb.probability.distributions import draw
 
 
 class WakeSleep(Objective):
-    """Both phases at every step, one loss whose gradient is the sum of theirs: p and q share no parameters.
+    """Both phases at every step, one loss whose gradient is the sum of theirs: p and q share no
+    parameters.
 
-    samples: draws of z per row, and dreams. Raises UsageError for fewer than 1. (A prior made of posteriors, VampPrior,
-    does share the encoder's parameters: those then learn from both phases.)
+    samples: draws of z per row, and dreams. Raises UsageError for fewer than 1. (A prior made of
+    posteriors, VampPrior, does share the encoder's parameters: those then learn from both phases.)
     """
 
     def __init__(self, samples: int = 1) -> None:
@@ -35,8 +37,8 @@ class WakeSleep(Objective):
         self.samples = samples
 
     def forward(self, model: Model, x: Tensor) -> Estimate:
-        """x: (B, D) -> Estimate; the log has "bound", "reconstruction" and "kl" of the pair as it is, and "dream", the mean
-        of log q(z|x) over dreams; nats."""
+        """x: (B, D) -> Estimate; the log has "bound", "reconstruction" and "kl" of the pair as it
+        is, and "dream", the mean of log q(z|x) over dreams; nats."""
         with torch.no_grad():
             q = model.posterior_given(x)
             z = draw(q, (self.samples,))
@@ -45,5 +47,11 @@ class WakeSleep(Objective):
         wake = (reconstruction + log_prior).mean()
         z_dreamt, x_dreamt = model.sample_joint(z.shape[:-1])
         sleep = model.posterior_given(x_dreamt).log_prob(z_dreamt).mean()
-        log = {"reconstruction": reconstruction.mean().detach(), "kl": (log_q - log_prior).mean().detach()}
-        return Estimate(-wake - sleep, {"bound": log["reconstruction"] - log["kl"], **log, "dream": sleep.detach()})
+        log = {
+            "reconstruction": reconstruction.mean().detach(),
+            "kl": (log_q - log_prior).mean().detach(),
+        }
+        return Estimate(
+            -wake - sleep,
+            {"bound": log["reconstruction"] - log["kl"], **log, "dream": sleep.detach()},
+        )

@@ -1,4 +1,5 @@
-"""q(z|x): a posterior turns the encoder's features into a distribution over the latent vector. A new one is one line here."""
+"""q(z|x): a posterior turns the encoder's features into a distribution over the latent vector. A
+new one is one line here."""
 
 from typing import Any
 

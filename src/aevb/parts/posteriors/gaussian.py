@@ -1,10 +1,12 @@
-r"""Gaussian posteriors, diagonal and full (Kingma & Welling 2013, section 2.4 and appendices B and C).
+r"""Gaussian posteriors, diagonal and full (Kingma & Welling 2013, section 2.4 and appendices B and
+C).
 
-A sample is written z = mu + sigma * eps with eps ~ N(0, I). All randomness sits in eps, which has no parameters, so
-dz/dmu = 1 and dz/dlogvar = (z - mu)/2 exist and carry the gradient of any function of z back to the encoder.
+A sample is written z = mu + sigma * eps with eps ~ N(0, I). All randomness sits in eps, which has
+no parameters, so dz/dmu = 1 and dz/dlogvar = (z - mu)/2 exist and carry the gradient of any
+function of z back to the encoder.
 
-The network emits logvar = log sigma^2: sigma = exp(logvar/2) is positive whatever the network says, and the divergence
-from the prior needs the logarithm as it is,
+The network emits logvar = log sigma^2: sigma = exp(logvar/2) is positive whatever the network says,
+and the divergence from the prior needs the logarithm as it is,
 
     KL(N(mu, sigma^2) || N(0, 1)) = -1/2 (1 + logvar - mu^2 - exp(logvar))   per dimension.
 """
@@ -18,7 +20,8 @@ from aevb.interfaces import Posterior
 from aevb.probability.distributions import LOGVAR_MAX, LOGVAR_MIN, DiagonalNormal, TriangularNormal
 
 GAIN = 0.3
-"""Of the correlations against the other outputs of the encoder: there are L/2 times as many of them."""
+"""Of the correlations against the other outputs of the encoder: there are L/2 times as many of
+them."""
 
 
 def kl_per_dimension(mu: Tensor, logvar: Tensor) -> Tensor:
@@ -27,15 +30,16 @@ def kl_per_dimension(mu: Tensor, logvar: Tensor) -> Tensor:
 
 
 def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
-    """KL(N(mu, diag exp(logvar)) || N(0, I)). mu, logvar: (B, L) -> (B,), nats. Source: appendix B of the paper."""
+    """KL(N(mu, diag exp(logvar)) || N(0, I)). mu, logvar: (B, L) -> (B,), nats. Source: appendix B
+    of the paper."""
     return kl_per_dimension(mu, logvar).sum(dim=-1)
 
 
 class DiagonalGaussian(Posterior):
     """Two linear heads on the encoder's features, one for mu and one for logvar.
 
-    ``num_features``: width of the features; ``latent_dim``: L. The identity inside [-30, 20], the bound on logvar stops
-    exp(logvar) from overflowing, a common source of NaN.
+    ``num_features``: width of the features; ``latent_dim``: L. The identity inside [-30, 20], the
+    bound on logvar stops exp(logvar) from overflowing, a common source of NaN.
     """
 
     def __init__(self, num_features: int, latent_dim: int) -> None:
@@ -50,9 +54,11 @@ class DiagonalGaussian(Posterior):
 
 
 class FullGaussian(Posterior):
-    """A Gaussian with any covariance (Kingma & Welling 2019, section 2.5.1): a linear flow, whose KL keeps its closed form.
+    """A Gaussian with any covariance (Kingma & Welling 2019, section 2.5.1): a linear flow, whose
+    KL keeps its closed form.
 
-    ``num_features``: width of the features; ``latent_dim``: L, whose square is the number of outputs. Starts as a diagonal one.
+    ``num_features``: width of the features; ``latent_dim``: L, whose square is the number of
+    outputs. Starts as a diagonal one.
     """
 
     at: Tensor
@@ -62,7 +68,9 @@ class FullGaussian(Posterior):
         self.num_features, self.latent_dim = num_features, latent_dim
         self.mu = nn.Linear(num_features, latent_dim)
         self.logvar = nn.Linear(num_features, latent_dim)
-        correlations = latent_dim * (latent_dim - 1) // 2  # of one dimension none, which nn.Linear would warn of
+        correlations = (
+            latent_dim * (latent_dim - 1) // 2
+        )  # of one dimension none, which nn.Linear would warn of
         self.lower_weight = nn.Parameter(torch.zeros(correlations, num_features))
         self.lower_bias = nn.Parameter(torch.zeros(correlations))
         row, column = torch.tril_indices(latent_dim, latent_dim, -1)
@@ -71,6 +79,8 @@ class FullGaussian(Posterior):
     def forward(self, h: Tensor) -> TriangularNormal:
         """h: (..., num_features) -> distribution over (L,)."""
         found = GAIN * nn.functional.linear(h, self.lower_weight, self.lower_bias)
-        flat = found.new_zeros(*found.shape[:-1], self.latent_dim**2).scatter(-1, self.at.expand(found.shape), found)
+        flat = found.new_zeros(*found.shape[:-1], self.latent_dim**2).scatter(
+            -1, self.at.expand(found.shape), found
+        )
         lower = flat.unflatten(-1, (self.latent_dim, self.latent_dim))
         return TriangularNormal(self.mu(h), self.logvar(h).clamp(LOGVAR_MIN, LOGVAR_MAX), lower)

@@ -1,4 +1,5 @@
-"""A normalising flow as the prior: p(z) of any shape, learned with the model (or fitted to its codes afterwards)."""
+"""A normalising flow as the prior: p(z) of any shape, learned with the model (or fitted to its
+codes afterwards)."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from aevb.probability.flows import Flow
 
 
 class FlowPrior(Prior):
-    """Spline couplings over (L,), placed and scaled by mu and logvar. ``latent_dim``: L. Starts near N(0, I)."""
+    """Spline couplings over (L,), placed and scaled by mu and logvar. ``latent_dim``: L. Starts
+    near N(0, I)."""
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()

@@ -1,4 +1,5 @@
-"""A mixture of diagonal Gaussians as the prior, learned with the model (or fitted to its codes afterwards)."""
+"""A mixture of diagonal Gaussians as the prior, learned with the model (or fitted to its codes
+afterwards)."""
 
 from __future__ import annotations
 
@@ -11,9 +12,11 @@ from aevb.probability.distributions import LOGVAR_MAX, LOGVAR_MIN, NormalMixture
 
 
 class MixtureOfGaussians(Prior):
-    """``components`` diagonal Gaussians over (L,) with free weights, means and variances. ``latent_dim``: L.
+    """``components`` diagonal Gaussians over (L,) with free weights, means and variances.
+    ``latent_dim``: L.
 
-    Means start as draws from N(0, I), weights even, variances 1. Raises UsageError for fewer than 1 component.
+    Means start as draws from N(0, I), weights even, variances 1. Raises UsageError for fewer than 1
+    component.
     """
 
     def __init__(self, latent_dim: int, components: int = 10) -> None:

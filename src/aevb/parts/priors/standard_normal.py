@@ -15,9 +15,14 @@ class StandardNormal(Prior):
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
         self.zeros: Tensor
-        # Not saved: it says nothing that latent_dim does not, but it must follow the model to its device and dtype.
+        # Not saved: it says nothing that latent_dim does not, but it must follow the model to its
+        # device and dtype.
         self.register_buffer("zeros", torch.zeros(latent_dim), persistent=False)
 
     def forward(self) -> Distribution:
         """Return the distribution over (L,)."""
-        return Independent(Normal(self.zeros, torch.ones_like(self.zeros), validate_args=False), 1, validate_args=False)
+        return Independent(
+            Normal(self.zeros, torch.ones_like(self.zeros), validate_args=False),
+            1,
+            validate_args=False,
+        )

@@ -1,4 +1,5 @@
-r"""VampPrior (Tomczak & Welling 2018): the prior is a mixture of posteriors of learned pseudo-inputs,
+r"""VampPrior (Tomczak & Welling 2018): the prior is a mixture of posteriors of learned
+pseudo-inputs,
 
     p(z) = 1/C sum_c q(z | u_c).
 
@@ -20,7 +21,8 @@ from aevb.probability.distributions import DiagonalNormal, NormalMixture
 
 
 class VampPrior(Prior):
-    """``components`` pseudo-inputs through the model's own encoder and posterior. ``latent_dim``: L.
+    """``components`` pseudo-inputs through the model's own encoder and posterior. ``latent_dim``:
+    L.
 
     Raises UsageError for fewer than 1 component, and when used without the VAE that it belongs to.
     """
@@ -33,21 +35,28 @@ class VampPrior(Prior):
         self.posterior_given: Callable[[Tensor], Distribution] | None = None
 
     def connect(self, posterior_given: Callable[[Tensor], Distribution], data_dim: int) -> None:
-        """Take the model's q(z|x), and make the pseudo-inputs, small at first: (components, data_dim)."""
+        """Take the model's q(z|x), and make the pseudo-inputs, small at first: (components,
+        data_dim)."""
         self.posterior_given = posterior_given
         self.inputs = nn.Parameter(0.1 * torch.randn(self.components, data_dim))
 
     @torch.no_grad()
     def initialise(self, x: Tensor) -> None:
-        """Start the pseudo-inputs from random rows of x: (N, D), with repetition if there are fewer than components."""
+        """Start the pseudo-inputs from random rows of x: (N, D), with repetition if there are fewer
+        than components."""
         self.inputs.copy_(x[torch.randint(len(x), (self.components,)).to(x.device)])
 
     def forward(self) -> Distribution:
         """Return the distribution over (L,)."""
         if self.posterior_given is None:
-            raise UsageError("a VampPrior is made of a model's posteriors; give it to a VAE: VAE(..., prior=VampPrior(L))")
+            raise UsageError(
+                "a VampPrior is made of a model's posteriors; give it to a VAE: VAE(...,"
+                " prior=VampPrior(L))"
+            )
         q = self.posterior_given(self.inputs)
         even = torch.zeros(self.components, dtype=self.inputs.dtype, device=self.inputs.device)
         if isinstance(q, DiagonalNormal):
             return NormalMixture(even, q.mu, q.logvar)
-        return MixtureSameFamily(Categorical(logits=even, validate_args=False), q, validate_args=False)
+        return MixtureSameFamily(
+            Categorical(logits=even, validate_args=False), q, validate_args=False
+        )
