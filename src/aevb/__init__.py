@@ -1,11 +1,21 @@
 """aevb: variational autoencoders to use, to trust and to learn from.
 
     from aevb import VAE, kl_divergence, vae_loss          the model and its loss, on tensors
-    run = aevb.fit("digits")                               train on a data set by name, a file, a folder of pictures, an array
-    run.sample(16); run.encode(rows); run.evaluate(rows)   use what was trained; rows: as for fit
+    run = aevb.fit("digits")                               train on a data set by name, on a file,
+                                                           on a folder of pictures, on an array
+    run.sample(16); run.encode(rows); run.evaluate(rows)   use the trained model; rows as for fit
     aevb.save(run, "runs/digits"); aevb.load("runs/digits")
+    aevb.report.evaluate(run, rows)                        all figures, with error bars
+    aevb.checker.check_file("their_vae.py")                find the mistakes in any VAE
 
-Names are imported when they are first used: ``import aevb`` does not import torch.
+``import aevb`` does not import torch: each name is imported when it is first used.
+
+Example:
+    >>> import aevb
+    >>> settings = aevb.Config(hidden=(16,), latent_dim=2, epochs=2)
+    >>> run = aevb.fit("moons", settings)
+    >>> run.sample(5).shape
+    (5, 2)
 """
 
 from __future__ import annotations
@@ -14,6 +24,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from aevb import checker as checker
     from aevb import datasets as datasets
     from aevb.config import Config as Config
     from aevb.datasets.schema import Data as Data
@@ -21,6 +32,7 @@ if TYPE_CHECKING:
     from aevb.parts.objectives.elbo import ELBO as ELBO
     from aevb.parts.objectives.elbo import vae_loss as vae_loss
     from aevb.parts.posteriors.gaussian import kl_divergence as kl_divergence
+    from aevb.runs import report as report
     from aevb.runs.run import Run as Run
     from aevb.storage.checkpoint import load as load
     from aevb.storage.checkpoint import save as save
@@ -28,6 +40,11 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+_MODULES = {
+    "checker": "aevb.checker",
+    "datasets": "aevb.datasets",
+    "report": "aevb.runs.report",
+}
 _HOMES = {
     "Config": "aevb.config",
     "Data": "aevb.datasets.schema",
@@ -47,18 +64,20 @@ __all__ = [
     "Config",
     "Data",
     "Run",
+    "checker",
     "datasets",
     "fit",
     "kl_divergence",
     "load",
+    "report",
     "save",
     "vae_loss",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "datasets":
-        return import_module("aevb.datasets")
+    if name in _MODULES:
+        return import_module(_MODULES[name])
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'aevb' has no attribute {name!r}")

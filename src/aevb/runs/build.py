@@ -1,4 +1,4 @@
-"""How the names and numbers of a ``Config`` become objects: model, objective, optimiser."""
+"""The step from the names and numbers of a ``Config`` to objects: model, objective, optimiser."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 from aevb.config import OPTIMIZERS, Config
 from aevb.engine.optimisers import Update
 from aevb.errors import UsageError
-from aevb.interfaces import Objective
+from aevb.interfaces import Likelihood, Objective
 from aevb.model import VAE
 from aevb.parts.likelihoods import LIKELIHOODS
 from aevb.parts.networks import NETWORKS
@@ -20,6 +20,16 @@ from aevb.parts.objectives import OBJECTIVES
 from aevb.parts.posteriors import POSTERIORS
 from aevb.parts.priors import PRIORS
 from aevb.registry import Registry
+
+PRIOR_SETTINGS = {"components": "components"}
+"""Settings of a ``Config`` that a prior may take: name in ``Config`` -> name of the argument."""
+OBJECTIVE_SETTINGS = {
+    "beta": "beta",
+    "warmup_epochs": "warmup_steps",
+    "free_bits": "free_bits",
+    "samples": "samples",
+}
+"""The same for an objective."""
 
 
 def build(
@@ -31,61 +41,117 @@ def build(
 ) -> tuple[VAE, Objective]:
     """Make the model, with fresh weights from torch's generator, and the objective.
 
-    likelihood: by name, since ``config.likelihood`` may be ``auto``. shape: of one row.
-    steps_per_epoch: turns epochs of warm-up into steps. levels: how many values a column can have,
-    for the likelihoods over levels. Raises UsageError for parts that do not go together.
+    Args:
+        config: the settings of the run.
+        likelihood: a name in ``LIKELIHOODS``; ``config.likelihood`` may still be ``auto``.
+        shape: of one row, such as (3,) or (28, 28).
+        steps_per_epoch: turns the epochs of the warm-up into optimiser steps.
+        levels: how many values a column can have; only the likelihoods over levels need it.
+
+    Returns:
+        The model, on the CPU and in training mode, and the objective.
+
+    Raises:
+        UsageError: two parts do not go together, or a setting would be ignored.
+
+    Example:
+        >>> from aevb import Config
+        >>> from aevb.runs.build import build
+        >>> config = Config(hidden=(8,), latent_dim=2, objective="iwae", samples=5)
+        >>> model, objective = build(config, "gaussian", (3,), steps_per_epoch=10)
+        >>> model.data_dim, model.latent_dim, objective.samples
+        (3, 2, 5)
     """
-    network, data_dim = NETWORKS[config.network], math.prod(shape)
-    family = LIKELIHOODS[likelihood]
     if config.objective in ("iwae", "dreg") and likelihood == "gaussian_optimal":
         raise UsageError(
             "gaussian_optimal sets the variance that is best for the elbo, not for"
             f" {config.objective}; use gaussian"
         )
-    p = family(data_dim, levels) if family.form == "levels" else family(data_dim)
+    return _model(config, likelihood, shape, levels), _objective(config, steps_per_epoch)
+
+
+def update_for(config: Config, model: nn.Module) -> Update:
+    """Make the optimiser of ``config`` over all parameters of ``model``.
+
+    The optimiser moves the parameters into one tensor if they are few.
+
+    Example:
+        >>> from aevb import VAE, Config
+        >>> from aevb.runs.build import update_for
+        >>> update = update_for(Config(optimizer="adagrad"), VAE())
+        >>> type(update).__name__
+        'Adagrad'
+    """
+    update: Update = OPTIMIZERS[config.optimizer].of_model(model, lr=config.learning_rate)
+    return update
+
+
+def _model(config: Config, likelihood: str, shape: tuple[int, ...], levels: int | None) -> VAE:
     assert config.hidden is not None
-    if p.nominal and config.network == "mlp":
-        encoder, features = network.encoder(
-            (data_dim * p.levels,), config.hidden, config.activation
-        )
-        encoder = nn.Sequential(Indicators(p.levels), encoder)
-    else:
-        encoder, features = network.encoder(shape, config.hidden, config.activation)
+    data_dim = math.prod(shape)
+    # The parts are made in this order, because each draws its weights from torch's generator.
+    p = _likelihood(likelihood, data_dim, levels)
+    encoder, features = _encoder(config, p, shape)
     posterior = POSTERIORS[config.posterior](features, config.latent_dim)
-    widths = config.decoder_hidden or config.hidden[::-1]
-    model = VAE(
+    decoder = NETWORKS[config.network].decoder(
+        config.latent_dim,
+        config.decoder_hidden or config.hidden[::-1],
+        shape,
+        p.num_features,
+        config.activation,
+        config.skip,
+    )
+    prior = PRIORS[config.prior](
+        config.latent_dim, **_accepted(PRIORS, config.prior, config, PRIOR_SETTINGS)
+    )
+    return VAE(
         data_dim,
         config.hidden,
         config.latent_dim,
         encoder=encoder,
         posterior=posterior,
-        decoder=network.decoder(
-            config.latent_dim, widths, shape, p.num_features, config.activation, config.skip
-        ),
+        decoder=decoder,
         likelihood=p,
-        prior=PRIORS[config.prior](
-            config.latent_dim,
-            **_accepted(PRIORS, config.prior, config, {"components": "components"}),
-        ),
+        prior=prior,
     )
-    settings = {
-        "beta": "beta",
-        "warmup_epochs": "warmup_steps",
-        "free_bits": "free_bits",
-        "samples": "samples",
-    }
-    arguments = _accepted(OBJECTIVES, config.objective, config, settings)
+
+
+def _likelihood(name: str, data_dim: int, levels: int | None) -> Any:
+    family: type[Likelihood] = LIKELIHOODS[name]
+    sizes = (data_dim, levels) if family.form == "levels" else (data_dim,)
+    return family(*sizes)
+
+
+def _encoder(config: Config, likelihood: Any, shape: tuple[int, ...]) -> tuple[nn.Module, int]:
+    """Return the encoder's network and its number of features.
+
+    A perceptron sees an indicator for each level where the levels are names.
+    """
+    make = NETWORKS[config.network].encoder
+    if not (likelihood.nominal and config.network == "mlp"):
+        network, features = make(shape, config.hidden, config.activation)
+        return network, features
+    inputs = (math.prod(shape) * likelihood.levels,)
+    network, features = make(inputs, config.hidden, config.activation)
+    return nn.Sequential(Indicators(likelihood.levels), network), features
+
+
+def _objective(config: Config, steps_per_epoch: int) -> Objective:
+    arguments = _accepted(OBJECTIVES, config.objective, config, OBJECTIVE_SETTINGS)
     if "warmup_steps" in arguments:
         arguments["warmup_steps"] = round(config.warmup_epochs * steps_per_epoch)
-    return model, OBJECTIVES[config.objective](**arguments)
+    objective: Objective = OBJECTIVES[config.objective](**arguments)
+    return objective
 
 
-def _accepted(registry: Registry, part: str, config: Config, settings: dict[str, str]) -> dict[str, Any]:
-    """Those of ``settings`` (name in Config -> argument) that the ``part`` of a table takes.
+def _accepted(
+    registry: Registry, part: str, config: Config, settings: dict[str, str]
+) -> dict[str, Any]:
+    """Return the arguments that ``part`` takes from ``settings`` (name in Config -> argument).
 
-    Raises UsageError for one that was set and would be ignored.
+    Raises UsageError for a setting that the user changed and the part would ignore.
     """
-    taken = signature(table[part]).parameters
+    taken = signature(registry[part]).parameters
     arguments = {}
     for name, argument in settings.items():
         value = getattr(config, name)
@@ -94,14 +160,7 @@ def _accepted(registry: Registry, part: str, config: Config, settings: dict[str,
                 arguments[argument] = value
         elif value != getattr(Config, name):
             raise UsageError(
-                f"{table.what} {part} takes no {name}; got {name} {value}. Leave it out, or choose"
-                f" another {table.what}."
+                f"{registry.what} {part} takes no {name}; got {name} {value}. Leave it out, or"
+                f" choose another {registry.what}."
             )
     return arguments
-
-
-def update_for(config: Config, model: nn.Module) -> Update:
-    """The optimiser of ``config`` over all parameters of ``model``, which are moved into one tensor
-    if they are few."""
-    update: Update = OPTIMIZERS[config.optimizer].of_model(model, lr=config.learning_rate)
-    return update
