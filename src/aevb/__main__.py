@@ -1,4 +1,4 @@
-"""``python -m aevb``, as torchrun starts it."""
+"""The command line as ``python -m aevb``; torchrun starts it in this way."""
 
 from aevb.commands.cli import main
 

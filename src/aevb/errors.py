@@ -1,9 +1,18 @@
-"""What can go wrong through no fault of the program, each with the exit code that the command line
-returns for it.
+"""The errors that aevb raises on purpose, each with the exit code of the command line.
 
-Every message says what was expected, what was found and what to try next. The classes also derive
-from the built-in exception that a Python user would catch, so that ``except FileNotFoundError``
-works as it does elsewhere.
+Every message says three things: what was expected, what was found, and what to try next. Each class
+also derives from the built-in exception that a Python user would catch, so ``except
+FileNotFoundError`` works as it does elsewhere. The exit codes follow sysexits.h.
+
+Example:
+    >>> from aevb import Config
+    >>> try:
+    ...     Config(likelihood="bernouli")
+    ... except ValueError as error:
+    ...     print(type(error).__name__, error.exit_code)
+    ...     print(str(error)[-25:])
+    UsageError 2
+    Did you mean 'bernoulli'?
 """
 
 from __future__ import annotations
@@ -12,15 +21,21 @@ from typing import Any
 
 
 class AevbError(Exception):
-    """Base of all errors that aevb raises on purpose. ``exit_code``: what the command line returns
-    (sysexits.h)."""
+    """The base of all errors that aevb raises on purpose.
+
+    Attributes:
+        exit_code: the exit code of the command line after this error.
+    """
 
     exit_code = 70
 
 
 class UsageError(AevbError, ValueError):
-    """An argument or an option that cannot be used: an unknown name, a number out of range, a pair
-    that makes no sense."""
+    """An argument or an option that cannot be used.
+
+    Examples are an unknown name, a number out of range, and two settings that contradict each
+    other.
+    """
 
     exit_code = 2
 
@@ -32,7 +47,7 @@ class DataError(AevbError, ValueError):
 
 
 class NotFoundError(AevbError, FileNotFoundError):
-    """A file, a folder or a run that is not there."""
+    """A file, a folder or a run that does not exist."""
 
     exit_code = 66
 
@@ -52,7 +67,8 @@ class CannotWriteError(AevbError, OSError):
 class DivergedError(AevbError, ArithmeticError):
     """Training that produced a loss that is not a finite number.
 
-    ``run``: the run as it was after the last epoch that ended well, or None if the first did not.
+    Attributes:
+        run: the run after its last good epoch, or None if the first epoch failed.
     """
 
     exit_code = 70
@@ -66,5 +82,7 @@ class LostProcessError(AevbError, RuntimeError):
 
 
 class DamagedCheckpointWarning(UserWarning):
-    """The newest save of a run is damaged, and an older one, or only its model, was loaded in its
-    place."""
+    """The newest save of a run is damaged, so something older or smaller was loaded.
+
+    That is the save before it, or the model of the newest save without its training state.
+    """

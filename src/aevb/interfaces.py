@@ -1,15 +1,27 @@
-"""The contracts of aevb: everything that can be exchanged is one of these.
+"""The contracts of aevb: one class for each kind of part that you can exchange.
+
+A variational autoencoder (``aevb.VAE``) has five parts, and an objective trains it:
+
+    x -> encoder -> Posterior -> q(z|x)        an encoder maps rows to features
+    z -> decoder -> Likelihood -> p(x|z)       a decoder maps latent vectors to features
+                    Prior     -> p(z)
+    Objective(model, x) -> Estimate            a loss to differentiate, and figures to report
+
+Encoder and decoder are ordinary networks. A likelihood, a posterior and a prior are modules whose
+``forward`` returns a ``torch.distributions.Distribution``; there is no further abstraction. None of
+these parts knows another one, and an objective sees them only through ``Model``. Any likelihood
+therefore works with any posterior, any prior and any objective.
+
+To add a part of your own, derive from its class here and write the methods marked as abstract. The
+example in each class is complete: it defines a part and uses it. docs/extending.md shows how a part
+gets a name for the command line.
 
 Shapes, here and in every docstring of the package:
 
     K  importance samples        B  rows of a batch        N  rows of a data set
     L  latent dimensions         D  data dimensions        ...  any leading dimensions
 
-Units: every log-density, bound and divergence is in nats; a density is that of one row.
-
-A module whose ``forward`` returns a distribution is all the abstraction there is. A likelihood, a
-posterior and a prior do not know of each other, and an objective meets them only through these
-contracts, so that any of each can be combined.
+Units: every log-density, bound and divergence is in nats. A density is that of one row.
 """
 
 from __future__ import annotations
@@ -24,15 +36,39 @@ from torch.distributions import Distribution
 
 
 class Likelihood(nn.Module, ABC):
-    """p(x|z): what the decoder's last features say about one row of data.
+    """p(x|z): turns the decoder's features into a distribution over one row of data.
 
-    ``num_features``: how many numbers the decoder must emit for one row. ``discrete``: True when
-    ``log_prob`` is that of a probability, False when of a density (which has units of 1/x).
-    ``form``: what numbers x are. "real": any, standardised; "unit": in [0, 1]; "levels": k /
-    (levels - 1) for integers k < levels, and the constructor takes (data_dim, levels) instead of
-    (data_dim). ``nominal``: True where levels are names, in no order: the encoder then sees an
-    indicator for each. ``of_batch``: True where the loss of a row depends on the other rows of its
-    batch.
+    Attributes:
+        num_features: how many numbers the decoder must emit for one row.
+        discrete: True if ``log_prob`` is the log of a probability; False if it is the log of a
+            density, which has units of 1/x.
+        form: which numbers x may be. "real": any, standardised. "unit": between 0 and 1. "levels":
+            k / (levels - 1) for the integers 0 <= k < levels; the constructor then takes
+            (data_dim, levels), otherwise (data_dim).
+        nominal: True if the levels are names without an order. The encoder then sees an indicator
+            for each level.
+        of_batch: True if the loss of a row depends on the other rows of its batch.
+
+    Example:
+        >>> import torch
+        >>> from torch.distributions import Independent, Laplace
+        >>> from aevb import VAE
+        >>> from aevb.interfaces import Likelihood
+        >>> class LaplaceLikelihood(Likelihood):
+        ...     discrete = False
+        ...
+        ...     def __init__(self, data_dim):
+        ...         super().__init__()
+        ...         self.num_features = data_dim
+        ...
+        ...     def forward(self, h):
+        ...         return Independent(Laplace(h, 1.0), 1)
+        ...
+        ...     def check(self, x):
+        ...         pass  # every real number will do
+        >>> model = VAE(data_dim=3, likelihood=LaplaceLikelihood(3))
+        >>> model.likelihood_given(torch.zeros(5, 2)).log_prob(torch.zeros(5, 3)).shape
+        torch.Size([5])
     """
 
     num_features: int
@@ -43,122 +79,224 @@ class Likelihood(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, h: Tensor) -> Distribution:
-        """h: (..., num_features) -> distribution with batch shape (...) and event shape (D,)."""
+        """Return p(x|z) for the decoder's features.
+
+        h: (..., num_features) -> a distribution with batch shape (...) and event shape (D,).
+        """
 
     @abstractmethod
     def check(self, x: Tensor) -> None:
-        """x: (N, D). Raises DataError if a value lies outside the support. Called once, at the
-        door, never in a step."""
+        """Raise DataError if a value of x: (N, D) lies outside the support.
+
+        The package calls this once for a data set, when it takes the data in, and never in a step.
+        """
 
     @property
     def noise(self) -> Tensor | None:
-        """Standard deviation of x given z, () or (D,), where it is one number for all z; None
-        otherwise."""
+        """The standard deviation of x given z, () or (D,), if it is the same for every z.
+
+        None if it depends on z.
+        """
         return None
 
 
 class Posterior(nn.Module, ABC):
-    """q(z|x): what the encoder's features say about the latent vector of one row.
+    """q(z|x): turns the encoder's features into a distribution over the latent vector of one row.
 
-    ``num_features``: how many numbers the encoder emits for one row.
+    Attributes:
+        num_features: how many numbers the encoder emits for one row.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from torch.distributions import Independent, Normal
+        >>> from aevb import VAE
+        >>> from aevb.interfaces import Posterior
+        >>> class UnitVariance(Posterior):
+        ...     def __init__(self, num_features, latent_dim):
+        ...         super().__init__()
+        ...         self.num_features = num_features
+        ...         self.mean = nn.Linear(num_features, latent_dim)
+        ...
+        ...     def forward(self, h):
+        ...         return Independent(Normal(self.mean(h), 1.0), 1)
+        >>> model = VAE(data_dim=3, hidden=8, latent_dim=2, posterior=UnitVariance(8, 2))
+        >>> model.posterior_given(torch.zeros(5, 3)).rsample().shape
+        torch.Size([5, 2])
     """
 
     num_features: int
 
     @abstractmethod
     def forward(self, h: Tensor) -> Distribution:
-        """h: (..., num_features) -> distribution with batch shape (...) and event shape (L,), with
-        ``rsample``."""
+        """Return q(z|x) for the encoder's features.
+
+        h: (..., num_features) -> a distribution with batch shape (...) and event shape (L,). It
+        must have ``rsample``, so that a gradient can pass through its draws.
+        """
 
 
 class Prior(nn.Module, ABC):
-    """p(z)."""
+    """p(z): the distribution of the latent vector before any data are seen.
+
+    Example:
+        >>> import torch
+        >>> from torch.distributions import Independent, StudentT
+        >>> from aevb import VAE
+        >>> from aevb.interfaces import Prior
+        >>> class HeavyTails(Prior):
+        ...     def __init__(self, latent_dim):
+        ...         super().__init__()
+        ...         self.latent_dim = latent_dim
+        ...
+        ...     def forward(self):
+        ...         return Independent(StudentT(torch.full((self.latent_dim,), 5.0)), 1)
+        >>> VAE(data_dim=3, latent_dim=2, prior=HeavyTails(2)).sample(4).shape
+        torch.Size([4, 3])
+    """
 
     @abstractmethod
     def forward(self) -> Distribution:
         """Return the distribution over one latent vector: batch shape (), event shape (L,)."""
 
     def connect(self, posterior_given: Callable[[Tensor], Distribution], data_dim: int) -> None:
-        """Receive the model's q(z|x), once, from the VAE, to make a prior of posteriors. Nothing,
-        unless overridden."""
+        """Receive the model's q(z|x) and D, once, when a VAE takes this prior.
+
+        A prior that is made of posteriors overrides this. The default does nothing.
+        """
 
     def initialise(self, x: Tensor) -> None:
-        """Start from some training rows x: (N, D), drawn with torch's generator. Nothing, unless
-        overridden."""
+        """Start from some training rows x: (N, D), drawn with torch's generator.
+
+        The default does nothing.
+        """
 
 
 class Density(Protocol):
-    """A log-density at given points."""
+    """A log-density that can be evaluated at given points.
+
+    Example:
+        >>> import torch
+        >>> from aevb import VAE
+        >>> density = VAE(latent_dim=2).prior()
+        >>> round(float(density.log_prob(torch.zeros(2))), 4)
+        -1.8379
+    """
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """z: (..., L) -> (...), nats."""
+        """Return the log-density at z: (..., L) -> (...), nats."""
 
 
 class Model(Protocol):
-    """What an objective may ask of a model."""
+    """What an objective may ask of a model. ``aevb.VAE`` answers all of it.
+
+    Example:
+        >>> import torch
+        >>> from aevb import VAE
+        >>> model, x = VAE(data_dim=3, latent_dim=2), torch.zeros(5, 3)
+        >>> reconstruction, kl = model.elbo_terms(x)
+        >>> reconstruction.shape, kl.shape
+        (torch.Size([5]), torch.Size([5, 2]))
+    """
 
     latent_dim: int
 
     def posterior_given(self, x: Tensor) -> Distribution:
-        """q(z|x). x: (..., D) -> distribution over (L,) with batch shape (...)."""
+        """Return q(z|x). x: (..., D) -> a distribution over (L,) with batch shape (...)."""
 
     def posterior_and_frozen(self, x: Tensor) -> tuple[Distribution, Density]:
-        """q(z|x), and its density as a constant of its parameters, but not of the z at which it is
-        taken."""
+        """Return q(z|x), and its density with all parameters held constant.
+
+        A gradient passes through the frozen density to z alone. x: (..., D).
+        """
 
     def log_joint(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        """x: (B, D), z: (..., B, L) -> log p(x|z) and log p(z): (..., B) each, nats."""
+        """Return log p(x|z) and log p(z). x: (B, D), z: (..., B, L) -> (..., B) each, nats."""
 
     def sample_joint(self, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        """Draws z ~ p(z) and x ~ p(x|z), without a gradient: (*shape, L) and (*shape, D)."""
+        """Draw z ~ p(z) and x ~ p(x|z), without a gradient: (*shape, L) and (*shape, D)."""
 
     def log_weights(self, x: Tensor, samples: int = 1) -> Tensor:
-        """x: (B, D) -> log p(x, z) - log q(z|x) for draws of z from q(z|x): (K, B), nats."""
+        """Return log p(x, z) - log q(z|x) for K = ``samples`` draws of z from q(z|x).
+
+        x: (B, D) -> (K, B), nats.
+        """
 
     def elbo_terms(self, x: Tensor, samples: int = 1) -> tuple[Tensor, Tensor]:
-        """x: (B, D) -> E_q[log p(x|z)]: (B,), and the KL to the prior: (B, L) per dimension or (B,
-        1); nats."""
+        """Return E_q[log p(x|z)] and KL(q(z|x) || p(z)) of each row.
+
+        x: (B, D) -> (B,), and (B, L) if the KL has a closed form for each dimension, else (B, 1);
+        nats.
+        """
 
     def in_evaluation(self) -> AbstractContextManager[None]:
-        """For a while every part stands still: none learns from the batches that it is shown."""
+        """Put every part into evaluation mode for a ``with`` block.
+
+        No part learns from the batches that it sees meanwhile.
+        """
 
 
 class Estimate(NamedTuple):
-    """What an objective returns: one thing to differentiate, others to report."""
+    """The result of an objective: one number to differentiate, and others to report.
+
+    Example:
+        >>> import torch
+        >>> from aevb import ELBO, VAE
+        >>> estimate = ELBO()(VAE(data_dim=3), torch.zeros(5, 3))
+        >>> estimate.loss.requires_grad, sorted(estimate.log)
+        (True, ['bound', 'kl', 'reconstruction'])
+    """
 
     loss: Tensor
-    """() differentiate this and report nothing from it: it may be a surrogate, weighted or floored.
-    """
+    """(): differentiate this, and report nothing from it. It may be a surrogate, weighted or
+    floored."""
     log: dict[str, Tensor]
-    """name -> (), nats, averaged over the batch: "bound" (never weighted), "reconstruction", "kl",
-    ..."""
+    """name -> (), averaged over the batch, nats unless the objective says otherwise. "bound" (never
+    weighted), "reconstruction" and "kl" are always there."""
 
 
 class Objective(nn.Module, ABC):
-    """A way to train.
+    """A way to train: turns a model and a batch into an ``Estimate``.
 
-    What it keeps from step to step lies in persistent buffers, which a run saves with its state,
-    and is changed in place. ``recordable``: False where a step cannot be recorded once and
-    replayed: it then runs as Python each time.
+    An objective may keep something from step to step. It keeps that in persistent buffers, which a
+    run saves with its training state, and changes them in place.
+
+    Attributes:
+        recordable: False if a step cannot be recorded once and replayed. Each step then runs as
+            Python.
+
+    Example:
+        >>> import torch
+        >>> from aevb import VAE
+        >>> from aevb.interfaces import Estimate, Objective
+        >>> class HalfKL(Objective):
+        ...     def forward(self, model, x):
+        ...         reconstruction, kl = (term.sum() / len(x) for term in model.elbo_terms(x))
+        ...         log = {"bound": reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
+        ...         figures = {name: value.detach() for name, value in log.items()}
+        ...         return Estimate(0.5 * kl - reconstruction, figures)
+        >>> HalfKL()(VAE(data_dim=3), torch.zeros(5, 3)).loss.shape
+        torch.Size([])
     """
 
     recordable: ClassVar[bool] = True
 
     @abstractmethod
     def forward(self, model: Model, x: Tensor) -> Estimate:
-        """x: (B, D) -> Estimate."""
+        """Estimate the loss and the figures on one batch. x: (B, D)."""
 
     def schedule(self, step: int) -> None:
-        """Set whatever depends on time (a warm-up's weight) for optimiser step ``step``, counted
-        from 0.
+        """Set everything that depends on time, such as a warm-up's weight, for one step.
 
-        A pure function of ``step``: a resumed run needs no memory of how it came here. Nothing,
-        unless overridden.
+        ``step`` counts from 0. The result must depend on ``step`` alone: a resumed run has no
+        memory of the steps before. The default does nothing.
         """
 
     def begin(self, rows: int, latent_dim: int) -> None:
         """Make room for what is kept of each of ``rows`` training rows, before the first step.
-        Nothing, unless overridden."""
+
+        The default does nothing.
+        """
 
     def select(self, index: Tensor) -> None:
-        """Hear which training rows the next batch is made of: (B,). Nothing, unless overridden."""
+        """Learn which training rows make the next batch: (B,). The default does nothing."""

@@ -1,8 +1,8 @@
-"""Tables from names to classes, read by the configuration, the command line and the documents
-alike.
+"""Registries: tables from names to classes.
 
-An entry is written as ``"module:attribute"`` and imported only when it is used: listing the names
-that a user may type must not import torch.
+The configuration, the command line and the documents all read them. An entry has the form
+``"module:attribute"`` and is imported when it is first used, because listing the names that a user
+may type must not import torch.
 """
 
 from __future__ import annotations
@@ -16,8 +16,22 @@ from aevb.errors import UsageError
 
 
 class Registry(Mapping[str, Any]):
-    """Names of one kind of part (``what``, in the singular) and where each is defined. Iterates
-    over the names."""
+    """The names of one kind of part, and where each part is defined.
+
+    A registry is a mapping: it iterates over the names, and ``registry[name]`` imports the part.
+
+    Args:
+        what: the kind, as a singular noun; error messages use it.
+        entries: name -> ``"module:attribute"``.
+
+    Example:
+        >>> from aevb.registry import Registry
+        >>> sums = Registry("sum", {"exact": "math:fsum", "plain": "builtins:sum"})
+        >>> list(sums)
+        ['exact', 'plain']
+        >>> sums["exact"]([0.1] * 10)
+        1.0
+    """
 
     def __init__(self, what: str, entries: Mapping[str, str]) -> None:
         self.what = what
@@ -37,7 +51,19 @@ class Registry(Mapping[str, Any]):
         return len(self._entries)
 
     def check(self, name: str) -> str:
-        """Return ``name`` if the table has it. Raises UsageError with the nearest name otherwise."""
+        """Return ``name`` if the registry has it.
+
+        Raises:
+            UsageError: the registry does not have it; the message gives all names and the nearest.
+
+        Example:
+            >>> from aevb.parts.likelihoods import LIKELIHOODS
+            >>> LIKELIHOODS.check("bernoulli")
+            'bernoulli'
+            >>> LIKELIHOODS.check("bernouli")  # doctest: +ELLIPSIS
+            Traceback (most recent call last):
+            aevb.errors.UsageError: unknown likelihood 'bernouli'; ... Did you mean 'bernoulli'?
+        """
         if name not in self._entries:
             near = get_close_matches(name, self._entries, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -47,8 +73,15 @@ class Registry(Mapping[str, Any]):
         return name
 
     def attribute(self, name: str) -> Any:
-        """The class or function called ``name`` in its own module: serves the ``__getattr__`` of a
-        package."""
+        """Return the class or function that is called ``name`` in its own module.
+
+        The ``__getattr__`` of a package uses it. Raises AttributeError if there is none.
+
+        Example:
+            >>> from aevb.parts.likelihoods import LIKELIHOODS
+            >>> LIKELIHOODS.attribute("GaussianFixed") is LIKELIHOODS["gaussian_fixed"]
+            True
+        """
         for key, entry in self._entries.items():
             if entry.endswith(f":{name}"):
                 return self[key]
