@@ -1,10 +1,14 @@
-r"""The variational autoencoder: prior, encoder, posterior, decoder and likelihood, put together.
+r"""The variational autoencoder: encoder, posterior, prior, decoder and likelihood put together.
 
-    x -> encoder -> posterior -> q(z|x)          z ~ q(z|x)          z -> decoder -> likelihood -> p(x|z)
+    x -> encoder -> posterior -> q(z|x)      z ~ q(z|x)      z -> decoder -> likelihood -> p(x|z)
 
-For any q, log p(x) = E_q[log p(x|z)] - KL(q(z|x) || p(z)) + KL(q(z|x) || p(z|x)). The last term is not negative, so the
-first two are a lower bound on log p(x), the ELBO (Kingma & Welling 2013, equations 1 to 3): the first rewards codes from
-which x can be rebuilt, the second keeps them where the prior will look for them when the model generates.
+For any distribution q,
+
+    log p(x) = E_q[log p(x|z)] - KL(q(z|x) || p(z)) + KL(q(z|x) || p(z|x)).
+
+The last term is never negative, so the first two are a lower bound on log p(x): the ELBO (Kingma &
+Welling 2013, equations 1 to 3). The first term rewards codes from which x can be rebuilt. The
+second keeps the codes where the prior draws from when the model generates.
 """
 
 from __future__ import annotations
@@ -37,15 +41,32 @@ from aevb.probability.distributions import (
 class VAE(nn.Module):
     """A variational autoencoder on rows of ``data_dim`` numbers.
 
-    data_dim: D. latent_dim: L. hidden: widths of the encoder's hidden layers, mirrored in the
-    decoder; one number means two layers of that width. activation: relu, tanh, silu or gelu.
+    An encoder of your own maps (..., D) to (..., posterior.num_features). A decoder of your own
+    maps (..., L) to (..., likelihood.num_features).
 
-    ``likelihood``, ``posterior``, ``prior``, ``encoder`` and ``decoder`` replace the parts: by
-    default a Gaussian of variance 1/2, a diagonal Gaussian, N(0, I) and two multi-layer
-    perceptrons. An encoder of one's own maps (..., D) to (..., posterior.num_features), a decoder
-    (..., L) to (..., likelihood.num_features).
+    Args:
+        data_dim: D, the numbers in a row.
+        hidden: widths of the encoder's hidden layers; the decoder has them in reverse. One number
+            means two layers of that width.
+        latent_dim: L, the dimensions of z.
+        activation: relu, tanh, silu or gelu.
+        likelihood: p(x|z). Default: a Gaussian of variance 1/2.
+        posterior: q(z|x). Default: a diagonal Gaussian.
+        prior: p(z). Default: N(0, I).
+        encoder: a network. Default: a multi-layer perceptron.
+        decoder: a network. Default: a multi-layer perceptron.
 
-    Raises UsageError for sizes below 1 and for parts that do not fit each other.
+    Raises:
+        UsageError: a size is below 1, or two parts do not fit each other.
+
+    Example:
+        >>> import torch
+        >>> from aevb import VAE
+        >>> from aevb.parts.likelihoods.bernoulli import Bernoulli
+        >>> model = VAE(data_dim=6, hidden=(16, 8), latent_dim=2, likelihood=Bernoulli(6))
+        >>> reconstruction, mu, logvar = model(torch.zeros(5, 6))
+        >>> reconstruction.shape, mu.shape
+        (torch.Size([5, 6]), torch.Size([5, 2]))
     """
 
     def __init__(
@@ -63,31 +84,42 @@ class VAE(nn.Module):
     ) -> None:
         super().__init__()
         data_dim, latent_dim = _size("data_dim", data_dim), _size("latent_dim", latent_dim)
-        # One width or several, so that VAE(2, 64, 2) can be typed from memory.
-        widths = [
-            _size("hidden", width)
-            for width in (hidden if isinstance(hidden, list | tuple) else (hidden, hidden))
-        ]
+        widths = _widths(hidden)
+        # Encoder, posterior, decoder: in this order the tutorial's code draws its initial weights,
+        # so the same seed gives the same weights here.
+        if encoder is None:
+            encoder = mlp(data_dim, widths, activation=activation)
+        if posterior is None:
+            posterior = DiagonalGaussian(widths[-1] if widths else data_dim, latent_dim)
+        if likelihood is None:
+            likelihood = GaussianFixed(data_dim)
+        if decoder is None:
+            decoder = mlp(latent_dim, widths[::-1], likelihood.num_features, activation)
+        if prior is None:
+            prior = StandardNormal(latent_dim)
         self.data_dim, self.latent_dim = data_dim, latent_dim
-        # Encoder, posterior, decoder: this order draws the tutorial's initial weights from the
-        # tutorial's seed.
-        self.encoder = mlp(data_dim, widths, activation=activation) if encoder is None else encoder
-        self.posterior = (
-            DiagonalGaussian(widths[-1] if widths else data_dim, latent_dim)
-            if posterior is None
-            else posterior
-        )
-        self.likelihood = GaussianFixed(data_dim) if likelihood is None else likelihood
-        features = self.likelihood.num_features
-        self.decoder = (
-            mlp(latent_dim, widths[::-1], features, activation) if decoder is None else decoder
-        )
-        self.prior = StandardNormal(latent_dim) if prior is None else prior
+        self.encoder, self.posterior = encoder, posterior
+        self.likelihood, self.decoder = likelihood, decoder
+        self.prior = prior
         self.prior.connect(self.posterior_given, data_dim)
         _check_that_parts_fit(self)
 
+    # ---------------------------------------------------------------------------------------------
+    # from rows to codes and back
+
     def posterior_given(self, x: Tensor) -> Distribution:
-        """q(z|x). x: (..., D) -> distribution over (L,) with batch shape (...)."""
+        """Return q(z|x). x: (..., D) -> a distribution over (L,) with batch shape (...).
+
+        Raises:
+            DataError: the rows do not have D numbers.
+
+        Example:
+            >>> import torch
+            >>> from aevb import VAE
+            >>> q = VAE(data_dim=3, latent_dim=2).posterior_given(torch.zeros(5, 3))
+            >>> q.mean.shape, q.rsample((10,)).shape
+            (torch.Size([5, 2]), torch.Size([10, 5, 2]))
+        """
         if x.ndim == 0 or x.shape[-1] != self.data_dim:
             raise DataError(
                 f"expected rows of {self.data_dim} numbers, (..., {self.data_dim}); got shape"
@@ -97,13 +129,31 @@ class VAE(nn.Module):
         return h
 
     def likelihood_given(self, z: Tensor) -> Distribution:
-        """p(x|z). z: (..., L) -> distribution over (D,) with batch shape (...)."""
+        """Return p(x|z). z: (..., L) -> a distribution over (D,) with batch shape (...).
+
+        Example:
+            >>> import torch
+            >>> from aevb import VAE
+            >>> p = VAE(data_dim=3, latent_dim=2).likelihood_given(torch.zeros(5, 2))
+            >>> p.log_prob(torch.zeros(5, 3)).shape
+            torch.Size([5])
+        """
         p: Distribution = self.likelihood(self.decoder(z))
         return p
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x: (B, D) -> mu, logvar of q(z|x): (B, L) each. Raises UsageError if the posterior is not
-        a diagonal Gaussian."""
+        """Return mu and logvar of q(z|x). x: (B, D) -> (B, L) each.
+
+        Raises:
+            UsageError: the posterior is not a diagonal Gaussian.
+
+        Example:
+            >>> import torch
+            >>> from aevb import VAE
+            >>> mu, logvar = VAE(data_dim=3, latent_dim=2).encode(torch.zeros(5, 3))
+            >>> mu.shape, logvar.shape
+            (torch.Size([5, 2]), torch.Size([5, 2]))
+        """
         q = self.posterior_given(x)
         if not isinstance(q, DiagonalNormal):
             raise UsageError(
@@ -113,91 +163,222 @@ class VAE(nn.Module):
         return q.mu, q.logvar
 
     def reparameterize(self, mu: Tensor, logvar: Tensor) -> Tensor:
-        """mu, logvar: (..., L) -> z ~ N(mu, exp(logvar)): (..., L), differentiable in both."""
+        """Draw z ~ N(mu, exp(logvar)), differentiable in both. mu, logvar: (..., L) -> (..., L).
+
+        Example:
+            >>> import torch
+            >>> from aevb import VAE
+            >>> z = VAE(latent_dim=2).reparameterize(torch.ones(5, 2), torch.full((5, 2), -30.0))
+            >>> bool((z - 1).abs().max() < 1e-5)
+            True
+        """
         return reparameterize(mu, logvar)
 
     def decode(self, z: Tensor) -> Tensor:
-        """z: (..., L) -> mean of p(x|z): (..., D)."""
+        """Return the mean of p(x|z). z: (..., L) -> (..., D).
+
+        Example:
+            >>> import torch
+            >>> from aevb import VAE
+            >>> VAE(data_dim=3, latent_dim=2).decode(torch.zeros(5, 2)).shape
+            torch.Size([5, 3])
+        """
         mean: Tensor = self.likelihood_given(z).mean
         return mean
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x: (B, D) -> reconstruction (B, D) from one sample z, mu (B, L), logvar (B, L)."""
+        """Return a reconstruction from one draw of z, and mu and logvar of q(z|x).
+
+        x: (B, D) -> (B, D), (B, L), (B, L).
+
+        Example:
+            >>> import torch
+            >>> from aevb import VAE, vae_loss
+            >>> x = torch.zeros(5, 3)
+            >>> reconstruction, mu, logvar = VAE(data_dim=3)(x)
+            >>> loss, error, kl = vae_loss(reconstruction, x, mu, logvar)
+            >>> bool(torch.isclose(loss, error + kl))
+            True
+        """
         mu, logvar = self.encode(x)
         return self.decode(self.reparameterize(mu, logvar)), mu, logvar
 
-    def posterior_and_frozen(self, x: Tensor) -> tuple[Distribution, Frozen]:
-        """q(z|x), and its density as a constant of its parameters, but not of the z at which it is taken.
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Decode the mean of q(z|x), without noise and without a gradient. x: (B, D) -> (B, D).
 
-        Gradient estimators that go through z alone need the second (``objectives/importance.py``).
-        x: (..., D).
+        Example:
+            >>> import torch
+            >>> from aevb import VAE
+            >>> model, x = VAE(data_dim=3), torch.zeros(5, 3)
+            >>> torch.equal(model.reconstruct(x), model.reconstruct(x))
+            True
         """
-        h = self.encoder(x)
-        return self.posterior(h), Frozen(self.posterior, h.detach())
+        return self.decode(self.posterior_given(x).mean)
+
+    # ---------------------------------------------------------------------------------------------
+    # generating
+
+    @torch.no_grad()
+    def sample(self, n: int, *, noise: bool = False) -> Tensor:
+        """Draw z ~ p(z) and return the means of p(x|z), or draws from it if ``noise``: (n, D).
+
+        Example:
+            >>> import torch
+            >>> from aevb import VAE
+            >>> model = VAE(data_dim=3)
+            >>> model.sample(4).shape, model.sample(4, noise=True).shape
+            (torch.Size([4, 3]), torch.Size([4, 3]))
+        """
+        p = self.likelihood_given(self.prior().sample(torch.Size((n,))))
+        return p.sample() if noise else p.mean
+
+    @torch.no_grad()
+    def sample_joint(self, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """Draw z ~ p(z) and x ~ p(x|z), without a gradient: (*shape, L) and (*shape, D).
+
+        Example:
+            >>> from aevb import VAE
+            >>> z, x = VAE(data_dim=3, latent_dim=2).sample_joint((4, 5))
+            >>> z.shape, x.shape
+            (torch.Size([4, 5, 2]), torch.Size([4, 5, 3]))
+        """
+        z = draw(self.prior(), shape)
+        return z, draw(self.likelihood_given(z))
+
+    # ---------------------------------------------------------------------------------------------
+    # the terms of the bounds
 
     def log_joint(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        """x: (B, D), z: (..., B, L) -> log p(x|z) and log p(z): (..., B) each, nats."""
+        """Return log p(x|z) and log p(z). x: (B, D), z: (..., B, L) -> (..., B) each, nats.
+
+        Example:
+            >>> import torch
+            >>> from aevb import VAE
+            >>> model = VAE(data_dim=3, latent_dim=2)
+            >>> log_likelihood, log_prior = model.log_joint(torch.zeros(5, 3), torch.zeros(5, 2))
+            >>> [round(float(value), 4) for value in log_prior[:2]]
+            [-1.8379, -1.8379]
+        """
         return self.likelihood_given(z).log_prob(x), self.prior().log_prob(z)
 
     def log_weights(self, x: Tensor, samples: int = 1) -> Tensor:
-        """log p(x, z) - log q(z|x) for draws of z from q(z|x). x: (B, D) -> (K, B), nats; K = ``samples``.
+        """Return log p(x, z) - log q(z|x) for K = ``samples`` draws of z from q(z|x).
 
-        Their mean over K is the ELBO, the log of the mean of their exponentials the
-        importance-weighted bound.
+        x: (B, D) -> (K, B), nats. The mean over K is the ELBO. The log of the mean of the
+        exponentials is the importance-weighted bound.
+
+        Example:
+            >>> import torch
+            >>> from aevb import VAE
+            >>> log_w = VAE(data_dim=3).log_weights(torch.zeros(5, 3), samples=10)
+            >>> bound = log_w.logsumexp(0) - torch.tensor(10.0).log()
+            >>> bool((bound >= log_w.mean(0)).all())
+            True
         """
         z, log_q = rsample_and_log_prob(self.posterior_given(x), samples)
         reconstruction, log_prior = self.log_joint(x, z)
         return reconstruction + log_prior - log_q
 
     def elbo_terms(self, x: Tensor, samples: int = 1) -> tuple[Tensor, Tensor]:
-        """Return the two terms of the ELBO for each row, with ``samples`` draws of z from q(z|x). x: (B, D).
+        """Return the two terms of the ELBO for each row, from ``samples`` draws of z from q(z|x).
 
-        Returns E_q[log p(x|z)]: (B,) and the KL from q(z|x) to the prior: (B, L) per dimension where it has a closed form
-        (estimator B of the paper, equation 10), else (B, 1), from the same draws (estimator A, equation 6); nats. Of a flow
-        out of a Gaussian only what it adds to the Gaussian's KL is drawn: without the noise of the rest, which was nearly all.
+        The KL has a closed form where the prior is N(0, I) and q is Gaussian (estimator B of the
+        paper, equation 10). Otherwise it comes from the same draws as the first term (estimator A,
+        equation 6). A flow is a Gaussian that is bent; only what the bending adds to the Gaussian's
+        KL is drawn then, which avoids nearly all of the noise.
+
+        Args:
+            x: (B, D).
+            samples: draws of z per row.
+
+        Returns:
+            E_q[log p(x|z)]: (B,), and KL(q(z|x) || p(z)): (B, L), per dimension, for a diagonal
+            Gaussian with a closed form, else (B, 1). Both in nats.
+
+        Example:
+            >>> import torch
+            >>> from aevb import VAE
+            >>> reconstruction, kl = VAE(data_dim=3, latent_dim=2).elbo_terms(torch.zeros(5, 3))
+            >>> elbo = reconstruction - kl.sum(-1)
+            >>> elbo.shape, bool((kl >= 0).all())
+            (torch.Size([5]), True)
         """
         q = self.posterior_given(x)
-        if isinstance(q, TransformedNormal) and isinstance(self.prior, StandardNormal):
-            straight, z, log_ratio = q.rsample_both((samples,))
-            reconstruction, log_prior = self.log_joint(x, z)
-            added = log_ratio - log_prior + self.prior().log_prob(straight)
-            kl = kl_per_dimension(q.mu, q.logvar).sum(-1) + added.mean(0)
-            return reconstruction.mean(0), kl.unsqueeze(-1)
-        if isinstance(q, DiagonalNormal) and isinstance(self.prior, StandardNormal):
-            # One draw needs no axis of its own: views and sums over it are a tenth of a small
-            # network's step.
-            z = q.rsample((samples,) if samples > 1 else ())
-            reconstruction = self.likelihood_given(z).log_prob(x)
-            return reconstruction.mean(0) if samples > 1 else reconstruction, kl_per_dimension(
-                q.mu, q.logvar
-            )
+        if isinstance(self.prior, StandardNormal):
+            if isinstance(q, DiagonalNormal):
+                return self._terms_of_diagonal(q, x, samples)
+            if isinstance(q, TriangularNormal):
+                return self._terms_of_triangular(q, x, samples)
+            if isinstance(q, TransformedNormal):
+                return self._terms_of_flow(q, x, samples)
+        return self._terms_of_draws(q, x, samples)
+
+    def _terms_of_diagonal(
+        self, q: DiagonalNormal, x: Tensor, samples: int
+    ) -> tuple[Tensor, Tensor]:
+        # A single draw has no axis for draws: in a small network, views and sums over that axis
+        # would take a tenth of a step.
+        z = q.rsample((samples,) if samples > 1 else ())
+        reconstruction = self.likelihood_given(z).log_prob(x)
+        if samples > 1:
+            reconstruction = reconstruction.mean(0)
+        return reconstruction, kl_per_dimension(q.mu, q.logvar)
+
+    def _terms_of_triangular(
+        self, q: TriangularNormal, x: Tensor, samples: int
+    ) -> tuple[Tensor, Tensor]:
+        reconstruction = self.likelihood_given(q.rsample((samples,))).log_prob(x)
+        return reconstruction.mean(0), q.kl_from_standard().unsqueeze(-1)
+
+    def _terms_of_flow(
+        self, q: TransformedNormal, x: Tensor, samples: int
+    ) -> tuple[Tensor, Tensor]:
+        straight, z, log_ratio = q.rsample_both((samples,))
+        reconstruction, log_prior = self.log_joint(x, z)
+        added = log_ratio - log_prior + self.prior().log_prob(straight)
+        kl = kl_per_dimension(q.mu, q.logvar).sum(-1) + added.mean(0)
+        return reconstruction.mean(0), kl.unsqueeze(-1)
+
+    def _terms_of_draws(self, q: Distribution, x: Tensor, samples: int) -> tuple[Tensor, Tensor]:
         z, log_q = rsample_and_log_prob(q, samples)
         reconstruction, log_prior = self.log_joint(x, z)
-        if isinstance(q, TriangularNormal) and isinstance(self.prior, StandardNormal):
-            return reconstruction.mean(0), q.kl_from_standard().unsqueeze(-1)
         return reconstruction.mean(0), (log_q - log_prior).mean(0).unsqueeze(-1)
 
-    @torch.no_grad()
-    def sample_joint(self, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        """Draw z ~ p(z) and x ~ p(x|z), without a gradient: (*shape, L) and (*shape, D)."""
-        z = draw(self.prior(), shape)
-        return z, draw(self.likelihood_given(z))
+    def posterior_and_frozen(self, x: Tensor) -> tuple[Distribution, FrozenPosterior]:
+        """Return q(z|x), and its density with all parameters held constant. x: (..., D).
 
-    @torch.no_grad()
-    def sample(self, n: int, *, noise: bool = False) -> Tensor:
-        """Draw z ~ p(z) and return the means of p(x|z), or draws from it if ``noise``: (n, D)."""
-        p = self.likelihood_given(self.prior().sample(torch.Size((n,))))
-        return p.sample() if noise else p.mean
+        A gradient passes through the frozen density to z alone. The gradient estimators of
+        ``aevb.parts.objectives.importance`` need that.
 
-    @torch.no_grad()
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """x: (B, D) -> decode(mean of q(z|x)): (B, D). Deterministic: the mean, not a sample."""
-        return self.decode(self.posterior_given(x).mean)
+        Example:
+            >>> import torch
+            >>> from aevb import VAE
+            >>> q, frozen = VAE(data_dim=3).posterior_and_frozen(torch.zeros(5, 3))
+            >>> z = q.sample()
+            >>> torch.allclose(q.log_prob(z), frozen.log_prob(z))
+            True
+            >>> q.log_prob(z).requires_grad, frozen.log_prob(z).requires_grad
+            (True, False)
+        """
+        h = self.encoder(x)
+        return self.posterior(h), FrozenPosterior(self.posterior, h.detach())
 
     @contextmanager
     def in_evaluation(self) -> Iterator[None]:
-        """Every part in evaluation mode, so that what is learned from batches stands still; then
-        each as it was."""
+        """Put every part into evaluation mode for a ``with`` block, and then each as it was.
+
+        No part learns from the batches that it sees meanwhile.
+
+        Example:
+            >>> from aevb import VAE
+            >>> model = VAE()
+            >>> with model.in_evaluation():
+            ...     print(model.training)
+            False
+            >>> model.training
+            True
+        """
         training = {module: module.training for module in self.modules()}
         self.eval()
         try:
@@ -207,25 +388,25 @@ class VAE(nn.Module):
                 module.training = mode
 
 
-def _size(name: str, value: Any) -> int:
-    try:
-        size = index(value)
-    except TypeError:
-        size = 0
-    if size < 1:
-        raise UsageError(f"{name} must be an integer of at least 1; got {value!r}")
-    return size
+class FrozenPosterior:
+    """log q(z|x) for given features h: (..., F); no gradient reaches the posterior's parameters.
 
-
-class Frozen:
-    """log q(z|x) of features h: (..., F), in which no gradient reaches the posterior's parameters."""
+    Example:
+        >>> import torch
+        >>> from aevb.model import FrozenPosterior
+        >>> from aevb.parts.posteriors.gaussian import DiagonalGaussian
+        >>> frozen = FrozenPosterior(DiagonalGaussian(8, 2), torch.zeros(5, 8))
+        >>> frozen.log_prob(torch.zeros(5, 2)).requires_grad
+        False
+    """
 
     def __init__(self, posterior: Posterior, h: Tensor) -> None:
         self.posterior, self.h = posterior, h
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """z: (..., L) -> (...), nats."""
-        # Called as a whole: a flow reads its parameters only when its density is taken.
+        """Return the log-density at z: (..., L) -> (...), nats."""
+        # The density is one call under constant parameters, because a flow reads its parameters
+        # only when its density is evaluated.
         density = _Density(self.posterior)
         constants = {name: value.detach() for name, value in density.named_parameters()}
         log_q: Tensor = torch.func.functional_call(density, constants, (self.h, z))
@@ -242,9 +423,24 @@ class _Density(nn.Module):
         return log_q
 
 
+def _size(name: str, value: Any) -> int:
+    try:
+        size = index(value)
+    except TypeError:
+        size = 0
+    if size < 1:
+        raise UsageError(f"{name} must be an integer of at least 1; got {value!r}")
+    return size
+
+
+def _widths(hidden: int | Sequence[int]) -> list[int]:
+    """The widths of the hidden layers; one number stands for two layers of that width."""
+    each = hidden if isinstance(hidden, list | tuple) else (hidden, hidden)
+    return [_size("hidden", width) for width in each]
+
+
 def _check_that_parts_fit(model: VAE) -> None:
-    """Send two rows of zeros through every part. Raises UsageError for widths that do not fit each
-    other."""
+    """Send two rows of zeros through every part. Raises UsageError if two widths do not fit."""
     like = next(iter(model.parameters()), torch.empty(0))
     x = torch.zeros(2, model.data_dim, dtype=like.dtype, device=like.device)
     z = torch.zeros(2, model.latent_dim, dtype=like.dtype, device=like.device)
