@@ -1,16 +1,17 @@
-"""One run as names and numbers.
+"""The settings of one training run, as names and numbers.
 
-The command line reads its options, their choices, help and defaults off ``Config``; so does the
-file that ``--config`` takes. Importing this module does not import torch; ``runs.build`` does.
+The command line takes its options, their choices, help and defaults from ``Config``; the file for
+``--config`` has the same names. This module does not import torch; ``aevb.runs.build`` does, and
+makes the objects that the names stand for.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
@@ -33,7 +34,7 @@ PRECISIONS = ("auto", "fp32", "bf16")
 KERNELS = ("auto", "torch", "onednn")
 COMPILE = ("auto", "on", "off")
 HIDDEN = {"mlp": (500, 500), "conv": (32, 64)}
-"""Widths, or channels, of the encoder where none are given."""
+"""The encoder's widths, or numbers of channels, where none are given."""
 
 
 def _one_of(names: Sequence[str] | Registry | dict[str, str]) -> Parameter:
@@ -50,7 +51,7 @@ def _integers(_: Any, tokens: Sequence[Any]) -> tuple[int, ...]:
 
 
 def whole_number(_: Any, tokens: Sequence[Any]) -> int:
-    """Read an integer, and refuse 2.5 rather than round it."""
+    """Read an integer from the command line, and refuse 2.5 instead of rounding it."""
     try:
         return int(tokens[0].value)
     except ValueError:
@@ -59,7 +60,7 @@ def whole_number(_: Any, tokens: Sequence[Any]) -> int:
 
 
 Whole = Annotated[int, Parameter(converter=whole_number)]
-
+"""The type of an option that takes an integer."""
 
 Widths = Annotated[
     tuple[int, ...],
@@ -71,6 +72,54 @@ Widths = Annotated[
         allow_repeating=False,
     ),
 ]
+"""The type of an option that takes integers with commas between them."""
+
+
+class _Range(NamedTuple):
+    """The numbers that a setting may have, and their name in a message."""
+
+    wanted: str
+    holds: Callable[[float], bool]
+
+
+_AT_LEAST_ONE = _Range("at least 1", lambda value: value >= 1)
+_NOT_NEGATIVE = _Range(
+    "a finite number of at least 0", lambda value: value >= 0 and math.isfinite(value)
+)
+_SHARE = _Range("a share of the steps, from 0 to 1", lambda value: 0 <= value <= 1)
+_POSITIVE = _Range("positive", lambda value: value > 0 and math.isfinite(value))
+
+_RANGES = {
+    "latent_dim": _AT_LEAST_ONE,
+    "samples": _AT_LEAST_ONE,
+    "batch_size": _AT_LEAST_ONE,
+    "epochs": _AT_LEAST_ONE,
+    "threads": _AT_LEAST_ONE,
+    "components": _AT_LEAST_ONE,
+    "beta": _NOT_NEGATIVE,
+    "warmup_epochs": _NOT_NEGATIVE,
+    "free_bits": _NOT_NEGATIVE,
+    "patience": _NOT_NEGATIVE,
+    "seed": _NOT_NEGATIVE,
+    "save_every": _NOT_NEGATIVE,
+    "decay": _SHARE,
+    "learning_rate": _POSITIVE,
+}
+_REGISTRIES = {
+    "posterior": POSTERIORS,
+    "prior": PRIORS,
+    "objective": OBJECTIVES,
+    "network": NETWORKS,
+    "activation": ACTIVATIONS,
+    "optimizer": OPTIMIZERS,
+}
+_CHOICES: dict[str, Sequence[str] | dict[str, str]] = {
+    "binarize": BINARIZE,
+    "device": DEVICES,
+    "precision": PRECISIONS,
+    "kernels": KERNELS,
+    "compile": COMPILE,
+}
 
 
 def _comma_separated(widths: Sequence[int]) -> str:
@@ -79,11 +128,23 @@ def _comma_separated(widths: Sequence[int]) -> str:
 
 @dataclass(frozen=True)
 class Config:
-    """One training run. Raises UsageError for an unknown name (with the nearest one) and for a
-    number out of range."""
+    """The settings of one training run. All have defaults.
 
+    Raises:
+        UsageError: a name is unknown (the message gives the nearest one), a number is out of range,
+            or two settings contradict each other.
+
+    Example:
+        >>> from aevb import Config
+        >>> config = Config(likelihood="bernoulli", latent_dim=2, hidden=(64,))
+        >>> config.latent_dim, config.hidden, config.posterior
+        (2, (64,), 'diagonal')
+    """
+
+    # The text below a setting is its help on the command line. It takes one line, because a line
+    # break would show there.
     likelihood: Annotated[str, _one_of(AUTO_LIKELIHOODS)] = "auto"
-    """p(x|z). auto: chosen from the data, and said."""
+    """p(x|z). auto: chosen from the data, and reported."""
     posterior: Annotated[str, _one_of(POSTERIORS)] = "diagonal"
     """q(z|x)."""
     prior: Annotated[str, _one_of(PRIORS)] = "standard_normal"
@@ -93,12 +154,11 @@ class Config:
     objective: Annotated[str, _one_of(OBJECTIVES)] = "elbo"
     """How to train; iwae and dreg need --samples 2 or more."""
     network: Annotated[str, _one_of(NETWORKS)] = "mlp"
-    """Bodies of encoder and decoder."""
+    """Kind of network in encoder and decoder."""
     hidden: Widths | None = None
-    """Widths of the encoder's hidden layers, or channels of its convolutions. Default: 500,500 for
-    mlp, 32,64 for conv."""
+    """Widths of the encoder's layers, or its channels. Default: 500,500 (mlp) or 32,64 (conv)."""
     decoder_hidden: Widths | None = None
-    """The same for the decoder, from z outwards. Default: those of the encoder, mirrored."""
+    """The same for the decoder, from z outwards. Default: those of the encoder in reverse."""
     skip: Annotated[bool, Parameter(negative=())] = False
     """Feed z into every layer of the decoder, against posterior collapse."""
     activation: Annotated[str, _one_of(ACTIVATIONS)] = "relu"
@@ -108,10 +168,9 @@ class Config:
     beta: float = 1.0
     """Weight of the KL in the loss."""
     warmup_epochs: float = 0.0
-    """Epochs over which that weight rises from 0."""
+    """Epochs in which that weight rises from 0."""
     free_bits: float = 0.0
-    """Nats per latent dimension below which the KL costs nothing; in their sum, unless q is
-    diagonal and p(z) N(0, I)."""
+    """Nats of KL that each latent dimension has for free; their sum if the KL is one number."""
     samples: Whole = 1
     """Draws of z per row and step."""
     optimizer: Annotated[str, _one_of(OPTIMIZERS)] = "adam"
@@ -119,104 +178,74 @@ class Config:
     learning_rate: float = 1e-3
     """Step size."""
     decay: float = 0.0
-    """Share of the steps, the last, over which the step size falls to 0 along a line; --resume with
-    more --epochs raises it."""
+    """Share of the steps at the end in which the step size falls to 0. More --epochs raise it."""
     batch_size: Whole = 128
     """Rows per step."""
     epochs: Whole = 50
     """Passes over the training rows."""
     patience: Whole = 0
-    """Stop after this many epochs without a better validation bound, and keep the best model. 0:
-    never, keep the last."""
+    """Stop after this many epochs without a better validation bound; keep the best. 0: never."""
     binarize: Annotated[str, _one_of(BINARIZE)] = "none"
-    """Grey levels under a Bernoulli likelihood: kept, or binarised once, at every step, or at one
-    half."""
+    """Grey levels under bernoulli: kept, or binarised once, at every step, or at one half."""
     validation: str = "0.1"
-    """Rows held out: a fraction of DATA, or a name or path. 0: none."""
+    """Rows held out: a fraction of DATA, or the name or path of other data. 0: none."""
     resize: str | None = None
     """Bring the pictures of a folder to one size: HEIGHTxWIDTH."""
     grey: Annotated[bool, Parameter(negative=())] = False
     """Turn the colour pictures of a folder into grey ones."""
     start: str | None = None
-    """A run with whose weights to begin: encoder and decoder, which must be the same, and what else
-    is of one kind and size."""
+    """A run whose weights to start from: same encoder and decoder, and other parts that match."""
     seed: Whole = 0
     """Decides initial weights, order, noise and split."""
     threads: Annotated[int | None, Parameter(converter=whole_number)] = None
-    """CPU threads; the bits of the result depend on it. Default: one or all, as a short measurement
-    decides."""
+    """CPU threads; the bits of the result depend on them. Default: one or all, as measured."""
+    # No worse: the change of the result is no larger than that from another seed.
     precision: Annotated[str, _one_of(PRECISIONS)] = "auto"
-    """Of the matrix products; all else is fp32. auto: bf16 in a long run if faster, and no worse
-    than another seed."""
+    """Number format of matrix products. auto: bf16 in a long run, if faster and no worse."""
     kernels: Annotated[str, _one_of(KERNELS)] = "auto"
-    """That multiply matrices in fp32. auto: torch's own, or in a long run oneDNN's if they are
-    faster."""
+    """Library for fp32 matrix products. auto: torch, or oneDNN in a long run if it is faster."""
     compile: Annotated[str, _one_of(COMPILE)] = "auto"
-    """Compile the training step, which takes some ten seconds. auto: if the run is long. off: not
-    even recorded."""
+    """Compile the training step, ten seconds. auto: in a long run. off: do not even record it."""
     save_every: Whole = 0
     """Save after this many steps, too. 0: by time alone."""
     device: Annotated[str, _one_of(DEVICES)] = "auto"
     """Where to train."""
 
     def __post_init__(self) -> None:
+        self._fill_in_widths()
+        self._check_names()
+        self._check_ranges()
+        self._check_widths()
+        self._check_patience()
+        self.validation_fraction()
+        self.picture_size()
+
+    def _fill_in_widths(self) -> None:
         default = HIDDEN.get(self.network, HIDDEN["mlp"])
         object.__setattr__(self, "hidden", tuple(default if self.hidden is None else self.hidden))
         if self.decoder_hidden is not None:
             object.__setattr__(self, "decoder_hidden", tuple(self.decoder_hidden))
-        for table, name in [
-            (POSTERIORS, self.posterior),
-            (PRIORS, self.prior),
-            (OBJECTIVES, self.objective),
-            (NETWORKS, self.network),
-            (ACTIVATIONS, self.activation),
-            (OPTIMIZERS, self.optimizer),
-        ]:
-            table.check(name)
+
+    def _check_names(self) -> None:
+        for what, registry in _REGISTRIES.items():
+            registry.check(getattr(self, what))
         if self.likelihood != "auto":
             LIKELIHOODS.check(self.likelihood)
-        choices = {
-            "binarize": BINARIZE,
-            "device": DEVICES,
-            "precision": PRECISIONS,
-            "kernels": KERNELS,
-            "compile": COMPILE,
-        }
-        for what, names in choices.items():
+        for what, names in _CHOICES.items():
             if (name := getattr(self, what)) not in names:
                 raise UsageError(f"unknown {what} {name!r}; there is {', '.join(names)}")
         if self.start is not None and not self.start.strip():
             raise UsageError(
                 "start must be the folder of a run; got an empty name. Leave it out to begin afresh"
             )
-        self._check_numbers()
-        self.validation_fraction()
-        self.picture_size()
 
-    def _check_numbers(self) -> None:
-        for name in ("latent_dim", "samples", "batch_size", "epochs", "threads", "components"):
+    def _check_ranges(self) -> None:
+        for name, (wanted, holds) in _RANGES.items():
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name} must be at least 1; got {value}")
-        for name in (
-            "beta",
-            "warmup_epochs",
-            "free_bits",
-            "patience",
-            "seed",
-            "save_every",
-            "decay",
-        ):
-            value = getattr(self, name)
-            if not (value >= 0 and math.isfinite(value)) or (name == "decay" and value > 1):
-                wanted = (
-                    "share of the steps, from 0 to 1"
-                    if name == "decay"
-                    else "finite number of at least 0"
-                )
-                raise UsageError(f"{name} must be a {wanted}; got {value}")
-        if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
-            raise UsageError(f"learning_rate must be positive; got {self.learning_rate}")
+            if value is not None and not holds(value):
+                raise UsageError(f"{name} must be {wanted}; got {value}")
+
+    def _check_widths(self) -> None:
         for name in ("hidden", "decoder_hidden"):
             widths = getattr(self, name)
             if widths is not None and (not widths or min(widths) < 1):
@@ -224,6 +253,8 @@ class Config:
                     f"{name} needs widths of at least 1, like 500,500; got"
                     f" {_comma_separated(widths) or 'none'}"
                 )
+
+    def _check_patience(self) -> None:
         if self.patience and self.validation_fraction() == 0:
             raise UsageError(
                 "patience watches the validation bound; it needs validation rows, for example"
@@ -236,16 +267,35 @@ class Config:
             )
 
     def rate(self, step: int, steps: int) -> float:
-        """The step size of optimiser step ``step``, counted from 0, of ``steps`` in the whole run."""
-        return (
-            self.learning_rate * min(1.0, (steps - step) / (self.decay * steps))
-            if self.decay
-            else self.learning_rate
-        )
+        """Return the step size of one optimiser step.
+
+        Args:
+            step: the number of the step, counted from 0.
+            steps: how many steps the whole run has.
+
+        Example:
+            >>> from aevb import Config
+            >>> config = Config(learning_rate=0.1, decay=0.5)
+            >>> [config.rate(step, 100) for step in (0, 50, 75)]
+            [0.1, 0.1, 0.05]
+        """
+        if not self.decay:
+            return self.learning_rate
+        return self.learning_rate * min(1.0, (steps - step) / (self.decay * steps))
 
     def validation_fraction(self) -> float | None:
-        """Fraction of the data to hold out, or None when ``validation`` names other data. Raises
-        UsageError outside [0, 1)."""
+        """Return the fraction of the data to hold out, or None if ``validation`` names other data.
+
+        Raises:
+            UsageError: the fraction lies outside [0, 1).
+
+        Example:
+            >>> from aevb import Config
+            >>> Config(validation="0.25").validation_fraction()
+            0.25
+            >>> Config(validation="mnist:test").validation_fraction() is None
+            True
+        """
         try:
             fraction = float(self.validation)
         except ValueError:
@@ -257,8 +307,16 @@ class Config:
         return fraction
 
     def picture_size(self) -> tuple[int, int] | None:
-        """(height, width) of ``resize``, or None. Raises UsageError for anything else than
-        HEIGHTxWIDTH."""
+        """Return (height, width) of ``resize`` in pixels, or None if it is not set.
+
+        Raises:
+            UsageError: ``resize`` does not have the form HEIGHTxWIDTH.
+
+        Example:
+            >>> from aevb import Config
+            >>> Config(resize="32x48").picture_size()
+            (32, 48)
+        """
         if self.resize is None:
             return None
         parts = self.resize.lower().split("x")
@@ -267,15 +325,32 @@ class Config:
         return int(parts[0]), int(parts[-1])
 
     def to_dict(self) -> dict[str, Any]:
-        """Names and plain values, as JSON and TOML know them."""
+        """Return the settings as names and plain values, such as JSON and TOML have.
+
+        Example:
+            >>> from aevb import Config
+            >>> settings = Config(hidden=(8, 4)).to_dict()
+            >>> settings["hidden"], settings["threads"]
+            ([8, 4], None)
+        """
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()
         }
 
     def to_toml(self, data: str) -> str:
-        """The text of a file that ``aevb fit --config`` takes, ``data`` included."""
-        # JSON's strings, numbers, booleans and lists are TOML as well; what is None is left out.
+        """Return the text of a file that ``aevb fit --config`` takes.
+
+        ``data`` is the name or the path of the data set, which the file holds too.
+
+        Example:
+            >>> from aevb import Config
+            >>> print(*Config(seed=3).to_toml("moons").splitlines()[:3], sep="\\n")
+            data = "moons"
+            likelihood = "auto"
+            posterior = "diagonal"
+        """
+        # JSON's strings, numbers, booleans and lists are TOML as well. TOML has no null.
         values = {"data": data, **self.to_dict()}
         return "".join(
             f"{name} = {json.dumps(value)}\n" for name, value in values.items() if value is not None
