@@ -329,7 +329,7 @@ class VAE(nn.Module):
         self, q: TriangularNormal, x: Tensor, samples: int
     ) -> tuple[Tensor, Tensor]:
         reconstruction = self.likelihood_given(q.rsample((samples,))).log_prob(x)
-        return reconstruction.mean(0), q.kl_from_standard().unsqueeze(-1)
+        return reconstruction.mean(0), q.kl_to_standard_normal().unsqueeze(-1)
 
     def _terms_of_flow(
         self, q: TransformedNormal, x: Tensor, samples: int

@@ -1,2 +1,4 @@
-"""Distributions, maps and moves that torch lacks, and the seeds of all noise: nothing here knows of
-a model."""
+"""Distributions, invertible maps and Markov chains that torch lacks, and the seeds of all noise.
+
+Nothing here knows about models.
+"""

@@ -1,8 +1,12 @@
 r"""The distributions over one row that torch lacks, or has in a form that loses precision.
 
-A Gaussian that keeps logvar (nothing takes the log of an exp), one with correlations, a mixture of
-Gaussians, and a Gaussian's image under an invertible map. None validates its arguments: data are
-checked at the door, and a step checks nothing.
+    DiagonalNormal      a Gaussian that keeps logvar, so that nothing takes the log of an exp
+    TriangularNormal    a Gaussian with correlations
+    NormalMixture       a mixture of Gaussians
+    TransformedNormal   the image of a Gaussian under an invertible map
+
+None of them validates its arguments. The package checks data once, when it takes them in, and
+checks nothing in a training step.
 """
 
 from __future__ import annotations
@@ -14,24 +18,46 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Independent, Normal, Transform
 
 LOGVAR_MIN, LOGVAR_MAX = -30.0, 20.0
-"""Bounds of logvar where a network emits it, to be applied there by ``clamp``: outside them the
-gradient is zero. exp(20) keeps every sum of squares inside float32; at the least sigma, exp(-15), a
-sample differs from its mean by 3e-7 eps."""
+"""Bounds of logvar. A part whose network emits a logvar applies them with ``clamp``; outside them
+the gradient is zero. exp(20) keeps every sum of squares inside float32. At the least sigma,
+exp(-15), a sample differs from its mean by 3e-7 eps."""
 
 DRAWS = 512
-"""Fixed draws from which the moments of a distribution without closed ones are estimated; half are
-mirror images."""
+"""How many fixed draws estimate the moments of a distribution that has no closed form for them.
+Half of them are mirror images of the others."""
 
 
 def reparameterize(mu: Tensor, logvar: Tensor) -> Tensor:
-    """Draw z ~ N(mu, exp(logvar)), differentiable in both. mu, logvar: (..., L) -> z: (..., L)."""
+    """Draw z ~ N(mu, exp(logvar)), differentiable in both. mu, logvar: (..., L) -> z: (..., L).
+
+    Example:
+        >>> import torch
+        >>> from aevb.probability.distributions import reparameterize
+        >>> mu = torch.zeros(5, 2, requires_grad=True)
+        >>> reparameterize(mu, torch.zeros(5, 2)).sum().backward()
+        >>> mu.grad.unique()
+        tensor([1.])
+    """
     std = torch.exp(0.5 * logvar)
     return mu + std * torch.randn_like(std)
 
 
 class DiagonalNormal(Distribution):
-    """N(mu, diag exp(logvar)) over (L,). mu: (..., L); logvar: the same, or anything that
-    broadcasts to it."""
+    """N(mu, diag exp(logvar)) over (L,).
+
+    Args:
+        mu: (..., L), the means.
+        logvar: the logs of the variances; any shape that broadcasts to that of ``mu``.
+
+    Example:
+        >>> import torch
+        >>> from aevb.probability.distributions import DiagonalNormal
+        >>> d = DiagonalNormal(torch.zeros(5, 2), torch.zeros(5, 2))
+        >>> d.rsample((10,)).shape, d.variance[0].tolist()
+        (torch.Size([10, 5, 2]), [1.0, 1.0])
+        >>> round(float(d.log_prob(torch.zeros(2))[0]), 4)  # -log(2 pi)
+        -1.8379
+    """
 
     arg_constraints = {}  # noqa: RUF012  (torch's own convention)
     has_rsample = True
@@ -51,22 +77,40 @@ class DiagonalNormal(Distribution):
         return self.logvar.exp().expand_as(self.mu)
 
     def rsample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:  # type: ignore[override]
-        """sample_shape -> z: (*sample_shape, ..., L), differentiable in mu and logvar."""
+        """Draw z: (*sample_shape, ..., L), differentiable in mu and logvar."""
         shape = (*sample_shape, *self.mu.shape)
         return reparameterize(self.mu.expand(shape), self.logvar.expand(shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """z: (..., L) -> (...), nats."""
+        """Return the log-density at z: (..., L) -> (...), nats."""
         eps = (value - self.mu) * torch.exp(-0.5 * self.logvar)
         return -0.5 * (eps.square() + self.logvar + math.log(2 * math.pi)).sum(-1)
 
 
 class TriangularNormal(Distribution):
-    """The law of mu + exp(logvar/2) (eps + A eps), eps ~ N(0, I): a Gaussian with any covariance.
-    mu, logvar: (..., L).
+    """A Gaussian with any covariance: mu + exp(logvar/2) (eps + A eps) with eps ~ N(0, I).
 
-    lower: A, (..., L, L), zero on the diagonal and above. With the diagonal of 1 that it leaves
-    out, and the scales, it is a Cholesky factor: the log-determinant is that of the scales alone.
+    exp(logvar/2) (I + A) is a Cholesky factor of the covariance. Its diagonal is exp(logvar/2), so
+    the log-determinant depends on logvar alone.
+
+    Args:
+        mu: (..., L), the means.
+        logvar: (..., L), the logs of the squared diagonal of the Cholesky factor.
+        lower: A, (..., L, L), zero on the diagonal and above.
+
+    Example:
+        >>> import torch
+        >>> from aevb.probability.distributions import TriangularNormal
+        >>> lower = torch.tensor([[0.0, 0.0], [2.0, 0.0]])
+        >>> d = TriangularNormal(torch.zeros(2), torch.zeros(2), lower)
+        >>> d.variance.tolist()  # of eps_1, and of 2 eps_1 + eps_2
+        [1.0, 5.0]
+        >>> exact = torch.distributions.MultivariateNormal(
+        ...     torch.zeros(2), scale_tril=lower + torch.eye(2)
+        ... )
+        >>> z = torch.tensor([0.3, -1.0])
+        >>> torch.allclose(d.log_prob(z), exact.log_prob(z))
+        True
     """
 
     arg_constraints = {}  # noqa: RUF012
@@ -87,42 +131,75 @@ class TriangularNormal(Distribution):
         return self.logvar.exp() * (1 + self.lower.square().sum(-1))
 
     def rsample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:  # type: ignore[override]
-        """sample_shape -> z: (*sample_shape, ..., L), differentiable in every parameter."""
+        """Draw z: (*sample_shape, ..., L), differentiable in every parameter."""
         return self.rsample_and_log_prob(sample_shape)[0]
 
     def rsample_and_log_prob(
         self, sample_shape: torch.Size | tuple[int, ...] = ()
     ) -> tuple[Tensor, Tensor]:
-        """Draws z: (*sample_shape, ..., L) and their log-density (*sample_shape, ...), without
-        solving for their noise."""
+        """Draw z: (*sample_shape, ..., L), and return their log-density too: (*sample_shape, ...).
+
+        The noise is known here, so ``log_prob`` need not solve for it.
+
+        Example:
+            >>> import torch
+            >>> from aevb.probability.distributions import TriangularNormal
+            >>> d = TriangularNormal(torch.zeros(2), torch.zeros(2), torch.zeros(2, 2))
+            >>> z, log_density = d.rsample_and_log_prob((3,))
+            >>> torch.allclose(log_density, d.log_prob(z))
+            True
+        """
         eps = torch.randn(
             (*sample_shape, *self.mu.shape), dtype=self.mu.dtype, device=self.mu.device
         )
-        draws = eps.reshape(-1, *self.mu.shape)  # of one row, they share a product
+        draws = eps.reshape(-1, *self.mu.shape)  # all draws of a row share one product
         u = (draws + torch.einsum("...ij,s...j->s...i", self.lower, draws)).reshape(eps.shape)
         return self.mu + torch.exp(0.5 * self.logvar) * u, self._log_density(eps)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """z: (..., L) -> (...), nats."""
+        """Return the log-density at z: (..., L) -> (...), nats."""
         u = (value - self.mu) * torch.exp(-0.5 * self.logvar)
         own = u.shape[u.ndim - self.mu.ndim :]
-        points = u.reshape(-1, *own).movedim(0, -1)  # of one row, they share a solution
+        points = u.reshape(-1, *own).movedim(0, -1)  # all points of a row share one solution
         lower = self.lower.expand(*own, own[-1])
         solved = torch.linalg.solve_triangular(lower, points, upper=False, unitriangular=True)
         return self._log_density(solved.movedim(-1, 0).reshape(u.shape))
 
-    def kl_from_standard(self) -> Tensor:
-        """KL from N(0, I), in closed form: (...), nats."""
+    def kl_to_standard_normal(self) -> Tensor:
+        """Return KL(this || N(0, I)), in closed form: (...), nats.
+
+        Example:
+            >>> import torch
+            >>> from aevb.probability.distributions import TriangularNormal
+            >>> d = TriangularNormal(torch.ones(3), torch.zeros(3), torch.zeros(3, 3))
+            >>> float(d.kl_to_standard_normal())
+            1.5
+        """
         return 0.5 * (self.mu.square() + self.variance - 1 - self.logvar).sum(-1)
 
     def _log_density(self, eps: Tensor) -> Tensor:
-        """Of the z that ``eps`` became."""
+        """Return the log-density of the z that ``eps`` became."""
         return -0.5 * (eps.square() + self.logvar + math.log(2 * math.pi)).sum(-1)
 
 
 class NormalMixture(Distribution):
-    """sum_k w_k N(mu_k, diag exp(logvar_k)) over (L,). log_weights: (C,), normalised here; mu,
-    logvar: (C, L)."""
+    """A mixture of C Gaussians: sum_k w_k N(mu_k, diag exp(logvar_k)) over (L,).
+
+    Args:
+        log_weights: (C,), the logs of the weights w; they need not be normalised.
+        mu: (C, L), the means.
+        logvar: (C, L), the logs of the variances.
+
+    Example:
+        >>> import torch
+        >>> from aevb.probability.distributions import NormalMixture
+        >>> centres = torch.tensor([[-1.0], [3.0]])
+        >>> d = NormalMixture(torch.zeros(2), centres, torch.zeros(2, 1))
+        >>> d.mean.tolist(), d.variance.tolist()
+        ([1.0], [5.0])
+        >>> d.sample((7,)).shape, d.log_prob(centres).shape
+        (torch.Size([7, 1]), torch.Size([2]))
+    """
 
     arg_constraints = {}  # noqa: RUF012
 
@@ -141,7 +218,7 @@ class NormalMixture(Distribution):
         return self.log_weights.exp() @ (self.logvar.exp() + (self.mu - self.mean).square())
 
     def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:  # type: ignore[override]
-        """sample_shape -> z: (*sample_shape, L)."""
+        """Draw z: (*sample_shape, L), without a gradient."""
         with torch.no_grad():
             shape = torch.Size(sample_shape)
             component = torch.multinomial(
@@ -150,9 +227,9 @@ class NormalMixture(Distribution):
             return reparameterize(self.mu[component], self.logvar[component])
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """z: (..., L) -> (...), nats."""
-        # |z - mu|^2 / v, expanded into matrix products: no tensor of (..., C, L). The expansion
-        # cancels; hence float64.
+        """Return the log-density at z: (..., L) -> (...), nats."""
+        # |z - mu|^2 / v is expanded into matrix products, which avoids a tensor of (..., C, L). The
+        # expansion loses digits by cancellation; hence float64.
         z, mu, logvar = value.double(), self.mu.double(), self.logvar.double()
         precision = logvar.neg().exp()
         square = (
@@ -162,8 +239,9 @@ class NormalMixture(Distribution):
         )
         constant = logvar.sum(-1) + self.mu.shape[-1] * math.log(2 * math.pi)
         log_joint = self.log_weights.double() - 0.5 * (square + constant)
-        # At logvar -30 even float64 loses hundredths of a nat: the component that counts most is
-        # measured once more, without the expansion. Its gradient cancels less, and stays as it is.
+        # At logvar -30 even float64 loses hundredths of a nat. The component that counts most is
+        # therefore computed once more, without the expansion. The gradient loses fewer digits and
+        # stays as it is.
         with torch.no_grad():
             most = log_joint.argmax(-1, keepdim=True)
             straight = ((z - mu[most[..., 0]]).square() * precision[most[..., 0]]).sum(
@@ -175,11 +253,23 @@ class NormalMixture(Distribution):
 
 
 class TransformedNormal(Distribution):
-    """The law of mu + exp(logvar/2) u, where ``transform`` takes u to eps ~ N(0, I). mu, logvar:
-    (..., L).
+    """The distribution of mu + exp(logvar/2) u, where ``transform`` takes u to eps ~ N(0, I).
 
-    transform: a bijection of (..., L), such as a flow makes; its inverse draws, itself gives the
-    density.
+    The inverse of the transform makes draws; the transform itself gives the density.
+
+    Args:
+        mu: (..., L), the place.
+        logvar: (..., L), the logs of the squared scales.
+        transform: an invertible map of (..., L), such as a flow returns.
+
+    Example:
+        >>> import torch
+        >>> from aevb.probability.distributions import TransformedNormal
+        >>> from aevb.probability.flows import Flow
+        >>> d = TransformedNormal(torch.zeros(5, 2), torch.zeros(5, 2), Flow(2, spline=True)())
+        >>> z = d.rsample((10,))
+        >>> z.shape, d.log_prob(z).shape
+        (torch.Size([10, 5, 2]), torch.Size([10, 5]))
     """
 
     arg_constraints = {}  # noqa: RUF012
@@ -191,30 +281,60 @@ class TransformedNormal(Distribution):
         super().__init__(mu.shape[:-1], mu.shape[-1:], validate_args=False)
 
     def rsample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:  # type: ignore[override]
-        """sample_shape -> z: (*sample_shape, ..., L), differentiable in every parameter."""
+        """Draw z: (*sample_shape, ..., L), differentiable in every parameter."""
         return self._image(self.base.rsample(sample_shape))
 
     def rsample_and_log_prob(
         self, sample_shape: torch.Size | tuple[int, ...] = ()
     ) -> tuple[Tensor, Tensor]:
-        """Draws z: (*sample_shape, ..., L) and their log-density (*sample_shape, ...), without
-        going back through the map."""
+        """Draw z: (*sample_shape, ..., L), and return their log-density too: (*sample_shape, ...).
+
+        The noise is known here, so ``log_prob`` need not go back through the map.
+
+        Example:
+            >>> import torch
+            >>> from aevb.probability.distributions import TransformedNormal
+            >>> from aevb.probability.flows import Flow
+            >>> d = TransformedNormal(torch.zeros(2), torch.zeros(2), Flow(2)())
+            >>> z, log_density = d.rsample_and_log_prob((3,))
+            >>> torch.allclose(log_density, d.log_prob(z), atol=1e-5)
+            True
+        """
         straight, z, log_ratio = self.rsample_both(sample_shape)
         return z, self.straight.log_prob(straight) + log_ratio
 
     @property
     def straight(self) -> DiagonalNormal:
-        """The law without the transform, N(mu, exp(logvar))."""
+        """The distribution without the transform: N(mu, exp(logvar)).
+
+        Example:
+            >>> import torch
+            >>> from aevb.probability.distributions import TransformedNormal
+            >>> from aevb.probability.flows import Flow
+            >>> d = TransformedNormal(torch.zeros(2), torch.zeros(2), Flow(2)())
+            >>> d.straight.variance.tolist()
+            [1.0, 1.0]
+        """
         return DiagonalNormal(self.mu, self.logvar)
 
     def rsample_both(
         self, sample_shape: torch.Size | tuple[int, ...] = ()
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Draws of ``straight`` and of this law from the same noise, and how their log-densities
-        differ.
+        """Draw from ``straight`` and from this distribution, with the same noise.
 
-        Returns straight: (*sample_shape, ..., L), z: the same, and log q(z) - log
-        straight(straight): (*sample_shape, ...).
+        Returns:
+            s ~ straight: (*sample_shape, ..., L); z ~ this: the same shape; and the difference of
+            their log-densities, log q(z) - log straight(s): (*sample_shape, ...), nats.
+
+        Example:
+            >>> import torch
+            >>> from aevb.probability.distributions import TransformedNormal
+            >>> from aevb.probability.flows import Flow
+            >>> d = TransformedNormal(torch.zeros(2), torch.zeros(2), Flow(2)())
+            >>> s, z, difference = d.rsample_both((3,))
+            >>> log_density = d.straight.log_prob(s) + difference
+            >>> torch.allclose(log_density, d.log_prob(z), atol=1e-5)
+            True
         """
         eps = self.base.rsample(sample_shape)
         u, log_det = self.transform.inv.call_and_ladj(eps)  # type: ignore[attr-defined]
@@ -222,7 +342,7 @@ class TransformedNormal(Distribution):
         return self.mu + sigma * eps, self.mu + sigma * u, -log_det
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """z: (..., L) -> (...), nats."""
+        """Return the log-density at z: (..., L) -> (...), nats."""
         eps, log_det = self.transform.call_and_ladj(  # type: ignore[attr-defined]
             (value - self.mu) * torch.exp(-0.5 * self.logvar)
         )
@@ -231,12 +351,12 @@ class TransformedNormal(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """(..., L), from a fixed set of draws: the same for the same parameters."""
+        """(..., L), estimated from fixed draws: equal parameters give an equal mean."""
         return self._fixed_draws().mean(0)
 
     @property
     def variance(self) -> Tensor:
-        """(..., L), from a fixed set of draws."""
+        """(..., L), estimated from fixed draws."""
         return self._fixed_draws().var(0)
 
     def _image(self, eps: Tensor) -> Tensor:
@@ -253,8 +373,18 @@ class TransformedNormal(Distribution):
 
 
 def rsample_and_log_prob(d: Distribution, samples: int) -> tuple[Tensor, Tensor]:
-    """Draw from ``d``, differentiably: z (K, ..., L) and log d(z) (K, ...), in one pass where ``d``
-    can do that."""
+    """Draw z: (K, ..., L) from ``d``, differentiably, and return log d(z): (K, ...) too.
+
+    K = ``samples``. One pass does both if ``d`` can do that.
+
+    Example:
+        >>> import torch
+        >>> from aevb.probability.distributions import DiagonalNormal, rsample_and_log_prob
+        >>> d = DiagonalNormal(torch.zeros(5, 2), torch.zeros(5, 2))
+        >>> z, log_density = rsample_and_log_prob(d, samples=3)
+        >>> z.shape, log_density.shape
+        (torch.Size([3, 5, 2]), torch.Size([3, 5]))
+    """
     shape = torch.Size((samples,))
     if isinstance(d, TransformedNormal | TriangularNormal):
         return d.rsample_and_log_prob(shape)
@@ -264,11 +394,18 @@ def rsample_and_log_prob(d: Distribution, samples: int) -> tuple[Tensor, Tensor]
 
 @torch.no_grad()
 def draw(d: Distribution, shape: tuple[int, ...] = ()) -> Tensor:
-    """Draws from ``d`` without a gradient: (*shape, ...), made of ``torch.randn`` and
-    ``torch.rand`` alone.
+    """Draw from ``d`` without a gradient: (*shape, ...).
 
-    A recorded step takes such noise out of its operations and is handed it from outside
-    (``recording.py``); torch's own samplers of these two distributions use other kinds.
+    Gaussian and Bernoulli draws use ``torch.randn`` and ``torch.rand`` alone. A recorded step
+    (``aevb.engine.recording``) replaces these two by noise from outside; torch's own samplers of
+    the two distributions use other functions.
+
+    Example:
+        >>> import torch
+        >>> from torch.distributions import Bernoulli
+        >>> from aevb.probability.distributions import draw
+        >>> draw(Bernoulli(torch.tensor([0.0, 1.0])), (3,)).tolist()
+        [[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]
     """
     base = d.base_dist if isinstance(d, Independent) else d
     if isinstance(base, Normal):

@@ -1,8 +1,10 @@
-r"""Normalising flows: invertible maps whose Jacobian is cheap. The only file that imports zuko.
+r"""Normalising flows: invertible maps whose Jacobian is cheap.
 
-A flow takes u in R^L to eps ~ N(0, I), given a context: the density of u is that of eps times |d eps / d u|. Coupling layers
-(Dinh et al. 2017) change one half of u given the other, so that both directions cost one evaluation of the network per
-half: drawing and evaluating are equally fast. (An autoregressive layer is slow in one of the two, by a factor of L.)
+A flow takes u in R^L to eps ~ N(0, I), given a context; p(u) = p(eps) |d eps / d u|. Coupling
+layers (Dinh et al. 2017) change one half of u given the other half, so both directions cost one
+evaluation of the network per half: drawing is as fast as evaluating the density. (An autoregressive layer is slower by a factor of L in one of the two directions.)
+
+This is the only file that imports zuko.
 """
 
 from __future__ import annotations
@@ -18,12 +20,25 @@ WIDTH = 64
 
 
 class Flow(nn.Module):
-    """``couplings`` invertible layers over (L,), given a context of ``context`` numbers, 0 for
-    none.
+    """Coupling layers over (L,), given a context. It starts near the identity.
 
-    spline: rational quadratic splines on [-5, 5] (Durkan et al. 2019) instead of shifts and scales
-    (Dinh et al. 2017). gain: factor on what the networks put out; below 1 the flow bends more
-    slowly than the rest of a model learns. Starts near the identity.
+    Args:
+        latent_dim: L.
+        context: how many numbers the context has; 0 for none.
+        couplings: how many layers.
+        spline: use rational quadratic splines on [-5, 5] (Durkan et al. 2019) in place of shifts
+            and scales (Dinh et al. 2017).
+        gain: factor on the output of the layers' networks. Below 1, the flow bends more slowly than
+            the rest of a model learns.
+
+    Example:
+        >>> import torch
+        >>> from aevb.probability.flows import Flow
+        >>> _ = torch.manual_seed(0)
+        >>> transform = Flow(latent_dim=2, context=3)(torch.zeros(5, 3))
+        >>> u = torch.randn(5, 2)
+        >>> torch.allclose(transform.inv(transform(u)), u, atol=1e-5)
+        True
     """
 
     def __init__(
@@ -39,29 +54,27 @@ class Flow(nn.Module):
         from zuko.flows import MAF, NSF
 
         make = NSF if spline else MAF
-        # In one dimension there are no halves: the layer depends on the context alone.
+        # One dimension has no halves: the layer depends on the context alone.
         flow = make(
             latent_dim, context, transforms=couplings, passes=2, hidden_features=(WIDTH, WIDTH)
         )
         self.layers = cast(nn.Module, flow.transform)
         with torch.no_grad():
             for module in self.layers.modules():
-                if isinstance(
-                    module, nn.Sequential
-                ):  # the network of a layer; zuko's last one need not be an nn.Linear
+                if isinstance(module, nn.Sequential):  # the network of one layer
+                    # zuko's last layer has a weight and a bias, but need not be an nn.Linear.
                     last = cast(nn.Linear, module[-1])
                     last.weight.mul_(0.1)
                     last.bias.zero_()
                     if gain != 1:
                         module.append(_Gain(gain))
-                elif isinstance(
-                    module, nn.ParameterList
-                ):  # one dimension without context has free parameters instead
+                elif isinstance(module, nn.ParameterList):
+                    # One dimension without a context has free parameters in place of a network.
                     for parameter in module:
                         parameter.mul_(0.01)
 
     def forward(self, context: Tensor | None = None) -> Transform:
-        """context: (..., context) -> the map from u: (..., L) to eps: (..., L)."""
+        """Return the map from u: (..., L) to eps: (..., L) for a context: (..., context)."""
         transform: Transform = self.layers(context)
         return transform
 

@@ -1,4 +1,4 @@
-"""Seeds as pure functions of a run's seed and of counters, so that no generator carries state."""
+"""Seeds as pure functions of a run's seed and of counters: no generator has state to save."""
 
 from __future__ import annotations
 
@@ -8,10 +8,17 @@ import torch
 
 
 def counter_seed(seed: int, *counters: int | str) -> int:
-    """A seed in [0, 2**63) for one use of randomness, named by ``counters``: (epoch, step),
-    ("split",), ...
+    """Return a seed in [0, 2**63) for one use of randomness.
 
-    A hash, so that neighbouring counters and neighbouring seeds give unrelated streams.
+    ``counters`` name the use, for example (epoch, step) or ("split",). The seed is a hash, so
+    neighbouring counters and neighbouring seeds give unrelated streams.
+
+    Example:
+        >>> from aevb.probability.seeds import counter_seed
+        >>> counter_seed(0, "split") == counter_seed(0, "split")
+        True
+        >>> counter_seed(0, 1, 2) == counter_seed(0, 1, 3)
+        False
     """
     # int(): NumPy's integers have another repr.
     text = repr((int(seed), *(c if isinstance(c, str) else int(c) for c in counters))).encode()
@@ -21,5 +28,13 @@ def counter_seed(seed: int, *counters: int | str) -> int:
 def generator(
     seed: int, *counters: int | str, device: torch.device | str = "cpu"
 ) -> torch.Generator:
-    """A random generator started at ``counter_seed(seed, *counters)``."""
+    """Return a random generator that starts at ``counter_seed(seed, *counters)``.
+
+    Example:
+        >>> import torch
+        >>> from aevb.probability.seeds import generator
+        >>> first = torch.rand(3, generator=generator(0, "noise"))
+        >>> torch.equal(first, torch.rand(3, generator=generator(0, "noise")))
+        True
+    """
     return torch.Generator(device).manual_seed(counter_seed(seed, *counters))

@@ -1,5 +1,21 @@
-"""p(x|z): a likelihood turns the decoder's features into a distribution over one row. A new one is
-one line here."""
+"""Likelihoods p(x|z): each turns the decoder's features into a distribution over one row.
+
+A new likelihood is one line here.
+
+Example:
+    >>> import torch
+    >>> from aevb.parts.likelihoods import LIKELIHOODS
+    >>> for name, likelihood in LIKELIHOODS.items():
+    ...     print(f"{name:23}{likelihood.__name__:21}{likelihood.form}")
+    bernoulli              Bernoulli            unit
+    gaussian               GaussianLearned      real
+    gaussian_fixed         GaussianFixed        real
+    gaussian_per_dimension GaussianPerDimension real
+    gaussian_optimal       GaussianOptimal      real
+    gaussian_network       GaussianNetwork      real
+    categorical            Categorical          levels
+    discretized_logistic   DiscretizedLogistic  levels
+"""
 
 from typing import Any
 

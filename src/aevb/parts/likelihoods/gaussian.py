@@ -1,13 +1,15 @@
-r"""Gaussian likelihoods for real data: one mean for each dimension from the decoder, and five ideas
-of the noise.
+r"""Gaussian likelihoods, for real data: five models of the noise around the decoder's mean.
 
     log p(x|z) = -D/2 log(2 pi v) - |x - h|^2 / (2 v)
 
-With v = 1/2 this is -|x - h|^2 - (D/2) log(pi): the sum of squared errors, which many VAEs (and `vae_loss`) use as their
-reconstruction term, is the negative log-density of a Gaussian of variance 1/2 up to the constant (D/2) log(pi). That
-variance is an assumption about the data's noise, and with data on another scale it is another assumption. The variance that
-fits best is the mean squared error, v* = |x - h|^2 / D, averaged over the rows: learned by gradient it goes there, and
-``GaussianOptimal`` sets it there (Rybkin, Daniilidis & Levine 2021).
+With v = 1/2 this is -|x - h|^2 - (D/2) log(pi). Many VAEs (and ``vae_loss``) use the sum of squared
+errors as their reconstruction term. Up to the constant, it is the negative log-density of a
+Gaussian of variance 1/2. That variance is an assumption about the noise in the data, and it is
+another assumption if the data have another scale.
+
+The variance that fits best is the mean squared error v* = |x - h|^2 / D, averaged over the rows.
+Learned by gradient, the variance goes there; ``GaussianOptimal`` sets it there (Rybkin, Daniilidis
+& Levine 2021).
 """
 
 from __future__ import annotations
@@ -24,20 +26,20 @@ from aevb.interfaces import Likelihood
 from aevb.probability.distributions import LOGVAR_MAX, DiagonalNormal
 
 LOGVAR_MIN = -20.0
-"""A standard deviation of 5e-5 of the data's own: below, float32 rows cannot tell noise from
-rounding."""
+"""The least log-variance: a standard deviation of 5e-5 times that of the data. Below it, float32
+cannot tell noise from rounding."""
 GAIN = 10.0
-"""A free log-variance is GAIN times its parameter. An optimiser like Adam moves every parameter by
-about a learning rate a step: at 1e-3 the noise would need 4,600 steps to fall to a tenth, while the
-weights around it are long in place."""
+"""A learned log-variance is GAIN times its parameter. An optimiser like Adam moves each parameter
+by about the learning rate in a step. At 1e-3 and without GAIN, the noise would need 4,600 steps to
+fall to a tenth, long after the weights around it are in place."""
 MOMENTUM = 0.1
-"""Weight of the newest batch in the stored variance of ``GaussianOptimal``: it lies ten batches
-behind an error that falls, and the chance of single batches costs the bound less than 0.03 nats / B
-where errors are Gaussian."""
+"""Weight of the newest batch in the stored variance of ``GaussianOptimal``. The stored value then
+follows a falling error with a delay of ten batches. The noise of single batches costs the bound
+less than 0.03 nats / B if the errors are Gaussian."""
 
 
 class _Gaussian(Likelihood):
-    """What the five share: real rows, densities."""
+    """The part that all five share: rows of real numbers, and densities."""
 
     discrete = False
 
@@ -46,7 +48,7 @@ class _Gaussian(Likelihood):
         self.num_features = data_dim
 
     def check(self, x: Tensor) -> None:
-        """x: (N, D). Raises DataError unless every value is finite."""
+        """Raise DataError unless every value of x: (N, D) is finite."""
         if not bool(torch.isfinite(x).all()):
             raise DataError(
                 "gaussian needs finite x; got NaN or infinite values. Remove those rows or fill"
@@ -55,27 +57,41 @@ class _Gaussian(Likelihood):
 
 
 class _OneNoise(_Gaussian):
-    """Noise that is the same for every z."""
+    """A Gaussian whose noise is the same for every z."""
 
     @abstractmethod
     def logvar(self) -> Tensor:
-        """() or (D,), log of the variance."""
+        """Return the log of the variance: () or (D,)."""
 
     def forward(self, h: Tensor) -> Distribution:
-        """h: (..., D), the means -> distribution over (D,)."""
+        """Return p(x|z) for the means h: (..., D) -> a distribution over (D,)."""
         return DiagonalNormal(h, self.logvar())
 
     @property
     def noise(self) -> Tensor:
-        """Standard deviation of x given z: () or (D,)."""
+        """The standard deviation of x given z: () or (D,)."""
         return torch.exp(0.5 * self.logvar().detach())
 
 
 class GaussianFixed(_OneNoise):
-    """One variance for all dimensions, not learned. ``data_dim``: D.
+    """A Gaussian with one variance for all dimensions, which is not learned.
 
-    ``variance``: v, in squared units of the model's data; the default 1/2 makes the objective the
-    sum of squared errors. Raises UsageError unless it is positive.
+    Args:
+        data_dim: D.
+        variance: v, in squared units of the model's data. With 1/2 the loss is the sum of squared
+            errors.
+
+    Raises:
+        UsageError: the variance is not positive.
+
+    Example:
+        >>> import torch
+        >>> from aevb.parts.likelihoods.gaussian import GaussianFixed
+        >>> likelihood = GaussianFixed(3, variance=0.25)
+        >>> likelihood(torch.zeros(5, 3)).log_prob(torch.ones(5, 3)).shape
+        torch.Size([5])
+        >>> float(likelihood.noise)
+        0.5
     """
 
     def __init__(self, data_dim: int, variance: float = 0.5) -> None:
@@ -83,45 +99,78 @@ class GaussianFixed(_OneNoise):
         if not (variance > 0 and math.isfinite(variance)):
             raise UsageError(f"the variance of a Gaussian must be positive; got {variance}")
         self.log_variance: Tensor
-        # A buffer follows the model to its device and into the saved file.
+        # As a buffer, it follows the model to its device and into the saved file.
         self.register_buffer("log_variance", torch.tensor(math.log(variance)))
 
     def logvar(self) -> Tensor:
-        """(), log of the variance."""
+        """Return the log of the variance: ()."""
         return self.log_variance
 
 
 class GaussianLearned(_OneNoise):
-    """One variance for all dimensions, a parameter like any weight; it starts at 1. ``data_dim``:
-    D."""
+    """A Gaussian with one variance for all dimensions, which is learned like a weight.
+
+    The variance starts at 1.
+
+    Args:
+        data_dim: D.
+
+    Example:
+        >>> from aevb.parts.likelihoods.gaussian import GaussianLearned
+        >>> likelihood = GaussianLearned(3)
+        >>> float(likelihood.noise), len(list(likelihood.parameters()))
+        (1.0, 1)
+    """
 
     def __init__(self, data_dim: int) -> None:
         super().__init__(data_dim)
         self.raw = nn.Parameter(torch.zeros(()))
 
     def logvar(self) -> Tensor:
-        """(), log of the variance."""
+        """Return the log of the variance: ()."""
         return (GAIN * self.raw).clamp(LOGVAR_MIN, LOGVAR_MAX)
 
 
 class GaussianPerDimension(_OneNoise):
-    """A variance for each dimension, parameters like any weight; they start at 1. ``data_dim``: D."""
+    """A Gaussian with a variance for each dimension, learned like weights.
+
+    The variances start at 1.
+
+    Args:
+        data_dim: D.
+
+    Example:
+        >>> from aevb.parts.likelihoods.gaussian import GaussianPerDimension
+        >>> GaussianPerDimension(3).noise.tolist()
+        [1.0, 1.0, 1.0]
+    """
 
     def __init__(self, data_dim: int) -> None:
         super().__init__(data_dim)
         self.raw = nn.Parameter(torch.zeros(data_dim))
 
     def logvar(self) -> Tensor:
-        """(D,), log of the variances."""
+        """Return the logs of the variances: (D,)."""
         return (GAIN * self.raw).clamp(LOGVAR_MIN, LOGVAR_MAX)
 
 
 class GaussianNetwork(_Gaussian):
-    """Means and log-variances from the decoder, as in appendix C.2 of *Auto-Encoding Variational
-    Bayes*. ``data_dim``: D.
+    """A Gaussian with both mean and variance from the decoder.
 
-    The density has no upper bound: a decoder that repeats training rows may let variances fall to
+    The source is appendix C.2 of *Auto-Encoding Variational Bayes* (Kingma & Welling 2013). The
+    density has no upper bound: a decoder that repeats training rows may let the variances fall to
     their least value.
+
+    Args:
+        data_dim: D.
+
+    Example:
+        >>> import torch
+        >>> from aevb.parts.likelihoods.gaussian import GaussianNetwork
+        >>> likelihood = GaussianNetwork(2)
+        >>> p = likelihood(torch.tensor([3.0, 4.0, 0.0, 0.0]))  # two means, two log-variances
+        >>> p.mean.tolist(), p.variance.tolist(), likelihood.noise
+        ([3.0, 4.0], [1.0, 1.0], None)
     """
 
     def __init__(self, data_dim: int) -> None:
@@ -129,18 +178,31 @@ class GaussianNetwork(_Gaussian):
         self.num_features = 2 * data_dim
 
     def forward(self, h: Tensor) -> Distribution:
-        """h: (..., 2 D), the means and then the log-variances -> distribution over (D,)."""
+        """Return p(x|z) for means and then log-variances h: (..., 2 D) -> over (D,)."""
         mean, logvar = h.chunk(2, dim=-1)
         return DiagonalNormal(mean, logvar.clamp(LOGVAR_MIN, LOGVAR_MAX))
 
 
 class GaussianOptimal(_OneNoise):
-    """One variance for all dimensions: in a training step the mean squared error of the batch, the
-    best for it.
+    """A Gaussian with one variance for all dimensions, set to the best value for each batch.
 
-    In evaluation mode, and where nothing is differentiated, it is the stored one, a running average
-    over the batches: only what is trained has a say in it. ``data_dim``: D. The bound that training
-    reports is therefore a little optimistic, each batch having its own variance; validation is not.
+    In a training step the variance is the mean squared error of the batch. The source is Rybkin,
+    Daniilidis & Levine 2021. In evaluation mode, and under ``torch.no_grad``, the variance is the
+    stored one: a running average over the batches of the training steps.
+
+    The bound that training reports is a little optimistic, because each batch has its own variance.
+    That of validation is not.
+
+    Args:
+        data_dim: D.
+
+    Example:
+        >>> import torch
+        >>> from aevb.parts.likelihoods.gaussian import GaussianOptimal
+        >>> likelihood = GaussianOptimal(3)
+        >>> _ = likelihood(torch.zeros(5, 3)).log_prob(torch.full((5, 3), 0.5))
+        >>> float(likelihood.variance)  # the mean of 0.5^2
+        0.25
     """
 
     of_batch = True
@@ -153,19 +215,28 @@ class GaussianOptimal(_OneNoise):
         self.register_buffer("batches", torch.zeros(()))
 
     def logvar(self) -> Tensor:
-        """(), log of the stored variance."""
+        """Return the log of the stored variance: ()."""
         return self.variance.log().clamp(LOGVAR_MIN, LOGVAR_MAX)
 
     def forward(self, h: Tensor) -> Distribution:
-        """h: (..., D), the means -> distribution over (D,)."""
+        """Return p(x|z) for the means h: (..., D) -> a distribution over (D,)."""
         of_batch = self.training and torch.is_grad_enabled()
         return _BatchOptimalNormal(h, self) if of_batch else super().forward(h)
 
     def best_logvar(self, x: Tensor, h: Tensor) -> Tensor:
-        """(), that of the batch, which is also worked into the stored one. x: (B, D); h: (..., B,
-        D)."""
-        # A constant for the gradient: at its best value the bound does not change with the
-        # variance.
+        """Return the log of the best variance for a batch, (), and update the stored variance.
+
+        x: (B, D); h: (..., B, D).
+
+        Example:
+            >>> import torch
+            >>> from aevb.parts.likelihoods.gaussian import GaussianOptimal
+            >>> likelihood = GaussianOptimal(3)
+            >>> float(likelihood.best_logvar(torch.ones(5, 3), torch.zeros(5, 3)))
+            0.0
+        """
+        # No gradient goes through it: at the best variance, the derivative of the bound with
+        # respect to the variance is 0.
         best = (x - h).detach().square().mean()
         self.batches += 1
         self.variance.lerp_(
@@ -175,12 +246,12 @@ class GaussianOptimal(_OneNoise):
 
 
 class _BatchOptimalNormal(DiagonalNormal):
-    """A Gaussian whose variance is decided by the rows it is shown."""
+    """A Gaussian whose variance depends on the rows at which its density is evaluated."""
 
     def __init__(self, h: Tensor, owner: GaussianOptimal) -> None:
         super().__init__(h, owner.logvar())
         self.owner = owner
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """x: (B, D) -> (..., B), nats."""
+        """Return the log-density at x: (B, D) -> (..., B), nats."""
         return DiagonalNormal(self.mu, self.owner.best_logvar(value, self.mu)).log_prob(value)

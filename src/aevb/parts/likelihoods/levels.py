@@ -1,17 +1,20 @@
-r"""Likelihoods for integers k = 0, 1, ..., levels - 1, given to the model as x = k / (levels - 1).
+r"""Likelihoods for integers k = 0, 1, ..., levels - 1.
 
-Categorical: every level has a probability of its own, softmax(h); nothing is assumed about their
-order.
+The model sees the number x = k / (levels - 1) in place of k.
 
-Discretised logistic (Kingma et al. 2016, section 5.1; Salimans et al. 2017): a logistic density of
-mean m and scale s, integrated over the cell of each level, so that neighbouring grey levels share
-their probability. With half a cell w,
+Categorical: each level has its own probability, P = softmax(h). Nothing is assumed about an order
+of the levels.
 
-    P(k) = F((x + w - m) / s) - F((x - w - m) / s),      F(t) = 1 / (1 + exp(-t)),
+Discretised logistic (Kingma et al. 2016, section 5.1; Salimans et al. 2017): a logistic density
+with mean m and scale s is integrated over the cell of each level. Neighbouring grey levels
+therefore have similar probabilities. With w for half a cell,
 
-and the outermost cells reach to infinity: the sum over all levels is 1. Both are probabilities of
-the integers themselves: minus log2 P / D is a true number of bits per dimension, which a density of
-grey levels is not.
+    P(k) = F((x + w - m) / s) - F((x - w - m) / s),      F(t) = 1 / (1 + exp(-t)).
+
+The outermost cells reach to infinity, so the sum over all levels is 1.
+
+Both are probabilities of the integers themselves. Minus log2 P / D is thus a true number of bits
+per dimension, which no density of grey levels gives.
 """
 
 from __future__ import annotations
@@ -26,13 +29,12 @@ from aevb.errors import DataError, UsageError
 from aevb.interfaces import Likelihood
 
 LOG_SCALE_MIN, LOG_SCALE_MAX = -9.0, 7.0
-"""Bounds of log s where the decoder emits it, with x in [0, 1]: at the lower one a level has
-probability 1, at the upper the first and the last have one half each, since all that lies beyond
-them is theirs."""
+"""Bounds of log s, with x in [0, 1]. At the lower bound one level has probability 1. At the upper
+bound the first and the last level have one half each, because their cells reach to infinity."""
 
 
 class _Levels(Likelihood):
-    """What the two share: the support."""
+    """The part that both share: the support."""
 
     discrete = True
     form = "levels"
@@ -44,8 +46,7 @@ class _Levels(Likelihood):
         self.data_dim, self.levels = data_dim, levels
 
     def check(self, x: Tensor) -> None:
-        """x: (N, D). Raises DataError unless every value is k / (levels - 1) for an integer k in
-        0..levels - 1."""
+        """Raise DataError unless every value of x: (N, D) is k / (levels - 1), 0 <= k < levels."""
         k = x * (self.levels - 1)
         if not bool(((k - k.round()).abs() < 1e-2).all()):
             raise DataError(
@@ -60,8 +61,23 @@ class _Levels(Likelihood):
 
 
 class Categorical(_Levels):
-    """D independent variables with one probability for each level. ``data_dim``: D; ``levels``: how
-    many values."""
+    """D independent variables with a probability for each level, P = softmax(h).
+
+    Args:
+        data_dim: D.
+        levels: how many values a variable can have, at least 2.
+
+    Raises:
+        UsageError: there are fewer than 2 levels.
+
+    Example:
+        >>> import torch
+        >>> from aevb.parts.likelihoods.levels import Categorical
+        >>> likelihood = Categorical(data_dim=2, levels=4)
+        >>> p = likelihood(torch.zeros(likelihood.num_features))  # four levels, equally likely
+        >>> round(float(p.log_prob(torch.tensor([0.0, 1 / 3])).exp()), 4)
+        0.0625
+    """
 
     nominal = True
 
@@ -70,31 +86,47 @@ class Categorical(_Levels):
         self.num_features = data_dim * levels
 
     def forward(self, h: Tensor) -> Distribution:
-        """h: (..., levels * D), logits, level by level -> distribution over (D,)."""
+        """Return p(x|z) for logits h: (..., levels * D), level by level -> over (D,)."""
         return _CategoricalLevels(h.unflatten(-1, (self.levels, self.data_dim)))
 
 
 class DiscretizedLogistic(_Levels):
-    """D independent discretised logistics, mean and scale from the decoder. ``data_dim``: D;
-    ``levels``: 256 for 8 bits."""
+    """D independent discretised logistics, with mean and scale from the decoder.
+
+    Args:
+        data_dim: D.
+        levels: how many values a variable can have, at least 2; 256 for 8 bits.
+
+    Raises:
+        UsageError: there are fewer than 2 levels.
+
+    Example:
+        >>> import torch
+        >>> from aevb.parts.likelihoods.levels import DiscretizedLogistic
+        >>> p = DiscretizedLogistic(data_dim=1, levels=3)(torch.zeros(2))
+        >>> grey = torch.tensor([[0.0], [0.5], [1.0]])
+        >>> round(float(p.log_prob(grey).exp().sum()), 5), round(float(p.mean), 5)
+        (1.0, 0.5)
+    """
 
     def __init__(self, data_dim: int, levels: int = 256) -> None:
         super().__init__(data_dim, levels)
         self.num_features = 2 * data_dim
 
     def forward(self, h: Tensor) -> Distribution:
-        """h: (..., 2 D), means and then log-scales -> distribution over (D,). Features 0 mean:
-        mid-grey, s = 1/10."""
+        """Return p(x|z) for means and then log-scales h: (..., 2 D) -> over (D,).
+
+        Features of 0 give the mean 1/2 and the scale s = 1/10.
+        """
         mean, log_scale = h.chunk(2, dim=-1)
-        # Offsets, so that a fresh network starts with cells of even probability rather than with a
-        # step.
+        # Through the offsets, a fresh network gives all levels similar probabilities.
         return _DiscretizedLogistic(
             mean + 0.5, (log_scale - 2.3).clamp(LOG_SCALE_MIN, LOG_SCALE_MAX), self.levels
         )
 
 
 class _CategoricalLevels(Distribution):
-    """logits: (..., levels, D)."""
+    """A categorical distribution over the numbers k / (levels - 1). logits: (..., levels, D)."""
 
     arg_constraints = {}  # noqa: RUF012
 
@@ -105,18 +137,18 @@ class _CategoricalLevels(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """(..., D). Of the numbers k / (levels - 1): of little use where levels are names."""
+        """(..., D): the mean of the numbers, which says little if levels are names."""
         values = torch.linspace(0, 1, self.levels, dtype=self.log_p.dtype, device=self.log_p.device)
         return (self.log_p.exp() * values[:, None]).sum(-2)
 
     def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:  # type: ignore[override]
-        """sample_shape -> x: (*sample_shape, ..., D)."""
+        """Draw x: (*sample_shape, ..., D)."""
         d = CategoricalDistribution(logits=self.log_p.transpose(-1, -2), validate_args=False)
         k: Tensor = d.sample(torch.Size(sample_shape))
         return k.to(self.log_p.dtype) / (self.levels - 1)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """x: (..., D) -> (...), nats."""
+        """Return the log-probability of x: (..., D) -> (...), nats."""
         k = (value * (self.levels - 1)).round().long().unsqueeze(-2)
         shape = torch.broadcast_shapes(k.shape[:-2], self.log_p.shape[:-2])
         log_p = self.log_p.expand(*shape, *self.log_p.shape[-2:])
@@ -124,7 +156,7 @@ class _CategoricalLevels(Distribution):
 
 
 class _DiscretizedLogistic(Distribution):
-    """location, log_scale: (..., D)."""
+    """D independent discretised logistics. location, log_scale: (..., D)."""
 
     arg_constraints = {}  # noqa: RUF012
 
@@ -134,7 +166,7 @@ class _DiscretizedLogistic(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """(..., D). The sum over k >= 1 of P(level >= k), one level at a time to save memory."""
+        """(..., D): the sum over k >= 1 of P(level >= k), one level at a time to save memory."""
         total = torch.zeros_like(self.location)
         for k in range(1, self.levels):
             edge = (k - 0.5) / (self.levels - 1)
@@ -142,7 +174,7 @@ class _DiscretizedLogistic(Distribution):
         return total / (self.levels - 1)
 
     def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:  # type: ignore[override]
-        """sample_shape -> x: (*sample_shape, ..., D). A logistic, rounded to the nearest level."""
+        """Draw x: (*sample_shape, ..., D): logistic draws, rounded to the nearest level."""
         with torch.no_grad():
             u = torch.rand(
                 *sample_shape,
@@ -154,7 +186,7 @@ class _DiscretizedLogistic(Distribution):
             return (x * (self.levels - 1)).round().clamp(0, self.levels - 1) / (self.levels - 1)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """x: (..., D) -> (...), nats."""
+        """Return the log-probability of x: (..., D) -> (...), nats."""
         half = 0.5 / (self.levels - 1)
         inverse = torch.exp(-self.log_scale)
         upper, lower = (
@@ -162,8 +194,7 @@ class _DiscretizedLogistic(Distribution):
             (value - self.location - half) * inverse,
         )
         log_above, log_below = F.logsigmoid(upper), F.logsigmoid(-lower)
-        # F(b) - F(a) = F(b) F(-a) (1 - exp(a - b)): no difference of two numbers close to each
-        # other.
+        # F(b) - F(a) = F(b) F(-a) (1 - exp(a - b)) avoids a difference of two close numbers.
         inside = log_above + log_below + torch.log(-torch.expm1(-2 * half * inverse))
         first, last = value < half, value > 1 - half
         return torch.where(first, log_above, torch.where(last, log_below, inside)).sum(-1)

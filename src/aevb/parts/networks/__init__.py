@@ -1,19 +1,24 @@
-"""Network bodies: tensors in, features out. They know nothing of probability. A new one is one line
-here.
+"""Networks for encoder and decoder: tensors in, features out, and no probability.
 
-An entry of ``NETWORKS`` names a class with two static methods, which build the two halves of a
-model:
+Each name in ``NETWORKS`` stands for a class with two static methods, one for each half of a model:
 
     encoder(shape, hidden, activation) -> (module, F)
-        The module maps (..., D) to (..., F). ``shape`` is that of one row, which comes flat: D =
-        prod(shape).
+        The module maps (..., D) to (..., F). ``shape`` is the shape of one row; the module takes
+        the row flat, D = prod(shape).
 
     decoder(latent_dim, hidden, shape, num_features, activation, skip=False) -> module
-        The module maps (..., L) to (..., num_features). ``hidden`` is in the decoder's own order,
-        from z outwards. num_features = m D: the features are (m, D) flattened, so that chunk i
-        holds the i-th feature of all of the row. ``skip`` feeds z into every layer again (Dieng et
-        al. 2019, "Avoiding latent variable collapse with generative skip models"): with a way from
-        z past every layer, it is harder for the decoder to ignore z.
+        The module maps (..., L) to (..., num_features). ``hidden`` is in the decoder's order, from
+        z outwards. num_features = m D: the features are (m, D), flattened, so chunk i holds the
+        i-th feature of every number in the row. ``skip`` feeds z into every layer again (Dieng et
+        al. 2019, "Avoiding latent variable collapse with generative skip models"): z then has a way
+        past every layer, and the decoder can less easily ignore it.
+
+A new network is one line here.
+
+Example:
+    >>> from aevb.parts.networks import ACTIVATIONS, NETWORKS
+    >>> list(NETWORKS), list(ACTIVATIONS)
+    (['mlp', 'conv'], ['relu', 'tanh', 'silu', 'gelu'])
 """
 
 from typing import Any

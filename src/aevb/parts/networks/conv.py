@@ -1,11 +1,10 @@
-"""Convolutional networks: for pictures, whose neighbouring pixels belong together and may appear
-anywhere.
+"""Convolutional networks, for pictures: one filter serves every place in the picture.
 
-The encoder halves the picture at each stage; the decoder retraces the encoder's sizes. It enlarges
-by repeating pixels and then convolves: a transposed convolution of kernel 3 and stride 2 covers
-some pixels by more of its kernel than their neighbours, which shows as a checkerboard (Odena et al.
-2016, "Deconvolution and checkerboard artifacts"). Enlarging to the very size that the encoder had
-there serves odd sizes too: nothing is padded, and nothing cropped.
+The encoder halves the picture at each stage. The decoder goes back through the encoder's sizes: it
+repeats pixels and then convolves. A transposed convolution of kernel 3 and stride 2 would cover
+some pixels with more of its kernel than their neighbours, which shows as a checkerboard (Odena et
+al. 2016, "Deconvolution and checkerboard artifacts"). Each stage enlarges to exactly the size that
+the encoder had there, so odd sizes need no padding and no cropping.
 """
 
 from __future__ import annotations
@@ -23,18 +22,36 @@ from aevb.parts.networks import ACTIVATIONS
 
 @dataclass(frozen=True)
 class Layout:
-    """How a flat row holds a picture of H x W pixels in C channels; ``channels_last``: as (H, W,
-    C), else as (C, H, W)."""
+    """How a flat row holds a picture.
+
+    Example:
+        >>> from aevb.parts.networks.conv import Layout
+        >>> layout = Layout.of((9, 6, 3))
+        >>> layout.channels, layout.height, layout.width, layout.data_dim
+        (3, 9, 6, 162)
+    """
 
     channels: int
+    """C."""
     height: int
+    """H, in pixels."""
     width: int
+    """W, in pixels."""
     channels_last: bool
+    """True if a row is (H, W, C), flattened; False if it is (C, H, W)."""
 
     @classmethod
     def of(cls, shape: tuple[int, ...]) -> Layout:
-        """Read the layout off the shape of one row, by the rule of ``Schema.is_picture``. Raises
-        UsageError for a table."""
+        """Read the layout from the shape of one row, by the rule of ``Schema.is_picture``.
+
+        Raises:
+            UsageError: the rows are not pictures.
+
+        Example:
+            >>> from aevb.parts.networks.conv import Layout
+            >>> Layout.of((28, 28)).channels
+            1
+        """
         if len(shape) == 2:
             return cls(1, *shape, channels_last=False)
         if len(shape) == 3 and shape[-1] in (1, 3, 4):
@@ -48,12 +65,25 @@ class Layout:
 
     @property
     def data_dim(self) -> int:
-        """D = C H W."""
+        """D = C H W.
+
+        Example:
+            >>> from aevb.parts.networks.conv import Layout
+            >>> Layout.of((3, 8, 8)).data_dim
+            192
+        """
         return self.channels * self.height * self.width
 
     def sizes(self, stages: int) -> list[tuple[int, int]]:
-        """(height, width) before each of ``stages`` stages of the encoder, and after the last. A
-        stage makes n ceil(n / 2)."""
+        """Return (height, width) before each of ``stages`` stages of the encoder, and at the end.
+
+        A stage turns a length n into ceil(n / 2).
+
+        Example:
+            >>> from aevb.parts.networks.conv import Layout
+            >>> Layout.of((28, 20)).sizes(3)
+            [(28, 20), (14, 10), (7, 5), (4, 3)]
+        """
         sizes = [(self.height, self.width)]
         for _ in range(stages):
             height, width = sizes[-1]
@@ -61,16 +91,28 @@ class Layout:
         return sizes
 
     def to_planes(self, x: Tensor) -> Tensor:
-        """Rows in the data's layout: (..., D) -> (B, C, H, W), where B is the product of the
-        leading dimensions."""
+        """Turn rows into planes: (..., D) -> (B, C, H, W), B the product of the leading dimensions.
+
+        Example:
+            >>> import torch
+            >>> from aevb.parts.networks.conv import Layout
+            >>> Layout.of((9, 6, 3)).to_planes(torch.zeros(2, 5, 162)).shape
+            torch.Size([10, 3, 9, 6])
+        """
         rows = x.shape[:-1].numel()
         if self.channels_last:
             return x.reshape(rows, self.height, self.width, self.channels).permute(0, 3, 1, 2)
         return x.reshape(rows, self.channels, self.height, self.width)
 
     def to_features(self, h: Tensor) -> Tensor:
-        """Planes (B, m C, H, W) -> m features for each number of a row, in the data's layout: (B, m
-        D)."""
+        """Turn planes into m features for each number of a row: (B, m C, H, W) -> (B, m D).
+
+        Example:
+            >>> import torch
+            >>> from aevb.parts.networks.conv import Layout
+            >>> Layout.of((9, 6, 3)).to_features(torch.zeros(10, 6, 9, 6)).shape
+            torch.Size([10, 324])
+        """
         h = h.unflatten(1, (-1, self.channels))
         if self.channels_last:
             h = h.permute(0, 1, 3, 4, 2)
@@ -78,7 +120,20 @@ class Layout:
 
 
 class ConvEncoder(nn.Module):
-    """Strided 3x3 convolutions, each followed by the activation: (..., D) -> (..., num_features)."""
+    """Strided 3x3 convolutions, each followed by the activation: (..., D) -> (..., num_features).
+
+    Args:
+        layout: how a row holds a picture.
+        hidden: the channels after each stage; a stage halves the picture.
+        activation: a name in ``ACTIVATIONS``.
+
+    Example:
+        >>> import torch
+        >>> from aevb.parts.networks.conv import ConvEncoder, Layout
+        >>> encoder = ConvEncoder(Layout.of((28, 28)), (4, 8), "relu")
+        >>> encoder(torch.zeros(5, 784)).shape  # 8 channels of 7 x 7 pixels
+        torch.Size([5, 392])
+    """
 
     def __init__(self, layout: Layout, hidden: Sequence[int], activation: str) -> None:
         super().__init__()
@@ -91,13 +146,29 @@ class ConvEncoder(nn.Module):
         self.num_features = hidden[-1] * height * width
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (..., D) -> (..., num_features)."""
+        """Map rows to features: (..., D) -> (..., num_features)."""
         h: Tensor = self.stages(self.layout.to_planes(x))
         return h.reshape(*x.shape[:-1], self.num_features)
 
 
 class ConvDecoder(nn.Module):
-    """A linear layer, then enlarge and convolve back to the data's size: (..., L) -> (..., m D)."""
+    """A linear layer, and then stages that enlarge and convolve: (..., L) -> (..., m D).
+
+    Args:
+        latent_dim: L.
+        hidden: the channels before each stage, from z outwards.
+        layout: how a row holds a picture.
+        multiple: m, the features for each number of a row.
+        activation: a name in ``ACTIVATIONS``.
+        skip: feed z into every stage again.
+
+    Example:
+        >>> import torch
+        >>> from aevb.parts.networks.conv import ConvDecoder, Layout
+        >>> decoder = ConvDecoder(2, (8, 4), Layout.of((28, 28)), 1, "relu")
+        >>> decoder(torch.zeros(5, 2)).shape
+        torch.Size([5, 784])
+    """
 
     def __init__(
         self,
@@ -120,13 +191,13 @@ class ConvDecoder(nn.Module):
         self.convolutions = nn.ModuleList(
             nn.Conv2d(b, a, 3, padding=1) for b, a in zip(hidden, after, strict=True)
         )
-        # The convolution that a skip adds to has a bias already.
+        # A skip has no bias, because the convolution that it is added to has one.
         self.skips = (
             nn.ModuleList(nn.Linear(latent_dim, a, bias=False) for a in after) if skip else None
         )
 
     def forward(self, z: Tensor) -> Tensor:
-        """z: (..., L) -> (..., m D), feature-major, each feature in the data's layout."""
+        """Map z to features: (..., L) -> (..., m D), feature by feature, in the data's layout."""
         lead = z.shape[:-1]
         z = z.reshape(lead.numel(), z.shape[-1])
         h: Tensor = self.first(z)
@@ -140,18 +211,40 @@ class ConvDecoder(nn.Module):
 
 @final
 class Conv:
-    """Convolutional bodies; ``hidden`` holds the numbers of channels, and each is one halving of
-    the picture."""
+    """The convolutional network ``conv``; ``hidden`` holds its numbers of channels.
+
+    Each number is one stage, and each stage halves the picture.
+
+    Example:
+        >>> import torch
+        >>> from aevb.parts.networks.conv import Conv
+        >>> encoder, features = Conv.encoder((28, 28), (4, 8), "relu")
+        >>> features, encoder(torch.zeros(5, 784)).shape
+        (392, torch.Size([5, 392]))
+    """
 
     @staticmethod
     def encoder(
         shape: tuple[int, ...], hidden: Sequence[int], activation: str
     ) -> tuple[nn.Module, int]:
-        """Return the module (..., D) -> (..., F), and F: the last number of channels times the
-        pixels that are left.
+        """Make the encoder's network.
 
-        Raises UsageError for rows that are no pictures and for a ``hidden`` that is empty or has a
-        number below 1.
+        Args:
+            shape: of one row.
+            hidden: the channels after each stage.
+            activation: a name in ``ACTIVATIONS``.
+
+        Returns:
+            The module (..., D) -> (..., F), and F: the last number of channels times the number of
+            pixels that are left.
+
+        Raises:
+            UsageError: the rows are not pictures, or ``hidden`` is empty or has a number below 1.
+
+        Example:
+            >>> from aevb.parts.networks.conv import Conv
+            >>> Conv.encoder((32, 32, 3), (16, 32, 64), "relu")[1]
+            1024
         """
         encoder = ConvEncoder(Layout.of(shape), _checked(hidden), activation)
         return encoder, encoder.num_features
@@ -165,9 +258,25 @@ class Conv:
         activation: str,
         skip: bool = False,
     ) -> nn.Module:
-        """Return the module (..., L) -> (..., num_features).
+        """Make the decoder's network: (..., L) -> (..., num_features).
 
-        Raises UsageError as ``encoder`` does, and for a num_features that is no multiple of D.
+        Args:
+            latent_dim: L.
+            hidden: the channels before each stage, from z outwards.
+            shape: of one row.
+            num_features: m D, for m features of each number of the row.
+            activation: a name in ``ACTIVATIONS``.
+            skip: feed z into every stage again.
+
+        Raises:
+            UsageError: for the reasons of ``encoder``, and if ``num_features`` is no multiple of D.
+
+        Example:
+            >>> import torch
+            >>> from aevb.parts.networks.conv import Conv
+            >>> decoder = Conv.decoder(2, (8, 4), (28, 28), 2 * 784, "relu", skip=True)
+            >>> decoder(torch.zeros(5, 2)).shape
+            torch.Size([5, 1568])
         """
         layout = Layout.of(shape)
         multiple, left_over = divmod(num_features, layout.data_dim)

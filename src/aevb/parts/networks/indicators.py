@@ -1,4 +1,4 @@
-"""Levels as indicators: what an encoder needs to see where integers are names and not amounts."""
+"""Indicators of levels, for an encoder whose data are integers that stand for names."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ from torch import Tensor, nn
 
 
 class Indicators(nn.Module):
-    """x: (..., D) of numbers k / (levels - 1) -> (..., D * levels): 1 at level k, 0 elsewhere.
+    """Turn each number k / (levels - 1) into ``levels`` numbers: 1 at level k, 0 elsewhere.
 
-    Linear between levels, so that a gradient passes through inputs that are learned (those of a
-    VampPrior).
+    A number between two levels is shared between them in proportion. A gradient can therefore pass
+    through inputs that are learned, such as those of a VampPrior.
+
+    Example:
+        >>> import torch
+        >>> from aevb.parts.networks.indicators import Indicators
+        >>> Indicators(levels=3)(torch.tensor([0.0, 0.5, 1.0])).tolist()
+        [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
     """
 
     def __init__(self, levels: int) -> None:
@@ -19,6 +25,6 @@ class Indicators(nn.Module):
         self.register_buffer("k", torch.arange(levels), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (..., D) -> (..., D * levels)."""
+        """Return the indicators of x: (..., D) -> (..., D * levels)."""
         distance = x.unsqueeze(-1) * (len(self.k) - 1) - self.k
         return (1 - distance.abs()).clamp(min=0).flatten(-2)

@@ -1,4 +1,4 @@
-"""Multi-layer perceptrons: for rows of any shape, whose layout they do not see."""
+"""Multi-layer perceptrons, for rows of any shape; they do not see its layout."""
 
 from __future__ import annotations
 
@@ -19,11 +19,25 @@ def mlp(
     out_features: int | None = None,
     activation: str = "relu",
 ) -> nn.Sequential:
-    """Fully connected layers: (..., in_features) -> (..., out_features).
+    """Make fully connected layers: (..., in_features) -> (..., out_features).
 
-    Each width in ``hidden`` is a linear layer followed by the activation; ``out_features`` adds a
-    last linear layer without one. With neither, the identity. Raises UsageError for an unknown
-    activation.
+    Args:
+        in_features: width of the input.
+        hidden: a linear layer of each of these widths, followed by the activation.
+        out_features: width of a last linear layer without activation; None for no such layer.
+        activation: a name in ``ACTIVATIONS``.
+
+    Returns:
+        The layers; the identity if ``hidden`` is empty and ``out_features`` is None.
+
+    Raises:
+        UsageError: the activation is unknown.
+
+    Example:
+        >>> import torch
+        >>> from aevb.parts.networks.mlp import mlp
+        >>> mlp(3, (8, 8), 2, "tanh")(torch.zeros(5, 3)).shape
+        torch.Size([5, 2])
     """
     layers: list[nn.Module] = []
     for width in hidden:
@@ -35,8 +49,23 @@ def mlp(
 
 
 class SkipMLP(nn.Module):
-    """As ``mlp``, but every layer after the first takes [h, z], not h alone: (..., L) -> (...,
-    out_features)."""
+    """A perceptron whose later layers take z, too: (..., L) -> (..., out_features).
+
+    Every layer after the first takes [h, z], h being the output of the layer before.
+
+    Args:
+        latent_dim: L.
+        hidden: widths of the hidden layers.
+        out_features: width of the output.
+        activation: a name in ``ACTIVATIONS``.
+
+    Example:
+        >>> import torch
+        >>> from aevb.parts.networks.mlp import SkipMLP
+        >>> network = SkipMLP(2, (8,), 3)
+        >>> network(torch.zeros(5, 2)).shape, network.rest[0].in_features
+        (torch.Size([5, 3]), 10)
+    """
 
     def __init__(
         self, latent_dim: int, hidden: Sequence[int], out_features: int, activation: str = "relu"
@@ -50,7 +79,7 @@ class SkipMLP(nn.Module):
         )
 
     def forward(self, z: Tensor) -> Tensor:
-        """z: (..., L) -> (..., out_features)."""
+        """Map z to features: (..., L) -> (..., out_features)."""
         h: Tensor = self.first(z)
         for layer in self.rest:
             h = layer(torch.cat([self.activation(h), z], -1))
@@ -59,13 +88,35 @@ class SkipMLP(nn.Module):
 
 @final
 class MLP:
-    """Fully connected bodies; ``hidden`` holds the widths of their layers."""
+    """The fully connected network ``mlp``; ``hidden`` holds the widths of its layers.
+
+    Example:
+        >>> import torch
+        >>> from aevb.parts.networks.mlp import MLP
+        >>> encoder, features = MLP.encoder((2, 3), (8, 7), "relu")
+        >>> features, encoder(torch.zeros(5, 6)).shape
+        (7, torch.Size([5, 7]))
+    """
 
     @staticmethod
     def encoder(
         shape: tuple[int, ...], hidden: Sequence[int], activation: str
     ) -> tuple[nn.Module, int]:
-        """Return the module (..., D) -> (..., F), and F: the last width, or D if there is none."""
+        """Make the encoder's network.
+
+        Args:
+            shape: of one row.
+            hidden: widths of the layers.
+            activation: a name in ``ACTIVATIONS``.
+
+        Returns:
+            The module (..., D) -> (..., F), and F: the last width, or D if there is none.
+
+        Example:
+            >>> from aevb.parts.networks.mlp import MLP
+            >>> MLP.encoder((5,), (), "relu")[1]
+            5
+        """
         data_dim = math.prod(shape)
         return mlp(data_dim, hidden, activation=activation), hidden[-1] if hidden else data_dim
 
@@ -78,7 +129,21 @@ class MLP:
         activation: str,
         skip: bool = False,
     ) -> nn.Module:
-        """Return the module (..., L) -> (..., num_features). ``shape`` makes no difference: the
-        last layer sees no layout."""
+        """Make the decoder's network: (..., L) -> (..., num_features).
+
+        Args:
+            latent_dim: L.
+            hidden: widths of the layers, from z outwards.
+            shape: of one row; it makes no difference here.
+            num_features: width of the output.
+            activation: a name in ``ACTIVATIONS``.
+            skip: feed z into every layer again.
+
+        Example:
+            >>> import torch
+            >>> from aevb.parts.networks.mlp import MLP
+            >>> MLP.decoder(2, (7, 8), (5,), 10, "relu")(torch.zeros(4, 2)).shape
+            torch.Size([4, 10])
+        """
         del shape
         return (SkipMLP if skip else mlp)(latent_dim, hidden, num_features, activation)
