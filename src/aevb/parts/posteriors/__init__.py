@@ -1,5 +1,17 @@
-"""q(z|x): a posterior turns the encoder's features into a distribution over the latent vector. A
-new one is one line here."""
+"""Posteriors q(z|x): each turns the encoder's features into a distribution over the latent vector.
+
+A new posterior is one line here.
+
+Example:
+    >>> import torch
+    >>> from aevb.parts.posteriors import POSTERIORS
+    >>> for name, posterior in POSTERIORS.items():
+    ...     print(name, tuple(posterior(8, 2)(torch.zeros(5, 8)).rsample().shape))
+    diagonal (5, 2)
+    full (5, 2)
+    flow (5, 2)
+    spline_flow (5, 2)
+"""
 
 from typing import Any
 

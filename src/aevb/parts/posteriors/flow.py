@@ -1,10 +1,11 @@
-r"""Normalising flows as posteriors (Rezende & Mohamed 2015): q(z|x) of any shape, bent out of a diagonal Gaussian.
+r"""Normalising flows as posteriors (Rezende & Mohamed 2015): q(z|x) of any shape.
 
-    z = mu(x) + sigma(x) * f^-1(eps; x),      log q(z|x) = log N(f(u); 0, I) + log |df/du| - sum_j log sigma_j
+    z = mu(x) + sigma(x) * f^-1(eps; x),    u = (z - mu) / sigma,    eps ~ N(0, I)
 
-with u = (z - mu) / sigma. mu and sigma place and scale the posterior as the Gaussian's do; the flow
-f starts near the identity, so that training starts from the diagonal Gaussian and leaves it where
-the bound gains.
+    log q(z|x) = log N(f(u); 0, I) + log |df/du| - sum_j log sigma_j
+
+mu and sigma place and scale the posterior, as in a diagonal Gaussian. The flow f bends it. f starts
+near the identity: training starts with the diagonal Gaussian, and leaves it where the bound gains.
 """
 
 from __future__ import annotations
@@ -16,12 +17,17 @@ from aevb.probability.distributions import LOGVAR_MAX, LOGVAR_MIN, TransformedNo
 from aevb.probability.flows import Flow
 
 GAIN = 0.01
-"""Of the flow against the encoder: at the same pace, the noise of its gradients keeps the decoder
-from learning (measured on binarised MNIST: docs/evaluation.md)."""
+"""Factor on the output of the flow's networks. Without it, the noise of the flow's gradients keeps
+the decoder from learning (measured on binarised MNIST: docs/evaluation.md)."""
 
 
 class _FlowPosterior(Posterior):
-    """``num_features``: width of the encoder's features; ``latent_dim``: L."""
+    """The part that both flows share.
+
+    Args:
+        num_features: width of the encoder's features.
+        latent_dim: L.
+    """
 
     spline: bool
 
@@ -33,24 +39,50 @@ class _FlowPosterior(Posterior):
         self.flow = Flow(latent_dim, num_features, spline=self.spline, gain=GAIN)
 
     def forward(self, h: Tensor) -> TransformedNormal:
-        """h: (..., num_features) -> distribution over (L,)."""
+        """Return q(z|x) for features h: (..., num_features) -> a distribution over (L,)."""
         return TransformedNormal(
             self.mu(h), self.logvar(h).clamp(LOGVAR_MIN, LOGVAR_MAX), self.flow(h)
         )
 
 
 class CouplingFlow(_FlowPosterior):
-    """Affine coupling layers (Dinh et al. 2017), conditioned on x: fast to draw from and to
-    evaluate.
+    """Affine coupling layers (Dinh et al. 2017), given x; draws and densities are equally fast.
 
-    In one latent dimension this is a Gaussian still; ``SplineFlow`` is not.
+    In one latent dimension this is still a Gaussian; ``SplineFlow`` is not.
+
+    Args:
+        num_features: width of the encoder's features.
+        latent_dim: L.
+
+    Example:
+        >>> import torch
+        >>> from aevb.parts.posteriors.flow import CouplingFlow
+        >>> q = CouplingFlow(num_features=8, latent_dim=2)(torch.zeros(5, 8))
+        >>> z = q.rsample((3,))
+        >>> z.shape, q.log_prob(z).shape
+        (torch.Size([3, 5, 2]), torch.Size([3, 5]))
     """
 
     spline = False
 
 
 class SplineFlow(_FlowPosterior):
-    """Rational quadratic splines in coupling layers (Durkan et al. 2019), conditioned on x: several
-    modes, sharp bends."""
+    """Coupling layers of rational quadratic splines (Durkan et al. 2019), given x.
+
+    They can have several modes and sharp bends.
+
+    Args:
+        num_features: width of the encoder's features.
+        latent_dim: L.
+
+    Example:
+        >>> import torch
+        >>> from aevb import VAE
+        >>> from aevb.parts.posteriors.flow import SplineFlow
+        >>> model = VAE(data_dim=3, hidden=8, latent_dim=2, posterior=SplineFlow(8, 2))
+        >>> reconstruction, kl = model.elbo_terms(torch.zeros(5, 3))
+        >>> kl.shape  # no closed form, so one number for each row
+        torch.Size([5, 1])
+    """
 
     spline = True

@@ -1,4 +1,17 @@
-"""p(z): a prior is a distribution over the latent vector. A new one is one line here."""
+"""Priors p(z): each is a distribution over the latent vector.
+
+A new prior is one line here.
+
+Example:
+    >>> from aevb import VAE
+    >>> from aevb.parts.priors import PRIORS
+    >>> for name, prior in PRIORS.items():
+    ...     print(name, tuple(VAE(latent_dim=2, prior=prior(2)).prior().sample((5,)).shape))
+    standard_normal (5, 2)
+    mixture (5, 2)
+    vamp (5, 2)
+    flow (5, 2)
+"""
 
 from typing import Any
 

@@ -1,5 +1,7 @@
-"""A normalising flow as the prior: p(z) of any shape, learned with the model (or fitted to its
-codes afterwards)."""
+"""A normalising flow as the prior: p(z) of any shape.
+
+It is learned with the model, or fitted to the codes of a trained model afterwards.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,20 @@ from aevb.probability.flows import Flow
 
 
 class FlowPrior(Prior):
-    """Spline couplings over (L,), placed and scaled by mu and logvar. ``latent_dim``: L. Starts
-    near N(0, I)."""
+    """Spline coupling layers (Durkan et al. 2019) over (L,), placed and scaled by mu and logvar.
+
+    The prior starts near N(0, I).
+
+    Args:
+        latent_dim: L.
+
+    Example:
+        >>> from aevb.parts.priors.flow import FlowPrior
+        >>> p = FlowPrior(latent_dim=2)()
+        >>> z = p.sample((5,))
+        >>> z.shape, p.log_prob(z).shape
+        (torch.Size([5, 2]), torch.Size([5]))
+    """
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
@@ -22,11 +36,20 @@ class FlowPrior(Prior):
         self.flow = Flow(latent_dim, spline=True)
 
     def forward(self) -> TransformedNormal:
-        """Return the distribution over (L,)."""
+        """Return p(z), a distribution over (L,)."""
         return TransformedNormal(self.mu, self.logvar.clamp(LOGVAR_MIN, LOGVAR_MAX), self.flow())
 
     @torch.no_grad()
     def place(self, codes: Tensor) -> None:
-        """Set mu and logvar to the mean and the variance of codes: (N, L)."""
+        """Set mu and logvar to the mean and the log-variance of codes: (N, L).
+
+        Example:
+            >>> import torch
+            >>> from aevb.parts.priors.flow import FlowPrior
+            >>> prior = FlowPrior(latent_dim=1)
+            >>> prior.place(torch.tensor([[2.0], [4.0]]))
+            >>> prior.mu.tolist()
+            [3.0]
+        """
         self.mu.copy_(codes.mean(0))
         self.logvar.copy_(codes.var(0).clamp(min=1e-12).log())

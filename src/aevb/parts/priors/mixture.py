@@ -1,5 +1,7 @@
-"""A mixture of diagonal Gaussians as the prior, learned with the model (or fitted to its codes
-afterwards)."""
+"""A mixture of diagonal Gaussians as the prior: p(z) = sum_c w_c N(z; mu_c, diag exp(logvar_c)).
+
+It is learned with the model, or fitted to the codes of a trained model afterwards.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,22 @@ from aevb.probability.distributions import LOGVAR_MAX, LOGVAR_MIN, NormalMixture
 
 
 class MixtureOfGaussians(Prior):
-    """``components`` diagonal Gaussians over (L,) with free weights, means and variances.
-    ``latent_dim``: L.
+    """A mixture of diagonal Gaussians over (L,); weights, means and variances are learned.
 
-    Means start as draws from N(0, I), weights even, variances 1. Raises UsageError for fewer than 1
-    component.
+    The means start as draws from N(0, I), the weights are equal, and the variances are 1.
+
+    Args:
+        latent_dim: L.
+        components: how many Gaussians.
+
+    Raises:
+        UsageError: there is fewer than 1 component.
+
+    Example:
+        >>> from aevb.parts.priors.mixture import MixtureOfGaussians
+        >>> p = MixtureOfGaussians(latent_dim=2, components=3)()
+        >>> p.sample((5,)).shape, p.log_weights.exp().sum().round(decimals=4).item()
+        (torch.Size([5, 2]), 1.0)
     """
 
     def __init__(self, latent_dim: int, components: int = 10) -> None:
@@ -28,5 +41,5 @@ class MixtureOfGaussians(Prior):
         self.logvar = nn.Parameter(torch.zeros(components, latent_dim))
 
     def forward(self) -> NormalMixture:
-        """Return the distribution over (L,)."""
+        """Return p(z), a distribution over (L,)."""
         return NormalMixture(self.log_weights, self.mu, self.logvar.clamp(LOGVAR_MIN, LOGVAR_MAX))

@@ -1,4 +1,4 @@
-"""The prior of the paper: N(0, I), without parameters."""
+"""The prior of Kingma & Welling 2013: p(z) = N(0, I), without parameters."""
 
 from __future__ import annotations
 
@@ -10,17 +10,28 @@ from aevb.interfaces import Prior
 
 
 class StandardNormal(Prior):
-    """N(0, I) over (L,). ``latent_dim``: L."""
+    """N(0, I) over (L,).
+
+    Args:
+        latent_dim: L.
+
+    Example:
+        >>> import torch
+        >>> from aevb.parts.priors.standard_normal import StandardNormal
+        >>> p = StandardNormal(latent_dim=2)()
+        >>> p.sample((5,)).shape, round(float(p.log_prob(torch.zeros(2))), 4)  # -log(2 pi)
+        (torch.Size([5, 2]), -1.8379)
+    """
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
         self.zeros: Tensor
-        # Not saved: it says nothing that latent_dim does not, but it must follow the model to its
-        # device and dtype.
+        # A buffer follows the model to its device and dtype. It is not saved, because latent_dim
+        # says all that it holds.
         self.register_buffer("zeros", torch.zeros(latent_dim), persistent=False)
 
     def forward(self) -> Distribution:
-        """Return the distribution over (L,)."""
+        """Return p(z), a distribution over (L,)."""
         return Independent(
             Normal(self.zeros, torch.ones_like(self.zeros), validate_args=False),
             1,
