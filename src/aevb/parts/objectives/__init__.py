@@ -1,5 +1,24 @@
-"""Ways to train: an objective turns a model and a batch into a loss to differentiate and figures to
-report."""
+"""Objectives: each turns a model and a batch into a loss to differentiate and figures to report.
+
+A new objective is one line here.
+
+Example:
+    >>> import torch
+    >>> from aevb import VAE
+    >>> from aevb.parts.objectives import OBJECTIVES
+    >>> model, x = VAE(data_dim=3), torch.zeros(5, 3)
+    >>> for name, objective in OBJECTIVES.items():
+    ...     print(name, *sorted(objective()(model, x).log))
+    elbo bound kl reconstruction
+    stl bound kl reconstruction
+    iwae bound importance_bound kl reconstruction
+    dreg bound importance_bound kl reconstruction
+    elbo_sampled bound kl reconstruction
+    score_function bound kl reconstruction
+    wake_sleep bound dream kl reconstruction
+    monte_carlo_em acceptance bound kl reconstruction
+    autoencoder bound fidelity kl reconstruction
+"""
 
 from typing import Any
 

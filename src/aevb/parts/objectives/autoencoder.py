@@ -2,9 +2,8 @@ r"""The plain autoencoder: z is the mean of q(z|x), and there is no KL.
 
     loss = -log p(x | z = E_q[z])
 
-Nothing tells the codes where to lie. Where they do lie the decoder is good; a draw from p(z) need
-not be near any of them, and what the decoder makes of it was never trained: the latent space has
-holes.
+Nothing tells the codes where to lie. The decoder is good at the codes, but a draw from p(z) may be
+far from all of them, and the decoder was never trained there: the latent space has holes.
 """
 
 from __future__ import annotations
@@ -16,11 +15,23 @@ from aevb.interfaces import Estimate, Model, Objective
 
 
 class Autoencoder(Objective):
-    """Maximise log p(x|z) at the mean of q(z|x). The variance of q stays as it begins."""
+    """Maximise log p(x|z) at the mean of q(z|x). The variance of q is not trained.
+
+    Example:
+        >>> import torch
+        >>> from aevb import VAE
+        >>> from aevb.parts.objectives.autoencoder import Autoencoder
+        >>> estimate = Autoencoder()(VAE(data_dim=3), torch.zeros(5, 3))
+        >>> torch.equal(estimate.loss, -estimate.log["fidelity"])
+        True
+    """
 
     def forward(self, model: Model, x: Tensor) -> Estimate:
-        """x: (B, D) -> Estimate; the log has "fidelity", log p(x|z) at the mean, which is trained, and "bound",
-        "reconstruction" and "kl" of the pair p, q as it is, which are not; nats."""
+        """Estimate the loss on x: (B, D).
+
+        The log has "fidelity", which is log p(x|z) at the mean and is trained. It also has "bound",
+        "reconstruction" and "kl" of the present p and q, which are not trained. All in nats.
+        """
         fidelity = model.log_joint(x, model.posterior_given(x).mean)[0].mean()
         with torch.no_grad():
             reconstruction, kl = (terms.sum() / len(x) for terms in model.elbo_terms(x))

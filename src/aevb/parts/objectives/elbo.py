@@ -2,11 +2,11 @@ r"""The evidence lower bound and its usual variations.
 
     loss = -( E_q[log p(x|z)] - w(t) sum_j max(lambda, KL_j) ),      w(t) = beta min(1, t / T)
 
-beta (Higgins et al. 2017) scales the KL; warm-up over T steps (Bowman et al. 2016; Sonderby et al.
-2016) lets the decoder learn to use z before the KL presses; free bits lambda (Kingma et al. 2016,
-section C.8) stop rewarding a latent dimension whose KL, averaged over the batch, is already below
-lambda nats. All three change the loss alone: what is reported is always the plain bound (beta = 1),
-so that runs can be compared.
+beta (Higgins et al. 2017) scales the KL. A warm-up over T steps (Bowman et al. 2016; Sonderby et
+al. 2016) lets the decoder learn to use z before the KL has its full weight. Free bits lambda
+(Kingma et al. 2016, section C.8) give a latent dimension no reward for a KL below lambda nats,
+averaged over the batch. All three change only the loss. The figures always report the plain bound
+(beta = 1), so runs can be compared.
 """
 
 from __future__ import annotations
@@ -22,12 +22,28 @@ from aevb.probability.distributions import rsample_and_log_prob
 
 
 class ELBO(Objective):
-    """Minimise minus the evidence lower bound.
+    """Maximise the evidence lower bound (Kingma & Welling 2013).
 
-    beta: weight of the KL. warmup_steps: optimiser steps over which that weight rises linearly from
-    0. free_bits: lambda, nats per latent dimension, or L times as much for all of them together
-    where the KL is one number (any posterior but the diagonal Gaussian, any prior but N(0, I)).
-    samples: draws of z per row. Raises UsageError for values out of range.
+    Args:
+        beta: weight of the KL.
+        warmup_steps: optimiser steps in which that weight rises linearly from 0.
+        free_bits: lambda, nats per latent dimension. With another posterior than the diagonal
+            Gaussian, or another prior than N(0, I), the KL is one number; L lambda then holds for
+            all dimensions together.
+        samples: draws of z per row.
+
+    Raises:
+        UsageError: a value is out of range.
+
+    Example:
+        >>> import torch
+        >>> from aevb import ELBO, VAE
+        >>> estimate = ELBO(beta=0.5)(VAE(data_dim=3), torch.zeros(5, 3))
+        >>> log = estimate.log
+        >>> bool(torch.isclose(estimate.loss, 0.5 * log["kl"] - log["reconstruction"]))
+        True
+        >>> bool(torch.isclose(log["bound"], log["reconstruction"] - log["kl"]))
+        True
     """
 
     def __init__(
@@ -49,23 +65,31 @@ class ELBO(Objective):
             samples,
         )
         self.kl_weight: Tensor
-        # A tensor, not a number: a compiled step reads it without being compiled again whenever it
-        # changes.
+        # A tensor, because a compiled step would be compiled again if a plain number changed.
         self.register_buffer("kl_weight", torch.tensor(float(beta)), persistent=False)
         self.schedule(0)
 
     def schedule(self, step: int) -> None:
-        """Set the KL weight w for optimiser step ``step``, counted from 0."""
+        """Set the KL weight w for optimiser step ``step``, counted from 0.
+
+        Example:
+            >>> from aevb import ELBO
+            >>> objective = ELBO(warmup_steps=10)
+            >>> objective.schedule(5)
+            >>> float(objective.kl_weight)
+            0.5
+        """
         progress = min(1.0, step / self.warmup_steps) if self.warmup_steps else 1.0
         self.kl_weight.fill_(self.beta * progress)
 
     def forward(self, model: Model, x: Tensor) -> Estimate:
-        """x: (B, D) -> Estimate; the log has "bound", "reconstruction" and "kl" in nats, bound =
-        reconstruction - kl."""
+        """Estimate the loss on x: (B, D).
+
+        The log has "bound" = "reconstruction" - "kl", in nats.
+        """
         reconstruction, kl = model.elbo_terms(x, self.samples)
         mean_reconstruction, mean_kl = reconstruction.mean(), kl.mean(0)
-        # A KL without a closed form comes as one number: all latent dimensions then are one group,
-        # with the floor of all.
+        # A KL without a closed form is one number. All latent dimensions then share one floor.
         floor = self.free_bits * model.latent_dim / kl.shape[-1]
         floored = mean_kl.clamp(min=floor) if self.free_bits else mean_kl
         loss = self.kl_weight * floored.sum() - mean_reconstruction
@@ -80,12 +104,25 @@ class ELBO(Objective):
 
 
 class SampledELBO(Objective):
-    """Estimator A of *Auto-Encoding Variational Bayes* (equation 6): the KL from the same draws of
-    z as the reconstruction.
+    """Maximise the ELBO with a sampled KL, from the same draws of z as the reconstruction.
 
-    ``ELBO`` is estimator B (equation 7), with the KL closed where it has a closed form. The mean is
-    the same, and the gradient goes through z in both. samples: draws of z per row. Raises
-    UsageError for fewer than 1.
+    This is estimator A of *Auto-Encoding Variational Bayes* (Kingma & Welling 2013, equation 6).
+    ``ELBO`` is estimator B (equation 7), which uses the closed form of the KL where it has one.
+    Both have the same mean, and in both the gradient goes through z.
+
+    Args:
+        samples: draws of z per row, at least 1.
+
+    Raises:
+        UsageError: there are fewer than 1 samples.
+
+    Example:
+        >>> import torch
+        >>> from aevb import VAE
+        >>> from aevb.parts.objectives.elbo import SampledELBO
+        >>> estimate = SampledELBO(samples=4)(VAE(data_dim=3), torch.zeros(5, 3))
+        >>> bool(torch.isclose(estimate.loss, -estimate.log["bound"]))
+        True
     """
 
     def __init__(self, samples: int = 1) -> None:
@@ -95,8 +132,10 @@ class SampledELBO(Objective):
         self.samples = samples
 
     def forward(self, model: Model, x: Tensor) -> Estimate:
-        """x: (B, D) -> Estimate; the log has "bound", "reconstruction" and "kl" in nats, bound =
-        reconstruction - kl."""
+        """Estimate the loss on x: (B, D).
+
+        The log has "bound" = "reconstruction" - "kl", in nats.
+        """
         z, log_q = rsample_and_log_prob(model.posterior_given(x), self.samples)
         reconstruction, log_prior = model.log_joint(x, z)
         mean, kl = reconstruction.mean(), (log_q - log_prior).mean()
@@ -105,12 +144,30 @@ class SampledELBO(Objective):
 
 
 def vae_loss(recon: Tensor, x: Tensor, mu: Tensor, logvar: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss of a VAE with a Gaussian decoder of variance 1/2, without its constant (D/2) log(pi).
+    """Return the loss of a VAE with a Gaussian decoder of variance 1/2, and its two terms.
 
-    recon, x: (B, D); mu, logvar: (B, L). Returns loss = error + kl, the squared error summed over
-    D, and the KL against N(0, I) summed over L; all () and averaged over the batch. loss + (D/2)
-    log(pi) is minus the ELBO, in nats. Raises ValueError if recon and x differ in shape, since
-    broadcasting them would train something else.
+    The constant (D/2) log(pi) is left out: loss + (D/2) log(pi) is minus the ELBO, in nats.
+
+    Args:
+        recon: (B, D), the means that the decoder gives.
+        x: (B, D), the rows.
+        mu: (B, L), the means of q(z|x).
+        logvar: (B, L), the logs of its variances.
+
+    Returns:
+        loss = error + kl; error, the squared error summed over D; kl, the KL to N(0, I) summed over
+        L. All are () and averaged over the batch.
+
+    Raises:
+        ValueError: recon and x differ in shape. Broadcasting them would train something else.
+
+    Example:
+        >>> import torch
+        >>> from aevb import vae_loss
+        >>> x, mu, logvar = torch.zeros(4, 3), torch.ones(4, 2), torch.zeros(4, 2)
+        >>> loss, error, kl = vae_loss(x + 2, x, mu, logvar)
+        >>> float(loss), float(error), float(kl)
+        (13.0, 12.0, 1.0)
     """
     if recon.shape != x.shape:
         raise ValueError(

@@ -1,18 +1,19 @@
-r"""Objectives of K importance samples, and the gradients that go through z alone.
+r"""Objectives of K importance samples, and gradients that go through z alone.
 
-With z_k ~ q(z|x) and w_k = p(x, z_k) / q(z_k|x), the importance-weighted bound (Burda, Grosse & Salakhutdinov 2016)
+With z_k ~ q(z|x) and w_k = p(x, z_k) / q(z_k|x), the importance-weighted bound is
 
     L_K = E[log 1/K sum_k w_k] <= log p(x)
 
-rises with K; L_1 is the ELBO. Its gradient is that of sum_k a_k log w_k with the normalised weights
-a_k = w_k / sum w held constant. That sum is a surrogate: its value lies above the bound by up to
-log K, so it is differentiated and never reported.
+(Burda, Grosse & Salakhutdinov 2016). It rises with K, and L_1 is the ELBO. Its gradient is that of
+sum_k a_k log w_k, where the normalised weights a_k = w_k / sum w are held constant. This sum is a
+surrogate: its value lies above the bound by up to log K. It is differentiated and never reported.
 
-The gradient with respect to q splits into a path through z and a score, d log q(z) / d phi at a
-fixed z, whose expectation vanishes for K = 1. Sticking-the-landing (Roeder, Wu & Duvenaud 2017)
-drops it: the gradient then has no variance where q is exact. For K > 1 it does not vanish, but can
-be written as a path too: DReG (Tucker et al. 2019) weighs the path by a_k^2 in place of a_k. Its
-signal does not fade as K grows, as the plain estimator's does (Rainforth et al. 2018).
+The gradient with respect to q has two parts. The path goes through z. The score, d log q(z) / d phi
+at a fixed z, has expectation 0 for K = 1. Sticking-the-landing (Roeder, Wu & Duvenaud 2017) drops
+the score; the gradient then has no variance where q is exact. For K > 1 the score's expectation is
+not 0, but it can be written as a path, too: DReG (Tucker et al. 2019) gives the path the weight
+a_k^2 in place of a_k. The signal of the plain estimator fades as K grows (Rainforth et al. 2018);
+that of DReG does not.
 """
 
 from __future__ import annotations
@@ -28,16 +29,32 @@ from aevb.probability.distributions import rsample_and_log_prob
 
 
 class IWAE(Objective):
-    """Maximise the importance-weighted bound of ``samples`` draws a row. Raises UsageError for
-    fewer than 2."""
+    """Maximise the importance-weighted bound L_K (Burda, Grosse & Salakhutdinov 2016).
+
+    Args:
+        samples: K, draws of z per row, at least 2.
+
+    Raises:
+        UsageError: there are fewer than 2 samples.
+
+    Example:
+        >>> import torch
+        >>> from aevb import VAE
+        >>> from aevb.parts.objectives.importance import IWAE
+        >>> estimate = IWAE(samples=5)(VAE(data_dim=3), torch.zeros(4, 3))
+        >>> bool(estimate.log["importance_bound"] >= estimate.log["bound"])
+        True
+    """
 
     def __init__(self, samples: int = 5) -> None:
         super().__init__()
         self.samples = _at_least_two(samples, "iwae")
 
     def forward(self, model: Model, x: Tensor) -> Estimate:
-        """x: (B, D) -> Estimate; the log has the true bounds: "bound" (the ELBO) and
-        "importance_bound" (L_K), nats."""
+        """Estimate the loss on x: (B, D).
+
+        The log has two true bounds, "bound" (the ELBO) and "importance_bound" (L_K), in nats.
+        """
         z, log_q = rsample_and_log_prob(model.posterior_given(x), self.samples)
         reconstruction, log_prior = model.log_joint(x, z)
         log_w = reconstruction + log_prior - log_q
@@ -45,33 +62,61 @@ class IWAE(Objective):
 
 
 class DReG(Objective):
-    """Maximise the same bound with doubly reparameterised gradients for q. Raises UsageError for
-    fewer than 2 ``samples``."""
+    """Maximise L_K with doubly reparameterised gradients for q (Tucker et al. 2019).
+
+    Args:
+        samples: K, draws of z per row, at least 2.
+
+    Raises:
+        UsageError: there are fewer than 2 samples.
+
+    Example:
+        >>> import torch
+        >>> from aevb import VAE
+        >>> from aevb.parts.objectives.importance import DReG
+        >>> estimate = DReG(samples=5)(VAE(data_dim=3), torch.zeros(4, 3))
+        >>> bool(estimate.log["importance_bound"] >= estimate.log["bound"])
+        True
+    """
 
     def __init__(self, samples: int = 5) -> None:
         super().__init__()
         self.samples = _at_least_two(samples, "dreg")
 
     def forward(self, model: Model, x: Tensor) -> Estimate:
-        """x: (B, D) -> Estimate, as that of IWAE."""
+        """Estimate the loss on x: (B, D). The log has the figures of ``IWAE``."""
         q, frozen = model.posterior_and_frozen(x)
         z = q.rsample(torch.Size((self.samples,)))
         reconstruction, log_prior = model.log_joint(x, z)
         log_w = reconstruction + log_prior - frozen.log_prob(z)
         shares = _shares(log_w)
         if z.requires_grad:
-            # The decoder's gradient carries a_k; what reaches z, and through it the encoder, is
-            # multiplied by a_k again.
+            # The decoder's gradient carries a_k. The gradient that reaches z, and through it the
+            # encoder, is multiplied by a_k again.
             z.register_hook(lambda gradient: gradient * shares.unsqueeze(-1))
         return Estimate(-(shares * log_w).sum(0).mean(), _report(log_w, reconstruction))
 
 
 class StickingTheLanding(Objective):
-    """The ELBO, with a gradient for q that goes through z alone. samples: draws of z per row; beta:
-    weight of the KL.
+    """Maximise the ELBO with a gradient for q that goes through z alone.
 
-    The KL is sampled even where it has a closed form: its noise cancels that of the reconstruction
-    as q becomes exact.
+    The source is Roeder, Wu & Duvenaud 2017. The KL is sampled even where it has a closed form: as
+    q becomes exact, the noise of the KL cancels that of the reconstruction.
+
+    Args:
+        beta: weight of the KL.
+        samples: draws of z per row, at least 1.
+
+    Raises:
+        UsageError: a value is out of range.
+
+    Example:
+        >>> import torch
+        >>> from aevb import VAE
+        >>> from aevb.parts.objectives.importance import StickingTheLanding
+        >>> estimate = StickingTheLanding(samples=2)(VAE(data_dim=3), torch.zeros(4, 3))
+        >>> bool(torch.isclose(estimate.loss, -estimate.log["bound"]))
+        True
     """
 
     def __init__(self, beta: float = 1.0, samples: int = 1) -> None:
@@ -83,8 +128,10 @@ class StickingTheLanding(Objective):
         self.beta, self.samples = beta, samples
 
     def forward(self, model: Model, x: Tensor) -> Estimate:
-        """x: (B, D) -> Estimate; the log has "bound", "reconstruction" and "kl" in nats, bound =
-        reconstruction - kl."""
+        """Estimate the loss on x: (B, D).
+
+        The log has "bound" = "reconstruction" - "kl", in nats.
+        """
         q, frozen = model.posterior_and_frozen(x)
         z = q.rsample(torch.Size((self.samples,)))
         reconstruction, log_prior = model.log_joint(x, z)
@@ -104,8 +151,7 @@ def _at_least_two(samples: int, name: str) -> int:
 
 
 def _shares(log_w: Tensor) -> Tensor:
-    """Normalised weights, constants for the gradient. log_w: (K, B) -> (K, B), which sum to 1 over
-    K."""
+    """Return the normalised weights a, as constants: (K, B) -> (K, B); they sum to 1 over K."""
     return log_w.detach().softmax(0)
 
 

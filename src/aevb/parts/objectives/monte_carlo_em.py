@@ -1,16 +1,21 @@
-r"""Monte-Carlo EM (Wei & Tanner 1990) with Hamiltonian Monte Carlo, as in section 5 of
-*Auto-Encoding Variational Bayes*.
+r"""Monte-Carlo EM (Wei & Tanner 1990) with Hamiltonian Monte Carlo.
 
-    E   the chain of each row moves towards p(z|x) as p now is: 10 leapfrog steps, of a size at which 90 % are accepted
-    M   log p(x, z) rises with respect to p at the z where the chains are; five times between two moves of a chain
+The source is section 5 of *Auto-Encoding Variational Bayes* (Kingma & Welling 2013). Two steps take
+turns:
 
-Every training row has a chain of its own that lives as long as the run, since one move from a fresh
-start would not reach the posterior. At its fixed point the gradient is that of log p(x) itself, by
-Fisher's identity: no q stands in between, and what is reached is the maximum of the likelihood. It
+    E   the chain of each row moves towards the present p(z|x), by 10 leapfrog steps
+    M   log p(x, z) rises with respect to p, at the z of the chains
+
+A chain makes one move for five M steps. Its step size is adapted until 90 % of the moves are
+accepted.
+
+Every training row has a chain, which lives as long as the run, because one move from a fresh start
+would not reach the posterior. At the fixed point the gradient is that of log p(x) itself, by
+Fisher's identity. No q stands in between, so the method reaches the maximum of the likelihood. It
 costs a chain for each row, and ten gradients a move.
 
-The paper's method has no encoder. Here q(z|x) is fitted on the side, to where the chains are (log q(z|x) rises), so that a
-run can be encoded, plotted and given a bound like any other; p learns nothing from it.
+The paper's method has no encoder. Here q(z|x) is fitted to the z of the chains (log q(z|x) rises),
+so that a run can be encoded, plotted and given a bound like any other. p learns nothing from q.
 """
 
 from __future__ import annotations
@@ -23,20 +28,37 @@ from aevb.interfaces import Estimate, Model, Objective
 from aevb.probability.hmc import adapted, hmc_move
 
 LEAPFROGS = 10
+"""Leapfrog steps in a move."""
 ACCEPTED = 0.9
+"""The share of moves that should be accepted."""
 RATE = 0.3
-"""Of the step size's change, times what the acceptance is off."""
+"""Change of the log of the step size, per unit of missed acceptance."""
 START = 0.1
 """The first step size."""
 
 
 class MonteCarloEM(Objective):
-    """Maximise log p(x) by EM. updates: updates for which a row's z serves before its chain moves
-    again.
+    """Maximise log p(x) by Monte-Carlo EM.
 
-    Tell ``begin`` how many training rows there are and ``select`` which of them come next, as
-    ``aevb.fit`` does; or call it with the whole training set each time. Raises UsageError for fewer
-    updates than 1, and for rows that it has no chain for.
+    Call ``begin`` once, with the number of training rows, and ``select`` before each batch, as
+    ``aevb.fit`` does; or call the objective with the whole training set each time.
+
+    Args:
+        updates: how many updates use the z of a row before its chain moves again.
+
+    Raises:
+        UsageError: ``updates`` is below 1, or a row has no chain.
+
+    Example:
+        >>> import torch
+        >>> from aevb import VAE
+        >>> from aevb.parts.objectives.monte_carlo_em import MonteCarloEM
+        >>> objective = MonteCarloEM()
+        >>> objective.begin(rows=100, latent_dim=2)
+        >>> objective.select(torch.arange(5))
+        >>> estimate = objective(VAE(data_dim=3, latent_dim=2), torch.zeros(5, 3))
+        >>> objective.visits[:6].tolist()
+        [1, 1, 1, 1, 1, 0]
     """
 
     recordable = False
@@ -59,28 +81,35 @@ class MonteCarloEM(Objective):
         self._index: Tensor | None = None
 
     def begin(self, rows: int, latent_dim: int) -> None:
-        """Start a chain for each of ``rows`` training rows, with a draw from N(0, I)."""
+        """Start a chain for each of ``rows`` training rows, at a draw from N(0, I).
+
+        Example:
+            >>> from aevb.parts.objectives.monte_carlo_em import MonteCarloEM
+            >>> objective = MonteCarloEM()
+            >>> objective.begin(rows=100, latent_dim=2)
+            >>> objective.chains.shape
+            torch.Size([100, 2])
+        """
         self.chains = torch.randn(rows, latent_dim).to(self.chains)
         self.visits = torch.zeros(rows, dtype=torch.int64, device=self.visits.device)
 
     def select(self, index: Tensor) -> None:
-        """The next batch is made of these training rows. index: (B,)."""
+        """Learn which training rows make the next batch. index: (B,).
+
+        Example:
+            >>> import torch
+            >>> from aevb.parts.objectives.monte_carlo_em import MonteCarloEM
+            >>> MonteCarloEM().select(torch.tensor([3, 1, 4]))
+        """
         self._index = index.to(self.chains.device)
 
     def forward(self, model: Model, x: Tensor) -> Estimate:
-        """x: (B, D) -> Estimate; the log has "bound", "reconstruction" and "kl" of p and the q
-        fitted on the side, and "acceptance", a probability, of the last moves of chains; else nats.
+        """Estimate the loss on x: (B, D), after a move of the chains whose turn it is.
+
+        The log has "bound", "reconstruction" and "kl" of p and the fitted q, in nats, and
+        "acceptance": the mean probability with which the last moves were accepted.
         """
-        if not len(self.chains):
-            self.begin(len(x), model.latent_dim)
-            self.chains = self.chains.to(x)
-        index = torch.arange(len(x), device=x.device) if self._index is None else self._index
-        if len(index) != len(x) or int(index.max()) >= len(self.chains):
-            raise UsageError(
-                f"monte_carlo_em has chains for {len(self.chains)} rows and {len(index)} of them"
-                f" selected; got {len(x)} rows. Use begin(N, L) once and select(index) before each"
-                " batch"
-            )
+        index = self._rows_of(model, x)
         self._move(model, x, index)
         z = self.chains[index]
         reconstruction, log_prior = model.log_joint(x, z)
@@ -95,9 +124,22 @@ class MonteCarloEM(Objective):
         }
         return Estimate(-(reconstruction + log_prior + log_q).mean(), log)
 
+    def _rows_of(self, model: Model, x: Tensor) -> Tensor:
+        """Return the indices of the chains for the rows of x: (B,)."""
+        if not len(self.chains):
+            self.begin(len(x), model.latent_dim)
+            self.chains = self.chains.to(x)
+        index = torch.arange(len(x), device=x.device) if self._index is None else self._index
+        if len(index) != len(x) or int(index.max()) >= len(self.chains):
+            raise UsageError(
+                f"monte_carlo_em has chains for {len(self.chains)} rows and {len(index)} of them"
+                f" selected; got {len(x)} rows. Use begin(N, L) once and select(index) before each"
+                " batch"
+            )
+        return index
+
     def _move(self, model: Model, x: Tensor, index: Tensor) -> None:
-        """Move the chains whose z has served, if there are any, note how many moves were accepted,
-        and adapt the step size."""
+        """Move the chains whose turn it is, and adapt the step size to the acceptance."""
         due = self.visits[index] % self.updates == 0
         self.visits[index] += 1
         if not bool(due.any()):
@@ -108,9 +150,9 @@ class MonteCarloEM(Objective):
             reconstruction, log_prior = model.log_joint(rows, z)
             return reconstruction + log_prior
 
-        with (
-            model.in_evaluation()
-        ):  # p stands still while chains move: gaussian_optimal's variance is that of the M step
+        # p must stand still while the chains move; gaussian_optimal learns its variance in the M
+        # step alone.
+        with model.in_evaluation():
             z, acceptance = hmc_move(log_density, self.chains[moving], self.step_size, LEAPFROGS)
         self.chains[moving] = z.to(self.chains.dtype)
         self.acceptance.copy_(acceptance.mean())

@@ -1,13 +1,13 @@
-r"""The score-function gradient of the bound: REINFORCE (Williams 1992), which needs no path through
-z.
+r"""The score-function gradient of the bound: REINFORCE (Williams 1992).
 
     grad_phi E_q[f(z)] = E_q[(f(z) - b) grad_phi log q(z|x)],      f = log p(x, z) - log q(z|x)
 
-for any b that does not depend on this z. *Auto-Encoding Variational Bayes* calls it the usual
-Monte-Carlo estimator, of a variance too high to be of use (section 2.2), and brings the path
-through z in its place. With several draws a row, b is the mean of f over the row's other draws
-(Mnih & Rezende 2016; Kool, van Hoof & Welling 2019): the same mean, far less variance. Nothing is
-differentiated through z: discrete latent variables would do.
+The baseline b may be anything that does not depend on this z. *Auto-Encoding Variational Bayes*
+(Kingma & Welling 2013, section 2.2) calls this the usual Monte-Carlo estimator, whose variance is
+too high to be of use, and replaces it by the path through z. With several draws a row, b is the
+mean of f over the row's other draws (Mnih & Rezende 2016; Kool, van Hoof & Welling 2019). The
+gradient then has the same mean and far less variance. No gradient goes through z, so z could be
+discrete.
 """
 
 from __future__ import annotations
@@ -21,11 +21,23 @@ from aevb.probability.distributions import draw
 
 
 class ScoreFunction(Objective):
-    """The ELBO, its gradient for q by the score function.
+    """Maximise the ELBO, with the score-function gradient for q.
 
-    samples: draws of z per row. baseline: subtract from each draw's f the mean over the row's other
-    draws; by default wherever there are others. Raises UsageError for fewer samples than 1, or than
-    2 with a baseline.
+    Args:
+        samples: draws of z per row.
+        baseline: subtract from the f of each draw the mean over the row's other draws. Default: if
+            there are other draws.
+
+    Raises:
+        UsageError: there are fewer than 1 samples, or fewer than 2 with a baseline.
+
+    Example:
+        >>> import torch
+        >>> from aevb import VAE
+        >>> from aevb.parts.objectives.score_function import ScoreFunction
+        >>> objective = ScoreFunction(samples=4)
+        >>> objective.baseline, objective(VAE(data_dim=3), torch.zeros(5, 3)).loss.shape
+        (True, torch.Size([]))
     """
 
     def __init__(self, samples: int = 1, baseline: bool | None = None) -> None:
@@ -41,15 +53,18 @@ class ScoreFunction(Objective):
         self.samples = samples
 
     def forward(self, model: Model, x: Tensor) -> Estimate:
-        """x: (B, D) -> Estimate; the log has "bound", "reconstruction" and "kl" in nats, bound =
-        reconstruction - kl."""
+        """Estimate the loss on x: (B, D).
+
+        The log has "bound" = "reconstruction" - "kl", in nats.
+        """
         q = model.posterior_given(x)
         with torch.no_grad():
             z = draw(q, (self.samples,))
         log_q = q.log_prob(z)
         reconstruction, log_prior = model.log_joint(x, z)
         f = (reconstruction + log_prior - log_q).detach()
-        if self.baseline:  # less the mean of the others = (less the mean of all) * K / (K - 1)
+        if self.baseline:
+            # f minus the mean of the others is (f minus the mean of all) * K / (K - 1).
             f = (f - f.mean(0)) * (self.samples / (self.samples - 1))
         loss = -(reconstruction + log_prior + f * log_q).mean()
         terms = {

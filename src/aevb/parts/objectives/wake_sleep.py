@@ -1,15 +1,16 @@
-r"""Wake-sleep (Hinton, Dayan, Frey & Neal 1995): two objectives in turn, of which neither is a
-bound on the other's behalf.
+r"""Wake-sleep (Hinton, Dayan, Frey & Neal 1995): one objective for p, another one for q.
 
     wake     z ~ q(z|x), x from the data          log p(x, z) rises with respect to p
     sleep    z ~ p(z), x ~ p(x|z), a dream        log q(z|x) rises with respect to q
 
-Sleep minimises KL(p(z|x) || q(z|x)) averaged over the model's own dreams, not KL(q || p) over the data, so the two phases do
-not climb one function: where q cannot hold the posterior, their fixed point is not the maximum of the bound. Nothing is
-differentiated through z; discrete latent variables would do.
+Sleep minimises KL(p(z|x) || q(z|x)), averaged over the model's dreams; the bound has KL(q || p)
+over the data. The two phases therefore do not maximise one function. If q cannot represent the
+posterior, their fixed point is not the maximum of the bound. No gradient goes through z, so z could
+be discrete.
 
-A dream is a draw from p(x|z). Under a Bernoulli likelihood it is binary even where the data are grey levels; so it was in the
-code that the authors of *Auto-Encoding Variational Bayes* published later (github.com/dpkingma/anglepy, step_wakesleep).
+A dream is a draw from p(x|z). Under a Bernoulli likelihood it is binary, even if the data are grey
+levels. The code that the authors of *Auto-Encoding Variational Bayes* published later does the same
+(github.com/dpkingma/anglepy, step_wakesleep).
 """
 
 from __future__ import annotations
@@ -23,11 +24,24 @@ from aevb.probability.distributions import draw
 
 
 class WakeSleep(Objective):
-    """Both phases at every step, one loss whose gradient is the sum of theirs: p and q share no
-    parameters.
+    """Train by wake-sleep, both phases in every step.
 
-    samples: draws of z per row, and dreams. Raises UsageError for fewer than 1. (A prior made of
-    posteriors, VampPrior, does share the encoder's parameters: those then learn from both phases.)
+    The loss is the sum of two, one for p and one for q, which share no parameters. (A VampPrior
+    shares the encoder's parameters with q; these then learn in both phases.)
+
+    Args:
+        samples: draws of z per row, and dreams per row; at least 1.
+
+    Raises:
+        UsageError: there are fewer than 1 samples.
+
+    Example:
+        >>> import torch
+        >>> from aevb import VAE
+        >>> from aevb.parts.objectives.wake_sleep import WakeSleep
+        >>> estimate = WakeSleep()(VAE(data_dim=3), torch.zeros(5, 3))
+        >>> sorted(estimate.log)
+        ['bound', 'dream', 'kl', 'reconstruction']
     """
 
     def __init__(self, samples: int = 1) -> None:
@@ -37,8 +51,11 @@ class WakeSleep(Objective):
         self.samples = samples
 
     def forward(self, model: Model, x: Tensor) -> Estimate:
-        """x: (B, D) -> Estimate; the log has "bound", "reconstruction" and "kl" of the pair as it
-        is, and "dream", the mean of log q(z|x) over dreams; nats."""
+        """Estimate the loss on x: (B, D).
+
+        The log has "bound", "reconstruction" and "kl" of the present p and q, and "dream", the mean
+        of log q(z|x) over the dreams; nats.
+        """
         with torch.no_grad():
             q = model.posterior_given(x)
             z = draw(q, (self.samples,))
