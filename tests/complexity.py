@@ -1,9 +1,9 @@
 """Cyclomatic complexity with every branch counted: ``python tests/complexity.py [MOST] [FOLDER]``.
 
-Ruff's C901 counts statements only. A ternary, an ``and`` or a comprehension is a branch for a reader
-too, so this counts them: 1 for the function, and 1 for each if, loop, except, case and ternary, for each comprehension and
-each of its filters, and for each further operand of ``and`` and ``or``. Inner functions count as part
-of their function.
+Ruff's C901 counts statements only. A ternary, an ``and`` or a comprehension is a branch for a
+reader too, so this counts them: 1 for the function, and 1 for each if, loop, except, case and
+ternary, for each comprehension and each of its filters, and for each further operand of ``and`` and
+``or``. Inner functions count as part of their function.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 pytest_plugins = ["pytester"]
+pytest.register_assert_rewrite("helpers", "oracle", "saves")  # they hold checks, not only makers
 
 # Small matrices gain nothing from threads, and two busy ones on a shared machine can take ten times
 # as long as one.

@@ -97,13 +97,15 @@ def all_bits(n: int) -> Tensor:
 
 
 def square_grid(dims: int, reach: float, points: int) -> tuple[Tensor, float]:
-    """Points of a grid over [-reach, reach]^dims: (points**dims, dims), and the volume of a cell."""
+    """Points of a grid over [-reach, reach]^dims: (points**dims, dims), and the volume of a
+    cell."""
     axis = torch.linspace(-reach, reach, points, dtype=torch.float64)
     return torch.cartesian_prod(*[axis] * dims).reshape(-1, dims), float(axis[1] - axis[0]) ** dims
 
 
 def is_mean(values: Tensor, expected: float, sigmas: float = FIVE_SIGMA) -> bool:
-    """Whether ``expected`` lies within ``sigmas`` standard errors of the mean of ``values``: (N,)."""
+    """Whether ``expected`` lies within ``sigmas`` standard errors of the mean of ``values``:
+    (N,)."""
     values = values.double()
     return (
         abs(float(values.mean()) - expected)

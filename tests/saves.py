@@ -5,7 +5,7 @@ import warnings
 from functools import cache
 
 import torch
-from test_checkpoint import make_run
+from helpers import make_run
 
 from aevb.storage import checkpoint
 from aevb.storage.checkpoint import Progress

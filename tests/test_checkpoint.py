@@ -10,32 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import SAVED, make_run, same_weights
 
-from aevb.config import Config
-from aevb.datasets.schema import Schema
 from aevb.errors import DataError, NotFoundError, OutputExistsError
-from aevb.runs.build import build
-from aevb.runs.run import Run
 from aevb.storage import checkpoint, saves
 from aevb.storage.checkpoint import Progress
 from aevb.storage.saves import MANIFEST
-
-CONFIG = Config(hidden=(6,), latent_dim=2, likelihood="gaussian", epochs=3)
-
-
-def make_run(seed=0):
-    torch.manual_seed(seed)
-    schema = Schema(
-        "real", (3,), "float64", (0.1, -1 / 3, 1e9), (2.0, 1e-3, 7.0), columns=("a", "b", "c")
-    )
-    return Run(build(CONFIG, "gaussian", (3,), 1)[0], CONFIG, "gaussian", schema, "somewhere.csv")
-
-
-def same_weights(a, b):
-    first, second = a.model.state_dict(), b.model.state_dict()
-    return first.keys() == second.keys() and all(
-        torch.equal(first[name], second[name]) for name in first
-    )
 
 
 def test_comes_back_as_it_was(tmp_path):
@@ -273,12 +253,13 @@ def test_a_real_limit_on_file_size_keeps_the_old_run(tmp_path):
     code = f"""
 import resource, signal, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-import test_checkpoint as t
+from helpers import make_run
+from aevb.storage import checkpoint
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))
 try:
-    t.checkpoint.save(t.make_run(1), {str(tmp_path)!r}, overwrite=True)
-except t.checkpoint.CannotWriteError as error:
+    checkpoint.save(make_run(1), {str(tmp_path)!r}, overwrite=True)
+except checkpoint.CannotWriteError as error:
     sys.exit(42 if "File too large" in str(error) else 1)
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 42
@@ -287,7 +268,7 @@ except t.checkpoint.CannotWriteError as error:
 
 def test_weights_that_do_not_fit_the_settings_are_refused(tmp_path):
     run = make_run()
-    run.config = replace(CONFIG, latent_dim=3)
+    run.config = replace(SAVED, latent_dim=3)
     checkpoint.save(run, tmp_path)
     with pytest.raises(DataError, match="do not fit"):
         checkpoint.load(tmp_path)

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import FIT, aevb, make_run, same_weights
 from saves import save, seen
-from test_checkpoint import make_run, same_weights
-from test_cli import FIT, aevb
 
 from aevb.errors import DamagedCheckpointWarning, DataError, NotFoundError
 from aevb.storage import checkpoint

@@ -1,6 +1,5 @@
 """The command line end to end: a user's data in, models, samples, codes, figures and pictures out."""
 
-import io
 import itertools
 import json
 import os
@@ -11,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,53 +18,15 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import FIT, Result, aevb, check_figures, done, manifest, tree
 from PIL import Image
 
 from aevb.commands import cli, demo
-
-FIT = "--hidden 8 --latent-dim 2 --epochs 2 --batch-size 256 --threads 1"
-
-
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-def aevb(line):
-    """Run a command line in this process: another one pays seconds for torch."""
-    out, err, sigterm = io.StringIO(), io.StringIO(), signal.getsignal(signal.SIGTERM)
-    try:
-        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as exit_:
-            cli.main(shlex.split(line))
-    finally:
-        signal.signal(signal.SIGTERM, sigterm)
-    return Result(exit_.value.code, out.getvalue(), err.getvalue())
-
-
-def done(line):
-    """Run a command line that must succeed and keep quiet on stderr, which is no terminal here.
-    Returns its stdout."""
-    result = aevb(line)
-    assert (result.code, result.err) == (0, ""), result
-    return result.out
-
-
-def tree(folder):
-    """Everything below a folder: names, and the bytes of files."""
-    return {
-        p.relative_to(folder): p.read_bytes() if p.is_file() else None
-        for p in Path(folder).rglob("*")
-    }
 
 
 def arrays(path):
     with np.load(path) as archive:
         return dict(archive)
-
-
-def manifest(run):
-    return json.loads((Path(run) / "manifest.json").read_text())
 
 
 @pytest.fixture(autouse=True)
@@ -157,13 +117,6 @@ def fitted(request, place):
     )
     out = done(f"fit {data} --out '{run}' {case.options} {settings} --json")
     return Fitted(request.param, case, data, run, json.loads(out))
-
-
-def check_figures(report, names):
-    for name in names:
-        assert {"value", "standard_error", "unit"} <= set(report[name])
-        assert np.isfinite(report[name]["value"])
-        assert report[name]["unit"] == ("bits per dimension" if name == "bits_per_dim" else "nats")
 
 
 def test_fit_says_what_it_found_and_how_it_went(fitted):

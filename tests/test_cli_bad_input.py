@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import FIT, aevb, done, manifest, tree
 from PIL import Image
-from test_cli import FIT, aevb, done, manifest, tree
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 

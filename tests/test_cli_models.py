@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 import pytest
+from helpers import aevb, check_figures, done, manifest, tree
 from PIL import Image
-from test_cli import aevb, check_figures, done, manifest, tree
 
 from aevb.evaluation import ais
 

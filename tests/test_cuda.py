@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_step import CASES, PICTURES, SMALL, TABLE, trained
+from helpers import PICTURES, RUNS, SMALL, TABLE, trained
 
 import aevb
 from aevb.datasets.batches import Shard
@@ -28,7 +28,7 @@ from aevb.runs.run import from_array
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
-WAYS = CASES | {
+WAYS = RUNS | {
     "large": (
         PICTURES,
         {"likelihood": "bernoulli", "hidden": (1500,)},

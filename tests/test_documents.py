@@ -87,7 +87,11 @@ def test_readme_commands_run_as_printed(tmp_path):
 def test_the_likelihood_of_the_example_is_one_file_one_line_and_one_case(tmp_path, monkeypatch):
     """The file as printed, the line as printed, the case as printed: it passes the contract,
     trains, saves and loads."""
-    import test_likelihoods
+    from helpers import (
+        check_likelihood_is_normalised,
+        check_mean_of_a_likelihood,
+        check_shapes_of_a_likelihood,
+    )
 
     import aevb
     from aevb.parts.likelihoods import LIKELIHOODS
@@ -107,11 +111,8 @@ def test_the_likelihood_of_the_example_is_one_file_one_line_and_one_case(tmp_pat
     case = LIKELIHOODS[name]
     assert case.__name__ == made[1]
     part = case(int(made[2])).double()
-    test_likelihoods.test_shapes_with_any_leading_dimensions(part)
-    for check in (
-        test_likelihoods.test_is_normalised,
-        test_likelihoods.test_mean_is_that_of_the_distribution,
-    ):
+    check_shapes_of_a_likelihood(part)
+    for check in (check_likelihood_is_normalised, check_mean_of_a_likelihood):
         check(part, torch.randn(part.num_features, dtype=torch.float64))
     settings = aevb.Config(likelihood=name, hidden=(8,), latent_dim=2, epochs=1)
     run = aevb.fit(aevb.datasets.load("moons"), settings, out=tmp_path / "run")

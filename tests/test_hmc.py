@@ -83,7 +83,8 @@ def test_leaves_the_density_invariant_and_is_reversible(target):
 
 
 def test_mean_of_the_gaussian_moves_nowhere_with_a_step_of_its_own_for_each_chain():
-    """Steps by chain and dimension, leading dimensions of any number; six z-tests, once in 300,000."""
+    """Steps by chain and dimension, leading dimensions of any number; six z-tests, once in
+    300,000."""
     step = torch.rand(50, 2, dtype=torch.float64) * 1.5 + 0.5
     z = torch.randn(400, 50, 2, dtype=torch.float64)
     z, acceptance = hmc_move(standard, z, step, leapfrogs=2)

@@ -6,8 +6,15 @@ import math
 
 import pytest
 import torch
-from helpers import refuses
-from oracle import all_bits, is_mean, parameters_without_gradient, square_grid
+from helpers import (
+    all_levels,
+    check_likelihood_is_normalised,
+    check_mean_of_a_likelihood,
+    check_shapes_of_a_likelihood,
+    every_value,
+    refuses,
+)
+from oracle import all_bits, is_mean, parameters_without_gradient
 from torch.distributions import Independent, Normal
 
 from aevb.errors import DataError, UsageError
@@ -59,21 +66,6 @@ CASES = {
 GAUSSIANS = [GaussianFixed, GaussianLearned, GaussianPerDimension, GaussianOptimal, GaussianNetwork]
 
 
-def all_levels(dims, levels):
-    """Every row of ``dims`` levels k / (levels - 1): (levels**dims, dims)."""
-    k = torch.arange(levels, dtype=torch.float64) / (levels - 1)
-    return torch.cartesian_prod(*[k] * dims).reshape(-1, dims)
-
-
-def every_value(p, h):
-    """All possible rows (M, D) and the weight of each, 1 for a sum or a cell's volume for an
-    integral."""
-    if not p.discrete:
-        return square_grid(p(h).event_shape[0], 12.0, 1200)
-    dims = p(h).event_shape[0]
-    return (all_levels(dims, p.levels) if p.form == "levels" else all_bits(dims)), 1.0
-
-
 @pytest.fixture(params=CASES)
 def p(request):
     return CASES[request.param]().double()
@@ -92,14 +84,7 @@ def test_every_table_entry_has_a_case():
 
 
 def test_shapes_with_any_leading_dimensions(p):
-    for lead in [(), (5,), (3, 5)]:
-        d = p(torch.randn(*lead, p.num_features, dtype=torch.float64))
-        x = d.sample()
-        assert d.batch_shape == lead
-        assert x.shape == d.mean.shape == (*lead, *d.event_shape)
-        assert d.log_prob(x).shape == lead
-        assert d.sample((2, 4)).shape == (2, 4, *lead, *d.event_shape)
-        assert d.log_prob(d.sample((2, 4))).shape == (2, 4, *lead)
+    check_shapes_of_a_likelihood(p)
 
 
 def test_one_row_of_data_against_several_codes(p):
@@ -112,16 +97,11 @@ def test_one_row_of_data_against_several_codes(p):
 
 
 def test_is_normalised(p, h):
-    x, weight = every_value(p, h)
-    assert float((p(h).log_prob(x).exp().sum() * weight).detach()) == pytest.approx(
-        1.0, abs=1e-4 if weight != 1 else 1e-9
-    )
+    check_likelihood_is_normalised(p, h)
 
 
 def test_mean_is_that_of_the_distribution(p, h):
-    x, weight = every_value(p, h)
-    mean = (p(h).log_prob(x).exp()[:, None] * x).sum(0) * weight
-    assert torch.allclose(p(h).mean, mean, atol=1e-4 if weight != 1 else 1e-9)
+    check_mean_of_a_likelihood(p, h)
 
 
 def test_samples_fit_log_prob(p, h):
@@ -237,7 +217,7 @@ def test_survives_its_state_dict(p):
     assert torch.equal(other(h).log_prob(x), p(h).log_prob(x))
 
 
-# ----------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # Bernoulli
 
 
@@ -255,7 +235,7 @@ def test_bernoulli_of_a_grey_level_is_the_expectation_over_its_binarisation():
     assert torch.allclose(Bernoulli(6)(h).log_prob(grey), expected, rtol=1e-12)
 
 
-# ----------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # Gaussians
 
 
@@ -417,7 +397,7 @@ def test_optimal_variance_of_a_perfect_batch_is_finite():
     assert bool(torch.isfinite(p.eval()(h).log_prob(h)).all())
 
 
-# -------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # levels
 
 
@@ -549,7 +529,7 @@ def test_fewer_than_two_levels_are_refused(kind):
         kind(3, 1)
 
 
-# ------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # support
 
 LEVELS = [kind(2, levels) for kind in (Categorical, DiscretizedLogistic) for levels in (2, 17, 256)]

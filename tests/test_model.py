@@ -223,7 +223,8 @@ def test_a_part_that_does_not_fit_is_named(part, arguments):
 
 
 def test_parts_of_ones_own_are_used_as_they_are():
-    """An empty nn.Sequential is false as a truth value, and a network all the same: the identity."""
+    """An empty nn.Sequential is false as a truth value, and a network all the same: the
+    identity."""
     encoder, decoder = nn.Sequential(), nn.Sequential()
     model = VAE(4, 8, 4, encoder=encoder, decoder=decoder, posterior=DiagonalGaussian(4, 4))
     assert model.encoder is encoder

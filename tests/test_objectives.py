@@ -97,7 +97,8 @@ def noise_of_the_objective(samples, x, latent_dim):
 
 
 def gradients(objective, model, x, draws):
-    """One gradient for each of ``draws`` seeds, of every parameter: (draws, number of parameters)."""
+    """One gradient for each of ``draws`` seeds, of every parameter: (draws, number of
+    parameters)."""
     rows = []
     for seed in range(draws):
         torch.manual_seed(seed)
@@ -286,7 +287,8 @@ def test_importance_bound_is_the_bound_and_not_the_surrogate(make):
 
 
 def test_importance_bound_is_what_evaluation_reports():
-    """Both are means of 3,000 draws of the same bound: five standard errors, once in 1.7 million."""
+    """Both are means of 3,000 draws of the same bound: five standard errors, once in 1.7
+    million."""
     known = LinearGaussian()
     known.set_posterior(0.3, 1.5)
     x = known.sample(30)

@@ -100,7 +100,8 @@ def test_gradient_reaches_z(p):
 
 
 def test_survives_its_state_dict(p):
-    """A copy, every parameter changed, is the original once it has loaded what the original saved."""
+    """A copy, every parameter changed, is the original once it has loaded what the original
+    saved."""
     z = torch.randn(20, 2, dtype=torch.float64)
     other = away_from_its_start(copy.deepcopy(p), 0.3)
     if p.state_dict():
@@ -135,7 +136,7 @@ def test_a_mixture_of_one_component_is_a_gaussian():
     assert torch.allclose(p().log_prob(z), StandardNormal(3).double()().log_prob(z))
 
 
-# ---------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # VampPrior
 
 
@@ -224,7 +225,7 @@ def test_a_vamp_without_a_model_is_refused():
         VampPrior(2)()
 
 
-# ---------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # FlowPrior
 
 

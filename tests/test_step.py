@@ -5,9 +5,9 @@ import math
 from dataclasses import replace
 from itertools import chain
 
-import numpy as np
 import pytest
 import torch
+from helpers import RUNS, SMALL, TABLE, trained
 
 import aevb
 from aevb.config import Config
@@ -21,55 +21,10 @@ from aevb.errors import DivergedError, UsageError
 from aevb.runs.build import build
 from aevb.training import loop
 
-SMALL = Config(hidden=(8,), latent_dim=2, batch_size=32, epochs=2, validation="0", threads=1)
-TABLE = np.random.default_rng(0).normal(size=(72, 4)).astype(np.float32)
-PICTURES = np.random.default_rng(0).integers(0, 256, size=(72, 6, 6), dtype=np.uint8)
-LEVELS = np.random.default_rng(0).integers(0, 4, size=(72, 5))
 
-CASES = {
-    "elbo": (TABLE, {}),
-    "several samples": (TABLE, {"samples": 3}),
-    "warm-up and free bits": (TABLE, {"warmup_epochs": 1.5, "free_bits": 0.2}),
-    "iwae": (TABLE, {"objective": "iwae", "samples": 3}),
-    "dreg": (TABLE, {"objective": "dreg", "samples": 3}),
-    "full": (TABLE, {"posterior": "full"}),
-    "full, dreg, vamp": (
-        TABLE,
-        {"posterior": "full", "objective": "dreg", "samples": 3, "prior": "vamp", "components": 5},
-    ),
-    "flow, stl": (TABLE, {"posterior": "flow", "objective": "stl"}),
-    "spline flow": (TABLE, {"posterior": "spline_flow"}),
-    "mixture": (TABLE, {"prior": "mixture", "components": 3}),
-    "vamp": (TABLE, {"prior": "vamp", "components": 5}),
-    "flow prior": (TABLE, {"prior": "flow"}),
-    "gaussian_optimal": (TABLE, {"likelihood": "gaussian_optimal"}),
-    "gaussian_optimal, autoencoder": (
-        TABLE,
-        {"likelihood": "gaussian_optimal", "objective": "autoencoder"},
-    ),
-    "gaussian_network": (TABLE, {"likelihood": "gaussian_network"}),
-    "adagrad": (TABLE, {"optimizer": "adagrad", "learning_rate": 0.05}),
-    "bernoulli": (PICTURES, {"likelihood": "bernoulli"}),
-    "dynamic": (PICTURES, {"likelihood": "bernoulli", "binarize": "dynamic"}),
-    "convolutions": (PICTURES, {"likelihood": "bernoulli", "network": "conv", "hidden": (4, 8)}),
-    "skip": (PICTURES, {"likelihood": "bernoulli", "skip": True}),
-    "discretized_logistic": (PICTURES, {"likelihood": "discretized_logistic"}),
-    "categorical": (LEVELS, {"likelihood": "categorical"}),
-}
-
-
-def trained(rows, config, mode, monkeypatch):
-    """A run in the given mode, and the engine that it ended in."""
-    monkeypatch.setattr(steps, "choose_mode", lambda *_, **__: (mode, "asked for"))
-    found = []
-    run = aevb.fit(rows, config, on_step=lambda *_: None, on_start=found.append)
-    assert found[0].mode == mode, found[0].reason
-    return run
-
-
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", RUNS)
 def test_traced_steps_have_the_bits_of_eager_ones(name, monkeypatch):
-    rows, settings = CASES[name]
+    rows, settings = RUNS[name]
     recorded = []
     rows = (
         rows[:64] if "flow" in name else rows
