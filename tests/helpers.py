@@ -31,8 +31,10 @@ NEXT_STEP = (
 
 
 def refuses(kind, parts, call, *args, **options):
-    """Whether ``call`` raises exactly this kind of error, with a message that holds ``parts`` and
-    says what to do next."""
+    """Check that ``call`` raises exactly this kind of error, and return its message.
+
+    The message holds ``parts`` and says what to do next.
+    """
     with pytest.raises(AevbError) as caught:
         call(*args, **options)
     message = str(caught.value)

@@ -63,8 +63,10 @@ class LinearGaussian:
             self.model.likelihood.log_variance.fill_(math.log(variance))  # exact in float64
 
     def set_posterior(self, shift: float = 0.0, stretch: float = 1.0) -> None:
-        """Set q(z|x) to the exact posterior, its mean moved by ``shift`` and its covariance
-        multiplied by ``stretch``."""
+        """Set q(z|x) to the exact posterior, with a shifted mean and a stretched covariance.
+
+        The mean moves by ``shift``, and the covariance is multiplied by ``stretch``.
+        """
         q = self.model.posterior
         factor = torch.linalg.cholesky(stretch * self.covariance)
         with torch.no_grad():
@@ -97,15 +99,13 @@ def all_bits(n: int) -> Tensor:
 
 
 def square_grid(dims: int, reach: float, points: int) -> tuple[Tensor, float]:
-    """Points of a grid over [-reach, reach]^dims: (points**dims, dims), and the volume of a
-    cell."""
+    """Points of a grid over [-reach, reach]^dims: (points**dims, dims), and a cell's volume."""
     axis = torch.linspace(-reach, reach, points, dtype=torch.float64)
     return torch.cartesian_prod(*[axis] * dims).reshape(-1, dims), float(axis[1] - axis[0]) ** dims
 
 
 def is_mean(values: Tensor, expected: float, sigmas: float = FIVE_SIGMA) -> bool:
-    """Whether ``expected`` lies within ``sigmas`` standard errors of the mean of ``values``:
-    (N,)."""
+    """Whether ``expected`` is within ``sigmas`` standard errors of the mean of values: (N,)."""
     values = values.double()
     return (
         abs(float(values.mean()) - expected)

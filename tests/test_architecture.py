@@ -43,8 +43,7 @@ def tree(path):
 
 
 def module_of(path):
-    """The parts of a file's dotted name below aevb: ``parts/priors/flow.py`` -> (parts, priors,
-    flow)."""
+    """The parts of a file's name below aevb: ``parts/priors/flow.py`` is (parts, priors, flow)."""
     return path.relative_to(SOURCE).with_suffix("").parts
 
 
@@ -292,8 +291,10 @@ def test_nothing_is_unpickled():
 
 
 def test_assert_is_not_used_for_a_users_mistake():
-    """The tutorial's checks are assertions by nature; elsewhere assert may only narrow types or
-    state the impossible."""
+    """The tutorial's checks are assertions by nature.
+
+    Elsewhere assert may only narrow types or state the impossible.
+    """
     for path in FILES:
         if path.stem == "sanity":
             continue
@@ -302,6 +303,13 @@ def test_assert_is_not_used_for_a_users_mistake():
                 assert node.msg is None, (
                     f"{path.name}:{node.lineno}: an assert with a message is meant for someone"
                 )
+
+
+def test_modules_are_names_of_the_package_too():
+    from aevb import checker, datasets, report
+
+    found = [module.__name__ for module in (checker, datasets, report)]
+    assert found == ["aevb.checker", "aevb.datasets", "aevb.runs.report"]
 
 
 def test_public_names_are_documented():

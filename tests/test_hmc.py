@@ -1,5 +1,4 @@
-"""Hamiltonian Monte Carlo leaves a density as it is, whatever the step size, and survives where
-there is none."""
+"""Hamiltonian Monte Carlo leaves a density invariant, whatever the step size."""
 
 import math
 
@@ -83,8 +82,7 @@ def test_leaves_the_density_invariant_and_is_reversible(target):
 
 
 def test_mean_of_the_gaussian_moves_nowhere_with_a_step_of_its_own_for_each_chain():
-    """Steps by chain and dimension, leading dimensions of any number; six z-tests, once in
-    300,000."""
+    """A step for each chain and dimension; six z-tests fail by chance once in 300,000."""
     step = torch.rand(50, 2, dtype=torch.float64) * 1.5 + 0.5
     z = torch.randn(400, 50, 2, dtype=torch.float64)
     z, acceptance = hmc_move(standard, z, step, leapfrogs=2)
@@ -107,8 +105,7 @@ def test_chains_from_a_wrong_start_reach_the_density():
 
 
 def test_acceptance_is_one_for_small_steps_and_its_loss_falls_with_their_fourth_power():
-    """The energy is wrong by O(step^2), and the mean loss of acceptance by half the mean of its
-    square.
+    """The energy is wrong by O(step^2); the loss of acceptance is half the mean of its square.
 
     Fixed length of the path: five times the leapfrogs, a fifth of the step. The ratio, 25 in
     theory, has noise of 2 %.
@@ -126,8 +123,7 @@ def test_acceptance_is_one_for_small_steps_and_its_loss_falls_with_their_fourth_
 
 
 def test_energy_is_kept_by_a_small_step_and_a_path_of_half_a_turn_reaches_the_mirror_image():
-    """For N(0, I) the dynamics are a rotation of (z, r): after pi, z is at -z, whatever the
-    momentum."""
+    """For N(0, I) the dynamics rotate (z, r): after pi, z is at -z for every momentum."""
     z = torch.randn(50, 3, dtype=torch.float64)
     move = hmc_move(standard, z, torch.tensor(math.pi / 1000).double(), 1000)
     assert float((move.z + z).abs().max()) < 1e-4

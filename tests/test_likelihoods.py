@@ -1,5 +1,7 @@
-"""Every likelihood through one contract, each against sums or integrals that know nothing of its
-formula."""
+"""Every likelihood through one contract, against sums and integrals.
+
+These know nothing of a likelihood's formula.
+"""
 
 import copy
 import math
@@ -88,8 +90,7 @@ def test_shapes_with_any_leading_dimensions(p):
 
 
 def test_one_row_of_data_against_several_codes(p):
-    """x: (B, D) under features of (K, B, ...) is x repeated K times: what an importance-weighted
-    bound does."""
+    """x: (B, D) under features of (K, B, ...) is x repeated K times."""
     h = torch.randn(3, 5, p.num_features, dtype=torch.float64)
     x = p(h[0]).sample()
     each = torch.stack([p(h[k]).log_prob(x) for k in range(3)])
@@ -151,8 +152,10 @@ def test_gradients_match_finite_differences(p):
 
 @pytest.mark.parametrize("size", [50.0, 1e4])
 def test_extreme_features_in_float32_give_finite_numbers(p, size):
-    """All up, all down, every second one up: whatever the network says, log_prob and its gradients
-    are numbers."""
+    """For any output of the network, log_prob and its gradients are numbers.
+
+    The features are all up, all down, or every second one up.
+    """
     p = p.float()
     n = p.num_features
     signs = torch.stack(
@@ -186,8 +189,10 @@ def exact_deviation(p, h):
 
 
 def test_noise_is_the_deviation_of_samples_from_their_mean(p):
-    """At every z; and where there is no such number, it differs from z to z. Five standard errors,
-    12 comparisons."""
+    """It is the same at every z; where ``noise`` is None, it differs from z to z.
+
+    Five standard errors, 12 comparisons.
+    """
     h = torch.randn(2, p.num_features, dtype=torch.float64)
     first, second = exact_deviation(p, h[0]), exact_deviation(p, h[1])
     if p.noise is None:
@@ -204,8 +209,7 @@ def test_noise_is_the_deviation_of_samples_from_their_mean(p):
 
 
 def test_survives_its_state_dict(p):
-    """Another one of the same kind, everything in it changed, is this one once it has loaded what
-    this one saved."""
+    """A changed copy is the original again once it has loaded what the original saved."""
     h = torch.randn(4, p.num_features, dtype=torch.float64)
     x = p(h).sample()
     other = copy.deepcopy(p)
@@ -270,8 +274,7 @@ def test_gaussians_are_those_of_torch():
 )
 @pytest.mark.parametrize("scale", [0.01, 1.0, 30.0])
 def test_learned_variance_goes_to_the_mean_squared_error(kind, over, scale):
-    """With the means held fixed the best variance is the mean squared error, of all or of each
-    column."""
+    """With fixed means, the best variance is the mean squared error, of all or of each column."""
     h = torch.randn(300, 3, dtype=torch.float64)
     x = h + scale * torch.tensor([0.3, 1.0, 2.0]) * torch.randn(300, 3, dtype=torch.float64)
     p = kind(3).double()
@@ -290,8 +293,10 @@ def test_learned_variance_goes_to_the_mean_squared_error(kind, over, scale):
 
 @pytest.mark.parametrize("kind", [GaussianLearned, GaussianPerDimension])
 def test_noise_of_a_tenth_is_found_in_600_small_steps(kind):
-    """Adam at a learning rate of 1e-3, from 1: with a log-variance as the parameter itself it would
-    take 4,600."""
+    """Adam, at a learning rate of 1e-3, starts from 1.
+
+    If the log-variance were the parameter itself, it would take 4,600 steps.
+    """
     h = torch.randn(100, 2)
     x = h + 0.1 * torch.randn(100, 2)
     p = kind(2)
@@ -351,8 +356,10 @@ def test_optimal_variance_of_several_codes_is_one_number():
 
 
 def test_optimal_variance_is_stored_exactly_at_first_and_then_averaged():
-    """The plain mean of the batches' errors up to 10 of them, then a running average in which the
-    newest weighs 10%."""
+    """The stored value is the plain mean for up to 10 batches, and then a running average.
+
+    The newest batch weighs 10 % in it.
+    """
     p = GaussianOptimal(2).double().train()
     errors = []
     for n in range(1, 41):
@@ -402,8 +409,7 @@ def test_optimal_variance_of_a_perfect_batch_is_finite():
 
 
 def test_logistic_at_the_bounds_of_its_scale():
-    """The narrowest is one level; the widest is the first and the last, which reach to infinity,
-    with one half each."""
+    """The narrowest is one level. The widest is the first and the last, with one half each."""
     p, x = DiscretizedLogistic(1, 256), torch.linspace(0, 1, 256).unsqueeze(-1)
     narrow, wide = (
         p(torch.tensor([100 / 255 - 0.5, log_scale])).log_prob(x).exp()
@@ -417,8 +423,10 @@ def test_logistic_at_the_bounds_of_its_scale():
 
 @pytest.mark.parametrize("levels", [2, 3, 17, 256])
 def test_logistic_is_the_difference_of_two_sigmoids(levels):
-    """Naive, in float64, where neither sigmoid is near 1: the means lie within the levels, the
-    scales are not small."""
+    """The naive formula is exact in float64 where neither sigmoid is near 1.
+
+    Here the means lie within the levels, and the scales are not small.
+    """
     dims = 5
     mean = torch.rand(40, dims, dtype=torch.float64) - 0.5
     log_scale = 1.5 * torch.randn(40, dims, dtype=torch.float64).clamp(-0.5, 1)
@@ -432,8 +440,10 @@ def test_logistic_is_the_difference_of_two_sigmoids(levels):
 
 @pytest.mark.parametrize("levels", [2, 3, 17, 256])
 def test_logistic_is_the_integral_of_the_density_over_each_cell(levels):
-    """Simpson's rule on the logistic density 1 / (4 s cosh^2((t - m) / 2s)), the outermost cells
-    far into its tails."""
+    """Simpson's rule on the logistic density 1 / (4 s cosh^2((t - m) / 2s)).
+
+    The outermost cells are integrated far into the tails.
+    """
     h = torch.tensor([0.13, 0.4], dtype=torch.float64)
     m, s, w = 0.63, math.exp(0.4 - 2.3), 0.5 / (levels - 1)
     x = torch.arange(levels, dtype=torch.float64) / (levels - 1)
@@ -459,8 +469,10 @@ def test_logistic_of_features_zero_is_mid_grey_with_a_scale_of_a_tenth():
 
 
 def test_logistic_far_away_is_finite_and_linear_in_the_distance():
-    """In float32 a difference of sigmoids would be 0 there. Far out, log P falls by 1 for each
-    scale of distance."""
+    """In float32 a difference of sigmoids would be 0 there.
+
+    Far out, log P falls by 1 for each scale of distance.
+    """
     p = DiscretizedLogistic(1)
     x = torch.tensor([[0.5]])  # 127.5 / 255 lies on the edge of two cells; any inner value will do
     h = torch.tensor([[100.0, 0.0], [200.0, 0.0]], requires_grad=True)
@@ -480,8 +492,7 @@ def test_logistic_of_two_levels_is_a_bernoulli():
 
 
 def test_logistic_of_the_least_scale_is_certain_and_of_the_largest_falls_to_the_ends():
-    """At either bound of the scale nothing is lost: the levels' probabilities still sum to 1, in
-    float32."""
+    """At either bound of the scale, the probabilities still sum to 1 in float32."""
     x = all_levels(1, 256).float()
     certain, vague = (
         DiscretizedLogistic(1)(torch.tensor([[100 / 255 - 0.5, -1e4], [0.0, 1e4]]))

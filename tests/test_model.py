@@ -1,5 +1,7 @@
-"""The VAE against the linear-Gaussian model, whose log p(x) and posterior are known, and its face
-to the user."""
+"""The VAE against the linear-Gaussian model, whose log p(x) and posterior are known.
+
+Also its methods, the errors that it raises, and the way it is built.
+"""
 
 import math
 
@@ -44,8 +46,7 @@ class NotDiagonal(Posterior):
 
 
 def test_sampled_elbo_is_log_p_for_every_draw_at_the_exact_posterior():
-    """log p(x|z) + log p(z) - log q(z|x) = log p(x) whatever z: the sampled estimator has no
-    variance here."""
+    """log p(x|z) + log p(z) - log q(z|x) is log p(x) for every z: the estimator has no variance."""
     known = LinearGaussian()
     known.model.prior = PriorWithoutClosedForm(2)
     x = known.sample(20)
@@ -223,8 +224,7 @@ def test_a_part_that_does_not_fit_is_named(part, arguments):
 
 
 def test_parts_of_ones_own_are_used_as_they_are():
-    """An empty nn.Sequential is false as a truth value, and a network all the same: the
-    identity."""
+    """An empty nn.Sequential is false as a truth value, but it is a network: the identity."""
     encoder, decoder = nn.Sequential(), nn.Sequential()
     model = VAE(4, 8, 4, encoder=encoder, decoder=decoder, posterior=DiagonalGaussian(4, 4))
     assert model.encoder is encoder
@@ -234,8 +234,7 @@ def test_parts_of_ones_own_are_used_as_they_are():
 
 
 def test_building_draws_the_initial_weights_and_nothing_else():
-    """The check of the parts draws from the posterior and the prior, but not from the user's
-    generator."""
+    """The check of the parts draws from posterior and prior, but not with the user's generator."""
     torch.manual_seed(0)
     for columns, rows in [(2, 64), (64, 64), (64, 2), (64, 2), (2, 64), (64, 64), (64, 2)]:
         nn.Linear(columns, rows)
@@ -246,8 +245,7 @@ def test_building_draws_the_initial_weights_and_nothing_else():
 
 
 def test_building_leaves_parts_as_they_were():
-    """No statistic of a batch normalisation moves, no gradient appears, and each part stays in its
-    mode."""
+    """No batch statistic moves, no gradient appears, and each part keeps its mode."""
     normalised = nn.BatchNorm1d(8)
     encoder = nn.Sequential(nn.Linear(4, 8), normalised, nn.Dropout(0.5).eval())
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
@@ -279,8 +277,7 @@ def test_log_weights_are_log_p_at_the_exact_posterior():
 
 
 def test_log_weights_average_to_the_bound_and_their_exponentials_to_p():
-    """With a posterior that is not exact: the mean is log p minus the gap, the mean of the weights
-    is p itself.
+    """For an inexact posterior: the mean is log p minus the gap, and the mean weight is p.
 
     Five standard errors, ten comparisons: once in 170,000 seeds.
     """
@@ -294,8 +291,10 @@ def test_log_weights_average_to_the_bound_and_their_exponentials_to_p():
 
 
 def test_elbo_terms_and_log_weights_are_of_the_same_draws():
-    """Without a closed KL, the same noise gives the same numbers: reconstruction - kl is the mean
-    of the log-weights."""
+    """Without a closed KL, the same noise gives the same numbers in both.
+
+    reconstruction - kl is then the mean of the log-weights.
+    """
     known = LinearGaussian()
     known.set_posterior(shift=0.2, stretch=1.5)
     known.model.prior = PriorWithoutClosedForm(2)
@@ -308,8 +307,7 @@ def test_elbo_terms_and_log_weights_are_of_the_same_draws():
 
 @pytest.mark.parametrize("levels", [2, 3, 17, 256])
 def test_indicators_are_one_hot_at_integers(levels):
-    """From float32 rows too, dimension by dimension: numbers d * levels to (d + 1) * levels - 1
-    belong to d."""
+    """Numbers d * levels to (d + 1) * levels - 1 belong to dimension d, for float32 rows too."""
     k = torch.randint(levels, (50, 3))
     given = Indicators(levels)(k.float() / (levels - 1))
     expected = nn.functional.one_hot(k, levels).flatten(-2)
@@ -329,8 +327,7 @@ def test_indicators_between_integers_are_shared_and_carry_a_gradient():
 
 
 def test_a_model_of_names_sees_indicators_and_gives_levels():
-    """Through encoder and decoder, with a VampPrior, whose inputs need the gradient between
-    integers."""
+    """A VampPrior is part of it, because its inputs need the gradient between integers."""
     encoder = nn.Sequential(Indicators(5), nn.Linear(15, 8), nn.Tanh())
     model = VAE(3, 8, 2, likelihood=Categorical(3, 5), encoder=encoder, prior=VampPrior(2, 4))
     x = torch.randint(5, (20, 3)) / 4

@@ -1,5 +1,4 @@
-"""Every network body through one contract, and convolutions against loops over the pixels of the
-picture as stored."""
+"""Every network through one contract, and convolutions against loops over the pixels."""
 
 import math
 from copy import deepcopy
@@ -36,8 +35,10 @@ LAYOUTS = [(5, 4), (5, 4, 3), (3, 5, 4), (4, 5, 1), (1, 5, 4), (3, 4, 4)]
 
 
 def build(name, part, skip=False):
-    """A half of a case, in float64, and its numbers of features in and out; the decoder emits two
-    for each value."""
+    """A half of a case in float64, and its numbers of features in and out.
+
+    The decoder emits two features for each value.
+    """
     network, shape, hidden = CASES[name]
     torch.manual_seed(0)
     d = math.prod(shape)
@@ -249,8 +250,7 @@ def test_conv_encoder_is_loops_over_the_picture(shape):
 @pytest.mark.parametrize("skip", [False, True])
 @pytest.mark.parametrize("shape", LAYOUTS)
 def test_conv_decoder_is_loops_over_the_picture(shape, skip):
-    """Each pixel is repeated and the picture convolved; feature i of all values comes before
-    feature i + 1 of any."""
+    """The decoder repeats pixels and convolves; feature i of all values precedes feature i + 1."""
     (height, width, channels), flat = as_stored(shape)
     decoder = Conv.decoder(LATENT, (3, 2), shape, 2 * flat.size, "tanh", skip=skip).double()
     z = torch.randn(LATENT, dtype=torch.float64)

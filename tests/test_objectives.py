@@ -1,5 +1,4 @@
-"""Objectives: what they report, beta, warm-up and free bits by their formulas, and gradients
-against those of the bound."""
+"""Objectives: their figures and losses by formula, and their gradients against the bound's."""
 
 import itertools
 import math
@@ -57,8 +56,7 @@ def on_the_same_noise(objective, model, x):
 
 
 def small_model(prior):
-    """A VAE of linear parts with N(W z + b, 1/2), float64, and what is not too well fitted: every
-    gradient is far from 0."""
+    """A VAE of linear parts with N(W z + b, 1/2), in float64; every gradient is far from 0."""
     model = VAE(3, (), 2, prior=prior).double()
     with torch.no_grad():
         for p in model.parameters():
@@ -74,8 +72,10 @@ PRIORS = {
 
 
 def log_weights_by_hand(model, x, eps):
-    """log w of z = mu + sigma eps with torch's distributions alone. x: (B, D), eps: (K, B, L) ->
-    (K, B)."""
+    """log w of z = mu + sigma eps, with torch's distributions alone.
+
+    x: (B, D), eps: (K, B, L) -> (K, B).
+    """
     mu, logvar = model.encode(x)
     std = (0.5 * logvar).exp()
     z = mu + std * eps
@@ -97,8 +97,7 @@ def noise_of_the_objective(samples, x, latent_dim):
 
 
 def gradients(objective, model, x, draws):
-    """One gradient for each of ``draws`` seeds, of every parameter: (draws, number of
-    parameters)."""
+    """One gradient of all P parameters for each of ``draws`` seeds: (draws, P)."""
     rows = []
     for seed in range(draws):
         torch.manual_seed(seed)
@@ -210,8 +209,7 @@ def test_free_bits_of_a_sampled_kl_floor_all_dimensions_together(x):
 
 
 def test_free_bits_stop_the_gradient_of_the_kl_below_the_floor(model, x):
-    """With the floor above every dimension's KL, the loss differs from that with beta = 0 by a
-    constant."""
+    """With the floor above every KL, the loss differs from that with beta = 0 by a constant."""
     gradients = []
     for objective in (ELBO(beta=0.0), ELBO(free_bits=100.0)):
         model.zero_grad()
@@ -251,8 +249,10 @@ def test_vae_loss_refuses_to_broadcast():
 
 
 def test_elbo_and_importance_bounds_are_in_order_below_log_p():
-    """Each of the three steps is at least five standard errors tall: chance makes one of them fail
-    once in a million."""
+    """Each of the three steps is at least five standard errors tall.
+
+    By chance, one of them fails once in a million.
+    """
     known = LinearGaussian()
     known.set_posterior(0.3, 1.5)
     x = known.sample(200)
@@ -287,8 +287,7 @@ def test_importance_bound_is_the_bound_and_not_the_surrogate(make):
 
 
 def test_importance_bound_is_what_evaluation_reports():
-    """Both are means of 3,000 draws of the same bound: five standard errors, once in 1.7
-    million."""
+    """Both are means of 3,000 draws of one bound; at five standard errors, 1 in 1.7 million."""
     known = LinearGaussian()
     known.set_posterior(0.3, 1.5)
     x = known.sample(30)
@@ -306,8 +305,7 @@ def test_importance_bound_is_what_evaluation_reports():
 
 @pytest.mark.parametrize("prior", ["standard_normal", "mixture"])
 def test_iwae_gradient_is_that_of_the_bound_on_the_same_noise(prior):
-    """Against autograd through the logarithm of the mean weight, and against finite differences,
-    parameter by parameter."""
+    """Against autograd through the log of the mean weight, and against finite differences."""
     model = small_model(PRIORS[prior]())
     x = torch.randn(4, 3, dtype=torch.float64)
     eps = noise_of_the_objective(5, x, 2)
@@ -364,8 +362,7 @@ PAIRS = {
     ("pair", "prior"), [*itertools.product(["stl", "dreg"], PRIORS), ("stl_beta", "mixture")]
 )
 def test_mean_gradient_is_that_of_the_plain_estimator(pair, prior):
-    """With a VampPrior, the encoder's gradient has a part that goes through the prior, and that
-    must not be stopped."""
+    """With a VampPrior, a part of the encoder's gradient goes through the prior, and must stay."""
     model = small_model(PRIORS[prior]())
     x = torch.randn(6, 3, dtype=torch.float64).repeat(60, 1)
     new, plain = (gradients(objective, model, x, 100) for objective in PAIRS[pair])
@@ -412,8 +409,7 @@ def test_stl_has_less_noise_than_the_elbo_near_the_exact_posterior():
 
 
 def test_mean_gradient_of_dreg_is_that_of_iwae_for_a_flow():
-    """The parameters of a flow, unlike those of a Gaussian's heads, may be read late: when a
-    density is asked for.
+    """A flow may read its parameters late, when its density is evaluated; a Gaussian does not.
 
     Of about 40 means of 60 values, one lies five standard errors off by chance once in 5,000.
     """
@@ -503,8 +499,10 @@ def test_stl_refuses_values_out_of_range(arguments):
 
 
 def test_wake_is_the_bounds_gradient_for_the_decoder_and_sleep_is_not_for_the_encoder():
-    """Sleep lowers KL(p(z|x) || q(z|x)) on dreams, not the bound's KL(q || p) on data: that is
-    wake-sleep's bias."""
+    """Sleep lowers KL(p(z|x) || q(z|x)) on dreams, not the bound's KL(q || p) on data.
+
+    This is the bias of wake-sleep.
+    """
     model = small_model(StandardNormal(2))
     x = torch.randn(8, 3, dtype=torch.float64)
     wake_sleep, elbo = (gradients(make(), model, x, 400) for make in (WakeSleep, ELBO))
@@ -526,8 +524,10 @@ def test_wake_sleep_needs_a_sample():
 
 
 def exact_bound(model, x):
-    """The ELBO of ``small_model`` in closed form, summed over rows: p(x|z) = N(W z + b, v) and q
-    are Gaussian."""
+    """The ELBO of ``small_model`` in closed form, summed over rows.
+
+    p(x|z) = N(W z + b, v) and q are Gaussian.
+    """
     mu, logvar = model.encode(x)
     w, b, v = model.decoder[0].weight, model.decoder[0].bias, float(model.likelihood.noise) ** 2
     error = (x - mu @ w.T - b).square().sum(-1) + (logvar.exp() * w.square().sum(0)).sum(-1)
@@ -597,8 +597,10 @@ def test_elbo_sampled_needs_a_sample():
 
 
 def test_autoencoder_is_the_density_at_the_mean_and_its_optimum_is_that_of_principal_components():
-    """Of linear parts, its least error is the variance outside the first principal components
-    (Baldi & Hornik 1989)."""
+    """If all parts are linear, the least error is the variance outside the first components.
+
+    The source is Baldi & Hornik 1989.
+    """
     known = LinearGaussian()
     x = known.sample(300)
     objective = Autoencoder()
@@ -620,8 +622,10 @@ def test_autoencoder_is_the_density_at_the_mean_and_its_optimum_is_that_of_princ
 
 
 def most_likely(x, latent_dim, v):
-    """Mean log p(x) of probabilistic PCA with the noise v, at its maximum over W and b (Tipping &
-    Bishop 1999)."""
+    """Mean log p(x) of probabilistic PCA with the noise v, at its maximum over W and b.
+
+    The source is Tipping & Bishop 1999.
+    """
     values, vectors = torch.linalg.eigh(x.T.cov(correction=0))
     kept = vectors[:, -latent_dim:]
     w = kept * (values[-latent_dim:] - v).clamp(min=0).sqrt()
@@ -703,8 +707,7 @@ def test_a_chain_moves_once_for_so_many_updates_and_only_for_selected_rows(model
 
 
 def optimal_model():
-    """A VAE whose noise is what training shows it to be, in training mode; 0.3 and 50 batches are
-    stored."""
+    """A VAE in training mode that learns its noise; it has stored 0.3 from 50 batches."""
     model = VAE(4, 16, 3, likelihood=GaussianOptimal(4)).double().train()
     model.likelihood.variance.fill_(0.3)
     model.likelihood.batches.fill_(50)
@@ -724,8 +727,10 @@ def codes_in_use(name, objective, model, x):
 
 @pytest.mark.parametrize("name", [name for name in CASES if name not in ("iwae", "dreg")])
 def test_the_optimal_variance_is_that_of_the_codes_at_which_p_learns(name, x):
-    """One evaluation a step has a say in what is stored: neither moves of chains nor what is only
-    reported."""
+    """One evaluation in a step changes the stored variance.
+
+    Moves of chains do not change it, and figures that are only reported do not.
+    """
     model, objective = optimal_model(), CASES[name]()
     on_the_same_noise(objective, model, x)
     with torch.no_grad():

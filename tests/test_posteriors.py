@@ -1,5 +1,4 @@
-"""Every posterior through one contract, and the distributions under them: sample, density,
-divergence, bounds."""
+"""Every posterior through one contract, and the distributions that they return."""
 
 import math
 
@@ -38,8 +37,7 @@ FLOWS = [CouplingFlow, SplineFlow]
 
 
 def bent(q, size=0.15):
-    """With a flow far from the identity, where it starts, and with more gain than in training;
-    float64."""
+    """Moved far from the identity, where a flow starts, and with more gain than in training."""
     q = q.double()
     for module in q.modules():
         if hasattr(module, "gain"):
@@ -80,8 +78,7 @@ def test_every_table_entry_has_a_case():
 
 
 def test_contract(q):
-    """Shapes for any leading dimensions; a gradient reaches every parameter, through samples and
-    through the density."""
+    """Any leading dimensions; a gradient reaches every parameter, by samples and by the density."""
     h = features(3, 5)
     d = q(h)
     z = d.rsample((7,))
@@ -99,8 +96,7 @@ def test_contract(q):
 
 
 def test_is_normalised_and_samples_fit_log_prob(q):
-    """The integral of the density is 1; the mean log_prob of samples is minus the entropy, and
-    their moments those of it.
+    """The density integrates to 1, and the samples have its entropy and its moments.
 
     Five standard errors: six comparisons for each of four posteriors fail by chance once in 70,000
     seeds.
@@ -148,8 +144,7 @@ def test_a_full_gaussian_is_torchs(latent_dim):
 
 
 def test_the_covariance_of_draws_of_a_full_gaussian():
-    """Of 100,000 draws: five standard errors, which 15 comparisons exceed by chance once in 100,000
-    seeds."""
+    """For 100,000 draws, 15 comparisons at five standard errors fail by chance once in 100,000."""
     d, known = full(5)
     with torch.no_grad():
         away = d.rsample((100_000,)) - d.mu
@@ -224,8 +219,7 @@ def test_a_flow_can_be_inverted_outside_the_splines(flow):
 
 
 def test_density_of_a_flow_is_that_of_the_numerical_jacobian_of_its_sampling(flow):
-    """log q(z) = log N(eps; 0, I) - log |dz / d eps|, the map from noise to z taken from
-    ``rsample`` itself."""
+    """log q(z) = log N(eps; 0, I) - log |dz / d eps|, where ``rsample`` itself maps noise to z."""
     latent_dim = flow.mu.out_features
     d = flow(features())
 
@@ -256,8 +250,7 @@ def test_jacobian_of_a_flow_against_finite_differences(flow):
 
 
 def test_one_pass_for_draw_and_density(flow):
-    """What ``rsample_and_log_prob`` saves is the way back; the number and its gradient are the
-    same."""
+    """``rsample_and_log_prob`` saves the way back; the number and its gradient are the same."""
     d = flow(features(4))
     z, log_q = d.rsample_and_log_prob((3,))
     assert (z.shape, log_q.shape) == ((3, 4, flow.mu.out_features), (3, 4))
@@ -282,8 +275,10 @@ def test_gradient_reaches_every_parameter_of_a_flow(flow):
 @pytest.mark.parametrize("kind", FLOWS)
 @pytest.mark.parametrize("latent_dim", [1, 2, 5])
 def test_a_flow_starts_near_the_diagonal_gaussian(kind, latent_dim):
-    """KL from a fresh flow to the Gaussian of its own mu and logvar, per dimension; a bent one is
-    far from it."""
+    """The KL from a fresh flow to the Gaussian of its mu and logvar, for each dimension.
+
+    A bent flow is far from that Gaussian.
+    """
 
     def kl_to_gaussian(q):
         with torch.no_grad():
@@ -328,8 +323,10 @@ def test_a_flow_is_no_gaussian_in_two_dimensions(kind):
 
 
 def test_moments_of_a_flow_are_those_of_its_samples_and_always_the_same(flow):
-    """512 fixed draws against 20,000 fresh ones, at six standard errors of the 512: 1 in 10^7 for
-    each of 96 numbers."""
+    """512 fixed draws against 20,000 fresh ones, at six standard errors of the 512.
+
+    By chance, one of the 96 numbers fails once in 100,000.
+    """
     with torch.no_grad():
         d = flow(features(3))
         mean, variance = d.mean, d.variance
@@ -373,8 +370,7 @@ def test_extreme_features_leave_a_flow_finite(kind):
 
 
 def test_a_flow_fits_a_law_that_no_gaussian_has():
-    """Two modes at +-2: after a short fit, the spline's KL to it is less than half of the best
-    Gaussian's."""
+    """Two modes at +-2: the fitted spline's KL is less than half of the best Gaussian's."""
     q = SplineFlow(1, 1)
     optimiser = torch.optim.Adam(q.parameters(), lr=1e-2)
     h = torch.zeros(1)
@@ -579,8 +575,10 @@ def test_emitted_logvar_is_bounded_and_the_identity_inside(kind, emitted, kept):
 
 @pytest.mark.parametrize("name", ["flow", "spline_flow"])
 def test_the_kl_of_a_flow_is_that_of_its_samples_with_less_noise(name):
-    """KL = KL of the straight Gaussian + what the flow adds: the same mean, and no noise at all
-    while the flow is straight."""
+    """The KL is that of the straight Gaussian plus a part that the flow adds.
+
+    It has the mean of the sampled KL, and no noise while the flow is straight.
+    """
     torch.manual_seed(3)
     posterior = POSTERIORS[name](6, 3)
     model = VAE(5, (6,), 3, posterior=posterior).double()

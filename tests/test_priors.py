@@ -66,8 +66,7 @@ def test_shapes(p):
 
 
 def test_is_normalised_and_samples_fit_log_prob(p):
-    """The integral is 1; the mean log_prob of samples is minus the entropy, their moments those of
-    the density.
+    """The density integrates to 1, and the samples have its entropy and its moments.
 
     Five standard errors: six comparisons for each of four priors fail by chance once in 70,000
     seeds.
@@ -100,8 +99,7 @@ def test_gradient_reaches_z(p):
 
 
 def test_survives_its_state_dict(p):
-    """A copy, every parameter changed, is the original once it has loaded what the original
-    saved."""
+    """A changed copy is the original again once it has loaded what the original saved."""
     z = torch.randn(20, 2, dtype=torch.float64)
     other = away_from_its_start(copy.deepcopy(p), 0.3)
     if p.state_dict():

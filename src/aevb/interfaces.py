@@ -293,9 +293,9 @@ class Objective(nn.Module, ABC):
         """
 
     def begin(self, rows: int, latent_dim: int) -> None:
-        """Make room for what is kept of each of ``rows`` training rows, before the first step.
+        """Prepare for ``rows`` training rows, before the first step.
 
-        The default does nothing.
+        An objective that keeps something for each row makes room here. The default does nothing.
         """
 
     def select(self, index: Tensor) -> None:

@@ -150,8 +150,7 @@ class MonteCarloEM(Objective):
             reconstruction, log_prior = model.log_joint(rows, z)
             return reconstruction + log_prior
 
-        # p must stand still while the chains move; gaussian_optimal learns its variance in the M
-        # step alone.
+        # The chains need a constant p while they move: gaussian_optimal would change its variance.
         with model.in_evaluation():
             z, acceptance = hmc_move(log_density, self.chains[moving], self.step_size, LEAPFROGS)
         self.chains[moving] = z.to(self.chains.dtype)
