@@ -68,12 +68,12 @@ class DiagonalNormal(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """(..., L)."""
+        """The mean: (..., L)."""
         return self.mu
 
     @property
     def variance(self) -> Tensor:
-        """(..., L)."""
+        """The variance: (..., L)."""
         return self.logvar.exp().expand_as(self.mu)
 
     def rsample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:  # type: ignore[override]
@@ -122,12 +122,12 @@ class TriangularNormal(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """(..., L)."""
+        """The mean: (..., L)."""
         return self.mu
 
     @property
     def variance(self) -> Tensor:
-        """(..., L)."""
+        """The variance: (..., L)."""
         return self.logvar.exp() * (1 + self.lower.square().sum(-1))
 
     def rsample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:  # type: ignore[override]
@@ -351,12 +351,12 @@ class TransformedNormal(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """(..., L), estimated from fixed draws: equal parameters give an equal mean."""
+        """The mean: (..., L), estimated from fixed draws: equal parameters give an equal mean."""
         return self._fixed_draws().mean(0)
 
     @property
     def variance(self) -> Tensor:
-        """(..., L), estimated from fixed draws."""
+        """The variance: (..., L), estimated from fixed draws."""
         return self._fixed_draws().var(0)
 
     def _image(self, eps: Tensor) -> Tensor:

@@ -137,7 +137,7 @@ class _CategoricalLevels(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """(..., D): the mean of the numbers, which says little if levels are names."""
+        """The mean: (..., D), the mean of the numbers, which says little if levels are names."""
         values = torch.linspace(0, 1, self.levels, dtype=self.log_p.dtype, device=self.log_p.device)
         return (self.log_p.exp() * values[:, None]).sum(-2)
 
@@ -166,7 +166,7 @@ class _DiscretizedLogistic(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """(..., D): the sum over k >= 1 of P(level >= k), one level at a time to save memory."""
+        """The mean: (..., D), the sum over k >= 1 of P(level >= k), one level at a time to save memory."""
         total = torch.zeros_like(self.location)
         for k in range(1, self.levels):
             edge = (k - 0.5) / (self.levels - 1)
