@@ -2,7 +2,8 @@ r"""Normalising flows: invertible maps whose Jacobian is cheap.
 
 A flow takes u in R^L to eps ~ N(0, I), given a context; p(u) = p(eps) |d eps / d u|. Coupling
 layers (Dinh et al. 2017) change one half of u given the other half, so both directions cost one
-evaluation of the network per half: drawing is as fast as evaluating the density. (An autoregressive layer is slower by a factor of L in one of the two directions.)
+evaluation of the network per half: drawing is as fast as evaluating the density.
+(An autoregressive layer is slower by a factor of L in one of the two directions.)
 
 This is the only file that imports zuko.
 """

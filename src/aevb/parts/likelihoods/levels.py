@@ -166,7 +166,10 @@ class _DiscretizedLogistic(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """The mean: (..., D), the sum over k >= 1 of P(level >= k), one level at a time to save memory."""
+        """The mean: (..., D), the sum over k >= 1 of P(level >= k).
+
+        One level at a time saves memory.
+        """
         total = torch.zeros_like(self.location)
         for k in range(1, self.levels):
             edge = (k - 0.5) / (self.levels - 1)
