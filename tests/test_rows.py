@@ -317,8 +317,8 @@ TRAIN = """
 import resource, sys
 import numpy as np
 import aevb
-from aevb.batches import epoch_batches
-from aevb import training
+from aevb.datasets.batches import epoch_batches
+from aevb.training import loop as training
 from aevb.datasets import load, stored
 
 training.epoch_batches = lambda *settings: list(epoch_batches(*settings))[:30]
