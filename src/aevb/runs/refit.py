@@ -61,11 +61,11 @@ def refit_prior(
         >>> import aevb
         >>> from aevb.datasets import load
         >>> from aevb.runs.refit import refit_prior
-        >>> run = aevb.fit("gmm", aevb.Config(epochs=10, hidden=(16,), latent_dim=2))
-        >>> better = refit_prior(run, load("gmm"), "mixture", components=3)
+        >>> run = aevb.fit("digits", aevb.Config(epochs=5, hidden=(32,), latent_dim=2))
+        >>> better = refit_prior(run, load("digits"), "mixture", components=5)
         >>> better.config.prior, better.model.prior().sample().shape
         ('mixture', torch.Size([2]))
-        >>> bounds = [each.evaluate("gmm")["bound"].value for each in (run, better)]
+        >>> bounds = [each.evaluate("digits")["bound"].value for each in (run, better)]
         >>> bounds[1] > bounds[0]
         True
     """
