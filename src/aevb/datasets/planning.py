@@ -28,6 +28,14 @@ class Plan:
         likelihood: Its name.
         schema: How rows become the model's numbers.
         reason: Why, as a phrase to print.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.datasets import Data
+        >>> from aevb.datasets.planning import plan
+        >>> chosen = plan(Data(np.array([[0, 1], [1, 1]]), source="bits"))
+        >>> chosen.likelihood, chosen.reason, chosen.schema.kind
+        ('bernoulli', 'all values are 0 or 1', 'binary')
     """
 
     likelihood: str

@@ -161,7 +161,16 @@ class Rows(ABC):
 
 
 class RowsInMemory(Rows):
-    """Rows that are kept on the device."""
+    """Rows that are kept on the device.
+
+    Example:
+        >>> from aevb.datasets import load
+        >>> from aevb.datasets.planning import plan
+        >>> from aevb.datasets.rows import RowsInMemory, rows_of
+        >>> digits = load("digits")
+        >>> isinstance(rows_of(digits, plan(digits).schema), RowsInMemory)
+        True
+    """
 
     def __init__(self, data: Data, schema: Schema, seed: int, device: torch.device) -> None:
         super().__init__(data, schema, seed, device)

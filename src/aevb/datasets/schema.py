@@ -43,6 +43,11 @@ def sample_size(most: int, data_dim: int) -> int:
     """How many rows a sample of at most ``most`` rows may hold, so that it fits into memory.
 
     data_dim: the numbers in one row.
+
+    Example:
+        >>> from aevb.datasets.schema import sample_size
+        >>> sample_size(10_000, data_dim=784), sample_size(10_000, data_dim=10_000)
+        (10000, 1677)
     """
     return min(most, max(FEWEST_SAMPLED, MOST_NUMBERS // data_dim))
 

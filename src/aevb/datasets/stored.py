@@ -99,7 +99,17 @@ class FileRows:
         return self._rows if self._index is None else len(self._index)
 
     def take(self, index: NDArray[Any]) -> FileRows:
-        """Return the rows of ``index``: (M,), integers from 0. Nothing is read yet."""
+        """Return the rows of ``index``: (M,), integers from 0. Nothing is read yet.
+
+        Example:
+            >>> import numpy as np
+            >>> from pathlib import Path
+            >>> from aevb.datasets.stored import FileRows
+            >>> np.arange(12).tofile("numbers.bin")
+            >>> rows = FileRows(Path("numbers.bin"), np.dtype(int), (4, 3), offset=0)
+            >>> rows.take(np.array([3, 1])).take(np.array([1]))[:]
+            array([[3, 4, 5]])
+        """
         part = object.__new__(FileRows)
         part.__dict__.update(self.__dict__)
         index = np.asarray(index, np.int64)

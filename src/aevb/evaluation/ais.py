@@ -38,7 +38,7 @@ TUNING_CHAINS = 4
 """Chains for each row that adapt the step sizes."""
 
 
-class Schedule(NamedTuple):
+class _Schedule(NamedTuple):
     """The path from q(z|x) to the posterior.
 
     b: (T + 1,), from 0 to 1. steps: (T, B, L), the step size of each move, row and dimension.
@@ -49,7 +49,14 @@ class Schedule(NamedTuple):
 
 
 class Sandwich(NamedTuple):
-    """Bounds on log p(x) for rows that the model made: (N,) each, nats, without a Jacobian."""
+    """Bounds on log p(x) for rows that the model made: (N,) each, nats, without a Jacobian.
+
+    Example:
+        >>> import torch
+        >>> from aevb.evaluation.ais import Sandwich
+        >>> Sandwich(lower=torch.tensor([-2.0]), upper=torch.tensor([-1.5])).upper
+        tensor([-1.5000])
+    """
 
     lower: Tensor
     upper: Tensor
@@ -190,7 +197,7 @@ class _Path:
         self.q = model.posterior_given(x)
         self.scale = self.q.variance.sqrt()
 
-    def forward(self, chains: int, schedule: Schedule) -> Tensor:
+    def forward(self, chains: int, schedule: _Schedule) -> Tensor:
         """Return the log of the product of the ratios, from q to the posterior: (chains, B)."""
         z = self.q.sample(torch.Size((chains,)))
         log_w = self._ratio(z) * schedule.b[1]
@@ -199,7 +206,7 @@ class _Path:
             log_w += self._ratio(z) * (schedule.b[t + 1] - schedule.b[t])
         return log_w
 
-    def backward(self, z: Tensor, schedule: Schedule) -> Tensor:
+    def backward(self, z: Tensor, schedule: _Schedule) -> Tensor:
         """Return the log of the product from the posterior to q: (chains, B).
 
         z: (chains, B, L), exact draws of the posterior.
@@ -210,7 +217,7 @@ class _Path:
             log_w += self._ratio(z) * (schedule.b[t] - schedule.b[t - 1])
         return log_w
 
-    def tuned(self, temperatures: int) -> Schedule:
+    def tuned(self, temperatures: int) -> _Schedule:
         """Adapt step sizes for each move and row on the way from q to the posterior; fix them."""
         b = _between_zero_and_one(temperatures).to(self.x.device)
         z = self.q.sample(torch.Size((TUNING_CHAINS,)))
@@ -222,7 +229,7 @@ class _Path:
             move = self._move(z, b[t], step)
             z, step = move.z, adapted(step, move.acceptance.mean(0)[:, None])
             steps.append(step * self.scale)
-        return Schedule(b, torch.stack(steps))
+        return _Schedule(b, torch.stack(steps))
 
     def _move(self, z: Tensor, b: Tensor, step: Tensor) -> Move:
         return hmc_move(self._between(b), z, step * self.scale, self.leapfrogs)

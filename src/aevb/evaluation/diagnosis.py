@@ -29,6 +29,12 @@ class Diagnosis(NamedTuple):
     Args:
         name: A fixed name, for programs.
         message: What was seen, and what to do.
+
+    Example:
+        >>> from aevb.evaluation.diagnosis import Facts, diagnose
+        >>> collapse = diagnose(Facts(bound=-10.0, bound_error=0.1, kl=0.001))[0]
+        >>> collapse.name, collapse.message.split(":")[0]
+        ('posterior_collapse', 'posterior collapse')
     """
 
     name: str
@@ -56,6 +62,12 @@ class Facts(NamedTuple):
             (objective autoencoder).
         rows: How many rows the codes are from.
         information: I(x; z), which is at most the log of ``rows``.
+
+    Example:
+        >>> from aevb.evaluation.diagnosis import Facts, diagnose
+        >>> facts = Facts(bound=-10.0, bound_error=0.1, kl=5.0, baseline=-8.0, training_bound=-9.9)
+        >>> [found.name for found in diagnose(facts)]
+        ['worse_than_baseline']
     """
 
     bound: float
@@ -244,7 +256,17 @@ class Watch:
         self.told: set[str] = set()
 
     def new(self, record: Mapping[str, float]) -> list[Diagnosis]:
-        """Return the diagnoses for another epoch that were not reported before."""
+        """Return the diagnoses for another epoch that were not reported before.
+
+        record: the line of metrics.jsonl for this epoch.
+
+        Example:
+            >>> from aevb.evaluation.diagnosis import Watch
+            >>> watch = Watch(epochs=8, warmup_epochs=0)
+            >>> record = {"epoch": 8, "bound": -9.0, "validation_bound": -9.0, "validation_kl": 0.0}
+            >>> [found.name for found in watch.new(record)]
+            ['posterior_collapse']
+        """
         facts = facts_of_record(record)
         if facts is None or record["epoch"] < self.first:
             return []

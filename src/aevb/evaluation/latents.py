@@ -40,6 +40,14 @@ class Latents(NamedTuple):
         draws: (N, L), one draw from each q(z|x).
         active: (L,), whether each dimension is active.
         figures: ``active_units``, ``mutual_information`` and ``marginal_kl``.
+
+    Example:
+        >>> import torch
+        >>> from aevb import VAE
+        >>> from aevb.evaluation.latents import latents
+        >>> codes = latents(VAE(4, (8,), 2), torch.randn(100, 4))
+        >>> codes.draws.shape, codes.active.shape
+        (torch.Size([100, 2]), torch.Size([2]))
     """
 
     means: Tensor

@@ -71,6 +71,14 @@ class Importance(NamedTuple):
 
         The standard error is that of rows drawn from the population. It includes the noise of the
         draws of z.
+
+        Example:
+            >>> import torch
+            >>> from aevb.evaluation.log_likelihood import Importance
+            >>> estimate = Importance(torch.tensor([-2.0, -4.0]), torch.tensor([400.0, 5.0]), 500)
+            >>> figure = estimate.figure()
+            >>> figure.value, figure.standard_error, figure.details["unreliable_rows"]
+            (-3.0, 1.0, 0.5)
         """
         mean = mean_figure(self.log_likelihood)
         return mean._replace(

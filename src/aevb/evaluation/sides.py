@@ -18,7 +18,21 @@ FEWEST_ROWS = 20
 
 
 def checked(**sides: Array) -> list[Array]:
-    """Return the sides as float64: (N, D) each. Raises DataError if they cannot be compared."""
+    """Return the sides as float64: (N, D) each. Raises DataError if they cannot be compared.
+
+    sides: by the name that messages use.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.evaluation.sides import checked
+        >>> real, generated = checked(real=np.ones((20, 3), int), generated=np.zeros((30, 3)))
+        >>> real.dtype, generated.shape
+        (dtype('float64'), (30, 3))
+        >>> checked(real=np.ones((20, 3)), generated=np.zeros((5, 3)))
+        Traceback (most recent call last):
+        aevb.errors.DataError: needs at least 20 rows a side; got 20 real and 5 generated; give or \
+generate more rows
+    """
     rows = {name: np.asarray(side, dtype=np.float64) for name, side in sides.items()}
     for name, side in rows.items():
         _require_columns(name, side)
@@ -68,6 +82,13 @@ def common_units(reference: Array, *others: Array, one_unit: bool = False) -> li
 
     Its columns then have mean 0 and standard deviation 1, or 0 if constant. With ``one_unit``, they
     have mean 0, and their variances have mean 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.evaluation.sides import common_units
+        >>> real, made = common_units(np.array([[0.0], [4.0]]), np.array([[8.0]]))
+        >>> real.tolist(), made.tolist()
+        ([[-1.0], [1.0]], [[3.0]])
     """
     centre, scale = reference.mean(0), reference.std(0)
     if one_unit:

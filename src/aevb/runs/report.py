@@ -51,6 +51,16 @@ class Evaluation:
         prior: (N, L), draws from p(z).
         real: (M, D), the real rows that were compared, in the model's numbers.
         generated: (M, D), the generated rows that were compared, in the model's numbers.
+
+    Example:
+        >>> import aevb
+        >>> from aevb.runs.report import evaluate
+        >>> run = aevb.fit("gmm", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
+        >>> found = evaluate(run, run.sample(50), samples=10)
+        >>> found.rows, found.codes.shape, found.kl_per_dimension.shape
+        (50, (50, 2), (2,))
+        >>> found.figures["kl"].unit
+        'nats'
     """
 
     rows: int
