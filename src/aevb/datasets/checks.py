@@ -54,7 +54,13 @@ def not_finite(rows: Stored, columns: tuple[str, ...] | None, source: str) -> Da
 
 
 def only_split(name: str, split: str | None, allowed: tuple[str, ...]) -> None:
-    """Raise UsageError unless ``split`` is None or in ``allowed``. name: of the data set."""
+    """Raise UsageError unless a split is allowed.
+
+    Args:
+        name: The name of the data set, for the message.
+        split: The split, or None.
+        allowed: Names of the splits that the data set has.
+    """
     if split is not None and split not in allowed:
         raise UsageError(
             f"{name} has {'the splits ' + ', '.join(allowed) if allowed else 'no splits'}; got"

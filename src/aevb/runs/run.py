@@ -289,7 +289,12 @@ class Run:
         return self.elbo_rows_of(self.stored(data, seed), samples=samples, seed=seed)
 
     def elbo_rows_of(self, x: Tensor | Rows, *, samples: int = 1, seed: int = 0) -> RowTerms:
-        """Do the same as ``elbo_rows`` for the model's numbers x: (N, D).
+        """Do the same as ``elbo_rows`` for the model's numbers.
+
+        Args:
+            x: (N, D).
+            samples: Draws of z for each row.
+            seed: Seeds the draws.
 
         Example:
             >>> import aevb
