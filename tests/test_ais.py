@@ -1,5 +1,4 @@
-"""log p(x) by annealed importance sampling: unbiased however poor the settings, close where they
-are good, from both sides."""
+"""Annealed importance sampling: unbiased with poor settings, close with good ones."""
 
 import math
 
@@ -45,8 +44,7 @@ def rows_of_the_sandwich(model, rows, seed=0):
     ids=["diagonal", "full"],
 )
 def test_good_settings_find_the_truth(correlated, chains, greatest):
-    """A posterior with a correlation of 0.8 is harder for steps that are the same in all
-    directions."""
+    """A posterior with a correlation of 0.8 is hard for steps of one size in all directions."""
     known = off(correlated=correlated)
     x = known.sample(40)
     wrong = ais_rows(
@@ -69,11 +67,10 @@ def test_far_from_the_posterior_it_is_better_than_importance_sampling_with_as_ma
 @CORRELATED
 @pytest.mark.parametrize("temperatures", [1, 2, 3, 8])
 def test_estimate_of_p_is_unbiased_with_poor_settings(temperatures, monkeypatch, correlated):
-    """The mean of exp(log w - log p) is 1, within five standard errors: chance fails it once in 1.7
-    million.
+    """The mean of exp(log w - log p) is 1 within five standard errors, but once in 1.7 million.
 
-    Tails: with q wider than the posterior the first weights are bounded, so that the standard error
-    is one.
+    q is wider than the posterior. So the first weights are bounded, and the standard error is
+    finite.
     """
     monkeypatch.setattr(ais, "ROWS", 10_000)  # all rows in one pass: faster
     known = off(0.3, 1.5, correlated=correlated)
@@ -117,11 +114,10 @@ def test_sandwich_at_the_exact_posterior_is_exact(correlated):
 @CORRELATED
 @pytest.mark.parametrize("temperatures", [1, 3, 8])
 def test_backward_estimate_of_one_over_p_is_unbiased(temperatures, monkeypatch, correlated):
-    """The mean of exp(log p - upper) of single chains is 1, and so is that of exp(lower - log p);
-    as above.
+    """The means of exp(log p - upper) and of exp(lower - log p) of single chains are 1, as above.
 
-    q is a little wider than the posterior: the weights p/q and their inverses both have a variance
-    then.
+    q is a little wider than the posterior, so that the weights p/q and their inverses have a
+    variance.
     """
     monkeypatch.setattr(ais, "ROWS", 10_000)
     known = off(0.2, 1.2, correlated=correlated)
@@ -133,8 +129,10 @@ def test_backward_estimate_of_one_over_p_is_unbiased(temperatures, monkeypatch, 
 
 
 def test_backward_chains_are_averaged_as_inverse_weights(monkeypatch):
-    """Several chains from one exact draw: the mean of exp(log p - upper) is 1, with less variance;
-    once in 1.7 million."""
+    """Several chains from one exact draw: the mean of exp(log p - upper) is 1, with less variance.
+
+    By chance, this fails once in 1.7 million.
+    """
     monkeypatch.setattr(ais, "ROWS", 10_000)
     known = off(0.2, 1.2)
     truth = known.marginal.log_prob(rows_of_the_sandwich(known.model, 10_000))
@@ -146,8 +144,10 @@ def test_backward_chains_are_averaged_as_inverse_weights(monkeypatch):
 
 
 def test_truth_is_between_the_bounds_and_the_gap_shrinks_with_temperatures(monkeypatch):
-    """In the mean, each bound on its side by five standard errors with poor settings; near the
-    truth with better ones."""
+    """With poor settings, the mean of each bound is on its side by five standard errors.
+
+    With better settings, both are near the truth.
+    """
     monkeypatch.setattr(ais, "ROWS", 2000)
     known = off(0.4, 1.6)
     truth = known.marginal.log_prob(rows_of_the_sandwich(known.model, 2000))
@@ -165,8 +165,10 @@ def test_truth_is_between_the_bounds_and_the_gap_shrinks_with_temperatures(monke
 
 
 def test_sandwich_of_a_model_whose_prior_is_no_gaussian(monkeypatch):
-    """A mixture of two far components as the prior: log p(x) is a sum over components, known in
-    closed form."""
+    """The prior is a mixture of two far components.
+
+    log p(x) is a sum over the components, known in closed form.
+    """
     monkeypatch.setattr(ais, "ROWS", 4000)
     known = LinearGaussian()
     prior = MixtureOfGaussians(2, components=2).double()
@@ -192,8 +194,10 @@ def test_sandwich_of_a_model_whose_prior_is_no_gaussian(monkeypatch):
 
 
 def test_error_bars_over_rows_cover(monkeypatch):
-    """A 95 % interval: 180 to 198 of 200 repetitions, but once in 500 by chance alone. All
-    repetitions in one pass."""
+    """A 95 % interval covers in 180 to 198 of 200 repetitions, except once in 500.
+
+    All repetitions run in one pass.
+    """
     monkeypatch.setattr(ais, "ROWS", 200 * 50)
     known = off()
     truth = -float(known.marginal.entropy())

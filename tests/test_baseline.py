@@ -30,7 +30,7 @@ def test_real_by_hand():
 
 
 def test_real_maximises_the_likelihood_of_its_rows():
-    """No other mean or variance makes the training rows more likely: the derivatives vanish there."""
+    """No other mean or variance makes the training rows more likely: the derivatives vanish."""
     x = torch.randn(40, 3, dtype=torch.float64) * 2 + 1
     parameters = fit_baseline(x, "real").requires_grad_()
     (gradient,) = torch.autograd.grad(baseline_rows(parameters, x, "real").sum(), parameters)
@@ -46,8 +46,10 @@ def test_real_is_normalised():
 
 
 def test_a_constant_column_is_worth_a_limited_number_of_nats():
-    """Its variance is a ten-thousandth of the average, so that it gains log(100) nats and a
-    constant on the others."""
+    """Its variance is a ten-thousandth of the average.
+
+    So it gains log(100) nats and a constant on the others.
+    """
     x = torch.randn(1000, 4, dtype=torch.float64)
     x[:, 0] = 0.3
     parameters = fit_baseline(x, "real")

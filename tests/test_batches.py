@@ -44,8 +44,10 @@ def test_the_order_is_a_function_of_seed_and_epoch_alone():
 
 
 def test_every_row_is_as_often_first():
-    """Chi-square with 9 degrees of freedom: exceeds its bound in one of a million families of
-    epochs."""
+    """Chi-square with 9 degrees of freedom.
+
+    By chance, one in a million families of epochs exceeds the bound.
+    """
     first = torch.tensor([next(epoch_batches(10, 1, 0, epoch))[0] for epoch in range(5000)])
     assert float(((first.bincount(minlength=10) - 500) ** 2 / 500).sum()) < chi2.isf(1e-6, 9)
 

@@ -128,8 +128,7 @@ ROWS = {"mnist": GREY, "mnist_binarized:valid": BITS.reshape(5, 28, 28), "frey":
 
 @pytest.fixture
 def web(monkeypatch, tmp_path):
-    """The files that an otherwise empty Internet serves, or the errors that it answers with; the
-    cache is empty, too."""
+    """Serve these files, or answer with these errors. The cache is empty."""
     pages = {name: content for files in ORIGINALS.values() for name, content in files.items()}
 
     def urlopen(url, timeout):

@@ -167,7 +167,7 @@ def test_any_two_are_independent_of_the_others():
 
 
 def test_a_bound_that_is_not_a_number_is_no_praise():
-    """Comparisons with NaN are false: none may read a NaN as a sign of health, and none may raise."""
+    """Comparisons with NaN are false. None may read a NaN as health, and none may raise."""
     assert "posterior_collapse" in changed(kl=math.nan)
 
 

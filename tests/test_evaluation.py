@@ -19,8 +19,10 @@ def test_bound_is_log_p_minus_the_gap():
 
 
 def test_error_bars_cover():
-    """A 95 % interval misses the truth in 5 % of repetitions: 200 of them lie within 0.90 and 0.99
-    but once in 640."""
+    """A 95 % interval misses the truth in 5 % of repetitions.
+
+    The share of 200 repetitions lies within 0.90 and 0.99, except once in 640.
+    """
     known = LinearGaussian()
     truth = -float(known.marginal.entropy()) - known.gap(0.3, 1.5)
     known.set_posterior(0.3, 1.5)

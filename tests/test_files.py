@@ -1,5 +1,4 @@
-"""The user's own files: all formats are read as they were written, and anything else is refused in
-a sentence."""
+"""The user's files: every format is read as written, and anything else is refused."""
 
 import gzip
 import io

@@ -1,5 +1,4 @@
-"""What the codes carry, against closed forms: active units, mutual information, the aggregate
-posterior's distance."""
+"""Figures about codes against closed forms: active units, mutual information, marginal KL."""
 
 import math
 
@@ -18,8 +17,8 @@ from aevb.parts.priors.mixture import MixtureOfGaussians
 def closed_forms(known, shift, stretch):
     """I(x; z) and KL(q(z) || p(z)) in the limit of many rows x ~ p(x).
 
-    The means of the exact posterior have covariance I - S over x, with S its own: the codes q(z|x) of mean m(x) + shift
-    and covariance s S together make q(z) = N(shift, I - S + s S).
+    The exact posterior has covariance S, and its means have covariance I - S over x. Codes q(z|x)
+    with mean m(x) + shift and covariance s S together make q(z) = N(shift, I - S + s S).
     """
     one = torch.eye(len(known.covariance)).double()
     narrow = stretch * known.covariance
@@ -63,8 +62,10 @@ def test_mutual_information_at_the_exact_posterior_is_half_a_log_determinant(cor
 def test_information_and_marginal_kl_against_closed_forms_off_the_exact_posterior(
     shift, stretch, correlated
 ):
-    """Two z-tests at five standard errors, once in 800,000; 0.02 nats for the chance and the bias
-    of 3,000 rows."""
+    """Two z-tests at five standard errors: by chance, they fail once in 800,000.
+
+    0.02 nats are allowed for the chance and the bias of 3,000 rows.
+    """
     known = LinearGaussian(correlated=correlated)
     known.set_posterior(shift, stretch)
     found = latents(known.model, known.sample(3000)).figures
@@ -76,8 +77,10 @@ def test_information_and_marginal_kl_against_closed_forms_off_the_exact_posterio
 
 
 def test_the_two_sum_to_the_kl():
-    """Exactly, for the draws reported, and to the closed form of the KL within five standard
-    errors: once in 1.7 million."""
+    """The two sum to the KL of the reported draws exactly.
+
+    They sum to its closed form within five standard errors, except once in 1.7 million.
+    """
     known = LinearGaussian()
     known.set_posterior(0.5, 1.5)
     x = known.sample(500)
@@ -162,8 +165,10 @@ def test_a_collapsed_model_carries_nothing():
 
 
 def test_codes_at_one_place_off_the_prior_carry_nothing_but_distance():
-    """KL(N(1, 1) || N(0, 1)) = 1/2 in each of two dimensions, within five standard errors: once in
-    1.7 million."""
+    """KL(N(1, 1) || N(0, 1)) = 1/2 in each of two dimensions, within five standard errors.
+
+    By chance, this fails once in 1.7 million.
+    """
     model = VAE(3, 8, 2).double()
     set_weights(model, mu=[1.0, 1.0], logvar=[0.0, 0.0])
     found = latents(model, torch.randn(500, 3, dtype=torch.float64)).figures
@@ -202,8 +207,10 @@ def test_one_row_has_no_active_units_and_no_information():
 
 @pytest.mark.parametrize("n", [5, 300])
 def test_a_flow_that_bends_nothing_gives_the_figures_of_the_gaussian(n):
-    """The route for any posterior against the one for Gaussians; more rows than share a pass, and
-    no multiple of it."""
+    """The code for any posterior agrees with the code for Gaussians.
+
+    The rows take several passes, and the last one is smaller.
+    """
     known = LinearGaussian()
     known.set_posterior(0.4, 1.3)
     flow = VAE(4, (), 2, likelihood=GaussianFixed(4), posterior=CouplingFlow(4, 2)).double()

@@ -1,5 +1,4 @@
-"""log p(x) by importance sampling: right, with errors that are what they say, and without side
-effects."""
+"""log p(x) by importance sampling: right, with honest errors, and without side effects."""
 
 import math
 
@@ -23,8 +22,7 @@ def off(shift=0.3, stretch=1.5, *, correlated=False):
 
 
 def log_weights_by_hand(model, x, samples, seed):
-    """The weights of ``importance_rows``, from torch's distributions and the noise it draws: (K,
-    N)."""
+    """Compute the weights of ``importance_rows`` from torch's distributions: (K, N)."""
     columns = []
     for start in range(0, len(x), ROWS):
         rows = x[start : start + ROWS]
@@ -46,8 +44,10 @@ def log_weights_by_hand(model, x, samples, seed):
 
 @CORRELATED
 def test_many_samples_find_the_truth(correlated):
-    """Each row within six of its errors (once in 2.5 million over 200 rows), their mean within 0.02
-    nats: 14 errors."""
+    """Each row is within six of its errors: once in 2.5 million, one of 200 rows is not.
+
+    Their mean is within 0.02 nats, which are 14 errors.
+    """
     known = off(correlated=correlated)
     x = known.sample(200)
     rows = importance_rows(known.model, x, samples=5000)
@@ -115,8 +115,10 @@ def test_formulas_against_direct_computation_on_the_same_noise(n, samples):
 
 
 def test_error_of_a_row_is_calibrated():
-    """z-scores of 5,000 rows: their standard deviation is 1 within six standard errors (0.01) and
-    the next order."""
+    """The standard deviation of the z-scores of 5,000 rows is 1.
+
+    Six standard errors (0.01) and the next order are allowed.
+    """
     known = off(0.1, 1.3)
     x = known.sample(5000)
     rows = importance_rows(known.model, x, samples=200)
@@ -254,8 +256,10 @@ def test_no_samples_are_refused(samples):
 
 
 def test_weights_far_from_one_do_not_overflow():
-    """float32, log p(x) near -3,000: the sum of squared weights is below the least number, that of
-    their logarithms is not."""
+    """log p(x) is near -3,000, in float32.
+
+    The sum of squared weights is below the smallest number; the logarithm of that sum is not.
+    """
     known = LinearGaussian()
     known.set_posterior(0.1, 1.3)
     model = known.model.float()

@@ -1,5 +1,4 @@
-"""Another prior for a trained model: it is the density that it should be, the bound rises, and
-nothing else changes."""
+"""A new prior for a trained model: it fits, the bound rises, and nothing else changes."""
 
 import numpy as np
 import pytest
@@ -32,8 +31,7 @@ def rows():
 
 @pytest.fixture(scope="module")
 def run(rows):
-    """Trained with N(0, I) on three clusters: between their codes the prior has mass where there
-    are none."""
+    """Trained with N(0, I) on three clusters: the prior has mass between their codes."""
     config = Config(
         hidden=(32,), latent_dim=2, epochs=12, batch_size=64, learning_rate=0.01, warmup_epochs=4
     )

@@ -1,5 +1,4 @@
-"""Everything said of a model: against a model whose log p(x) is known, in the data's own units,
-with findings."""
+"""Evaluations, against a model whose log p(x) is known, in the data's own units."""
 
 import math
 from dataclasses import replace
@@ -23,8 +22,7 @@ QUICK = {"samples": 100}
 
 
 def known_run(scale=1.0):
-    """The linear-Gaussian model as a run on rows that are ``scale`` times the model's numbers, and
-    rows of it."""
+    """The linear-Gaussian model as a run on rows of ``scale`` times its numbers, and such rows."""
     torch.manual_seed(0)
     known = LinearGaussian()
     known.set_posterior(0.3, 1.5)
@@ -111,8 +109,10 @@ def test_baseline_is_the_independent_columns_of_the_training_rows():
 
 
 def test_baseline_of_categories_is_their_smoothed_frequencies():
-    """Three columns of four values, drawn with unequal chances: every factor is (count + 1) / (N +
-    4)."""
+    """Three columns of four values, drawn with unequal chances.
+
+    Every factor is (count + 1) / (N + 4).
+    """
     rng = np.random.default_rng(0)
     train, test = (rng.choice(4, (n, 3), p=(0.6, 0.25, 0.1, 0.05)) for n in (200, 80))
     train[0] = 0, 1, 3  # all values are there, whatever the seed
@@ -150,8 +150,7 @@ def test_a_model_that_learned_its_rows_by_heart_is_told_in_evaluation():
 
 
 def test_a_log_likelihood_that_rests_on_a_few_draws_is_told_in_evaluation():
-    """A q(z|x) far from the posterior, and a hundredth as wide: one of the draws outweighs all
-    others."""
+    """q(z|x) is far from the posterior, and a hundredth as wide: one draw outweighs all others."""
     known, run, data, rows = known_run()
     well = report.evaluate(run, data, **QUICK)
     assert "unreliable_log_likelihood" not in [finding.name for finding in well.findings]
@@ -174,8 +173,10 @@ def test_a_log_likelihood_that_rests_on_a_few_draws_is_told_in_evaluation():
 
 
 def test_noise_that_depends_on_z_is_told_as_its_root_mean_square():
-    """The variances of two columns, set to a quarter and four times the data's, then varying with
-    z, then nearly 0."""
+    """The variances of two columns are a quarter and four times the data's.
+
+    Then they vary with z, and then they are nearly 0.
+    """
     rng = np.random.default_rng(0)
     data = Data(rng.normal(size=(300, 2)) * (100, 1), "rows")
     run = aevb.fit(
@@ -240,8 +241,10 @@ def test_memorised_rows_need_the_training_rows():
 
 
 def test_a_border_that_hardly_changes_does_not_outweigh_a_picture():
-    """One grain of dust on a border of 28 pixels: in units of its own a sample's border was
-    thousands of deviations away."""
+    """There is one grain of dust on a border of 28 pixels.
+
+    In the border's own units, that of a sample was thousands of deviations away.
+    """
     rng = np.random.default_rng(0)
     rows = np.zeros((300, 8, 8), np.uint8)
     rows[:, 1:7, 1:7] = rng.integers(0, 256, (300, 6, 6))
@@ -295,8 +298,10 @@ def test_a_collapsed_model_is_told_after_training_and_in_evaluation():
 
 
 def test_a_model_below_its_baseline_is_told_after_training_as_in_evaluation():
-    """Rows of very different norms, so that the bound's own error bar is wide; row by row, the
-    model is worse by a little."""
+    """The rows have very different norms, so the bound's own error bar is wide.
+
+    Row by row, the model is a little worse.
+    """
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(300, 6)) * rng.exponential(size=(300, 1)) * 5
     data = Data(rows, "rows")
@@ -316,8 +321,10 @@ def test_a_model_below_its_baseline_is_told_after_training_as_in_evaluation():
 
 
 def test_information_at_the_ceiling_of_few_rows_is_told():
-    """q(z|x) nearly a point for each row: I(x; z) is all of log N, and what it lacks stands in
-    marginal_kl."""
+    """q(z|x) is nearly a point for each row, so I(x; z) is all of log N.
+
+    The rest of the information counts as marginal_kl.
+    """
     _, run, data, _ = known_run()
     with torch.no_grad():
         run.model.posterior.logvar.bias -= 20

@@ -1,5 +1,4 @@
-"""Rows on their way into a step: one contract, in memory and from a file, and the same bits from
-both."""
+"""Rows for a step: one contract and the same bits, in memory and from a file."""
 
 import subprocess
 import sys
@@ -317,13 +316,14 @@ TRAIN = """
 import resource, sys
 import numpy as np
 import aevb
-from aevb.batches import epoch_batches
-from aevb import training
+from aevb.datasets.batches import epoch_batches
+from aevb.training import loop as training
 from aevb.datasets import load, stored
 
 training.epoch_batches = lambda *settings: list(epoch_batches(*settings))[:30]
 config = aevb.Config(hidden=(16,), latent_dim=2, epochs=1, batch_size=100)
-aevb.fit(np.random.default_rng(0).normal(size=(500, 784)).astype(np.float32), config)  # what any training takes
+# The memory that any training takes.
+aevb.fit(np.random.default_rng(0).normal(size=(500, 784)).astype(np.float32), config)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 stored.IN_MEMORY_BYTES = 2**20
 training.steps_per_epoch = lambda *settings: 30

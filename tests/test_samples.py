@@ -1,5 +1,4 @@
-"""Generated rows against real ones: answers known in closed form or by counting, false alarms at
-the stated rate."""
+"""Generated against real rows: answers known in closed form or by counting, and false alarms."""
 
 import math
 from statistics import NormalDist
@@ -25,8 +24,7 @@ def gaussian(seed, n, d=1, mean=0.0):
 
 
 def is_mean(values, expected):
-    """Within five standard errors: fails by chance once in about a million times for 100 values or
-    more."""
+    """Within five standard errors: fails by chance once in a million for 100 values or more."""
     values = np.asarray(values)
     return abs(values.mean() - expected) <= FIVE_SIGMA * values.std(ddof=1) / math.sqrt(len(values))
 
@@ -35,8 +33,7 @@ def is_mean(values, expected):
 
 
 def test_classifier_cannot_tell_a_distribution_from_itself():
-    """Accuracy over 20 seeds, 2000 test rows in all, PCA included: 5 sigma, once in 1.7 million
-    times."""
+    """The accuracy over 20 seeds and 2000 test rows, PCA included: 5 sigma, once in 1.7 million."""
     for d in (3, 120):
         values = [
             classifier_two_sample(gaussian(s, 100, d), gaussian(s + 1000, 100, d), s).value
@@ -47,8 +44,10 @@ def test_classifier_cannot_tell_a_distribution_from_itself():
 
 @pytest.mark.parametrize("shift", [1.0, 2.0])
 def test_classifier_nearly_reaches_bayes(shift):
-    """Bayes accuracy is Phi(shift / 2). 5 sigma above it: once in 3 million times; below, the trees
-    lose up to 0.02."""
+    """The Bayes accuracy is Phi(shift / 2).
+
+    The test allows 5 sigma above it, once in 3 million, and the 0.02 below it that the trees lose.
+    """
     got = classifier_two_sample(gaussian(1, 2000), gaussian(2, 2000, mean=shift))
     bayes = NormalDist().cdf(shift / 2)
     assert (
@@ -61,8 +60,10 @@ def test_classifier_nearly_reaches_bayes(shift):
 
 
 def test_classifier_sees_through_principal_components():
-    """Means 10 standard deviations apart in 120 columns: an error would be one of chance below
-    1e-20."""
+    """The means are 10 standard deviations apart in 120 columns.
+
+    An error would be a chance below 1e-20.
+    """
     got = classifier_two_sample(gaussian(1, 200, 120), gaussian(2, 200, 120, mean=10.0))
     assert got.value == 1.0
     assert got.standard_error == pytest.approx(
@@ -71,8 +72,10 @@ def test_classifier_sees_through_principal_components():
 
 
 def test_classifier_takes_as_many_rows_of_each():
-    """30 against 2000 rows: guessing the larger side would give 0.99. 5 sigma of 30 test rows a
-    seed, 20 seeds."""
+    """With 30 against 2000 rows, guessing the larger side would give 0.99.
+
+    5 sigma of 30 test rows a seed, 20 seeds.
+    """
     values = [
         classifier_two_sample(gaussian(s, 30), gaussian(s + 1000, 2000), s).value for s in range(20)
     ]
@@ -82,8 +85,10 @@ def test_classifier_takes_as_many_rows_of_each():
 @pytest.mark.parametrize("n", [20, 30, 45])
 @pytest.mark.parametrize("kind", ["shift", "width", "one point in many columns", "many columns"])
 def test_classifier_sees_plain_differences_in_few_rows(n, kind):
-    """Nearly every row can be told; mean of five seeds. Boosted trees in leaves of 20 rows saw
-    nothing: 0.5."""
+    """Nearly every row can be told; the mean of five seeds is taken.
+
+    Boosted trees with leaves of 20 rows saw nothing: 0.5.
+    """
     d = 256 if "many columns" in kind else 2
     mean = {"shift": 6.0, "many columns": 1.5}.get(kind, 0.0)
     width = {"width": 0.05, "one point in many columns": 0.0}.get(kind, 1.0)
@@ -106,8 +111,11 @@ def test_classifier_has_no_bias_in_few_rows():
 
 
 def test_classifier_picks_rows_by_chance():
-    """Rows in order: were the first half to teach and the second to test, the test would lie
-    outside what was learned."""
+    """The rows are in order.
+
+    If the first half taught and the second half tested, the test would lie outside what was
+    learned.
+    """
     real = np.linspace(0, 1, 400)[:, None]
     generated = np.concatenate([real[:200] + 5, real[200:]])  # half of it is impossible
     # Bayes: of the generated rows half are told for sure, real ones too below 0.5; the rest is a
@@ -130,8 +138,10 @@ def mean_absolute_normal(mean, variance):
 
 @pytest.mark.parametrize("shift", [0.0, 1.0])
 def test_energy_distance_is_unbiased(shift):
-    """Against the closed form for N(0, 1) and N(shift, 1), 200 times 40 and 25 rows; undoing the
-    units, which are random."""
+    """Against the closed form for N(0, 1) and N(shift, 1), 200 times 40 and 25 rows.
+
+    The units are random, and are undone.
+    """
     values = []
     for seed in range(200):
         real, made = gaussian(seed, 40), gaussian(seed + 1000, 25, mean=shift)
@@ -159,8 +169,10 @@ def test_energy_distance_against_every_pair():
 
 
 def test_false_alarms_of_the_permutation_test():
-    """p <= 0.05 in 5 % of 200 seeds: 1 to 22 of them but for once in 4,400 times; unequal sides, p
-    in steps of 0.01."""
+    """p <= 0.05 in 5 % of 200 seeds: in 1 to 22 of them, except once in 4,400.
+
+    The sides are unequal, and p has steps of 0.01.
+    """
     p = np.array(
         [
             energy_distance(gaussian(s, 30, 2), gaussian(s + 1000, 20, 2), s, 99)[1]
@@ -180,8 +192,10 @@ def test_permutation_test_sees_a_shift():
 
 @pytest.mark.parametrize("shift", [0.0, 1.0])
 def test_error_bar_of_the_energy_covers(shift):
-    """95 % intervals, 200 times: fewer than 176 of them cover but once in 38,000 times; without a
-    shift they are too wide."""
+    """95 % intervals, 200 times: fewer than 176 of them cover only once in 38,000.
+
+    Without a shift they are too wide.
+    """
     truth = 2 * mean_absolute_normal(shift, 2) - 2 * mean_absolute_normal(0, 2)
     covered, widths = 0, []
     for seed in range(200):
@@ -194,8 +208,10 @@ def test_error_bar_of_the_energy_covers(shift):
 
 
 def test_energy_takes_a_random_thousand_rows():
-    """Sorted rows, of which the first thousand lie far off: the mean of a random subset is that of
-    all, within 5 sigma."""
+    """The rows are sorted, and the first thousand lie far off.
+
+    The mean of a random subset is that of all rows, within 5 sigma.
+    """
     real, made = np.sort(gaussian(1, 3000), axis=0), np.sort(gaussian(2, 1500), axis=0)
     got, _ = energy_distance(real, made, permutations=1)
     assert abs(got.value) < FIVE_SIGMA * 0.005  # the first thousand rows of each would be 0.5
@@ -254,8 +270,10 @@ def test_far_apart():
     ("at", "density", "coverage", "recall"), [(5.5, 2, 2 / 20, 0), (5.0, 3, 3 / 20, 1 / 20)]
 )
 def test_counted_by_hand(at, density, coverage, recall):
-    """Real rows at 0, 1, ... 19, k = 1: balls of radius 1. Generated: 20 times the same point,
-    balls of radius 0."""
+    """Real rows at 0, 1, ... 19 and k = 1: balls of radius 1.
+
+    The generated rows are 20 times the same point: balls of radius 0.
+    """
     got = precision_recall_density_coverage(np.arange(20.0)[:, None], np.full((20, 1), at), k=1)
     assert {name: f.value for name, f in got.items()} == pytest.approx(
         {"precision": 1, "recall": recall, "density": density, "coverage": coverage}
@@ -263,8 +281,10 @@ def test_counted_by_hand(at, density, coverage, recall):
 
 
 def test_same_distribution():
-    """Over 100 sets: density has mean 1, coverage 1 - (N-1)...(N-k) / ((2N-1)...(2N-k)), as the
-    ranks are exchangeable."""
+    """Over 100 sets: density has mean 1, coverage 1 - (N-1)...(N-k) / ((2N-1)...(2N-k)).
+
+    This is so because the ranks are exchangeable.
+    """
     n, k = 60, 3
     got = [
         precision_recall_density_coverage(gaussian(s, n), gaussian(s + 1000, n), k)
@@ -276,8 +296,10 @@ def test_same_distribution():
 
 
 def test_dropped_mode_lowers_recall_and_coverage_alone():
-    """Two modes 20 apart, one generated: 200 of 400 real rows are out of reach; 5 sigma of
-    precision near 0.99 is 0.035."""
+    """Two modes are 20 apart, and one is generated: 200 of 400 real rows are out of reach.
+
+    5 sigma of a precision near 0.99 is 0.035.
+    """
     real = np.concatenate([gaussian(1, 200, 2, -10), gaussian(2, 200, 2, 10)])
     got = {
         name: f.value
@@ -306,8 +328,10 @@ def test_invented_mode_lowers_precision_alone():
 
 
 def test_fresh_draws_are_not_memorised():
-    """Mean 0.01 over 200 sets of 199 held-out rows, whose 1st percentile is then their second
-    smallest distance."""
+    """The mean is 0.01 over 200 sets of 199 held-out rows.
+
+    Their 1st percentile is their second smallest distance.
+    """
     got = [
         nearest_training_distance(gaussian(s, 100), gaussian(s + 1000, 50), gaussian(s + 2000, 199))
         for s in range(200)
@@ -336,7 +360,7 @@ def test_copies_are_memorised():
 
 
 def test_distances_by_hand():
-    """Training rows at 0, 1, ... 19: the unit is their standard deviation, sqrt((20**2 - 1) / 12)."""
+    """Training rows at 0, 1, ... 19. The unit is their deviation, sqrt((20**2 - 1) / 12)."""
     training = np.arange(20.0)[:, None]
     got = nearest_training_distance(np.tile(training[::4] + 0.25, (4, 1)), training, training - 0.5)
     unit = math.sqrt(399 / 12)
@@ -354,8 +378,10 @@ def test_distances_by_hand():
 
 
 def test_error_of_a_mean_distance_covers():
-    """Fixed training rows: 95 % intervals cover the mean of 20,000 draws 176 to 199 times in 200,
-    but once in 16,000."""
+    """The training rows are fixed.
+
+    95 % intervals cover the mean of 20,000 draws 176 to 199 times in 200, except once in 16,000.
+    """
     training, held_out = gaussian(1, 30), gaussian(2, 20)
     truth = nearest_training_distance(gaussian(3, 20_000), training, held_out)[
         "distance_to_training"
@@ -394,8 +420,10 @@ def test_compare_holds_every_measure():
 
 
 def test_training_rows_beside_generated_ones_say_what_can_be_hoped_for():
-    """In 200 columns even real rows leave the balls around real rows; shares of 300, so that 0.15
-    is five standard errors."""
+    """In 200 columns, even real rows leave the balls around real rows.
+
+    These are shares of 300, so that 0.15 is five standard errors.
+    """
     real, made, training = (gaussian(seed, 300, 200) for seed in (1, 2, 3))
     got = compare(real, made, training)
     for name, figure in precision_recall_density_coverage(real, training).items():
@@ -424,8 +452,10 @@ def test_columns_may_be_in_any_unit():
 
 
 def test_a_nearly_constant_pixel_counts_as_little_as_it_looks():
-    """Rows at 0, 1, ... 19, and a pixel that is 1e-6 once: one unit for both, the root of the mean
-    of their variances."""
+    """Rows at 0, 1, ... 19, and a pixel that is 1e-6 once.
+
+    Both have one unit, the root of the mean of their variances.
+    """
     training = np.column_stack([np.arange(20.0), [1e-6] + 19 * [0.0]])
     made, held_out = training + np.array([0, 2]), training + np.array([0.25, 0])
     unit = math.sqrt(399 / 12 / 2)
@@ -464,8 +494,10 @@ def test_one_unit_is_that_of_the_columns_where_they_are_alike():
 
 
 def test_constant_columns():
-    """0.1 has a standard deviation of 1e-17 by rounding. Equal on both sides it changes nothing;
-    else it counts as it is."""
+    """By rounding, 0.1 has a standard deviation of 1e-17.
+
+    If both sides are equal it changes nothing, else it counts as it is.
+    """
     real, made = gaussian(1, 100, 2), gaussian(2, 100, 2)
 
     def with_column(rows, value):
@@ -491,8 +523,10 @@ def test_rows_all_the_same(columns):
 
 
 def test_duplicates_tie():
-    """Rows of few values: splits that tie with the observed one count against it, whatever order
-    the sums are taken in."""
+    """The rows have few values, so that many splits tie with the observed one.
+
+    They count against it, in whatever order the sums are taken.
+    """
     real = np.tile([[0.1, 0.2], [0.3, 0.7]], (20, 1))
     assert energy_distance(real, real[::-1], permutations=50)[1] > 0.9
     for outlier in (0.1, 0.7, 1.3):  # one row in 40 is different: every split has the same energy

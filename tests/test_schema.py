@@ -1,4 +1,4 @@
-"""From rows as they were found to the model's numbers and back: kind, likelihood, transform, units."""
+"""From rows to the model's numbers and back: kind, likelihood, transform, units."""
 
 import numpy as np
 import pytest

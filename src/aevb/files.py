@@ -1,4 +1,4 @@
-"""Arrays into files, whole or not at all, and never over something that is there."""
+"""Write files safely: completely or not at all, and never over an existing file."""
 
 from __future__ import annotations
 
@@ -14,12 +14,32 @@ from numpy.typing import NDArray
 from aevb.errors import CannotWriteError, OutputExistsError, UsageError
 
 ARRAYS = (".npy", ".npz", ".csv")
+"""Ends of the names of files of numbers."""
 PICTURES = (".png", ".pdf", ".svg")
+"""Ends of the names of pictures."""
 
 
 def check(path: Path, *, make_folder: bool = False) -> None:
-    """Raise before the work is done rather than after it: OutputExistsError, UsageError for a
-    format that is not known."""
+    """Check that an output can be written, before the work is done.
+
+    Args:
+        path: The output.
+        make_folder: Whether its folder will be made if need be.
+
+    Raises:
+        UsageError: The format is unknown.
+        OutputExistsError: The file exists already.
+        CannotWriteError: There is no such folder.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from aevb.files import check
+        >>> check(Path("new.csv"))
+        >>> check(Path("new.xls"))
+        Traceback (most recent call last):
+        aevb.errors.UsageError: cannot write 'new.xls': its name must end in .npy, .npz, .csv, \
+.png, .pdf, .svg
+    """
     if path.suffix.lower() not in ARRAYS + PICTURES:
         raise UsageError(
             f"cannot write {path.name!r}: its name must end in {', '.join(ARRAYS + PICTURES)}"
@@ -31,16 +51,38 @@ def check(path: Path, *, make_folder: bool = False) -> None:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether the name asks for a picture rather than for numbers."""
+    """Whether the name asks for a picture and not for numbers.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from aevb.files import is_picture
+        >>> is_picture(Path("sheet.png")), is_picture(Path("rows.csv"))
+        (True, False)
+    """
     return path.suffix.lower() in PICTURES
 
 
 def write(path: Path, arrays: dict[str, NDArray[Any]], columns: Sequence[str]) -> None:
-    """Write arrays with one row per example: .npy the first of them, .npz each by name, .csv side
-    by side.
+    """Write arrays (N, ...) into a file. The end of its name gives the format.
 
-    columns: names for .csv, of all arrays together, each flattened to (N, columns). Raises
-    CannotWriteError.
+    A .npy file holds the first array, a .npz file all arrays by name. A .csv file holds all arrays
+    side by side, each flattened to (N, columns).
+
+    Args:
+        path: The file.
+        arrays: By name.
+        columns: Names for .csv, for the columns of all arrays together.
+
+    Raises:
+        CannotWriteError: The file could not be written.
+
+    Example:
+        >>> import numpy as np
+        >>> from pathlib import Path
+        >>> from aevb.files import write
+        >>> write(Path("codes.csv"), {"z": np.array([[1, 2], [3, 4]])}, ["z_1", "z_2"])
+        >>> Path("codes.csv").read_text().split()
+        ['z_1,z_2', '1,2', '3,4']
     """
     first = next(iter(arrays.values()))
     writers: dict[str, Callable[[Path], object]] = {
@@ -54,11 +96,25 @@ def write(path: Path, arrays: dict[str, NDArray[Any]], columns: Sequence[str]) -
 
 
 def whole(path: Path, write_to: Callable[[Path], object]) -> None:
-    """Let ``write_to`` write beside ``path``, then move the finished file there: at every instant
-    the old file or the new.
+    """Write a file completely or not at all.
 
-    Raises CannotWriteError. Whatever ends it early, Ctrl-C included, leaves nothing half-written
-    behind.
+    ``write_to`` writes a temporary file beside ``path``, which is then moved there. At every
+    instant ``path`` is the old file or the complete new one. If anything ends the writing early,
+    Ctrl-C included, the temporary file is removed.
+
+    Args:
+        path: The file.
+        write_to: Writes to the path that it is given.
+
+    Raises:
+        CannotWriteError: The file could not be written.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from aevb.files import whole
+        >>> whole(Path("note.txt"), lambda part: part.write_text("done"))
+        >>> Path("note.txt").read_text(), len(list(Path().iterdir()))
+        ('done', 1)
     """
     part = part_of(path)
     try:
@@ -75,12 +131,25 @@ def whole(path: Path, write_to: Callable[[Path], object]) -> None:
 
 
 def part_of(path: Path) -> Path:
-    """Where ``whole`` writes what will become ``path``."""
+    """Return the temporary file that ``whole`` writes before it becomes ``path``.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from aevb.files import part_of
+        >>> part_of(Path("note.txt")).name
+        '.note.part.txt'
+    """
     return path.with_name(f".{path.stem}.part{path.suffix}")
 
 
 def to_disk(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, has left the machine's memory."""
+    """Wait until a file, or the list of names in a folder, is on the disk and not only in memory.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from aevb.files import to_disk
+        >>> to_disk(Path("."))
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,7 @@
-"""Figures from arrays. Nothing here knows of a model; nothing touches matplotlib's global state."""
+"""Draw figures from arrays.
+
+Nothing here knows about a model, and nothing touches matplotlib's global state.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,28 @@ from numpy.typing import NDArray
 
 from aevb.errors import CannotWriteError
 
+Array = NDArray[Any]
 REAL, MADE, THIRD = "#3465a4", "#e07b00", "#4e9a06"
-"""Colours: what was given, what the model made, anything else. Distinct in grey print and to the
-colour-blind."""
+"""Colours for given rows, for rows that the model made, and for anything else.
+
+They differ in grey print too, and for colour-blind readers.
+"""
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a figure; the format follows the name. Returns the path. Raises CannotWriteError."""
+    """Write a figure in the format that the end of the name gives, and return the path.
+
+    Raises:
+        CannotWriteError: The file could not be written.
+
+    Example:
+        >>> import numpy as np
+        >>> from pathlib import Path
+        >>> from aevb import plots
+        >>> figure = plots.grid(np.zeros((4, 8, 8)), 2, "four black squares")
+        >>> plots.save(figure, Path("squares.png")).exists()
+        True
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=120)
@@ -32,15 +50,35 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def png(figure: Figure) -> bytes:
-    """A figure as the bytes of a PNG file."""
+    """Return a figure as the bytes of a PNG file.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb import plots
+        >>> plots.png(plots.grid(np.zeros((1, 8, 8)), 1, ""))[1:4]
+        b'PNG'
+    """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
     return buffer.getvalue()
 
 
-def as_pictures(rows: NDArray[Any], low: float, high: float) -> NDArray[Any]:
-    """rows: (N, H, W), (N, H, W, C) or (N, C, H, W) -> (N, H, W) or (N, H, W, 3), low as 0 and high
-    as 1."""
+def as_pictures(rows: Array, low: float, high: float) -> Array:
+    """Turn rows into pictures (N, H, W) or (N, H, W, 3) in [0, 1].
+
+    Args:
+        rows: (N, H, W), (N, H, W, C) or (N, C, H, W).
+        low: The value of black, which becomes 0.
+        high: The value of white, which becomes 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.plots import as_pictures
+        >>> as_pictures(np.array([[[0, 51, 255]]]), 0, 255)
+        array([[[0. , 0.2, 1. ]]])
+        >>> as_pictures(np.zeros((5, 3, 8, 6)), 0, 1).shape
+        (5, 8, 6, 3)
+    """
     if rows.ndim == 4 and rows.shape[-1] not in (1, 3, 4):
         rows = rows.transpose(0, 2, 3, 1)
     if rows.ndim == 4:
@@ -48,94 +86,148 @@ def as_pictures(rows: NDArray[Any], low: float, high: float) -> NDArray[Any]:
     return ((rows.astype(np.float64) - low) / ((high - low) or 1.0)).clip(0, 1)
 
 
-def tile(pictures: NDArray[Any], columns: int, gap: int = 1) -> NDArray[Any]:
-    """pictures: (N, H, W) or (N, H, W, 3), in [0, 1] -> one picture, row by row, with white gaps."""
+def tile(pictures: Array, columns: int, gap: int = 1) -> Array:
+    """Put pictures together into one, row by row, with white gaps.
+
+    Args:
+        pictures: (N, H, W) or (N, H, W, 3), in [0, 1].
+        columns: Pictures in each row.
+        gap: Width of the gaps in pixels.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.plots import tile
+        >>> tile(np.zeros((3, 1, 1)), columns=2)
+        array([[0., 1., 0.],
+               [1., 1., 1.],
+               [0., 1., 1.]])
+    """
     n, height, width = pictures.shape[:3]
     rows = math.ceil(n / columns)
-    sheet = np.ones(
-        (rows * (height + gap) - gap, columns * (width + gap) - gap, *pictures.shape[3:])
-    )
+    size = rows * (height + gap) - gap, columns * (width + gap) - gap
+    sheet = np.ones((*size, *pictures.shape[3:]))
     for i, picture in enumerate(pictures):
         top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
         sheet[top : top + height, left : left + width] = picture
     return sheet
 
 
-def grid(pictures: NDArray[Any], columns: int, title: str, *, gap: int = 1) -> Figure:
-    """A sheet of pictures. pictures: (N, H, W) or (N, H, W, 3), in [0, 1]."""
+def grid(pictures: Array, columns: int, title: str, *, gap: int = 1) -> Figure:
+    """Draw a sheet of pictures.
+
+    Args:
+        pictures: (N, H, W) or (N, H, W, 3), in [0, 1].
+        columns: Pictures in each row.
+        title: The title.
+        gap: Width of the gaps in pixels.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.plots import grid
+        >>> grid(np.zeros((4, 8, 8)), 2, "four").axes[0].get_title()
+        'four'
+    """
     sheet = tile(pictures, columns, gap)
     height, width = sheet.shape[:2]
-    inches = 6.0
-    figure = Figure(figsize=(inches, inches * height / width + 0.5), layout="constrained")
+    figure = Figure(figsize=(6, 6 * height / width + 0.5), layout="constrained")
     axes = figure.add_subplot()
     _show(axes, sheet)
     axes.set_title(title, fontsize=10)
     return figure
 
 
-def reconstructions(originals: NDArray[Any], rebuilt: NDArray[Any]) -> Figure:
-    """Each picture above its reconstruction. Both: (N, H, W) or (N, H, W, 3), in [0, 1]."""
+def reconstructions(originals: Array, rebuilt: Array) -> Figure:
+    """Draw each picture above its reconstruction. Both: (N, H, W) or (N, H, W, 3), in [0, 1].
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.plots import reconstructions
+        >>> pictures = np.zeros((4, 8, 8))
+        >>> reconstructions(pictures, pictures).axes[0].get_title()
+        'above: given; below: its reconstruction from the mean of q(z|x)'
+    """
     pairs = np.stack([originals, rebuilt], axis=1)
     columns = min(12, len(pairs))
-    blocks = [
-        pairs[start : start + columns].swapaxes(0, 1) for start in range(0, len(pairs), columns)
-    ]
+    starts = range(0, len(pairs), columns)
+    blocks = [pairs[start : start + columns].swapaxes(0, 1) for start in starts]
     blocks = [block for block in blocks if block.shape[1] == columns]
     sheet = np.concatenate([block.reshape(-1, *originals.shape[1:]) for block in blocks])
     return grid(sheet, columns, "above: given; below: its reconstruction from the mean of q(z|x)")
 
 
-def manifold(pictures: NDArray[Any], z: NDArray[Any]) -> Figure:
-    """Decoded points of a square grid in the latent plane. pictures: (n * n, H, W[, 3]); z: (n,),
-    coordinates of the grid."""
+def manifold(pictures: Array, z: Array) -> Figure:
+    """Draw the decoded points of a square grid in the latent plane.
+
+    Args:
+        pictures: (n * n, H, W) or (n * n, H, W, 3), in [0, 1]. The first row has the largest z_2.
+        z: (n,), the coordinates of the grid along each axis.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.plots import manifold
+        >>> manifold(np.zeros((9, 8, 8)), np.array([-1.0, 0.0, 1.0])).axes[0].get_xlabel()
+        '$z_1$'
+    """
     n = len(z)
     sheet = tile(pictures, n, gap=1 if min(pictures.shape[1:3]) < 16 else 0)
     figure = Figure(figsize=(6, 6 * sheet.shape[0] / sheet.shape[1] + 0.4), layout="constrained")
     axes = figure.add_subplot()
     _show(axes, sheet)
     ticks = np.linspace(0, n - 1, 5).round().astype(int)
-    axes.set_xticks((ticks + 0.5) * sheet.shape[1] / n - 0.5, [f"{z[i]:.1f}" for i in ticks])
-    axes.set_yticks(
-        (ticks + 0.5) * sheet.shape[0] / n - 0.5, [f"{z[n - 1 - i]:.1f}" for i in ticks]
-    )
+    height, width = sheet.shape[:2]
+    axes.set_xticks((ticks + 0.5) * width / n - 0.5, [f"{z[i]:.1f}" for i in ticks])
+    axes.set_yticks((ticks + 0.5) * height / n - 0.5, [f"{z[n - 1 - i]:.1f}" for i in ticks])
     axes.set_xlabel("$z_1$")
     axes.set_ylabel("$z_2$")
     axes.set_title("means of p(x|z) at equal steps of prior probability", fontsize=10)
     return figure
 
 
-def warped_grid(
-    real: NDArray[Any], lines: Sequence[NDArray[Any]], columns: Sequence[str]
-) -> Figure:
-    """Data in the plane under the image of a latent grid. real: (N, 2); lines: polygons (M, 2),
-    decoded."""
+def warped_grid(real: Array, lines: Sequence[Array], columns: Sequence[str]) -> Figure:
+    """Draw data in the plane, and over them the decoded lines of a latent grid.
+
+    Args:
+        real: (N, 2).
+        lines: The decoded points of each line: (M, 2) each.
+        columns: The names of the two axes.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.plots import warped_grid
+        >>> figure = warped_grid(np.zeros((5, 2)), [np.ones((3, 2))], ("x", "y"))
+        >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+        ['data', 'decoded latent grid']
+    """
     figure, axes = _plane(columns)
     axes.scatter(real[:, 0], real[:, 1], s=4, color=REAL, alpha=0.4, linewidths=0, label="data")
     for i, line in enumerate(lines):
-        axes.plot(
-            line[:, 0],
-            line[:, 1],
-            color=MADE,
-            linewidth=0.7,
-            label="decoded latent grid" if i == 0 else None,
-        )
+        label = "decoded latent grid" if i == 0 else None
+        axes.plot(line[:, 0], line[:, 1], color=MADE, linewidth=0.7, label=label)
     axes.legend(loc="upper right", fontsize=8)
     return figure
 
 
 def scatter(
-    real: NDArray[Any],
-    generated: NDArray[Any],
-    columns: Sequence[str] = ("x", "y"),
-    title: str = "",
+    real: Array, generated: Array, columns: Sequence[str] = ("x", "y"), title: str = ""
 ) -> Figure:
-    """Real and generated points, side by side on one scale. Both: (N, 2)."""
+    """Draw real and generated points side by side on one scale.
+
+    Args:
+        real: (N, 2).
+        generated: (M, 2).
+        columns: The names of the two axes.
+        title: The title.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.plots import scatter
+        >>> [axes.get_title() for axes in scatter(np.zeros((5, 2)), np.ones((3, 2))).axes]
+        ['data (5 points)', 'generated (3 points)']
+    """
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2, sharex=True, sharey=True)
-    for axes, points, colour, name in [
-        (left, real, REAL, "data"),
-        (right, generated, MADE, "generated"),
-    ]:
+    sides = (left, real, REAL, "data"), (right, generated, MADE, "generated")
+    for axes, points, colour, name in sides:
         axes.scatter(points[:, 0], points[:, 1], s=5, color=colour, alpha=0.5, linewidths=0)
         axes.set_title(f"{name} ({len(points)} points)", fontsize=10)
         axes.set_xlabel(columns[0])
@@ -146,30 +238,39 @@ def scatter(
 
 
 def scatter_matrix(
-    real: NDArray[Any], generated: NDArray[Any], columns: Sequence[str], title: str = ""
+    real: Array, generated: Array, columns: Sequence[str], title: str = ""
 ) -> Figure:
-    """Every pair of columns of a table, data and generated rows on top of each other. Both: (N, D),
-    D small."""
+    """Draw every pair of columns of a table, with data and generated rows over each other.
+
+    Args:
+        real: (N, D), with small D.
+        generated: (M, D).
+        columns: The names of the columns.
+        title: The title.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.plots import scatter_matrix
+        >>> rng = np.random.default_rng(0)
+        >>> len(scatter_matrix(*rng.normal(size=(2, 50, 3)), columns=("a", "b", "c")).axes)
+        9
+    """
     d = real.shape[1]
     figure = Figure(figsize=(2.2 * d + 0.6, 2.2 * d), layout="constrained")
     cells = figure.subplots(d, d, squeeze=False)
+    sides = (real, REAL, "data"), (generated, MADE, "generated")
     for i in range(d):
+        edges = np.histogram_bin_edges(
+            np.concatenate([real[:, i], generated[:, i]]).astype(np.float64), bins=30
+        )
         for j in range(d):
             axes = cells[i][j]
-            if i == j:
-                edges = np.histogram_bin_edges(
-                    np.concatenate([real[:, i], generated[:, i]]).astype(np.float64), bins=30
-                )
-                axes.hist(real[:, i], edges, density=True, color=REAL, alpha=0.5, label="data")
-                axes.hist(
-                    generated[:, i], edges, density=True, color=MADE, alpha=0.5, label="generated"
-                )
-                axes.set_yticks([])
-            else:
-                axes.scatter(real[:, j], real[:, i], s=3, color=REAL, alpha=0.3, linewidths=0)
-                axes.scatter(
-                    generated[:, j], generated[:, i], s=3, color=MADE, alpha=0.3, linewidths=0
-                )
+            for rows, colour, name in sides:
+                if i == j:
+                    axes.hist(rows[:, i], edges, density=True, color=colour, alpha=0.5, label=name)
+                    axes.set_yticks([])
+                else:
+                    axes.scatter(rows[:, j], rows[:, i], s=3, color=colour, alpha=0.3, linewidths=0)
             if i == d - 1:
                 axes.set_xlabel(columns[j], fontsize=8)
             if j == 0:
@@ -182,26 +283,29 @@ def scatter_matrix(
 
 
 def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
-    """The bound and its two terms over the epochs. history: one record an epoch, as in
-    metrics.jsonl."""
+    """Draw the bound and its two terms over the epochs.
+
+    history: one record for each epoch, as in metrics.jsonl.
+
+    Example:
+        >>> from aevb.plots import curves
+        >>> record = {"bound": -3.0, "reconstruction": -2.0, "kl": 1.0}
+        >>> figure = curves([record | {"epoch": 1}, record | {"epoch": 2}])
+        >>> [axes.get_title() for axes in figure.axes]
+        ['bound = reconstruction - KL', 'reconstruction', 'KL']
+    """
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     panels = figure.subplots(1, 3)
     epochs = [record["epoch"] for record in history]
     for axes, name in zip(panels, ("bound", "reconstruction", "kl"), strict=True):
         marker = "o" if len(epochs) < 3 else None
-        axes.plot(
-            epochs,
-            [record[name] for record in history],
-            color=REAL,
-            marker=marker,
-            label="training",
-        )
+        values = [record[name] for record in history]
+        axes.plot(epochs, values, color=REAL, marker=marker, label="training")
         if f"validation_{name}" in history[-1]:
             held_out = [record.get(f"validation_{name}", math.nan) for record in history]
             axes.plot(epochs, held_out, color=MADE, marker=marker, label="validation")
-        axes.set_title(
-            {"bound": "bound = reconstruction - KL", "kl": "KL"}.get(name, name), fontsize=10
-        )
+        titles = {"bound": "bound = reconstruction - KL", "kl": "KL"}
+        axes.set_title(titles.get(name, name), fontsize=10)
         axes.set_xlabel("epoch")
         _ignore_the_start(axes, [line.get_ydata() for line in axes.lines])
     panels[0].set_ylabel("nats per row")
@@ -210,79 +314,102 @@ def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def latent_scatter(
-    codes: NDArray[Any], labels: NDArray[Any] | None, names: tuple[str, str] = ("$z_1$", "$z_2$")
+    codes: Array, labels: Array | None, names: tuple[str, str] = ("$z_1$", "$z_2$")
 ) -> Figure:
-    """Posterior means in two latent dimensions. codes: (N, 2); labels: (N,), colours, or None."""
+    """Draw posterior means in two latent dimensions.
+
+    Args:
+        codes: (N, 2).
+        labels: (N,), which give the colours, or None.
+        names: The names of the two axes.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.plots import latent_scatter
+        >>> latent_scatter(np.zeros((5, 2)), None).axes[0].get_ylabel()
+        '$z_2$'
+    """
     figure, axes = _plane(names)
+    style: dict[str, Any] = {"s": 6, "alpha": 0.7, "linewidths": 0}
     if labels is None:
-        axes.scatter(codes[:, 0], codes[:, 1], s=6, color=REAL, alpha=0.7, linewidths=0)
+        axes.scatter(codes[:, 0], codes[:, 1], color=REAL, **style)
     else:
-        points = axes.scatter(
-            codes[:, 0], codes[:, 1], s=6, c=labels, cmap="tab10", alpha=0.7, linewidths=0
-        )
+        points = axes.scatter(codes[:, 0], codes[:, 1], c=labels, cmap="tab10", **style)
         figure.colorbar(points, ax=axes, label="label")
-    for radius in (1, 2, 3):  # where the prior is
+    for radius in (1, 2, 3):  # These circles show where the prior is.
         angle = np.linspace(0, 2 * math.pi, 100)
-        axes.plot(
-            radius * np.cos(angle), radius * np.sin(angle), color="0.7", linewidth=0.6, zorder=0
-        )
+        x, y = radius * np.cos(angle), radius * np.sin(angle)
+        axes.plot(x, y, color="0.7", linewidth=0.6, zorder=0)
     axes.set_title("means of q(z|x); circles: 1, 2, 3 standard deviations of N(0, I)", fontsize=9)
     return figure
 
 
 def evaluation(
-    per_row: Mapping[str, NDArray[Any]],
-    kl: NDArray[Any] | None,
-    codes: NDArray[Any],
-    prior: NDArray[Any],
-    real: NDArray[Any],
-    generated: NDArray[Any],
+    per_row: Mapping[str, Array],
+    kl: Array | None,
+    codes: Array,
+    prior: Array,
+    real: Array,
+    generated: Array,
     title: str = "",
 ) -> Figure:
-    """One page about a model: log p(x) of the rows, KL by dimension, codes on the prior, generated
-    rows on real ones.
+    """Draw one page about a model.
 
-    per_row: name -> (N,), nats, "bound" among them. kl: (L,), nats, or None. codes, prior: (N, L),
-    draws from the aggregate posterior and from p(z). real, generated: (M, D), shown on the two
-    principal axes of the real rows.
+    It shows log p(x) of the rows, the KL of each dimension, the codes over the prior, and generated
+    rows over real ones.
+
+    Args:
+        per_row: (N,) each, nats, by name. One is called "bound".
+        kl: (L,), nats, or None.
+        codes: (N, L), draws from the aggregate posterior.
+        prior: (N, L), draws from p(z).
+        real: (M, D), shown on their two principal axes.
+        generated: (M, D), shown on the same axes.
+        title: The title.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.plots import evaluation
+        >>> rng = np.random.default_rng(0)
+        >>> codes, prior, real, made = rng.normal(size=(4, 50, 3))
+        >>> bound = -(real**2).sum(1)
+        >>> len(evaluation({"bound": bound}, np.ones(3), codes, prior, real, made).axes)
+        4
     """
     figure = Figure(figsize=(9.5, 7.6), layout="constrained")
     (rows, dimensions), (latent, data) = figure.subplots(2, 2)
     _histogram(rows, per_row)
     _kl_bars(dimensions, kl, codes.shape[1])
-    _cloud(
-        latent,
-        (prior, "draws from p(z)", MADE),
-        (codes, "codes: draws from q(z|x)", REAL),
-        _widest(codes),
-        "z",
-    )
+    points = (prior, "draws from p(z)", MADE), (codes, "codes: draws from q(z|x)", REAL)
+    _cloud(latent, *points, _widest(codes), "z")
     latent.set_title("where codes lie and where samples come from", fontsize=9)
     if len(real):
         centre = real.mean(0)
         axes = np.linalg.svd(real - centre, full_matrices=False)[2][:2].T
-        cloud = (generated - centre) @ axes, "generated", MADE
-        _cloud(
-            data,
-            ((real - centre) @ axes, "data", REAL),
-            cloud,
-            (0, axes.shape[1] - 1),
-            "principal axis ",
-        )
+        below = (real - centre) @ axes, "data", REAL
+        above = (generated - centre) @ axes, "generated", MADE
+        _cloud(data, below, above, (0, axes.shape[1] - 1), "principal axis ")
         data.set_title("real and generated rows", fontsize=9)
     figure.suptitle(title, fontsize=10)
     return figure
 
 
-def scores(per_row: Mapping[str, NDArray[Any]], title: str = "") -> Figure:
-    """How many rows are how likely. per_row: name -> (N,), nats."""
+def scores(per_row: Mapping[str, Array], title: str = "") -> Figure:
+    """Draw histograms of the log-likelihoods of the rows. per_row: (N,) each, nats, by name.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.plots import scores
+        >>> scores({"bound": np.linspace(-3, -1, 50)}).axes[0].get_ylabel()
+        'rows'
+    """
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     _histogram(figure.subplots(), per_row)
     figure.suptitle(title, fontsize=9)
     return figure
 
 
-def _histogram(axes: Axes, per_row: Mapping[str, NDArray[Any]]) -> None:
+def _histogram(axes: Axes, per_row: Mapping[str, Array]) -> None:
     low = min(np.quantile(values, 0.005) for values in per_row.values())
     edges = np.linspace(low, max(values.max() for values in per_row.values()), 60).tolist()
     for (name, values), colour in zip(per_row.items(), (REAL, MADE, THIRD), strict=False):
@@ -293,17 +420,11 @@ def _histogram(axes: Axes, per_row: Mapping[str, NDArray[Any]]) -> None:
     axes.legend(fontsize=7, loc="upper left")
 
 
-def _kl_bars(axes: Axes, kl: NDArray[Any] | None, latent_dim: int) -> None:
+def _kl_bars(axes: Axes, kl: Array | None, latent_dim: int) -> None:
     axes.set_title("KL(q(z|x) || p(z)) by dimension", fontsize=9)
     if kl is None:
-        axes.text(
-            0.5,
-            0.5,
-            "no closed form for this posterior and prior",
-            ha="center",
-            transform=axes.transAxes,
-            fontsize=8,
-        )
+        note = "no closed form for this posterior and prior"
+        axes.text(0.5, 0.5, note, ha="center", transform=axes.transAxes, fontsize=8)
         axes.set_axis_off()
         return
     axes.bar(np.arange(1, latent_dim + 1), np.sort(kl)[::-1], color=REAL)
@@ -313,37 +434,35 @@ def _kl_bars(axes: Axes, kl: NDArray[Any] | None, latent_dim: int) -> None:
     axes.set_ylabel("nats")
 
 
-def _widest(codes: NDArray[Any]) -> tuple[int, int]:
-    """The two dimensions in which the codes vary most, or 0 twice if there is one only."""
+def _widest(codes: Array) -> tuple[int, int]:
+    """Return the two dimensions in which the codes vary most, or (0, 0) if there is only one."""
     order = np.argsort(-codes.var(0), kind="stable")
     return int(order[0]), int(order[min(1, len(order) - 1)])
 
 
 def _cloud(
     axes: Axes,
-    below: tuple[NDArray[Any], str, str],
-    above: tuple[NDArray[Any], str, str],
+    below: tuple[Array, str, str],
+    above: tuple[Array, str, str],
     columns: tuple[int, int],
     name: str,
 ) -> None:
-    """Two sets of points on top of each other, in two of their columns; in one dimension, two
-    histograms."""
+    """Draw two sets of points over each other in two columns, or two histograms in one column.
+
+    Args:
+        axes: Where to draw.
+        below: Points (N, L), their label and their colour.
+        above: The same for the points on top.
+        columns: Two columns, or one column twice.
+        name: The name of the columns, before their numbers.
+    """
     first, second = columns
     for points, label, colour in (below, above):
+        style: dict[str, Any] = {"color": colour, "label": label}
         if first == second:
-            axes.hist(
-                points[:, first], 60, density=True, histtype="step", color=colour, label=label
-            )
+            axes.hist(points[:, first], 60, density=True, histtype="step", **style)
         else:
-            axes.scatter(
-                points[:, first],
-                points[:, second],
-                s=4,
-                color=colour,
-                alpha=0.4,
-                linewidths=0,
-                label=label,
-            )
+            axes.scatter(points[:, first], points[:, second], s=4, alpha=0.4, linewidths=0, **style)
     axes.set_xlabel(f"{name}{first + 1}")
     if first != second:
         axes.set_ylabel(f"{name}{second + 1}")
@@ -359,7 +478,7 @@ def _plane(names: Sequence[str]) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _show(axes: Axes, sheet: NDArray[Any]) -> None:
+def _show(axes: Axes, sheet: Array) -> None:
     axes.imshow(sheet, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -368,8 +487,7 @@ def _show(axes: Axes, sheet: NDArray[Any]) -> None:
 
 
 def _ignore_the_start(axes: Axes, lines: Sequence[Any]) -> None:
-    """Scale to the last nine tenths of the curves: the first epochs would flatten the rest into a
-    line."""
+    """Scale to the last nine tenths of the curves. The first epochs would flatten all the rest."""
     tails = np.concatenate([np.asarray(line, float)[len(line) // 10 :] for line in lines])
     tails = tails[np.isfinite(tails)]
     if len(tails) > 1 and tails.max() > tails.min():

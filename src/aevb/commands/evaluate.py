@@ -12,7 +12,7 @@ from aevb.errors import AevbError, CannotWriteError, UsageError
 
 if TYPE_CHECKING:
     from aevb.datasets.schema import Data
-    from aevb.runs.report import Report
+    from aevb.runs.report import Evaluation
     from aevb.runs.run import Run
 
 
@@ -89,7 +89,7 @@ def evaluate(
 
 
 def _print(
-    measured: Report, trained: Run, what: str, picture: Path | None, *, annealed: bool
+    measured: Evaluation, trained: Run, what: str, picture: Path | None, *, annealed: bool
 ) -> None:
     from aevb.commands import terminal
     from aevb.runs import report
@@ -127,7 +127,7 @@ def _rows_to_measure(trained: Run, data: str | None, rows: int, seed: int) -> tu
 
 def _measure(
     trained: Run, found: Data, *, samples: int, ais: bool, seed: int, quiet: bool
-) -> Report:
+) -> Evaluation:
     """Measure under a progress bar for each long part."""
     from aevb.commands import terminal
     from aevb.runs import report
@@ -146,7 +146,7 @@ def _measure(
         )
 
 
-def _as_json(measured: Report, trained: Run) -> dict[str, Any]:
+def _as_json(measured: Evaluation, trained: Run) -> dict[str, Any]:
     from aevb.commands import terminal
     from aevb.runs import report
 
@@ -172,7 +172,7 @@ def _training_rows(run: Run) -> Data | None:
         return None
 
 
-def _draw(measured: Report, title: str, path: Path) -> Path | None:
+def _draw(measured: Evaluation, title: str, path: Path) -> Path | None:
     from aevb import plots
     from aevb.commands import terminal
 

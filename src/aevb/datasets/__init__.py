@@ -1,7 +1,29 @@
-"""Data sets by name, and the user's own files.
+"""Load data sets: a built-in one by its name, or your own file by its path.
 
-``load("digits")``, ``load("mnist:test")``, ``load("table.csv")``. A name here is one line; the
-command line reads them too.
+``load("digits")``, ``load("mnist:test")`` and ``load("table.csv")`` all return ``Data``. The
+command line accepts the same names and paths.
+
+Where to find the code:
+
+==================  ==============================================================================
+``files.py``        chooses the reader for a path by the end of its name
+``tables.py``       reads .csv, .tsv, .txt and .parquet
+``arrays.py``       reads .npy, .npz and idx
+``pictures.py``     reads a folder of PNG and JPEG files
+``synthetic.py``    makes points in the plane: gmm, moons, circles, spiral
+``images.py``       loads digits, mnist, mnist_binarized, frey, and downloads them if need be
+``schema.py``       defines ``Data`` (rows as they were found) and ``Schema`` (their form)
+``checks.py``       refuses rows that are no finite numbers, and names the first one
+``planning.py``     chooses the likelihood and the ``Schema`` for a data set
+``stored.py``       leaves a large file on disk and reads its rows when they are needed
+``rows.py``         hands rows to a training step, from memory or from a file
+``batches.py``      decides which rows each step sees, and seeds its random numbers
+``draws.py``        draws random numbers that depend on seed, row and column alone
+``damage.py``       lists the errors that a damaged file causes, and explains them
+==================  ==============================================================================
+
+To add a data set by name, write one line in ``DATASETS``. To add a file format, write one line in
+``files.READERS``.
 """
 
 from __future__ import annotations
@@ -39,19 +61,41 @@ _EXPORTS = {
 
 
 def load(source: str | Path, **options: Any) -> Data:
-    """Load a data set by name (``digits``, ``mnist:test``) or from a path. Returns ``Data``.
+    """Load a data set by its name or from a path.
 
-    options: for files only, see ``aevb.datasets.files.read``: ``resize=(height, width)`` and
-    ``grey=True`` for pictures. Raises UsageError for an unknown name, NotFoundError for a missing
-    file, DataError for one that cannot be used.
+    Args:
+        source: A name (``digits``), a name with a split (``mnist:test``), or the path of a file or
+            a folder of pictures.
+        options: ``resize=(height, width)`` and ``grey=True``, for a folder of pictures alone. See
+            ``aevb.datasets.files.read``.
+
+    Returns:
+        The rows and the facts that are known about them.
+
+    Raises:
+        UsageError: The split is unknown, or the options do not apply.
+        NotFoundError: There is no data set, file or folder of that name.
+        DataError: The file cannot be used.
+
+    Example:
+        >>> from aevb.datasets import load
+        >>> digits = load("digits")
+        >>> len(digits), digits.shape, digits.range
+        (1797, (8, 8), (0.0, 16.0))
+        >>> load("gmm:test").columns
+        ('x', 'y')
+        >>> import numpy as np
+        >>> np.save("my_rows.npy", np.arange(12).reshape(4, 3))
+        >>> load("my_rows.npy").rows[0]
+        array([0, 1, 2])
     """
     text = str(source)
     name, _, split = text.partition(":")
     if name in DATASETS:
         if options:
             raise UsageError(
-                f"{' and '.join(options)} are for a folder of pictures; {name} has a form of"
-                " its own"
+                f"{' and '.join(options)} are for a folder of pictures; {name} has a form of its"
+                " own"
             )
         data: Data = DATASETS[name](split or None)
         return data
@@ -69,8 +113,22 @@ def load(source: str | Path, **options: Any) -> Data:
 
 
 def load_like(source: str | Path, schema: Schema) -> Data:
-    """Load further rows in the form of ``schema``: a folder's pictures are brought to the same size
-    and colours."""
+    """Load more rows in the form that ``schema`` describes.
+
+    The pictures of a folder are brought to the size and the colours of the schema. Other sources
+    are loaded as ``load`` does.
+
+    Example:
+        >>> from aevb.datasets import load, load_like
+        >>> from aevb.datasets.planning import plan
+        >>> from PIL import Image
+        >>> from pathlib import Path
+        >>> Path("new").mkdir()
+        >>> Image.new("RGB", (30, 30), "red").save("new/one.png")
+        >>> schema = plan(load("digits")).schema
+        >>> load("new").shape, load_like("new", schema).shape
+        ((30, 30, 3), (8, 8))
+    """
     if not Path(source).expanduser().is_dir() or not schema.is_picture:
         return load(source)
     return load(source, resize=schema.resize or schema.shape[:2], grey=len(schema.shape) == 2)

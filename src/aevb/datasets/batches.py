@@ -1,7 +1,7 @@
-"""Which rows a step sees, and the seed of its noise: pure functions of (seed, epoch, step).
+"""Decide which rows a step sees, and seed its random bits.
 
-Nothing here remembers anything. Epoch 7 of a run is the same whether the six before it were run,
-resumed or skipped.
+All functions depend on (seed, epoch, step) alone and keep no state. Epoch 7 of a run is the same,
+whether the six epochs before it were run, resumed or skipped.
 """
 
 from __future__ import annotations
@@ -17,15 +17,39 @@ from aevb.probability.seeds import counter_seed, generator
 
 
 def epoch_batches(rows: int, batch_size: int, seed: int, epoch: int) -> Iterator[Tensor]:
-    """Yield the indices (B,) of each batch of an epoch, in an order of its own; the last may be
-    smaller, none is dropped."""
+    """Yield the row numbers (B,) of each batch of an epoch.
+
+    Every epoch has another random order. The last batch may be smaller; no row is dropped.
+
+    Args:
+        rows: How many rows there are.
+        batch_size: B.
+        seed: The seed of the run.
+        epoch: The number of the epoch.
+
+    Example:
+        >>> from aevb.datasets.batches import epoch_batches
+        >>> batches = list(epoch_batches(10, 4, seed=0, epoch=1))
+        >>> [len(batch) for batch in batches]
+        [4, 4, 2]
+        >>> sorted(row for batch in batches for row in batch.tolist())
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    """
     order = torch.randperm(rows, generator=generator(seed, "order", epoch))
     yield from order.split(batch_size)
 
 
 class Shard(NamedTuple):
-    """The rows of a batch that one process works on: ``rows`` of ``total``, from position ``first``
-    on."""
+    """The part of a batch that one process works on.
+
+    It holds ``rows`` of the batch's ``total`` rows, from position ``first`` on. ``weight`` is its
+    share of the batch.
+
+    Example:
+        >>> from aevb.datasets.batches import Shard
+        >>> Shard(first=0, rows=8, total=8).is_whole
+        True
+    """
 
     first: int
     rows: int
@@ -39,50 +63,105 @@ class Shard(NamedTuple):
 
 
 def shard_of(total: int, rank: int, world: int) -> Shard:
-    """The part of a batch of ``total`` rows for process ``rank`` of ``world``.
+    """Return the part of a batch that belongs to one process.
 
-    Where there are fewer rows than processes, those that have none repeat the first one, with
+    If there are fewer rows than processes, a process without a row repeats the first row with
     weight 0.
+
+    Args:
+        total: Rows in the batch.
+        rank: The number of the process, from 0.
+        world: How many processes there are.
+
+    Example:
+        >>> from aevb.datasets.batches import shard_of
+        >>> shard_of(10, rank=1, world=4)
+        Shard(first=2, rows=3, total=10, weight=0.3)
     """
     first, stop = total * rank // world, total * (rank + 1) // world
-    return (
-        Shard(first, stop - first, total, (stop - first) / total)
-        if stop > first
-        else Shard(0, 1, total, 0.0)
-    )
+    if stop == first:
+        return Shard(0, 1, total, 0.0)
+    return Shard(first, stop - first, total, (stop - first) / total)
 
 
 def random_bits(seed: int, epoch: int, step: int, shard: Shard, columns: int) -> Tensor:
-    """Uniform 32-bit integers for the rows of ``shard``: (rows, columns), int32, by (seed, epoch,
-    step) and place alone."""
+    """Draw uniform 32-bit integers for the rows of a shard: (rows, columns), int32.
+
+    A row of the batch gets the same integers, however the batch is divided among processes.
+
+    Args:
+        seed: The seed of the run.
+        epoch: The number of the epoch.
+        step: The number of the step in the epoch.
+        shard: The rows of this process.
+        columns: Integers for each row.
+
+    Example:
+        >>> from aevb.datasets.batches import random_bits, shard_of
+        >>> whole = random_bits(0, 1, 2, shard_of(6, 0, 1), columns=5)
+        >>> second = random_bits(0, 1, 2, shard_of(6, 1, 2), columns=5)
+        >>> whole.shape, bool((whole[3:] == second).all())
+        (torch.Size([6, 5]), True)
+    """
     bits = np.random.PCG64DXSM(counter_seed(seed, "binarize", epoch, step))
-    words = -(
-        -columns // 2
-    )  # of 64 bits, for each row: a process skips those of the rows before its own
-    bits.advance(shard.first * words)
+    words = -(-columns // 2)  # 64-bit words for each row
+    bits.advance(shard.first * words)  # Skip the words of the rows before this shard.
     raw = bits.random_raw(shard.rows * words).view(np.int32).reshape(shard.rows, 2 * words)
     return torch.from_numpy(raw[:, :columns])
 
 
 def binarize(probability: Tensor, bits: Tensor) -> Tensor:
-    """1 with the given probability, else 0. probability: float32 in [0, 1]; bits: uniform int32 of
-    the same shape.
+    """Draw 1 with the given probability, else 0.
 
-    Of the 2^24 values of the upper 24 bits, those below 2^24 p give 1: right to 2^-24, and exact
-    for p = 0 and p = 1.
+    Of the 2^24 values of the upper 24 bits, those below 2^24 p give 1. The probability is right to
+    2^-24, and exact for p = 0 and p = 1.
+
+    Args:
+        probability: float32 in [0, 1].
+        bits: Uniform int32 of the same shape, from ``random_bits``.
+
+    Example:
+        >>> import torch
+        >>> from aevb.datasets.batches import Shard, binarize, random_bits
+        >>> p = torch.tensor([[0.0, 0.3, 1.0]]).expand(10_000, 3)
+        >>> bits = random_bits(0, 1, 1, Shard(0, 10_000, 10_000), columns=3)
+        >>> [round(share, 1) for share in binarize(p, bits).mean(0).tolist()]
+        [0.0, 0.3, 1.0]
     """
-    upper = (bits >> 8) + 2**23  # whole numbers from 0 to 2^24 - 1, all of which float32 has
+    upper = (bits >> 8) + 2**23  # integers from 0 to 2^24 - 1, which float32 holds exactly
     return (upper.float() < probability * 2.0**24).to(probability.dtype)
 
 
 def steps_per_epoch(rows: int, batch_size: int) -> int:
-    """How many batches ``epoch_batches`` yields."""
+    """Return how many batches ``epoch_batches`` yields.
+
+    Example:
+        >>> from aevb.datasets.batches import steps_per_epoch
+        >>> steps_per_epoch(rows=10, batch_size=4)
+        3
+    """
     return -(-rows // batch_size)
 
 
 def split_rows(rows: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Split range(rows) at random into the rest and a held-out part of about ``fraction``, one row
-    each at least, of two."""
+    """Split the row numbers 0, 1, ... at random into training rows and held-out rows.
+
+    Both parts are in order. Both have at least one row, if there are two.
+
+    Args:
+        rows: How many rows there are.
+        fraction: About the share of held-out rows.
+        seed: The seed of the run.
+
+    Returns:
+        The numbers of the training rows, and those of the held-out rows.
+
+    Example:
+        >>> from aevb.datasets.batches import split_rows
+        >>> training, held_out = split_rows(100, fraction=0.2, seed=0)
+        >>> len(training), len(held_out)
+        (80, 20)
+    """
     held_out = max(0, min(max(1, round(rows * fraction)), rows - 1))
     order = torch.randperm(rows, generator=generator(seed, "split"))
     return order[held_out:].sort().values, order[:held_out].sort().values

@@ -1,9 +1,9 @@
-"""Random numbers that are a pure function of (seed, row, column): row 7 draws the same, whichever
-rows are drawn with it.
+"""Draw random numbers that depend on seed, row and column alone.
 
-SplitMix64 (Steele, Lea & Flood 2014) at the position that row and column have in the data: a
-counter times an odd constant, then mixed by multiplications and shifts until every bit of the
-counter reaches every bit of the result.
+Row 7 gets the same numbers, whichever rows are drawn with it. The method is SplitMix64 (Steele, Lea
+& Flood 2014) at the position of row and column in the data. A counter is multiplied by an odd
+constant and then mixed by multiplications and shifts, until every bit of the counter affects every
+bit of the result.
 """
 
 from __future__ import annotations
@@ -19,14 +19,27 @@ GOLDEN, FIRST, SECOND = (
     np.uint64(0x94D049BB133111EB),
 )
 BITS = 24
-"""Of a number in [0, 1): as many as float32 holds."""
+"""Random bits in a number in [0, 1): as many as float32 holds exactly."""
 
 
 def uniforms(seed: int, rows: NDArray[Any], columns: int) -> NDArray[np.float32]:
-    """rows: (n,), numbers of rows -> (n, columns), uniform on the multiples of 2**-24 in [0, 1)."""
+    """Draw uniform numbers for some rows: (n, columns), multiples of 2**-24 in [0, 1).
+
+    Args:
+        seed: Any integer.
+        rows: (n,), the numbers of the rows in the data.
+        columns: How many numbers each row of the data has.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.datasets.draws import uniforms
+        >>> one, both = uniforms(0, np.array([7]), 3), uniforms(0, np.array([2, 7]), 3)
+        >>> bool((one[0] == both[1]).all())
+        True
+    """
     starts = np.asarray(rows, np.uint64) * np.uint64(columns)
     counter: NDArray[np.uint64] = np.add.outer(starts, np.arange(1, columns + 1, dtype=np.uint64))
-    counter *= GOLDEN  # wraps around, as it should
+    counter *= GOLDEN  # This wraps around on purpose.
     counter += np.uint64(seed % 2**64)
     for shift, factor in ((30, FIRST), (27, SECOND)):
         counter ^= counter >> np.uint64(shift)

@@ -1,5 +1,8 @@
-"""Picture data sets by name. Files are looked for in the folder AEVB_DATA, then in the cache, then
-downloaded and checked."""
+"""Load picture data sets by name: digits, mnist, mnist_binarized, frey.
+
+A file is looked for in the folder that AEVB_DATA names, then in the cache. If it is in neither, it
+is downloaded. Every file is checked against its SHA-256.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aevb.datasets.files import idx_array, read_npy, read_npz
-from aevb.datasets.schema import Data, only_split
+from aevb.datasets.arrays import idx_array, read_npy, read_npz
+from aevb.datasets.checks import only_split
+from aevb.datasets.schema import Data
 from aevb.errors import DataError, NotFoundError
 from aevb.files import whole
 
@@ -33,14 +37,16 @@ MNIST_SHA256 = {
 }
 """SHA-256 of the original files."""
 
-BINARIZED_URL = "https://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/binarized_mnist_{split}.amat"
+BINARIZED_URL = (
+    "https://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/"
+    "binarized_mnist_{split}.amat"
+)
 BINARIZED_SHA256 = {
     "train": "727146c35424b019f3e350e1e69faa05644a0abaf787e3f4e1a9632220a13906",
     "valid": "a256ac44ae26be720fad8616a05ed6ecfd1619930d9a208379bb2a4405df5b6d",
     "test": "9fcd8da6f0fdf09b2ba30fe63a0bb784042a0de82563172530229b983e294ff2",
 }
-"""SHA-256 of the bits of each split, packed eight to a byte: independent of the file format they
-travel in."""
+"""SHA-256 of the bits of each split, packed eight to a byte. It holds for any file format."""
 
 FREY_URL = "https://cs.nyu.edu/~roweis/data/frey_rawface.mat"
 FREY_SHA256 = "2438ba4f0d2a6bd8bac43de756141eaa33c8d248dd613d464bdb1210d9b7af78"
@@ -48,12 +54,24 @@ FREY_SHA256 = "2438ba4f0d2a6bd8bac43de756141eaa33c8d248dd613d464bdb1210d9b7af78"
 
 
 def cache_folder() -> Path:
-    """Where downloads go: $XDG_CACHE_HOME/aevb, by default ~/.cache/aevb."""
+    """Return the folder for downloads: $XDG_CACHE_HOME/aevb, by default ~/.cache/aevb.
+
+    Example:
+        >>> from aevb.datasets.images import cache_folder
+        >>> cache_folder().name
+        'aevb'
+    """
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aevb"
 
 
 def find(name: str) -> Path | None:
-    """The file ``name`` in AEVB_DATA or in the cache, or None."""
+    """Find the file ``name`` in AEVB_DATA or in the cache. None if it is in neither.
+
+    Example:
+        >>> from aevb.datasets.images import find
+        >>> print(find("no such file"))
+        None
+    """
     folders = [Path(os.environ["AEVB_DATA"])] if os.environ.get("AEVB_DATA") else []
     return next(
         (folder / name for folder in [*folders, cache_folder()] if (folder / name).is_file()), None
@@ -61,8 +79,16 @@ def find(name: str) -> Path | None:
 
 
 def load_digits(split: str | None = None) -> Data:
-    """The 1797 handwritten digits of 8 x 8 pixels, grey levels 0 to 16, that come with scikit-learn
-    (Alpaydin & Kaynak)."""
+    """Load the 1797 handwritten digits that come with scikit-learn (Alpaydin & Kaynak).
+
+    They have 8 x 8 pixels and grey levels from 0 to 16. There are no splits.
+
+    Example:
+        >>> from aevb.datasets.images import load_digits
+        >>> digits = load_digits()
+        >>> digits.rows.shape, digits.white, digits.labels[:3]
+        ((1797, 8, 8), 16.0, array([0, 1, 2]))
+    """
     import sklearn.datasets
 
     only_split("digits", split, ())
@@ -71,8 +97,15 @@ def load_digits(split: str | None = None) -> Data:
 
 
 def load_mnist(split: str | None = None) -> Data:
-    """MNIST (LeCun, Cortes & Burges): 60,000 training and 10,000 test pictures of 28 x 28 pixels,
-    grey levels 0 to 255."""
+    """Load MNIST (LeCun, Cortes & Burges): 60,000 training and 10,000 test pictures.
+
+    They have 28 x 28 pixels and grey levels from 0 to 255. split: "train" (the default) or "test".
+
+    Example:
+        >>> from aevb.datasets.images import load_mnist
+        >>> load_mnist("test").rows.shape  # doctest: +SKIP
+        (10000, 28, 28)
+    """
     only_split("mnist", split, ("train", "test"))
     prefix = "t10k" if split == "test" else "train"
     images, labels = (
@@ -82,25 +115,38 @@ def load_mnist(split: str | None = None) -> Data:
 
 
 def load_mnist_binarized(split: str | None = None) -> Data:
-    """MNIST binarised once and for all (Larochelle & Murray 2011): 50,000 / 10,000 / 10,000
-    pictures for train, valid, test."""
+    """Load MNIST with a fixed binarisation (Larochelle & Murray 2011).
+
+    split: "train" (50,000 pictures, the default), "valid" (10,000) or "test" (10,000).
+
+    Example:
+        >>> from aevb.datasets.images import load_mnist_binarized
+        >>> data = load_mnist_binarized("valid")  # doctest: +SKIP
+        >>> data.rows.shape, data.kind  # doctest: +SKIP
+        ((10000, 28, 28), 'binary')
+    """
     only_split("mnist_binarized", split, ("train", "valid", "test"))
     split = split or "train"
     found, sha256 = find("binarized_mnist_packed.npz"), BINARIZED_SHA256[split]
-    packed = (
-        _verified(lambda: np.asarray(read_npz(found, split).rows), sha256, found)
-        if found
-        else _cached(
-            f"binarized_mnist_{split}.npy", BINARIZED_URL.format(split=split), _packed, sha256
-        )
-    )
+    if found:
+        packed = _verified(lambda: np.asarray(read_npz(found, split).rows), sha256, found)
+    else:
+        url = BINARIZED_URL.format(split=split)
+        packed = _cached(f"binarized_mnist_{split}.npy", url, _packed, sha256)
     bits = np.unpackbits(packed, axis=1).reshape(-1, 28, 28)
     return Data(bits, source=f"mnist_binarized:{split}", test_split="mnist_binarized:test")
 
 
 def load_frey(split: str | None = None) -> Data:
-    """Frey Face: 1965 frames of one face, 28 x 20 pixels, grey levels 0 to 255 (B. Frey, S.
-    Roweis)."""
+    """Load Frey Face (B. Frey, S. Roweis): 1965 frames of one face.
+
+    They have 28 x 20 pixels and grey levels from 0 to 255. There are no splits.
+
+    Example:
+        >>> from aevb.datasets.images import load_frey
+        >>> load_frey().rows.shape  # doctest: +SKIP
+        (1965, 28, 20)
+    """
     only_split("frey", split, ())
     faces = _cached("frey_faces.npy", FREY_URL, _frey_frames, FREY_SHA256)
     return Data(faces, source="frey")
@@ -120,10 +166,9 @@ def _mnist_file(name: str) -> NDArray[Any]:
 
 
 def _amat(raw: bytes) -> NDArray[Any]:
-    """Text of 784 zeros and ones a line -> (N, 784)."""
-    return (
-        np.frombuffer(raw.replace(b" ", b"").replace(b"\r", b"").replace(b"\n", b""), np.uint8) - 48
-    ).reshape(-1, 784)
+    """Decode text with 784 zeros and ones on each line: (N, 784)."""
+    digits = raw.translate(None, delete=b" \r\n")
+    return (np.frombuffer(digits, np.uint8) - ord("0")).reshape(-1, 784)
 
 
 def _packed(raw: bytes) -> NDArray[Any]:
@@ -131,7 +176,7 @@ def _packed(raw: bytes) -> NDArray[Any]:
 
 
 def _frey_frames(raw: bytes) -> NDArray[Any]:
-    """The MATLAB file has one frame a column, 28 rows of 20 pixels each -> (1965, 28, 20)."""
+    """Decode the MATLAB file, which has one frame in each column: (1965, 28, 20)."""
     from scipy.io import loadmat
 
     return np.ascontiguousarray(loadmat(io.BytesIO(raw))["ff"].T).reshape(-1, 28, 20)
@@ -140,8 +185,18 @@ def _frey_frames(raw: bytes) -> NDArray[Any]:
 def _cached(
     name: str, url: str, decode: Callable[[bytes], NDArray[Any]], sha256: str
 ) -> NDArray[Any]:
-    """The array in AEVB_DATA or the cache, or decoded from the original file, found there or
-    downloaded, and put there."""
+    """Return an array from AEVB_DATA or the cache, or decode it from the original and cache it.
+
+    Args:
+        name: The name of the .npy file with the decoded array.
+        url: Where the original file comes from. It may be in AEVB_DATA or the cache, too.
+        decode: Turns the bytes of the original into the array.
+        sha256: Of the bytes of the array.
+
+    Raises:
+        NotFoundError: The original could not be downloaded.
+        DataError: The array is not the expected one.
+    """
     found = find(name)
     if found:
         return _verified(lambda: np.asarray(read_npy(found).rows), sha256, found)
@@ -172,13 +227,13 @@ def _download(url: str, path: Path, sha256: str | None = None) -> bytes:
 
 
 def _verified(load: Callable[[], NDArray[Any]], sha256: str, where: Path | str) -> NDArray[Any]:
-    """The array, if its bytes are the expected ones. Raises DataError."""
+    """Return the array that ``load`` returns. Raises DataError unless its bytes are as expected."""
     try:
         array = load()
         reason = "its SHA-256 differs"
         if hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest() == sha256:
             return array
-    # whatever a decoder makes of other bytes, such as a log-in page instead of the file
+    # A decoder may raise anything on other bytes, for example on a log-in page.
     except Exception as error:
         reason = " ".join(str(error).split())
     raise DataError(f"{where} is damaged or has changed ({reason}). Remove it, or try again later.")

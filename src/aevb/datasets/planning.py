@@ -1,29 +1,59 @@
-"""Which likelihood suits the rows, and which transform goes with it: decided from the training
-rows, and said."""
+"""Choose the likelihood that suits a data set, and the ``Schema`` that goes with it.
+
+Both are decided from the training rows, and the reason is printed.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from aevb.datasets.schema import Data, Schema, column_name
+from aevb.datasets.checks import column_name
+from aevb.datasets.schema import Data, Schema
 from aevb.datasets.stored import moments
 from aevb.errors import DataError, UsageError
 
 MOST_LEVELS = 4096
-"""Integers up to here may be levels; beyond, they are amounts or names of rows."""
+"""Integers below this may be levels. Larger ones are amounts, or numbers that name the rows."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What was decided about a data set: ``likelihood`` by name, the ``schema``, and ``reason``, a
-    phrase to print."""
+    """The decisions about a data set.
+
+    Args:
+        likelihood: Its name.
+        schema: How rows become the model's numbers.
+        reason: Why, as a phrase to print.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.datasets import Data
+        >>> from aevb.datasets.planning import plan
+        >>> chosen = plan(Data(np.array([[0, 1], [1, 1]]), source="bits"))
+        >>> chosen.likelihood, chosen.reason, chosen.schema.kind
+        ('bernoulli', 'all values are 0 or 1', 'binary')
+    """
 
     likelihood: str
     schema: Schema
     reason: str
+
+
+@dataclass(frozen=True)
+class Transform:
+    """x = (row - shift) / scale, and a phrase that says so.
+
+    levels: how many integers 0, 1, ... a value can be, for a likelihood that counts them.
+    """
+
+    shift: tuple[float, ...]
+    scale: tuple[float, ...]
+    phrase: str = ""
+    levels: int | None = None
 
 
 def _usual_form(likelihood: str) -> str:
@@ -39,12 +69,52 @@ def plan(
 ) -> Plan:
     """Choose the likelihood if it is ``auto``, and the transform that goes with it.
 
-    form_of: from the name of a likelihood to the ``form`` of its x, as ``Likelihood`` documents it.
-    whole: what ``data`` was split from; levels are counted there, since a rare one may by chance be
-    in the rows held out alone. Raises UsageError for a binarisation that makes no sense here,
-    DataError for a single row, for values that are all the same, and for constant columns of a
-    table of real numbers.
+    Args:
+        data: The training rows.
+        likelihood: The name of a likelihood, or ``auto``.
+        binarize: How grey levels become bits: a key of ``aevb.datasets.schema.BINARIZE``.
+        form_of: Returns the ``form`` of x ("real", "unit", "levels") for a likelihood's name, as
+            ``Likelihood`` documents it.
+        whole: The data that ``data`` was split from. Levels are counted there, because a rare one
+            may occur in the held-out rows alone.
+
+    Raises:
+        UsageError: The binarisation makes no sense for these values.
+        DataError: There is one row only, all values are the same, or a column of a table of real
+            numbers is constant.
+
+    Example:
+        >>> from aevb.datasets import load
+        >>> from aevb.datasets.planning import plan
+        >>> chosen = plan(load("gmm"))
+        >>> chosen.likelihood, chosen.reason
+        ('gaussian', 'real values; standardised column by column')
+        >>> chosen = plan(load("digits"))
+        >>> chosen.likelihood, chosen.schema.scale
+        ('bernoulli', (16.0,))
     """
+    _require_variety(data)
+    reason = "as asked for"
+    if likelihood == "auto":
+        likelihood, reason = _choose(data)
+    form = form_of(likelihood)
+    if binarize != "none" and (form != "unit" or data.kind == "real"):
+        raise UsageError(
+            f"binarize {binarize!r} needs grey levels and likelihood bernoulli; got {data.kind}"
+            f" values and likelihood {likelihood}"
+        )
+    if form == "levels":
+        transform = _to_levels(whole or data, likelihood)
+    elif form == "unit":
+        transform = _to_unit(data, binarize)
+    else:
+        transform = _standardisation(data)
+    schema = _schema(data, transform, binarize)
+    treatment = schema.treatment if form == "unit" else ""
+    return Plan(likelihood, schema, "; ".join(filter(None, [reason, transform.phrase, treatment])))
+
+
+def _require_variety(data: Data) -> None:
     if len(data) < 2:
         raise DataError(
             f"{data.source} has 1 row to learn from; a model needs at least 2, and usually"
@@ -55,66 +125,62 @@ def plan(
             f"{data.source}: every value is {data.range[0]:g}; a constant has nothing to learn. The"
             " right file?"
         )
-    kind = data.kind
-    reason = "as asked for"
-    if likelihood == "auto":
-        likelihood, reason = _choose(data, kind)
-    form = form_of(likelihood)
-    if binarize != "none" and (form != "unit" or kind == "real"):
-        raise UsageError(
-            f"binarize {binarize!r} needs grey levels and likelihood bernoulli; got {kind} values"
-            f" and likelihood {likelihood}"
-        )
-    shift: tuple[float, ...]
-    scale: tuple[float, ...]
-    levels = None
-    if form == "levels":
-        levels = _levels(whole or data, likelihood)
-        shift, scale = (0.0,), (levels - 1.0,)
-        reason += f"; the integers 0 to {levels - 1}"
-    elif form == "unit":
-        shift, scale = (0.0,), (data.white if kind == "grey" and data.white else 1.0,)
-        if kind == "binary" and binarize != "none":
-            reason += f"; binary already, so binarize {binarize} changes nothing"
-    else:
-        shift, scale = _standardisation(data, kind)
-        reason += "; standardised " + ("as a whole" if len(scale) == 1 else "column by column")
-    schema = Schema(
-        kind=kind,
+
+
+def _schema(data: Data, transform: Transform, binarize: str) -> Schema:
+    return Schema(
+        kind=data.kind,
         shape=data.shape,
         dtype=str(data.rows.dtype),
-        shift=shift,
-        scale=scale,
+        shift=transform.shift,
+        scale=transform.scale,
         columns=data.columns,
         white=data.white,
-        binarize=binarize if kind in ("grey", "unit") else "none",
+        binarize=binarize if data.kind in ("grey", "unit") else "none",
         resize=data.resize,
         grey=data.grey,
-        levels=levels,
+        levels=transform.levels,
     )
-    if form == "unit" and schema.treatment:
-        reason += f"; {schema.treatment}"
-    return Plan(likelihood, schema, reason)
 
 
-def _choose(data: Data, kind: str) -> tuple[str, str]:
-    if kind == "binary":
+def _choose(data: Data) -> tuple[str, str]:
+    """Choose a likelihood from the values: its name, and the reason."""
+    if data.kind == "binary":
         return "bernoulli", "all values are 0 or 1"
-    # Fractions near 0 and 1 are nearly black and white in a picture; in a table they are numbers
-    # like any others.
-    if kind == "real" or data.columns is not None or (kind == "unit" and data.rows.ndim == 2):
+    if not _may_be_grey(data):
         return "gaussian", "real values"
     white = data.white or 1.0
     extreme = (
         sum(int(((rows < 0.1 * white) | (rows > 0.9 * white)).sum()) for _, rows in data.chunks())
         / data.rows.size
     )
-    what = f"{extreme:.0%} of the grey levels are nearly black or white"
-    return ("bernoulli", what) if extreme >= 0.5 else ("gaussian", "only " + what)
+    share = f"{extreme:.0%} of the grey levels are nearly black or white"
+    return ("bernoulli", share) if extreme >= 0.5 else ("gaussian", "only " + share)
 
 
-def _levels(data: Data, likelihood: str) -> int:
-    """How many integers 0, 1, ... the values can be. Raises DataError if they are no such integers."""
+def _may_be_grey(data: Data) -> bool:
+    """Whether the values may be grey levels of a picture.
+
+    Fractions near 0 and 1 are nearly black and white in a picture. In a table they are numbers like
+    any others.
+    """
+    if data.kind == "real" or data.columns is not None:
+        return False
+    return data.kind == "grey" or data.rows.ndim != 2
+
+
+def _to_unit(data: Data, binarize: str) -> Transform:
+    """Bring grey levels to [0, 1]. Other values are in [0, 1] already."""
+    needless = data.kind == "binary" and binarize != "none"
+    return Transform(
+        (0.0,),
+        (data.white if data.kind == "grey" and data.white else 1.0,),
+        f"binary already, so binarize {binarize} changes nothing" if needless else "",
+    )
+
+
+def _to_levels(data: Data, likelihood: str) -> Transform:
+    """Bring the integers 0, 1, ... to [0, 1]. Raises DataError for other values."""
     low, high = data.range
     fractions = data.rows.dtype.kind == "f" and any(
         bool((rows != np.round(rows)).any()) for _, rows in data.chunks()
@@ -130,31 +196,39 @@ def _levels(data: Data, likelihood: str) -> int:
             f"{likelihood} needs integers below {MOST_LEVELS}; {data.source} has values up to"
             f" {high:.6g}. Use likelihood gaussian."
         )
-    return int(max(high, data.white or 0)) + 1
+    levels = int(max(high, data.white or 0)) + 1
+    return Transform((0.0,), (levels - 1.0,), f"the integers 0 to {levels - 1}", levels)
 
 
-def _standardisation(data: Data, kind: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Shift and scale to mean 0 and variance 1: column by column for a table, as a whole for
-    pictures.
+def _standardisation(data: Data) -> Transform:
+    """Bring values to mean 0 and variance 1: each column of a table, or all pixels together.
 
-    A picture's pixels share one unit, and some never change (a black border), which is no defect.
+    The pixels of a picture share one unit. Some never change, as in a black border; that is no
+    defect.
     """
-    as_table = data.columns is not None or (data.rows.ndim == 2 and kind == "real")
+    by_column = data.columns is not None or (data.rows.ndim == 2 and data.kind == "real")
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        mean, std = moments(data.rows, 0 if as_table else None)
+        mean, std = moments(data.rows, 0 if by_column else None)
     if not (np.isfinite(mean).all() and np.isfinite(std).all()):
         raise DataError(
             f"{data.source}: values up to {max(map(abs, data.range)):.3g} cannot be standardised."
             " Give them in other units."
         )
-    # A standard deviation of 0, or so small that dividing by it leaves nothing of the differences.
-    constant = np.flatnonzero(std <= np.finfo(np.float64).tiny) if as_table else np.empty(0)
-    if constant.size:
-        names = ", ".join(column_name(data.columns, int(i)) for i in constant[:5]) + (
-            ", ..." if constant.size > 5 else ""
-        )
-        raise DataError(
-            f"{data.source}: {constant.size} of {len(std)} columns are constant ({names}); "
-            "a constant has nothing to learn. Remove them."
-        )
-    return tuple(mean.tolist()), tuple(std.tolist())
+    if by_column:
+        # A standard deviation may be so small that division by it loses all differences.
+        _refuse_constants(data, np.flatnonzero(std <= np.finfo(np.float64).tiny))
+    shift, scale = tuple(mean.tolist()), tuple(std.tolist())
+    how = "as a whole" if len(scale) == 1 else "column by column"
+    return Transform(shift, scale, f"standardised {how}")
+
+
+def _refuse_constants(data: Data, constant: np.ndarray) -> None:
+    """Raise DataError if there are constant columns: their numbers, from 0."""
+    if not constant.size:
+        return
+    names = ", ".join(column_name(data.columns, int(i)) for i in constant[:5])
+    more = ", ..." if constant.size > 5 else ""
+    raise DataError(
+        f"{data.source}: {constant.size} of {math.prod(data.shape)} columns are constant"
+        f" ({names}{more}); a constant has nothing to learn. Remove them."
+    )

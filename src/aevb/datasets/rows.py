@@ -1,10 +1,8 @@
-"""Rows of one data set on their way into a step: kept as they were stored where that is smaller, in
-memory or in their file.
+"""Hand the rows of a data set to a training step, from memory or from their file.
 
-Grey levels of 8 bits stay 8 bits until they are in the step, a quarter of what float32 would move;
-so do integers within 0..255 and bits. Everything else is kept as the model's numbers. What a step
-sees is the same, to the last bit, whether the rows are in memory or read from their file: which
-rows, in which order, and with which bits where they were binarised once.
+Integers in 0..255 stay 8 bits wide until they are inside the step: that moves a quarter of the
+bytes of float32. Everything else is kept as the model's numbers. A step sees the same numbers, to
+the last bit, whether the rows are in memory or in a file.
 """
 
 from __future__ import annotations
@@ -20,19 +18,45 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aevb.datasets.schema import FEWEST_SAMPLED, MOST_NUMBERS, Data, Schema
+from aevb.datasets.schema import MOST_NUMBERS, Data, Schema, sample_size
 from aevb.datasets.stored import FileRows
 from aevb.probability.seeds import generator
 
 AHEAD = 2
-"""Batches that are read, or wait, while a step runs."""
+"""How many batches are read ahead, or wait, while a step runs."""
 
 
 class Rows(ABC):
-    """The rows of ``data`` for a model of ``schema``. seed: of the draw, where the schema binarises
-    once.
+    """The rows of a data set for one model. ``rows_of`` makes them.
 
-    Raises DataError for rows that the schema does not allow.
+    ``take`` and ``batches`` return rows as they are stored, uint8 or float32; ``to_x`` turns those
+    into the model's numbers. ``split``, ``head`` and ``sample`` return the model's numbers x.
+
+    Args:
+        data: The rows as they were found.
+        schema: How they become the model's numbers.
+        seed: Seeds the draw if the schema binarises statically.
+        device: Where ``take`` puts the rows.
+
+    Raises:
+        DataError: The schema does not allow these rows.
+
+    Example:
+        >>> import torch
+        >>> from aevb.datasets import load
+        >>> from aevb.datasets.planning import plan
+        >>> from aevb.datasets.rows import rows_of
+        >>> digits = load("digits")
+        >>> rows = rows_of(digits, plan(digits).schema)
+        >>> stored = rows.take(torch.tensor([3, 1, 4]))
+        >>> stored.shape, stored.dtype, stored.max()
+        (torch.Size([3, 64]), torch.float32, tensor(1.))
+        >>> rows.head(2).shape
+        torch.Size([2, 64])
+        >>> [len(x) for x in rows.split(1000)]
+        [1000, 797]
+        >>> rows.sample(100).shape
+        torch.Size([100, 64])
     """
 
     def __init__(self, data: Data, schema: Schema, seed: int, device: torch.device) -> None:
@@ -40,7 +64,8 @@ class Rows(ABC):
         self.schema, self.seed, self.device = schema, seed, device
         self.shape = (len(data), schema.data_dim)
         low, high = data.range
-        decided = schema.binarize in ("static", "threshold")  # bits before they are stored
+        # Once binarised, the rows are stored as bits.
+        decided = schema.binarize in ("static", "threshold")
         whole = data.survey.bits or (data.rows.dtype.kind in "ui" and low >= 0 and high <= 255)
         self._as_found = whole and not decided
         self.dtype = torch.uint8 if whole or decided else torch.float32
@@ -58,19 +83,24 @@ class Rows(ABC):
 
     @abstractmethod
     def take(self, index: Tensor) -> Tensor:
-        """index: (B,), integers from 0 -> (B, D), uint8 or float32, on the device."""
+        """Return the rows of ``index`` as they are stored: (B, D), uint8 or float32, on the device.
+
+        index: (B,), integers from 0.
+        """
 
     @abstractmethod
     def batches(self, indices: Iterator[Tensor]) -> Iterator[Tensor]:
-        """Yield ``take(index)`` for each of ``indices``, which are asked for a few steps ahead, in
-        the caller's thread."""
+        """Yield ``take(index)`` for each of ``indices``.
+
+        The indices are drawn a few steps ahead, in the caller's thread.
+        """
 
     def to_x(self, stored: Tensor) -> Tensor:
-        """stored: (B, D), from ``take`` -> x: (B, D), the model's numbers, bit by bit those of
-        ``Schema.to_model``.
+        """Turn stored rows (B, D) into the model's numbers x: (B, D).
 
-        Made of tensor operations alone, to be compiled into a step. By tensors: a quotient by a
-        Python number is rounded in other ways on other devices.
+        The result equals ``Schema.to_model`` bit by bit. Only tensor operations are used, so that
+        it can be compiled into a step. Shift and scale are tensors, because the quotient by a
+        Python number is rounded differently on different devices.
         """
         if stored.dtype == torch.float32:
             return stored
@@ -81,10 +111,10 @@ class Rows(ABC):
         return ((stored.double() - self._shift) / self._scale).float()
 
     def split(self, size: int) -> Iterator[Tensor]:
-        """Yield x of all rows in order, ``size`` at a time, as ``Tensor.split`` does: (size, D),
-        the last may be smaller.
+        """Yield x of all rows in order, ``size`` rows at a time, as ``Tensor.split`` does.
 
-        Of rows of many numbers fewer, so that 64 MiB hold them.
+        Each part is (size, D); the last may be smaller. Parts of long rows are smaller too, so that
+        each fits into 64 MiB.
         """
         size = max(1, min(size, MOST_NUMBERS // self.shape[1]))
         indices = (
@@ -94,13 +124,15 @@ class Rows(ABC):
             yield self.to_x(stored)
 
     def head(self, n: int) -> Tensor:
-        """x of the first n rows, or of all if there are fewer: (n, D)."""
+        """Return x of the first n rows, or of all rows if there are fewer: (n, D)."""
         return self._x(torch.arange(min(n, len(self))))
 
     def sample(self, most: int) -> Tensor:
-        """x of a fixed random subset of at most ``most`` rows, in their order, and fewer of rows of
-        many numbers: (n, D)."""
-        most = min(most, max(FEWEST_SAMPLED, MOST_NUMBERS // self.shape[1]))
+        """Return x of a fixed random subset of at most ``most`` rows, in their order: (n, D).
+
+        The subset is smaller for long rows. See ``aevb.datasets.schema.sample_size``.
+        """
+        most = sample_size(most, self.shape[1])
         if len(self) <= most:
             return self.head(most)
         return self._x(
@@ -108,7 +140,10 @@ class Rows(ABC):
         )
 
     def _x(self, index: Tensor) -> Tensor:
-        """Many rows at once, without the double precision of all of them: index (n,) -> x (n, D)."""
+        """Return x of the rows of ``index``: (n,) -> (n, D).
+
+        Parts of 1024 rows are converted in turn, since the conversion uses double precision.
+        """
         x = torch.empty((len(index), self.shape[1]), device=self.device)
         for start in range(0, len(index), 1024):
             part = index[start : start + 1024]
@@ -116,17 +151,26 @@ class Rows(ABC):
         return x
 
     def _encode(self, rows: NDArray[Any], index: NDArray[Any]) -> Tensor:
-        """rows: (M, *shape), as found; index: (M,), their numbers -> (M, D), as they are kept."""
+        """Turn rows (M, *shape) as found into rows (M, D) as stored. index: (M,), their numbers."""
         if self._as_found:
             flat = rows.reshape(len(rows), -1)
-            # torch takes no array that it must not write to, though it would not.
+            # torch accepts only arrays that it may write to, although it does not write here.
             return torch.from_numpy(flat.astype(np.uint8, order="C", copy=not flat.flags.writeable))
         x = torch.from_numpy(self.schema.numbers(rows, index, self.seed))
         return x.to(self.dtype)
 
 
 class RowsInMemory(Rows):
-    """Rows kept on the device."""
+    """Rows that are kept on the device.
+
+    Example:
+        >>> from aevb.datasets import load
+        >>> from aevb.datasets.planning import plan
+        >>> from aevb.datasets.rows import RowsInMemory, rows_of
+        >>> digits = load("digits")
+        >>> isinstance(rows_of(digits, plan(digits).schema), RowsInMemory)
+        True
+    """
 
     def __init__(self, data: Data, schema: Schema, seed: int, device: torch.device) -> None:
         super().__init__(data, schema, seed, device)
@@ -140,39 +184,39 @@ class RowsInMemory(Rows):
             )
 
     def take(self, index: Tensor) -> Tensor:
-        """index: (B,), integers from 0 -> (B, D), uint8 or float32, on the device."""
-        return self._stored.index_select(
-            0, index.to(self.device)
-        )  # copies rows, where indexing gathers numbers
+        """Return the rows of ``index``: (B,) -> (B, D)."""
+        # index_select copies whole rows; indexing would gather single numbers.
+        return self._stored.index_select(0, index.to(self.device))
 
     def batches(self, indices: Iterator[Tensor]) -> Iterator[Tensor]:
         """Yield ``take(index)`` for each of ``indices``."""
         if self.device.type != "cuda":
             yield from map(self.take, indices)
             return
-        parts = list(indices)  # sent together: to send each would be to wait for the GPU each time
-        for part in (
-            torch.cat(parts).to(self.device).split([len(each) for each in parts]) if parts else ()
-        ):
+        parts = list(indices)
+        if not parts:
+            return
+        # All indices are sent at once: each transfer waits for the GPU.
+        for part in torch.cat(parts).to(self.device).split([len(each) for each in parts]):
             yield self._stored.index_select(0, part)
 
 
 class RowsStreamed(Rows):
-    """Rows read from their file when they are asked for; a thread reads the next batches while a
-    step runs."""
+    """Rows that are read from their file when they are needed.
+
+    A thread reads the next batches while a step runs.
+    """
 
     def __init__(self, data: Data, schema: Schema, seed: int, device: torch.device) -> None:
         super().__init__(data, schema, seed, device)
         self._rows = data.rows
 
     def take(self, index: Tensor) -> Tensor:
-        """index: (B,), integers from 0 -> (B, D), uint8 or float32, on the device. Raises DataError
-        if the file is gone."""
+        """Return the rows of ``index``: (B,) -> (B, D). Raises DataError if the file is gone."""
         return to_device(self._read(index), self.device)
 
     def batches(self, indices: Iterator[Tensor]) -> Iterator[Tensor]:
-        """Yield ``take(index)`` for each of ``indices``, which are asked for a few steps ahead, in
-        the caller's thread."""
+        """Yield ``take(index)`` for each of ``indices``, which are drawn a few steps ahead."""
         with ThreadPoolExecutor(1, "rows") as reader:
             waiting: deque[Future[Tensor]] = deque()
             try:
@@ -182,7 +226,7 @@ class RowsStreamed(Rows):
                         yield to_device(waiting.popleft().result(), self.device)
                 while waiting:
                     yield to_device(waiting.popleft().result(), self.device)
-            finally:  # the caller may have stopped half-way
+            finally:  # The caller may stop half-way.
                 reader.shutdown(wait=False, cancel_futures=True)
 
     def _read(self, index: Tensor) -> Tensor:
@@ -192,8 +236,10 @@ class RowsStreamed(Rows):
 
 
 def _divides_alike(schema: Schema) -> bool:
-    """Whether float32 gives all 256 numbers of 8 bits the same x as double precision: grey levels
-    over 255 do."""
+    """Whether float32 and double precision give the same x for all 256 numbers of 8 bits.
+
+    They do if grey levels are divided by 255.
+    """
     wide = (np.arange(256) - np.float64(schema.shift[0])) / np.float64(schema.scale[0])
     narrow = (np.arange(256, dtype=np.float32) - np.float32(schema.shift[0])) / np.float32(
         schema.scale[0]
@@ -202,15 +248,39 @@ def _divides_alike(schema: Schema) -> bool:
 
 
 def to_device(x: Tensor, device: torch.device) -> Tensor:
-    """x on the device, sent without waiting for a GPU to be done with what it was given before."""
-    return (
-        x.pin_memory().to(device, non_blocking=True)
-        if device.type == "cuda" and not x.is_cuda
-        else x.to(device)
-    )
+    """Return x on the device. Sending it to a GPU does not wait for the GPU's earlier work.
+
+    Example:
+        >>> import torch
+        >>> from aevb.datasets.rows import to_device
+        >>> to_device(torch.ones(2), torch.device("cpu"))
+        tensor([1., 1.])
+    """
+    if device.type == "cuda" and not x.is_cuda:
+        return x.pin_memory().to(device, non_blocking=True)
+    return x.to(device)
 
 
 def rows_of(data: Data, schema: Schema, seed: int = 0, device: torch.device | str = "cpu") -> Rows:
-    """The rows of ``data``, kept where they are: in memory, on the device, or in their file."""
+    """Make the ``Rows`` of a data set. Rows that stay in their file are streamed from it.
+
+    Args:
+        data: The rows as they were found.
+        schema: How they become the model's numbers.
+        seed: Seeds the draw if the schema binarises statically.
+        device: Where the rows are needed.
+
+    Raises:
+        DataError: The schema does not allow these rows.
+
+    Example:
+        >>> from aevb.datasets import load
+        >>> from aevb.datasets.planning import plan
+        >>> from aevb.datasets.rows import rows_of
+        >>> moons = load("moons")
+        >>> rows = rows_of(moons, plan(moons).schema)
+        >>> len(rows), rows.shape
+        (2000, (2000, 2))
+    """
     kind = RowsStreamed if isinstance(data.rows, FileRows) else RowsInMemory
     return kind(data, schema, seed, torch.device(device))

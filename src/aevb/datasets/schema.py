@@ -1,12 +1,12 @@
-"""What the rows are, and how they become the model's numbers and back.
+"""``Data``: rows as they were found. ``Schema``: how rows become the model's numbers and back.
 
-The model sees float32 rows x = (row - shift) / scale, flattened to (N, D). The ``Schema`` that says
-so is saved with the model: whatever the model makes is returned in the data's own units, and a
-density is reported per unit of the data,
+The model works on float32 rows x = (row - shift) / scale, flattened to (N, D). The ``Schema`` holds
+shift and scale and is saved with the model. So everything that the model makes is returned in the
+data's own units, and a density is reported per unit of the data,
 
-    log p(row) = log p(x) - sum_d log scale_d,
+    log p(row) = log p(x) - sum_d log scale_d.
 
-so that two models of the same data can be compared although they scale it differently.
+Two models of the same data can then be compared even if they scale it differently.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aevb.datasets.checks import not_finite, require_numbers
 from aevb.datasets.draws import uniforms
 from aevb.datasets.stored import FileRows, Stored, Survey, chunks, survey
-from aevb.errors import DataError, UsageError
+from aevb.errors import DataError
 
 BINARIZE = {
     "none": "kept as targets, as in the paper",
@@ -31,20 +32,56 @@ BINARIZE = {
     "dynamic": "binarised at random anew at every step, P(1) = grey level",
     "threshold": "binarised at one half",
 }
-"""Ways to treat grey levels under a Bernoulli likelihood, and what each does."""
-FEWEST_SAMPLED, MOST_NUMBERS = 100, 2**24
-"""Rows of a sample, at least, and numbers in one beyond them, at most."""
+"""The ways to treat grey levels under a Bernoulli likelihood, and what each one does."""
+FEWEST_SAMPLED = 100
+"""A sample may always hold this many rows, however long they are."""
+MOST_NUMBERS = 2**24
+"""A sample of more rows than that holds at most this many numbers."""
+
+
+def sample_size(most: int, data_dim: int) -> int:
+    """How many rows a sample of at most ``most`` rows may hold, so that it fits into memory.
+
+    data_dim: the numbers in one row.
+
+    Example:
+        >>> from aevb.datasets.schema import sample_size
+        >>> sample_size(10_000, data_dim=784), sample_size(10_000, data_dim=10_000)
+        (10000, 1677)
+    """
+    return min(most, max(FEWEST_SAMPLED, MOST_NUMBERS // data_dim))
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Rows as they were found, and what is known of them. Raises DataError unless they are numbers,
-    and finite.
+    """Rows as they were found, and the facts that are known about them.
 
-    rows: (N, *shape), any numeric type, in memory or in a file. columns: names of a table's
-    columns. labels: (N,), used only to colour pictures. white: for grey levels, the value of white
-    (255 for 8 bits); black is 0. test_split: the name under which ``load`` finds rows meant for
-    testing. resize, grey: how pictures were brought to one form.
+    Args:
+        rows: (N, *shape), of any numeric type, in memory or in a file. One axis means one column.
+        source: The name or the path, for messages.
+        columns: Names of the columns, for a table.
+        labels: (N,), used only to colour pictures.
+        white: The value of white if the rows are grey levels (255 for 8 bits). Black is 0.
+            Integers from 0 to 255 in the form of pictures are taken for 8-bit grey levels.
+        test_split: The name under which ``load`` finds rows meant for testing.
+        resize: (height, width) that pictures were brought to.
+        grey: Whether pictures were read as grey.
+
+    Raises:
+        DataError: The rows are empty, are not numbers, or are not all finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.datasets import Data
+        >>> data = Data(np.array([[1.0, 20.0], [2.0, 30.0], [3.0, 10.0]]), source="mine")
+        >>> len(data), data.shape, data.range, data.kind
+        (3, (2,), (1.0, 30.0), 'real')
+        >>> Data(np.array([[0, 1], [1, 1]]), source="bits").kind
+        'binary'
+        >>> Data(np.array([[1.0, np.nan]]), source="mine", columns=("a", "b"))
+        Traceback (most recent call last):
+        aevb.errors.DataError: mine: 1 missing (NaN) of 2 values, the first at row 1, column 'b'. \
+Fill them in or remove those rows.
     """
 
     rows: Stored
@@ -60,16 +97,17 @@ class Data:
         if not isinstance(self.rows, FileRows):
             rows = np.asarray(self.rows)
             object.__setattr__(self, "rows", rows[:, None] if rows.ndim == 1 else rows)
-        _check_rows(self.rows, self.source)
+        require_numbers(self.rows, self.source)
         if not (math.isfinite(self.survey.low) and math.isfinite(self.survey.high)):
-            raise _not_finite(self.rows, self.columns, self.source)
+            raise not_finite(self.rows, self.columns, self.source)
+        if self.white is None and self._has_grey_levels():
+            object.__setattr__(self, "white", 255.0)
+
+    def _has_grey_levels(self) -> bool:
+        """Whether the rows look like 8-bit pictures: integers in 0..255, not 0 and 1 alone."""
         pictures = self.columns is None and (self.rows.ndim > 2 or self.rows.dtype == np.uint8)
-        if self.white is None and pictures and self.rows.dtype.kind in "ui":
-            low, high = self.range
-            # Integers in 0..255 in the form of pictures are 8-bit grey levels; 0 and 1 alone are
-            # binary pictures.
-            if low >= 0 and 1 < high <= 255:
-                object.__setattr__(self, "white", 255.0)
+        low, high = self.range
+        return pictures and self.rows.dtype.kind in "ui" and low >= 0 and 1 < high <= 255
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -81,23 +119,26 @@ class Data:
 
     @property
     def in_file(self) -> bool:
-        """Whether the rows are read as they are needed."""
+        """Whether the rows stay in their file and are read when they are needed."""
         return isinstance(self.rows, FileRows)
 
     @cached_property
     def survey(self) -> Survey:
-        """Least and greatest value, and whether all are 0 or 1: one pass over the rows."""
+        """Smallest and largest value, and whether all are 0 or 1: one pass over the rows."""
         return survey(self.rows)
 
     @property
     def range(self) -> tuple[float, float]:
-        """Least and greatest value."""
+        """Smallest and largest value."""
         return self.survey.low, self.survey.high
 
     @property
     def kind(self) -> str:
-        """``binary`` (0 and 1 alone), ``grey`` (grey levels 0..white), ``unit`` (real, within [0,
-        1]) or ``real``."""
+        """The kind of the values.
+
+        ``binary``: 0 and 1 alone. ``grey``: grey levels from 0 to ``white``. ``unit``: real numbers
+        in [0, 1]. ``real``: any other numbers.
+        """
         if self.survey.bits:
             return "binary"
         if self.white is not None:
@@ -105,29 +146,47 @@ class Data:
         return "unit" if self.survey.low >= 0 and self.survey.high <= 1 else "real"
 
     def chunks(self) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield (number of the first row, rows) of one part after another: never more than a few
-        MiB at once."""
+        """Yield (number of the first row, rows) of one part after another, each at most a few MiB.
+
+        Example:
+            >>> import numpy as np
+            >>> from aevb.datasets import Data
+            >>> data = Data(np.ones((3000, 1000)), source="mine")
+            >>> [(start, len(rows)) for start, rows in data.chunks()]
+            [(0, 1048), (1048, 1048), (2096, 904)]
+        """
         return chunks(self.rows)
 
     def take(self, index: NDArray[Any]) -> Data:
-        """The rows of ``index``: (M,), integers. Those of a file are not read yet."""
-        # Not replace(): these rows were checked, and what is known of the whole is not to be
-        # guessed anew from a part.
+        """Return the rows of ``index``: (M,), integers. Rows of a file are not read yet.
+
+        Example:
+            >>> import numpy as np
+            >>> from aevb.datasets import load
+            >>> load("digits").take(np.array([5, 0, 0])).labels
+            array([5, 0, 0])
+        """
+        # dataclasses.replace would check the rows again, and guess ``white`` again from a part.
         part = copy(self)
         part.__dict__.pop("survey", None)
         rows = self.rows.take(index) if isinstance(self.rows, FileRows) else self.rows[index]
         part.__dict__.update(rows=rows, labels=None if self.labels is None else self.labels[index])
-        _check_rows(rows, self.source)
+        require_numbers(rows, self.source)
         return part
 
     def sample(self, most: int) -> Data:
-        """A fixed random subset of at most ``most`` rows, in their order; of rows of many numbers,
-        fewer.
+        """Return a fixed random subset of at most ``most`` rows, in their order.
 
-        So that a look at a few rows of any data set fits into memory. All rows where there are no
-        more.
+        Long rows are limited further, to about 16 million numbers but at least 100 rows, so that
+        the subset fits into memory. All rows are returned if there are no more than that.
+
+        Example:
+            >>> from aevb.datasets import load
+            >>> digits = load("digits")
+            >>> len(digits.sample(10)), len(digits.sample(10_000))
+            (10, 1797)
         """
-        most = min(most, max(FEWEST_SAMPLED, MOST_NUMBERS // math.prod(self.shape)))
+        most = sample_size(most, math.prod(self.shape))
         if len(self) <= most:
             return self
         return self.take(np.sort(np.random.default_rng(0).choice(len(self), most, replace=False)))
@@ -135,10 +194,36 @@ class Data:
 
 @dataclass(frozen=True)
 class Schema:
-    """How rows become the model's numbers: x = (row - shift) / scale, each one number or one a
-    column. Saved as JSON.
+    """How rows become the model's numbers x = (row - shift) / scale, and back.
 
-    levels: how many integers 0, 1, ... a value can be, where the likelihood counts them.
+    It is saved as JSON with the model. ``aevb.datasets.planning.plan`` makes one for a data set.
+
+    Args:
+        kind: The kind of the values, as in ``Data.kind``.
+        shape: Shape of one row.
+        dtype: numpy's name for the type of the rows.
+        shift: One number, or one for each column.
+        scale: One number, or one for each column.
+        columns: Names of the columns, for a table.
+        white: The value of white, for grey levels.
+        binarize: How grey levels become bits: a key of ``BINARIZE``.
+        resize: (height, width) that pictures are brought to.
+        grey: Whether pictures are read as grey.
+        levels: How many integers 0, 1, ... a value can be, for a likelihood that counts them.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.datasets import Data, Schema
+        >>> schema = Schema("real", (2,), "float64", shift=(5.0, 100.0), scale=(1.0, 50.0))
+        >>> x = schema.to_model(Data(np.array([[6.0, 150.0], [5.0, 100.0]]), source="mine"))
+        >>> x
+        array([[1., 1.],
+               [0., 0.]], dtype=float32)
+        >>> schema.to_data(x)
+        array([[  6., 150.],
+               [  5., 100.]])
+        >>> round(schema.log_jacobian, 3)  # -log 50
+        -3.912
     """
 
     kind: str
@@ -160,22 +245,24 @@ class Schema:
 
     @property
     def log_jacobian(self) -> float:
-        """log |dx/drow| in nats: add it to log p(x) for the log-density in the data's own units."""
+        """log |dx/drow| in nats. Add it to log p(x) for the log-density in the data's own units."""
         return -sum(math.log(s) for s in self.scale) * (
             self.data_dim if len(self.scale) == 1 else 1
         )
 
     @property
     def is_picture(self) -> bool:
-        """Whether one row can be shown as a picture: (height, width), or three-dimensional with 1,
-        3 or 4 channels."""
+        """Whether one row can be shown as a picture.
+
+        It can if its shape is (height, width), or has a third axis of 1, 3 or 4 channels.
+        """
         return len(self.shape) == 2 or (
             len(self.shape) == 3 and (self.shape[-1] in (1, 3, 4) or self.shape[0] in (1, 3))
         )
 
     @property
     def has_one_unit(self) -> bool:
-        """Whether all columns are measured alike, as pixels and bits are; those of a table are not."""
+        """Whether all columns share one unit, as pixels and bits do. Those of a table do not."""
         return (
             len(self.shape) > 1
             or self.kind == "binary"
@@ -184,22 +271,37 @@ class Schema:
 
     @property
     def noun(self) -> str:
-        """What to call values between two ends: grey levels are those of pictures."""
+        """The word for the values in messages: "grey levels" for pictures, else "values"."""
         return "grey levels" if self.white is not None or self.is_picture else "values"
 
     @property
     def treatment(self) -> str:
-        """What a Bernoulli likelihood makes of values between 0 and 1, as a phrase; empty where
-        there are none."""
+        """How a Bernoulli likelihood treats values between 0 and 1, as a phrase.
+
+        Empty if there are no such values.
+        """
         phrase = BINARIZE[self.binarize].replace("grey level", self.noun.removesuffix("s"))
         return phrase if self.kind in ("grey", "unit") else ""
 
     def to_model(self, data: Data, seed: int = 0) -> NDArray[np.float32]:
-        """Data -> x: (N, D). Raises DataError for rows of another shape, other columns or another
-        range of grey levels.
+        """Turn rows of the data into the model's numbers x: (N, D).
 
-        seed: of the draw when the schema binarises statically; dynamic binarisation is left to the
-        training step.
+        Args:
+            data: The rows.
+            seed: Seeds the draw if the schema binarises statically. Dynamic binarisation is left to
+                the training step.
+
+        Raises:
+            DataError: The rows do not have the schema's form. See ``require``.
+
+        Example:
+            >>> from aevb.datasets import load
+            >>> from aevb.datasets.planning import plan
+            >>> digits = load("digits")
+            >>> schema = plan(digits, "bernoulli", "static").schema
+            >>> x = schema.to_model(digits)
+            >>> x.shape, sorted(set(x.ravel().tolist()))
+            ((1797, 64), [0.0, 1.0])
         """
         self.require(data)
         x = np.empty((len(data), self.data_dim), np.float32)
@@ -212,18 +314,28 @@ class Schema:
     def numbers(
         self, rows: NDArray[Any], index: NDArray[Any], seed: int = 0
     ) -> NDArray[np.float32]:
-        """rows: (M, *shape), as ``require`` allows them -> x: (M, D). index: (M,), their numbers
-        among all rows of the data.
+        """Turn some rows into the model's numbers x: (M, D), without checking them.
 
-        Static binarisation is a pure function of seed, row and column: a row's bits do not depend
-        on those read with it.
+        Static binarisation depends on seed, row and column alone. So a row becomes the same bits,
+        whichever rows are read with it.
+
+        Args:
+            rows: (M, *shape), in the form that ``require`` allows.
+            index: (M,), the numbers of these rows among all rows of the data.
+            seed: Seeds the draw if the schema binarises statically.
+
+        Example:
+            >>> import numpy as np
+            >>> from aevb.datasets import Schema
+            >>> schema = Schema("grey", (2,), "uint8", (0.0,), (255.0,), white=255.0)
+            >>> schema.numbers(np.array([[0, 255]], np.uint8), np.array([7]))
+            array([[0., 1.]], dtype=float32)
         """
         flat = rows.reshape(len(rows), -1)
         x: NDArray[np.float32]
         if flat.dtype == np.float32 and (self.shift, self.scale) == ((0.0,), (1.0,)):
-            x = (
-                flat if flat.flags.writeable else flat.copy()
-            )  # torch takes none that it must not write to
+            # torch accepts only arrays that it may write to.
+            x = flat if flat.flags.writeable else flat.copy()
         else:
             in_double = flat - np.asarray(self.shift)
             in_double /= np.asarray(self.scale)
@@ -235,8 +347,17 @@ class Schema:
         return x
 
     def to_data(self, x: NDArray[Any]) -> NDArray[Any]:
-        """x: (N, D) -> rows: (N, *shape) in the data's units; grey levels are clipped, and rounded
-        if they were integers."""
+        """Turn the model's numbers x: (N, D) into rows (N, *shape) in the data's units.
+
+        Grey levels are clipped to 0..white, and rounded if the data had integers.
+
+        Example:
+            >>> import numpy as np
+            >>> from aevb.datasets import Schema
+            >>> schema = Schema("grey", (2,), "uint8", (0.0,), (255.0,), white=255.0)
+            >>> schema.to_data(np.array([[0.5, 1.2]]))
+            array([[128, 255]], dtype=uint8)
+        """
         rows: NDArray[Any] = x.astype(np.float64) * np.asarray(self.scale) + np.asarray(self.shift)
         rows = rows.reshape(len(x), *self.shape)
         if self.kind == "grey":
@@ -244,97 +365,67 @@ class Schema:
             rows = rows.clip(0, self.white)
             if np.dtype(self.dtype).kind in "ui":
                 return rows.round().astype(self.dtype)
-        if (
-            self.levels is not None
-        ):  # a draw is an integer but for the rounding of float32; a mean is not
+        if self.levels is not None:
+            # A draw is an integer, up to the rounding of float32. A mean is not: it stays as it is.
             rows = np.where(np.abs(rows - rows.round()) < 1e-3, rows.round(), rows)
-        return rows.astype(
-            np.result_type(np.float32, np.dtype(self.dtype))
-        )  # float32 cannot tell two dates in seconds apart
+        # In float64 if the data was: float32 cannot tell two dates in seconds apart.
+        return rows.astype(np.result_type(np.float32, np.dtype(self.dtype)))
 
     def require(self, data: Data) -> None:
-        """Raise DataError for rows of another shape, other columns or another range of grey levels."""
+        """Raise DataError unless ``data`` has this schema's shape, columns and range of values.
+
+        Example:
+            >>> from aevb.datasets import load
+            >>> from aevb.datasets.planning import plan
+            >>> schema = plan(load("gmm")).schema
+            >>> schema.require(load("moons"))
+            >>> schema.require(load("digits"))
+            Traceback (most recent call last):
+            aevb.errors.DataError: this model takes rows of shape (2,); digits has rows of shape \
+(8, 8). Use a model that was trained on such rows.
+        """
+        self._require_shape(data)
+        self._require_columns(data)
+        self._require_same_white(data)
+        self._require_probabilities(data)
+
+    def _require_shape(self, data: Data) -> None:
         if data.shape != self.shape:
             raise DataError(
                 f"this model takes rows of shape {self.shape}; {data.source} has rows of shape"
                 f" {data.shape}. Use a model that was trained on such rows."
             )
+
+    def _require_columns(self, data: Data) -> None:
         if self.columns and data.columns and data.columns != self.columns:
             raise DataError(
                 f"this model takes the columns {', '.join(self.columns)}, in this order; "
                 f"{data.source} has {', '.join(data.columns)}. Bring them into this order."
             )
-        # Integers of which none passes 1 may well be the darkest of grey levels; fractions may not.
-        dark = (
-            data.white is None
-            and data.rows.dtype.kind in "ui"
-            and data.range[0] >= 0
-            and data.range[1] <= 1
-        )
-        if self.kind != "real" and data.white != self.white and not dark:
-            raise DataError(
-                f"this model takes {self.noun} from 0 to {self.white or 1:g}; {data.source} has"
-                f" values in [{data.range[0]:.4g}, {data.range[1]:.4g}]. Bring them into the form"
-                " that the model was trained on."
-            )
-        if self.binarize != "none" and not (
-            data.range[0] >= 0 and np.float32(data.range[1] / self.scale[0]) <= 1
-        ):
-            low, high = data.range
-            raise DataError(
-                f"binarisation needs {self.noun} in [0, {self.scale[0]:g}]; {data.source} has"
-                f" [{low:.4g}, {high:.4g}]. Save the rows in the form that the model was"
-                " trained on."
-            )
 
-
-def only_split(name: str, split: str | None, allowed: tuple[str, ...]) -> None:
-    """Raise UsageError unless ``split`` is None or one of ``allowed``."""
-    if split is not None and split not in allowed:
-        raise UsageError(
-            f"{name} has {'the splits ' + ', '.join(allowed) if allowed else 'no splits'}; got"
-            f" {name}:{split}"
-        )
-
-
-def column_name(columns: tuple[str, ...] | None, index: int) -> str:
-    """Name of a column in a message, counted from 1 where it has none."""
-    return f"{columns[index]!r}" if columns else f"column_{index + 1}"
-
-
-def _check_rows(rows: Stored, source: str) -> None:
-    if rows.dtype.kind not in "buif":
+    def _require_same_white(self, data: Data) -> None:
+        """Refuse values that have another range of grey levels."""
+        if self.kind == "real" or data.white == self.white or _may_be_dark(data):
+            return
+        low, high = data.range
         raise DataError(
-            f"{source}: expected numbers; got values of type {rows.dtype}. Save them as integers or"
-            " floats."
+            f"this model takes {self.noun} from 0 to {self.white or 1:g}; {data.source} has"
+            f" values in [{low:.4g}, {high:.4g}]. Bring them into the form that the model was"
+            " trained on."
         )
-    if rows.size == 0:
+
+    def _require_probabilities(self, data: Data) -> None:
+        """Refuse values that cannot be binarised, since they are no probabilities once scaled."""
+        low, high = data.range
+        if self.binarize == "none" or (low >= 0 and np.float32(high / self.scale[0]) <= 1):
+            return
         raise DataError(
-            f"{source} is empty: shape {rows.shape}. Expected rows of numbers. Is it the right"
-            " file?"
+            f"binarisation needs {self.noun} in [0, {self.scale[0]:g}]; {data.source} has"
+            f" [{low:.4g}, {high:.4g}]. Save the rows in the form that the model was trained on."
         )
 
 
-def _not_finite(rows: Stored, columns: tuple[str, ...] | None, source: str) -> DataError:
-    """The error that names the first value which is not a finite number, and counts them all."""
-    where, nan, infinite = None, 0, 0
-    for start, part in chunks(rows):
-        bad = ~np.isfinite(part)
-        if where is None and bad.any():
-            first = np.argwhere(bad)[0].tolist()
-            where = [start + first[0], *first[1:]]
-        nan += int(np.isnan(part).sum())
-        infinite += int(np.isinf(part).sum())
-    assert where is not None
-    kinds = " and ".join(
-        f"{n} {what}" for n, what in [(nan, "missing (NaN)"), (infinite, "infinite")] if n
-    )
-    place = (
-        f"row {where[0] + 1}, column {column_name(columns, where[1])}"
-        if columns
-        else f"index {where}"
-    )
-    return DataError(
-        f"{source}: {kinds} of {rows.size} values, the first at {place}. Fill them in or remove"
-        " those rows."
-    )
+def _may_be_dark(data: Data) -> bool:
+    """Whether integers 0 and 1 may be the two darkest grey levels. Fractions may not."""
+    low, high = data.range
+    return data.white is None and data.rows.dtype.kind in "ui" and low >= 0 and high <= 1

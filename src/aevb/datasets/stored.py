@@ -1,9 +1,10 @@
-"""Rows that stay in their file: read when they are asked for, a batch or a chunk at a time.
+"""Rows that stay in their file and are read when they are needed, a batch or a chunk at a time.
 
-Read with ``preadv`` into a buffer, not through a mapping: the pages of a mapping count as memory of
-the process, those that the system keeps of a file do not. Whatever passes over all rows of a data
-set does so in ``chunks``, which are the same whether the rows are in memory or in a file: so are,
-to the last bit, the sums that are made of them.
+``preadv`` reads them into a buffer. A memory mapping would do too, but its pages count as memory of
+the process, and the system's cache of a file does not.
+
+Every pass over all rows of a data set goes through ``chunks``. The chunks are the same, whether the
+rows are in memory or in a file. So the sums over them are equal to the last bit.
 """
 
 from __future__ import annotations
@@ -23,22 +24,44 @@ from aevb.errors import DataError
 IN_MEMORY_BYTES = 2**30
 """A .npy or unpacked idx file larger than this is read as it is needed; a smaller one is loaded."""
 CHUNK_VALUES = 2**20
-"""Numbers in a chunk: in double precision it is 8 MiB."""
+"""Numbers in a chunk. In double precision they take 8 MiB."""
 GAP = 8192
-"""Bytes between two rows that are cheaper to read and drop than to skip with another call."""
+"""A gap of up to this many bytes between two rows is read and dropped, to save a call."""
 BLOCK = 2**22
-"""Bytes read by one call, at most, and one row more."""
+"""One call reads at most this many bytes and one row more."""
 BEYOND_ITS_END = "it goes on after the last value that its header announces"
-"""What is wrong with a file whose rows numpy would drop."""
+"""The fault of a file whose last rows numpy would drop."""
 
 
 class FileRows:
-    """Rows of an array in C order in a file: (N, *shape). What an array is to rows in memory, as
-    far as ``Data`` needs it.
+    """The rows (N, *shape) of an array in C order in a file.
 
-    file_dtype, shape: of the array. offset: bytes before its first row. dtype: in which rows are
-    handed out, by default as they are in the file. Raises DataError for a file that cannot be read
-    any more.
+    It offers the few attributes and methods of an array that ``Data`` needs.
+
+    Args:
+        path: The file.
+        file_dtype: The type of the array in the file.
+        shape: The shape of the array.
+        offset: Bytes before its first row.
+        dtype: The type of the rows that are returned. By default it is that of the file.
+
+    Raises:
+        DataError: The file cannot be read any more.
+
+    Example:
+        >>> import numpy as np
+        >>> from pathlib import Path
+        >>> from aevb.datasets.stored import FileRows
+        >>> numbers = np.arange(12).reshape(4, 3)
+        >>> numbers.tofile("numbers.bin")
+        >>> rows = FileRows(Path("numbers.bin"), numbers.dtype, numbers.shape, offset=0)
+        >>> len(rows), rows.shape, rows.ndim, rows.size
+        (4, (4, 3), 2, 12)
+        >>> rows[np.array([3, 0])]
+        array([[ 9, 10, 11],
+               [ 0,  1,  2]])
+        >>> rows.take(np.array([2]))[:]
+        array([[6, 7, 8]])
     """
 
     def __init__(
@@ -64,7 +87,7 @@ class FileRows:
 
     @property
     def ndim(self) -> int:
-        """Axes, that of the rows included."""
+        """How many axes there are, including that of the rows."""
         return 1 + len(self._row_shape)
 
     @property
@@ -76,7 +99,17 @@ class FileRows:
         return self._rows if self._index is None else len(self._index)
 
     def take(self, index: NDArray[Any]) -> FileRows:
-        """The rows of ``index``: (M,), integers from 0. Nothing is read."""
+        """Return the rows of ``index``: (M,), integers from 0. Nothing is read yet.
+
+        Example:
+            >>> import numpy as np
+            >>> from pathlib import Path
+            >>> from aevb.datasets.stored import FileRows
+            >>> np.arange(12).tofile("numbers.bin")
+            >>> rows = FileRows(Path("numbers.bin"), np.dtype(int), (4, 3), offset=0)
+            >>> rows.take(np.array([3, 1])).take(np.array([1]))[:]
+            array([[3, 4, 5]])
+        """
         part = object.__new__(FileRows)
         part.__dict__.update(self.__dict__)
         index = np.asarray(index, np.int64)
@@ -84,59 +117,68 @@ class FileRows:
         return part
 
     def __getitem__(self, index: slice | NDArray[Any]) -> NDArray[Any]:
-        """Read rows: those of a slice or of integers (M,) -> (M, *shape)."""
-        if isinstance(index, slice):
-            index = (
-                np.arange(*index.indices(len(self))) if self._index is None else self._index[index]
-            )
-        else:
-            index = np.asarray(index, np.int64) if self._index is None else self._index[index]
+        """Read the rows of a slice, or of integers (M,): (M, *shape)."""
+        index = self._numbers(index)
         ordered = bool((index[1:] >= index[:-1]).all())
-        order = None if ordered else np.argsort(index, kind="stable")
-        found = self._read(index if order is None else index[order])
-        if order is not None:  # read in the order of the file, handed out in that of the index
-            sorted_, found = found, np.empty_like(found)
-            found[order] = sorted_
+        if ordered:
+            found = self._read(index)
+        else:  # Read in the order of the file, and return in the order of the index.
+            order = np.argsort(index, kind="stable")
+            in_order = self._read(index[order])
+            found = np.empty_like(in_order)
+            found[order] = in_order
         rows: NDArray[Any] = found.view(self._file_dtype).reshape(len(index), *self._row_shape)
         return rows.astype(self.dtype, copy=False)
+
+    def _numbers(self, index: slice | NDArray[Any]) -> NDArray[np.int64]:
+        """Return the places in the file of the rows that ``index`` names: (M,)."""
+        if self._index is not None:
+            return self._index[index]
+        if isinstance(index, slice):
+            return np.arange(*index.indices(len(self)))
+        return np.asarray(index, np.int64)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self[:] if dtype is None else self[:].astype(dtype)
 
     def _read(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """index: (M,), ascending -> bytes (M, bytes of a row)."""
-        size, found = self._row_bytes, np.empty((len(index), self._row_bytes), np.uint8)
+        """Read the rows of ``index``: (M,), ascending -> bytes (M, bytes of a row)."""
+        size = self._row_bytes
+        found = np.empty((len(index), size), np.uint8)
+        if not len(index):
+            return found
         start = index * size
         breaks = (np.diff(start) > size + GAP) | (np.diff(start // BLOCK) > 0)
-        first, view = 0, found.reshape(-1).data
-        for end in [*(np.flatnonzero(breaks) + 1).tolist(), len(index)] if len(index) else []:
-            low, high = int(index[first]), int(index[end - 1])
-            if end - first == 1 or (
-                high - low == end - first - 1 and bool((np.diff(index[first:end]) == 1).all())
-            ):
-                self._file.fill(view[first * size : end * size], self._offset + low * size)
-            else:  # rows between are read and dropped, a row asked for twice is read once
-                span = np.empty((high - low + 1, size), np.uint8)
-                self._file.fill(span.reshape(-1).data, self._offset + low * size)
-                np.take(span, index[first:end] - low, axis=0, out=found[first:end])
-            first = end
+        ends = [*(np.flatnonzero(breaks) + 1).tolist(), len(index)]
+        for first, end in zip([0, *ends], ends, strict=False):
+            self._read_near(index[first:end], found[first:end])
         return found
+
+    def _read_near(self, index: NDArray[np.int64], found: NDArray[np.uint8]) -> None:
+        """Read rows that lie near each other into ``found``, with as few calls as possible."""
+        low, high = int(index[0]), int(index[-1])
+        offset = self._offset + low * self._row_bytes
+        if high - low == len(index) - 1 and bool((np.diff(index) == 1).all()):
+            self._file.fill(found.reshape(-1).data, offset)
+            return
+        # Rows in between are read and dropped. A row that occurs twice is read once.
+        span = np.empty((high - low + 1, self._row_bytes), np.uint8)
+        self._file.fill(span.reshape(-1).data, offset)
+        np.take(span, index - low, axis=0, out=found)
 
 
 class _OpenFile:
-    """A file descriptor, closed with the last of those who read from it."""
+    """A file descriptor. It is closed when the last ``FileRows`` that reads from it is gone."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.descriptor = path, os.open(path, os.O_RDONLY)
         weakref.finalize(self, os.close, self.descriptor)
-        if hasattr(
-            os, "posix_fadvise"
-        ):  # rows are drawn at random: what lies behind one is not wanted next
+        if hasattr(os, "posix_fadvise"):
+            # Rows are drawn at random, so reading ahead would be wasted.
             os.posix_fadvise(self.descriptor, 0, 0, os.POSIX_FADV_RANDOM)
 
     def fill(self, view: memoryview, offset: int) -> None:
-        """Fill ``view`` with the bytes from ``offset`` on. Raises DataError where the file ends
-        before."""
+        """Fill ``view`` with the bytes from ``offset`` on. Raises DataError if the file ends."""
         while view.nbytes:
             try:
                 count = os.preadv(self.descriptor, [view], offset)
@@ -153,19 +195,29 @@ class _OpenFile:
 
 
 Stored = NDArray[Any] | FileRows
-"""Rows of a data set: in memory, or in a file."""
+"""The rows of a data set, in memory or in a file."""
 
 
 def is_streamed(size: int) -> bool:
-    """Whether an array of this many bytes is to stay in its file."""
+    """Whether a file of this many bytes stays on disk."""
     return size > IN_MEMORY_BYTES and hasattr(os, "preadv")
 
 
 def npy_rows(path: Path) -> FileRows | None:
-    """The rows of a .npy file that is to stay a file; None where it is small, or cannot be read row
-    by row.
+    """Return the rows of a large .npy file, to be read when they are needed.
 
-    Raises ValueError or OSError for a damaged one.
+    None means that the file must be loaded: it is small, or cannot be read row by row.
+
+    Raises:
+        ValueError, OSError: The file is damaged.
+
+    Example:
+        >>> import numpy as np
+        >>> from pathlib import Path
+        >>> from aevb.datasets.stored import npy_rows
+        >>> np.save("small.npy", np.ones((4, 3)))
+        >>> print(npy_rows(Path("small.npy")))  # a small file is loaded
+        None
     """
     size = path.stat().st_size
     if not is_streamed(size):
@@ -191,15 +243,24 @@ def npy_rows(path: Path) -> FileRows | None:
 
 
 def chunks(rows: Stored) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield (number of the first row, rows) of each chunk of rows (N, *shape), in order."""
+    """Yield (number of the first row, rows) of each chunk of rows (N, *shape), in order.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.datasets.stored import chunks
+        >>> [(start, part.shape) for start, part in chunks(np.ones((3, 2**19)))]
+        [(0, (2, 524288)), (2, (1, 524288))]
+    """
     step = max(1, CHUNK_VALUES // max(1, math.prod(rows.shape[1:])))
     for start in range(0, len(rows), step):
         yield start, rows[start : start + step]
 
 
 class Survey(NamedTuple):
-    """Of all values: the least, the greatest, and whether all are 0 or 1. NaN among them makes the
-    former two NaN."""
+    """Facts about all values: the smallest, the largest, and whether all are 0 or 1.
+
+    If there is a NaN, the smallest and the largest are NaN.
+    """
 
     low: float
     high: float
@@ -207,7 +268,14 @@ class Survey(NamedTuple):
 
 
 def survey(rows: Stored) -> Survey:
-    """Look at all rows: (N, *shape)."""
+    """Look at all rows (N, *shape) once.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.datasets.stored import survey
+        >>> survey(np.array([[0.0, 0.5], [2.0, 1.0]]))
+        Survey(low=0.0, high=2.0, bits=False)
+    """
     lows, highs, bits = [], [], True
     for _, part in chunks(rows):
         lows.append(float(part.min()))
@@ -217,11 +285,22 @@ def survey(rows: Stored) -> Survey:
 
 
 def moments(rows: Stored, axis: int | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation, in double precision: of each of the D columns with axis 0, of
-    all values with None.
+    """Compute mean and standard deviation in double precision.
 
-    Of each chunk in two passes, the chunks put together by Chan, Golub & LeVeque (1979): as exact
-    as two passes over all.
+    Each chunk takes two passes, and the chunks are combined by the formula of Chan, Golub & LeVeque
+    (1979). This is as exact as two passes over all rows.
+
+    Args:
+        rows: (N, *shape), flattened to (N, D).
+        axis: 0 for each of the D columns: (D,). None for all values together: (1,).
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.datasets.stored import moments
+        >>> moments(np.array([[1.0, 10.0], [3.0, 10.0]]), axis=0)
+        (array([ 2., 10.]), array([1., 0.]))
+        >>> moments(np.array([[1.0, 3.0]]), axis=None)
+        (array([2.]), array([1.]))
     """
     count, mean, squares = 0, np.zeros(1), np.zeros(1)
     for _, part in chunks(rows):

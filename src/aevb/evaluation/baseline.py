@@ -1,9 +1,8 @@
-r"""The trivial model: every column by itself, without z. A VAE that does not beat it has learned
-nothing that it should.
+"""The trivial model: independent columns, without z. A useful VAE has a higher log p(x).
 
-Real columns are Gaussians with the mean and variance of the training rows; numbers in [0, 1] are
-Bernoulli variables with their mean; levels have their frequencies in each column. Counts are
-smoothed by one (Laplace), so that what the training rows lack is not impossible.
+A real column is a Gaussian with the mean and variance of the training rows. A column of numbers in
+[0, 1] is a Bernoulli variable with their mean. A column of levels has their frequencies. One is
+added to every count (Laplace), so that no value is impossible because the training rows lack it.
 """
 
 from __future__ import annotations
@@ -18,18 +17,37 @@ from aevb.errors import UsageError
 from aevb.probability.distributions import DiagonalNormal
 
 FLOOR = 1e-4
-"""Least variance of a column, as a share of the columns' average: without it, one constant pixel
-would be worth any number of nats."""
+"""The smallest variance of a column, as a share of the columns' average variance.
+
+Without it, the density of one constant pixel would have no limit.
+"""
 CHUNK = 1024
-"""Rows looked at together."""
+"""Rows that are read together."""
 
 
 def fit_baseline(x: Tensor | Rows, form: str, levels: int | None = None) -> Tensor:
-    """Parameters of the independent columns of x: (N, D), as their likelihood's ``form`` ("real",
-    "unit", "levels") asks.
+    """Fit the parameters of independent columns.
 
-    Returns (2, D), means and log-variances; (1, D), probabilities of 1; or (levels, D),
-    log-probabilities.
+    Args:
+        x: (N, D), the training rows.
+        form: The ``form`` of x under its likelihood: "real", "unit" or "levels".
+        levels: How many values a column can have, for "levels".
+
+    Returns:
+        Means and log-variances (2, D) for "real", probabilities of 1 (1, D) for "unit",
+        log-probabilities (levels, D) for "levels".
+
+    Raises:
+        UsageError: There is no baseline for this form.
+
+    Example:
+        >>> import torch
+        >>> from aevb.evaluation.baseline import fit_baseline
+        >>> fit_baseline(torch.tensor([[1.0, 4.0], [3.0, 6.0]]), "real")
+        tensor([[2., 5.],
+                [0., 0.]], dtype=torch.float64)
+        >>> fit_baseline(torch.tensor([[1.0], [1.0]]), "unit")  # (2 + 1) / (2 + 2)
+        tensor([[0.7500]], dtype=torch.float64)
     """
     parts = x.split(CHUNK)
     if form == "real":
@@ -50,8 +68,10 @@ def fit_baseline(x: Tensor | Rows, form: str, levels: int | None = None) -> Tens
 
 
 def _moments(parts: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each column, (D,), the parts put together by Chan, Golub & LeVeque
-    (1979)."""
+    """Return mean and variance of each column: (D,) each.
+
+    The parts are combined by the formula of Chan, Golub & LeVeque (1979).
+    """
     count, mean, squares = 0, torch.zeros(()), torch.zeros(())
     for part in parts:
         n, part = len(part), part.double()
@@ -67,8 +87,20 @@ def _moments(parts: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def baseline_rows(parameters: Tensor, x: Tensor, form: str) -> Tensor:
-    """log p(x) of the independent columns. parameters: from ``fit_baseline``; x: (N, D) -> (N,),
-    nats."""
+    """Return log p(x) of every row under independent columns: (N,), nats.
+
+    Args:
+        parameters: From ``fit_baseline``.
+        x: (N, D).
+        form: As for ``fit_baseline``.
+
+    Example:
+        >>> import torch
+        >>> from aevb.evaluation.baseline import baseline_rows, fit_baseline
+        >>> parameters = fit_baseline(torch.tensor([[1.0], [1.0]]), "unit")
+        >>> baseline_rows(parameters, torch.tensor([[1.0], [0.0]]), "unit").exp()
+        tensor([0.7500, 0.2500], dtype=torch.float64)
+    """
     parameters, x = parameters.double(), x.double()
     if form == "real":
         mean, logvar = parameters

@@ -1,4 +1,7 @@
-"""The evidence lower bound on given rows, split into its terms, with standard errors over the rows."""
+"""Estimate the evidence lower bound (ELBO) on given rows, split into its terms.
+
+Means over rows are reported as ``Figure``: a value with its standard error and unit.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,20 @@ from aevb.model import VAE
 
 
 class Figure(NamedTuple):
-    """A number with its error bar and unit. ``standard_error``: of a mean over rows; NaN where one
-    row gives none.
+    """A number with its error bar and unit.
 
-    ``details``: what else is known of how it came about, by name (the number of samples, the
-    effective sample size, ...).
+    Args:
+        value: The number.
+        standard_error: Of a mean over rows. It is NaN if there is none, as for one row.
+        unit: For example "nats".
+        details: More numbers about the estimate, by name: how many samples were drawn, the
+            effective sample size, ...
+
+    Example:
+        >>> from aevb.evaluation.bound import Figure
+        >>> figure = Figure(-1.5, 0.1)
+        >>> f"{figure.value} +- {figure.standard_error} {figure.unit}"
+        '-1.5 +- 0.1 nats'
     """
 
     value: float
@@ -31,24 +43,46 @@ class Figure(NamedTuple):
 
 
 class RowTerms(NamedTuple):
-    """The terms of the bound, row by row, in nats: reconstruction (N,) and kl (N, L), or (N, 1) if
-    it was sampled."""
+    """The terms of the bound for every row, in nats.
+
+    Args:
+        reconstruction: (N,), the mean of log p(x|z) over the draws of z.
+        kl: (N, L), KL(q(z|x) || p(z)) of each latent dimension, or (N, 1) in all if it was sampled.
+
+    Example:
+        >>> import torch
+        >>> from aevb.evaluation.bound import RowTerms
+        >>> RowTerms(torch.tensor([-3.0]), torch.tensor([[0.5, 1.0]])).bound
+        tensor([-4.5000])
+    """
 
     reconstruction: Tensor
     kl: Tensor
 
     @property
     def bound(self) -> Tensor:
-        """(N,)."""
+        """The bound of every row: (N,), nats."""
         return self.reconstruction - self.kl.sum(-1)
 
 
 @contextmanager
 def evaluating(model: VAE) -> Iterator[None]:
-    """Evaluation mode, all of float32 in convolutions, and a random generator to seed at will; then
-    all is as it was."""
-    # A GPU's convolutions would round their inputs to 10 bits, as torch has it unless it is told
-    # otherwise.
+    """Put the model into evaluation mode for a while, with exact float32 in convolutions.
+
+    torch's global generator may be seeded meanwhile. At the end, the mode and the generator are as
+    they were before.
+
+    Example:
+        >>> import torch
+        >>> from aevb import VAE
+        >>> from aevb.evaluation.bound import evaluating
+        >>> model = VAE(4, (8,), 2)
+        >>> with evaluating(model):
+        ...     inside = model.training
+        >>> inside, model.training
+        (False, True)
+    """
+    # By default, torch lets a GPU round the inputs of convolutions to 10 bits.
     exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
     with model.in_evaluation(), torch.random.fork_rng(), exact:
         yield
@@ -64,12 +98,30 @@ def elbo_rows(
     log_jacobian: float = 0.0,
     batch_size: int = 1024,
 ) -> RowTerms:
-    """The ELBO's terms for every row. x: (N, D), or rows that become x a batch at a time. The KL
-    has weight 1, whatever beta the model was trained with.
+    """Estimate the terms of the ELBO for every row.
 
-    samples: draws of z per row. log_jacobian: nats, added to the reconstruction to turn a density
-    of x into one of the data (see ``Schema``). The result depends on ``seed``, not on torch's
-    global generator, which is left as it was.
+    The KL has weight 1, whatever beta the model was trained with. The result depends on ``seed``,
+    and not on torch's global generator, which is left unchanged.
+
+    Args:
+        model: The VAE.
+        x: (N, D), or ``Rows``, which become x one batch at a time.
+        samples: Draws of z for each row.
+        seed: Seeds the draws.
+        log_jacobian: Nats that are added to the reconstruction. With ``Schema.log_jacobian``, the
+            density of x becomes one of the data.
+        batch_size: How many draws go through the network together.
+
+    Example:
+        >>> import torch
+        >>> from aevb import VAE
+        >>> from aevb.evaluation.bound import elbo_rows
+        >>> model, x = VAE(4, (8,), 2), torch.ones(5, 4)
+        >>> terms = elbo_rows(model, x, samples=10)
+        >>> terms.reconstruction.shape, terms.kl.shape, terms.bound.shape
+        (torch.Size([5]), torch.Size([5, 2]), torch.Size([5]))
+        >>> bool((elbo_rows(model, x, samples=10).bound == terms.bound).all())
+        True
     """
     with evaluating(model):
         torch.manual_seed(seed)
@@ -82,10 +134,21 @@ def elbo_rows(
 
 
 def summarise(rows: RowTerms) -> dict[str, Figure]:
-    """Means over the rows: ``bound``, ``reconstruction`` and ``kl`` in nats.
+    """Average the terms over the rows: ``bound``, ``reconstruction`` and ``kl``, in nats.
 
-    The standard error is that of a mean over rows drawn from the population, the noise of z
-    included. Raises DataError for a bound that is not finite.
+    The standard error is that of a mean over rows drawn from the population. It includes the noise
+    of z.
+
+    Raises:
+        DataError: The bound is not finite.
+
+    Example:
+        >>> import torch
+        >>> from aevb.evaluation.bound import RowTerms, summarise
+        >>> terms = RowTerms(torch.tensor([-3.0, -5.0]), torch.tensor([[1.0], [1.0]]))
+        >>> figures = summarise(terms)
+        >>> figures["bound"].value, figures["bound"].standard_error, figures["kl"].value
+        (-5.0, 1.0, 1.0)
     """
     figures = {
         "bound": mean_figure(rows.bound),
@@ -101,7 +164,14 @@ def summarise(rows: RowTerms) -> dict[str, Figure]:
 
 
 def mean_figure(values: Tensor) -> Figure:
-    """Mean and standard error. values: (N,), nats."""
+    """Return the mean and its standard error. values: (N,), nats.
+
+    Example:
+        >>> import torch
+        >>> from aevb.evaluation.bound import mean_figure
+        >>> mean_figure(torch.tensor([1.0, 3.0]))[:3]
+        (2.0, 1.0, 'nats')
+    """
     values = values.double()
     return Figure(
         float(values.mean()),

@@ -1,4 +1,4 @@
-"""What is wrong with a model, by name, with the remedy: decided from figures alone."""
+"""Name what is wrong with a model, and give the remedy. Figures alone decide."""
 
 from __future__ import annotations
 
@@ -9,35 +9,65 @@ from typing import NamedTuple
 from aevb.evaluation.latents import COLLAPSED, NEAR_CEILING
 
 GAP = 3.0
-"""Standard errors by which a difference must differ from zero to be told."""
+"""A difference is reported if it is this many standard errors from zero."""
 LEAST_NOISE, GREATEST_NOISE = 1e-3, 2.0
-"""Standard deviations of the decoder's noise, in those of the data, outside which something is
-wrong."""
-
-
+"""The decoder's noise should lie within these limits, in standard deviations of the data."""
 FEWEST_ROWS = 20
-"""Rows from which the variance of the codes' means, and so the number of active units, can be told.
-"""
+"""From fewer rows, the variance of the codes' means says nothing about active units."""
 SMALL_KL = 1.0
-"""Nats of KL from which on codes carry something, however little their means vary."""
+"""From this KL in nats on, the codes carry information, even if their means hardly vary."""
+OVERFITTING_SHARE, OVERFITTING_NATS = 0.05, 0.5
+"""A gap between training and held-out rows is reported if it exceeds this share of the bound and
+this many nats."""
+UNRELIABLE_SHARE = 0.05
+"""log p(x) is called unreliable if more than this share of the rows is."""
 
 
-class Finding(NamedTuple):
-    """name: fixed, for programs. message: what was seen, and what to do."""
+class Diagnosis(NamedTuple):
+    """One thing that is wrong with a model.
+
+    Args:
+        name: A fixed name, for programs.
+        message: What was seen, and what to do.
+
+    Example:
+        >>> from aevb.evaluation.diagnosis import Facts, diagnose
+        >>> collapse = diagnose(Facts(bound=-10.0, bound_error=0.1, kl=0.001))[0]
+        >>> collapse.name, collapse.message.split(":")[0]
+        ('posterior_collapse', 'posterior collapse')
+    """
 
     name: str
     message: str
 
 
 class Facts(NamedTuple):
-    """What is known of a model; None where it is not. Nats per row; errors are standard errors of
-    means over rows.
+    """The facts about a model that ``diagnose`` looks at. None means that a fact is not known.
 
-    bound, kl: on held-out rows. training_bound: on training rows. baseline: of independent columns,
-    on the held-out rows. fidelity: log p(x|z) at the mean of q, where that was trained in place of
-    a bound (objective autoencoder). margin_error: of bound - baseline over the same rows. noise:
-    least and greatest, in standard deviations of the data. rows: of how many the codes were looked
-    at. information: I(x; z), which is at most log rows.
+    Densities are in nats per row. Errors are standard errors of means over rows.
+
+    Args:
+        bound: On held-out rows.
+        bound_error: Of the bound.
+        kl: On held-out rows.
+        active_units: How many latent dimensions are active.
+        latent_dim: How many there are.
+        baseline: log p(x) of independent columns, on held-out rows.
+        margin_error: Of bound - baseline, over the same rows.
+        training_bound: On training rows.
+        training_error: Of the training bound.
+        noise: The smallest and the largest noise of a column, in standard deviations of the data.
+        unreliable: The share of rows whose estimate of log p(x) is unreliable.
+        fidelity: log p(x|z) at the mean of q(z|x), if that was trained in place of a bound
+            (objective autoencoder).
+        rows: How many rows the codes are from.
+        information: I(x; z), which is at most the log of ``rows``.
+
+    Example:
+        >>> from aevb.evaluation.diagnosis import Facts, diagnose
+        >>> facts = Facts(bound=-10.0, bound_error=0.1, kl=5.0, baseline=-8.0, training_bound=-9.9)
+        >>> [found.name for found in diagnose(facts)]
+        ['worse_than_baseline']
     """
 
     bound: float
@@ -45,7 +75,6 @@ class Facts(NamedTuple):
     kl: float
     active_units: float | None = None
     latent_dim: int | None = None
-    kl_weight: float = 1.0
     baseline: float | None = None
     margin_error: float | None = None
     training_bound: float | None = None
@@ -57,8 +86,16 @@ class Facts(NamedTuple):
     information: float | None = None
 
 
-def diagnose(facts: Facts) -> list[Finding]:
-    """Everything that is wrong, worst first; an empty list if nothing is."""
+def diagnose(facts: Facts) -> list[Diagnosis]:
+    """List everything that is wrong, worst first. The list is empty if nothing is.
+
+    Example:
+        >>> from aevb.evaluation.diagnosis import Facts, diagnose
+        >>> diagnose(Facts(bound=-10.0, bound_error=0.1, kl=5.0))
+        []
+        >>> [found.name for found in diagnose(Facts(bound=-10.0, bound_error=0.1, kl=0.001))]
+        ['posterior_collapse']
+    """
     checks = (
         _autoencoder,
         _collapse,
@@ -69,13 +106,13 @@ def diagnose(facts: Facts) -> list[Finding]:
         _unreliable,
         _ceiling,
     )
-    return [finding for check in checks if (finding := check(facts))]
+    return [found for check in checks if (found := check(facts))]
 
 
-def _autoencoder(facts: Facts) -> Finding | None:
+def _autoencoder(facts: Facts) -> Diagnosis | None:
     if facts.fidelity is None:
         return None
-    return Finding(
+    return Diagnosis(
         "not_a_generative_model",
         f"an autoencoder: it was trained for log p(x|z) at the mean of q(z|x), {facts.fidelity:.2f}"
         f" nats; its bound, {facts.bound:.2f}, and draws from its prior are what nothing was done"
@@ -83,7 +120,7 @@ def _autoencoder(facts: Facts) -> Finding | None:
     )
 
 
-def _collapse(facts: Facts) -> Finding | None:
+def _collapse(facts: Facts) -> Diagnosis | None:
     known = facts.active_units is not None and (facts.rows is None or facts.rows >= FEWEST_ROWS)
     if facts.kl >= COLLAPSED and not (known and facts.active_units == 0 and facts.kl < SMALL_KL):
         return None
@@ -92,7 +129,7 @@ def _collapse(facts: Facts) -> Finding | None:
         if known
         else ""
     )
-    return Finding(
+    return Diagnosis(
         "posterior_collapse",
         f"posterior collapse: KL {facts.kl:.3f} nats{units}: the decoder ignores z. Try"
         " --warmup-epochs 10, --free-bits 0.1, --skip, a smaller decoder (--decoder-hidden), or a"
@@ -100,12 +137,12 @@ def _collapse(facts: Facts) -> Finding | None:
     )
 
 
-def _worse_than_baseline(facts: Facts) -> Finding | None:
+def _worse_than_baseline(facts: Facts) -> Diagnosis | None:
     if facts.fidelity is not None or facts.baseline is None or facts.bound >= facts.baseline:
         return None
     if facts.margin_error is not None and facts.baseline - facts.bound < GAP * facts.margin_error:
         return None
-    return Finding(
+    return Diagnosis(
         "worse_than_baseline",
         f"worse than independent columns: bound {facts.bound:.2f}, columns each by themselves"
         f" {facts.baseline:.2f} nats. Train longer, or try another likelihood: its noise may not"
@@ -113,10 +150,10 @@ def _worse_than_baseline(facts: Facts) -> Finding | None:
     )
 
 
-def _vanishing_noise(facts: Facts) -> Finding | None:
+def _vanishing_noise(facts: Facts) -> Diagnosis | None:
     if facts.noise is None or facts.noise[0] >= LEAST_NOISE:
         return None
-    return Finding(
+    return Diagnosis(
         "vanishing_variance",
         f"vanishing decoder variance: noise {facts.noise[0]:.2g} of the data's standard deviation:"
         " a density without limit. Repeated or rounded values? Use discretized_logistic for"
@@ -124,10 +161,10 @@ def _vanishing_noise(facts: Facts) -> Finding | None:
     )
 
 
-def _exploding_noise(facts: Facts) -> Finding | None:
+def _exploding_noise(facts: Facts) -> Diagnosis | None:
     if facts.noise is None or facts.noise[1] <= GREATEST_NOISE:
         return None
-    return Finding(
+    return Diagnosis(
         "exploding_variance",
         f"exploding decoder variance: noise {facts.noise[1]:.2g} times the data's standard"
         " deviation, which itself would do. Try a smaller --learning-rate, or look for outliers in"
@@ -135,48 +172,56 @@ def _exploding_noise(facts: Facts) -> Finding | None:
     )
 
 
-def _gap(facts: Facts) -> Finding | None:
+def _gap(facts: Facts) -> Diagnosis | None:
     if facts.training_bound is None:
         return None
     gap = facts.training_bound - facts.bound
     error = (facts.bound_error**2 + facts.training_error**2) ** 0.5
-    if not (gap > GAP * error and gap > 0.05 * abs(facts.bound) and gap > 0.5):
+    smallest = max(GAP * error, OVERFITTING_SHARE * abs(facts.bound), OVERFITTING_NATS)
+    if not gap > smallest:
         return None
-    return Finding(
+    return Diagnosis(
         "overfitting",
         f"train/test gap: bound {facts.training_bound:.2f} on training rows, {facts.bound:.2f} on"
         " held-out rows. Stop earlier with --patience 20, use a smaller network, or more data.",
     )
 
 
-def _unreliable(facts: Facts) -> Finding | None:
-    if not facts.unreliable or facts.unreliable <= 0.05:
+def _unreliable(facts: Facts) -> Diagnosis | None:
+    if not facts.unreliable or facts.unreliable <= UNRELIABLE_SHARE:
         return None
-    return Finding(
+    return Diagnosis(
         "unreliable_log_likelihood",
         f"unreliable log likelihood: {facts.unreliable:.0%} of the rows rest on fewer than 10"
         " effective samples and are too low. Use more --samples, or --ais.",
     )
 
 
-def _ceiling(facts: Facts) -> Finding | None:
-    if (
-        facts.information is None
-        or not facts.rows
-        or facts.information < NEAR_CEILING * math.log(facts.rows)
-    ):
+def _ceiling(facts: Facts) -> Diagnosis | None:
+    if facts.information is None or not facts.rows:
         return None
-    return Finding(
+    ceiling = math.log(facts.rows)
+    if facts.information < NEAR_CEILING * ceiling:
+        return None
+    return Diagnosis(
         "information_ceiling",
         f"mutual information at its ceiling: {facts.information:.2f} nats, and {facts.rows} rows"
-        f" allow no more than log {facts.rows} = {math.log(facts.rows):.2f}. What the codes hold"
+        f" allow no more than log {facts.rows} = {ceiling:.2f}. What the codes hold"
         " beyond that counts as marginal_kl, which is therefore only an upper bound. Use more"
         " --rows.",
     )
 
 
 def facts_of_record(record: Mapping[str, float]) -> Facts | None:
-    """What one line of metrics.jsonl tells; None without validation rows."""
+    """Take the facts from one line of metrics.jsonl. None if there were no validation rows.
+
+    Example:
+        >>> from aevb.evaluation.diagnosis import facts_of_record
+        >>> record = {"bound": -9.0, "validation_bound": -10.0, "validation_kl": 2.0}
+        >>> facts = facts_of_record(record)
+        >>> facts.bound, facts.training_bound, facts.kl
+        (-10.0, -9.0, 2.0)
+    """
     if "validation_bound" not in record:
         return None
     return Facts(
@@ -190,21 +235,41 @@ def facts_of_record(record: Mapping[str, float]) -> Facts | None:
 
 
 class Watch:
-    """Findings while a run trains, each told once, from when a quarter of the epochs and the
-    warm-up are over.
+    """Diagnose a run while it trains, and report each diagnosis once.
 
-    epochs, warmup_epochs: of the run.
+    The first report comes when a quarter of the epochs and the warm-up are over.
+
+    Args:
+        epochs: The epochs of the run.
+        warmup_epochs: The epochs of its warm-up.
+
+    Example:
+        >>> from aevb.evaluation.diagnosis import Watch
+        >>> watch = Watch(epochs=20, warmup_epochs=0)
+        >>> record = {"bound": -9.0, "validation_bound": -9.0, "validation_kl": 0.0}
+        >>> [len(watch.new(record | {"epoch": epoch})) for epoch in (4, 5, 6)]
+        [0, 1, 0]
     """
 
     def __init__(self, epochs: int, warmup_epochs: float) -> None:
         self.first = max(5.0, epochs / 4, warmup_epochs + 1)
         self.told: set[str] = set()
 
-    def new(self, record: Mapping[str, float]) -> list[Finding]:
-        """What the record of another epoch shows that was not told before."""
+    def new(self, record: Mapping[str, float]) -> list[Diagnosis]:
+        """Return the diagnoses for another epoch that were not reported before.
+
+        record: the line of metrics.jsonl for this epoch.
+
+        Example:
+            >>> from aevb.evaluation.diagnosis import Watch
+            >>> watch = Watch(epochs=8, warmup_epochs=0)
+            >>> record = {"epoch": 8, "bound": -9.0, "validation_bound": -9.0, "validation_kl": 0.0}
+            >>> [found.name for found in watch.new(record)]
+            ['posterior_collapse']
+        """
         facts = facts_of_record(record)
         if facts is None or record["epoch"] < self.first:
             return []
-        findings = [finding for finding in diagnose(facts) if finding.name not in self.told]
-        self.told |= {finding.name for finding in findings}
-        return findings
+        new = [found for found in diagnose(facts) if found.name not in self.told]
+        self.told |= {found.name for found in new}
+        return new

@@ -1,13 +1,12 @@
-r"""What the code of a model carries: active units, the KL of each dimension, mutual information,
-the aggregate posterior.
+r"""Measure how much the codes z tell about the rows: active units, mutual information, marginal KL.
 
-The average KL splits into two (Hoffman & Johnson 2016),
+The average KL has two parts (Hoffman & Johnson 2016),
 
-    E_x[KL(q(z|x) || p(z))] = I(x; z) + KL(q(z) || p(z)),      q(z) = 1/N sum_n q(z|x_n):
+    E_x[KL(q(z|x) || p(z))] = I(x; z) + KL(q(z) || p(z)),      q(z) = 1/N sum_n q(z|x_n).
 
-what a code tells about its row, and how far the codes together are from the prior, which is where
-samples come from. Both are estimated with the aggregate posterior of the N rows given; I(x; z) then
-cannot exceed log N.
+I(x; z) is the information that a code holds about its row. KL(q(z) || p(z)) is the distance of all
+codes together from the prior, where samples come from. Both are estimated with the aggregate
+posterior q(z) of the N given rows. The estimate of I(x; z) cannot exceed log N.
 """
 
 from __future__ import annotations
@@ -25,18 +24,31 @@ from aevb.probability.distributions import DiagonalNormal, NormalMixture, rsampl
 from aevb.probability.seeds import counter_seed
 
 ACTIVE = 0.01
-"""A latent dimension is active if the means of q(z|x) vary over the rows by more than this (Burda
+"""A latent dimension is active if the variance over the rows of the mean of q(z|x) is larger (Burda
 et al. 2016)."""
 NEAR_CEILING = 0.9
-"""Share of log N from which on the mutual information of N rows says more about N than about the
-codes."""
+"""Above this share of log N, the mutual information says more about N than about the codes."""
 COLLAPSED = 0.1
-"""Nats of KL in all below which q(z|x) is the prior for any practical purpose."""
+"""Below this total KL in nats, q(z|x) is practically the prior."""
 
 
 class Latents(NamedTuple):
-    """means, draws: (N, L), of q(z|x) and from it. figures: by name. active: (L,), whether each
-    dimension is."""
+    """The codes of N rows, and figures about them.
+
+    Args:
+        means: (N, L), the means of q(z|x).
+        draws: (N, L), one draw from each q(z|x).
+        active: (L,), whether each dimension is active.
+        figures: ``active_units``, ``mutual_information`` and ``marginal_kl``.
+
+    Example:
+        >>> import torch
+        >>> from aevb import VAE
+        >>> from aevb.evaluation.latents import latents
+        >>> codes = latents(VAE(4, (8,), 2), torch.randn(100, 4))
+        >>> codes.draws.shape, codes.active.shape
+        (torch.Size([100, 2]), torch.Size([2]))
+    """
 
     means: Tensor
     draws: Tensor
@@ -46,10 +58,27 @@ class Latents(NamedTuple):
 
 @torch.no_grad()
 def latents(model: VAE, x: Tensor, *, seed: int = 0) -> Latents:
-    """Figures about the codes of given rows. x: (N, D).
+    """Measure the codes of given rows.
 
-    ``active_units``: how many dimensions are active. ``mutual_information``: I(x; z). ``marginal_kl``: KL(q(z) || p(z)).
-    The result depends on ``seed``, not on torch's global generator.
+    The figures are ``active_units`` (how many dimensions are active), ``mutual_information`` (I(x;
+    z), nats) and ``marginal_kl`` (KL(q(z) || p(z)), nats). The result depends on ``seed``, and not
+    on torch's global generator.
+
+    Args:
+        model: The VAE.
+        x: (N, D).
+        seed: Seeds the draws of z.
+
+    Example:
+        >>> import torch
+        >>> from aevb import VAE
+        >>> from aevb.evaluation.latents import latents
+        >>> _ = torch.manual_seed(0)
+        >>> codes = latents(VAE(4, (8,), 2), torch.randn(100, 4))
+        >>> codes.means.shape, sorted(codes.figures)
+        (torch.Size([100, 2]), ['active_units', 'marginal_kl', 'mutual_information'])
+        >>> round(codes.figures["mutual_information"].details["at_most"], 2)  # log 100
+        4.61
     """
     with evaluating(model):
         torch.manual_seed(counter_seed(seed, "latents"))
@@ -61,7 +90,7 @@ def latents(model: VAE, x: Tensor, *, seed: int = 0) -> Latents:
     active = means.var(0) > ACTIVE if len(x) > 1 else torch.zeros(means.shape[-1], dtype=torch.bool)
     information = mean_figure(log_q[0] - log_aggregate)
     marginal, ceiling = mean_figure(log_aggregate - log_prior), math.log(len(x))
-    if information.value >= NEAR_CEILING * ceiling:  # what was cut off there was added here
+    if information.value >= NEAR_CEILING * ceiling:  # The information lost there was added here.
         marginal = marginal._replace(details={"at_most": marginal.value})
     count = float(active.sum()) if len(x) > 1 else math.nan
     figures = {
@@ -73,14 +102,14 @@ def latents(model: VAE, x: Tensor, *, seed: int = 0) -> Latents:
 
 
 def _log_aggregate(model: VAE, q: Distribution, x: Tensor, z: Tensor) -> Tensor:
-    """log 1/N sum_n q(z|x_n). x: (N, D); z: (M, L) -> (M,)."""
+    """Return log 1/N sum_n q(z|x_n). x: (N, D); z: (M, L) -> (M,)."""
     if isinstance(q, DiagonalNormal):
         aggregate = NormalMixture(
             torch.zeros(len(x), dtype=z.dtype, device=z.device), q.mu, q.logvar
         )
         return torch.cat([aggregate.log_prob(part) for part in z.split(256)])
     parts = []
-    for part in z.split(32):  # a flow is evaluated for every pair of a row and a point
+    for part in z.split(32):  # A flow is evaluated for every pair of a row and a point.
         pairs = [model.posterior_given(rows).log_prob(part.unsqueeze(1)) for rows in x.split(256)]
         parts.append(torch.cat(pairs, dim=1).logsumexp(1) - math.log(len(x)))
     return torch.cat(parts)

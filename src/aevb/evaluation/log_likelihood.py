@@ -1,11 +1,11 @@
-r"""log p(x) itself, by importance sampling from q(z|x).
+r"""Estimate log p(x) itself, by importance sampling from q(z|x).
 
     log p(x) ~ log 1/K sum_k w_k,     w_k = p(x, z_k) / q(z_k|x),     z_k ~ q(z|x)
 
-The mean of the w_k is unbiased for p(x); its logarithm is low by about 1 / (2 ESS) on average, with
-the effective sample size ESS = (sum w)^2 / sum w^2, and off by chance by about sqrt(1/ESS - 1/K).
-Where a few of the weights carry the sum, ESS is small and the figure cannot be trusted: q(z|x)
-misses part of p(z|x). The figures say so.
+The mean of the w_k is unbiased for p(x). Let ESS = (sum w)^2 / sum w^2 be the effective sample
+size. The logarithm is low by about 1 / (2 ESS) on average, and its standard deviation is about
+sqrt(1/ESS - 1/K). If a few of the weights make up most of the sum, ESS is small: q(z|x) misses part
+of p(z|x), and the estimate cannot be trusted. The figures report this.
 """
 
 from __future__ import annotations
@@ -24,18 +24,33 @@ from aevb.probability.distributions import rsample_and_log_prob
 from aevb.probability.seeds import counter_seed
 
 PAIRS = {"cpu": 4096, "cuda": 65_536}
-"""Draws that go through the decoder at once, over rows and samples. Larger sheets leave a
-processor's cache, and smaller ones leave most of a GPU idle."""
+"""Draws (rows times samples) that go through the decoder at once.
+
+More would not fit into a processor's cache; fewer would leave most of a GPU idle.
+"""
 ROWS = 32
-"""Rows that share a pass; a constant, since the noise of a row depends on it."""
+"""Rows that share a pass. This is fixed, because the noise of a row depends on it."""
 RELIABLE = 10.0
-"""A row with a smaller effective sample size is off by about 1 / (2 * 10) = 0.05 nats on average,
-or more."""
+"""A row with a smaller effective sample size is low by 1 / (2 * 10) = 0.05 nats or more."""
 
 
 class Importance(NamedTuple):
-    """log_likelihood: (N,), nats; effective_sample_size: (N,), at most ``samples``, the number of
-    draws a row."""
+    """Estimates of log p(x) for every row, with the means to judge them.
+
+    Args:
+        log_likelihood: (N,), nats.
+        effective_sample_size: (N,), at most ``samples``.
+        samples: K, the draws of z for each row.
+
+    Example:
+        >>> import torch
+        >>> from aevb.evaluation.log_likelihood import Importance
+        >>> estimate = Importance(torch.tensor([-2.0, -4.0]), torch.tensor([400.0, 5.0]), 500)
+        >>> estimate.unreliable  # the second row
+        0.5
+        >>> estimate.figure().value
+        -3.0
+    """
 
     log_likelihood: Tensor
     effective_sample_size: Tensor
@@ -43,7 +58,7 @@ class Importance(NamedTuple):
 
     @property
     def error(self) -> Tensor:
-        """(N,) standard deviation of the estimate of each row by the chance of its draws, nats."""
+        """Standard deviation of each row's estimate over its draws: (N,), nats."""
         return (1 / self.effective_sample_size - 1 / self.samples).clamp(min=0).sqrt()
 
     @property
@@ -52,8 +67,19 @@ class Importance(NamedTuple):
         return float((self.effective_sample_size < RELIABLE).double().mean())
 
     def figure(self) -> Figure:
-        """Mean over rows. Its standard error is that of rows drawn from the population, the chance
-        of the draws included."""
+        """Average over the rows.
+
+        The standard error is that of rows drawn from the population. It includes the noise of the
+        draws of z.
+
+        Example:
+            >>> import torch
+            >>> from aevb.evaluation.log_likelihood import Importance
+            >>> estimate = Importance(torch.tensor([-2.0, -4.0]), torch.tensor([400.0, 5.0]), 500)
+            >>> figure = estimate.figure()
+            >>> figure.value, figure.standard_error, figure.details["unreliable_rows"]
+            (-3.0, 1.0, 0.5)
+        """
         mean = mean_figure(self.log_likelihood)
         return mean._replace(
             details={
@@ -76,12 +102,35 @@ def importance_rows(
     log_jacobian: float = 0.0,
     on_rows: Callable[[int], None] | None = None,
 ) -> Importance:
-    """Estimate log p(x) of every row. x: (N, D).
+    """Estimate log p(x) of every row by importance sampling.
 
-    samples: K, draws of z a row. first: number of the first row of x, where x is a part of more
-    rows. log_jacobian: nats, added to turn a density of x into one of the data. on_rows(n) is
-    called as rows are done. The result depends on ``seed``, not on torch's global generator. Raises
-    UsageError for samples below 1.
+    The result depends on ``seed``, and not on torch's global generator.
+
+    Args:
+        model: The VAE.
+        x: (N, D).
+        samples: K, the draws of z for each row.
+        seed: Seeds the draws.
+        first: The number of the first row of x, if x is a part of more rows.
+        log_jacobian: Nats that are added to turn a density of x into one of the data.
+        on_rows: Called with the number of rows each time some are done.
+
+    Raises:
+        UsageError: ``samples`` is below 1.
+
+    Example:
+        >>> import torch
+        >>> from aevb import VAE
+        >>> from aevb.evaluation.bound import elbo_rows
+        >>> from aevb.evaluation.log_likelihood import importance_rows
+        >>> _ = torch.manual_seed(0)
+        >>> model, x = VAE(4, (8,), 2), torch.ones(5, 4)
+        >>> estimate = importance_rows(model, x, samples=1000)
+        >>> estimate.log_likelihood.shape, estimate.unreliable
+        (torch.Size([5]), 0.0)
+        >>> bound = elbo_rows(model, x, samples=1000).bound
+        >>> bool((estimate.log_likelihood > bound).all())
+        True
     """
     if samples < 1:
         raise UsageError(f"samples must be at least 1; got {samples}")
@@ -98,7 +147,7 @@ def importance_rows(
 
 
 def _weigh(model: VAE, x: Tensor, samples: int) -> tuple[Tensor, Tensor]:
-    """x: (B, D) -> log of the sum of the weights and of their squares: (B,) each, in float64."""
+    """Return the logs of the sum of the weights and of their squares: (B,) each, in float64."""
     q = model.posterior_given(x)
     log_sum = torch.full((len(x),), -torch.inf, dtype=torch.float64, device=x.device)
     log_square_sum = log_sum.clone()

@@ -1,4 +1,4 @@
-"""The decoder's noise: the standard deviation of x given z under a Gaussian likelihood."""
+"""Measure the decoder's noise: the standard deviation of x given z under a Gaussian likelihood."""
 
 from __future__ import annotations
 
@@ -11,17 +11,30 @@ from aevb.model import VAE
 from aevb.probability.distributions import DiagonalNormal
 
 CHUNK = 2048
-"""Codes that are decoded at once: bounds memory, changes no result."""
+"""Codes that are decoded at once. This bounds the memory and changes no result."""
 MOST_ROWS = 1000
-"""Training rows at whose codes a noise that depends on z is measured after an epoch."""
+"""After an epoch, a noise that depends on z is measured at the codes of this many training rows."""
 
 
 @torch.no_grad()
 def noise_at(model: VAE, codes: Tensor) -> Tensor | None:
-    """Standard deviation of x given z where p(x|z) is Gaussian, else None: () or (D,), in the model's numbers. codes: (N, L).
+    """Return the standard deviation of x given z: () or (D,), in the model's numbers.
 
-    Of a decoder whose noise depends on z the root of its mean square over the codes, column by
-    column.
+    If the noise depends on z, this is the root of its mean square over the codes, for each column.
+
+    Args:
+        model: The VAE.
+        codes: (N, L), the points z to measure at.
+
+    Returns:
+        None if p(x|z) is not Gaussian.
+
+    Example:
+        >>> import torch
+        >>> from aevb import VAE
+        >>> from aevb.evaluation.noise import noise_at
+        >>> noise_at(VAE(4, (8,), 2), torch.zeros(10, 2))  # variance 1/2
+        tensor(0.7071)
     """
     likelihood = model.likelihood
     if likelihood.noise is not None or not isinstance(
@@ -35,8 +48,28 @@ def noise_at(model: VAE, codes: Tensor) -> Tensor | None:
 
 @torch.no_grad()
 def noise_of_rows(model: VAE, x: Rows, seed: int = 0) -> float | None:
-    """The same as one number, the root of the mean square over the columns, at draws of z for up to
-    MOST_ROWS of the rows."""
+    """Return the noise as one number: the root of the mean square over the columns.
+
+    It is measured at draws of z for up to MOST_ROWS of the rows.
+
+    Args:
+        model: The VAE.
+        x: The rows.
+        seed: Seeds the draws of z.
+
+    Returns:
+        None if p(x|z) is not Gaussian.
+
+    Example:
+        >>> from aevb import VAE
+        >>> from aevb.datasets import load
+        >>> from aevb.datasets.planning import plan
+        >>> from aevb.datasets.rows import rows_of
+        >>> from aevb.evaluation.noise import noise_of_rows
+        >>> gmm = load("gmm")
+        >>> round(noise_of_rows(VAE(2, (8,), 2), rows_of(gmm, plan(gmm).schema)), 4)
+        0.7071
+    """
     noise = model.likelihood.noise
     if noise is None and model.likelihood.form == "real":
         with evaluating(model):

@@ -1,4 +1,4 @@
-"""Where a number that is not finite came from: the tensor, and the rows that brought it about."""
+"""Find where a NaN or an infinity came from: the first tensor that holds it, and the rows."""
 
 from __future__ import annotations
 
@@ -9,15 +9,29 @@ from aevb.model import VAE
 from aevb.probability.distributions import rsample_and_log_prob
 
 MOST_NAMED = 5
+"""A message names at most this many rows."""
 
 
 @torch.no_grad()
 def where_not_finite(model: VAE, x: Tensor, index: Tensor) -> str:
-    """A phrase that names the first tensor, in the order of the computation, that holds NaN or an
-    infinity.
+    """Name the first tensor, in the order of the computation, that holds NaN or an infinity.
 
-    x: (B, D), the batch; index: (B,), the numbers of its rows among the training rows, counted from
-    0.
+    Args:
+        model: The VAE, after the step that failed.
+        x: (B, D), the batch of that step.
+        index: (B,), the numbers of its rows among the training rows, from 0.
+
+    Returns:
+        A phrase for a message. It counts rows from 1.
+
+    Example:
+        >>> import torch
+        >>> from aevb import VAE
+        >>> from aevb.evaluation.nonfinite import where_not_finite
+        >>> x = torch.zeros(3, 4)
+        >>> x[1, 2] = float("nan")
+        >>> where_not_finite(VAE(4, (8,), 2), x, torch.tensor([10, 20, 30]))
+        'x is not finite for 1 of 3 rows of the batch, training row 21'
     """
     for name, value in model.named_parameters():
         if not bool(torch.isfinite(value).all()):
@@ -33,7 +47,7 @@ def where_not_finite(model: VAE, x: Tensor, index: Tensor) -> str:
 
 
 def _row_tensors(model: VAE, x: Tensor) -> list[tuple[str, Tensor]]:
-    """What is computed on the way to the bound, each (B, ...)."""
+    """Compute the tensors on the way to the bound, by name: (B, ...) each."""
     features = model.encoder(x)
     z, log_q = rsample_and_log_prob(model.posterior(features), 1)
     return [

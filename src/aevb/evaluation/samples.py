@@ -1,15 +1,17 @@
-"""How well generated rows match real ones, on rows as vectors. No single number tells it all, so
-here are several.
+"""Measure how well generated rows match real ones. No single number suffices, so there are several.
 
-Rows are flattened: arrays of shape (N, D), of any numeric type. Before anything is measured, both
-sides are brought to common units: each column minus the real rows' mean, divided by their standard
-deviation. Lengths are therefore Euclidean, in standard deviations of a column. A column that is
-constant in the real rows is centred and keeps its own unit; one that is nearly constant weighs
-heavily, since a small departure is many standard deviations.
+Rows are flattened: arrays of shape (N, D), of any numeric type. First, both sides are brought to
+common units: the mean of the real rows is subtracted from each column, and the column is divided by
+their standard deviation. Lengths are therefore Euclidean, in standard deviations of a column. A
+column that is constant in the real rows is centred and keeps its unit. A column that is nearly
+constant weighs heavily, since a small difference is many standard deviations.
 
-The pixels of a picture are not of different kinds: with ``one_unit`` all columns are divided by the
-same number, the root of the mean of their variances. A pixel of the border that hardly ever changes
-then weighs as little as it looks.
+The pixels of a picture share one unit. With ``one_unit``, all columns are divided by the same
+number, the root of the mean of their variances. Then a pixel of the border that hardly ever changes
+weighs little.
+
+The measures are a classifier, the energy distance, precision, recall, density and coverage, and the
+distance to the training rows. ``compare`` returns all of them.
 """
 
 from __future__ import annotations
@@ -19,180 +21,290 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.distance import cdist, pdist, squareform
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.neighbors import NearestNeighbors
 
-from aevb.errors import DataError, UsageError
+from aevb.errors import UsageError
 from aevb.evaluation.bound import Figure
+from aevb.evaluation.sides import Array, checked, common_units
 
-Rows = NDArray[Any]
-
-FEWEST_ROWS = 20
 MOST_COLUMNS = 100
-"""With more columns than this the classifier sees principal components: boosting takes time in
-proportion to them."""
+"""With more columns, the classifier sees principal components, since boosting takes time in
+proportion to the columns."""
 COMPONENTS = 50
+"""Principal components that the classifier sees."""
 MOST_ROWS = 1000
 """Rows of each side in the energy distance, which needs all pairs."""
 BLOCK = 1000
-"""Rows whose distances are held in memory at a time."""
+"""The distances of this many rows are in memory at a time."""
 LENGTH = "standard deviations"
+"""The unit of a length."""
+PERMUTATIONS = 200
+"""Random splits in the permutation test."""
 FEWEST_BOOSTED = 200
-"""With fewer rows a side the classifier is a random forest on the columns themselves. Boosted trees
-want 20 rows in a leaf, so that of 30 rows they split nothing and call all alike; and principal
-components of a few rows in many columns are those of these rows: all others, real or not, lie near
-the centre."""
+"""With fewer rows a side, the classifier is a random forest on the columns themselves.
+
+Boosted trees need 20 rows in a leaf, so of 30 rows they split nothing. And the principal components
+of a few rows in many columns describe these rows alone: all other rows, real or not, lie near the
+centre.
+"""
+COPY_SHARE = 0.01
+"""A generated row counts as memorised if it is nearer to a training row than this share of held-out
+rows."""
 
 
 def compare(
-    real: Rows,
-    generated: Rows,
-    training: Rows | None = None,
+    real: Array,
+    generated: Array,
+    training: Array | None = None,
     seed: int = 0,
     *,
     one_unit: bool = False,
 ) -> dict[str, Figure]:
-    """Every measure of this module, for a table.
+    """Compute every measure of this module.
 
-    real: (N, D), rows that the model was not trained on; generated: (M, D), of which and of
-    ``real`` the first min(N, M) are used; training: (T, D), the rows that the model was trained on,
-    or None: then what tells of copying is left out, and with it ``training_rows_score``, what as
-    many training rows in place of generated ones come to: as much as can be hoped for. one_unit: as
-    the module says. Keys: classifier_accuracy, energy_distance, energy_p_value (with its Monte
-    Carlo error), and those of ``precision_recall_density_coverage`` and
-    ``nearest_training_distance``. Raises DataError.
+    Args:
+        real: (N, D), rows that the model was not trained on.
+        generated: (M, D). The first min(N, M) rows of ``real`` and ``generated`` are used.
+        training: (T, D), the rows that the model was trained on. Without them, the figures about
+            copies are left out, and so is the detail ``training_rows_score``. It is the score of as
+            many training rows in place of the generated ones: the best score one can hope for.
+        seed: Seeds the measures that draw at random.
+        one_unit: Whether all columns share one unit, as the module explains.
+
+    Returns:
+        classifier_accuracy, energy_distance, energy_p_value (with its Monte Carlo error), and the
+        keys of ``precision_recall_density_coverage`` and ``nearest_training_distance``.
+
+    Raises:
+        DataError: The sides cannot be compared.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.evaluation.samples import compare
+        >>> rng = np.random.default_rng(0)
+        >>> real, far = rng.normal(size=(100, 2)), rng.normal(size=(100, 2)) + 5
+        >>> figures = compare(real, far)
+        >>> figures["classifier_accuracy"].value > 0.95, figures["energy_p_value"].value < 0.01
+        (True, True)
+        >>> figures["precision"].value, figures["recall"].value
+        (0.0, 0.0)
     """
-    real, generated = _checked(real=real, generated=generated)
+    real, generated = checked(real=real, generated=generated)
     n = min(len(real), len(generated))
     real, generated = real[:n], generated[:n]
-    permutations = 200
-    energy, p_value = energy_distance(real, generated, seed, permutations, one_unit=one_unit)
+    energy, p_value = energy_distance(real, generated, seed, PERMUTATIONS, one_unit=one_unit)
+    p_error = math.sqrt(p_value * (1 - p_value) / PERMUTATIONS)
     figures = {
         "classifier_accuracy": classifier_two_sample(real, generated, seed, one_unit=one_unit),
         "energy_distance": energy,
-        "energy_p_value": Figure(
-            p_value, math.sqrt(p_value * (1 - p_value) / permutations), "probability"
-        ),
+        "energy_p_value": Figure(p_value, p_error, "probability"),
         **precision_recall_density_coverage(real, generated, one_unit=one_unit),
     }
     if training is not None:
         figures |= nearest_training_distance(generated, training, real, one_unit=one_unit)
         if len(training) >= n:
             chosen = training[np.random.default_rng(seed).choice(len(training), n, replace=False)]
-            for name, figure in precision_recall_density_coverage(
-                real, chosen, one_unit=one_unit
-            ).items():
-                figures[name] = figures[name]._replace(
-                    details={"training_rows_score": figure.value}
-                )
+            best = precision_recall_density_coverage(real, chosen, one_unit=one_unit)
+            for name, figure in best.items():
+                details = {"training_rows_score": figure.value}
+                figures[name] = figures[name]._replace(details=details)
     return figures
 
 
 def classifier_two_sample(
-    real: Rows, generated: Rows, seed: int = 0, *, one_unit: bool = False
+    real: Array, generated: Array, seed: int = 0, *, one_unit: bool = False
 ) -> Figure:
-    """Test accuracy of a classifier that tells generated rows from real ones (Lopez-Paz & Oquab
-    2017).
+    """Train a classifier to tell generated rows from real ones, and return its test accuracy.
 
-    real: (N, D); generated: (M, D). 0.5: it cannot tell them apart; 1: always. It is a lower bound
-    on how different they are: another classifier may see more. n = min(N, M) rows of each, drawn by
-    ``seed``, are halved: trees learn from one half (its real rows give the units), the other is the
-    test. They are a random forest below 200 rows a side, else boosted, and with more than 100
-    columns these see the first 50 principal components of the half they learn from, so that a
-    difference outside those goes unseen. From few rows they learn little: of 30 a side they see
-    plain differences alone. The standard error is that of a binomial proportion, never 0. Raises
-    DataError.
+    An accuracy of 0.5 means that it cannot tell them apart, and 1 that it always can. This is a
+    lower bound on their difference: another classifier may see more (Lopez-Paz & Oquab 2017).
+
+    n = min(N, M) rows of each side are drawn and halved. Trees learn from one half, whose real rows
+    give the units, and are tested on the other half. Below 200 rows a side they are a random
+    forest, else they are boosted. With more than 100 columns, boosted trees see the first 50
+    principal components of the half they learn from, and miss differences outside those. From few
+    rows they learn little: with 30 a side they see only plain differences.
+
+    The standard error is that of a binomial proportion, and never 0.
+
+    Args:
+        real: (N, D).
+        generated: (M, D).
+        seed: Seeds the draw of the rows and the trees.
+        one_unit: Whether all columns share one unit, as the module explains.
+
+    Raises:
+        DataError: The sides cannot be compared.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.evaluation.samples import classifier_two_sample
+        >>> rng = np.random.default_rng(0)
+        >>> one, other = rng.normal(size=(2, 100, 2))
+        >>> classifier_two_sample(one, other).value < 0.65  # the same distribution
+        True
+        >>> classifier_two_sample(one, other + 5).value > 0.95
+        True
     """
-    real, generated = _checked(real=real, generated=generated)
+    real, generated = checked(real=real, generated=generated)
     rng = np.random.default_rng(seed)
     n = min(len(real), len(generated))
     real, generated = (rows[rng.permutation(len(rows))[:n]] for rows in (real, generated))
     half = n // 2
-    # Units from the half that is learned from: the test rows must not have had a say in anything.
-    learn_real, *rest = _common_units(
+    # The units come from the half that is learned from: the test rows must not affect anything.
+    learn_real, *rest = common_units(
         real[:half], generated[:half], real[half:], generated[half:], one_unit=one_unit
     )
     learn, test = np.concatenate([learn_real, rest[0]]), np.concatenate(rest[1:])
-    if n >= FEWEST_BOOSTED and learn.shape[1] > MOST_COLUMNS:
-        pca = PCA(min(COMPONENTS, len(learn)), svd_solver="randomized", random_state=seed)
-        with np.errstate(invalid="ignore"):  # rows all the same explain 0 of 0 variance
-            pca.fit(learn)
-        learn, test = pca.transform(learn), pca.transform(test)
+    trees: Any
     if n < FEWEST_BOOSTED:
-        varying = np.ptp(learn, axis=0) > 0
-        learn, test = (side[:, varying] if varying.any() else side for side in (learn, test))
-        trees: Any = RandomForestClassifier(100, random_state=seed)
+        learn, test = _varying_columns(learn, test)
+        trees = RandomForestClassifier(100, random_state=seed)
     else:
+        learn, test = _few_columns(learn, test, seed)
         trees = HistGradientBoostingClassifier(early_stopping=False, random_state=seed)
     trees.fit(learn, np.repeat([0, 1], half))
     right = trees.predict(test) == np.repeat([0, 1], n - half)
     return _fraction(right, "accuracy")
 
 
-def energy_distance(
-    real: Rows, generated: Rows, seed: int = 0, permutations: int = 200, *, one_unit: bool = False
-) -> tuple[Figure, float]:
-    """Energy distance 2 E|X-Y| - E|X-X'| - E|Y-Y'| (Szekely & Rizzo 2013) and the p-value of "both are the same".
+def _varying_columns(learn: Array, test: Array) -> tuple[Array, Array]:
+    """Leave out the columns that are constant in ``learn``, unless all are."""
+    varying = np.ptp(learn, axis=0) > 0
+    return (learn[:, varying], test[:, varying]) if varying.any() else (learn, test)
 
-    real: (N, D); generated: (M, D); of each at most 1000 rows, a subset drawn by ``seed``. This is
-    the squared distance, in standard deviations, as a U-statistic: unbiased, and so negative about
-    half of the time if both are the same. The p-value is that of a permutation test, (1 +
-    #{permuted >= observed}) / (1 + permutations). The standard error is the larger of two: that of
-    the mean over rows (first-order projection), which vanishes if both are the same, and the
-    standard deviation of the permuted values, which is what is left then; it is some half too large
-    near 0, so judge that case by the p-value. Raises DataError, UsageError.
+
+def _few_columns(learn: Array, test: Array, seed: int) -> tuple[Array, Array]:
+    """Reduce many columns to the first principal components of ``learn``."""
+    if learn.shape[1] <= MOST_COLUMNS:
+        return learn, test
+    pca = PCA(min(COMPONENTS, len(learn)), svd_solver="randomized", random_state=seed)
+    with np.errstate(invalid="ignore"):  # If all rows are equal, they explain 0 of 0 variance.
+        pca.fit(learn)
+    return pca.transform(learn), pca.transform(test)
+
+
+def energy_distance(
+    real: Array,
+    generated: Array,
+    seed: int = 0,
+    permutations: int = PERMUTATIONS,
+    *,
+    one_unit: bool = False,
+) -> tuple[Figure, float]:
+    """Compute the energy distance and the p-value of "both sides have the same distribution".
+
+    The distance is 2 E|X-Y| - E|X-X'| - E|Y-Y'| (Szekely & Rizzo 2013), in standard deviations.
+    This is the squared distance as a U-statistic: it is unbiased, and so it is negative about half
+    of the time if both sides have the same distribution. The p-value is that of a permutation test,
+    (1 + #{permuted >= observed}) / (1 + permutations).
+
+    The standard error is the larger of two. One is that of the mean over rows (first-order
+    projection), which vanishes if both sides have the same distribution. The other is the standard
+    deviation of the permuted values, which remains in that case. The result is too large by about
+    one half near 0, so judge that case by the p-value.
+
+    Args:
+        real: (N, D). At most 1000 rows of each side are used, a random subset.
+        generated: (M, D).
+        seed: Seeds the subsets and the permutations.
+        permutations: How many random splits the test makes.
+        one_unit: Whether all columns share one unit, as the module explains.
+
+    Returns:
+        The distance, and the p-value.
+
+    Raises:
+        DataError: The sides cannot be compared.
+        UsageError: ``permutations`` is below 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.evaluation.samples import energy_distance
+        >>> rng = np.random.default_rng(0)
+        >>> one, other = rng.normal(size=(2, 100, 2))
+        >>> distance, p_value = energy_distance(one, other)
+        >>> abs(distance.value) < 3 * distance.standard_error, p_value > 0.01
+        (True, True)
+        >>> distance, p_value = energy_distance(one, other + 5)
+        >>> distance.value > 1, round(p_value, 3)
+        (True, 0.005)
     """
-    real, generated = _checked(real=real, generated=generated)
+    real, generated = checked(real=real, generated=generated)
     if permutations < 1:
         raise UsageError(
             f"permutations must be at least 1; got {permutations}; 200 is a good number"
         )
     rng = np.random.default_rng(seed)
-    real, generated = _common_units(_subset(real, rng), _subset(generated, rng), one_unit=one_unit)
+    real, generated = common_units(_subset(real, rng), _subset(generated, rng), one_unit=one_unit)
     n, m = len(real), len(generated)
     distances = squareform(pdist(np.concatenate([real, generated])))
-    # Column 0 is the split that was observed, each other column a random one.
+    # Column 0 is the observed split; each other column is a random one.
     first = np.zeros((n + m, permutations + 1))
     first[:n, 0] = 1
     for column in range(1, permutations + 1):
         first[rng.permutation(n + m)[:n], column] = 1
     values = _energies(distances, first)
-    rounding = (
-        1e-12 * distances.mean()
-    )  # splits of duplicated rows tie, if it were not for the order of the sums
+    # Splits of duplicated rows tie, but for the rounding of their sums.
+    rounding = 1e-12 * distances.mean()
     p_value = (1 + int((values[1:] >= values[0] - rounding).sum())) / (1 + permutations)
-    null = math.sqrt(float(np.mean(values[1:] ** 2)))  # the mean over all splits is exactly 0
+    null = math.sqrt(float(np.mean(values[1:] ** 2)))  # The mean over all splits is exactly 0.
     return Figure(float(values[0]), max(null, _projected_error(distances, n)), LENGTH), p_value
 
 
 def precision_recall_density_coverage(
-    real: Rows, generated: Rows, k: int = 5, *, one_unit: bool = False
+    real: Array, generated: Array, k: int = 5, *, one_unit: bool = False
 ) -> dict[str, Figure]:
-    """Are generated rows plausible, and is all of the data there? In balls around rows, out to the
-    k-th nearest of its side.
+    """Measure whether generated rows are plausible, and whether they cover all of the data.
 
-    real: (N, D); generated: (M, D). ``precision``: fraction of generated rows in the ball of some
-    real row; ``recall``: fraction of real rows in the ball of some generated row (Kynkaanniemi et
-    al. 2019). ``density``: number of real balls that hold a generated row, divided by k, 1 if both
-    are the same, and may exceed it; ``coverage``: fraction of real balls that hold a generated row,
-    about 1 - 2**-k if both are the same and N = M (Naeem et al. 2020). Precision and recall are
-    near 1 then in few columns, but not in many: 0.65 for a Gaussian in 784; ``compare`` gives that
-    of real rows too. A row on the rim is inside, so that duplicated rows are near. Standard errors
-    over the rows counted, the balls given. All pairs are measured, in time N M D: a second for 1000
-    x 784 on either side. Raises DataError, UsageError.
+    Each row has a ball around it that reaches to the k-th nearest row of its own side.
+
+    * ``precision``: the share of generated rows inside the ball of a real row.
+    * ``recall``: the share of real rows inside the ball of a generated row (both Kynkaanniemi et
+      al. 2019).
+    * ``density``: the mean number of real balls that hold a generated row, divided by k. It is 1 if
+      both sides have the same distribution, and may exceed 1.
+    * ``coverage``: the share of real balls that hold a generated row. It is about 1 - 2**-k if both
+      sides have the same distribution and N = M (both Naeem et al. 2020).
+
+    If both sides have the same distribution, precision and recall are near 1 in few columns, but
+    not in many: 0.65 for a Gaussian in 784. ``compare`` gives the score of real rows too. A row on
+    the rim of a ball is inside, so that duplicated rows are near each other. The standard errors
+    are those over the rows counted, with the balls given.
+
+    All pairs are measured. The time grows as N M D: one second for 1000 rows of 784 on either side.
+
+    Args:
+        real: (N, D).
+        generated: (M, D).
+        k: Which neighbour the balls reach.
+        one_unit: Whether all columns share one unit, as the module explains.
+
+    Raises:
+        DataError: The sides cannot be compared.
+        UsageError: There are not more than ``k`` rows a side, or ``k`` is below 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.evaluation.samples import precision_recall_density_coverage
+        >>> rng = np.random.default_rng(0)
+        >>> real, generated = rng.normal(size=(2, 500, 2))
+        >>> figures = precision_recall_density_coverage(real, generated)
+        >>> {name: round(figure.value, 1) for name, figure in figures.items()}
+        {'precision': 1.0, 'recall': 1.0, 'density': 1.0, 'coverage': 1.0}
     """
-    real, generated = _checked(real=real, generated=generated)
+    real, generated = checked(real=real, generated=generated)
     if not 1 <= k < min(len(real), len(generated)):
         raise UsageError(
             f"k must lie within 1 and {min(len(real), len(generated)) - 1}, rows a side less one;"
             f" got {k}; try 5"
         )
-    real, generated = _common_units(real, generated, one_unit=one_unit)
-    # A row's nearest is itself, at place 0. The margin lets a row on the rim be inside whichever
-    # way its distance rounds.
+    real, generated = common_units(real, generated, one_unit=one_unit)
+    # The nearest row of a row is the row itself, at place 0. The small margin puts a row on the rim
+    # inside, however its distance is rounded.
     real_radii, generated_radii = (
         _by_rows(rows, rows, lambda d: np.partition(d, k)[:, k] * (1 + 1e-9))
         for rows in (real, generated)
@@ -209,31 +321,52 @@ def precision_recall_density_coverage(
 
 
 def nearest_training_distance(
-    generated: Rows, training: Rows, held_out: Rows, *, one_unit: bool = False
+    generated: Array, training: Array, held_out: Array, *, one_unit: bool = False
 ) -> dict[str, Figure]:
-    """Does the model copy its training rows? Distances to the nearest of them, of generated and of
-    held-out rows.
+    """Measure whether the model copies its training rows.
 
-    generated: (M, D); training: (T, D), which gives the units; held_out: (N, D), real rows that the
-    model never saw. ``distance_to_training`` and ``held_out_distance_to_training``: means over
-    rows, in standard deviations. ``memorised``: fraction of generated rows nearer to a training row
-    than 1 % of held-out rows are; about 0.01 for a model that draws from the data's distribution (1
-    / (N + 1) if N < 99), near 1 for one that copies. Blurred rows, such as means of p(x|z), are
-    near to training rows without being copies: look at them. If over 1 % of held-out rows equal a
-    training row, as in tables of few categories, nothing can be nearer, and it is 0. Its standard
-    error holds the scatter of the generated rows and that of the 1 %. Raises DataError.
+    Each generated row and each held-out row has a distance to the nearest training row.
+
+    * ``distance_to_training`` and ``held_out_distance_to_training``: the means over rows, in
+      standard deviations.
+    * ``memorised``: the share of generated rows that are nearer to a training row than 1 % of
+      held-out rows are. It is about 0.01 for a model that draws from the data's distribution
+      (1 / (N + 1) if N < 99), and near 1 for one that copies.
+
+    Blurred rows, such as means of p(x|z), are near to training rows without being copies: look at
+    them. If more than 1 % of held-out rows equal a training row, as in tables of few categories,
+    nothing can be nearer, and ``memorised`` is 0. Its standard error includes the scatter of the
+    generated rows and that of the 1 %.
+
+    Args:
+        generated: (M, D).
+        training: (T, D). These rows give the units.
+        held_out: (N, D), real rows that the model never saw.
+        one_unit: Whether all columns share one unit, as the module explains.
+
+    Raises:
+        DataError: The sides cannot be compared.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.evaluation.samples import nearest_training_distance
+        >>> rng = np.random.default_rng(0)
+        >>> training, held_out = rng.normal(size=(2, 200, 2))
+        >>> copies = nearest_training_distance(training[:50], training, held_out)
+        >>> copies["memorised"].value, copies["distance_to_training"].value
+        (1.0, 0.0)
     """
-    generated, training, held_out = _checked(
+    generated, training, held_out = checked(
         generated=generated, training=training, held_out=held_out
     )
-    training, generated, held_out = _common_units(training, generated, held_out, one_unit=one_unit)
+    training, generated, held_out = common_units(training, generated, held_out, one_unit=one_unit)
     tree = NearestNeighbors(n_neighbors=1).fit(training)
     made, kept = (tree.kneighbors(rows)[0][:, 0] for rows in (generated, held_out))
-    share = 0.01
-    # Weibull's is the quantile below which a new row falls with probability ``share`` on average,
-    # whatever N is.
-    memorised = _fraction(made < np.quantile(kept, share, method="weibull"))
-    error = math.hypot(memorised.standard_error, math.sqrt(share * (1 - share) / len(kept)))
+    # By Weibull's quantile, a new row falls below it with probability COPY_SHARE, for any N.
+    memorised = _fraction(made < np.quantile(kept, COPY_SHARE, method="weibull"))
+    error = math.hypot(
+        memorised.standard_error, math.sqrt(COPY_SHARE * (1 - COPY_SHARE) / len(kept))
+    )
     return {
         "distance_to_training": _mean(made, LENGTH),
         "held_out_distance_to_training": _mean(kept, LENGTH),
@@ -241,76 +374,34 @@ def nearest_training_distance(
     }
 
 
-def _checked(**sides: Rows) -> list[Rows]:
-    """The sides as (N, D) of float64. Raises DataError for those that cannot be compared."""
-    rows = {name: np.asarray(side, dtype=np.float64) for name, side in sides.items()}
-    for name, side in rows.items():
-        if side.ndim != 2 or side.shape[1] == 0:
-            raise DataError(
-                f"the {name} rows need the shape (N, D), D at least 1; got {side.shape}; flatten"
-                " each row first"
-            )
-    if len({side.shape[1] for side in rows.values()}) > 1:
-        found = ", ".join(f"{side.shape[1]} {name}" for name, side in rows.items())
-        raise DataError(
-            f"both sides need the same number of columns; got {found}; take the same columns in the"
-            " same order"
-        )
-    if min(len(side) for side in rows.values()) < FEWEST_ROWS:
-        found = " and ".join(f"{len(side)} {name}" for name, side in rows.items())
-        raise DataError(
-            f"needs at least {FEWEST_ROWS} rows a side; got {found}; give or generate more rows"
-        )
-    for name, side in rows.items():
-        bad = int((~np.isfinite(side)).any(1).sum())
-        if bad:
-            raise DataError(
-                f"the {name} rows must be finite; got NaN or infinity in {bad} of {len(side)};"
-                " leave those out"
-            )
-    return list(rows.values())
-
-
-def _common_units(reference: Rows, *others: Rows, one_unit: bool = False) -> list[Rows]:
-    """All sides, with the columns of ``reference``, real rows, at mean 0 and standard deviation 1,
-    or 0 if constant.
-
-    With ``one_unit``, at mean 0 and a variance of 1 on average over the columns.
-    """
-    centre, scale = reference.mean(0), reference.std(0)
-    if one_unit:
-        scale = np.full_like(scale, math.sqrt(float((scale**2).mean())))
-        return [
-            (rows - centre) / (scale if np.ptp(reference, axis=0).any() else 1.0)
-            for rows in (reference, *others)
-        ]
-    # The deviation of a constant is not always exactly 0, its range is.
-    scale = np.where((np.ptp(reference, axis=0) > 0) & (scale > 0), scale, 1.0)
-    return [(rows - centre) / scale for rows in (reference, *others)]
-
-
-def _subset(rows: Rows, rng: np.random.Generator) -> Rows:
-    """At most MOST_ROWS of the rows, all of them in their order or a random choice."""
+def _subset(rows: Array, rng: np.random.Generator) -> Array:
+    """Return all rows in their order, or a random choice of MOST_ROWS."""
     return rows if len(rows) <= MOST_ROWS else rows[rng.choice(len(rows), MOST_ROWS, replace=False)]
 
 
-def _energies(distances: Rows, first: Rows) -> Rows:
-    """The U-statistic of each split of the rows in two. distances: (N, N); first: (N, P), 1: in the
-    first part. -> (P,)."""
+def _energies(distances: Array, first: Array) -> Array:
+    """Compute the U-statistic of each split of the rows into two parts: (P,).
+
+    Args:
+        distances: (N, N), of all pairs of rows.
+        first: (N, P), 1 if a row is in the first part of a split, else 0.
+    """
     n = first[:, 0].sum()
     m = len(first) - n
-    within_first = (first * (distances @ first)).sum(0)  # every pair twice
-    between = first.T @ distances.sum(1) - within_first  # every pair once
+    within_first = (first * (distances @ first)).sum(0)  # counts every pair twice
+    between = first.T @ distances.sum(1) - within_first  # counts every pair once
     within_second = distances.sum() - within_first - 2 * between
-    energies: Rows = (
+    energies: Array = (
         2 * between / (n * m) - within_first / (n * (n - 1)) - within_second / (m * (m - 1))
     )
     return energies
 
 
-def _projected_error(distances: Rows, n: int) -> float:
-    """Standard error of the energy from what each row adds to it. distances: (N, N), the first n
-    rows being one side."""
+def _projected_error(distances: Array, n: int) -> float:
+    """Return the standard error of the energy from the contribution of each row.
+
+    distances: (N, N), of all pairs of rows; the first n rows are one side.
+    """
     m = len(distances) - n
     to_first, to_second = distances[:, :n].sum(1), distances[:, n:].sum(1)
     of_first = 2 * (to_second[:n] / m - to_first[:n] / (n - 1))
@@ -318,28 +409,32 @@ def _projected_error(distances: Rows, n: int) -> float:
     return math.sqrt(float(of_first.var(ddof=1) / n + of_second.var(ddof=1) / m))
 
 
-def _by_rows(rows: Rows, to: Rows, reduce: Callable[[Rows], Rows]) -> Rows:
-    """``reduce`` of the distances (B, M) of each block of rows (N, D) to all of ``to`` (M, D),
-    concatenated: (N,).
+def _by_rows(rows: Array, to: Array, reduce: Callable[[Array], Array]) -> Array:
+    """Reduce the distances of every row to all rows of ``to``, block by block: (N,).
 
-    ``cdist`` subtracts before it squares, so that equal rows are at distance 0, in whatever block.
+    ``cdist`` subtracts before it squares, so the distance of equal rows is 0 in any block.
+
+    Args:
+        rows: (N, D).
+        to: (M, D).
+        reduce: Turns the distances of a block (B, M) into one number for each row (B,).
     """
     return np.concatenate(
         [reduce(cdist(rows[start : start + BLOCK], to)) for start in range(0, len(rows), BLOCK)]
     )
 
 
-def _fraction(hits: Rows, unit: str = "fraction") -> Figure:
-    """Share of True with its binomial error. hits: (N,). The error is that of two counts at least
-    on either side.
+def _fraction(hits: Array, unit: str = "fraction") -> Figure:
+    """Return the share of True with its binomial error. hits: (N,).
 
-    None in N is no proof of a share of 0; the two counts are those of Agresti and Coull's interval.
+    The error assumes at least two counts on either side, as Agresti and Coull's interval does: no
+    hit in N rows does not prove a share of 0.
     """
     n, share = len(hits), float(hits.mean())
     guarded = min(max(share, 2 / (n + 4)), 1 - 2 / (n + 4))
     return Figure(share, math.sqrt(guarded * (1 - guarded) / n), unit)
 
 
-def _mean(values: Rows, unit: str) -> Figure:
-    """Mean over rows and its standard error. values: (N,)."""
+def _mean(values: Array, unit: str) -> Figure:
+    """Return the mean over rows and its standard error. values: (N,)."""
     return Figure(float(values.mean()), float(values.std(ddof=1)) / math.sqrt(len(values)), unit)

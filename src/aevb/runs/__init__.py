@@ -1,1 +1,5 @@
-"""A trained model with its settings and its data's form: built, used, drawn, reported, refitted."""
+"""A trained model with its settings and the form of its data.
+
+``build.py`` makes the model, ``run.py`` uses it (``Run``), ``report.py`` evaluates it,
+``pictures.py`` draws it, and ``refit.py`` replaces its prior.
+"""

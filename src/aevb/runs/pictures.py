@@ -1,4 +1,4 @@
-"""The pictures of a run: whatever its data and its latent space allow, drawn into a folder."""
+"""Draw the pictures of a run: those that its data and its latent space allow."""
 
 from __future__ import annotations
 
@@ -15,25 +15,53 @@ from aevb import plots
 from aevb.datasets.schema import Data
 from aevb.runs.run import Run
 
-MANIFOLD_SIDE = 15
 NAMES = ("curves", "samples", "reconstructions", "interpolations", "manifold", "latent")
 """Names of all pictures that ``draw`` may make."""
 
+MANIFOLD_SIDE = 15
+"""Pictures along each side of the manifold."""
 MOST_COLUMNS = 5
-"""A scatter matrix shows this many columns; more would be too small to read."""
+"""A scatter matrix shows this many columns. More would be too small to read."""
 MOST_DRAWN = 10_000
-"""Rows of the data that pictures are made from."""
+"""Pictures are made from at most this many rows of the data."""
+MOST_POINTS = 2000
+"""A scatter plot of rows shows at most this many."""
+MOST_CODES = 5000
+"""A scatter plot of codes shows at most this many."""
 
 
 def draw(run: Run, folder: Path, data: Data | None = None) -> list[Path]:
-    """Draw all pictures of a run and return their paths. data: rows to reconstruct and to place in
-    the latent space."""
+    """Draw all pictures of a run into a folder, and return their paths.
+
+    Args:
+        run: The trained model.
+        folder: Where the PNG files go. It is made if need be.
+        data: Rows to reconstruct and to place in the latent space.
+
+    Example:
+        >>> import aevb
+        >>> from pathlib import Path
+        >>> from aevb.datasets import load
+        >>> from aevb.runs.pictures import draw
+        >>> run = aevb.fit("gmm", aevb.Config(epochs=2, hidden=(8,), latent_dim=2))
+        >>> [path.name for path in draw(run, Path("pictures"), load("gmm:test"))]
+        ['curves.png', 'samples.png', 'manifold.png', 'latent.png']
+    """
     return [plots.save(figure, folder / f"{name}.png") for name, figure in figures(run, data)]
 
 
 def figures(run: Run, data: Data | None = None) -> Iterator[tuple[str, Figure]]:
-    """(name, figure) of each picture that this run allows. Of ``data``, a fixed random subset of 10
-    000 rows is seen."""
+    """Yield (name, figure) of each picture that this run allows.
+
+    A fixed random subset of at most 10 000 rows of ``data`` is used.
+
+    Example:
+        >>> import aevb
+        >>> from aevb.runs.pictures import figures
+        >>> run = aevb.fit("digits", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
+        >>> [name for name, _ in figures(run)]
+        ['curves', 'samples', 'manifold']
+    """
     data = None if data is None else data.sample(MOST_DRAWN)
     if run.history:
         yield "curves", plots.curves(run.history)
@@ -43,33 +71,65 @@ def figures(run: Run, data: Data | None = None) -> Iterator[tuple[str, Figure]]:
     elif data is not None:
         yield "samples", table_figure(run, data, len(data))
         if run.schema.data_dim == 2 and run.model.latent_dim == 2:
-            yield (
-                "manifold",
-                plots.warped_grid(
-                    data.rows[:2000], _decoded_grid_lines(run), column_names(run)[:2]
-                ),
-            )
+            rows, lines = data.rows[:MOST_POINTS], _decoded_grid_lines(run)
+            yield "manifold", plots.warped_grid(rows, lines, column_names(run)[:2])
     if data is not None and run.model.latent_dim >= 2:
         yield "latent", latent_figure(run, data)
 
 
 def drawn_from(noise: bool) -> str:
-    """What samples are, as a phrase to print."""
+    """Say in a phrase what samples are.
+
+    Example:
+        >>> from aevb.runs.pictures import drawn_from
+        >>> drawn_from(noise=False)
+        'means of p(x|z)'
+    """
     return "drawn from p(x|z)" if noise else "means of p(x|z)"
 
 
 def sample_figure(run: Run, n: int, *, seed: int = 0, noise: bool = False) -> Figure:
-    """A sheet of n generated pictures: means of p(x|z), or draws from it if ``noise``."""
+    """Draw a sheet of n generated pictures.
+
+    Args:
+        run: A model of pictures.
+        n: How many pictures.
+        seed: Seeds the samples.
+        noise: True for draws from p(x|z), False for its means.
+
+    Example:
+        >>> import aevb
+        >>> from aevb.runs.pictures import sample_figure
+        >>> run = aevb.fit("digits", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
+        >>> sample_figure(run, 9).axes[0].get_title()
+        '9 samples, means of p(x|z), z ~ p(z)'
+    """
     columns = max(1, round(n**0.5))
     title = f"{n} samples, {drawn_from(noise)}, z ~ p(z)"
     return plots.grid(to_pictures(run, run.sample(n, seed=seed, noise=noise)), columns, title)
 
 
 def table_figure(run: Run, data: Data, n: int, *, seed: int = 0, noise: bool = True) -> Figure:
-    """n generated rows of a table beside the data: draws from p(x|z), since its means vary less
-    than the data does."""
+    """Draw n generated rows of a table beside the data.
+
+    Args:
+        run: A model of a table.
+        data: Rows of the data.
+        n: How many rows to generate.
+        seed: Seeds the samples.
+        noise: True for draws from p(x|z), False for its means, which vary less than the data.
+
+    Example:
+        >>> import aevb
+        >>> from aevb.datasets import load
+        >>> from aevb.runs.pictures import table_figure
+        >>> run = aevb.fit("gmm", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
+        >>> [axes.get_title() for axes in table_figure(run, load("gmm"), 500).axes]
+        ['data (2000 points)', 'generated (500 points)']
+    """
     generated = run.sample(n, seed=seed, noise=noise)
-    real, made = (rows[:2000].reshape(min(2000, len(rows)), -1) for rows in (data.rows, generated))
+    shown = [rows[:MOST_POINTS] for rows in (data.rows, generated)]
+    real, made = (rows.reshape(len(rows), -1) for rows in shown)
     names, title = column_names(run), f"generated: {drawn_from(noise)}, z ~ p(z)"
     if real.shape[1] == 2:
         return plots.scatter(real, made, names, title)
@@ -79,9 +139,17 @@ def table_figure(run: Run, data: Data, n: int, *, seed: int = 0, noise: bool = T
 
 
 def latent_figure(run: Run, data: Data) -> Figure:
-    """Posterior means of the first 5000 rows in the two latent dimensions that carry most: whose
-    means vary most."""
-    shown = data.take(np.arange(min(5000, len(data))))
+    """Draw the posterior means of rows in two latent dimensions: those whose means vary most.
+
+    Example:
+        >>> import aevb
+        >>> from aevb.datasets import load
+        >>> from aevb.runs.pictures import latent_figure
+        >>> run = aevb.fit("gmm", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
+        >>> latent_figure(run, load("gmm")).axes[0].get_xlabel()
+        '$z_{1}$'
+    """
+    shown = data.take(np.arange(min(MOST_CODES, len(data))))
     codes, _ = run.encode(shown)
     first, second = np.sort(np.argsort(-codes.var(axis=0), kind="stable")[:2])
     return plots.latent_scatter(
@@ -90,8 +158,24 @@ def latent_figure(run: Run, data: Data) -> Figure:
 
 
 def to_pictures(run: Run, rows: NDArray[Any], like: Data | None = None) -> NDArray[Any]:
-    """rows: (N, *shape) -> (N, H, W) or (N, H, W, 3) in [0, 1], black and white where the data has
-    them."""
+    """Turn rows into pictures (N, H, W) or (N, H, W, 3) in [0, 1].
+
+    Black and white are those of the data. If the data are real numbers, the range of ``like`` gives
+    them, or else that of the rows.
+
+    Args:
+        run: The model that the rows belong to.
+        rows: (N, *shape).
+        like: Rows of the data.
+
+    Example:
+        >>> import aevb
+        >>> from aevb.runs.pictures import to_pictures
+        >>> run = aevb.fit("digits", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
+        >>> pictures = to_pictures(run, run.sample(4))
+        >>> pictures.shape, bool(pictures.min() >= 0 and pictures.max() <= 1)
+        ((4, 8, 8), True)
+    """
     schema = run.schema
     if schema.kind != "real":
         return plots.as_pictures(rows, 0.0, schema.white or 1.0)
@@ -102,24 +186,20 @@ def to_pictures(run: Run, rows: NDArray[Any], like: Data | None = None) -> NDArr
 def _picture_figures(run: Run, data: Data | None) -> Iterator[tuple[str, Figure]]:
     if data is not None:
         shown = data.take(np.arange(min(36, len(data))))
-        yield (
-            "reconstructions",
-            plots.reconstructions(
-                to_pictures(run, shown.rows[:], shown),
-                to_pictures(run, run.reconstruct(shown), shown),
-            ),
-        )
+        originals = to_pictures(run, shown.rows[:], shown)
+        rebuilt = to_pictures(run, run.reconstruct(shown), shown)
+        yield "reconstructions", plots.reconstructions(originals, rebuilt)
         if len(data) >= 12:
             yield "interpolations", _interpolation_figure(run, data)
     if run.model.latent_dim == 2:
         z = _probability_grid(MANIFOLD_SIDE)
-        # The first row of the picture is the top of the plane.
+        # The first row of pictures is at the top, where z_2 is largest.
         points = np.stack(np.meshgrid(z, z[::-1]), axis=-1).reshape(-1, 2)
         yield "manifold", plots.manifold(to_pictures(run, run.decode(points)), z)
 
 
 def _interpolation_figure(run: Run, data: Data, lines: int = 6, steps: int = 12) -> Figure:
-    """From one row of the data to another, along a straight line between their posterior means."""
+    """Draw straight lines between the posterior means of two rows, decoded along the way."""
     ends, _ = run.encode(data.take(np.random.default_rng(0).permutation(len(data))[: 2 * lines]))
     weight = np.linspace(0, 1, steps)[None, :, None]
     z = ends[:lines, None] * (1 - weight) + ends[lines:, None] * weight
@@ -128,8 +208,10 @@ def _interpolation_figure(run: Run, data: Data, lines: int = 6, steps: int = 12)
 
 
 def _probability_grid(n: int) -> NDArray[Any]:
-    """n quantiles of N(0, 1) at equal steps of probability: (n,). The paper's figure 4 uses this
-    map."""
+    """Return n quantiles of N(0, 1) at equal steps of probability: (n,).
+
+    Figure 4 of the paper (Kingma & Welling 2013) uses these.
+    """
     quantiles: NDArray[Any] = torch.special.ndtri(
         torch.linspace(0.5 / n, 1 - 0.5 / n, n, dtype=torch.float64)
     ).numpy()
@@ -137,14 +219,22 @@ def _probability_grid(n: int) -> NDArray[Any]:
 
 
 def _decoded_grid_lines(run: Run, lines: int = 20, points: int = 100) -> list[NDArray[Any]]:
-    """Lines of constant z_1 and of constant z_2, at equal steps of prior probability, decoded:
-    (points, 2) each."""
+    """Decode lines of constant z_1 and of constant z_2: (points, 2) each.
+
+    The lines, and the points on them, are at equal steps of prior probability.
+    """
     along, fixed = _probability_grid(points), _probability_grid(lines)
     vertical = [np.stack([np.full(points, value), along], axis=1) for value in fixed]
     return [run.decode(line) for line in vertical + [line[:, ::-1].copy() for line in vertical]]
 
 
 def column_names(run: Run) -> tuple[str, ...]:
-    """Names of the D numbers of a row: a table's own, else column_1, column_2, ..., as of a table
-    without a header."""
+    """Name the D numbers of a row. Without names they are column_1, column_2, ...
+
+    Example:
+        >>> import aevb
+        >>> from aevb.runs.pictures import column_names
+        >>> column_names(aevb.fit("gmm", aevb.Config(epochs=1, hidden=(8,), latent_dim=2)))
+        ('x', 'y')
+    """
     return run.schema.columns or tuple(f"column_{i + 1}" for i in range(run.schema.data_dim))

@@ -1,10 +1,10 @@
-"""A better prior for a model that is trained already: fitted to its codes, nothing else changed.
+"""Fit a better prior to the codes of a trained model. Nothing else in the model changes.
 
-Samples are drawn from the prior and decoded; where the codes of the data are not, the decoder has
-learned nothing, and what it makes there looks like none of the data. The prior that maximises the
-bound for a given encoder and decoder is the aggregate posterior 1/N sum_n q(z|x_n) (Tomczak &
-Welling 2018), so a density fitted to draws from it raises the bound and fills the holes (Ghosh et
-al. 2020 do so for deterministic autoencoders).
+Samples are drawn from the prior and decoded. If the prior reaches where no codes of the data are,
+the decoder has learned nothing there, and its samples look unlike the data. For a given encoder and
+decoder, the prior that maximises the bound is the aggregate posterior 1/N sum_n q(z|x_n) (Tomczak &
+Welling 2018). So a density that is fitted to draws from it raises the bound and avoids the holes
+(Ghosh et al. 2020 do this for deterministic autoencoders).
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from aevb.probability.seeds import counter_seed
 from aevb.runs.run import CHUNK, Run
 
 FITS = ("mixture", "flow")
-"""Priors that can be fitted to codes."""
+"""Names of the priors that can be fitted to codes."""
 MOST_CODES = 50_000
+"""A prior is fitted to at most this many codes."""
 STEPS, BATCH = 2000, 512
-"""Optimiser steps of a flow, and codes in each."""
+"""Optimiser steps to fit a flow, and codes in each step."""
 
 
 @torch.no_grad()
@@ -41,13 +42,32 @@ def refit_prior(
     seed: int = 0,
     on_step: Callable[[int], None] | None = None,
 ) -> Run:
-    """Return a copy of ``run`` with a prior fitted to its codes of ``data``, which should be the
-    training rows.
+    """Return a copy of ``run`` with a prior that is fitted to the codes of ``data``.
 
-    name: "mixture" (of ``components`` diagonal Gaussians, 10 by default, by expectation
-    maximisation) or "flow" (spline couplings, by maximum likelihood). on_step(n) is called after
-    each step of a flow, of ``STEPS``. Raises UsageError for another name, DataError for fewer rows
-    than components.
+    Args:
+        run: The trained model.
+        data: Its training rows.
+        name: "mixture" (diagonal Gaussians, by expectation maximisation) or "flow" (spline
+            couplings, by maximum likelihood).
+        components: How many Gaussians the mixture has, 10 by default.
+        seed: Seeds the codes and the fit.
+        on_step: Called with n after step n of a flow, of ``STEPS``.
+
+    Raises:
+        UsageError: The name is another, or ``components`` does not apply.
+        DataError: There are fewer codes than components.
+
+    Example:
+        >>> import aevb
+        >>> from aevb.datasets import load
+        >>> from aevb.runs.refit import refit_prior
+        >>> run = aevb.fit("digits", aevb.Config(epochs=5, hidden=(32,), latent_dim=2))
+        >>> better = refit_prior(run, load("digits"), "mixture", components=5)
+        >>> better.config.prior, better.model.prior().sample().shape
+        ('mixture', torch.Size([2]))
+        >>> bounds = [each.evaluate("digits")["bound"].value for each in (run, better)]
+        >>> bounds[1] > bounds[0]
+        True
     """
     if name not in FITS:
         raise UsageError(f"a prior can be refitted as {' or '.join(FITS)}; got {name!r}")
@@ -63,13 +83,13 @@ def refit_prior(
         )
         model = deepcopy(run.model)
         model.prior = prior.to(run.device)
-    # The history is that of another prior.
+    # The history belongs to the old prior.
     settings = replace(run.config, prior=name, components=components)
     return replace(run, model=model.eval(), config=settings, history=[], kept_epoch=0, trained=0)
 
 
 def _codes(run: Run, data: Data) -> Tensor:
-    """Draws from q(z|x), one a row, or several where there are few rows: (M, L)."""
+    """Draw codes from q(z|x): (M, L). If there are few rows, each gets several draws."""
     x = run.stored(data)
     draws = max(1, min(10, MOST_CODES // len(x)))
     parts = [

@@ -1,5 +1,4 @@
-"""Everything that can be said of a trained model on given rows: figures with units and error bars,
-findings, arrays to draw."""
+"""Evaluate a trained model on given rows: figures with units and error bars, and what is wrong."""
 
 from __future__ import annotations
 
@@ -14,46 +13,66 @@ from torch import Tensor
 
 from aevb.datasets.schema import Data
 from aevb.errors import UsageError
-from aevb.evaluation import samples as two_samples
 from aevb.evaluation.ais import ais_rows, sandwich
 from aevb.evaluation.bound import Figure, evaluating, mean_figure, summarise
-from aevb.evaluation.diagnosis import Facts, Finding, diagnose, facts_of_record
+from aevb.evaluation.diagnosis import Diagnosis, Facts, diagnose, facts_of_record
 from aevb.evaluation.latents import Latents, latents
 from aevb.evaluation.log_likelihood import importance_rows
 from aevb.evaluation.noise import noise_at
+from aevb.evaluation.samples import compare
+from aevb.evaluation.sides import FEWEST_ROWS
 from aevb.probability.seeds import counter_seed
 from aevb.runs.run import Run, Source
 
 MOST_COMPARED = 1000
-"""Rows a side in the comparison of generated and real rows."""
+"""Rows on each side in the comparison of generated and real rows."""
 MOST_SEARCHED = 10_000
-"""Training rows of a file that copies are looked for among."""
+"""If the training rows stay in a file, copies are looked for among this many of them."""
 MOST_ANNEALED = 100
-"""Rows of annealed importance sampling, which takes a hundred times as long as all the rest."""
+"""Rows for annealed importance sampling, which takes a hundred times as long as all the rest."""
 
-Array = NDArray[np.float64]
+Floats = NDArray[np.float64]
+Progress = Callable[[str, int, int], None]
+"""Called with the name of a part, how much of it is done, and how much there is."""
 
 
 @dataclass
-class Report:
-    """rows: how many. left_out: what could not be measured, and why. figures: by name. findings:
-    what is wrong. kl_per_dimension: (L,), nats, where it has a closed form.
+class Evaluation:
+    """Everything that ``evaluate`` measured. Densities are in nats, in the data's own units.
 
-    per_row: arrays (N,) in nats, "bound", "log_likelihood" and, where it is known, "baseline".
-    codes, prior: (N, L), draws from q(z|x) and from p(z). real, generated: (M, D), what was
-    compared, in the model's numbers.
+    Args:
+        rows: How many rows were looked at.
+        left_out: Phrases that say what could not be measured, and why.
+        figures: By name: ``bound``, ``log_likelihood``, ``classifier_accuracy``, ...
+        findings: What is wrong with the model.
+        kl_per_dimension: (L,), if the KL has a closed form.
+        per_row: (N,) each: ``bound``, ``log_likelihood`` and, if it is known, ``baseline``.
+        codes: (N, L), draws from q(z|x).
+        prior: (N, L), draws from p(z).
+        real: (M, D), the real rows that were compared, in the model's numbers.
+        generated: (M, D), the generated rows that were compared, in the model's numbers.
+
+    Example:
+        >>> import aevb
+        >>> from aevb.runs.report import evaluate
+        >>> run = aevb.fit("gmm", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
+        >>> found = evaluate(run, run.sample(50), samples=10)
+        >>> found.rows, found.codes.shape, found.kl_per_dimension.shape
+        (50, (50, 2), (2,))
+        >>> found.figures["kl"].unit
+        'nats'
     """
 
     rows: int
     left_out: list[str] = field(default_factory=list)
     figures: dict[str, Figure] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
-    kl_per_dimension: Array | None = None
-    per_row: dict[str, Array] = field(default_factory=dict)
-    codes: Array = field(default_factory=lambda: np.empty((0, 0)))
-    prior: Array = field(default_factory=lambda: np.empty((0, 0)))
-    real: Array = field(default_factory=lambda: np.empty((0, 0)))
-    generated: Array = field(default_factory=lambda: np.empty((0, 0)))
+    findings: list[Diagnosis] = field(default_factory=list)
+    kl_per_dimension: Floats | None = None
+    per_row: dict[str, Floats] = field(default_factory=dict)
+    codes: Floats = field(default_factory=lambda: np.empty((0, 0)))
+    prior: Floats = field(default_factory=lambda: np.empty((0, 0)))
+    real: Floats = field(default_factory=lambda: np.empty((0, 0)))
+    generated: Floats = field(default_factory=lambda: np.empty((0, 0)))
 
 
 def evaluate(
@@ -64,156 +83,203 @@ def evaluate(
     samples: int = 5000,
     ais: bool = False,
     seed: int = 0,
-    on_part: Callable[[str, int, int], None] | None = None,
-) -> Report:
-    """Measure everything on the rows of ``data``: ``Data``, an array, the name of a data set, or a
-    path.
+    on_part: Progress | None = None,
+) -> Evaluation:
+    """Measure everything about a trained model on the rows of ``data``.
 
-    training: the rows that the model was trained on, to look for copies of them; of rows that stay
-    in their file, among a fixed random subset of 10 000. samples: draws of z a row for log p(x).
-    ais: annealed importance sampling too, on the first 100 rows. on_part(name, done, of): called as
-    long parts proceed. Raises DataError for rows of another form and UsageError for samples below
-    1.
+    Args:
+        run: The trained model.
+        data: ``Data``, an array, the name of a data set, or a path.
+        training: The rows that the model was trained on, to look for copies of them. If they stay
+            in a file, a fixed random subset of 10 000 is used.
+        samples: Draws of z for each row, for log p(x).
+        ais: Whether to run annealed importance sampling too, on the first 100 rows.
+        seed: Seeds everything that is drawn.
+        on_part: Called with (name, done, of) as long parts proceed.
+
+    Raises:
+        DataError: The rows have another form than those of the training.
+        UsageError: ``samples`` is below 1.
+
+    Example:
+        >>> import aevb
+        >>> from aevb.runs import report
+        >>> run = aevb.fit("gmm", aevb.Config(epochs=2, hidden=(16,), latent_dim=2))
+        >>> found = report.evaluate(run, "gmm:test", samples=100)
+        >>> found.rows, found.per_row["log_likelihood"].shape
+        (2000, (2000,))
+        >>> found.figures["log_likelihood"].value > found.figures["bound"].value
+        True
+        >>> found.left_out
+        ['copies of training rows were not looked for: these are not at hand']
     """
     if samples < 1:
         raise UsageError(f"samples must be at least 1; got {samples}")
-    say = on_part or _silent
-    x = run.tensor(data, seed)
-    report = Report(len(x))
-    terms = run.elbo_rows_of(x, seed=seed)
-    report.figures |= summarise(terms)
-    report.per_row["bound"] = _array(terms.bound)
-    if terms.kl.shape[1] > 1 or run.model.latent_dim == 1:
-        report.kl_per_dimension = _array(terms.kl.mean(0))
-    unreliable = _log_likelihood(run, x, report, samples, seed, say)
-    margin_error = _baseline(run, x, report)
+    work = _Work(run, run.tensor(data, seed), seed, on_part or _silent)
+    work.add_bound()
+    unreliable = work.add_log_likelihood(samples)
+    margin_error = work.add_baseline()
     if ais:
-        _annealed(run, x, report, seed, say)
-    codes = latents(run.model, x, seed=seed)
-    report.figures |= codes.figures
-    noise = noise_at(run.model, codes.draws)
-    if noise is not None:
-        report.figures["noise"] = _noise_figure(run, noise)
-    report.codes = _array(codes.draws)
-    _samples(run, x, report, training, seed, say)
-    report.findings = diagnose(_facts(run, report, codes, margin_error, unreliable, noise))
-    return report
+        work.add_annealing()
+    codes = work.add_latents()
+    noise = work.add_noise(codes)
+    work.add_samples(training)
+    found = work.found
+    found.findings = diagnose(_facts(run, found, codes, margin_error, unreliable, noise))
+    return found
 
 
 def _silent(name: str, done: int, of: int) -> None:
     pass
 
 
-def after_training(run: Run, data: Data) -> tuple[Figure | None, list[Finding]]:
-    """The baseline on held-out rows, and what is wrong with a model that was just trained: quick,
-    without log p(x).
+class _Work:
+    """An evaluation in progress. Each method measures one part and adds it to ``found``.
 
-    The codes are those of the first 1000 rows.
+    x: (N, D), the model's numbers. say: called as long parts proceed.
     """
-    record, rows = run.kept_record, run.stored(data)
-    facts = facts_of_record(record) if record else None
-    baseline = run.baseline_rows(rows)
-    figure = None if baseline is None else mean_figure(baseline)
-    if facts is None:
-        return figure, []
-    codes = latents(run.model, rows.head(MOST_COMPARED))
-    noise = noise_at(run.model, codes.draws)
-    # Row by row, as in ``evaluate``: rows differ far more from each other than a model does from
-    # the columns.
-    bound = run.elbo_rows_of(rows, seed=run.config.seed).bound
-    facts = facts._replace(
-        active_units=float(codes.active.sum()),
-        latent_dim=run.model.latent_dim,
-        baseline=figure and figure.value,
-        margin_error=None if baseline is None else mean_figure(bound - baseline).standard_error,
-        rows=len(codes.means),
-        noise=None if noise is None else (float(noise.min()), float(noise.max())),
-    )
-    return figure, diagnose(facts)
 
+    def __init__(self, run: Run, x: Tensor, seed: int, say: Progress) -> None:
+        self.run, self.x, self.seed, self.say = run, x, seed, say
+        self.found = Evaluation(len(x))
 
-def what_log_p_is(run: Run) -> str:
-    """What log p(x|z) is the logarithm of, the treatment of grey levels included."""
-    if not run.model.likelihood.discrete:
-        return f"{run.likelihood} density of a row in the data's own units"
-    if run.model.likelihood.form == "unit" and run.schema.treatment:
-        return f"{run.likelihood} on {run.schema.noun} {run.schema.treatment}"
-    return f"{run.likelihood} probability of a row"
+    def add_bound(self) -> None:
+        """Add the bound, its terms, and the KL of each latent dimension."""
+        terms = self.run.elbo_rows_of(self.x, seed=self.seed)
+        self.found.figures |= summarise(terms)
+        self.found.per_row["bound"] = _array(terms.bound)
+        if terms.kl.shape[1] > 1 or self.run.model.latent_dim == 1:
+            self.found.kl_per_dimension = _array(terms.kl.mean(0))
 
+    def add_log_likelihood(self, samples: int) -> float:
+        """Add log p(x), the gap to the bound, and bits per dimension.
 
-def _log_likelihood(
-    run: Run,
-    x: Tensor,
-    report: Report,
-    samples: int,
-    seed: int,
-    say: Callable[[str, int, int], None],
-) -> float:
-    """Add log p(x), the gap of the bound and bits per dimension; return the fraction of rows that
-    cannot be relied on."""
-    done = 0
-
-    def on_rows(n: int) -> None:
-        nonlocal done
-        done += n
-        say("log p(x)", done, len(x))
-
-    estimate = importance_rows(
-        run.model, x, samples=samples, seed=seed, log_jacobian=run.log_jacobian, on_rows=on_rows
-    )
-    figure = estimate.figure()
-    report.per_row["log_likelihood"] = _array(estimate.log_likelihood)
-    report.figures |= {
-        "log_likelihood": figure,
-        "gap": mean_figure(
-            estimate.log_likelihood - torch.from_numpy(report.per_row["bound"]).to(x.device)
-        ),
-    }
-    if draws_are_data(
-        run
-    ):  # grey levels as Bernoulli targets have no density, and nothing could be coded by it
-        bits = run.schema.data_dim * math.log(2)
-        report.figures["bits_per_dim"] = Figure(
-            -figure.value / bits, figure.standard_error / bits, "bits per dimension"
+        Returns the share of rows whose estimate is unreliable.
+        """
+        run, found = self.run, self.found
+        estimate = importance_rows(
+            run.model,
+            self.x,
+            samples=samples,
+            seed=self.seed,
+            log_jacobian=run.log_jacobian,
+            on_rows=self._counter("log p(x)", len(self.x)),
         )
-    return estimate.unreliable
+        bound = torch.from_numpy(found.per_row["bound"]).to(self.x.device)
+        figure = estimate.figure()
+        found.per_row["log_likelihood"] = _array(estimate.log_likelihood)
+        found.figures["log_likelihood"] = figure
+        found.figures["gap"] = mean_figure(estimate.log_likelihood - bound)
+        # Grey levels as Bernoulli targets have no density, and no code could be made from it.
+        if draws_are_data(run):
+            bits = run.schema.data_dim * math.log(2)
+            found.figures["bits_per_dim"] = Figure(
+                -figure.value / bits, figure.standard_error / bits, "bits per dimension"
+            )
+        return estimate.unreliable
 
+    def add_baseline(self) -> float | None:
+        """Add log p(x) of independent columns, if the run has them.
 
-def _baseline(run: Run, x: Tensor, report: Report) -> float | None:
-    """Add the independent columns, where the run knows them; return the standard error of the
-    difference from the bound."""
-    rows = run.baseline_rows(x)
-    if rows is None:
+        Returns the standard error of bound - baseline.
+        """
+        rows = self.run.baseline_rows(self.x)
+        if rows is None:
+            return None
+        per_row = self.found.per_row
+        per_row["baseline"] = _array(rows)
+        self.found.figures["baseline"] = mean_figure(rows)
+        margin = torch.from_numpy(per_row["bound"] - per_row["baseline"])
+        return mean_figure(margin).standard_error
+
+    def add_annealing(self) -> None:
+        """Add annealed importance sampling on the first rows, and the two bounds around it."""
+        run, found = self.run, self.found
+        count = min(len(self.x), MOST_ANNEALED)
+        on_rows = self._counter("annealing", 2 * count)
+        rows = ais_rows(
+            run.model,
+            self.x[:count],
+            seed=self.seed,
+            log_jacobian=run.log_jacobian,
+            on_rows=on_rows,
+        )
+        importance = float(found.per_row["log_likelihood"][:count].mean())
+        found.figures["ais_log_likelihood"] = mean_figure(rows)._replace(
+            details={"rows": count, "importance_sampling_on_them": importance}
+        )
+        bounds = sandwich(run.model, count, seed=self.seed, on_rows=on_rows)
+        found.figures |= bounds.figures(run.log_jacobian)
+
+    def add_latents(self) -> Latents:
+        """Add the figures about the codes, and return the codes."""
+        codes = latents(self.run.model, self.x, seed=self.seed)
+        self.found.figures |= codes.figures
+        self.found.codes = _array(codes.draws)
+        return codes
+
+    def add_noise(self, codes: Latents) -> Tensor | None:
+        """Add the decoder's noise, if it has one, and return it in the model's numbers."""
+        noise = noise_at(self.run.model, codes.draws)
+        if noise is not None:
+            self.found.figures["noise"] = _noise_figure(self.run, noise)
+        return noise
+
+    def add_samples(self, training: Data | None) -> None:
+        """Add the comparison of generated rows with real ones, and draws from the prior."""
+        run, found = self.run, self.found
+        self.say("samples", 0, 1)
+        with evaluating(run.model):
+            torch.manual_seed(counter_seed(self.seed, "generated"))
+            count = min(len(self.x), MOST_COMPARED)
+            generated = run.model.sample(count, noise=draws_are_data(run))
+            torch.manual_seed(counter_seed(self.seed, "prior"))
+            with torch.no_grad():
+                found.prior = _array(run.model.prior().sample(torch.Size((len(self.x),))))
+        found.real, found.generated = _array(self.x[:MOST_COMPARED]), _array(generated)
+        if len(found.real) < FEWEST_ROWS:
+            found.left_out.append(
+                f"samples were not compared with data: that needs {FEWEST_ROWS} rows, and there"
+                f" are {len(self.x)}"
+            )
+        else:
+            found.figures |= compare(
+                found.real,
+                found.generated,
+                self._training_rows(training),
+                seed=self.seed,
+                one_unit=run.schema.has_one_unit,
+            )
+        self.say("samples", 1, 1)
+
+    def _training_rows(self, training: Data | None) -> Floats | None:
+        """Return the training rows to look for copies of, or None if there are too few."""
+        if training is not None and training.in_file:
+            training = training.sample(MOST_SEARCHED)
+        if training is not None and len(training) >= FEWEST_ROWS:
+            return _array(self.run.tensor(training, self.seed))
+        these = (
+            "are not at hand"
+            if training is None
+            else f"are {len(training)}, of {FEWEST_ROWS} that are needed"
+        )
+        self.found.left_out.append(f"copies of training rows were not looked for: these {these}")
         return None
-    report.per_row["baseline"] = _array(rows)
-    report.figures["baseline"] = mean_figure(rows)
-    return mean_figure(
-        torch.from_numpy(report.per_row["bound"] - report.per_row["baseline"])
-    ).standard_error
 
+    def _counter(self, name: str, of: int) -> Callable[[int], None]:
+        """Return a function that adds up how many rows are done and says so."""
+        done = 0
 
-def _annealed(
-    run: Run, x: Tensor, report: Report, seed: int, say: Callable[[str, int, int], None]
-) -> None:
-    count, done = min(len(x), MOST_ANNEALED), 0
+        def on_rows(n: int) -> None:
+            nonlocal done
+            done += n
+            self.say(name, done, of)
 
-    def on_rows(n: int) -> None:
-        nonlocal done
-        done += n
-        say("annealing", done, 2 * count)
-
-    rows = ais_rows(run.model, x[:count], seed=seed, log_jacobian=run.log_jacobian, on_rows=on_rows)
-    importance = report.per_row["log_likelihood"][:count]
-    report.figures["ais_log_likelihood"] = mean_figure(rows)._replace(
-        details={"rows": count, "importance_sampling_on_them": float(importance.mean())}
-    )
-    report.figures |= sandwich(run.model, count, seed=seed, on_rows=on_rows).figures(
-        run.log_jacobian
-    )
+        return on_rows
 
 
 def _noise_figure(run: Run, noise: Tensor) -> Figure:
-    """The decoder's standard deviation; in the data's units where all columns share one."""
+    """Return the decoder's noise as a figure, in the data's units if all columns share one."""
     one = len(run.schema.scale) == 1
     values = noise.double() * (run.schema.scale[0] if one else 1.0)
     unit = "in the data's units" if one else "standard deviations of a column"
@@ -223,74 +289,138 @@ def _noise_figure(run: Run, noise: Tensor) -> Figure:
     return Figure(float(values.square().mean().sqrt()), math.nan, unit, details)
 
 
-def _samples(
+def _facts(
     run: Run,
-    x: Tensor,
-    report: Report,
-    training: Data | None,
-    seed: int,
-    say: Callable[[str, int, int], None],
-) -> None:
-    """Add the comparison of generated rows with real ones, and draws from the prior."""
-    say("samples", 0, 1)
-    with evaluating(run.model):
-        torch.manual_seed(counter_seed(seed, "generated"))
-        generated = run.model.sample(min(len(x), MOST_COMPARED), noise=draws_are_data(run))
-        torch.manual_seed(counter_seed(seed, "prior"))
-        with torch.no_grad():
-            report.prior = _array(run.model.prior().sample(torch.Size((len(x),))))
-    report.real, report.generated = _array(x[:MOST_COMPARED]), _array(generated)
-    fewest = two_samples.FEWEST_ROWS
-    if len(report.real) < fewest:
-        report.left_out.append(
-            f"samples were not compared with data: that needs {fewest} rows, and there are {len(x)}"
-        )
-    else:
-        if training is not None and training.in_file:
-            training = training.sample(MOST_SEARCHED)
-        if training is None or len(training) < fewest:
-            found = (
-                "are not at hand"
-                if training is None
-                else f"are {len(training)}, of {fewest} that are needed"
-            )
-            report.left_out.append(f"copies of training rows were not looked for: these {found}")
-            training = None
-        known = None if training is None else _array(run.tensor(training, seed))
-        one_unit = run.schema.has_one_unit
-        report.figures |= two_samples.compare(
-            report.real, report.generated, known, seed=seed, one_unit=one_unit
-        )
-    say("samples", 1, 1)
-
-
-def verdict(report: Report) -> str:
-    """Whether the samples can be told from the data, and by which figure; empty where they were not
-    compared.
-
-    By the classifier if it is right three standard errors more often than chance, by the energy
-    distance at p of 0.01.
-    """
-    accuracy, p = (report.figures.get(name) for name in ("classifier_accuracy", "energy_p_value"))
-    if accuracy is None or p is None:
-        return ""
-    by = []
-    if accuracy.value - 0.5 > 3 * accuracy.standard_error:
-        by.append(f"classifier_accuracy {accuracy.value:.2f}, where chance is 0.5")
-    if p.value <= 0.01:
-        by.append(f"energy_p_value {p.value:.3f}")
-    if by:
-        return f"can be told from data, by {', and '.join(by)}"
-    return (
-        f"cannot be told from data by these {min(report.rows, MOST_COMPARED)} rows:"
-        f" classifier_accuracy {accuracy.value:.2f}, where chance is 0.5, and energy_p_value"
-        f" {p.value:.3f}"
+    found: Evaluation,
+    codes: Latents,
+    margin_error: float | None,
+    unreliable: float,
+    noise: Tensor | None,
+) -> Facts:
+    figures = found.figures
+    record = run.kept_record
+    return Facts(
+        bound=figures["bound"].value,
+        bound_error=figures["bound"].standard_error,
+        kl=figures["kl"].value,
+        active_units=float(codes.active.sum()),
+        latent_dim=run.model.latent_dim,
+        baseline=figures["baseline"].value if "baseline" in figures else None,
+        margin_error=margin_error,
+        training_bound=record.get("bound"),
+        noise=_ends(noise),
+        unreliable=unreliable,
+        rows=len(codes.means),
+        information=figures["mutual_information"].value,
+        fidelity=record.get("fidelity"),
     )
 
 
+def _ends(noise: Tensor | None) -> tuple[float, float] | None:
+    """Return the smallest and the largest noise of a column."""
+    return None if noise is None else (float(noise.min()), float(noise.max()))
+
+
+def after_training(run: Run, data: Data) -> tuple[Figure | None, list[Diagnosis]]:
+    """Look quickly at a model that was just trained, without log p(x).
+
+    Args:
+        run: The trained model.
+        data: Held-out rows. The codes are those of the first 1000.
+
+    Returns:
+        log p(x) of independent columns on these rows, and what is wrong with the model.
+
+    Example:
+        >>> import aevb
+        >>> from aevb.datasets import load
+        >>> from aevb.runs.report import after_training
+        >>> run = aevb.fit("gmm", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
+        >>> baseline, findings = after_training(run, load("gmm:test"))
+        >>> baseline.unit, "worse_than_baseline" in [found.name for found in findings]
+        ('nats', True)
+    """
+    record, rows = run.kept_record, run.stored(data)
+    facts = facts_of_record(record) if record else None
+    baseline = run.baseline_rows(rows)
+    figure = None if baseline is None else mean_figure(baseline)
+    if facts is None:
+        return figure, []
+    codes = latents(run.model, rows.head(MOST_COMPARED))
+    # The margin is taken row by row, as in ``evaluate``: rows differ far more from each other than
+    # the model differs from independent columns.
+    bound = run.elbo_rows_of(rows, seed=run.config.seed).bound
+    facts = facts._replace(
+        active_units=float(codes.active.sum()),
+        latent_dim=run.model.latent_dim,
+        baseline=figure and figure.value,
+        margin_error=None if baseline is None else mean_figure(bound - baseline).standard_error,
+        rows=len(codes.means),
+        noise=_ends(noise_at(run.model, codes.draws)),
+    )
+    return figure, diagnose(facts)
+
+
+def what_log_p_is(run: Run) -> str:
+    """Say in a phrase which probability or density log p(x) is.
+
+    Example:
+        >>> import aevb
+        >>> from aevb.runs.report import what_log_p_is
+        >>> what_log_p_is(aevb.fit("gmm", aevb.Config(epochs=1, hidden=(8,), latent_dim=2)))
+        "gaussian density of a row in the data's own units"
+    """
+    if not run.model.likelihood.discrete:
+        return f"{run.likelihood} density of a row in the data's own units"
+    if run.model.likelihood.form == "unit" and run.schema.treatment:
+        return f"{run.likelihood} on {run.schema.noun} {run.schema.treatment}"
+    return f"{run.likelihood} probability of a row"
+
+
+def verdict(found: Evaluation) -> str:
+    """Say whether the samples can be told from the data, and by which figure.
+
+    The classifier tells them apart if it is right three standard errors more often than chance. The
+    energy distance tells them apart if its p-value is at most 0.01.
+
+    Returns:
+        A phrase. It is empty if the samples were not compared with data.
+
+    Example:
+        >>> from aevb.evaluation.bound import Figure
+        >>> from aevb.runs.report import Evaluation, verdict
+        >>> accuracy, p = Figure(0.9, 0.02, "accuracy"), Figure(0.3, 0.03, "probability")
+        >>> verdict(Evaluation(100, figures={"classifier_accuracy": accuracy, "energy_p_value": p}))
+        'can be told from data, by classifier_accuracy 0.90, where chance is 0.5'
+    """
+    accuracy, p = (found.figures.get(name) for name in ("classifier_accuracy", "energy_p_value"))
+    if accuracy is None or p is None:
+        return ""
+    right = f"classifier_accuracy {accuracy.value:.2f}, where chance is 0.5"
+    chance = f"energy_p_value {p.value:.3f}"
+    by = []
+    if accuracy.value - 0.5 > 3 * accuracy.standard_error:
+        by.append(right)
+    if p.value <= 0.01:
+        by.append(chance)
+    if by:
+        return f"can be told from data, by {', and '.join(by)}"
+    rows = min(found.rows, MOST_COMPARED)
+    return f"cannot be told from data by these {rows} rows: {right}, and {chance}"
+
+
 def draws_are_data(run: Run) -> bool:
-    """Whether draws from p(x|z) have the form of the rows. Grey levels as Bernoulli targets do not: draws are black or white,
-    and means are compared instead."""
+    """Whether draws from p(x|z) have the form of the rows.
+
+    They have not if grey levels are Bernoulli targets: then draws are black or white, and means are
+    compared instead.
+
+    Example:
+        >>> import aevb
+        >>> from aevb.runs.report import draws_are_data
+        >>> draws_are_data(aevb.fit("gmm", aevb.Config(epochs=1, hidden=(8,), latent_dim=2)))
+        True
+    """
     kept_grey = (
         run.model.likelihood.form == "unit"
         and run.schema.kind in ("grey", "unit")
@@ -300,7 +430,15 @@ def draws_are_data(run: Run) -> bool:
 
 
 def what_is_compared(run: Run) -> str:
-    """What the figures about samples compare, as a phrase."""
+    """Say in a phrase what the figures about samples compare.
+
+    Example:
+        >>> import aevb
+        >>> from aevb.runs.report import what_is_compared
+        >>> run = aevb.fit("gmm", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
+        >>> what_is_compared(run).split(", ")[0]
+        'draws from p(x|z) with rows of the data'
+    """
     made = (
         "draws from p(x|z)"
         if draws_are_data(run)
@@ -312,32 +450,5 @@ def what_is_compared(run: Run) -> str:
     )
 
 
-def _facts(
-    run: Run,
-    report: Report,
-    codes: Latents,
-    margin_error: float | None,
-    unreliable: float,
-    noise: Tensor | None,
-) -> Facts:
-    figures = report.figures
-    record = run.kept_record
-    return Facts(
-        bound=figures["bound"].value,
-        bound_error=figures["bound"].standard_error,
-        kl=figures["kl"].value,
-        active_units=float(codes.active.sum()),
-        latent_dim=run.model.latent_dim,
-        baseline=figures["baseline"].value if "baseline" in figures else None,
-        margin_error=margin_error,
-        training_bound=record.get("bound"),
-        noise=None if noise is None else (float(noise.min()), float(noise.max())),
-        unreliable=unreliable,
-        rows=len(codes.means),
-        information=figures["mutual_information"].value,
-        fidelity=record.get("fidelity"),
-    )
-
-
-def _array(values: Tensor) -> Array:
+def _array(values: Tensor) -> Floats:
     return values.detach().double().cpu().numpy()

@@ -1,5 +1,4 @@
-"""A trained model together with what is needed to use it: rows of the data go in, rows of the data
-come out."""
+"""Use a trained model: rows of the data go in, and rows of the data come out."""
 
 from __future__ import annotations
 
@@ -27,24 +26,43 @@ from aevb.probability.distributions import DiagonalNormal
 from aevb.probability.seeds import counter_seed
 
 Source = Data | NDArray[Any] | str | Path
-"""Rows: what ``aevb.datasets.load`` returns, an array, or what it takes: the name of a data set, or
-a path."""
+"""Rows: ``Data``, an array, the name of a data set, or a path."""
 
 CHUNK = 2048
-"""Rows that go through the network at once outside training: bounds memory, changes no result."""
+"""Outside training, this many rows go through the network at once.
+
+This bounds the memory and changes no result.
+"""
 
 
 @dataclass(repr=False)
 class Run:
-    """A trained VAE. Every array is in the units and the shape of the data that it was trained on.
-    Where rows are asked for, the name of a data set or a path does as well: a folder's pictures are
-    brought to the size of those trained on.
+    """A trained VAE, with all that is needed to use it. ``aevb.fit`` and ``aevb.load`` return one.
 
-    model: the VAE. config: how it was trained. likelihood: by name. schema: the data's form.
-    source: the data's name or path. history: one dictionary per epoch, as in metrics.jsonl.
-    kept_epoch: the epoch whose weights the model has, 0 where it is not known. baseline: the
-    independent columns of the training rows, from ``fit_baseline``. trained: completed epochs, 0
-    where it is not known.
+    Every array is in the units and the shape of the data that the model was trained on. Methods
+    that take rows also take the name of a data set or a path. The pictures of a folder are brought
+    to the size of those trained on.
+
+    Args:
+        model: The VAE.
+        config: How it was trained.
+        likelihood: The name of the likelihood.
+        schema: The form of the data.
+        source: The name or the path of the data.
+        history: One dictionary for each epoch, as in metrics.jsonl.
+        kept_epoch: The epoch whose weights the model has, or 0 if it is not known.
+        baseline: The independent columns of the training rows, from ``fit_baseline``.
+        trained: How many epochs were completed, or 0 if it is not known.
+
+    Example:
+        >>> import aevb
+        >>> run = aevb.fit("moons", aevb.Config(epochs=2, hidden=(16,), latent_dim=2))
+        >>> run.source, run.likelihood, run.trained, len(run.history)
+        ('moons', 'gaussian', 2, 2)
+        >>> rows = run.sample(5)
+        >>> means, logvars = run.encode(rows)
+        >>> rows.shape, means.shape, logvars.shape, run.decode(means).shape
+        ((5, 2), (5, 2), (5, 2), (5, 2))
     """
 
     model: VAE
@@ -73,8 +91,7 @@ class Run:
 
     @property
     def stopped_by_patience(self) -> bool:
-        """Whether training ended early since the validation bound had not risen for ``patience``
-        epochs."""
+        """Whether the validation bound did not rise for ``patience`` epochs, and training ended."""
         return (
             self.trained < self.config.epochs
             and 0 < self.config.patience <= self.trained - self.kept_epoch
@@ -82,7 +99,7 @@ class Run:
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether training was cut short, by a signal or a kill."""
+        """Whether training was cut short, for example by Ctrl-C."""
         return 0 < self.trained < self.config.epochs and not self.stopped_by_patience
 
     @property
@@ -91,39 +108,75 @@ class Run:
         return next(self.model.parameters()).device
 
     def to(self, device: str) -> Self:
-        """Move the model, and with it all that is computed: "cpu", "cuda", or "auto". Returns the
-        run. Raises UsageError."""
+        """Move the model to a device and return the run. All later work happens there.
+
+        device: "cpu", "cuda" or "auto".
+
+        Raises:
+            UsageError: There is no such device.
+
+        Example:
+            >>> import aevb
+            >>> run = aevb.fit("moons", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
+            >>> run.to("cpu").device
+            device(type='cpu')
+        """
         self.model.to(Group().device(device))
         return self
 
     @property
     def kept_record(self) -> dict[str, Any]:
-        """The record of the epoch whose weights were kept, the best with patience, else the last;
-        empty if it is missing."""
+        """The record of the epoch whose weights the model has, or {} if it is missing.
+
+        With ``patience`` it is the best epoch, else the last.
+        """
         return next((record for record in self.history if record["epoch"] == self.kept_epoch), {})
 
     @property
     def log_jacobian(self) -> float:
-        """Nats to add to a log-density of the model's numbers for one of the data; 0 where log p is
-        that of a probability."""
+        """Nats that turn a log-density of the model's numbers into one of the data.
+
+        It is 0 if p(x|z) is a probability and not a density.
+        """
         return 0.0 if self.model.likelihood.discrete else self.schema.log_jacobian
 
     def tensor(self, data: Source, seed: int = 0) -> Tensor:
-        """Rows of the data -> x: (N, D), the model's numbers. Raises DataError for rows of another
-        form, NotFoundError.
+        """Turn rows of the data into the model's numbers x: (N, D).
 
-        seed: of the binarisation, where the model was trained on pictures binarised at random.
+        Args:
+            data: Rows.
+            seed: Seeds the binarisation, if the model was trained on rows binarised at random.
+
+        Raises:
+            DataError: The rows have another form than those of the training.
+            NotFoundError: There is no such data set or file.
+
+        Example:
+            >>> import aevb
+            >>> run = aevb.fit("moons", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
+            >>> x = run.tensor("moons")
+            >>> x.shape, [round(s, 2) for s in x.std(0).tolist()]  # standardised
+            (torch.Size([2000, 2]), [1.0, 1.0])
         """
         rows = self.stored(data, seed)
         return rows.head(len(rows))
 
     def stored(self, data: Source, seed: int = 0) -> Rows:
-        """As ``tensor``, for any number of rows: they become the model's numbers a part at a time."""
+        """Return ``Rows``, which become the model's numbers one part at a time.
+
+        It takes and raises the same as ``tensor``, for any number of rows.
+
+        Example:
+            >>> import aevb
+            >>> run = aevb.fit("moons", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
+            >>> [len(x) for x in run.stored("moons").split(1500)]
+            [1500, 500]
+        """
         if isinstance(data, str | Path):
             data = load_like(data, self.schema)
         elif not isinstance(data, Data):
             data = from_array(data, "the array", like=self.schema)
-        # Outside training, dynamic binarisation is one draw as well.
+        # Outside training, dynamic binarisation is a single draw too.
         schema = (
             replace(self.schema, binarize="static")
             if self.schema.binarize == "dynamic"
@@ -135,10 +188,23 @@ class Run:
         return rows
 
     def sample(self, n: int, *, seed: int = 0, noise: bool | None = None) -> NDArray[Any]:
-        """Draw z ~ p(z) and return new rows: (n, *shape), as ``aevb sample`` does.
+        """Draw z ~ p(z) and return new rows: (n, *shape).
 
-        noise: True for draws from p(x|z), False for its means, which vary less than the data does. None: draws, but means of
-        pictures. Raises UsageError unless n is at least 1.
+        Args:
+            n: How many rows.
+            seed: Seeds the draws. ``aevb sample`` with the same seed makes the same rows.
+            noise: True for draws from p(x|z), False for its means, which vary less than the data.
+                None means draws, but means for pictures.
+
+        Raises:
+            UsageError: ``n`` is below 1.
+
+        Example:
+            >>> import aevb
+            >>> run = aevb.fit("moons", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
+            >>> rows = run.sample(16, seed=3)
+            >>> rows.shape, bool((run.sample(16, seed=3) == rows).all())
+            ((16, 2), True)
         """
         if n < 1:
             raise UsageError(f"the number of samples must be at least 1; got {n}")
@@ -150,14 +216,22 @@ class Run:
 
     @torch.no_grad()
     def encode(self, data: Source) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Mean and log-variance of q(z|x) for every row: (N, L) each. No sampling: the same rows give the same codes.
+        """Return the mean and the log-variance of q(z|x) for every row: (N, L) each.
 
-        Those of a flow are taken over a fixed set of draws, since they have no closed form.
+        Nothing is sampled: the same rows give the same codes. Mean and variance of a flow have no
+        closed form and are taken over a fixed set of draws.
+
+        Example:
+            >>> import aevb
+            >>> run = aevb.fit("moons", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
+            >>> means, logvars = run.encode("moons:test")
+            >>> means.shape, logvars.shape
+            ((2000, 2), (2000, 2))
         """
         means, logvars = [], []
-        for x in self.stored(data).split(
-            CHUNK if self.config.posterior == "diagonal" else CHUNK // 16
-        ):
+        # The mean and the variance of a flow take many draws for each row.
+        size = CHUNK if self.config.posterior == "diagonal" else CHUNK // 16
+        for x in self.stored(data).split(size):
             q = self.model.posterior_given(x)
             means.append(q.mean)
             logvars.append(q.logvar if isinstance(q, DiagonalNormal) else q.variance.log())
@@ -165,12 +239,19 @@ class Run:
 
     @torch.no_grad()
     def decode(self, z: NDArray[Any]) -> NDArray[Any]:
-        """z: (N, L) -> the means of p(x|z): (N, *shape). Raises DataError for codes of another
-        shape."""
-        codes, latent_dim = (
-            torch.as_tensor(z, dtype=torch.float32, device=self.device),
-            self.model.latent_dim,
-        )
+        """Return the means of p(x|z): (N, *shape). z: (N, L).
+
+        Raises:
+            DataError: The codes have another shape.
+
+        Example:
+            >>> import aevb, numpy as np
+            >>> run = aevb.fit("moons", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
+            >>> run.decode(np.zeros((3, 2))).shape
+            (3, 2)
+        """
+        latent_dim = self.model.latent_dim
+        codes = torch.as_tensor(z, dtype=torch.float32, device=self.device)
         if codes.ndim != 2 or codes.shape[1] != latent_dim:
             raise DataError(
                 f"expected codes of shape (N, {latent_dim}); got {tuple(codes.shape)}. "
@@ -179,18 +260,49 @@ class Run:
         return self.rows(torch.cat([self.model.decode(part) for part in codes.split(CHUNK)]))
 
     def reconstruct(self, data: Source) -> NDArray[Any]:
-        """Decode the mean of q(z|x) of every row: (N, *shape)."""
-        return self.rows(
-            torch.cat([self.model.reconstruct(x) for x in self.stored(data).split(CHUNK)])
-        )
+        """Encode every row and decode the mean of q(z|x): (N, *shape).
+
+        Example:
+            >>> import aevb
+            >>> run = aevb.fit("moons", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
+            >>> run.reconstruct("moons").shape
+            (2000, 2)
+        """
+        parts = [self.model.reconstruct(x) for x in self.stored(data).split(CHUNK)]
+        return self.rows(torch.cat(parts))
 
     def elbo_rows(self, data: Source, *, samples: int = 1, seed: int = 0) -> RowTerms:
-        """The bound's terms for every row, in nats and in the data's own units. samples: draws of z
-        per row."""
+        """Estimate the terms of the bound for every row, in nats and in the data's own units.
+
+        Args:
+            data: Rows.
+            samples: Draws of z for each row.
+            seed: Seeds the draws.
+
+        Example:
+            >>> import aevb
+            >>> run = aevb.fit("moons", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
+            >>> terms = run.elbo_rows("moons")
+            >>> terms.bound.shape, terms.kl.shape
+            (torch.Size([2000]), torch.Size([2000, 2]))
+        """
         return self.elbo_rows_of(self.stored(data, seed), samples=samples, seed=seed)
 
     def elbo_rows_of(self, x: Tensor | Rows, *, samples: int = 1, seed: int = 0) -> RowTerms:
-        """As ``elbo_rows``, of the model's own numbers x: (N, D)."""
+        """Do the same as ``elbo_rows`` for the model's numbers.
+
+        Args:
+            x: (N, D).
+            samples: Draws of z for each row.
+            seed: Seeds the draws.
+
+        Example:
+            >>> import aevb
+            >>> run = aevb.fit("moons", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
+            >>> x = run.tensor("moons")
+            >>> bool((run.elbo_rows_of(x).bound == run.elbo_rows("moons").bound).all())
+            True
+        """
         seed = counter_seed(seed, "evaluate")
         return elbo_rows(self.model, x, samples=samples, seed=seed, log_jacobian=self.log_jacobian)
 
@@ -202,34 +314,51 @@ class Run:
         seed: int = 0,
         on_rows: Callable[[int], None] | None = None,
     ) -> dict[str, NDArray[Any]]:
-        """How likely each row is, (N,) each, nats: ``log_likelihood``, by importance sampling with
-        ``samples`` draws of z, and its ``effective_sample_size``; ``bound``, ``reconstruction`` and
-        ``kl``; ``baseline``, where the run has one.
+        """Measure how likely each row is.
 
-        on_rows(n): called as rows are done. Raises DataError for rows of another form, UsageError
-        for samples below 1.
+        Args:
+            data: Rows.
+            samples: Draws of z for each row, for log p(x).
+            seed: Seeds the draws.
+            on_rows: Called with the number of rows each time some are done.
+
+        Returns:
+            Arrays (N,), in nats: ``log_likelihood`` by importance sampling, ``bound``,
+            ``reconstruction`` and ``kl``, and ``baseline`` if the run has one. Besides, the
+            ``effective_sample_size`` of each ``log_likelihood``.
+
+        Raises:
+            DataError: The rows have another form than those of the training.
+            UsageError: ``samples`` is below 1.
+
+        Example:
+            >>> import aevb
+            >>> run = aevb.fit("moons", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
+            >>> scores = run.score([[0.0, 0.5], [50.0, 50.0]], samples=100)
+            >>> bool(scores["log_likelihood"][0] > scores["log_likelihood"][1])
+            True
+            >>> sorted(scores)  # doctest: +NORMALIZE_WHITESPACE
+            ['baseline', 'bound', 'effective_sample_size', 'kl', 'log_likelihood',
+             'reconstruction']
         """
         x, done = self.stored(data, seed), 0
         estimates = []
         for part in x.split(CHUNK):
-            estimates.append(
-                importance_rows(
-                    self.model,
-                    part,
-                    samples=samples,
-                    seed=seed,
-                    first=done,
-                    log_jacobian=self.log_jacobian,
-                    on_rows=on_rows,
-                )
+            estimate = importance_rows(
+                self.model,
+                part,
+                samples=samples,
+                seed=seed,
+                first=done,
+                log_jacobian=self.log_jacobian,
+                on_rows=on_rows,
             )
+            estimates.append(estimate)
             done += len(part)
         terms = self.elbo_rows_of(x, seed=seed)
         found = {
-            "log_likelihood": torch.cat([estimate.log_likelihood for estimate in estimates]),
-            "effective_sample_size": torch.cat(
-                [estimate.effective_sample_size for estimate in estimates]
-            ),
+            "log_likelihood": torch.cat([each.log_likelihood for each in estimates]),
+            "effective_sample_size": torch.cat([each.effective_sample_size for each in estimates]),
             "bound": terms.bound,
             "reconstruction": terms.reconstruction,
             "kl": terms.kl.sum(-1),
@@ -242,34 +371,69 @@ class Run:
         }
 
     def baseline_rows(self, x: Tensor | Rows) -> Tensor | None:
-        """log p of the independent columns. x: (N, D) -> (N,), nats in the data's own units; None
-        without a baseline."""
+        """Return log p(x) of every row under independent columns: (N,), nats.
+
+        It is in the data's own units. None if the run has no baseline. x: (N, D).
+
+        Example:
+            >>> import aevb
+            >>> run = aevb.fit("moons", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
+            >>> run.baseline_rows(run.tensor("moons")).shape
+            torch.Size([2000])
+        """
         if self.baseline is None:
             return None
         baseline, form = self.baseline.to(x.device), self.model.likelihood.form
-        return (
-            torch.cat([baseline_rows(baseline, part, form) for part in x.split(CHUNK)])
-            + self.log_jacobian
-        )
+        parts = [baseline_rows(baseline, part, form) for part in x.split(CHUNK)]
+        return torch.cat(parts) + self.log_jacobian
 
     def evaluate(self, data: Source, *, samples: int = 1, seed: int = 0) -> dict[str, Figure]:
-        """``bound``, ``reconstruction`` and ``kl`` as means over the rows, with standard errors.
+        """Average ``bound``, ``reconstruction`` and ``kl`` over the rows, with standard errors.
 
-        For log p(x), samples and latents too, see ``aevb.runs.report.evaluate``.
+        ``aevb.report.evaluate`` also measures log p(x), the samples and the codes.
+
+        Args:
+            data: Rows.
+            samples: Draws of z for each row.
+            seed: Seeds the draws.
+
+        Example:
+            >>> import aevb
+            >>> run = aevb.fit("moons", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
+            >>> figures = run.evaluate("moons:test")
+            >>> sorted(figures), figures["bound"].unit, figures["bound"].standard_error < 0.1
+            (['bound', 'kl', 'reconstruction'], 'nats', True)
         """
         return summarise(self.elbo_rows(data, samples=samples, seed=seed))
 
     def rows(self, x: Tensor) -> NDArray[Any]:
-        """x: (N, D), the model's numbers -> rows of the data: (N, *shape)."""
+        """Turn the model's numbers x: (N, D) into rows of the data: (N, *shape).
+
+        Example:
+            >>> import aevb, torch
+            >>> run = aevb.fit("moons", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
+            >>> run.rows(torch.zeros(1, 2)).round(1)  # the mean of the data
+            array([[0.5, 0.2]], dtype=float32)
+        """
         return self.schema.to_data(x.cpu().numpy())
 
 
 def from_array(array: Any, source: str, like: Schema | None = None) -> Data:
-    """Rows without a file: an array, or a data frame, whose columns keep their names.
+    """Make ``Data`` from an array or a data frame. The columns of a frame keep their names.
 
-    like: the form that the rows are meant to have. An array cannot say which value is white; it is
-    taken to be that of ``like`` unless the values tell otherwise: beyond it, or fractions of 1
-    where white is more than that.
+    An array cannot say which value is white. The white of ``like`` is assumed, unless the values
+    contradict it: they exceed it, or they are fractions up to 1 and white is more than 1.
+
+    Args:
+        array: (N, ...).
+        source: What to call the rows in messages.
+        like: The form that the rows should have.
+
+    Example:
+        >>> import pandas as pd
+        >>> from aevb.runs.run import from_array
+        >>> from_array(pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]}), "my frame").columns
+        ('a', 'b')
     """
     names = tuple(getattr(array, "columns", ()))
     columns = names if names and all(isinstance(name, str) for name in names) else None
@@ -278,8 +442,5 @@ def from_array(array: Any, source: str, like: Schema | None = None) -> Data:
         return data
     low, high = data.range
     fractions = data.rows.dtype.kind in "bf" and 0 < high <= 1 < like.white
-    return (
-        replace(data, white=like.white)
-        if low >= 0 and high <= like.white and not fractions
-        else data
-    )
+    fits = low >= 0 and high <= like.white and not fractions
+    return replace(data, white=like.white) if fits else data
