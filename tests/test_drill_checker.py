@@ -72,7 +72,7 @@ def test_a_decoder_that_cannot_reach_the_drills_data_is_named(end, name, tmp_pat
     grade = graded(tmp_path / "vae.py", SOLUTION.replace("self.dec(z)", end))
     assert (grade.verdict, grade.exit_code) == ("bug", 1)
     (finding,) = [finding for finding in grade.findings if finding.verdict != "right"]
-    assert (finding.class_, finding.line) == (name, 44)
+    assert (finding.class_, finding.line) == (name, 56)
     assert "decoder" not in [finding.class_ for finding in grade.findings]
     assert "the data" in finding.message
     assert "training loop" not in finding.message

@@ -220,7 +220,7 @@ def test_the_stub_is_unfinished_and_never_run(place, monkeypatch):
     write(place, SOLUTION.replace("return self.dec(z)", "return self.dec(z"))
     code, out, _ = aevb("drill check")
     assert (code, out.count("\n")) == (1, 2)
-    assert "syntax-error: line 44" in out
+    assert "syntax-error: line 56" in out
 
 
 def test_half_a_file_is_judged_for_bugs_only(place, says):
@@ -257,13 +257,13 @@ def test_every_class_has_four_different_hints_of_its_own():
         assert found is not HINTS[""], name
         assert len(set(found)) == 4, name
         assert all("{place}" in found.place and text.count("{") <= 1 for text in found), name
-        finding = grading.Finding(name, "bug", "m", 3)
+        finding = grading.DrillFinding(name, "bug", "m", 3)
         used = {}
         shown = [hints.advance(used, finding, "vae.py") for _ in range(5)]
         assert [one.stage for one in shown] == [1, 2, 3, 4, 4]
         assert "line 3 of vae.py" in shown[2].text
         assert "{" not in str(
-            hints.advance({name: 2}, grading.Finding(name, "bug", "m"), "vae_mock.ipynb")
+            hints.advance({name: 2}, grading.DrillFinding(name, "bug", "m"), "vae_mock.ipynb")
         )
     assert hints.find("never-heard-of") is HINTS[""]
 
@@ -378,8 +378,9 @@ def test_help_of_every_command_imports_no_torch():
 
     code = """
 import sys
-from aevb.cli import main
-for name in "start watch check hint status pause resume back next interview report solution reset".split():
+from aevb.commands.cli import main
+names = "start watch check hint status pause resume back next interview report solution reset"
+for name in names.split():
     try: main(["drill", name, "--help"])
     except SystemExit as exit_: assert exit_.code == 0, name
 assert "torch" not in sys.modules
