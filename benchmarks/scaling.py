@@ -108,7 +108,7 @@ def group(batch: int, world: int, out: Path) -> float:
 
 def member(batch: int, out: Path) -> None:
     rows = np.random.default_rng(0).integers(0, 2, (batch * STEPS, 784)).astype(np.uint8)
-    step.FEW_STEPS = 0  # record the step, as in a longer run
+    step.FEW_STEPS = 0  # recorded, as the steps of a longer run would be
     times: list[float] = []
     aevb.fit(
         Data(rows, "bits"),

@@ -44,7 +44,7 @@ def main() -> None:
         try:
             turns.step(lambda: -log["bound"] - constant)
         except FinishedError:
-            # fit has not returned its Run yet, so find the only Run among all live objects.
+            # fit has not returned its Run yet, so look for it among the living: there is one.
             facts.update(described(next(o for o in gc.get_objects() if isinstance(o, aevb.Run))))
             raise
 
