@@ -5,7 +5,7 @@ import os
 import pytest
 
 from aevb.drill import judge, session, state, watch, workspace
-from aevb.drill.grading import Finding, Grade
+from aevb.drill.grading import DrillFinding, Grade
 from aevb.drill.workspace import Work
 
 ESCAPES = (
@@ -117,7 +117,7 @@ def test_the_view_says_what_it_cannot_judge_and_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(
         session,
         "grade",
-        lambda folder: Grade("bug", "vae.py", "0", [Finding("kl-sign", "bug", "line 3: " * 30)]),
+        lambda folder: Grade("bug", "vae.py", "0", [DrillFinding("kl-sign", "bug", "line 3: " * 30)]),
     )
     view.judge()
     shown = view.screen(100)
