@@ -1,5 +1,4 @@
-"""A check that failed has hints, with the numbers that it was seen by, and none is given on what no
-longer holds."""
+"""A failed check has hints with its numbers, until the file changes."""
 
 import json
 
@@ -110,7 +109,7 @@ def test_a_bug_comes_before_a_check_and_a_check_before_what_could_not_be_judged(
 
 
 def test_a_right_file_whose_check_failed_has_a_hint_until_it_changes(tmp_path, monkeypatch):
-    """The founder's case: nothing deep is found, checks 4 and 5 fail."""
+    """The checker finds nothing, but checks 4 and 5 fail."""
     workspace.start(tmp_path / "d", untimed=True, now=0.0)
     (tmp_path / "d" / "vae.py").write_text("x = 1\n")
     digest = grading.digest(workspace.find_work(tmp_path / "d"))

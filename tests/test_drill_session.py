@@ -1,4 +1,4 @@
-"""The drill's commands from start to report, with a checker that says what the test tells it to."""
+"""The drill's commands from start to report, with a checker whose findings the test sets."""
 
 import io
 import json
@@ -54,7 +54,7 @@ def done(line, typed=""):
 
 @pytest.fixture
 def says(monkeypatch):
-    """Put a checker in the place of the real one: says(verdict, *findings)."""
+    """Replace the checker: says(verdict, *findings)."""
 
     def say(verdict, *findings):
         names = ("check", "verdict", "class_", "message", "measured", "expected", "line")
@@ -74,7 +74,7 @@ def says(monkeypatch):
 
 @pytest.fixture
 def six(monkeypatch):
-    """Put a result in the place of half a minute of training."""
+    """Replace half a minute of training by a result."""
 
     def put(failed=(), **more):
         checks = [
@@ -373,7 +373,7 @@ def test_bad_input_ends_in_a_sentence(place, prepare, line, code, part):
 
 
 def test_help_of_every_command_imports_no_torch():
-    """Run in a process of its own: here torch is loaded already."""
+    """Runs in another process, since torch is loaded in this one."""
     import subprocess
 
     code = """

@@ -1,5 +1,4 @@
-"""The paper's experiments: the hand-written gradient, the protocol, the table of its numbers, going
-on after a stop."""
+"""The paper's experiments: gradients, protocol, numbers, and resuming after a stop."""
 
 import itertools
 import json
