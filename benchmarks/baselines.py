@@ -1,11 +1,12 @@
-"""What the baselines of the paper make of MNIST with two latent dimensions, beside the ELBO:
-`python benchmarks/baselines.py`.
+"""Compare the paper's baselines with the ELBO on MNIST with two latent dimensions.
 
-Trains each objective with one network and one budget, and measures on test rows the bound and log
-p(x): with two latent dimensions that is a sum over a grid, which reaches beyond the farthest code.
-Writes results/baselines.json, and draws where the encoder puts the test rows and what the decoder
-makes of draws from the prior: docs/figures/baselines.png. AEVB_DATA must name a folder that holds
-mnist, or it is downloaded.
+    python benchmarks/baselines.py
+
+Each objective trains the same network with the same budget. The bound and log p(x) are measured on
+test rows. With two latent dimensions, log p(x) is a sum over a grid, which reaches beyond the
+farthest code. The results are written to results/baselines.json. The picture
+docs/figures/baselines.png shows the codes of test rows, and decoded draws from the prior. AEVB_DATA
+must name a folder with MNIST, or else it is downloaded.
 """
 
 import json
@@ -50,20 +51,20 @@ SEED = 0
 
 
 def trained(name):
-    """(run, seconds) of one objective."""
+    """Train with one objective, and return the run and the seconds it took."""
     config = aevb.Config(objective=name.split(",")[0], seed=SEED, **SETTINGS, **OBJECTIVES[name])
     started = time.perf_counter()
     return aevb.fit(load("mnist"), config), time.perf_counter() - started
 
 
 def measured(run, seconds):
-    """Figures on the first test rows."""
+    """Return the figures of a run on the first test rows."""
     test = load("mnist:test").take(np.arange(ROWS))
     x = run.tensor(test)
     bound = mean_figure(elbo_rows(run.model, x, samples=10, seed=SEED).bound)
     mu, _ = run.encode(test)
-    # Where the encoder sends rows far from the prior, the decoder may have learned them there: the
-    # grid goes as far.
+    # The encoder may send rows far from the prior, and the decoder may have learned them there. So
+    # the grid goes as far.
     reach = float(np.linalg.norm(mu, axis=1).max()) + 4
     log_p = mean_figure(log_likelihood(run.model, x, WIDTH, reach))
     return {
@@ -75,8 +76,10 @@ def measured(run, seconds):
 
 
 def drawn(runs):
-    """A column for each objective: codes of test rows over the prior's circles, and means of
-    p(x|z), z ~ p(z)."""
+    """Draw a column for each objective: codes of test rows, and means of p(x|z) for z ~ p(z).
+
+    Circles show one and two standard deviations of the prior.
+    """
     test = load("mnist:test").take(np.arange(2000))
     figure = Figure(figsize=(3.1 * len(runs), 6.4), layout="constrained")
     columns = figure.subplots(2, len(runs)).T
@@ -95,7 +98,7 @@ def drawn(runs):
 
 
 def main():
-    """Train, measure, write, draw."""
+    """Train with each objective, measure, write the results and draw the picture."""
     runs, found = {}, {}
     for name in OBJECTIVES:
         run, seconds = trained(name)

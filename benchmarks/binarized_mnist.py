@@ -1,15 +1,19 @@
-"""Objectives, richer posteriors and a VampPrior on fixed-binarised MNIST, under one budget. Writes
-the results as JSON.
+"""Compare objectives, posteriors and priors on fixed-binarised MNIST under one budget.
 
-    python benchmarks/binarized_mnist.py --runs runs/binarized --out benchmarks/results/binarized_mnist.json        an hour
-    python benchmarks/binarized_mnist.py --runs runs/quick --out quick.json --only elbo iwae-5 --epochs 1 --ais
+An hour, and then a short try:
 
-784-200-200-50 with ReLU, Bernoulli likelihood, Adam 1e-3 that falls to 0 over the last quarter,
-minibatches of 100, products in fp32 by torch's kernels, the same order of rows for all models of a
-seed. Those of LATE are the ELBO's model for three quarters of the epochs, and get their posterior
-when the step size begins to fall. log p(x) is estimated on the same test rows with 5000 importance
-samples each, so that differences between models are paired. Called again, it goes on: trained
-models lie in --runs, and what is measured in --out.
+    python benchmarks/binarized_mnist.py \\
+        --runs runs/binarized --out benchmarks/results/binarized_mnist.json
+    python benchmarks/binarized_mnist.py \\
+        --runs runs/quick --out quick.json --only elbo iwae-5 --epochs 1 --ais
+
+The network is 784-200-200-50 with ReLU and a Bernoulli likelihood. Adam's step size of 1e-3 falls
+to 0 over the last quarter. Minibatches have 100 rows. Products are in fp32 by torch's kernels. All
+models of a seed see the rows in the same order. The models in LATE are the ELBO's model for three
+quarters of the epochs; they get their posterior when the step size begins to fall. log p(x) is
+estimated on the same test rows with 5000 importance samples each, so differences between models are
+paired. The results are written as JSON. A second call continues: it finds trained models in --runs
+and measurements in --out.
 """
 
 from __future__ import annotations
@@ -48,8 +52,10 @@ BEGINNING = "beginning"
 LATE = ("late full", "late flow")
 DECAY = 0.25
 AGAIN = ("elbo", *LATE)
-"""Trained from other seeds too, and measured by the bound alone: whether these differ is not to
-hang on one."""
+"""Models that are also trained from other seeds, and there measured by the bound alone.
+
+Whether they differ should not depend on one seed.
+"""
 AIS = ("elbo",)
 AIS_ROWS = 100
 
@@ -87,43 +93,22 @@ def main() -> None:
 def train(
     name: str, seed: int, arguments: argparse.Namespace
 ) -> tuple[aevb.Run, dict[str, object]]:
-    """The run, and how and for how long it was trained; of one that was trained before, nothing."""
-    settings: dict[str, object] = {
-        "epochs": arguments.epochs,
-        "decay": DECAY,
-        **SETTINGS.get(name, {}),
-    }
-    if name == BEGINNING:
-        settings = {"epochs": round((1 - DECAY) * arguments.epochs)}
-    elif name in LATE:
-        train(BEGINNING, seed, arguments)
-        start = str(folder(arguments.runs, BEGINNING, seed))
-        settings |= {"epochs": round(DECAY * arguments.epochs), "decay": 1.0, "start": start}
-    config = aevb.Config(
-        likelihood="bernoulli",
-        hidden=(200, 200),
-        activation="relu",
-        latent_dim=50,
-        batch_size=100,
-        validation="0",
-        seed=seed,
-        threads=1,
-        precision="fp32",
-        kernels="torch",
-        **settings,
-    )
+    """Train a model, or load it if it was trained before.
+
+    Args:
+        name: One of SETTINGS, or BEGINNING.
+        seed: Of the initial parameters, the rows' order and the noise.
+        arguments: Of the command line.
+
+    Returns:
+        The run, and facts about its training, which are empty for a loaded run.
+    """
+    config = config_of(name, seed, arguments)
     started, how = time.perf_counter(), {}
 
     def say(record: dict[str, float]) -> None:
-        how["training_seconds"] = round(time.perf_counter() - started)
-        print(
-            name,
-            seed,
-            record["epoch"],
-            f"{record['bound']:.2f}",
-            f"{how['training_seconds']} s",
-            flush=True,
-        )
+        seconds = how["training_seconds"] = round(time.perf_counter() - started)
+        print(name, seed, record["epoch"], f"{record['bound']:.2f} {seconds} s", flush=True)
 
     out = folder(arguments.runs, name, seed)
     run = aevb.fit(
@@ -137,13 +122,42 @@ def train(
     return run, how
 
 
+def config_of(name: str, seed: int, arguments: argparse.Namespace) -> aevb.Config:
+    """Return the settings of a model. The beginning that a model of LATE needs is trained first."""
+    settings: dict[str, object] = {
+        "epochs": arguments.epochs,
+        "decay": DECAY,
+        **SETTINGS.get(name, {}),
+    }
+    if name == BEGINNING:
+        settings = {"epochs": round((1 - DECAY) * arguments.epochs)}
+    elif name in LATE:
+        train(BEGINNING, seed, arguments)
+        start = str(folder(arguments.runs, BEGINNING, seed))
+        settings |= {"epochs": round(DECAY * arguments.epochs), "decay": 1.0, "start": start}
+    return aevb.Config(
+        likelihood="bernoulli",
+        hidden=(200, 200),
+        activation="relu",
+        latent_dim=50,
+        batch_size=100,
+        validation="0",
+        seed=seed,
+        threads=1,
+        precision="fp32",
+        kernels="torch",
+        **settings,
+    )
+
+
 def test_rows(rows: int) -> aevb.Data:
-    """The same ones whatever the model."""
+    """Return some test rows, the same for all models."""
     test = load("mnist_binarized:test")
     return test.take(np.sort(split_rows(len(test), rows / len(test), seed=0)[1].numpy()))
 
 
 def measure(name: str, seed: int, arguments: argparse.Namespace) -> dict[str, object]:
+    """Train a model and return its figures. The arguments are those of ``train``."""
     run, how = train(name, seed, arguments)
     bound = run.evaluate(load("mnist_binarized:test"))["bound"]
     result = {
@@ -181,8 +195,10 @@ def importance(run: aevb.Run, arguments: argparse.Namespace) -> dict[str, object
 
 
 def measure_again(name: str, arguments: argparse.Namespace) -> dict[str, object]:
-    """How low importance sampling is: on fewer rows, beside ten times the draws and annealed
-    importance sampling."""
+    """Measure how far importance sampling is too low, on fewer rows.
+
+    It is compared with ten times the draws, and with annealed importance sampling.
+    """
     run, _ = train(name, 0, arguments)
     chosen = test_rows(arguments.rows)
     x = run.tensor(chosen.take(np.arange(0, len(chosen), max(1, len(chosen) // AIS_ROWS))))
@@ -205,8 +221,10 @@ def measure_again(name: str, arguments: argparse.Namespace) -> dict[str, object]
 
 
 def compare(results: dict[str, dict[str, object]], runs: Path) -> None:
-    """Work in by how much each model is better than the ELBO's of its seed, row by row: log p(x),
-    and the bound on all rows."""
+    """Add to the results how much better each model is than the ELBO's model of the same seed.
+
+    log p(x), and the bound on all rows, are compared row by row.
+    """
     bounds: dict[str, torch.Tensor] = {}
     for key, result in results.items():
         name, seed = key.split(", seed ")
@@ -230,8 +248,7 @@ def compare(results: dict[str, dict[str, object]], runs: Path) -> None:
 
 
 def straightened(run: aevb.Run) -> aevb.Run:
-    """The run with the flow of its posterior turned into the identity: what is left is a diagonal
-    Gaussian."""
+    """Turn the flow of a run's posterior into the identity, which leaves a diagonal Gaussian."""
     for module in run.model.posterior.modules():
         if isinstance(module, _Gain):
             module.gain = 0.0
@@ -239,11 +256,12 @@ def straightened(run: aevb.Run) -> aevb.Run:
 
 
 def folder(runs: Path, name: str, seed: int) -> Path:
+    """Return the folder of a trained model in the folder of all models."""
     return runs / f"{name.replace(', ', '-')}-{seed}"
 
 
 def write(results: dict[str, dict[str, object]], path: Path) -> None:
-    """One line a figure, and one for the rows of each model."""
+    """Write the results: a line for each figure, and one for the rows of each model."""
     text = ",\n".join(
         f"{json.dumps(key)}: {{\n"
         + ",\n".join(f" {json.dumps(k)}: {json.dumps(v)}" for k, v in result.items())

@@ -1,10 +1,11 @@
-"""Posterior collapse on demand, and each remedy brought to bear on it. Writes the results as JSON.
+"""Provoke posterior collapse, and try each remedy against it.
 
-    python benchmarks/collapse.py --out benchmarks/results/collapse.json            five settings, three seeds, minutes
+    python benchmarks/collapse.py --out benchmarks/results/collapse.json
 
-scikit-learn's digits, 8 latent dimensions, encoder and decoder of five layers of 64 ReLU units:
-deep enough that z reaches the output too late, and the KL has pressed it to nothing by then. Each
-remedy changes one thing.
+This takes minutes, for five settings and three seeds. The data are scikit-learn's digits, with 8
+latent dimensions. Encoder and decoder have five layers of 64 ReLU units. They are so deep that z
+reaches the output too late: the KL has removed its information by then. Each remedy changes one
+thing. The results are written as JSON.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ def main() -> None:
 def measure(
     digits: aevb.Data, seed: int, epochs: int, remedy: dict[str, object]
 ) -> dict[str, object]:
+    """Train with one remedy, and return the figures on validation rows."""
     config = aevb.Config(
         latent_dim=8, hidden=(64,) * 5, epochs=epochs, seed=seed, threads=1, **remedy
     )

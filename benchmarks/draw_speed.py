@@ -1,10 +1,10 @@
-"""Pictures and tables from the results of speed.py: docs/figures/speed.png, cost-curves.png, and
-docs/performance.md's tables.
+"""Draw pictures and tables from the results of speed.py.
 
     python benchmarks/draw_speed.py [--results benchmarks/results/speed.json] [--docs docs]
 
-Each table stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``; what is not in the results is
-not in the tables.
+It makes docs/figures/speed.png, docs/figures/cost-curves.png and the tables of docs/performance.md.
+Each table stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``. A table only shows what the
+results contain.
 """
 
 from __future__ import annotations
@@ -66,29 +66,29 @@ def main() -> None:
 
 
 def workloads(sections: Sections) -> Sections:
-    """Sections that hold the time per step of one workload."""
+    """Return the sections that hold the time per step of one workload."""
     return {name: sections[name] for name in WORKLOADS if name in sections}
 
 
 def best(section: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The entry of each peer at its best number of threads."""
+    """Return the entry of each peer at its best number of threads."""
     found = {peer: section["entries"][name] for peer, name in section["best"].items()}
     return {peer: found[peer] for peer in ORDER if peer in found}
 
 
 def spread(values: list[float]) -> str:
-    """Least and greatest, or one number."""
+    """Return the least and the greatest value."""
     return f"{min(values):.2f} to {max(values):.2f}"
 
 
 def ms(entry: dict[str, Any]) -> str:
-    """Median and quartiles in milliseconds."""
+    """Return median and quartiles in milliseconds."""
     low, high = (f"{value * 1e3:.3g}" for value in entry["quartiles"])
     return f"{entry['median'] * 1e3:.3g} ({low} to {high})"
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
-    """A table in Markdown, with empty lines around it; nothing without rows."""
+    """Return a table in Markdown with empty lines around it, or "" without rows."""
     if not rows:
         return ""
     lines = ["| " + " | ".join(row) + " |" for row in [head, *rows]]
@@ -96,39 +96,57 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def machine_line(results: dict[str, Any]) -> str:
-    """Where, when and how, and what was left out."""
+    """Return what was measured where, when and by which command, and what was left out."""
     m, sections = results["machine"], results["sections"]
     sets = ", ".join(m["instruction_sets"]) or "no wide instruction sets"
     lines = [
         f"\nMeasured on {m['cpu']}, {m['cores']} cores, {m['memory_gb']:g} GB, {sets};"
-        f" {m['system']}."
+        f" {m['system']}.",
+        f"Releases: {', '.join(releases(sections))}.\n",
+        *(command_line(command, sections) for command in commands(sections)),
     ]
-    versions: dict[str, str] = {}
-    for section in sections.values():
-        for entry in section.get("entries", {}).values():
-            versions |= entry.get("versions", {})
-    lines.append(
-        "Releases: "
-        + ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
-        + ".\n"
-    )
-    for command in sorted({section["command"] for section in sections.values()}):
-        of = [name for name, section in sections.items() if section["command"] == command]
-        days, load = ({sections[name][key] for name in of} for key in ("date", "load_before"))
-        lines.append(
-            f"* `{command}` on {', '.join(sorted(days))}: {', '.join(of)}; load before it at most"
-            f" {max(load):g}."
-        )
     if any(section["quick"] for section in sections.values()):
         lines.append(
             "* **Some of this is from a quick run, which only shows that everything works: expect"
             " other figures.**"
         )
-    left_out = {
-        f"{key}: {why}" for section in sections.values() for key, why in section["skipped"].items()
-    }
-    lines += [f"* Left out: {reason}." for reason in sorted(left_out)]
+    lines += [f"* Left out: {reason}." for reason in left_out(sections)]
     return "\n".join(lines) + "\n\n"
+
+
+def releases(sections: Sections) -> list[str]:
+    """Return the names and versions of all measured packages, sorted."""
+    versions: dict[str, str] = {}
+    for section in sections.values():
+        for entry in section.get("entries", {}).values():
+            versions |= entry.get("versions", {})
+    return [f"{name} {version}" for name, version in sorted(versions.items())]
+
+
+def commands(sections: Sections) -> list[str]:
+    """Return the commands that measured the sections, sorted."""
+    return sorted({section["command"] for section in sections.values()})
+
+
+def command_line(command: str, sections: Sections) -> str:
+    """Return when a command was run, for which sections, and the machine's load before it."""
+    names = [name for name, section in sections.items() if section["command"] == command]
+    days = sorted({sections[name]["date"] for name in names})
+    load = max(sections[name]["load_before"] for name in names)
+    return (
+        f"* `{command}` on {', '.join(days)}: {', '.join(names)}; load before it at most {load:g}."
+    )
+
+
+def left_out(sections: Sections) -> list[str]:
+    """Return what was not measured, and why, sorted."""
+    return sorted(
+        {
+            f"{key}: {why}"
+            for section in sections.values()
+            for key, why in section["skipped"].items()
+        }
+    )
 
 
 def speed_table(sections: Sections) -> str:
@@ -261,7 +279,7 @@ def importance_table(sections: Sections) -> str:
 
 
 def precision_table(_sections: Sections) -> str:
-    """Test bounds with products in fp32 and in bf16, from the files of precision.py."""
+    """Return the test bounds with products in fp32 and in bf16, from the files of precision.py."""
     rows, notes = [], []
     for file, what in (("precision", "784-500-20"), ("precision_conv", "convolutions")):
         path = ROOT / f"benchmarks/results/{file}.json"
@@ -293,43 +311,19 @@ TABLES: dict[str, Callable[[Sections], str]] = {
 
 
 def draw_speed(sections: Sections) -> Figure:
-    """Bars: time per step as a multiple of aevb's, one group a workload, on a logarithmic axis."""
+    """Draw bars of the time per step, as multiples of aevb's, in a group for each workload."""
     shown = {name: section for name, section in workloads(sections).items() if section["ratios"]}
     peers = [peer for peer in ORDER if any(peer in section["ratios"] for section in shown.values())]
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     axes = figure.subplots()
     width = 0.8 / max(1, len(peers))
     for i, peer in enumerate(peers):
-        at = [(x, s["ratios"][peer]) for x, s in enumerate(shown.values()) if peer in s["ratios"]]
-        heights = [ratio["of_medians"] for _, ratio in at]
-        low = [
-            max(0, h - min(ratio["by_round"])) for h, (_, ratio) in zip(heights, at, strict=True)
-        ]
-        high = [
-            max(0, max(ratio["by_round"]) - h) for h, (_, ratio) in zip(heights, at, strict=True)
-        ]
-        where = [x + (i - (len(peers) - 1) / 2) * width for x, _ in at]
-        label = LABELS.get(peer, peer)
-        axes.bar(
-            where,
-            heights,
-            width,
-            yerr=[low, high],
-            label=label,
-            color=COLOURS.get(peer),
-            error_kw={"lw": 0.8},
-        )
-        for x, height, above in zip(where, heights, high, strict=True):
-            axes.annotate(
-                f"{height:.2g}",
-                (x, height + above),
-                (0, 2),
-                "data",
-                "offset points",
-                ha="center",
-                va="bottom",
-                fontsize=7,
-            )
+        ratios = {
+            x + (i - (len(peers) - 1) / 2) * width: section["ratios"][peer]
+            for x, section in enumerate(shown.values())
+            if peer in section["ratios"]
+        }
+        _bars(axes, peer, ratios, width)
     axes.axhline(1, color="black", lw=0.8)
     _doubling(axes)
     axes.set_xticks(range(len(shown)), list(shown))
@@ -344,43 +338,61 @@ def draw_speed(sections: Sections) -> Figure:
     return figure
 
 
-def draw_curves(section: dict[str, Any]) -> Figure:
-    """Time per step against rows, width and latent size, with quartiles."""
-    figure = Figure(figsize=(11, 3.8), layout="constrained")
-    names = {
-        "rows": "training rows",
-        "width": "width of the hidden layer",
-        "latent": "latent dimensions",
-    }
-    for axes, (quantity, points) in zip(
-        figure.subplots(1, 3), section["curves"].items(), strict=True
-    ):
-        for peer in [peer for peer in ORDER if any(peer in point["peers"] for point in points)]:
-            at = [
-                (point["value"], point["peers"][peer]) for point in points if peer in point["peers"]
-            ]
-            x = [value for value, _ in at]
-            style = "--" if peer == "floor" else "o-"
-            axes.plot(
-                x,
-                [e["median"] * 1e3 for _, e in at],
-                style,
-                ms=4,
-                color=COLOURS.get(peer),
-                label=LABELS.get(peer, peer),
-            )
-            low, high = ([e["quartiles"][i] * 1e3 for _, e in at] for i in (0, 1))
-            axes.fill_between(x, low, high, color=COLOURS.get(peer), alpha=0.2, lw=0)
-        axes.set_xscale("log", base=2 if quantity != "rows" else 10)
-        axes.set_xticks(
-            [point["value"] for point in points], [f"{point['value']}" for point in points]
+def _bars(axes: Axes, peer: str, ratios: dict[float, dict[str, Any]], width: float) -> None:
+    """Draw the bars of one peer, each with its ratio above it. ratios: by place on the x axis."""
+    heights = [ratio["of_medians"] for ratio in ratios.values()]
+    pairs = list(zip(heights, ratios.values(), strict=True))
+    low = [max(0, height - min(ratio["by_round"])) for height, ratio in pairs]
+    high = [max(0, max(ratio["by_round"]) - height) for height, ratio in pairs]
+    axes.bar(
+        list(ratios),
+        heights,
+        width,
+        yerr=[low, high],
+        label=LABELS.get(peer, peer),
+        color=COLOURS.get(peer),
+        error_kw={"lw": 0.8},
+    )
+    for x, height, above in zip(ratios, heights, high, strict=True):
+        axes.annotate(
+            f"{height:.2g}",
+            (x, height + above),
+            (0, 2),
+            "data",
+            "offset points",
+            ha="center",
+            va="bottom",
+            fontsize=7,
         )
+
+
+QUANTITIES = {
+    "rows": "training rows",
+    "width": "width of the hidden layer",
+    "latent": "latent dimensions",
+}
+
+
+def draw_curves(section: dict[str, Any]) -> Figure:
+    """Draw the time per step against rows, width and latent size, with quartiles."""
+    figure = Figure(figsize=(11, 3.8), layout="constrained")
+    panels = zip(figure.subplots(1, 3), section["curves"].items(), strict=True)
+    for axes, (quantity, points) in panels:
+        for peer in ORDER:
+            own = {
+                point["value"]: point["peers"][peer] for point in points if peer in point["peers"]
+            }
+            if own:
+                _curve(axes, peer, own)
+        axes.set_xscale("log", base=2 if quantity != "rows" else 10)
+        values = [point["value"] for point in points]
+        axes.set_xticks(values, [str(value) for value in values])
         axes.minorticks_off()
         if quantity == "width":
             _doubling(axes)
         else:
             axes.set_ylim(bottom=0)
-        axes.set_xlabel(names[quantity])
+        axes.set_xlabel(QUANTITIES[quantity])
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("ms a step")
     figure.axes[0].legend(fontsize=8, frameon=False)
@@ -390,8 +402,18 @@ def draw_curves(section: dict[str, Any]) -> Figure:
     return figure
 
 
+def _curve(axes: Axes, peer: str, own: dict[int, dict[str, Any]]) -> None:
+    """Draw the median and the quartiles of one peer. own: its entries by the quantity's value."""
+    style = "--" if peer == "floor" else "o-"
+    medians = [entry["median"] * 1e3 for entry in own.values()]
+    colour = COLOURS.get(peer)
+    axes.plot(list(own), medians, style, ms=4, color=colour, label=LABELS.get(peer, peer))
+    low, high = ([entry["quartiles"][i] * 1e3 for entry in own.values()] for i in (0, 1))
+    axes.fill_between(list(own), low, high, color=colour, alpha=0.2, lw=0)
+
+
 def _doubling(axes: Axes) -> None:
-    """A logarithmic axis with a tick at each power of 2."""
+    """Make the y axis logarithmic, with a tick at each power of 2."""
     axes.set_yscale("log", base=2)
     axes.yaxis.set_major_formatter("{x:g}")
 

@@ -1,11 +1,10 @@
-"""What a training step on a GPU is made of: kernels, their time, and what is left over. Writes the
-results as JSON.
+"""Measure the kernels of a training step on a GPU, and the time between them.
 
     python benchmarks/gpu_profile.py --out benchmarks/results/gpu_profile.json
 
-``busy`` is the time of all kernels of a step; where that is near the time of the step, the GPU
-never waits for the program. The profiler itself slows the program down, so the time of the step is
-taken without it.
+``busy`` is the time of all kernels of a step. If it is near the time of the step, the GPU never
+waits for the program. The profiler slows the program down, so the time of the step is measured
+without it. The results are written as JSON.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ LISTED = 8
 
 
 class EnoughError(Exception):
-    """Measured."""
+    """All steps are measured."""
 
 
 def main() -> None:
@@ -58,8 +57,13 @@ def main() -> None:
 
 
 def measure(w: Workload, compile: str, precision: str) -> dict[str, Any]:
-    """Microseconds a step, of all and of the kernels, the longest of which are listed with their
-    share."""
+    """Measure the microseconds of a step and of its kernels.
+
+    Args:
+        w: The network and its data.
+        compile: "auto", "off" or "on", as in ``aevb.Config``.
+        precision: "fp32" or "bf16".
+    """
     w = replace(w, epochs=-(-5 * STEPS // w.steps_per_epoch) + 2)
     facts: dict[str, Any] = {}
     profiler = profile(activities=[ProfilerActivity.CUDA])
@@ -103,7 +107,7 @@ def measure(w: Workload, compile: str, precision: str) -> dict[str, Any]:
 
 
 def kernels(profiler: profile) -> dict[str, Any]:
-    """Of each step: how many there are, how long they take, and which take longest."""
+    """Return how many kernels a step has, how long they take, and which ones take longest."""
     seconds: Counter[str] = Counter()
     calls: Counter[str] = Counter()
     for event in profiler.events():

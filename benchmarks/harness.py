@@ -1,5 +1,7 @@
-"""Worker processes that take turns, and what their times say: everything about measuring, nothing
-about what is measured."""
+"""Start worker processes, let them take turns, and summarise their times.
+
+This module is about measuring. The workers in ``peers`` hold what is measured.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +27,21 @@ HERE = Path(__file__).parent
 
 
 class WorkerError(Exception):
-    """A worker ended before its time."""
+    """A worker ended too early."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One line of a comparison. name: ``peer``, or ``peer@threads``. options: for the worker."""
+    """One line of a comparison.
+
+    Attributes:
+        peer: Its name.
+        module: The module in ``peers`` that runs it.
+        python: The interpreter of its environment.
+        threads: How many, or None if it chooses itself.
+        options: For the worker.
+        device: "cpu" or "cuda".
+    """
 
     peer: str
     module: str
@@ -41,11 +52,15 @@ class Contender:
 
     @property
     def name(self) -> str:
+        """``peer``, or ``peer@threads``."""
         return self.peer if self.threads is None else f"{self.peer}@{self.threads}"
 
     def environment(self) -> dict[str, str]:
-        """The same for all, but for the number of threads; another environment's packages are kept
-        out."""
+        """Return the environment variables of the process.
+
+        They are the same for all contenders except for the number of threads. Packages of another
+        environment are kept out.
+        """
         env = {
             name: value
             for name, value in os.environ.items()
@@ -53,20 +68,15 @@ class Contender:
         }
         if self.python != sys.executable:
             env.pop("PYTHONPATH", None)
-        threads = (
-            {}
-            if self.threads is None
-            else dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(self.threads))
-        )
-        return (
-            env
-            | threads
-            | ({"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"} if self.device == "cpu" else {})
-        )
+        if self.threads is not None:
+            env |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(self.threads))
+        if self.device == "cpu":
+            env |= {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+        return env
 
 
 class Worker:
-    """A process that answers orders. Starting it takes until its first step is done."""
+    """A process that answers orders. The constructor returns when the first step is done."""
 
     def __init__(self, contender: Contender, workload: Workload, whole: bool = False) -> None:
         self.contender, self.messages = contender, tempfile.TemporaryFile("w+")  # noqa: SIM115
@@ -91,7 +101,10 @@ class Worker:
         self.first_step_seconds = time.perf_counter() - self.started
 
     def hear(self) -> dict[str, Any]:
-        """The next answer. Raises WorkerError with the end of what the worker said of its trouble."""
+        """Return the next answer.
+
+        Raises WorkerError with the worker's last message if the process has ended.
+        """
         line = self.process.stdout.readline()
         if line:
             return json.loads(line)
@@ -114,13 +127,13 @@ class Worker:
         return self.hear()
 
     def close(self) -> dict[str, Any]:
-        """The facts of the worker, and its end."""
+        """End the worker, and return its facts."""
         facts = self.tell(close=True)
         self.end()
         return facts
 
     def end(self) -> None:
-        """End the process, whatever it does; once or twice."""
+        """End the process, whatever it is doing. A second call does nothing."""
         if self.process.poll() is None:
             self.process.stdin.close()
             try:
@@ -132,7 +145,7 @@ class Worker:
 
 
 def rotated(items: list[Any], by: int) -> list[Any]:
-    """The items in the same order, begun elsewhere."""
+    """Return the items in the same order, starting with the one at index ``by``."""
     by %= max(1, len(items))
     return items[by:] + items[:by]
 
@@ -141,8 +154,15 @@ def rotated(items: list[Any], by: int) -> list[Any]:
 def started(
     contenders: list[Contender], workload: Workload, skipped: dict[str, str]
 ) -> Iterator[list[Worker]]:
-    """Start the workers, beside a GPU all at once; those that cannot start are noted in
-    ``skipped``."""
+    """Start the workers, and end them after the ``with`` block.
+
+    Workers on a GPU start all at once.
+
+    Args:
+        contenders: One for each worker.
+        workload: The network and its data.
+        skipped: Gets the reason for each worker that cannot start.
+    """
 
     def start(contender: Contender) -> Worker | None:
         try:
@@ -167,8 +187,20 @@ def take_turns(
     skipped: dict[str, str],
     warm_up: int = 2,
 ) -> dict[str, Any]:
-    """Seconds per step of all contenders, by turns: {name: entry}. The order of the turns moves on
-    by one each round."""
+    """Measure the seconds per step of all contenders, in turns.
+
+    Each round starts with the next contender.
+
+    Args:
+        contenders: One for each worker.
+        workload: The network and its data.
+        rounds: Turns of each worker.
+        skipped: Gets the reason for each worker that cannot start.
+        warm_up: Bursts of each worker before the first round.
+
+    Returns:
+        An entry for each contender, by name.
+    """
     entries: dict[str, Any] = {}
     with started(contenders, workload, skipped) as workers:
         for _ in range(warm_up):
@@ -182,7 +214,7 @@ def take_turns(
                 answers[worker.contender.name].append(worker.tell(steps=workload.burst))
         for worker in workers:
             said, name = answers[worker.contender.name], worker.contender.name
-            peak = said[-1]["peak_mb"]  # before the facts are gathered
+            peak = said[-1]["peak_mb"]  # gathering the facts needs memory too, so take it now
             facts = worker.close()
             entries[name] = {
                 "peer": worker.contender.peer,
@@ -198,7 +230,7 @@ def take_turns(
 
 
 def summary(seconds: list[float]) -> dict[str, Any]:
-    """Median and quartiles, and all values."""
+    """Return the median, the quartiles and all values."""
     if len(seconds) > 1:
         low, median, high = statistics.quantiles(seconds, n=4, method="inclusive")
     else:
@@ -211,13 +243,15 @@ def summary(seconds: list[float]) -> dict[str, Any]:
 
 
 def significant(value: float) -> float:
-    """Four significant digits: more would be noise."""
+    """Round to four significant digits, since more would be noise."""
     return float(f"{value:.4g}")
 
 
 def compared(entries: dict[str, Any], reference: str = "aevb") -> dict[str, Any]:
-    """The best number of threads of each peer, and ratios to the reference: of medians, and round
-    by round."""
+    """Add the best number of threads of each peer, and the ratios to a reference.
+
+    The ratios are of medians, and of each round.
+    """
     best: dict[str, str] = {}
     for name, entry in entries.items():
         other = best.get(entry["peer"])
@@ -238,7 +272,7 @@ def compared(entries: dict[str, Any], reference: str = "aevb") -> dict[str, Any]
 
 
 def machine(device: str = "cpu") -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Describe the machine."""
     model, flags = platform.processor() or platform.machine(), set()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -261,15 +295,18 @@ def machine(device: str = "cpu") -> dict[str, Any]:
 
 
 def gpu_name() -> str:
-    """As its driver calls it."""
+    """Return the name of the GPU."""
     import torch
 
     return torch.cuda.get_device_name()
 
 
 def gpu_rates() -> dict[str, Any]:
-    """What the GPU reaches: in large products of float32 and bfloat16, TFLOP/s, and in copying,
-    GB/s read and written."""
+    """Measure the speed of the GPU.
+
+    Returns TFLOP/s of large products in float32 and bfloat16, and GB/s of a copy, which counts both
+    reading and writing.
+    """
     import torch
 
     def median(work: Callable[[], object]) -> float:

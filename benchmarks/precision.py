@@ -1,13 +1,15 @@
-"""What products in bfloat16 cost in quality: the test bound on MNIST against that of fp32, three
-seeds each. Writes JSON.
+"""Compare the test bound on MNIST after training with products in bfloat16 and in fp32.
 
-    python benchmarks/precision.py --out benchmarks/results/precision.json           784-500-20, batch 100, 8 epochs: minutes
-    python benchmarks/precision.py --network conv --epochs 4 --out benchmarks/results/precision_conv.json
-    python benchmarks/precision.py --emulate --out precision.json                    without such instructions
+    python benchmarks/precision.py --out benchmarks/results/precision.json
+    python benchmarks/precision.py --network conv --epochs 4 \\
+        --out benchmarks/results/precision_conv.json
+    python benchmarks/precision.py --emulate --out precision.json
 
-With --emulate the factors and the result of every matrix product are rounded to bfloat16 and the
-product itself is taken in fp32: the arithmetic of processors that have such instructions, at a
-bearable speed on those that have not.
+The first trains 784-500-20 with batches of 100 for 8 epochs, which takes minutes. There are three
+seeds of each. --emulate is for processors without bfloat16 instructions. It rounds the factors and
+the result of every matrix product to bfloat16 and computes the product in fp32. That is the
+arithmetic of processors with such instructions, at a bearable speed. The results are written as
+JSON.
 """
 
 from __future__ import annotations
@@ -63,11 +65,21 @@ def main() -> None:
 
 
 def measure(network: str, precision: str, seed: int, epochs: int) -> dict[str, Any]:
+    """Train a network in one precision, and return its test bound."""
     body = {"hidden": (500,), "activation": "tanh"} if network == "mlp" else {"network": "conv"}
     config = aevb.Config(
-        **body, likelihood="bernoulli", latent_dim=20, batch_size=100, epochs=epochs, validation="0", threads=1, seed=seed,
-        precision=precision, kernels="torch", compile="auto",
-    )  # fmt: skip
+        **body,
+        likelihood="bernoulli",
+        latent_dim=20,
+        batch_size=100,
+        epochs=epochs,
+        validation="0",
+        threads=1,
+        seed=seed,
+        precision=precision,
+        kernels="torch",
+        compile="auto",
+    )
     started = time.perf_counter()
     run = aevb.fit(load("mnist"), config)
     bound = run.evaluate(load("mnist:test"))["bound"]
@@ -82,31 +94,26 @@ def measure(network: str, precision: str, seed: int, epochs: int) -> dict[str, A
 
 
 def rounded(graph: GraphModule) -> None:
-    """In place of the real thing: round factors and results, multiply in fp32."""
+    """Emulate products in bfloat16: round factors and results, and multiply in fp32."""
     for node in list(graph.graph.nodes):
         if node.target in PRODUCTS:
             with graph.graph.inserting_before(node):
-                node.args = tuple(_rounded(graph, argument) for argument in node.args)
+                node.args = tuple(
+                    _copied(graph, _copied(graph, argument, torch.bfloat16), torch.float32)
+                    for argument in node.args
+                )
             with graph.graph.inserting_after(node):
-                narrow = graph.graph.call_function(
-                    torch.ops.aten._to_copy.default, (node,), {"dtype": torch.bfloat16}
-                )
+                narrow = _copied(graph, node, torch.bfloat16)
             with graph.graph.inserting_after(narrow):
-                wide = graph.graph.call_function(
-                    torch.ops.aten._to_copy.default, (narrow,), {"dtype": torch.float32}
-                )
+                wide = _copied(graph, narrow, torch.float32)
             users = [user for user in node.users if user is not narrow]
             for user in users:
                 user.replace_input_with(node, wide)
 
 
-def _rounded(graph: GraphModule, argument: Any) -> Any:
-    narrow = graph.graph.call_function(
-        torch.ops.aten._to_copy.default, (argument,), {"dtype": torch.bfloat16}
-    )
-    return graph.graph.call_function(
-        torch.ops.aten._to_copy.default, (narrow,), {"dtype": torch.float32}
-    )
+def _copied(graph: GraphModule, value: Any, dtype: torch.dtype) -> Any:
+    """Add a copy of a value in another precision to the graph."""
+    return graph.graph.call_function(torch.ops.aten._to_copy.default, (value,), {"dtype": dtype})
 
 
 if __name__ == "__main__":

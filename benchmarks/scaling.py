@@ -1,10 +1,10 @@
-"""Time of a step in one and in two processes, and from it a model of the time in many. Writes the
-results as JSON.
+"""Measure the time of a step in one and two processes, and predict it for many.
 
-    python benchmarks/scaling.py --out benchmarks/results/scaling.json        about a minute
+    python benchmarks/scaling.py --out benchmarks/results/scaling.json
 
-784-500-20 on random bits, one thread a process. Rounds of one and of two processes take turns, and
-each ratio is one of medians: other work on the machine then slows both.
+This takes about a minute. The network is 784-500-20 on random bits, with one thread per process.
+Rounds of one process and of two processes take turns, and each ratio is one of medians. So other
+work on the machine slows both. The results are written as JSON.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +38,8 @@ NETWORK = {
     "epochs": 2,
 }
 BANDWIDTH, LATENCY = 1.25e9, 30e-6
-"""Assumed of the network between nodes: 10 Gbit/s, in bytes a second, and 30 microseconds a
-message."""
+"""Assumptions about the network between nodes: 10 Gbit/s, in bytes per second, and 30 microseconds
+for each message."""
 STEPS = 30
 
 
@@ -79,7 +80,10 @@ def main() -> None:
 
 
 def group(batch: int, world: int, out: Path) -> float:
-    """Median seconds of a step in ``world`` processes, as the first of them sees it."""
+    """Return the median seconds of a step in ``world`` processes, measured by the first of them.
+
+    batch: rows of each step. out: a file beside which the processes write.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = {
@@ -112,18 +116,15 @@ def member(batch: int, out: Path) -> None:
         on_step=lambda *_: times.append(time.perf_counter()),
     )
     if os.environ["RANK"] == "0":
-        out.write_text(
-            str(
-                statistics.median(
-                    b - a for a, b in zip(times[STEPS:], times[STEPS + 1 :], strict=False)
-                )
-            )
-        )
+        seconds = statistics.median(after - before for before, after in pairwise(times[STEPS:]))
+        out.write_text(str(seconds))
 
 
 def predicted(medians: dict[str, float], parameters: int) -> dict[str, object]:
-    """step(W) = compute(B / W) + all-reduce + noise(B), in milliseconds. compute: a line through
-    the two batch sizes."""
+    """Predict step(W) = compute(B / W) + all-reduce + noise(B), in milliseconds.
+
+    compute is a line through the times of the two batch sizes.
+    """
     a_row = (medians["512/1"] - medians["100/1"]) / 412
     fixed = medians["100/1"] - 100 * a_row
     generator = torch.Generator().manual_seed(0)
@@ -137,9 +138,8 @@ def predicted(medians: dict[str, float], parameters: int) -> dict[str, object]:
             parts = {
                 "compute": fixed + a_row * batch / world,
                 "all_reduce": 2 * (world - 1) * (4 * parameters / BANDWIDTH / world + LATENCY),
-                "noise": (
-                    a_row_of_noise * batch * (1 - 1 / world)
-                ),  # what compute holds already is that of its own rows
+                # compute already contains the noise of the process's own rows.
+                "noise": a_row_of_noise * batch * (1 - 1 / world),
             }
             total = sum(parts.values())
             milliseconds = {

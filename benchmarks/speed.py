@@ -1,14 +1,15 @@
-"""How fast aevb trains, beside a plain torch loop, pythae, JAX and the machine's own floor. Writes
-the results as JSON.
+"""Measure how fast aevb trains, beside a plain torch loop, pythae, JAX and a floor.
 
-    make bench                                                                          all, the environments included
-    python benchmarks/speed.py --out benchmarks/results/speed.json                      all, on a quiet machine
+    make bench
+    python benchmarks/speed.py --out benchmarks/results/speed.json
     python benchmarks/speed.py --only tutorial mnist-100 --peers aevb plain --quick --out quick.json
 
-Every peer runs in a process of its own, in an environment of its own; all processes of a workload
-are started and warmed up before the first is measured, and then take turns of one burst of steps
-each, so that whatever else slows the machine down meets all of them. Figures of one run on one
-machine: the ratios are what carries over. docs/performance.md says more.
+The first makes the environments and measures all. The second measures all on a quiet machine.
+
+Every peer runs in its own process and its own environment. All processes of a workload are started
+and warmed up before the first one is measured. Then they take turns of one burst of steps each, so
+that other work on the machine slows all of them. The times belong to one run on one machine; only
+the ratios carry over to others. The results are written as JSON. docs/performance.md says more.
 """
 
 from __future__ import annotations
@@ -50,13 +51,13 @@ PEERS: dict[str, dict[str, Any]] = {
     "aevb-compiled": {"compile": "on"},
     "aevb-bf16": {"precision": "bf16"},
 }
-"""Options of each peer's worker. Those that are not USUAL are measured where they are asked for."""
+"""Options of each peer's worker. Peers that are not in USUAL are measured only on request."""
 USUAL = ("aevb", "aevb-fp32", "plain", "pythae", "jax", "floor")
 OWN_ENVIRONMENT = ("pythae", "jax")
 OTHERS = ("whole", "importance", "curves")
 IMPORTANCE_ROWS = 32
 GPU_BURST = 2
-"""Times as many steps in a turn on a GPU, which takes as much less for them."""
+"""Factor of the steps in a turn on a GPU, where a step takes less time."""
 
 
 def main() -> None:
@@ -127,7 +128,7 @@ def arguments() -> argparse.Namespace:
     )
     options = parser.parse_args()
     if options.device == "cuda":
-        options.threads = options.threads or [1]  # what a GPU does is not decided by threads
+        options.threads = options.threads or [1]  # threads hardly matter on a GPU
     options.rounds = options.rounds or (2 if options.quick else 9)
     options.threads = options.threads or ([1] if options.quick else sorted({1, cores}))
     options.python = dict(item.split("=", 1) for item in options.python)
@@ -135,8 +136,10 @@ def arguments() -> argparse.Namespace:
 
 
 def command(options: argparse.Namespace) -> str:
-    """What to type for the same measurement elsewhere: where this machine keeps its interpreters
-    and results is left out."""
+    """Return the command for the same measurement elsewhere.
+
+    This machine's paths of interpreters and results are left out.
+    """
     parts = ["python", "benchmarks/speed.py"]
     if options.only != [*WORKLOADS, *OTHERS]:
         parts += ["--only", *options.only]
@@ -150,14 +153,17 @@ def command(options: argparse.Namespace) -> str:
 def contenders(
     options: argparse.Namespace, skipped: dict[str, str], but: tuple[str, ...] = ()
 ) -> list[Contender]:
-    """One for each peer and number of threads; peers without an environment are noted in
-    ``skipped``."""
+    """Return a contender for each peer and number of threads.
+
+    Args:
+        options: Of the command line.
+        skipped: Gets the reason for each peer without an environment.
+        but: Peers to leave out.
+    """
     found = []
     for peer in options.peers:
-        python = options.python.get(
-            peer,
-            str(ROOT / f".venv-{peer}/bin/python") if peer in OWN_ENVIRONMENT else sys.executable,
-        )
+        own = f"{ROOT}/.venv-{peer}/bin/python"
+        python = options.python.get(peer, own if peer in OWN_ENVIRONMENT else sys.executable)
         if peer in but:
             continue
         if not Path(python).exists():
@@ -175,7 +181,13 @@ def contenders(
 
 
 def sized(w: Workload, options: argparse.Namespace, rounds: int) -> Workload:
-    """The workload, smaller if it is only to be seen to work, and long enough for all turns."""
+    """Return the workload in the size for this run.
+
+    Args:
+        w: The workload.
+        options: Of the command line. --quick makes it small.
+        rounds: Turns for which it must be long enough.
+    """
     if options.device == "cuda":
         w = replace(w, burst=GPU_BURST * w.burst)
     if options.quick:
@@ -187,7 +199,18 @@ def sized(w: Workload, options: argparse.Namespace, rounds: int) -> Workload:
 def measure_workload(
     name: str, options: argparse.Namespace, skipped: dict[str, str]
 ) -> dict[str, Any]:
-    """Time per step of all peers on one workload."""
+    """Measure the time per step of all peers on one workload.
+
+    This and the other measuring functions take the same arguments.
+
+    Args:
+        name: Of the section.
+        options: Of the command line.
+        skipped: Gets the reason for each peer that could not be measured.
+
+    Returns:
+        The section for the results.
+    """
     w = sized(WORKLOADS[name], options, options.rounds)
     entries = take_turns(
         contenders(options, skipped), w, options.rounds, skipped, warm_up=1 if options.quick else 2
@@ -219,7 +242,7 @@ def measure_workload(
 
 
 def data_of(w: Workload) -> str:
-    """What the rows are."""
+    """Say what the rows are."""
     if w.source == "mnist" and mnist_file():
         return "MNIST"
     return "mixture of three Gaussians" if w.source == "gmm" else "synthetic 8-bit pictures"
@@ -228,14 +251,12 @@ def data_of(w: Workload) -> str:
 def measure_whole(
     _name: str, options: argparse.Namespace, skipped: dict[str, str]
 ) -> dict[str, Any]:
-    """From the start of a process to its end: the tutorial's training, all 800 epochs (8 with
-    --quick)."""
+    """Measure whole processes that run the tutorial's 800 epochs (8 with --quick)."""
     w = WORKLOADS["tutorial"]
     w = replace(w, epochs=8) if options.quick else w
     rounds = min(options.rounds, 5)
-    lines = contenders(
-        options, skipped, but=("floor", "aevb-fp32")
-    )  # so small a network is in fp32 anyway
+    # aevb trains so small a network in fp32 anyway.
+    lines = contenders(options, skipped, but=("floor", "aevb-fp32"))
     seconds: dict[str, list[float]] = {line.name: [] for line in lines}
     facts: dict[str, dict[str, Any]] = {}
     for turn in range(rounds):
@@ -274,7 +295,7 @@ def measure_whole(
 def measure_importance(
     _name: str, options: argparse.Namespace, skipped: dict[str, str]
 ) -> dict[str, Any]:
-    """Rows a second of log p(x) with 5000 draws, beside the bare products of the decoder."""
+    """Measure the rows per second of log p(x) with 5000 draws, beside the decoder's products."""
     samples, rows = (500, 8) if options.quick else (5000, IMPORTANCE_ROWS)
     w = replace(
         WORKLOADS["mnist-100"], batch=rows, burst=GPU_BURST if options.device == "cuda" else 1
@@ -309,7 +330,7 @@ def measure_importance(
 def measure_curves(
     _name: str, options: argparse.Namespace, skipped: dict[str, str]
 ) -> dict[str, Any]:
-    """Time per step against rows, width and latent size: aevb and the plain loop, one thread."""
+    """Measure the time per step against rows, width and latent size, with one thread."""
     options = argparse.Namespace(**vars(options) | {"threads": [1]})
     rounds = min(options.rounds, 5)
     lines = [
@@ -327,11 +348,8 @@ def measure_curves(
                 for entry in entries.values()
             }
             curves[quantity].append({"value": value, "step_flops": step_flops(w), "peers": kept})
-            print(
-                f"  {w.name}: "
-                + ", ".join(f"{p} {e['median'] * 1e3:.2f} ms" for p, e in kept.items()),
-                flush=True,
-            )
+            times = (f"{peer} {one['median'] * 1e3:.2f} ms" for peer, one in kept.items())
+            print(f"  {w.name}: {', '.join(times)}", flush=True)
     return {"threads": 1, "base": "784-500-20, batch 100", "rounds": rounds, "curves": curves}
 
 

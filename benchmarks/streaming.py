@@ -1,11 +1,10 @@
-"""A file larger than memory should be: the most memory that training from it takes, and what it
-costs in time.
+"""Measure memory and time of training from a file that is larger than memory should be.
 
-    python benchmarks/streaming.py --out benchmarks/results/streaming.json              5 GB and 400 steps, minutes
+    python benchmarks/streaming.py --out benchmarks/results/streaming.json
 
-Two processes train the same network, one from a large file, the other on a part of it in memory.
-They take turns, a block of steps each, so that whatever else the machine does meets both. Times are
-of steps, from the second of a block on.
+This takes minutes, for 5 GB and 400 steps. Two processes train the same network, one from a large
+file, the other on a part of it in memory. They take turns of a block of steps each, so that other
+work on the machine slows both. The first step of each block is not timed.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ import numpy as np
 COLUMNS, CHUNK = 784, 8192
 SMALL_ROWS = 50_000
 BLOCK = 50
-"""Steps that a process takes before it is the other's turn."""
+"""Steps in one turn of a process."""
 
 
 class EnoughError(Exception):
-    """As many steps as were asked for."""
+    """All steps are done."""
 
 
 def main() -> None:
@@ -56,7 +55,7 @@ def main() -> None:
 
 
 def write(path: Path, rows: int) -> None:
-    """Pictures of a kind: smooth grey levels, black and white for the most part."""
+    """Write rows that look like pictures: smooth grey levels, mostly near black and white."""
     rng = np.random.default_rng(0)
     patterns = (
         rng.normal(size=(16, 28, 28)).cumsum(1).cumsum(2).reshape(16, COLUMNS).astype(np.float32)
@@ -66,15 +65,18 @@ def write(path: Path, rows: int) -> None:
         header = {"descr": "<f4", "fortran_order": False, "shape": (rows, COLUMNS)}
         np.lib.format.write_array_header_1_0(file, header)
         for start in range(0, rows, CHUNK):
-            size = min(CHUNK, rows - start)
-            file.write(
-                (
-                    1 / (1 + np.exp(-rng.normal(0, 2, (size, 16)).astype(np.float32) @ patterns))
-                ).tobytes()
-            )
+            codes = rng.normal(0, 2, (min(CHUNK, rows - start), 16)).astype(np.float32)
+            file.write((1 / (1 + np.exp(-codes @ patterns))).tobytes())
 
 
 def compare(files: dict[str, Path], steps: int, binarize: str) -> dict[str, object]:
+    """Train on each file in a process of its own, in turns, and return the measurements.
+
+    Args:
+        files: By "streamed" and "in_memory".
+        steps: Of each process.
+        binarize: As in ``aevb.Config``.
+    """
     command = [sys.executable, __file__, "--binarize", binarize, "--worker"]
     started = {
         name: subprocess.Popen(
@@ -82,9 +84,8 @@ def compare(files: dict[str, Path], steps: int, binarize: str) -> dict[str, obje
         )
         for name, file in files.items()
     }
-    begun = {
-        name: json.loads(worker.stdout.readline()) for name, worker in started.items()
-    }  # when each is ready for a step
+    # Each worker writes its first line when it has done its first step.
+    begun = {name: json.loads(worker.stdout.readline()) for name, worker in started.items()}
     seconds: dict[str, list[float]] = {name: [] for name in files}
     peak: dict[str, int] = {}
     for _ in range(max(1, steps // BLOCK)):
@@ -111,7 +112,7 @@ def compare(files: dict[str, Path], steps: int, binarize: str) -> dict[str, obje
 
 
 def work(path: Path, binarize: str) -> None:
-    """Train on ``path``; after the first step, and after each block, report and wait for the turn."""
+    """Train on a file. After the first step and after each block, report and wait for the turn."""
     import torch
 
     import aevb

@@ -1,8 +1,8 @@
-"""Make the pictures that README.md and docs/ show: `make docs-figures`.
+"""Make the pictures of README.md and docs/: `make docs-figures`.
 
-The overview trains the tutorial's experiment and the demonstration's digits anew. The MNIST
-pictures are drawn from the run in runs/mnist, where there is one (docs/reproduction.md has the
-command that makes it); without it they are left as they are.
+The overview trains the tutorial's experiment and the demonstration's digits again. The MNIST
+pictures are drawn from the run in runs/mnist, if it exists (docs/reproduction.md has its command).
+Otherwise they stay as they are.
 """
 
 import json
@@ -29,12 +29,11 @@ MNIST_COMMAND = (
     " --latent-dim 20 --batch-size 100 --epochs 50 --validation mnist:test --threads 1"
 )
 PAPER = {"aevb": [(3e6, -112.4), (1e7, -104.8)]}
-"""Test bound at 20 latent dimensions in figure 2 of the paper (Kingma & Welling 2013), read off its
-vector graphics."""
+"""Test bound with 20 latent dimensions: (samples, nats), read off the paper's figure 2."""
 
 
 def overview() -> Figure:
-    """Three panels: the tutorial's data, what its VAE generates, and the manifold of the digits."""
+    """Draw three panels: the tutorial's data, its VAE's points, and the manifold of the digits."""
     outcome = experiment.train()
     run = aevb.fit(load("digits"), DIGITS)
     figure = Figure(figsize=(11, 3.6), layout="constrained")
@@ -56,22 +55,16 @@ def overview() -> Figure:
 
 
 def mnist_curve(history: list[dict[str, float]]) -> Figure:
-    """Test bound against the number of samples seen, beside the paper's."""
+    """Draw the bounds against the number of samples seen, beside the paper's points."""
     figure = Figure(figsize=(6, 3.8), layout="constrained")
     axes = figure.add_subplot()
     samples = [record["samples"] for record in history]
-    axes.plot(
-        samples,
-        [record["bound"] for record in history],
-        color=plots.REAL,
-        label="aevb, training (Adam)",
-    )
-    axes.plot(
-        samples,
-        [record["validation_bound"] for record in history],
-        color=plots.MADE,
-        label="aevb, test (Adam)",
-    )
+    for name, colour, split in [
+        ("bound", plots.REAL, "training"),
+        ("validation_bound", plots.MADE, "test"),
+    ]:
+        bounds = [record[name] for record in history]
+        axes.plot(samples, bounds, color=colour, label=f"aevb, {split} (Adam)")
     axes.plot(*zip(*PAPER["aevb"], strict=True), "x", color="0.3", label="paper, test (Adagrad)")
     axes.set(
         xscale="log",
@@ -85,7 +78,7 @@ def mnist_curve(history: list[dict[str, float]]) -> Figure:
 
 
 def main() -> None:
-    """Draw everything that can be drawn here."""
+    """Draw all pictures that can be drawn here."""
     print(plots.save(overview(), FIGURES / "overview.png"))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "vae.py"

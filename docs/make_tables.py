@@ -1,8 +1,7 @@
 """Fill docs/reproduction.md from benchmarks/results and docs/figures: `python docs/make_tables.py`.
 
-A table stands between `<!-- table NAME -->` and `<!-- end -->`, a picture likewise. Both come from
-`aevb reproduce`: those of the full length where they are there, otherwise the quick ones, which is
-then said.
+A table stands between `<!-- table NAME -->` and `<!-- end -->`, and a picture does too. Both come
+from `aevb reproduce`. The full form is used if it exists, and else the quick form, with a note.
 """
 
 import re
@@ -17,7 +16,7 @@ QUICK = "Of `--quick`: the full run is not finished."
 
 
 def filled(text: str) -> str:
-    """The document with its tables and pictures as the results have them."""
+    """Return the document with the tables and pictures of the results."""
 
     def of(match: re.Match[str]) -> str:
         kind, name = match[1], match[2]

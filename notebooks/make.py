@@ -1,5 +1,7 @@
-"""Make vae_mock.ipynb, here and in the package, from its source. Needs jupytext: pip install -e
-'.[dev]'."""
+"""Make vae_mock.ipynb, here and in the package, from its source.
+
+It needs jupytext: pip install -e '.[dev]'.
+"""
 
 import json
 from pathlib import Path
@@ -11,8 +13,7 @@ MATERIAL = ROOT / "src" / "aevb" / "drill" / "material"
 
 
 def make(source: Path) -> str:
-    """The notebook that a percent-format file stands for, as text: the same bytes from the same
-    source."""
+    """Return the notebook of a percent-format file. The same source gives the same bytes."""
     book = jupytext.read(source)
     book.metadata.pop("jupytext", None)
     book.metadata["colab"] = {"provenance": []}

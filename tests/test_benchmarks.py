@@ -1,4 +1,4 @@
-"""The measuring of speed works from end to end, and its arithmetic is that of the hand."""
+"""The speed benchmark works from end to end, and its arithmetic agrees with a calculation."""
 
 import json
 import os

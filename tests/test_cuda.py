@@ -18,9 +18,9 @@ from aevb.evaluation.ais import ais_rows
 from aevb.evaluation.bound import elbo_rows
 from aevb.evaluation.log_likelihood import importance_rows
 from aevb.paper.quadrature import log_likelihood
-from aevb.paper.recipes import Plan
+from aevb.paper.recipes import ScheduledTrial
 from aevb.paper.running import load, open_training
-from aevb.paper.trial import Rows, Trial
+from aevb.paper.trial import Trial, TrialRows
 from aevb.runs import report
 from aevb.runs.build import build
 from aevb.runs.refit import refit_prior
@@ -153,13 +153,13 @@ TRIALS = {
 def rows(device):
     g = torch.Generator().manual_seed(0)
     grey = torch.randint(0, 256, (1200, 30), generator=g, dtype=torch.uint8)
-    return Rows(grey[:1000].to(device), grey[1000:].to(device), 255.0)
+    return TrialRows(grey[:1000].to(device), grey[1000:].to(device), 255.0)
 
 
 @pytest.mark.parametrize("name", TRIALS)
 def test_a_trial_of_the_paper_goes_on_bit_by_bit(name, tmp_path):
     trial, points = TRIALS[name], [30_000, 60_000]
-    plan = Plan(trial, points[-1])
+    plan = ScheduledTrial(trial, points[-1])
     whole = open_training(trial, plan, rows("cuda"), tmp_path / "whole")
     whole.advance(points)
     for point in points:
@@ -180,7 +180,7 @@ def test_a_trial_of_the_paper_ends_where_the_processors_does(name, tmp_path):
     ends = []
     for device in ("cpu", "cuda"):
         training = open_training(
-            TRIALS[name], Plan(TRIALS[name], 100_000), rows(device), tmp_path / device
+            TRIALS[name], ScheduledTrial(TRIALS[name], 100_000), rows(device), tmp_path / device
         )
         training.advance([10_000, 100_000])
         ends.append([point.get("test_bound", 0.0) for point in training.curve])
@@ -190,7 +190,7 @@ def test_a_trial_of_the_paper_ends_where_the_processors_does(name, tmp_path):
 
 def test_quadrature_agrees_with_the_processors(tmp_path):
     trial = TRIALS["aevb"]
-    training = open_training(trial, Plan(trial, 20_000), rows("cuda"), tmp_path)
+    training = open_training(trial, ScheduledTrial(trial, 20_000), rows("cuda"), tmp_path)
     training.advance([20_000])
     model, x = training.model, rows("cuda").test[:50] / 255.0
     on_gpu = log_likelihood(model, x).cpu()

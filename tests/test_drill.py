@@ -12,8 +12,7 @@ from aevb.parts.objectives.elbo import vae_loss
 
 
 class Plain(nn.Module):
-    """The tutorial's network written out a second time, on purpose: the known answer for every bit
-    of ours."""
+    """The tutorial's network, written a second time: the known answer for every bit of ours."""
 
     def __init__(self):
         super().__init__()
@@ -76,7 +75,7 @@ def test_ends_where_the_tutorial_ends_and_passes_its_checks():
 
 
 class Broken(VAE):
-    """One mistake for each of the checks that look at the model."""
+    """Each check of the model fails on one mistake."""
 
     def reparameterize(self, mu, logvar):
         return torch.normal(mu, torch.exp(0.5 * logvar)).detach().requires_grad_() + 0.01

@@ -1,5 +1,4 @@
-"""The drill with the real checker: the solution is right, and what a learner gets wrong is found by
-name, with hints for it."""
+"""The drill with the real checker: the solution is right, and mistakes get a name and hints."""
 
 import json
 
@@ -72,7 +71,7 @@ def test_a_decoder_that_cannot_reach_the_drills_data_is_named(end, name, tmp_pat
     grade = graded(tmp_path / "vae.py", SOLUTION.replace("self.dec(z)", end))
     assert (grade.verdict, grade.exit_code) == ("bug", 1)
     (finding,) = [finding for finding in grade.findings if finding.verdict != "right"]
-    assert (finding.class_, finding.line) == (name, 44)
+    assert (finding.class_, finding.line) == (name, 56)
     assert "decoder" not in [finding.class_ for finding in grade.findings]
     assert "the data" in finding.message
     assert "training loop" not in finding.message
@@ -105,8 +104,7 @@ def test_a_notebooks_decoder_is_tried_too(tmp_path):
 
 
 def test_what_the_learner_put_beside_the_file_and_behind_it_is_taken_along(tmp_path):
-    """A helper in a file of its own; names that the drill's training might have used; a
-    cross-entropy of these data."""
+    """A helper in another file, names that the drill might use too, and a cross-entropy."""
     (tmp_path / "mine.py").write_text(
         "import torch\n\n\ndef noise(like):\n    return torch.rand_like(like)\n"
     )
@@ -174,8 +172,7 @@ LOSS = "return (error + kl).mean(), error.mean(), kl.mean()"
     ],
 )
 def test_what_passes_elsewhere_is_wrong_in_the_drill(old, new, verdict, name, part, tmp_path):
-    """A weight that is a choice elsewhere; an interface that the training needs; a KL that is cut
-    to a constant."""
+    """A weight on the KL, another interface than the training's, and a KL cut to a constant."""
     assert old in SOLUTION
     grade = graded(tmp_path / "vae.py", SOLUTION.replace(old, new))
     assert grade.verdict == verdict

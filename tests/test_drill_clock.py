@@ -1,5 +1,4 @@
-"""The clock: worked out from events by hand, on restarts, overruns and wall clocks that are set
-back; and the state's file."""
+"""The clock over restarts, overruns and system clocks that are set back; and the state's file."""
 
 import contextlib
 import json

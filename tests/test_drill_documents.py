@@ -1,5 +1,4 @@
-"""The questions and the cheat sheet say what the drill asks, and each claim names something that
-exists."""
+"""The documents agree with the drill, and every claim names a command or a test that exists."""
 
 import re
 from pathlib import Path

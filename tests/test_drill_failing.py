@@ -1,18 +1,17 @@
-"""A check that failed has hints, with the numbers that it was seen by, and none is given on what no
-longer holds."""
+"""A failed check has hints with its numbers, until the file changes."""
 
 import json
 
 import pytest
 
 from aevb.drill import failing, grading, hints, program, rubric, session, state, workspace
-from aevb.drill.grading import Finding, Grade
+from aevb.drill.grading import DrillFinding, Grade
 from aevb.drill.hint_texts import HINTS
 from aevb.drill.hint_texts_checks import CHECK_HINTS
 from aevb.drill.workspace import Work
 from aevb.errors import UsageError
 
-RIGHT = Grade("right", "vae.py", "d", [Finding("gradient", "right", "dz/dmu = 1")])
+RIGHT = Grade("right", "vae.py", "d", [DrillFinding("gradient", "right", "dz/dmu = 1")])
 SEEN = {"error": 0.36, "kl": 1.24, "low": -2.25, "high": 2.19}
 
 
@@ -82,7 +81,7 @@ def test_numbers_say_the_cause(change, part):
 def test_checks_have_four_hints_each_and_the_place_is_what_was_seen():
     for name in CHECK_HINTS:
         used = {}
-        finding = Finding(name, failing.FAILED, "saw 1.0")
+        finding = DrillFinding(name, failing.FAILED, "saw 1.0")
         shown = [
             hints.advance(used, finding, "vae.py", "the KL ended at 9.00 nats").text
             for _ in range(4)
@@ -94,9 +93,12 @@ def test_checks_have_four_hints_each_and_the_place_is_what_was_seen():
 
 
 def test_a_bug_comes_before_a_check_and_a_check_before_what_could_not_be_judged():
-    failed, lost = Finding("check-4", failing.FAILED, "m"), Finding("parts", "cannot_judge", "m")
+    failed, lost = (
+        DrillFinding("check-4", failing.FAILED, "m"),
+        DrillFinding("parts", "cannot_judge", "m"),
+    )
     late, bug, weight = (
-        Finding(name, verdict, "m")
+        DrillFinding(name, verdict, "m")
         for name, verdict in [("u", "unfinished"), ("b", "bug"), ("w", "scale")]
     )
     assert hints.choose([late, lost, failed, bug, weight], None) is bug
@@ -107,7 +109,7 @@ def test_a_bug_comes_before_a_check_and_a_check_before_what_could_not_be_judged(
 
 
 def test_a_right_file_whose_check_failed_has_a_hint_until_it_changes(tmp_path, monkeypatch):
-    """The founder's case: nothing deep is found, checks 4 and 5 fail."""
+    """The checker finds nothing, but checks 4 and 5 fail."""
     workspace.start(tmp_path / "d", untimed=True, now=0.0)
     (tmp_path / "d" / "vae.py").write_text("x = 1\n")
     digest = grading.digest(workspace.find_work(tmp_path / "d"))

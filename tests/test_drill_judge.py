@@ -1,18 +1,18 @@
-"""What runs a learner's code, whatever the code does; and what notices that it was saved."""
+"""A learner's code is run safely, whatever it does, and its saves are noticed."""
 
 import os
 
 import pytest
 
 from aevb.drill import judge, session, state, watch, workspace
-from aevb.drill.grading import Finding, Grade
+from aevb.drill.grading import DrillFinding, Grade
 from aevb.drill.workspace import Work
 
 ESCAPES = (
     "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(6)\n   "
     " os._exit(0)\nwhile True: pass"
 )
-"""Code whose child leaves the group that is killed, and holds the streams open for a while."""
+"""Code with a child process that leaves the killed group and holds the streams open."""
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_code_that_misbehaves_ends_in_one_sentence(source, part, tmp_path):
 
 
 def test_a_run_is_remembered_and_its_points_kept(tmp_path):
-    """The child in full, on the stub: it cannot train, and says so check by check."""
+    """The stub cannot be trained, and each check says so."""
     workspace.start(tmp_path / "d", untimed=True, now=0.0)
     result = session.run_six(tmp_path / "d")
     assert [check["passed"] for check in result["checks"]] == [False] * 6
@@ -114,11 +114,8 @@ def test_the_view_says_what_it_cannot_judge_and_goes_on(tmp_path, monkeypatch):
     (tmp_path / "d" / "vae_mock.ipynb").unlink()
     assert view.judge() is None
     assert "vae.py is gone" in view.screen(100)
-    monkeypatch.setattr(
-        session,
-        "grade",
-        lambda folder: Grade("bug", "vae.py", "0", [Finding("kl-sign", "bug", "line 3: " * 30)]),
-    )
+    finding = DrillFinding("kl-sign", "bug", "line 3: " * 30)
+    monkeypatch.setattr(session, "grade", lambda folder: Grade("bug", "vae.py", "0", [finding]))
     view.judge()
     shown = view.screen(100)
     assert "kl-sign" in shown

@@ -1,5 +1,4 @@
-"""The learner's notebook: one source each for stub and solution, self-contained, and it says in
-sentences what is missing."""
+"""The learner's notebook is made from one source, stands alone, and says what is missing."""
 
 import ast
 import importlib.util
@@ -26,7 +25,7 @@ def make():
 
 
 def printed(book):
-    """All that the cells print, and the errors that they end in."""
+    """Return the text that the cells print, and their errors."""
     outputs = [output for cell in book.cells for output in cell.get("outputs", [])]
     text = "".join(output["text"] for output in outputs if output["output_type"] == "stream")
     return text, [output for output in outputs if output["output_type"] == "error"]
@@ -63,8 +62,7 @@ def test_the_notebooks_are_made_from_the_source(make):
 
 
 def test_with_the_solution_all_six_checks_pass(make):
-    """200 of the 800 epochs are enough for the checks; tests/test_drill.py has the figures of all
-    800."""
+    """200 epochs are enough for the checks. tests/test_drill.py tests the figures of all 800."""
     text, errors = execute(make(percent.SOLUTION), epochs=200)
     assert errors == []
     assert re.findall(r"^Check (\d): OK:", text, re.MULTILINE) == list("123456"), text

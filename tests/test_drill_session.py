@@ -1,4 +1,4 @@
-"""The drill's commands from start to report, with a checker that says what the test tells it to."""
+"""The drill's commands from start to report, with a checker whose findings the test sets."""
 
 import io
 import json
@@ -54,7 +54,7 @@ def done(line, typed=""):
 
 @pytest.fixture
 def says(monkeypatch):
-    """Put a checker in the place of the real one: says(verdict, *findings)."""
+    """Replace the checker: says(verdict, *findings)."""
 
     def say(verdict, *findings):
         names = ("check", "verdict", "class_", "message", "measured", "expected", "line")
@@ -74,7 +74,7 @@ def says(monkeypatch):
 
 @pytest.fixture
 def six(monkeypatch):
-    """Put a result in the place of half a minute of training."""
+    """Replace half a minute of training by a result."""
 
     def put(failed=(), **more):
         checks = [
@@ -220,7 +220,7 @@ def test_the_stub_is_unfinished_and_never_run(place, monkeypatch):
     write(place, SOLUTION.replace("return self.dec(z)", "return self.dec(z"))
     code, out, _ = aevb("drill check")
     assert (code, out.count("\n")) == (1, 2)
-    assert "syntax-error: line 44" in out
+    assert "syntax-error: line 56" in out
 
 
 def test_half_a_file_is_judged_for_bugs_only(place, says):
@@ -257,13 +257,13 @@ def test_every_class_has_four_different_hints_of_its_own():
         assert found is not HINTS[""], name
         assert len(set(found)) == 4, name
         assert all("{place}" in found.place and text.count("{") <= 1 for text in found), name
-        finding = grading.Finding(name, "bug", "m", 3)
+        finding = grading.DrillFinding(name, "bug", "m", 3)
         used = {}
         shown = [hints.advance(used, finding, "vae.py") for _ in range(5)]
         assert [one.stage for one in shown] == [1, 2, 3, 4, 4]
         assert "line 3 of vae.py" in shown[2].text
         assert "{" not in str(
-            hints.advance({name: 2}, grading.Finding(name, "bug", "m"), "vae_mock.ipynb")
+            hints.advance({name: 2}, grading.DrillFinding(name, "bug", "m"), "vae_mock.ipynb")
         )
     assert hints.find("never-heard-of") is HINTS[""]
 
@@ -373,13 +373,14 @@ def test_bad_input_ends_in_a_sentence(place, prepare, line, code, part):
 
 
 def test_help_of_every_command_imports_no_torch():
-    """Run in a process of its own: here torch is loaded already."""
+    """Runs in another process, since torch is loaded in this one."""
     import subprocess
 
     code = """
 import sys
-from aevb.cli import main
-for name in "start watch check hint status pause resume back next interview report solution reset".split():
+from aevb.commands.cli import main
+names = "start watch check hint status pause resume back next interview report solution reset"
+for name in names.split():
     try: main(["drill", name, "--help"])
     except SystemExit as exit_: assert exit_.code == 0, name
 assert "torch" not in sys.modules

@@ -1,2 +1,1 @@
-"""What is measured: one module per peer, each run in a process of its own as ``python -m peers.NAME
-SPEC``."""
+"""The peers to measure. Each module runs in its own process, as ``python -m peers.NAME SPEC``."""

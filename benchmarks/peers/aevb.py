@@ -1,5 +1,7 @@
-"""aevb by its front door: ``aevb.fit`` with a callback after each step, which waits for the parent
-between bursts."""
+"""aevb through its public interface: ``aevb.fit``, with a callback after each step.
+
+The callback waits for the parent between bursts.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,7 @@ def main() -> None:
         **turns.options,
     )
     rows, facts = data_for(w), {}
-    # The bound of the Gaussian holds the constant that the other loops leave out.
+    # aevb's Gaussian bound includes a constant that the other loops leave out.
     constant = w.data_dim / 2 * math.log(math.pi) if gaussian else 0.0
 
     def on_step(_epoch: int, _step: int, log: dict[str, Any]) -> None:
@@ -58,7 +60,7 @@ def main() -> None:
 
 
 def described(run: aevb.Run) -> dict[str, Any]:
-    """Parameters, versions and whatever plain values the run shows of how it was executed."""
+    """Return the parameters, the versions, and the run's plain values about its execution."""
     shown = {
         name: plain(value)
         for name, value in vars(run).items()
@@ -78,7 +80,7 @@ def described(run: aevb.Run) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """The value if JSON knows it, a dataclass of such values as a dictionary, else None."""
+    """Return a value that JSON can hold: a dataclass as a dictionary, other objects as None."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = dataclasses.asdict(value)
     return value if isinstance(value, str | bool | int | float | dict) else None

@@ -1,10 +1,10 @@
-"""The least that a step must do in fp32: its bare products, by torch or by oneDNN, whichever is
-faster, and one fused Adam.
+"""The minimum work of a step in fp32: its products, and one fused Adam.
 
 The products are those of the forward pass, of the weight gradients and of the gradients of the
-inputs, with no bias, no activation, no loss, no noise and no data; torch's write into outputs that
-exist already, oneDNN's and convolutions make theirs. A training step can come near this, and below
-it only by other kernels or a lower precision. On a GPU they are launched together, as one graph.
+inputs. There is no bias, no activation, no loss, no noise and no data. torch or oneDNN computes
+them, whichever is faster. torch writes into existing outputs; oneDNN and convolutions allocate
+theirs. A training step can come near this floor. It can go below it only with other kernels or a
+lower precision. On a GPU all kernels are launched together, as one graph.
 """
 
 from __future__ import annotations
@@ -21,24 +21,28 @@ from peers.workloads import Product, parameter_count, products
 
 
 def matrices(p: Product, batch: int, first: bool) -> list[Callable[[], object]]:
-    """x @ w, x' @ g and g @ w', written into place."""
-    x, w, g = (
-        torch.randn(batch, p.inputs),
-        torch.randn(p.outputs, p.inputs),
-        torch.randn(batch, p.outputs),
-    )
+    """Return calls for x @ w', g' @ x and g @ w, which write into existing outputs.
+
+    Args:
+        p: The layer.
+        batch: Rows of a step.
+        first: Whether it is the first layer, whose input needs no gradient.
+    """
+    x, w, g = operands(p, batch)
     out, dw, dx = torch.empty_like(g), torch.empty_like(w), torch.empty_like(x)
     calls = [partial(torch.mm, x, w.t(), out=out), partial(torch.mm, g.t(), x, out=dw)]
     return calls if first else [*calls, partial(torch.mm, g, w, out=dx)]
 
 
+def operands(p: Product, batch: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return random inputs, weights and output gradients of a layer."""
+    x, w = torch.randn(batch, p.inputs), torch.randn(p.outputs, p.inputs)
+    return x, w, torch.randn(batch, p.outputs)
+
+
 def by_onednn(p: Product, batch: int, first: bool) -> list[Callable[[], object]]:
-    """The same by oneDNN."""
-    x, w, g = (
-        torch.randn(batch, p.inputs),
-        torch.randn(p.outputs, p.inputs),
-        torch.randn(batch, p.outputs),
-    )
+    """Return calls for the same products by oneDNN. The arguments are those of ``matrices``."""
+    x, w, g = operands(p, batch)
     pairs = [(x, w), (g.t(), x.t())] if first else [(x, w), (g.t(), x.t()), (g, w.t())]
     return [
         partial(torch.ops.mkldnn._linear_pointwise, a, b, None, "none", [], "") for a, b in pairs
@@ -46,7 +50,7 @@ def by_onednn(p: Product, batch: int, first: bool) -> list[Callable[[], object]]
 
 
 def fastest(*ways: list[Callable[[], object]]) -> list[Callable[[], object]]:
-    """The list of calls with the least median of nine, the first two left out."""
+    """Return the fastest list of calls: by the median of nine times, after two for warm-up."""
 
     def seconds(calls: list[Callable[[], object]]) -> float:
         found = []
@@ -61,7 +65,7 @@ def fastest(*ways: list[Callable[[], object]]) -> list[Callable[[], object]]:
 
 
 def convolutions(p: Product, batch: int, first: bool) -> list[Callable[[], object]]:
-    """The convolution, and its gradients in one call."""
+    """Return a call for the convolution, and one for its gradients. Arguments as ``matrices``."""
     assert p.size is not None
     x, w = torch.randn(batch, p.inputs, *p.size), torch.randn(p.outputs, p.inputs, 3, 3)
     stride, padding, ones = [p.stride] * 2, [1, 1], [1, 1]
@@ -86,13 +90,13 @@ def convolutions(p: Product, batch: int, first: bool) -> list[Callable[[], objec
 
 
 def one_by_one(calls: list[Callable[[], object]]) -> None:
-    """Call all."""
+    """Make all calls."""
     for call in calls:
         call()
 
 
 def together(calls: list[Callable[[], object]]) -> Callable[[], object]:
-    """All as one CUDA graph."""
+    """Return one call that makes all of them, as one CUDA graph."""
     side = torch.cuda.Stream()
     with torch.cuda.stream(side):
         for _ in range(3):

@@ -1,5 +1,7 @@
-"""log p(x) by importance sampling of aevb, one step being one group of rows; or the bare products
-it needs, for comparison."""
+"""log p(x) by aevb's importance sampling, or only the products it needs, for comparison.
+
+One step is one group of rows.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,7 @@ def main() -> None:
     if turns.options["task"] == "products":
         bare_products(turns, samples)
         return
-    # The values of the weights make no difference to the time; a short training makes them those of
-    # some model.
+    # The values of the weights hardly matter for the time, so a short training is enough.
     rows = data_for(w)
     config = aevb.Config(
         likelihood="bernoulli",
@@ -52,8 +53,7 @@ def main() -> None:
 
 @torch.no_grad()
 def bare_products(turns: Turns, samples: int) -> None:
-    """The decoder's products of as many draws, in sheets of the same size, into outputs that exist
-    already."""
+    """Compute the decoder's products for as many draws, into existing outputs of the same size."""
     w = turns.workload
     widths = [w.latent_dim, *w.hidden[::-1], w.data_dim]
     torch.set_default_device(turns.device)

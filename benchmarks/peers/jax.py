@@ -1,8 +1,7 @@
-"""JAX as one would write it for speed: many steps in one compiled call by ``lax.scan``, Adam by
-optax, the data on the device.
+"""JAX, written for speed: many steps in one compiled call by ``lax.scan``.
 
-Threads and vector width are XLA's own choice. Batches come from permutations drawn on the host for
-each burst.
+Adam is optax's, and the data are on the device. XLA chooses threads and vector width. The batches
+come from permutations that the host draws for each burst.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ Layer = tuple[jax.Array, jax.Array]
 
 
 def layers(w: Workload) -> dict[str, list[tuple[tuple[int, ...], int]]]:
-    """Shape of the weights of each layer, and how many inputs one of its outputs has."""
+    """Return the shape of each layer's weights, and how many inputs each output has."""
     if w.network == "mlp":
         widths = [w.data_dim, *w.hidden]
         shapes = {"encoder": [*zip(widths, w.hidden, strict=False)]}
@@ -46,7 +45,7 @@ def layers(w: Workload) -> dict[str, list[tuple[tuple[int, ...], int]]]:
 
 
 def initial(w: Workload) -> dict[str, list[Layer]]:
-    """Uniform in +-1/sqrt(inputs), as torch's layers begin."""
+    """Draw the initial parameters uniformly in +-1/sqrt(inputs), like torch's layers."""
     g = np.random.default_rng(0)
 
     def draw(shape: tuple[int, ...], inputs: int) -> jax.Array:
@@ -71,6 +70,7 @@ def convolve(layer: Layer, h: jax.Array, stride: int) -> jax.Array:
 def encode(
     w: Workload, params: dict[str, list[Layer]], x: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
+    """Return mu and logvar of q(z|x), (B, L) each."""
     act, h = ACTIVATIONS[w.activation], x
     for layer in params["encoder"]:
         h = act(linear(layer, h) if w.network == "mlp" else convolve(layer, h, 2))
@@ -80,6 +80,7 @@ def encode(
 
 
 def decode(w: Workload, params: dict[str, list[Layer]], z: jax.Array) -> jax.Array:
+    """Return the logits or means of p(x|z), in the shape of x."""
     act, (first, *rest) = ACTIVATIONS[w.activation], params["decoder"]
     h = linear(first, z)
     if w.network == "mlp":
@@ -94,7 +95,7 @@ def decode(w: Workload, params: dict[str, list[Layer]], z: jax.Array) -> jax.Arr
 
 
 def loss(params: dict[str, list[Layer]], w: Workload, x: jax.Array, key: jax.Array) -> jax.Array:
-    """Negative bound per row, without the constant of the Gaussian."""
+    """Return the negative bound per row, without the constant of the Gaussian."""
     noise, bits = jax.random.split(key)
     if w.dynamic:
         x = (jax.random.uniform(bits, x.shape) < x).astype(x.dtype)
@@ -105,7 +106,7 @@ def loss(params: dict[str, list[Layer]], w: Workload, x: jax.Array, key: jax.Arr
 
 
 def update(w: Workload, state: Any, x: jax.Array, index: jax.Array) -> tuple[Any, jax.Array]:
-    """One step of Adam on the rows of index: (B,)."""
+    """Take one step of Adam on the rows of index: (B,)."""
     params, moments, key = state
     key, now = jax.random.split(key)
     value, gradient = jax.value_and_grad(loss)(params, w, x[index], now)
@@ -120,8 +121,18 @@ one_step = partial(jax.jit, static_argnums=0, donate_argnums=1)(update)
 def train(
     w: Workload, state: Any, x: jax.Array, full: jax.Array, last: jax.Array
 ) -> tuple[Any, jax.Array]:
-    """Train on the rows of full: (E, S, B), and after each S steps on the smaller batch of last:
-    (E, R), unless R is 0."""
+    """Train for whole epochs in one compiled call.
+
+    Args:
+        w: The workload.
+        state: Parameters, moments and key.
+        x: All rows.
+        full: Indices of the full batches, (epochs, steps, B).
+        last: Indices of the smaller last batch of each epoch, (epochs, R). R may be 0.
+
+    Returns:
+        The new state, and the mean loss of the last epoch.
+    """
 
     def epoch(state: Any, index: tuple[jax.Array, jax.Array]) -> tuple[Any, jax.Array]:
         state, values = lax.scan(lambda state, rows: update(w, state, x, rows), state, index[0])
@@ -138,8 +149,10 @@ def train(
 def train_by_calls(
     w: Workload, state: Any, x: jax.Array, full: np.ndarray, last: np.ndarray
 ) -> tuple[Any, jax.Array]:
-    """The same, one compiled call a step: inside a scan XLA's convolutions on a CPU are many times
-    slower."""
+    """Do the same as ``train`` with one compiled call for each step.
+
+    On a CPU, XLA's convolutions are many times slower inside a scan.
+    """
     value = jnp.zeros(())
     for batches, rest in zip(full, last, strict=True):
         for rows in [*batches, *([rest] if len(rest) else [])]:
@@ -148,8 +161,11 @@ def train_by_calls(
 
 
 class Orders:
-    """Indices of the rows of the next steps: whole epochs with their smaller last batch, or else
-    full batches alone."""
+    """The order of the rows.
+
+    ``take`` returns the rows of the next steps: whole epochs with their smaller last batches, or
+    else only full batches.
+    """
 
     def __init__(self, w: Workload) -> None:
         self.w, self.g, self.rest = w, np.random.default_rng(0), np.empty(0, np.int32)

@@ -1,7 +1,7 @@
-"""A training loop as most people write it: a DataLoader over tensors in memory, autograd, Adam, the
-loss read at every step.
+"""A training loop as most people write it.
 
-Kinder than usual to itself in two places: the pixels become floats once, before training, and the
+It has a DataLoader over tensors in memory, autograd and Adam, and it reads the loss at every step.
+Two things make it faster than usual: the pixels become floats once before training, and the
 cross-entropy takes logits.
 """
 
@@ -24,7 +24,7 @@ class PlainVAE(nn.Module):
         self.bernoulli = turns.workload.likelihood == "bernoulli"
 
     def forward(self, x: Tensor) -> Tensor:
-        """Negative bound per row, without the constant of the Gaussian."""
+        """Return the negative bound per row, without the constant of the Gaussian."""
         mu, logvar = self.encoder(x)
         z = mu + torch.randn_like(mu) * (0.5 * logvar).exp()
         error = binary_cross_entropy_with_logits if self.bernoulli else mse_loss

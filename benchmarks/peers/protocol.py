@@ -1,9 +1,8 @@
-"""A worker's side of the conversation: it trains, and stops after each burst of steps until it is
-told to go on.
+"""The worker's side of the protocol: train one burst of steps, answer, and wait for an order.
 
-One JSON object a line. The parent writes {"steps": n} or {"close": true}; the worker answers each
-order, and speaks first when its first step is done. Waiting is a blocking read: a worker that is
-not at work takes no processor time, and says so.
+Each line is one JSON object. The parent writes {"steps": n} or {"close": true}. The worker answers
+each order; it writes its first line after its first step. It waits in a blocking read, so a waiting
+worker takes no CPU time. It reports the CPU time of each wait as a proof.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ class FinishedError(Exception):
 
 
 class Turns:
-    """The orders of the parent. ``whole``: there are none, the run goes from start to end at once."""
+    """The orders of the parent. ``whole``: there are none, and the run goes from start to end."""
 
     def __init__(self) -> None:
         spec = json.loads(sys.argv[1])
@@ -36,16 +35,17 @@ class Turns:
         self.device: str = spec.pop("device")
         self.whole: bool = spec.pop("whole")
         self.options: dict[str, Any] = spec
-        # Libraries print to standard output as they please; the answers keep a channel of their
-        # own.
+        # Libraries may print to standard output, so the answers get their own channel.
         self._answers = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)
         self._left, self._loss = 1, None
         self._started, self._idle_since, self._idle = time.perf_counter(), 0.0, 0.0
 
     def step(self, loss: Any) -> None:
-        """Count one step; at the end of a burst, answer and wait. loss: as of ``answer``. Raises
-        FinishedError."""
+        """Count one step. At the end of a burst, answer and wait for an order.
+
+        loss: as for ``answer``. Raises FinishedError if the parent wants no more steps.
+        """
         if self.whole:
             return
         self._left -= 1
@@ -54,7 +54,7 @@ class Turns:
             self.order()
 
     def order(self) -> int:
-        """Wait for an order: how many steps. Raises FinishedError."""
+        """Wait for an order and return its steps. Raises FinishedError if there are no more."""
         order = json.loads(sys.stdin.readline() or '{"close": true}')
         if "steps" not in order:
             raise FinishedError
@@ -64,16 +64,22 @@ class Turns:
         return self._left
 
     def answer(self, loss: Any) -> None:
-        """Say how long the burst took. loss: of its last step, whatever float() makes one of, or a
-        function that returns it."""
-        loss = float(loss() if callable(loss) else loss)  # which waits for a GPU to be done
+        """Report how long the burst took.
+
+        loss: of its last step, as anything that float() accepts, or as a function that returns it.
+        """
+        loss = float(loss() if callable(loss) else loss)  # this waits until a GPU is done
         seconds = time.perf_counter() - self._started
         self.say(seconds=seconds, idle_cpu=self._idle, loss=loss, peak_mb=peak_mb())
         self._idle_since = time.process_time()
 
     def train(self, run: Callable[[], Any], facts: Callable[[], dict[str, Any]]) -> None:
-        """Call ``run`` until it ends or no more steps are wanted, then tell the facts. In a whole
-        run it returns a loss."""
+        """Train, then report the facts.
+
+        Args:
+            run: Trains until its end, or until FinishedError. In a whole run it returns a loss.
+            facts: Called afterwards.
+        """
         try:
             loss = run()
         except FinishedError:
@@ -88,9 +94,6 @@ class Turns:
 
 
 def peak_mb() -> float:
-    """Largest resident memory of this process so far."""
-    return (
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        / (1 if sys.platform == "linux" else 1024)
-        / 1024
-    )
+    """Return the largest resident memory of this process so far, in MB."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / 1024 if sys.platform == "linux" else most / 1024**2

@@ -1,5 +1,7 @@
-"""pythae by its training pipeline, with the same layers. Its mean squared error counts half of
-ours: no difference in time."""
+"""pythae by its training pipeline, with the same layers.
+
+Its squared error has half the weight of ours, which makes no difference to the time.
+"""
 
 from __future__ import annotations
 
@@ -43,14 +45,14 @@ class PythaeDecoder(BaseDecoder):
 
 
 class DynamicVAE(VAE):
-    """pythae has no binarisation of its own: the model does it as the rows come in."""
+    """A VAE that binarises its input, since pythae itself has no binarisation."""
 
     def forward(self, inputs: dict[str, Any], **kwargs: Any) -> ModelOutput:
         return super().forward(type(inputs)(data=torch.bernoulli(inputs["data"])), **kwargs)
 
 
 class Bursts(TrainingCallback):
-    """pythae tells its callbacks no loss, so the model's last one is kept where it is computed."""
+    """The callback. pythae passes it no loss, so a hook on the model keeps the last one."""
 
     def __init__(self, turns: Turns, model: VAE) -> None:
         self.turns, self.loss = turns, torch.zeros(())

@@ -1,5 +1,4 @@
-"""The networks of the workloads in plain torch, layer by layer those of aevb: shared by the
-torch-based peers."""
+"""The networks of the workloads in plain torch, with the same layers as aevb's."""
 
 from __future__ import annotations
 
@@ -37,7 +36,7 @@ class Encoder(nn.Module):
 
 
 def decoder(w: Workload) -> nn.Sequential:
-    """z: (B, L) -> logits, or means, in the shape of x."""
+    """Return a decoder: z, (B, L) -> logits or means in the shape of x."""
     act, layers = ACTIVATIONS[w.activation], []
     if w.network == "mlp":
         widths = [w.latent_dim, *w.hidden[::-1]]
@@ -56,5 +55,5 @@ def decoder(w: Workload) -> nn.Sequential:
 
 
 def count(model: nn.Module) -> int:
-    """How many parameters."""
+    """Return the number of parameters."""
     return sum(p.numel() for p in model.parameters())

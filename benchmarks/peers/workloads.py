@@ -1,8 +1,7 @@
-"""The workloads: networks, data and the multiplications they need. Standard library alone, but for
-the data itself.
+"""The workloads: networks, data, and the products they need.
 
-The parent process imports this too, and must stay small: the peak memory of a child counts from the
-parent's size.
+Only the data need more than the standard library. The parent process imports this module too, and
+it must stay small, since a child's peak memory includes the parent's size.
 """
 
 from __future__ import annotations
@@ -23,11 +22,22 @@ MNIST = "train-images-idx3-ubyte.gz"
 
 @dataclass(frozen=True)
 class Workload:
-    """A network, its data and how long it trains. ``hidden``: widths of the encoder, or channels of
-    its convolutions.
+    """A network, its data, and the length of its training.
 
-    burst: steps of one turn of the measurement, a whole number of epochs where an epoch is shorter
-    than it.
+    Attributes:
+        name: Of the workload.
+        source: "gmm", "mnist" or "pictures".
+        shape: Of a row: (D,), (H, W) or (H, W, 3).
+        hidden: Widths of the encoder's layers, or channels of its convolutions.
+        latent_dim: L.
+        batch: Rows of a step.
+        rows: Training rows.
+        epochs: How long to train.
+        burst: Steps in one turn of the measurement; whole epochs, if an epoch is shorter.
+        activation: "relu" or "tanh".
+        likelihood: "bernoulli" or "gaussian".
+        network: "mlp" or "conv".
+        dynamic: Whether pixels are binarised at each step.
     """
 
     name: str
@@ -123,7 +133,7 @@ WORKLOADS = {
     ]
 }
 _SMALL = replace(_MLP, rows=6000, epochs=500, burst=50)
-CURVES = {  # each as in a run of 30,000 steps, which decides how aevb executes them
+CURVES = {  # as in a run of 30,000 steps, since aevb chooses its execution by the run's length
     "rows": {
         n: replace(_SMALL, name=f"rows-{n}", rows=n, epochs=3_000_000 // n)
         for n in (1000, 4000, 16000, 60000)
@@ -138,8 +148,7 @@ CURVES = {  # each as in a run of 30,000 steps, which decides how aevb executes 
 
 @dataclass(frozen=True)
 class Product:
-    """One layer's linear map: a matrix, or a convolution of kernel 3 from ``size`` with a
-    ``stride``."""
+    """One layer's linear map: a matrix, or a convolution with kernel 3 from ``size``."""
 
     inputs: int
     outputs: int
@@ -152,15 +161,17 @@ class Product:
 
     @property
     def places(self) -> int:
-        """How many times the weights are used per row."""
-        return (
-            math.prod((n + self.stride - 1) // self.stride for n in self.size) if self.size else 1
-        )
+        """How many times each row uses the weights."""
+        if self.size is None:
+            return 1
+        return math.prod((n + self.stride - 1) // self.stride for n in self.size)
 
 
 def products(w: Workload) -> list[Product]:
-    """The linear maps of a step, from x to x's parameters. The heads of mu and logvar read the same
-    input: one map."""
+    """Return the linear maps of a step, from x to the parameters of p(x|z).
+
+    The heads of mu and logvar read the same input, so they are one map.
+    """
     if w.network == "mlp":
         widths = [w.data_dim, *w.hidden]
         heads = [w.latent_dim, *w.hidden[::-1], w.data_dim]
@@ -180,22 +191,22 @@ def products(w: Workload) -> list[Product]:
 
 
 def step_flops(w: Workload) -> int:
-    """Floating-point operations of the products of one step: forward, weight gradients, and
-    gradients of the inputs.
+    """Return the floating-point operations of a step's products.
 
-    The first layer has no gradient of its input: nobody differentiates with respect to the data.
+    They are those of the forward pass, of the weight gradients and of the gradients of the inputs.
+    The first layer needs no gradient of its input, which is the data.
     """
     forward = [2 * w.batch * p.weights * p.places for p in products(w)]
     return 3 * sum(forward) - forward[0]
 
 
 def parameter_count(w: Workload) -> int:
-    """Weights and biases of all layers."""
+    """Return the number of weights and biases of all layers."""
     return sum(p.weights + p.outputs for p in products(w))
 
 
 def mnist_file() -> Path | None:
-    """The training pictures in the folder AEVB_DATA, or None. Nothing is ever downloaded."""
+    """Return the file of MNIST in the folder AEVB_DATA, or None. Nothing is ever downloaded."""
     folder = Path(os.environ.get("AEVB_DATA") or "/nonexistent")
     return next(
         (path for path in (folder / "mnist" / MNIST, folder / MNIST) if path.is_file()), None
@@ -203,8 +214,10 @@ def mnist_file() -> Path | None:
 
 
 def data_for(w: Workload) -> np.ndarray:
-    """The rows as a user has them: (N, 2) real numbers, or (N, H, W) or (N, H, W, 3) pictures of 8
-    bits."""
+    """Return the rows as a user has them.
+
+    They are real numbers, (N, 2), or 8-bit pictures, (N, H, W) or (N, H, W, 3).
+    """
     import numpy as np
 
     g = np.random.default_rng(0)
@@ -217,14 +230,16 @@ def data_for(w: Workload) -> np.ndarray:
         return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8, offset=16).reshape(
             -1, 28, 28
         )[: w.rows]
-    # As dark as handwriting, four fifths of it black; the values make no difference to the time.
+    # Four fifths of the pixels are black, as in handwriting. The values hardly matter for the time.
     grey = g.integers(0, 256, (w.rows, *w.shape), dtype=np.uint8)
     return grey * (g.integers(0, 5, grey.shape, dtype=np.uint8) == 0)
 
 
 def inputs_for(w: Workload) -> np.ndarray:
-    """The rows as a network takes them: float32, pictures in [0, 1], flat for an MLP and (N, C, H,
-    W) for convolutions."""
+    """Return the rows as a network takes them, in float32, with pixels in [0, 1].
+
+    They are flat for an MLP, and (N, C, H, W) for convolutions.
+    """
     import numpy as np
 
     rows = data_for(w)

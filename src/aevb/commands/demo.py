@@ -117,10 +117,10 @@ def _make_folder(out: Path) -> None:
 
 def _experiment(quiet: bool) -> Outcome:
     from aevb.commands import terminal
-    from aevb.drill import experiment
+    from aevb.drill import experiment, tutorial
 
     with terminal.progress(quiet) as bar:
-        task = bar.add_task("   training", total=experiment.EPOCHS, terms="")
+        task = bar.add_task("   training", total=tutorial.EPOCHS, terms="")
         return experiment.train(
             on_epoch=lambda epoch, loss: bar.update(task, completed=epoch, terms=f"loss {loss:.3f}")
         )

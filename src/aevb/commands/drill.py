@@ -188,14 +188,14 @@ def check(folder: Folder = None, /, *, six: Flag = False, json: Json = False) ->
         Print one JSON object and nothing else.
     """
     from aevb.commands import terminal
-    from aevb.drill import clock, session, state, watch
+    from aevb.drill import clock, session, state, tutorial, watch
 
     place = _here(folder)
     standing = clock.read(state.load(place).events, time.time())
     result = None
     if six or standing.over or (standing.block is not None and standing.block.name == "sanity"):
         with terminal.progress(json) as bar:
-            task = bar.add_task("training", total=session.EPOCHS, terms="")
+            task = bar.add_task("training", total=tutorial.EPOCHS, terms="")
             result = session.run_six(
                 place,
                 lambda epoch, loss: bar.update(task, completed=epoch, terms=f"loss {loss:.3f}"),

@@ -1,1 +1,1 @@
-"""The tutorial behind aevb: its experiment in the plane and its six sanity checks."""
+"""The drill: the tutorial's experiment, its six checks, and a mock interview on a clock."""

@@ -1,9 +1,9 @@
-"""What a drill came to, as plain values and as text; and the points that the learner's model
-generated."""
+"""The result of a drill, as plain values and as text, and the points that the model generated."""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,32 +16,25 @@ from aevb.drill.watch import VERDICTS
 from aevb.errors import DataError
 
 POINTS = "points.csv"
+NO_CHECKS = "not run (aevb drill check, in the last block)"
 
 
 def collect(state: State, now: float) -> dict[str, Any]:
-    """The report as plain values, for ``--json`` and for the other two forms."""
-    standing = clock.read(state.events, now)
+    """Return the report as plain values, for ``--json``, for the text and for the page."""
+    reading = clock.read(state.events, now)
     return {
-        "over": standing.over,
+        "over": reading.over,
         "timed": not state.untimed,
         "rubric": [
             {
                 "line": line.text,
                 "verdict": line.verdict,
-                "evidence": [asdict(e) for e in line.evidence],
+                "evidence": [asdict(observation) for observation in line.evidence],
             }
             for line in rubric.lines(state)
         ],
         "red_flags": [asdict(flag) for flag in rubric.flags(state)],
-        "blocks": [
-            {
-                "name": block.name,
-                "title": block.title,
-                "planned": block.shown,
-                "seconds": round(seconds),
-            }
-            for block, seconds in zip(BLOCKS, standing.seconds, strict=True)
-        ],
+        "blocks": _blocks(reading),
         "interview": {
             "summary": interview.summary(state.interview),
             "missed": [
@@ -59,22 +52,29 @@ def collect(state: State, now: float) -> dict[str, Any]:
 
 
 def position(state: State, now: float) -> dict[str, Any]:
-    """Where a drill stands, as plain values. Seconds are null in an untimed drill."""
-    standing = clock.read(state.events, now)
+    """Return the drill's progress as plain values. Seconds are None in an untimed drill."""
+    reading = clock.read(state.events, now)
+    seconds = 0 if reading.over else round(reading.seconds[reading.index])
     return {
-        "block": standing.block.name if standing.block else None,
-        "paused": standing.paused,
-        "seconds": (
-            None
-            if state.untimed
-            else round(standing.seconds[standing.index])
-            if standing.block
-            else 0
-        ),
-        "left": None if state.untimed else round(standing.left),
+        "block": reading.block.name if reading.block else None,
+        "paused": reading.paused,
+        "seconds": None if state.untimed else seconds,
+        "left": None if state.untimed else round(reading.left),
         "interview": interview.summary(state.interview),
         "grade": state.grade,
     }
+
+
+def _blocks(reading: clock.Reading) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": block.name,
+            "title": block.title,
+            "planned": block.shown,
+            "seconds": round(seconds),
+        }
+        for block, seconds in zip(BLOCKS, reading.seconds, strict=True)
+    ]
 
 
 def _points_missed(state: State, question: Question) -> list[str]:
@@ -83,40 +83,17 @@ def _points_missed(state: State, question: Question) -> list[str]:
 
 
 def text(report: dict[str, Any]) -> str:
-    """The report for a terminal."""
-    parts = ["Rubric"]
-    for line in report["rubric"]:
-        parts.append(f"  {line['verdict']:<10} {line['line']}")
-        parts += [
-            f"             {'+' if e['seen'] else '-'} {e['what']}"
-            for e in line["evidence"]
-            if line["verdict"] != "shown" or e["seen"]
-        ]
-    parts += ["", "Red flags"]
-    parts += [f"  {flag['state']:<10} {flag['text']}" for flag in report["red_flags"]]
-    parts += [
+    """Return the report for a terminal."""
+    parts = [
+        *_rubric_part(report),
+        *_part("Red flags", ((flag["state"], flag["text"]) for flag in report["red_flags"])),
+        *_part("Six checks" + ("" if report["checks"] else f": {NO_CHECKS}"), checks(report)),
+        *_part(f"Extra, the checker: {verdict(report)}", findings(report)),
+        *_part(time_heading(report), times(report)),
         "",
-        (
-            "Six checks"
-            if report["checks"]
-            else "Six checks: not run (aevb drill check, in the last block)"
-        ),
+        f"Interview: {report['interview']['summary']}",
+        f"Hints: {hints(report)}",
     ]
-    parts += [
-        f"  {'passed' if c['passed'] else 'FAILED':<10} {c['number']}. {c['name']}: {c['message']}"
-        for c in report["checks"]
-    ]
-    parts += ["", f"Extra, the checker: {verdict(report)}"]
-    parts += [
-        f"  {finding['verdict']:<10} {finding['class']}: {finding['message']}"
-        for finding in report["findings"]
-    ]
-    parts += ["", f"Time per block{'' if report['timed'] else ' (untimed)'}"]
-    parts += [
-        f"  {clock.minutes(block['seconds']):<10} {block['title']} (planned: {block['planned']})"
-        for block in report["blocks"]
-    ]
-    parts += ["", f"Interview: {report['interview']['summary']}", f"Hints: {hints(report)}"]
     if report["changed_since"]:
         parts.append(
             "The file has changed since it was last judged or checked: aevb drill check judges it"
@@ -125,28 +102,77 @@ def text(report: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
+def _rubric_part(report: dict[str, Any]) -> list[str]:
+    """Return the rubric in lines. Missing evidence is left out where the line is shown anyway."""
+    parts = ["Rubric"]
+    for line in report["rubric"]:
+        parts.append(row(line["verdict"], line["line"]))
+        parts += [
+            f"             {'+' if one['seen'] else '-'} {one['what']}"
+            for one in line["evidence"]
+            if line["verdict"] != "shown" or one["seen"]
+        ]
+    return parts
+
+
+def _part(heading: str, rows: Iterable[tuple[str, str]]) -> list[str]:
+    return ["", heading, *(row(word, what) for word, what in rows)]
+
+
+def row(word: str, what: str) -> str:
+    """Return a line of the report: a word, and what it is about."""
+    return f"  {word:<10} {what}"
+
+
+def checks(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the outcome of each check in one word, and what the check saw."""
+    return [
+        (
+            "passed" if check["passed"] else "FAILED",
+            f"{check['number']}. {check['name']}: {check['message']}",
+        )
+        for check in report["checks"]
+    ]
+
+
+def findings(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the verdict of each finding, and its name and message."""
+    return [
+        (finding["verdict"], f"{finding['class']}: {finding['message']}")
+        for finding in report["findings"]
+    ]
+
+
+def times(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the time spent in each block, and the block's title and planned time."""
+    return [
+        (clock.minutes(block["seconds"]), f"{block['title']} (planned: {block['planned']})")
+        for block in report["blocks"]
+    ]
+
+
+def time_heading(report: dict[str, Any]) -> str:
+    """Return the heading of ``times``."""
+    return "Time per block" + ("" if report["timed"] else " (untimed)")
+
+
 def verdict(report: dict[str, Any]) -> str:
-    """The checker's verdict in words."""
+    """Return the checker's verdict in words."""
     return VERDICTS.get(report["verdict"], "not run")
 
 
-def word(check: dict[str, Any]) -> str:
-    """The outcome of a check in a word."""
-    return "passed" if check["passed"] else "FAILED"
-
-
 def hints(report: dict[str, Any]) -> str:
-    """Which hints were asked for, in a line."""
-    used = (
-        ", ".join(f"{hint['about']} up to stage {hint['stages']} of 4" for hint in report["hints"])
-        or "none"
-    )
-    return used + ("; the solution was looked at" if report["solution_seen"] else "")
+    """Return in one line which hints the learner asked for."""
+    used = [f"{hint['about']} up to stage {hint['stages']} of 4" for hint in report["hints"]]
+    looked = "; the solution was looked at" if report["solution_seen"] else ""
+    return (", ".join(used) or "none") + looked
 
 
 def read_points(path: Path) -> dict[str, list[tuple[float, float]]] | None:
-    """The points that the last training left behind, by kind ("data", "generated"), or None. Raises
-    DataError if damaged."""
+    """Read the points of the last training, by kind ("data", "generated").
+
+    Returns None if there is no file. Raises DataError for a damaged file.
+    """
     if not path.exists():
         return None
     points: dict[str, list[tuple[float, float]]] = {"data": [], "generated": []}
@@ -160,6 +186,6 @@ def read_points(path: Path) -> dict[str, list[tuple[float, float]]] | None:
 
 
 def points_text(points: dict[str, list[list[float]]]) -> str:
-    """Points by kind as the text of POINTS."""
+    """Return points by kind as the text of POINTS."""
     rows = [f"{kind},{x:.6g},{y:.6g}" for kind, cloud in points.items() for x, y in cloud]
     return "\n".join(["kind,x,y", *rows]) + "\n"

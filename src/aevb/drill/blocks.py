@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Block:
-    """A block. minutes: planned, shown. aim: what it ends with. do: what to type or open now, a
-    line each."""
+    """A block of the drill.
+
+    minutes: the planned time. shown: the same in words. aim: the result to reach. do: what to type
+    or open, a line for each step.
+    """
 
     name: str
     title: str
@@ -46,10 +49,8 @@ BLOCKS = (
         "a VAE whose generated points look like the data",
         (
             "write the six functions in vae.py, or in vae_mock.ipynb",
-            (
-                "aevb drill watch      in a second terminal: judges at every save (aevb drill"
-                " check: once)"
-            ),
+            "aevb drill watch      in a second terminal: judges at every save"
+            " (aevb drill check: once)",
             "aevb drill hint       when you are stuck",
             "aevb drill next       when nothing is found any more",
         ),
@@ -61,10 +62,8 @@ BLOCKS = (
         "5 to 7 minutes",
         "six checks passed, and said aloud",
         (
-            (
-                "aevb drill check      trains your model, half a minute; say aloud what each check"
-                " shows"
-            ),
+            "aevb drill check      trains your model, half a minute;"
+            " say aloud what each check shows",
             "aevb drill next       ends the drill",
             "aevb drill report     what was shown",
         ),

@@ -1,8 +1,7 @@
-"""What the clock of a drill shows, worked out anew from the events in its state: nothing has to
-keep running.
+"""The clock of a drill, worked out from the events in its state, so that nothing has to run.
 
-Times are seconds since 1970, handed in; a wall clock that is set back counts as standing still.
-Nothing advances by itself and nothing ends when a block's time is over: it is counted on.
+Times are seconds since 1970, passed in by the caller. A system clock that is set back counts as
+standing still. No block ends by itself: the clock goes on counting after a block's time is over.
 """
 
 from __future__ import annotations
@@ -18,16 +17,18 @@ EVENTS = ("start", "next", "back", "pause", "resume")
 
 @dataclass(frozen=True)
 class Event:
-    """Something that the learner did to the clock. at: seconds since 1970; what: one of EVENTS."""
+    """One action of the learner. at: seconds since 1970; what: one of EVENTS."""
 
     at: float
     what: str
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where a drill stands. index: of the block, or 4 when it is over. seconds: spent in each
-    block."""
+class Reading:
+    """What the clock shows at one moment.
+
+    index: of the present block, or 4 when the drill is over. seconds: spent in each block.
+    """
 
     index: int
     paused: bool
@@ -35,24 +36,25 @@ class Standing:
 
     @property
     def over(self) -> bool:
-        """Whether the last block was left."""
+        """Whether the learner has left the last block."""
         return self.index == len(BLOCKS)
 
     @property
     def block(self) -> Block | None:
-        """The block that the clock counts for, or None when the drill is over."""
+        """The present block, or None when the drill is over."""
         return None if self.over else BLOCKS[self.index]
 
     @property
     def left(self) -> float:
-        """Seconds that remain of the present block; negative: over its time. 0 when the drill is
-        over."""
+        """Seconds that remain of the present block: negative over its time, 0 after the drill."""
         return 0.0 if self.over else 60.0 * BLOCKS[self.index].minutes - self.seconds[self.index]
 
 
-def read(events: Iterable[Event], now: float) -> Standing:
-    """Fold the events up to ``now``. A move that leads nowhere, such as back from the first block,
-    changes nothing."""
+def read(events: Iterable[Event], now: float) -> Reading:
+    """Work out what the clock shows at ``now``.
+
+    A move that leads nowhere, such as back from the first block, changes nothing.
+    """
     index, paused, since = 0, False, None
     seconds = [0.0] * len(BLOCKS)
     for at, what in [*((event.at, event.what) for event in events), (now, "")]:
@@ -63,43 +65,55 @@ def read(events: Iterable[Event], now: float) -> Standing:
             index = min(max(index + (1 if what == "next" else -1), 0), len(BLOCKS))
         elif what in ("pause", "resume"):
             paused = what == "pause"
-    return Standing(index, paused, tuple(seconds))
+    return Reading(index, paused, tuple(seconds))
 
 
-def move(events: list[Event], what: str, now: float) -> Standing:
-    """Append an event and return where the drill then stands. Raises UsageError, in one sentence,
-    if it would do nothing."""
-    standing = read(events, now)
-    reasons = {
-        "next": standing.over and "the drill is over; aevb drill report says how it went",
-        "back": standing.index == 0 and "this is the first block; there is none before it",
-        "pause": (
-            (standing.paused and "the clock is paused already; aevb drill resume lets it go on")
-            or (standing.over and "the drill is over, and its clock has stopped")
-        ),
-        "resume": not standing.paused and "the clock is not paused",
-    }
-    if reason := reasons[what]:
-        raise UsageError(str(reason))
+def move(events: list[Event], what: str, now: float) -> Reading:
+    """Append an event and return the clock's new reading.
+
+    Args:
+        events: The events so far. The new one is appended.
+        what: One of EVENTS except "start".
+        now: Seconds since 1970.
+
+    Raises:
+        UsageError: The event would change nothing.
+    """
+    if reason := _objection(what, read(events, now)):
+        raise UsageError(reason)
     events.append(Event(max([now, *(event.at for event in events[-1:])]), what))
     return read(events, now)
 
 
+def _objection(what: str, reading: Reading) -> str:
+    """Return why an event would change nothing, or "" if it would change something."""
+    objections = {
+        "next": [(reading.over, "the drill is over; aevb drill report says how it went")],
+        "back": [(reading.index == 0, "this is the first block; there is none before it")],
+        "pause": [
+            (reading.paused, "the clock is paused already; aevb drill resume lets it go on"),
+            (reading.over, "the drill is over, and its clock has stopped"),
+        ],
+        "resume": [(not reading.paused, "the clock is not paused")],
+    }
+    return next((reason for applies, reason in objections[what] if applies), "")
+
+
 def minutes(seconds: float) -> str:
-    """Seconds as minutes and seconds, such as 4:07."""
+    """Return seconds as minutes and seconds, such as 4:07."""
     whole = int(abs(seconds))
     return f"{whole // 60}:{whole % 60:02d}"
 
 
-def told(standing: Standing, untimed: bool) -> str:
-    """The present block and its time, in one line."""
-    block = standing.block
+def told(reading: Reading, untimed: bool) -> str:
+    """Return the present block and its time in one line."""
+    block = reading.block
     if block is None:
-        return f"over; {minutes(sum(standing.seconds))} in all"
-    line = f"block {standing.index + 1} of {len(BLOCKS)}: {block.title} ({block.name})"
+        return f"over; {minutes(sum(reading.seconds))} in all"
+    line = f"block {reading.index + 1} of {len(BLOCKS)}: {block.title} ({block.name})"
     if not untimed:
-        spent = int(standing.seconds[standing.index])
+        spent = int(reading.seconds[reading.index])
         left = 60 * block.minutes - spent
-        of = f"{minutes(spent)} of {block.minutes}:00"
-        line += f"; {of}, {minutes(left)} " + ("left" if left >= 0 else "over, which stops nobody")
-    return line + ("; paused" if standing.paused else "")
+        line += f"; {minutes(spent)} of {block.minutes}:00, {minutes(left)} "
+        line += "left" if left >= 0 else "over, which stops nobody"
+    return line + ("; paused" if reading.paused else "")

@@ -1,10 +1,9 @@
-"""The tutorial's experiment: a VAE of three Gaussian clusters in the plane, trained and then asked
-for new points.
+"""The tutorial's experiment: train a VAE on three clusters in the plane and generate new points.
 
-Same data, network, optimiser, seeds and order of random draws as the tutorial's own script, so that
-it ends on the same figures: loss 4.190 -> 1.577, and 0.887 (0.8865) of the generated points within
-1.0 of a centre, for which the tutorial's text has 0.888. Their mean distance to the nearest centre
-is 0.331 or 0.333, depending on the instructions that the processor's matrix products use.
+Data, network, optimiser, seeds and order of random draws are those of the tutorial's own script.
+So the results are the same: the loss falls from 4.190 to 1.577, and 0.887 (0.8865) of the generated
+points lie within 1.0 of a centre. The tutorial's text says 0.888. The mean distance to the nearest
+centre is 0.331 or 0.333, depending on the processor instructions behind the matrix products.
 """
 
 from __future__ import annotations
@@ -17,19 +16,19 @@ import torch
 from torch import Tensor
 
 from aevb.datasets.synthetic import make_gmm, nearest_center_dist
+from aevb.drill.tutorial import EPOCHS, WITHIN
 from aevb.model import VAE
 from aevb.parts.objectives.elbo import vae_loss
 
-EPOCHS = 800
 BATCH_SIZE = 256
-WITHIN = 1.0
-"""A generated point counts as data-like within this distance of a centre."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """model: trained. data, generated: (2000, 2). losses: mean loss of each epoch, without the
-    constant log(pi)."""
+    """A trained model, its data and its generated points.
+
+    data, generated: (2000, 2). losses: the mean loss of each epoch, without the constant log(pi).
+    """
 
     model: Any
     data: Tensor
@@ -53,11 +52,16 @@ def train(
     make_model: Callable[..., Any] = VAE,
     loss: Callable[..., Any] = vae_loss,
 ) -> Outcome:
-    """Run the experiment on one thread. on_epoch(epoch, loss) is called after each epoch, counted
-    from 1.
+    """Run the experiment on one thread.
 
-    make_model, loss: a VAE class and its loss, of the tutorial's interface; a learner's own, for
-    instance.
+    Args:
+        epochs: How many epochs to train.
+        on_epoch: Called after each epoch with its number, counted from 1, and its mean loss.
+        make_model: A VAE class with the tutorial's interface, for instance a learner's own.
+        loss: Its loss: (recon, x, mu, logvar) -> loss, reconstruction, kl.
+
+    Raises:
+        ValueError: The model or the loss does not have the tutorial's interface.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -108,8 +112,10 @@ def _fit(
 
 
 def _three(values: Any, function: str, names: str) -> tuple[Any, Any, Any]:
-    """What a learner's function returned. Raises ValueError with its name if it is no tuple, or
-    list, of three."""
+    """Return the three values of a learner's function.
+
+    Raises ValueError with the function's name if they are not a tuple or list of three.
+    """
     count = len(values) if isinstance(values, tuple | list) else 1
     if count != 3:
         raise ValueError(f"{function} does not return three values, {names}, but {count}")

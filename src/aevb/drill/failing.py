@@ -1,29 +1,41 @@
-"""The six checks that failed, as findings that a hint can be given on, and what their numbers say
-of the cause."""
+"""Turn failed checks into findings, and tell the likely cause from the numbers of the training."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
-from aevb.drill.grading import Finding, Grade
+from aevb.drill.grading import DrillFinding, Grade
 
 FAILED = "failed"
-"""The verdict of such a finding."""
+"""The verdict of a failed check's finding."""
 FIRST = (3, 1, 6, 2, 5, 4)
-"""What to mend first: a model that cannot be called fails everything else; what generates badly may
-not have been trained."""
+"""Numbers of the checks in the order in which a learner should mend them.
+
+A model that cannot be called fails every check. A model that generates badly may only be untrained.
+"""
 UNTRAINED = "there is no trained model"
-"""How the message of checks 4 and 5 begins where training stopped with an error."""
+"""The beginning of the message of checks 4 and 5 if training stopped with an error."""
 RIGHT = {"error": 0.36, "kl": 1.24, "low": -2.25, "high": 2.19}
-"""What a right solution ends on: squared error and KL (nats), a mean over rows; least and greatest
-coordinate it generates."""
+"""Final numbers of a right solution.
+
+error, kl: means over rows of squared error and KL (nats). low, high: the least and the greatest
+generated coordinate.
+"""
 MOVED, NOTHING, MUCH, NARROW = 0.02, 0.1, 5.0, 0.75
+"""Bounds on the numbers of a training: a relative change of the loss, a squared error or a KL that
+counts as 0, a large KL (nats), and a narrow range as a part of the right one."""
+
+Numbers = dict[str, float]
 
 
-def findings(six: dict[str, Any] | None, grade: Grade) -> list[Finding]:
-    """One for each check that failed on the file as it was graded, what to mend first; none while
-    functions are missing."""
+def findings(six: dict[str, Any] | None, grade: Grade) -> list[DrillFinding]:
+    """Return a finding for each failed check, in the order in which they should be mended.
+
+    There is none if the checks were run on another version of the file than the grade, or while
+    functions are missing.
+    """
     if (
         six is None
         or grade.verdict == "unfinished"
@@ -31,19 +43,19 @@ def findings(six: dict[str, Any] | None, grade: Grade) -> list[Finding]:
     ):
         return []
     if "error" in six:
-        return [Finding("six-error", FAILED, str(six["error"]))]
+        return [DrillFinding("six-error", FAILED, str(six["error"]))]
     failed = {check["number"]: check["message"] for check in six["checks"] if not check["passed"]}
-    found = []
-    for number in (n for n in FIRST if n in failed):
-        stopped = number in (4, 5) and failed[number].startswith(UNTRAINED)
-        found.append(
-            Finding("training-stopped" if stopped else f"check-{number}", FAILED, failed[number])
-        )
-    return list(dict.fromkeys(found))
+    found = [_finding(number, failed[number]) for number in FIRST if number in failed]
+    return list(dict.fromkeys(found))  # a training that stopped fails checks 4 and 5 alike
+
+
+def _finding(number: int, message: str) -> DrillFinding:
+    stopped = number in (4, 5) and message.startswith(UNTRAINED)
+    return DrillFinding("training-stopped" if stopped else f"check-{number}", FAILED, message)
 
 
 def diagnosis(six: dict[str, Any] | None) -> str:
-    """What the numbers of the training say, the usual causes in order; for checks 4 and 5."""
+    """Return the likely cause of a failed check 4 or 5, by the numbers of the training."""
     losses, seen = (six or {}).get("losses"), (six or {}).get("seen") or {}
     if losses and not all(map(math.isfinite, (*losses, *seen.values()))):
         return (
@@ -56,48 +68,57 @@ def diagnosis(six: dict[str, Any] | None) -> str:
             " weights (detach, no_grad, .data, .item() on the way), or the loss does not depend on"
             " them"
         )
-    return f"{_cause(seen)} {_seen(seen)}" if seen else _USUAL
+    return f"{_cause(seen)} {_compared(seen)}" if seen else _USUAL
 
 
-def _cause(seen: dict[str, float]) -> str:
-    """The likely cause by squared error, KL and range."""
-    narrow = seen["high"] - seen["low"] < NARROW * (RIGHT["high"] - RIGHT["low"])
-    if seen["kl"] < NOTHING and seen["error"] < NOTHING:
-        return (
-            "the error is 0 though z carries nothing of x, so forgetting x costs nothing: the error"
-            " compares the reconstruction with itself, or x reaches the reconstruction by a way"
-            " around z."
-        )
-    if seen["kl"] < NOTHING:
-        return (
-            "z carries nothing of x, since the KL has gone to 0: the KL weighs too much, being"
-            " summed where the error is averaged; or decode and forward do not use z; or the error"
-            " does not reach the weights."
-        )
-    if seen["kl"] > MUCH:
-        return (
-            "nothing holds the codes near the prior: the KL is divided, averaged or multiplied by a"
-            " small number in vae_loss, or it is not in the loss at all; so z ~ N(0, I) falls where"
-            " the decoder has learnt nothing."
-        )
-    if narrow:
-        return (
-            "the output does not reach the data, which go from -2.5 to 2.5: something limits it at"
-            " the end of decode."
-        )
-    return f"no number stands out; so {_USUAL}"
-
-
-def _seen(seen: dict[str, float]) -> str:
-    return (
-        f"Seen, and with a right solution: squared error {seen['error']:.2f} (0.36), KL"
-        f" {seen['kl']:.2f} nats (1.24), generated coordinates from {seen['low']:.2f} (-2.25) to"
-        f" {seen['high']:.2f} (2.19)"
+def _cause(seen: Numbers) -> str:
+    """Return the likely cause by squared error, KL and range: the first that fits."""
+    return next(
+        (cause for fits, cause in _CAUSES if fits(seen)), f"no number stands out; so {_USUAL}"
     )
 
 
+def _compared(seen: Numbers) -> str:
+    """Return the numbers of the training, each beside that of a right solution."""
+    return (
+        f"Seen, and with a right solution: squared error {seen['error']:.2f} ({RIGHT['error']}),"
+        f" KL {seen['kl']:.2f} nats ({RIGHT['kl']}), generated coordinates from"
+        f" {seen['low']:.2f} ({RIGHT['low']}) to {seen['high']:.2f} ({RIGHT['high']})"
+    )
+
+
+def _is_narrow(seen: Numbers) -> bool:
+    return seen["high"] - seen["low"] < NARROW * (RIGHT["high"] - RIGHT["low"])
+
+
+_CAUSES: tuple[tuple[Callable[[Numbers], bool], str], ...] = (
+    (
+        lambda seen: seen["kl"] < NOTHING and seen["error"] < NOTHING,
+        "the error is 0 though z carries nothing of x, so forgetting x costs nothing: the error"
+        " compares the reconstruction with itself, or x reaches the reconstruction by a way"
+        " around z.",
+    ),
+    (
+        lambda seen: seen["kl"] < NOTHING,
+        "z carries nothing of x, since the KL has gone to 0: the KL weighs too much, being summed"
+        " where the error is averaged; or decode and forward do not use z; or the error does not"
+        " reach the weights.",
+    ),
+    (
+        lambda seen: seen["kl"] > MUCH,
+        "nothing holds the codes near the prior: the KL is divided, averaged or multiplied by a"
+        " small number in vae_loss, or it is not in the loss at all; so z ~ N(0, I) falls where"
+        " the decoder has learnt nothing.",
+    ),
+    (
+        _is_narrow,
+        "the output does not reach the data, which go from -2.5 to 2.5: something limits it at the"
+        " end of decode.",
+    ),
+)
+"""A condition on the numbers, and the cause that it points to."""
 _USUAL = (
     "in this order: does decode end in a bare linear layer; is the error summed over dim=1 and then"
-    " averaged over rows together with the KL; is the KL that of appendix B, at weight 1; is z = mu"
-    " + exp(0.5 * logvar) * eps what decode gets?"
+    " averaged over rows together with the KL; is the KL that of appendix B, at weight 1; is"
+    " z = mu + exp(0.5 * logvar) * eps what decode gets?"
 )

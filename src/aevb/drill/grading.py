@@ -1,12 +1,12 @@
-"""Judge a learner's file: what is not written yet, by reading it; what is wrong, by the checker.
-The seam between both."""
+"""Grade a learner's file: find the missing functions by reading it, and mistakes by the checker."""
 
 from __future__ import annotations
 
 import ast
 import hashlib
 import tempfile
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,18 +15,30 @@ from aevb.drill.workspace import Work
 
 if TYPE_CHECKING:
     from aevb.checker import Report
+    from aevb.checker.report import Finding
 
 FUNCTIONS = ("encode", "reparameterize", "decode", "forward", "kl_divergence", "vae_loss")
-"""What the learner writes, in the order of the file."""
+"""The functions that the learner writes, in the order of the file."""
 UNFINISHED = "unfinished-"
 WRONG = ("bug", "scale")
-"""Verdicts of findings that the learner has to act on. A weight on the KL is one: the drill asks
-for the plain bound."""
+"""Verdicts that the learner has to act on, the worst first.
+
+A weight on the KL is one of them, since the drill asks for the plain bound.
+"""
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One line for the learner. class_: its name in hints and reports; line: in the file, or None."""
+class DrillFinding:
+    """One line for the learner.
+
+    It comes from a finding of the checker, a function that is missing, or a check that failed.
+
+    Attributes:
+        class_: Its name in hints and reports.
+        verdict: One of WRONG, "right", "unusual", "cannot_judge", "unfinished" or "failed".
+        message: One sentence.
+        line: Its line in the file, or None.
+    """
 
     class_: str
     verdict: str
@@ -34,7 +46,7 @@ class Finding:
     line: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As the state and ``--json`` hold it: "class", not "class_"."""
+        """Return the form of the state and of ``--json``, where ``class_`` is called "class"."""
         return {
             "class": self.class_,
             "verdict": self.verdict,
@@ -45,13 +57,19 @@ class Finding:
 
 @dataclass(frozen=True)
 class Grade:
-    """verdict: right, bug, scale, unusual, cannot_judge, or unfinished. digest: of the file that
-    was judged."""
+    """The judgement of one version of a file.
+
+    Attributes:
+        verdict: "right", "unusual", "bug", "scale", "cannot_judge" or "unfinished".
+        file: The name of the file.
+        digest: Of the version that was judged.
+        findings: The lines for the learner.
+    """
 
     verdict: str
     file: str
     digest: str
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[DrillFinding] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
@@ -60,61 +78,54 @@ class Grade:
 
     @property
     def exit_code(self) -> int:
-        """0 right, 1 wrong or unfinished, 2 could not judge: as ``aevb check``."""
+        """0 right, 1 wrong or unfinished, 2 could not judge, as for ``aevb check``."""
         return 0 if self.passed else 2 if self.verdict == "cannot_judge" else 1
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return the grade as plain values."""
         return asdict(self) | {"findings": [finding.to_dict() for finding in self.findings]}
 
 
 def from_dict(value: dict[str, Any] | None) -> Grade | None:
-    """The grade that ``to_dict`` made an object of, None for None. The state has checked its
-    fields."""
+    """Return the grade that ``to_dict`` wrote, None for None. The state has checked its fields."""
     if value is None:
         return None
     findings = [
-        Finding(f["class"], f["verdict"], f["message"], f.get("line")) for f in value["findings"]
+        DrillFinding(one["class"], one["verdict"], one["message"], one.get("line"))
+        for one in value["findings"]
     ]
     return Grade(value["verdict"], value["file"], value.get("digest", ""), findings)
 
 
 def digest(work: Work) -> str:
-    """What tells two versions of the learner's code apart."""
+    """Return a short text that differs between two versions of the learner's code."""
     return hashlib.sha256(work.source.encode()).hexdigest()[:16]
 
 
-def unfinished(work: Work) -> list[Finding]:
-    """What is not written yet, found without running it; a syntax error is the only finding, if
-    there is one."""
+def unfinished(work: Work) -> list[DrillFinding]:
+    """Return a finding for each function that is not written yet, without running the file.
+
+    A syntax error, if there is one, is the only finding.
+    """
     try:
         tree = ast.parse(work.source)
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
-        return [
-            Finding(
-                "syntax-error",
-                "bug",
-                f"line {line}: Python cannot read this: {getattr(error, 'msg', error)}",
-                line,
-            )
-        ]
+        message = f"line {line}: Python cannot read this: {getattr(error, 'msg', error)}"
+        return [DrillFinding("syntax-error", "bug", message, line)]
     found = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-    findings = []
-    for name in FUNCTIONS:
-        node = found.get(name)
-        if node is None:
-            findings.append(
-                Finding(
-                    UNFINISHED + name,
-                    "unfinished",
-                    f"{name} is gone; the drill calls it by that name",
-                )
-            )
-        elif any(_raises_not_implemented(statement) for statement in node.body):
-            message = f"line {node.lineno}: {name} is not written yet"
-            findings.append(Finding(UNFINISHED + name, "unfinished", message, node.lineno))
-    return findings
+    findings = (_unfinished(name, found.get(name)) for name in FUNCTIONS)
+    return [finding for finding in findings if finding is not None]
+
+
+def _unfinished(name: str, function: ast.FunctionDef | None) -> DrillFinding | None:
+    if function is None:
+        message = f"{name} is gone; the drill calls it by that name"
+        return DrillFinding(UNFINISHED + name, "unfinished", message)
+    if not any(_raises_not_implemented(statement) for statement in function.body):
+        return None
+    message = f"line {function.lineno}: {name} is not written yet"
+    return DrillFinding(UNFINISHED + name, "unfinished", message, function.lineno)
 
 
 def _raises_not_implemented(statement: ast.stmt) -> bool:
@@ -122,78 +133,103 @@ def _raises_not_implemented(statement: ast.stmt) -> bool:
 
 
 def grade(work: Work) -> Grade:
-    """Judge a file. The checker runs its code in a process of its own, and only once something of
-    it can be judged."""
-    open_ = unfinished(work)
-    names = {finding.class_ for finding in open_}
+    """Grade a file.
+
+    The checker runs the file's code in a process of its own. It is not asked while there is a
+    syntax error, or while both functions that it could judge alone are missing.
+    """
+    missing = unfinished(work)
+    names = {finding.class_ for finding in missing}
     if "syntax-error" in names:
-        return Grade("bug", work.path.name, digest(work), open_)
+        return Grade("bug", work.path.name, digest(work), missing)
     if {UNFINISHED + "reparameterize", UNFINISHED + "kl_divergence"} <= names:
-        return Grade("unfinished", work.path.name, digest(work), open_)
+        return Grade("unfinished", work.path.name, digest(work), missing)
     report = check(work)
-    far = (
-        []
-        if any(one.check == "decoder" and one.verdict in WRONG for one in report.findings)
-        else out_of_reach(work)
-    )
-    findings = far + [
-        _ours(finding, work)
-        for finding in report.findings
-        if not open_ or finding.verdict in WRONG  # of half a file, what cannot be judged is no news
-        if not far
-        or finding.check
-        != "decoder"  # an error of the right form says nothing of what the output can be
+    if missing:
+        # In an unfinished file, a part that cannot be judged yet is no news.
+        wrong = [finding for finding in report.findings if finding.verdict in WRONG]
+        findings = _judged(wrong, work) + missing
+        return Grade("unfinished", work.path.name, digest(work), findings)
+    findings = [
+        *_stopped(report, work),
+        *_judged(report.findings, work),
+        *_kl_not_seen(report),
     ]
-    error = program.stopped(work, report.trace) if not open_ and work.path.suffix == ".py" else ""
-    if error:
-        findings = [
-            Finding("training-stopped", "bug", f"training stops in its first step: {error}"),
-            *findings,
-        ]
-    if (
-        not open_
-        and report.verdict in ("right", "unusual")
-        and not any(finding.check == "kl" for finding in report.findings)
-    ):
-        message = (
-            "the KL was not seen in the loss: it does not change with mu and logvar where it was"
-            " looked at"
-        )
-        findings.append(Finding("kl", "cannot_judge", message))
-    worst = next(
-        (
-            verdict
-            for verdict in (*WRONG, "cannot_judge")
-            if verdict in {finding.verdict for finding in findings}
-        ),
-        report.verdict,
+    return Grade(_worst(findings, report.verdict), work.path.name, digest(work), findings)
+
+
+def _judged(findings: list[Finding], work: Work) -> list[DrillFinding]:
+    """Return the checker's findings in the drill's form, after one about the decoder's range.
+
+    The latter is there only if the decoder cannot reach the data.
+    """
+    wrong = {finding.check for finding in findings if finding.verdict in WRONG}
+    short = [] if "decoder" in wrong else out_of_reach(work)
+    # The checker calls the decoder right if the error has the right form. That says nothing about
+    # the range of the output, so a finding about the range takes its place.
+    return short + [
+        _for_learner(finding, work)
+        for finding in findings
+        if not (short and finding.check == "decoder")
+    ]
+
+
+def _stopped(report: Report, work: Work) -> list[DrillFinding]:
+    """Return a finding if the drill's own training ended in an error."""
+    error = program.stopped(work, report.trace) if work.path.suffix == ".py" else ""
+    message = f"training stops in its first step: {error}"
+    return [DrillFinding("training-stopped", "bug", message)] if error else []
+
+
+def _kl_not_seen(report: Report) -> list[DrillFinding]:
+    """Return a finding if the checker passed the file without having judged a KL."""
+    judged = any(finding.check == "kl" for finding in report.findings)
+    if judged or report.verdict not in ("right", "unusual"):
+        return []
+    message = (
+        "the KL was not seen in the loss: it does not change with mu and logvar where it was"
+        " looked at"
     )
-    return Grade("unfinished" if open_ else worst, work.path.name, digest(work), findings + open_)
+    return [DrillFinding("kl", "cannot_judge", message)]
 
 
-def _ours(finding: Any, work: Work) -> Finding:
-    """A finding of the checker as one line with a number, and with its line if that is one that the
-    learner can find."""
-    message = program.told(finding.message)
-    if finding.measured and not any(sign.isdigit() for sign in message):
-        message += f" (measured {finding.measured}" + (
-            f", expected {finding.expected})" if finding.expected else ")"
-        )
-    name, verdict = finding.class_ or finding.check, finding.verdict
-    if (
-        finding.check == "weight" and verdict == "unusual" and finding.expected
-    ):  # elsewhere a choice, here not what is asked for
-        name, verdict = "kl-weight", "scale"
+def _worst(findings: Iterable[DrillFinding], otherwise: str) -> str:
+    """Return the worst verdict of the findings, or ``otherwise`` if none of them is bad."""
+    verdicts = {finding.verdict for finding in findings}
+    return next((bad for bad in (*WRONG, "cannot_judge") if bad in verdicts), otherwise)
+
+
+def _for_learner(finding: Finding, work: Work) -> DrillFinding:
+    """Return a finding of the checker in the drill's form: one line, with a number in it."""
+    ours = DrillFinding(
+        finding.class_ or finding.check, finding.verdict, _with_number(finding), finding.line
+    )
+    if finding.check == "weight" and finding.verdict == "unusual" and finding.expected:
+        # Elsewhere a weight on the KL is a choice. The drill asks for the plain bound.
+        ours = replace(ours, class_="kl-weight", verdict="scale")
     if work.path.suffix != ".py":
-        return Finding(name, verdict, message, finding.line)
+        return ours
     line = finding.line if program.is_the_learners(finding.line, work) else None
-    return Finding(name, verdict, message if line is None else f"line {line}: {message}", line)
+    return replace(ours, line=line, message=_placed(ours.message, line))
+
+
+def _with_number(finding: Finding) -> str:
+    """Return the message, with the measured number behind it if it holds none."""
+    message = program.told(finding.message)
+    if not finding.measured or any(sign.isdigit() for sign in message):
+        return message
+    expected = f", expected {finding.expected}" if finding.expected else ""
+    return f"{message} (measured {finding.measured}{expected})"
+
+
+def _placed(message: str, line: int | None) -> str:
+    return message if line is None else f"line {line}: {message}"
 
 
 def check(work: Work) -> Report:
-    """Ask the checker. Its import is put off: commands that do not judge never pay for it.
+    """Ask the checker. It is imported here, so that commands that do not judge start fast.
 
-    A notebook has its own training, on the data that it was given.
+    A notebook is checked with its own training, on its own data.
     """
     from aevb.checker import check_file
 
@@ -203,9 +239,11 @@ def check(work: Work) -> Report:
         return check_file(program.put(work, Path(folder)))
 
 
-def out_of_reach(work: Work) -> list[Finding]:
-    """A finding if the decoder cannot give the data; one that is written as the solution's can, and
-    is not tried."""
+def out_of_reach(work: Work) -> list[DrillFinding]:
+    """Return a finding if the decoder cannot reach the data.
+
+    A decoder that is written like the solution's can, so it is not tried.
+    """
     from aevb.checker.sandbox.parent import run
 
     if reach.is_plain(work.source):
@@ -216,7 +254,5 @@ def out_of_reach(work: Work) -> list[Finding]:
     if not ends or not reach.falls_short(ends["low"], ends["high"]):
         return []
     line = reach.line_of_decode(work.source) if work.path.suffix == ".py" else None
-    message = reach.told(ends["low"], ends["high"])
-    return [
-        Finding("output-range", "bug", message if line is None else f"line {line}: {message}", line)
-    ]
+    message = _placed(reach.told(ends["low"], ends["high"]), line)
+    return [DrillFinding("output-range", "bug", message, line)]

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from aevb.drill.failing import FAILED
-from aevb.drill.grading import UNFINISHED, WRONG, Finding
+from aevb.drill.grading import UNFINISHED, WRONG, DrillFinding
 from aevb.drill.hint_texts import HINTS, Hint
 from aevb.drill.hint_texts_checks import CHECK_HINTS
 from aevb.errors import UsageError
@@ -37,7 +37,7 @@ def find(class_: str) -> Hint:
     )
 
 
-def choose(findings: list[Finding], about: str | None) -> Finding:
+def choose(findings: list[DrillFinding], about: str | None) -> DrillFinding:
     """The finding to give a hint on: the one asked for, or else a bug, a check that failed, what is
     not written yet, in order.
 
@@ -62,7 +62,7 @@ def choose(findings: list[Finding], about: str | None) -> Finding:
     )
 
 
-def advance(used: dict[str, int], finding: Finding, file: str, seen: str = "") -> Shown:
+def advance(used: dict[str, int], finding: DrillFinding, file: str, seen: str = "") -> Shown:
     """The next stage on a finding, noted in ``used``; after the fourth, the fourth again. seen: the
     place of checks 4, 5."""
     stage = min(used.get(finding.class_, 0) + 1, len(STAGES))
@@ -71,7 +71,7 @@ def advance(used: dict[str, int], finding: Finding, file: str, seen: str = "") -
     return Shown(finding.class_, stage, text)
 
 
-def _place(finding: Finding, file: str) -> str:
+def _place(finding: DrillFinding, file: str) -> str:
     """The finding's line, that of a notebook's cell being of no use to anybody, or the function
     that it must be in."""
     if finding.line is not None and file.endswith(".py"):

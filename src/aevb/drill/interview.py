@@ -1,5 +1,7 @@
-"""The interview: ask, show the model answer, let learners mark themselves point by point; what was
-missed comes back."""
+"""The interview: questions, model answers, and marks that learners give themselves.
+
+A learner marks each point of an answer. Questions with a missed point are asked again.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,12 @@ WIDTH = 96
 Marks = Mapping[str, Mapping[str, Any]]
 
 
-class Left(Exception):  # noqa: N818 - no error: the learner has had enough for now
+class Left(Exception):  # noqa: N818 - this is no error: the learner has had enough for now
     """Raised by ``ask`` when the learner wants to leave."""
 
 
 def missed(marks: Marks) -> list[Question]:
-    """The questions of which a point was missed when they were last asked."""
+    """Return the questions with a missed point at their last asking."""
     return [
         question
         for question in QUESTIONS
@@ -27,8 +29,10 @@ def missed(marks: Marks) -> list[Question]:
 
 
 def rounds(marks: Marks) -> list[tuple[str, list[Question]]]:
-    """What is still to be asked, in order, with a heading: the core, then what was missed, then the
-    follow-ups."""
+    """Return the remaining rounds in order, each with a heading.
+
+    The core questions come first, then the missed ones, then the follow-ups.
+    """
     new = [question for question in CORE if question.key not in marks]
     more = [question for question in FOLLOW_UPS if question.key not in marks]
     found = [
@@ -45,18 +49,22 @@ def hold(
     say: Callable[[str], None],
     keep: Callable[[str, list[bool], str], None],
 ) -> None:
-    """Hold one round: the first that ``rounds`` names, all questions once more if none is left.
+    """Hold one round: the first that ``rounds`` returns, or all questions if none remains.
 
-    ask(prompt) returns a line or raises Left; keep(key, marks, answer) is called after each
-    question, so that leaving loses nothing.
+    Args:
+        marks: The marks so far, by question.
+        ask: Shows a prompt and returns the learner's line. It raises Left to end the round.
+        say: Shows a text.
+        keep: Stores a question's key, marks and answer. It is called after each question, so
+            that a learner who leaves loses nothing.
     """
     heading, questions = next(
         iter(rounds(marks)),
         ("Every question was answered in full; all of them again", list(QUESTIONS)),
     )
     say(
-        f"{heading}: {len(questions)}. Type an answer, or say it aloud and press Enter. Ctrl-D"
-        " leaves; nothing is lost."
+        f"{heading}: {len(questions)}. Type an answer, or say it aloud and press Enter."
+        " Ctrl-D leaves; nothing is lost."
     )
     for number, question in enumerate(questions, start=1):
         say(f"\n{number}/{len(questions)}  {_wrap(question.text, '     ').lstrip()}")
@@ -72,16 +80,22 @@ def _yes(ask: Callable[[str], str], point: str) -> bool:
 
 
 def note(interview: dict[str, dict[str, Any]], key: str, marks: list[bool], answer: str) -> None:
-    """Put a question's marks into the state; answers typed earlier are kept."""
-    earlier = interview.get(key, {}).get("answers", [])
-    interview[key] = {
-        "marks": marks,
-        "answers": [*earlier, *([answer.strip()] if answer.strip() else [])],
-    }
+    """Put a question's marks and answer into the state, after the answers typed earlier.
+
+    Args:
+        interview: The interview of a ``State``. It is changed in place.
+        key: The question's key.
+        marks: One mark for each point of the question.
+        answer: The typed answer. An empty one is not kept.
+    """
+    answers = list(interview.get(key, {}).get("answers", []))
+    if answer.strip():
+        answers.append(answer.strip())
+    interview[key] = {"marks": marks, "answers": answers}
 
 
 def summary(marks: Marks) -> str:
-    """How the interview stands, in one line."""
+    """Return in one line how many questions are answered, and which will come back."""
     back = [question.key for question in missed(marks)]
     asked = sum(key in BY_KEY for key in marks)
     tail = f"; to come back: {', '.join(back)}" if back else ""

@@ -1,5 +1,4 @@
-"""Run the six checks on a learner's file in a child process, and bring back what it found. Imports
-no torch."""
+"""Run the six checks on a learner's file in a child process. Imports no torch."""
 
 from __future__ import annotations
 
@@ -18,16 +17,24 @@ from typing import IO, Any
 from aevb.drill.workspace import Work, write
 
 SECONDS = 120.0
-"""Wall-clock limit of one run; the 800 epochs of a right solution take about 15 seconds."""
+"""Time limit of one run. The 800 epochs of a right solution take about 15 seconds."""
 KEPT = 2000
-"""Characters kept of what the learner's code prints."""
+"""How many characters of the learner's own output are kept."""
 
 
 def run_six(
     work: Work, *, seconds: float = SECONDS, on_epoch: Callable[[int, float], None] | None = None
 ) -> dict[str, Any]:
-    """The result of ``python -m aevb.drill.six``: "checks", "losses", "points", or "error";
-    "printed" in any case."""
+    """Run ``python -m aevb.drill.six`` on a learner's file.
+
+    Args:
+        work: The learner's file or notebook.
+        seconds: The time limit.
+        on_epoch: Called after each epoch of training with its number and its loss.
+
+    Returns:
+        "checks", "losses", "points" and "seen", or else "error"; and always "printed".
+    """
     if work.path.suffix == ".py":
         return _run(work.path, work.path.name, seconds, on_epoch)
     with tempfile.TemporaryDirectory() as folder:
@@ -61,10 +68,10 @@ def _run(
         answers.join(seconds)
         timed_out = answers.is_alive()
     finally:
-        _kill(child)  # and whatever the code has started
+        _kill(child)  # and every process that the code has started
         child.wait()
         for thread in (answers, chatter):
-            thread.join(1.0)  # no longer: a process that got away may hold the stream open
+            thread.join(1.0)  # not longer, since a process that escaped may hold the stream open
     if not result:
         limit = f"ran for more than {seconds:.0f} seconds and was stopped"
         result = {"error": f"{name} {limit if timed_out else 'ended the process that ran it'}"}
@@ -74,7 +81,7 @@ def _run(
 def _result(
     stream: IO[str] | None, on_epoch: Callable[[int, float], None] | None
 ) -> dict[str, Any]:
-    """Read messages up to the result, {} if none comes, and close the stream."""
+    """Read messages up to the result, close the stream and return the result, {} if none comes."""
     assert stream is not None
     with stream:
         for line in stream:
@@ -90,8 +97,10 @@ def _result(
 
 
 def _keep_the_start(stream: IO[str] | None, kept: list[str]) -> None:
-    """Read to the end, so that the writer never waits, keep the first characters, and close the
-    stream."""
+    """Keep the first characters of a stream and close it.
+
+    The stream is read to its end, so that its writer never has to wait.
+    """
     assert stream is not None
     left = KEPT
     with contextlib.suppress(ValueError, OSError), stream:

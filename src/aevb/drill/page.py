@@ -1,5 +1,4 @@
-"""The report as one page of HTML that needs nothing beside it: no script, no link, the picture
-inside."""
+"""The report as one HTML page that needs no other file: no script, no link, the picture inside."""
 
 from __future__ import annotations
 
@@ -8,52 +7,47 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from aevb.drill import account, clock, workspace
-from aevb.drill.account import hints, verdict, word
+from aevb.drill import account, workspace
 from aevb.errors import OutputExistsError
+
+Row = tuple[str, str]
 
 
 def html(report: dict[str, Any], points: dict[str, list[tuple[float, float]]] | None) -> str:
-    """The report as one HTML page: no script, no link, the picture inside."""
-    stale = (
-        "<p>Your file has changed since it was last judged.</p>" if report["changed_since"] else ""
-    )
-    body = [stale, _picture(points), _rubric(report)]
-    body.append(
-        _table("Red flags", [(flag["state"], flag["text"]) for flag in report["red_flags"]])
-    )
-    checks = [
-        (word(check), f"{check['number']}. {check['name']}: {check['message']}")
-        for check in report["checks"]
-    ]
-    body.append(
-        _table("The six checks", checks, "They were not run: aevb drill check, in the last block.")
-    )
-    found = [(f["verdict"], f"{f['class']}: {f['message']}") for f in report["findings"]]
-    body.append(
-        _table(
-            f"Extra, the checker: {verdict(report)}",
-            found,
-            "" if report["verdict"] is None else "No findings.",
-        )
-    )
-    blocks = [
-        (clock.minutes(b["seconds"]), f"{b['title']} (planned: {b['planned']})")
-        for b in report["blocks"]
-    ]
-    body.append(_table(f"Time per block{'' if report['timed'] else ' (untimed)'}", blocks))
+    """Return the page.
+
+    Args:
+        report: From ``account.collect``, with "changed_since".
+        points: From ``account.read_points``; None if no model was trained.
+    """
+    stale = "<p>Your file has changed since it was last judged.</p>"
+    flags = [(flag["state"], flag["text"]) for flag in report["red_flags"]]
     missed = [
-        ("again", f"{m['question']} Missed: {'; '.join(m['points'])}.")
-        for m in report["interview"]["missed"]
+        ("again", f"{one['question']} Missed: {'; '.join(one['points'])}.")
+        for one in report["interview"]["missed"]
     ]
-    body.append(_table(f"Interview: {report['interview']['summary'].split(';')[0]}", missed, ""))
-    body.append(f"<h2>Hints</h2><p>{escape(hints(report))}</p>")
+    no_checks = "They were not run: aevb drill check, in the last block."
+    no_findings = "" if report["verdict"] is None else "No findings."
+    checker = f"Extra, the checker: {account.verdict(report)}"
+    body = [
+        stale if report["changed_since"] else "",
+        _picture(points),
+        _rubric(report),
+        _table("Red flags", flags),
+        _table("The six checks", account.checks(report), no_checks),
+        _table(checker, account.findings(report), no_findings),
+        _table(account.time_heading(report), account.times(report)),
+        _table(f"Interview: {report['interview']['summary'].split(';')[0]}", missed),
+        f"<h2>Hints</h2><p>{escape(account.hints(report))}</p>",
+    ]
     return _HEAD + "\n".join(body) + "\n</main></body></html>\n"
 
 
 def save(folder: Path, report: dict[str, Any]) -> Path:
-    """Write the page into the drill's folder, in the place of an earlier one. Raises
-    OutputExistsError for any other file."""
+    """Write the page into the drill's folder, over an earlier one, and return its path.
+
+    Raises OutputExistsError if a file of that name is not a drill's report.
+    """
     path = folder / workspace.REPORT
     if path.exists() and _TITLE not in path.read_text(encoding="utf-8", errors="replace"):
         raise OutputExistsError(
@@ -82,48 +76,39 @@ def _picture(points: dict[str, list[tuple[float, float]]] | None) -> str:
 
 
 def _rubric(report: dict[str, Any]) -> str:
-    rows = []
+    cells = []
     for line in report["rubric"]:
         items = "".join(
-            f"<li class='{'seen' if e['seen'] else 'unseen'}'>{escape(e['what'])}</li>"
-            for e in line["evidence"]
+            f"<li class='{'seen' if one['seen'] else 'unseen'}'>{escape(one['what'])}</li>"
+            for one in line["evidence"]
         )
-        rows.append((line["verdict"], line["line"], f"<ul>{items}</ul>"))
-    cells = "".join(
-        f"<tr><td>{_badge(verdict)}</td><td>{escape(what)}{items}</td></tr>"
-        for verdict, what, items in rows
-    )
-    return f"<h2>Rubric</h2><table>{cells}</table>"
+        what = f"{escape(line['line'])}<ul>{items}</ul>"
+        cells.append(f"<tr><td>{_badge(line['verdict'])}</td><td>{what}</td></tr>")
+    return f"<h2>Rubric</h2><table>{''.join(cells)}</table>"
 
 
-def _table(title: str, rows: list[tuple[str, str]], empty: str = "") -> str:
+def _table(title: str, rows: list[Row], empty: str = "") -> str:
+    """Return a heading and its table, or the sentence ``empty`` if there are no rows."""
+    heading = f"<h2>{escape(title)}</h2>"
+    if not rows:
+        return heading + (f"<p>{escape(empty)}</p>" if empty else "")
     cells = "".join(
-        f"<tr><td>{_badge(first)}</td><td>{escape(second)}</td></tr>" for first, second in rows
+        f"<tr><td>{_badge(word)}</td><td>{escape(what)}</td></tr>" for word, what in rows
     )
-    return f"<h2>{escape(title)}</h2>" + (
-        f"<table>{cells}</table>" if rows else f"<p>{escape(empty)}</p>" if empty else ""
-    )
+    return f"{heading}<table>{cells}</table>"
 
 
 def _badge(word: str) -> str:
-    good, bad = (
-        ("shown", "passed", "none", "right", "unusual"),
-        ("not shown", "FAILED", "raised", "bug"),
-    )
-    kind = (
-        "good"
-        if word in good
-        else "bad"
-        if word in bad
-        else "plain"
-        if word[:1].isdigit()
-        else "middle"
-    )
+    kind = "plain" if word[:1].isdigit() else _KINDS.get(word, "middle")
     return f"<span class='{kind}'>{escape(word)}</span>"
 
 
+_KINDS = dict.fromkeys(("shown", "passed", "none", "right", "unusual"), "good") | dict.fromkeys(
+    ("not shown", "FAILED", "raised", "bug"), "bad"
+)
+"""Colour of a badge by its word. Times are plain, and all other words are in between."""
 _TITLE = "<title>VAE drill: report</title>"
-"""By which a page is known to be a drill's, of whatever version of aevb."""
+"""Marks a page as a drill's report, whatever version of aevb wrote it."""
 _HEAD = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>VAE drill: report</title>
@@ -133,7 +118,8 @@ main { max-width: 52rem; margin: 0 auto; padding: 1.5rem }
 h1 { font-size: 1.5rem; margin: 0 0 1rem } h2 { font-size: 1.1rem; margin: 1.6rem 0 .4rem }
 img { max-width: 100%; height: auto }
 table { border-collapse: collapse; width: 100% }
-td { border-top: 1px solid #ddd; padding: .4rem .6rem .4rem 0; vertical-align: top; overflow-wrap: anywhere }
+td { border-top: 1px solid #ddd; padding: .4rem .6rem .4rem 0; vertical-align: top }
+td { overflow-wrap: anywhere }
 td:first-child { width: 6.5rem; white-space: nowrap }
 ul { margin: .3rem 0 0; padding: 0; list-style: none; font-size: .88rem; color: #444 }
 li.seen::before { content: "+\\a0"; color: #2e6b08; font-weight: 700 }

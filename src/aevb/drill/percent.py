@@ -1,9 +1,8 @@
-"""The stub and its solution are one file each, in jupytext's percent format; this reads their
-cells.
+"""Read the cells of the stub and of the solution, which are files in jupytext's percent format.
 
 A cell begins with a line ``# %%``, which may carry ``[markdown]`` and ``tags=["vae"]``. The cells
-with that tag are the learner's file ``vae.py``; all of them together are the notebook, which is
-shipped as jupytext makes it.
+with that tag make the learner's file ``vae.py``. All cells together make the notebook, which is
+shipped as jupytext writes it.
 """
 
 from __future__ import annotations
@@ -19,18 +18,19 @@ STUB, SOLUTION, NOTEBOOK, GUIDE = (
     MATERIAL / name for name in ("stub.py", "solution.py", "vae_mock.ipynb", "notes.md")
 )
 TAG = "vae"
-"""Marks the cells that are the learner's file."""
+"""The tag of the cells that make the learner's file."""
 
 _MARK = re.compile(r"^# %%(?P<markdown> \[markdown\])?(?: tags=(?P<tags>\[.*\]))?$")
-_HEAD = (
-    '"""A variational autoencoder, to be written: six functions, each with one sentence. Then: aevb'
-    ' drill check"""\n\n'
-)
+_HEAD = """\
+\"\"\"A variational autoencoder. Write the six functions, then run: aevb drill check\"\"\"
+
+"""
+"""The first lines of the learner's file."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a notebook. source: without its mark; of Markdown, without the comment signs."""
+    """One cell of a notebook. source: its text, without the mark and without Markdown's "#"."""
 
     markdown: bool
     tags: tuple[str, ...]
@@ -38,7 +38,7 @@ class Cell:
 
 
 def cells(text: str) -> list[Cell]:
-    """Split a percent-format text; what stands before its first cell is not one."""
+    """Split a percent-format text into cells. Lines before the first mark are left out."""
     found: list[tuple[re.Match[str], list[str]]] = []
     for line in text.splitlines():
         if mark := _MARK.match(line):
@@ -59,14 +59,13 @@ def _cell(mark: re.Match[str], lines: list[str]) -> Cell:
 
 
 def module(path: Path) -> str:
-    """The learner's file that STUB or SOLUTION holds, as text."""
+    """Return the text of the learner's file that STUB or SOLUTION holds."""
     tagged = [cell.source for cell in cells(path.read_text(encoding="utf-8")) if TAG in cell.tags]
     return _HEAD + "\n\n\n".join(tagged) + "\n"
 
 
 def notebook_module(text: str) -> str:
-    """What ``module`` gives, from a notebook as a learner saved it: its tagged cells, or all code
-    if the tags are lost.
+    """Return the learner's code in a saved notebook: its tagged cells, or all if the tags are lost.
 
     Raises ValueError if the text is no notebook.
     """

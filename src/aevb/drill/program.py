@@ -1,8 +1,8 @@
-"""The learner's file as the drill uses it: with the drill's own training on its own data behind it,
-for the checker to see.
+"""The learner's file as the checker sees it: the drill's own training is appended.
 
-A file of definitions does not say which data its model is for, so that nothing could be said of a
-decoder that cannot reach them. The lines of the learner stay where they are.
+The learner's file only defines functions. It does not say which data the model is for, so the
+checker could not tell whether the decoder can reach them. The training runs the model on the
+drill's data. The learner's lines keep their numbers.
 """
 
 from __future__ import annotations
@@ -28,14 +28,19 @@ for index in torch.randperm(2000).split(256):
     loss.backward()
     optimizer_of_the_drill.step()
 """
-"""Its names are its own, since a learner's file may have a ``data`` or a ``model`` for something
-else."""
+"""The training that is appended. Its long names cannot clash with the learner's own names."""
 MOST_BESIDE = 20
+"""How many Python files beside the learner's are copied at most."""
 
 
 def put(work: Work, folder: Path) -> Path:
-    """Write the file with the training behind it into an empty folder, beside copies of the Python
-    files that it may import."""
+    """Write the learner's file, with the training appended, into an empty folder.
+
+    The other Python files of the learner's folder are copied too, since the file may import them.
+
+    Returns:
+        The path of the written file.
+    """
     beside = (
         path
         for path in sorted(work.path.parent.glob("*.py"))
@@ -52,13 +57,15 @@ def _text(work: Work) -> str:
 
 
 def is_the_learners(line: int | None, work: Work) -> bool:
-    """Whether a line of the written file is one of the learner's."""
+    """Whether a line number of the written file belongs to the learner's part."""
     return line is not None and line <= len(work.source.splitlines())
 
 
 def stopped(work: Work, trace: list[str]) -> str:
-    """The error that the drill's training ended in when the checker ran it, by its trace; empty if
-    there was none."""
+    """Return the error that ended the drill's training, or "" if there was none.
+
+    trace: of the checker, which ran the training.
+    """
     line = _text(work).rpartition("\nfor index in ")[0].count("\n") + 2
     said = next((one for one in trace if one.startswith(f"the loop in line {line} on ")), "")
     error = " ".join(said.partition(": ")[2].split())
@@ -66,7 +73,9 @@ def stopped(work: Work, trace: list[str]) -> str:
 
 
 def told(message: str) -> str:
-    """A message of the checker, on one line: without the line of our loop, and without options of
-    ``aevb check``."""
+    """Return a message of the checker on one line, fit for a learner.
+
+    The line number of the appended loop and the advice on options of ``aevb check`` are left out.
+    """
     message = re.sub(r"; (name|use)\b[^;]*--map\b[^;]*", "", " ".join(message.split()))
     return re.sub(r"\bthe loop in line \d+", "the training loop", message)

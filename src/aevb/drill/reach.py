@@ -1,10 +1,9 @@
-"""Can the decoder reach the data? ``python -m aevb.drill.reach FILE``, run by
-``checker.sandbox.run`` and by nobody else.
+"""``python -m aevb.drill.reach FILE``: test whether the decoder can reach the data.
 
-A tanh, a ReLU or a softmax at the decoder's end leaves the squared error what it was and training
-without an error; only that some of the data can never come out. No form of activation is looked
-for: a new decoder is trained towards the least and the greatest of the data, and what it got to is
-compared with them.
+Only ``checker.sandbox.parent.run`` starts it. With a tanh, a ReLU or a softmax at the decoder's end
+the squared error keeps its form and training ends without an error, but some of the data can never
+come out. The test does not look for particular activations. It trains a new decoder towards the
+least and the greatest values of the data, and compares its outputs with them.
 """
 
 from __future__ import annotations
@@ -20,15 +19,21 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 LEAST, GREATEST = (-2.46, -0.46), (2.43, 2.41)
-"""Of the 2000 points of the experiment, by column."""
+"""The least and the greatest values of the experiment's 2000 points, by column."""
 SHORT = 0.5
-"""How far from one of them the output may stay: a third of what a tanh misses, and more than three
-deviations of a cluster."""
+"""How far the output may stay from an end of the data.
+
+It is a third of what a tanh misses, and more than three standard deviations of a cluster.
+"""
 STEPS, SEEDS, ROWS = 150, 2, 64
+"""Training steps at most, models for each end of the data, and rows of z."""
 
 
 def is_plain(source: str) -> bool:
-    """Whether decoder and ``decode`` are those of the solution, so that there is nothing to try."""
+    """Whether the decoder is written like the solution's, so that no test is needed.
+
+    That is also the answer for a file that Python cannot read.
+    """
     ours = percent.module(percent.SOLUTION)
     try:
         return _of_the_decoder(source) == _of_the_decoder(ours)
@@ -37,7 +42,7 @@ def is_plain(source: str) -> bool:
 
 
 def _of_the_decoder(source: str) -> list[str]:
-    """The statements of ``decode``, without its sentence, and those that give ``self.dec`` a value."""
+    """Return the statements of ``decode`` without its docstring, and those that set the decoder."""
     found: list[str] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef) and node.name == "decode":
@@ -50,23 +55,21 @@ def _of_the_decoder(source: str) -> list[str]:
 
 
 def line_of_decode(source: str) -> int | None:
-    """The last line of ``decode``."""
-    nodes = [
-        n
-        for n in ast.walk(ast.parse(source))
-        if isinstance(n, ast.FunctionDef) and n.name == "decode"
-    ]
-    return nodes[0].end_lineno if nodes else None
+    """Return the number of the last line of ``decode``, or None if there is no such function."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef) and node.name == "decode":
+            return node.end_lineno
+    return None
 
 
 def falls_short(low: list[float], high: list[float]) -> bool:
-    """Whether an output from ``low`` to ``high``, by column, stays away from an end of the data."""
+    """Whether outputs from ``low`` to ``high``, by column, stay away from an end of the data."""
     below = any(got > end + SHORT for got, end in zip(low, LEAST, strict=True))
     return below or any(got < end - SHORT for got, end in zip(high, GREATEST, strict=True))
 
 
 def told(low: list[float], high: list[float]) -> str:
-    """What was seen, in a sentence with its numbers."""
+    """Return in one sentence how far the output gets."""
     return (
         f"the decoder's output gets from {min(low):.2f} to {max(high):.2f} and no further when it"
         f" is trained towards the ends of the data, which go from {min(LEAST):.2f} to"
@@ -75,8 +78,7 @@ def told(low: list[float], high: list[float]) -> str:
 
 
 def reached(make_model: type[nn.Module]) -> tuple[list[float], list[float]]:
-    """The least and the greatest output, by column, of decoders that are trained towards both ends
-    of the data."""
+    """Return the least and the greatest output of trained decoders, by column."""
     import torch
 
     low, high = torch.full((2,), torch.inf), torch.full((2,), -torch.inf)
@@ -88,8 +90,14 @@ def reached(make_model: type[nn.Module]) -> tuple[list[float], list[float]]:
 
 
 def _train(model: nn.Module, end: Tensor, low: Tensor, high: Tensor) -> None:
-    """Train the decoder to give ``end`` for every z, until nothing falls short; ``low`` and
-    ``high`` keep what it gave."""
+    """Train the decoder to return ``end`` for every z, until no output falls short.
+
+    Args:
+        model: A new model.
+        end: One end of the data, (2,).
+        low: The least output so far, (2,). It is updated in place.
+        high: The greatest output so far, (2,). It is updated in place.
+    """
     import torch
 
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
@@ -106,8 +114,10 @@ def _train(model: nn.Module, end: Tensor, low: Tensor, high: Tensor) -> None:
 
 
 def main(path: str) -> None:
-    """Confine this process, try the file's decoder, send the ends that it got to; {} for one that
-    cannot be tried."""
+    """Confine this process, train the file's decoder and send the ends that it reached.
+
+    The result is {} if the decoder cannot be run.
+    """
     import torch
 
     from aevb.checker.program.program import Program
@@ -120,7 +130,7 @@ def main(path: str) -> None:
     try:
         low, high = reached(Program(read(source)).get("VAE"))
         ends = {"low": low, "high": high}
-    except Exception:  # whatever a learner's code raises: the checks say it
+    except Exception:  # any error of the learner's code: the checks report it
         ends = {}
     send(ends)
 

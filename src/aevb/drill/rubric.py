@@ -1,13 +1,12 @@
-"""The tutorial's rubric, its four lines and its red flags, judged from evidence alone: marks,
-checks, findings, experiment.
+"""The tutorial's rubric: its four lines and its red flags, judged by evidence alone.
 
-A line is shown if all of its evidence is there, partly shown if some is, and not shown otherwise.
-Nothing is weighed or added up.
+The evidence is marks, checks and findings. A line is shown if all its evidence was seen, partly
+shown if some was, and not shown otherwise. Nothing is weighted or added up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from aevb.drill.grading import WRONG
@@ -16,8 +15,8 @@ from aevb.drill.state import State
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """One thing that was or was not seen."""
+class Observation:
+    """One piece of evidence, and whether it was seen."""
 
     what: str
     seen: bool
@@ -28,133 +27,161 @@ class Line:
     """A line of the rubric."""
 
     text: str
-    evidence: tuple[Evidence, ...]
+    evidence: tuple[Observation, ...]
 
     @property
     def verdict(self) -> str:
-        """Shown, partly, or not shown."""
+        """Either "shown", "partly" or "not shown"."""
         seen = [item.seen for item in self.evidence]
         return "shown" if all(seen) else "partly" if any(seen) else "not shown"
 
 
 @dataclass(frozen=True)
 class Flag:
-    """A red flag. state: "raised" (in the file as last judged, or in the marks), "mended" (it was),
-    or "none"."""
+    """A red flag.
+
+    state: "raised" if the last grade, the checks or the marks show it, "mended" if only an earlier
+    grade did, and "none" otherwise.
+    """
 
     text: str
     state: str
 
 
+@dataclass(frozen=True)
+class _Criterion:
+    """What a line of the rubric asks for.
+
+    questions: whose points the learner must have said. checks: that must have passed. part: of the
+    file that must have nothing wrong. classes: beginnings of the names of findings in that part.
+    """
+
+    text: str
+    questions: tuple[str, ...]
+    checks: tuple[int, ...]
+    part: str
+    classes: tuple[str, ...]
+
+
+_CRITERIA = (
+    _Criterion(
+        "the reparameterisation trick as what makes the draw differentiable: z = mu + sigma * eps",
+        ("reparameterisation",),
+        (1, 6),
+        "the sampler",
+        ("noise", "std", "sigma", "gradient", "softplus", "sampler", "logvar"),
+    ),
+    _Criterion(
+        "the ELBO as reconstruction minus KL, and the KL as a regulariser towards N(0, I)",
+        ("kl", "bound"),
+        (5,),
+        "the loss",
+        ("kl-absent", "kl-subtracted", "kl-detached", "reconstruction", "reduction"),
+    ),
+    _Criterion(
+        "the closed-form KL of two Gaussians, and why logvar is predicted",
+        ("logvar",),
+        (2,),
+        "the KL",
+        ("kl",),
+    ),
+    _Criterion(
+        "generation: z ~ N(0, I), decoded, looks like the data",
+        ("autoencoder",),
+        (3, 4),
+        "the decoder",
+        ("sigmoid", "bce", "output", "prior"),
+    ),
+)
+
+
 def lines(state: State) -> tuple[Line, ...]:
-    """The four lines of the rubric."""
-    return (
+    """Return the four lines of the rubric."""
+    return tuple(
         Line(
-            "the reparameterisation trick as what makes the draw differentiable: z = mu + sigma"
-            " * eps",
+            criterion.text,
             (
-                *_points(state, "reparameterisation"),
-                _check(state, 1),
-                _check(state, 6),
-                _clean(
-                    state,
-                    "the sampler",
-                    ("noise", "std", "sigma", "gradient", "softplus", "sampler", "logvar"),
-                ),
+                *_points(state, criterion.questions),
+                *(_check(state, number) for number in criterion.checks),
+                _clean(state, criterion.part, criterion.classes),
             ),
-        ),
-        Line(
-            "the ELBO as reconstruction minus KL, and the KL as a regulariser towards N(0, I)",
-            (
-                *_points(state, "kl", "bound"),
-                _check(state, 5),
-                _clean(
-                    state,
-                    "the loss",
-                    ("kl-absent", "kl-subtracted", "kl-detached", "reconstruction", "reduction"),
-                ),
-            ),
-        ),
-        Line(
-            "the closed-form KL of two Gaussians, and why logvar is predicted",
-            (*_points(state, "logvar"), _check(state, 2), _clean(state, "the KL", ("kl",))),
-        ),
-        Line(
-            "generation: z ~ N(0, I), decoded, looks like the data",
-            (
-                *_points(state, "autoencoder"),
-                _check(state, 3),
-                _check(state, 4),
-                _clean(state, "the decoder", ("sigmoid", "bce", "output", "prior")),
-            ),
-        ),
+        )
+        for criterion in _CRITERIA
     )
 
 
 def flags(state: State) -> tuple[Flag, ...]:
-    """The red flags, by the tutorial's names."""
+    """Return the red flags, by the tutorial's names."""
     no_points = not any(state.interview.get("autoencoder", {}).get("marks", [True]))
-    unequal = "a VAE taken for a plain autoencoder"
-    cut = "z drawn without reparameterisation: no gradient reaches mu or logvar"
     return (
-        (
-            Flag(cut, "raised")
-            if _is_cut(state)
-            else _flag(state, cut, lambda c: c.startswith("gradient"))
+        _flag(
+            state,
+            "z drawn without reparameterisation: no gradient reaches mu or logvar",
+            ("gradient",),
+            raised=_no_gradient(state),
         ),
-        (
-            Flag(unequal, "raised")
-            if no_points
-            else _flag(state, unequal, lambda c: c in ("noise-missing", "noise-eval-only"))
+        _flag(
+            state,
+            "a VAE taken for a plain autoencoder",
+            ("noise-missing", "noise-eval-only"),
+            raised=no_points,
         ),
-        _flag(state, "the KL term forgotten", lambda c: c in ("kl-absent", "kl-detached")),
+        _flag(state, "the KL term forgotten", ("kl-absent", "kl-detached")),
         _flag(
             state,
             "sigma predicted directly, which ends in NaN",
-            lambda c: c in ("sigma-raw-linear", "std-raw-head"),
+            ("sigma-raw-linear", "std-raw-head"),
         ),
     )
 
 
-def _points(state: State, *keys: str) -> Iterable[Evidence]:
+def _points(state: State, keys: tuple[str, ...]) -> Iterable[Observation]:
     for key in keys:
-        marks = state.interview.get(key, {}).get("marks", [])
-        for point, seen in zip(
-            BY_KEY[key].points, [*marks, *[False] * len(BY_KEY[key].points)], strict=False
-        ):
-            yield Evidence(f"said: {point}", seen)
+        points = BY_KEY[key].points
+        marks = [*state.interview.get(key, {}).get("marks", []), *[False] * len(points)]
+        for point, seen in zip(points, marks, strict=False):
+            yield Observation(f"said: {point}", seen)
 
 
-def _check(state: State, number: int) -> Evidence:
-    found = [check for check in (state.six or {}).get("checks", []) if check["number"] == number]
+def _checks(state: State, number: int) -> list[dict[str, object]]:
+    return [check for check in (state.six or {}).get("checks", []) if check["number"] == number]
+
+
+def _check(state: State, number: int) -> Observation:
+    found = _checks(state, number)
     if not found:
-        return Evidence(f"check {number}: not run", False)
-    return Evidence(f"check {number}: {found[0]['message']}", found[0]["passed"])
+        return Observation(f"check {number}: not run", False)
+    return Observation(f"check {number}: {found[0]['message']}", bool(found[0]["passed"]))
 
 
-def _clean(state: State, part: str, families: tuple[str, ...]) -> Evidence:
-    """Whether the file, as it was last judged, has nothing wrong of these kinds, and was judged in
-    full."""
+def _clean(state: State, part: str, classes: tuple[str, ...]) -> Observation:
+    """Observe whether the last grade was complete and found nothing wrong of these classes."""
     grade = state.grade
     if grade is None or grade["verdict"] in ("unfinished", "cannot_judge"):
-        return Evidence(f"{part}: not judged in full", False)
+        return Observation(f"{part}: not judged in full", False)
     wrong = [
-        f for f in grade["findings"] if f["class"].startswith(families) and f["verdict"] in WRONG
+        finding
+        for finding in grade["findings"]
+        if finding["class"].startswith(classes) and finding["verdict"] in WRONG
     ]
-    return Evidence(f"{part}: {wrong[0]['message'] if wrong else 'nothing wrong found'}", not wrong)
-
-
-def _is_cut(state: State) -> bool:
-    """Whether check 1 has seen no gradient, which the checker may not have: it fails for errors
-    too."""
-    checks = (state.six or {}).get("checks", [])
-    return any(
-        check["number"] == 1 and not check["passed"] and "gradient" in check["message"]
-        for check in checks
+    return Observation(
+        f"{part}: {wrong[0]['message'] if wrong else 'nothing wrong found'}", not wrong
     )
 
 
-def _flag(state: State, text: str, is_one: Callable[[str], bool]) -> Flag:
-    found = (state.grade or {}).get("findings", [])
-    now = any(is_one(finding["class"]) for finding in found if finding["verdict"] in WRONG)
-    return Flag(text, "raised" if now else "mended" if any(map(is_one, state.met)) else "none")
+def _no_gradient(state: State) -> bool:
+    """Whether check 1 saw no gradient. Other errors fail that check too, and do not count."""
+    return any(
+        not check["passed"] and "gradient" in str(check["message"]) for check in _checks(state, 1)
+    )
+
+
+def _flag(state: State, text: str, classes: tuple[str, ...], *, raised: bool = False) -> Flag:
+    """Return a flag that findings of these classes raise; ``raised``: something else raises it."""
+    findings = (state.grade or {}).get("findings", [])
+    now = any(
+        finding["class"].startswith(classes) for finding in findings if finding["verdict"] in WRONG
+    )
+    if raised or now:
+        return Flag(text, "raised")
+    return Flag(text, "mended" if any(name.startswith(classes) for name in state.met) else "none")

@@ -1,4 +1,4 @@
-"""What several commands do with a drill's folder: judge the file in it and remember what was found."""
+"""Steps that several commands share: judge the file in a drill's folder and remember the result."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from aevb.drill import account, failing, grading, hints, judge, state, watch, workspace
-from aevb.drill.grading import WRONG, Finding, Grade
+from aevb.drill.grading import WRONG, DrillFinding, Grade
 from aevb.drill.hints import Shown
 from aevb.errors import AevbError
 
-EPOCHS = 800
-"""Of the experiment, which only the child process imports: it needs torch."""
-
 
 def grade(folder: Path) -> Grade:
-    """Judge the learner's file and remember it. Raises NotFoundError and DataError, as
-    ``workspace.find_work`` does."""
+    """Grade the learner's file and remember the grade.
+
+    Raises:
+        NotFoundError: There is no file to grade.
+        DataError: The only file is a notebook that cannot be read.
+    """
     found = grading.grade(workspace.find_work(folder))
     with state.editing(folder) as now:
         now.grade = found.to_dict()
@@ -30,19 +31,19 @@ def grade(folder: Path) -> Grade:
 
 
 def fresh_grade(folder: Path) -> Grade:
-    """The last grade if the file is still the one that was judged, else a new one."""
+    """Return the last grade if the file has not changed since, and a new one otherwise."""
     last = grading.from_dict(state.load(folder).grade)
     work = workspace.find_work(folder)
-    return (
-        last
-        if last is not None and last.digest == grading.digest(work) and last.file == work.path.name
-        else grade(folder)
-    )
+    if last and (last.file, last.digest) == (work.path.name, grading.digest(work)):
+        return last
+    return grade(folder)
 
 
-def hint(folder: Path, about: str | None) -> tuple[Finding, Shown]:
-    """The next hint on a finding, or on one of the six checks that failed; it is noted. Raises
-    UsageError if there is none."""
+def hint(folder: Path, about: str | None) -> tuple[DrillFinding, Shown]:
+    """Return the next hint on a finding or on a failed check, and remember that it was shown.
+
+    Raises UsageError if there is nothing to give a hint on.
+    """
     graded = fresh_grade(folder)
     six = state.load(folder).six
     finding = hints.choose([*graded.findings, *failing.findings(six, graded)], about)
@@ -51,8 +52,11 @@ def hint(folder: Path, about: str | None) -> tuple[Finding, Shown]:
 
 
 def run_six(folder: Path, on_epoch: Callable[[int, float], None] | None = None) -> dict[str, Any]:
-    """Train the learner's model, run the six checks and remember both. "checks", or "error", is
-    among the result's keys."""
+    """Train the learner's model, run the six checks and remember both.
+
+    Returns:
+        "file", "digest", "checks" and the rest of ``judge.run_six``'s result, without the points.
+    """
     work = workspace.find_work(folder)
     result = judge.run_six(work, on_epoch=on_epoch)
     points = result.pop("points", None)
@@ -72,20 +76,18 @@ def passed(result: dict[str, Any]) -> bool:
 
 
 def told(result: dict[str, Any]) -> list[str]:
-    """The six checks in lines, or why there are none."""
+    """Return the six checks in lines, or the reason why there are none."""
     lines = [f"{result['file']}: the six checks"]
     if "error" in result:
-        return [*lines, f"  FAILED     {result['error']}"]
+        return [*lines, account.row("FAILED", result["error"])]
     if result.get("losses"):
-        lines.append(f"  trained    loss {result['losses'][0]:.3f} -> {result['losses'][1]:.3f}")
-    return lines + [
-        f"  {account.word(c):<10} {c['number']}. {c['name']}: {c['message']}"
-        for c in result["checks"]
-    ]
+        first, last = result["losses"]
+        lines.append(account.row("trained", f"loss {first:.3f} -> {last:.3f}"))
+    return lines + [account.row(*check) for check in account.checks(result)]
 
 
 def changed_since(folder: Path) -> bool:
-    """Whether the learner's file is no longer the one that was last judged, or checked."""
+    """Whether the learner's file has changed since it was last judged or checked."""
     now = state.load(folder)
     judged = [
         record["digest"]
@@ -98,7 +100,10 @@ def changed_since(folder: Path) -> bool:
 
 
 class View:
-    """What ``watch`` shows: the state is read anew each time, the grade when the file was saved."""
+    """The screen of ``watch``.
+
+    The state is read again for each screen. The file is judged again after each save.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -108,20 +113,22 @@ class View:
         self._judging = False
 
     def judge(self) -> Grade | None:
-        """Judge what was saved; a file that is gone or half-written is said, and looked at again
-        when it changes."""
+        """Judge the saved file.
+
+        If it is missing or half-written, the screen says so. It is judged again when it changes.
+        """
         self._judging = True
         try:
             self._grade, self._problem = grade(self._folder), ""
         except AevbError as error:
-            state.load(self._folder)  # if the drill itself is gone, watching is over
+            state.load(self._folder)  # raises if the drill itself is gone: then watching is over
             self._grade, self._problem = None, str(error)
         finally:
             self._judging = False
         return self._grade
 
     def screen(self, width: int) -> str:
-        """The screen as it is now."""
+        """Return the screen as it is now."""
         with contextlib.suppress(AevbError):
             self._state = state.load(self._folder)
         shown = watch.screen(self._state, self._grade, self._judging, time.time(), width)

@@ -1,9 +1,9 @@
-"""``python -m aevb.drill.six FILE``: the six checks on a learner's file, in a process of its own.
+"""``python -m aevb.drill.six FILE``: run the six checks on a learner's file.
 
-Only ``judge`` starts it: a learner's code may loop, exit or eat memory, and none of that must end
-the command. What the code prints goes to stderr; stdout carries one JSON object a line: {"epoch",
-"loss"} while it trains, then the result, {"checks", "losses", "points", "seen"} or {"error"}, one
-sentence.
+Only ``judge`` starts it, in a process of its own. A learner's code may loop, exit or exhaust
+memory, and none of that may end the command. All output of the code goes to stderr. stdout carries
+one JSON object in each line: {"epoch", "loss"} during training, then the result. The result is
+either {"checks", "losses", "points", "seen"} or {"error"} with one sentence.
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from aevb.drill import sentences
+
 MEMORY = 8 * 2**30
-"""Bytes of address space that the code may take, torch's libraries included."""
+"""Bytes of address space that the code may take, including torch's libraries."""
+
+Send = Callable[[dict[str, Any]], None]
 
 
-def main(path: Path, send: Callable[[dict[str, Any]], None]) -> None:
-    """Judge the file and send the result; never raises for what the file's code does."""
+def main(path: Path, send: Send) -> None:
+    """Judge the file and send the result. Errors of the file's code become a result as well."""
     try:
         send(_judge(_names(path), send))
     except SyntaxError as error:
@@ -34,12 +38,14 @@ def main(path: Path, send: Callable[[dict[str, Any]], None]) -> None:
     except MemoryError:
         send({"error": f"{path.name} needs more than {MEMORY // 2**30} GiB of memory"})
     except BaseException as error:
-        send({"error": f"{path.name} raises {_sentence(error)}"})
+        send({"error": f"{path.name} raises {sentences.of_error(error)}"})
 
 
 def _names(path: Path) -> dict[str, Any]:
-    """Run the file as a module; returns its names. Raises whatever it raises, AttributeError for a
-    name it lacks."""
+    """Run the file as a module and return its names.
+
+    Raises AttributeError for a missing name, and every error of the file's code.
+    """
     names: dict[str, Any] = {"__name__": "learners_vae", "__file__": str(path)}
     exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), names)
     for name in ("VAE", "kl_divergence", "vae_loss"):
@@ -48,7 +54,7 @@ def _names(path: Path) -> dict[str, Any]:
     return names
 
 
-def _judge(names: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+def _judge(names: dict[str, Any], send: Send) -> dict[str, Any]:
     from aevb.drill import experiment, sanity
 
     generated, losses, points, stopped, seen = None, [], None, None, {}
@@ -62,11 +68,9 @@ def _judge(names: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> dic
         points = {"data": outcome.data.tolist(), "generated": generated.tolist()}
         seen = _seen(outcome, names["vae_loss"])
     except Exception as error:
-        stopped = f"there is no trained model: {_sentence(error)}"
-    checks = [
-        asdict(check)
-        for check in sanity.run_checks(names["VAE"], names["kl_divergence"], generated, losses)
-    ]
+        stopped = f"there is no trained model: {sentences.of_error(error)}"
+    results = sanity.run_checks(names["VAE"], names["kl_divergence"], generated, losses)
+    checks = [asdict(result) for result in results]
     for check in checks:
         if stopped and check["number"] in (4, 5):
             check["message"] = stopped
@@ -79,10 +83,10 @@ def _judge(names: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> dic
 
 
 def _seen(outcome: Any, loss: Callable[..., Any]) -> dict[str, float]:
-    """What the trained model ends on, for a hint: squared error and KL, by its own loss, and the
-    ends of what it generates.
+    """Return the final numbers of a training, for a hint.
 
-    Empty for a loss that does not return its three numbers.
+    They are the squared error and the KL by the learner's own loss, and the least and the greatest
+    generated coordinate. The result is empty if the loss does not return three numbers.
     """
     import torch
 
@@ -99,16 +103,8 @@ def _seen(outcome: Any, loss: Callable[..., Any]) -> dict[str, float]:
     return {}
 
 
-def _sentence(error: BaseException) -> str:
-    return (
-        str(error)
-        if isinstance(error, NotImplementedError)
-        else f"{type(error).__name__}: {' '.join(str(error).split())}"
-    )
-
-
-def _sender() -> Callable[[dict[str, Any]], None]:
-    """Keep stdout for results: whatever else writes there goes to stderr from now on."""
+def _sender() -> Send:
+    """Keep stdout for results: everything else that writes there goes to stderr from now on."""
     sys.stdout.flush()
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

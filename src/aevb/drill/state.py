@@ -1,7 +1,7 @@
-"""``drill.json``: everything that a drill remembers, read with suspicion and written whole or not
-at all.
+"""``drill.json``: everything that a drill remembers.
 
-Commands in several terminals may change it at once: each reads, changes and writes it under a lock
+The file is checked when it is read, and it is written whole or not at all. Commands in several
+terminals may change it at once. So each command reads, changes and writes it under a lock
 (``editing``).
 """
 
@@ -21,17 +21,22 @@ from aevb.errors import CannotWriteError, DataError, NotFoundError
 
 NAME = "drill.json"
 FORM = 1
-"""The version of the file's form."""
+"""Version of the file's format."""
 
 
 @dataclass
 class State:
     """A drill so far.
 
-    events: of its clock. interview: by question, "marks" (one a point) and "answers" (typed ones).
-    hints: stage shown (1 to 4), by finding. grade: the last report on the learner's file. met:
-    classes of bugs that any report named. six: the last run of the six checks. solution_seen: when,
-    or None.
+    Attributes:
+        untimed: Whether times are hidden.
+        events: Of the clock.
+        interview: By question, "marks" (one for each point) and "answers" (those typed).
+        hints: The stage shown last (1 to 4), by finding.
+        grade: The last grade of the learner's file.
+        met: Names of the bugs in any grade so far.
+        six: The last run of the six checks.
+        solution_seen: When the learner looked at the solution, or None.
     """
 
     untimed: bool = False
@@ -45,8 +50,12 @@ class State:
 
 
 def load(folder: Path) -> State:
-    """Read the state of a folder. Raises NotFoundError, or DataError for one that was damaged or
-    edited."""
+    """Read the state of a folder.
+
+    Raises:
+        NotFoundError: There is no drill in the folder.
+        DataError: The file was damaged or edited.
+    """
     path = folder / NAME
     try:
         text = path.read_text(encoding="utf-8")
@@ -64,16 +73,20 @@ def load(folder: Path) -> State:
 
 
 def save(folder: Path, state: State) -> None:
-    """Write the state of a folder: at every instant the old one or the new one. Raises
-    CannotWriteError."""
+    """Write the state of a folder. At every moment the file holds the old state or the new one.
+
+    Raises CannotWriteError.
+    """
     text = json.dumps({"aevb_drill": FORM, **asdict(state)}, indent=1)
     files.whole(folder / NAME, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 @contextlib.contextmanager
 def editing(folder: Path) -> Iterator[State]:
-    """The state of a folder, to be changed; it is written when the block ends well, while nobody
-    else can change it."""
+    """Give the state of a folder to a ``with`` block that changes it, and write it afterwards.
+
+    Nobody else can change the state meanwhile. It is not written if the block raises an error.
+    """
     if not folder.is_dir() or not (folder / NAME).exists():
         load(folder)
     with _locked(folder):
@@ -84,20 +97,25 @@ def editing(folder: Path) -> Iterator[State]:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock where the system and its disk have locks; elsewhere the last writer
-    wins, with a whole file."""
+    """Hold the folder's lock.
+
+    Without locks in the system or on its disk, the last writer wins, with a whole file.
+    """
     try:
         file = (folder / ".drill.lock").open("a")
     except OSError as error:
-        raise CannotWriteError(
-            f"{folder} could not be written: {error.strerror or error}"
-        ) from error
+        raise cannot_write(folder, error) from error
     with file:
         with contextlib.suppress(ImportError, OSError):
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def cannot_write(path: Path, error: OSError) -> CannotWriteError:
+    """Return the error to raise for a file or folder that the system does not let us write."""
+    return CannotWriteError(f"{path} could not be written: {error.strerror or error}")
 
 
 def _damaged(path: Path, reason: str) -> DataError:
@@ -108,8 +126,10 @@ def _damaged(path: Path, reason: str) -> DataError:
 
 
 def _state(value: Any) -> State:
-    """A state from JSON. Raises ValueError that names the first field which is not what ``save``
-    writes."""
+    """Return the state that JSON holds.
+
+    Raises ValueError with the name of the first field that ``save`` would not have written.
+    """
     if not isinstance(value, dict) or value.pop("aevb_drill", None) != FORM:
         raise ValueError("it is not a drill of this version")
     for name, fits in _FIELDS.items():
@@ -117,9 +137,8 @@ def _state(value: Any) -> State:
             raise ValueError(f"{name!r} is not what it should be")
     if unknown := value.keys() - _FIELDS.keys():
         raise ValueError(f"{min(unknown)!r} does not belong there")
-    return State(
-        **{**value, "events": [Event(event["at"], event["what"]) for event in value["events"]]}
-    )
+    events = [Event(event["at"], event["what"]) for event in value["events"]]
+    return State(**{**value, "events": events})
 
 
 def _is_time(value: Any) -> bool:
@@ -134,9 +153,10 @@ def _is_time(value: Any) -> bool:
 def _are_events(value: Any) -> bool:
     return (
         isinstance(value, list)
-        and all(isinstance(e, dict) and e.keys() == {"at", "what"} for e in value)
-        and all(_is_time(e["at"]) and e["what"] in EVENTS for e in value)
-        and [e["what"] == "start" for e in value] == [i == 0 for i in range(max(1, len(value)))]
+        and all(isinstance(event, dict) and event.keys() == {"at", "what"} for event in value)
+        and all(_is_time(event["at"]) and event["what"] in EVENTS for event in value)
+        and [event["what"] for event in value].count("start") == 1
+        and value[0]["what"] == "start"
     )
 
 
@@ -150,15 +170,22 @@ def _is_interview(value: Any) -> bool:
     )
 
 
+def _are_hints(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(stage, int) and not isinstance(stage, bool) and 1 <= stage <= 4
+        for stage in value.values()
+    )
+
+
 def _is_grade(value: Any) -> bool:
     return value is None or (
         isinstance(value, dict)
         and isinstance(value.get("verdict"), str)
         and isinstance(value.get("file"), str)
         and all(
-            isinstance(f, dict)
-            and all(isinstance(f.get(key), str) for key in ("class", "verdict", "message"))
-            for f in _list(value.get("findings"))
+            isinstance(finding, dict)
+            and all(isinstance(finding.get(key), str) for key in ("class", "verdict", "message"))
+            for finding in _list(value.get("findings"))
         )
     )
 
@@ -167,20 +194,23 @@ def _is_six(value: Any) -> bool:
     return value is None or (
         isinstance(value, dict)
         and isinstance(value.get("file"), str)
-        and all(
-            isinstance(c, dict)
-            and isinstance(c.get("number"), int)
-            and isinstance(c.get("passed"), bool)
-            and all(isinstance(c.get(key), str) for key in ("name", "message"))
-            for c in _list(value.get("checks"))
-        )
+        and all(_is_check(check) for check in _list(value.get("checks")))
         and _are_numbers(value.get("losses"), list)
         and _are_numbers(value.get("seen"), dict)
     )
 
 
+def _is_check(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("number"), int)
+        and isinstance(value.get("passed"), bool)
+        and all(isinstance(value.get(key), str) for key in ("name", "message"))
+    )
+
+
 def _are_numbers(value: Any, kind: type) -> bool:
-    """Whether it is absent, or a list or dictionary of numbers, infinite ones too."""
+    """Whether a value is None, or a list or dictionary of numbers, which may be infinite."""
     numbers = value.values() if isinstance(value, dict) else value
     return value is None or (
         isinstance(value, kind) and all(isinstance(one, int | float) for one in numbers)
@@ -188,7 +218,7 @@ def _are_numbers(value: Any, kind: type) -> bool:
 
 
 def _list(value: Any) -> list[Any]:
-    """A list, or one that holds what nothing fits."""
+    """Return a list as it is, and for anything else a list whose entry no check accepts."""
     return value if isinstance(value, list) else [None]
 
 
@@ -196,15 +226,10 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "untimed": lambda value: isinstance(value, bool),
     "events": _are_events,
     "interview": _is_interview,
-    "hints": lambda value: (
-        isinstance(value, dict)
-        and all(
-            isinstance(stage, int) and not isinstance(stage, bool) and 1 <= stage <= 4
-            for stage in value.values()
-        )
-    ),
+    "hints": _are_hints,
     "grade": _is_grade,
     "met": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
     "six": _is_six,
     "solution_seen": lambda value: value is None or _is_time(value),
 }
+"""What each field of the file must be."""

@@ -1,8 +1,9 @@
-"""Look at the learner's files again and again, and judge them when they were saved.
+"""Watch the learner's files and judge them after each save.
 
-Looking, rather than being told by the system, works on every disk: WSL's, a network's, a cloud's.
-The stamps of a file are looked at each time; every tenth time its content is, too, since some disks
-keep stamps to the second.
+The watcher looks at the files again and again. It does not use the system's notifications, since
+those do not work on every disk, such as WSL's or a network's. Each look compares the times and
+sizes of the files. Every tenth look also compares their contents, since some disks store times in
+whole seconds.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ READ_EVERY = 10
 
 
 class Watcher:
-    """Tells when the files of a folder have changed and then stood still for one look: editors
-    write in several steps."""
+    """Notices when a folder's files have changed.
+
+    A change counts once the files stay the same for one look, since editors write in several steps.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._paths = (folder / FILE, folder / NOTEBOOK)
@@ -34,8 +37,10 @@ class Watcher:
         self._judged = ""
 
     def changed(self) -> bool:
-        """Look once. True the first time, and whenever there is new content that has stood still
-        since the last look."""
+        """Look once, and return whether there is new content to judge.
+
+        The content must be the same as at the last look. The first content counts as new.
+        """
         stamps = [_stamp(path) for path in self._paths]
         self._looks += 1
         steady = stamps == self._stamps
@@ -71,7 +76,14 @@ def loop(
     sleep: Callable[[float], None],
     go_on: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Look, judge what has changed, sleep, until ``go_on`` says no or Ctrl-C ends it."""
+    """Look, judge what has changed, and sleep, again and again.
+
+    Args:
+        watcher: Of the learner's folder.
+        judge: Called after each change.
+        sleep: Called with INTERVAL between two looks.
+        go_on: The loop ends when this returns False. Ctrl-C ends it as well.
+    """
     while go_on():
         if watcher.changed():
             judge()
@@ -79,20 +91,28 @@ def loop(
 
 
 def screen(state: State, grade: Grade | None, judging: bool, now: float, width: int = 100) -> str:
-    """What the learner sees: block and time, then one line for each finding."""
-    standing = clock.read(state.events, now)
-    lines = [clock.told(standing, state.untimed)]
-    if standing.block is not None:
-        lines += [f"  {line}" for line in standing.block.do]
-    lines.append("")
-    lines += (
-        [*textwrap.wrap("judging what was saved ...", width)] if judging else told(grade, width)
-    )
-    return "\n".join(lines)
+    """Return what the learner sees: block and time, then the last grade.
+
+    Args:
+        state: Of the drill.
+        grade: The last grade, or None.
+        judging: Whether the file is being judged at the moment.
+        now: Seconds since 1970.
+        width: Of the terminal, in characters.
+    """
+    reading = clock.read(state.events, now)
+    lines = [clock.told(reading, state.untimed)]
+    if reading.block is not None:
+        lines += [f"  {line}" for line in reading.block.do]
+    news = textwrap.wrap("judging what was saved ...", width) if judging else told(grade, width)
+    return "\n".join([*lines, "", *news])
 
 
 def told(grade: Grade | None, width: int = 0) -> list[str]:
-    """A grade in lines: the verdict, then each finding with its name."""
+    """Return a grade in lines: the verdict, then each finding with its name.
+
+    width: longer lines are wrapped; 0 leaves them as they are.
+    """
     if grade is None:
         return ["nothing was judged yet"]
     lines = [f"{grade.file}: {VERDICTS[grade.verdict]}"]

@@ -1,5 +1,4 @@
-"""The folder of a drill: what ``start`` writes into it, what ``reset`` keeps, and which file is the
-learner's."""
+"""The folder of a drill: its files, how it starts and begins again, and which file to judge."""
 
 from __future__ import annotations
 
@@ -17,8 +16,11 @@ FILE, NOTEBOOK, GUIDE, REPORT = "vae.py", "vae_mock.ipynb", "notes.md", "report.
 
 @dataclass(frozen=True)
 class Work:
-    """The learner's file. path: of it; source: Python, cells of a notebook joined; unchanged:
-    whether it is still the stub."""
+    """The learner's file.
+
+    source: its Python code; the cells of a notebook are joined. unchanged: whether it is still the
+    stub.
+    """
 
     path: Path
     source: str
@@ -26,7 +28,7 @@ class Work:
 
 
 def contents() -> dict[str, str]:
-    """What ``start`` writes, by name."""
+    """Return the texts of the files that ``start`` writes, by name."""
     return {
         FILE: percent.module(percent.STUB),
         NOTEBOOK: percent.NOTEBOOK.read_text(encoding="utf-8"),
@@ -35,8 +37,16 @@ def contents() -> dict[str, str]:
 
 
 def start(folder: Path, *, untimed: bool, now: float) -> None:
-    """Write a new drill, its state last. Raises OutputExistsError for anything that is there and is
-    not what it would write."""
+    """Write a new drill into a folder.
+
+    Args:
+        folder: The folder, which is made if it is missing.
+        untimed: Whether times are hidden.
+        now: Seconds since 1970.
+
+    Raises:
+        OutputExistsError: There is a drill already, or a file of the same name and another content.
+    """
     if (folder / state.NAME).exists():
         raise OutputExistsError(
             f"there is a drill in {folder} already; go on with aevb drill status, or aevb drill"
@@ -51,10 +61,18 @@ def start(folder: Path, *, untimed: bool, now: float) -> None:
 
 
 def reset(folder: Path, *, untimed: bool, now: float) -> list[Path]:
-    """Begin again; what differs from the stub is kept under a number (vae-1.py, drill-1.json).
-    Returns what was kept.
+    """Begin again, also after a damaged state, and keep the old files (vae-1.py, drill-1.json).
 
-    A damaged state is no hindrance. Raises NotFoundError if there was no drill.
+    Args:
+        folder: Of the drill.
+        untimed: Whether times are hidden from now on.
+        now: Seconds since 1970.
+
+    Returns:
+        The paths of the kept files.
+
+    Raises:
+        NotFoundError: There is no drill in the folder.
     """
     if not (folder / state.NAME).exists():
         state.load(folder)
@@ -75,27 +93,24 @@ def _write(folder: Path, untimed: bool, now: float) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CannotWriteError(
-            f"{folder} could not be written: {error.strerror or error}"
-        ) from error
+        raise state.cannot_write(folder, error) from error
     for name, text in contents().items():
         write(folder / name, text)
     state.save(folder, state.State(untimed=untimed, events=[Event(now, "start")]))
 
 
 def write(path: Path, text: str) -> None:
-    """Write a text whole or not at all. Raises CannotWriteError."""
+    """Write a text, whole or not at all. Raises CannotWriteError."""
     files.whole(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def _put_aside(path: Path, *, copy: bool = False) -> Path:
-    """Rename a file to the first free number, or copy it there, so that it is there until a new one
-    takes its place."""
-    free = next(
-        p
-        for n in itertools.count(1)
-        if not (p := path.with_name(f"{path.stem}-{n}{path.suffix}")).exists()
-    )
+    """Rename a file to its name with the first free number, and return the new path.
+
+    copy: copy it instead, so that the old file stays until a new one takes its place.
+    """
+    names = (f"{path.stem}-{number}{path.suffix}" for number in itertools.count(1))
+    free = next(place for name in names if not (place := path.with_name(name)).exists())
     try:
         if copy:
             files.whole(free, lambda part: part.write_bytes(path.read_bytes()))
@@ -109,8 +124,10 @@ def _put_aside(path: Path, *, copy: bool = False) -> Path:
 
 
 def _text(path: Path) -> str:
-    """A file's text, empty if there is none; bytes that are no text are replaced, and so differ
-    from any that we write."""
+    """Return a file's text, "" if there is no file.
+
+    Bytes that are no text are replaced, so that they differ from all that the drill writes.
+    """
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -118,11 +135,13 @@ def _text(path: Path) -> str:
 
 
 def find_work(folder: Path) -> Work:
-    """The file to judge: of vae.py and the notebook the one that is no longer the stub, or the one
-    saved last if both are.
+    """Return the file to judge: vae.py or the notebook.
 
-    Raises NotFoundError if neither is there, DataError for a notebook that cannot be read and is
-    all there is.
+    It is the one that differs from the stub. If both do, it is the one saved last.
+
+    Raises:
+        NotFoundError: There is neither.
+        DataError: There is only a notebook, and it cannot be read.
     """
     found = [work for name in (FILE, NOTEBOOK) if (work := _work(folder / name)) is not None]
     if not found:
@@ -144,5 +163,5 @@ def _work(path: Path) -> Work | None:
         stub = percent.notebook_module(percent.NOTEBOOK.read_text(encoding="utf-8"))
         source = percent.notebook_module(text)
         return Work(path, source, source == stub)
-    except (OSError, ValueError):  # gone between two looks, or half-written by an editor
+    except (OSError, ValueError):  # it has just been removed, or an editor is writing it
         return None

@@ -1,2 +1,1 @@
-"""The experiments of *Auto-Encoding Variational Bayes* (Kingma & Welling 2013, arXiv:1312.6114),
-run again."""
+"""The experiments of *Auto-Encoding Variational Bayes* (Kingma & Welling 2013, arXiv:1312.6114)."""

@@ -1,15 +1,21 @@
-r"""log p(x) four ways, for a Bernoulli decoder with few latent dimensions, so that each can be held
-against the others.
+r"""log p(x) in four ways, for a Bernoulli decoder with few latent dimensions.
 
-``reciprocal``: the paper's own (appendix D). Draw z ~ p(z|x) by HMC, fit a density q(z) to the draws, draw again, and
+``reciprocal`` is the paper's own way (appendix D). It draws z ~ p(z|x) by HMC, fits a density q(z)
+to the draws, draws again, and takes
 
     log p(x) ~ -log 1/L sum_l q(z_l) / (p(z_l) p(x|z_l)),     z_l ~ p(z|x)
 
-which holds since E[q(z) / p(x, z)] under p(z|x) is 1 / p(x) for any q. Its weakness: chains that have not reached all of the
-posterior, and a q with more mass than the posterior somewhere, make it wrong or of large variance, and it does not say so.
-``importance``: ``evaluation.log_likelihood`` from q(z|x), which fails where the encoder has overfitted.
-``fitted_importance``: the same from a proposal that owes nothing to the encoder, a t distribution fitted to chains, with
-a part of the prior. Judge of all: ``paper.quadrature``.
+This holds since E[q(z) / p(x, z)] under p(z|x) is 1 / p(x) for any q. It has two weaknesses: chains
+that have not reached all of the posterior make it wrong, and a q with more mass than the posterior
+somewhere gives it a large variance. Neither shows in the result.
+
+``importance`` is ``evaluation.log_likelihood`` with q(z|x) as the proposal. It fails if the encoder
+has overfitted.
+
+``fitted_importance`` does the same with a proposal that needs no encoder: a t distribution that is
+fitted to chains, mixed with the prior.
+
+``paper.quadrature`` is the judge of all three.
 """
 
 from __future__ import annotations
@@ -22,28 +28,42 @@ from torch import Tensor
 from aevb.evaluation.log_likelihood import importance_rows
 from aevb.model import VAE
 from aevb.paper.quadrature import log_likelihood
-from aevb.paper.trial import Rows
+from aevb.paper.trial import TrialRows
 from aevb.probability.hmc import LogDensity, adapted, hmc_move
 
 BURN_IN, DRAWS = 200, 100
+"""Moves of a chain before its first draw, and draws of a chain."""
 WIDER = 1.5
-"""A second grid is this much wider than the judge's: what they differ by is more than the judge's
-error."""
+"""How much wider a second grid is than the judge's. Their difference exceeds the judge's error."""
 REACH = 7.0
-"""Of the judge's grid: weights fitted to 1,000 rows put single codes beyond 4.5 standard deviations
-of the prior."""
+"""Reach of the judge's grid.
+
+Weights that are fitted to 1,000 rows put single codes beyond 4.5 standard deviations of the prior.
+"""
 IMPORTANCE = 5000
+"""Draws for importance sampling."""
 CHAINS, STARTS = 8, 65_536
-"""Of the fitted proposal: enough of both that no mode of a row that weighs much is left without a
-chain."""
+"""Chains of each row for the fitted proposal, and draws of the prior among which they start.
+
+There are enough of both to put a chain into every important mode of a row's posterior.
+"""
 DEGREES, PRIOR_SHARE = 5, 0.2
-"""Tails of the fitted proposal, and the part of the prior in it, which bounds the weights
-(defensive, Hesterberg 1995)."""
+"""Degrees of freedom of the fitted t distribution, and the prior's share in the proposal.
+
+The prior's share bounds the weights (defensive importance sampling, Hesterberg 1995).
+"""
 
 
 def reciprocal(model: VAE, x: Tensor, seed: int = 0) -> Tensor:
-    """The paper's estimator. x: (N, D) -> (N,), nats. One chain a row; DRAWS to fit and DRAWS to
-    weigh."""
+    """Return log p(x) by the paper's estimator: (N,), nats.
+
+    Each row has one chain, with DRAWS draws to fit q and DRAWS more for the mean.
+
+    Args:
+        model: From ``paper_model``, with a Bernoulli decoder.
+        x: Rows, (N, D).
+        seed: Of all draws.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         log_density = _log_joint(model, x)
@@ -56,23 +76,24 @@ def reciprocal(model: VAE, x: Tensor, seed: int = 0) -> Tensor:
 
 
 def fitted_importance(model: VAE, x: Tensor, seed: int = 0) -> Tensor:
-    """log p(x) from IMPORTANCE draws of a proposal that is fitted to draws from p(z|x). x: (N, D)
-    -> (N,), nats."""
+    """Return log p(x) by importance sampling from a proposal that is fitted to draws of p(z|x).
+
+    Args:
+        model: From ``paper_model``, with a Bernoulli decoder.
+        x: Rows, (N, D).
+        seed: Of all draws.
+
+    Returns:
+        (N,), nats.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         log_joint = _log_joint(model, x)
         z = _draws(log_joint, _start(model, x, STARTS, CHAINS), DRAWS // 2)
         fitted = _fit(z.flatten(0, 1).double())
         few = round(PRIOR_SHARE * IMPORTANCE)
-        size = IMPORTANCE - few, len(x), model.latent_dim
-        heavy = (
-            torch.distributions.Chi2(fitted.loc.new_tensor(float(DEGREES))).sample(size[:2])
-            / DEGREES
-        )
-        z = fitted.loc + (
-            fitted.scale_tril @ torch.randn(size).to(fitted.loc).unsqueeze(-1)
-        ).squeeze(-1) / heavy.sqrt().unsqueeze(-1)
-        z = torch.cat([z, torch.randn(few, *size[1:]).to(fitted.loc)])
+        z = _draw_t(fitted, IMPORTANCE - few)
+        z = torch.cat([z, torch.randn(few, *z.shape[1:]).to(z)])
     with torch.no_grad():
         log_p = torch.cat([log_joint(part.to(x.dtype)).double() for part in z.split(250)])
     log_q = torch.logaddexp(
@@ -82,20 +103,27 @@ def fitted_importance(model: VAE, x: Tensor, seed: int = 0) -> Tensor:
 
 
 def comparison(
-    model: VAE, rows: Rows, shown: int, *, encoder: bool, width: float = 0.1
+    model: VAE, rows: TrialRows, shown: int, *, encoder: bool, width: float = 0.1
 ) -> dict[str, float]:
-    """Means over the first ``shown`` training and test rows by each way, and the root mean square
-    of each row's error; nats.
+    """Estimate log p(x) of the first training and test rows in each way.
 
-    width: of the judge's grid. encoder: whether the model has one that was trained; without it
-    there is no importance sampling.
+    Args:
+        model: From ``paper_model``, with a Bernoulli decoder.
+        rows: Training and test rows.
+        shown: How many rows of each.
+        encoder: Whether the model has a trained encoder. ``importance`` needs one.
+        width: Of the judge's grid.
+
+    Returns:
+        "SPLIT_WAY", the mean over rows, and "SPLIT_WAY_row_error", the root mean square of the
+        rows' differences from the judge; nats.
     """
     found: dict[str, float] = {}
-    for split, stored in (("train", rows.train), ("test", rows.test)):
-        x = stored[:shown] / rows.scale
+    for split, x in rows.first(shown):
         judge = log_likelihood(model, x, width, REACH)
-        ways = {"quadrature": judge, "wider_grid": log_likelihood(model, x, WIDER * width, REACH)}
-        ways |= {
+        ways = {
+            "quadrature": judge,
+            "wider_grid": log_likelihood(model, x, WIDER * width, REACH),
             "reciprocal": reciprocal(model, x),
             "fitted_importance": fitted_importance(model, x),
         }
@@ -108,8 +136,10 @@ def comparison(
 
 
 def _draws(log_density: LogDensity, z: Tensor, count: int) -> Tensor:
-    """(count, *z.shape): what chains that begin at z, (..., N, L), come to after they have burnt in
-    and found their steps."""
+    """Return draws of chains after their burn-in, which also tunes their steps: (count, *z.shape).
+
+    z: where the chains begin, (..., N, L).
+    """
     step = torch.full((*z.shape[:-1], 1), 0.1, device=z.device)
     for _ in range(BURN_IN):
         z, acceptance = hmc_move(log_density, z, _jittered(step))
@@ -122,15 +152,20 @@ def _draws(log_density: LogDensity, z: Tensor, count: int) -> Tensor:
 
 
 def _jittered(step: Tensor) -> Tensor:
-    """Up to a fifth more or less: where the posterior is nearly a Gaussian, moves of one length may
-    return to their start."""
+    """Change a step by up to a fifth at random.
+
+    If the posterior is nearly Gaussian, moves of a fixed length may return to their start.
+    """
     return step * (1 + 0.2 * (2 * torch.rand_like(step) - 1))
 
 
 @torch.no_grad()
 def _start(model: VAE, x: Tensor, among: int = 4096, chains: int = 1) -> Tensor:
-    """z near the posterior, (chains, N, L): of ``among`` draws of the prior, with probability as p(x|z). A chain seldom changes
-    its mode."""
+    """Return codes near the posterior, (chains, N, L).
+
+    They are chosen among ``among`` draws of the prior, with probabilities proportional to p(x|z). A
+    good start matters, since a chain seldom changes its mode.
+    """
     z = torch.randn(among, model.latent_dim, device=x.device)
     parts = [model.decoder(part) for part in z.split(4096)]
     log_p = torch.cat(
@@ -140,7 +175,7 @@ def _start(model: VAE, x: Tensor, among: int = 4096, chains: int = 1) -> Tensor:
 
 
 def _log_joint(model: VAE, x: Tensor) -> LogDensity:
-    """z: (..., N, L) -> log p(x, z): (..., N), nats."""
+    """Return the function that maps z, (..., N, L), to log p(x, z), (..., N), in nats."""
 
     def log_joint(z: Tensor) -> Tensor:
         reconstruction, prior = model.log_joint(x, z)
@@ -150,7 +185,10 @@ def _log_joint(model: VAE, x: Tensor) -> LogDensity:
 
 
 def _fit(z: Tensor) -> torch.distributions.MultivariateNormal:
-    """A Gaussian with a full covariance for each row. z: (L, N, latent_dim), float64."""
+    """Fit a Gaussian with a full covariance to the draws of each row.
+
+    z: (draws, N, L), float64.
+    """
     centred = z - z.mean(0)
     covariance = torch.einsum("lni,lnj->nij", centred, centred) / (len(z) - 1)
     return torch.distributions.MultivariateNormal(
@@ -158,16 +196,24 @@ def _fit(z: Tensor) -> torch.distributions.MultivariateNormal:
     )
 
 
+def _draw_t(fitted: torch.distributions.MultivariateNormal, count: int) -> Tensor:
+    """Draw from the t distribution with DEGREES and the place and shape of each row's Gaussian.
+
+    Returns (count, N, L).
+    """
+    size = count, *fitted.loc.shape
+    chi2 = torch.distributions.Chi2(fitted.loc.new_tensor(float(DEGREES)))
+    heavy = chi2.sample(size[:2]) / DEGREES
+    normal = torch.randn(size).to(fitted.loc).unsqueeze(-1)
+    return fitted.loc + (fitted.scale_tril @ normal).squeeze(-1) / heavy.sqrt().unsqueeze(-1)
+
+
 def _log_t(fitted: torch.distributions.MultivariateNormal, z: Tensor) -> Tensor:
-    """Log density at z, (K, N, L), of a t distribution of DEGREES with the place and shape of each
-    row's Gaussian: (K, N)."""
+    """Return the log density of ``_draw_t``'s distribution: (K, N). z: (K, N, L)."""
     size, tril = z.shape[-1], fitted.scale_tril
-    distance = (
-        torch.linalg.solve_triangular(tril, (z - fitted.loc).unsqueeze(-1), upper=False)
-        .squeeze(-1)
-        .square()
-        .sum(-1)
-    )
+    away = (z - fitted.loc).unsqueeze(-1)
+    whitened = torch.linalg.solve_triangular(tril, away, upper=False).squeeze(-1)
+    distance = whitened.square().sum(-1)
     constant = (
         math.lgamma((DEGREES + size) / 2)
         - math.lgamma(DEGREES / 2)
@@ -178,5 +224,5 @@ def _log_t(fitted: torch.distributions.MultivariateNormal, z: Tensor) -> Tensor:
 
 
 def _log_normal(z: Tensor) -> Tensor:
-    """Log density of N(0, I): (K, N)."""
+    """Return the log density of N(0, I): (K, N). z: (K, N, L)."""
     return -0.5 * (z.square().sum(-1) + z.shape[-1] * math.log(2 * math.pi))

@@ -1,12 +1,14 @@
-r"""Monte-Carlo EM as in section 5 and appendix E of the paper: no encoder; draws of p(z|x) by Hamiltonian Monte Carlo.
+r"""Monte-Carlo EM as in section 5 and appendix E of the paper.
 
-    E   every row's z moves once: 10 leapfrog steps, of a size at which 90 % of the proposals are accepted
+There is no encoder. Hamiltonian Monte Carlo (HMC) draws z from p(z|x). A round has two steps:
+
+    E   every row's z moves once, by 10 leapfrog steps with 90 % of the proposals accepted
     M   5 updates of the decoder on log p(x|z) at these z
 
-Over the whole training set at a time, as in the code that the authors published later
-(github.com/dpkingma/anglepy, ``step_batch_mcem``): the paper calls the method not on-line, and so
-slow for 50,000 rows. A sample of the abscissa is one row in one of the updates; the ten gradients
-of the E step are not counted.
+Each step uses the whole training set, as in the code that the authors published later
+(github.com/dpkingma/anglepy, ``step_batch_mcem``). The paper says that the method is not on-line,
+so it is slow for 50,000 rows. One row in one update counts as one sample of a curve; the ten
+gradients of the E step do not count.
 """
 
 from __future__ import annotations
@@ -21,29 +23,27 @@ LEAPFROGS = 10
 UPDATES = 5
 ACCEPTED = 0.9
 RATE = 1.0
-"""Of the step size's change: ten times the default, since 50,000 rows leave few rounds, and a mean
-of many little chance."""
+"""Of the step size's adaptation.
 
-
+It is ten times the default. With 50,000 rows there are few rounds, and the mean acceptance over so
+many rows has little noise.
+"""
 PART = {"cpu": 1000, "cuda": 50_000}
-"""Rows that are worked on at once: on a processor as many as its cache holds."""
+"""Rows that are processed at once. On a CPU they fit into its cache."""
 
 
 class EMTraining(Training):
-    """A trial whose method is mcem. Points must be multiples of UPDATES training sets."""
+    """A trial with the method mcem. Its points must be multiples of UPDATES training sets."""
 
     def _start(self) -> None:
-        decoder = {id(p) for p in self.model.decoder.parameters()}
-        self.moved = [i for i, p in enumerate(self.model.parameters()) if id(p) in decoder]
+        device = self.rows.device
+        self.moved = self._decoder()
         self.update = self._optimiser()
         shape = len(self.rows.train), self.trial.latent_dim
-        self.z = torch.randn(shape, generator=torch.Generator().manual_seed(self.trial.seed)).to(
-            self.rows.device
-        )
-        self.step_size = torch.tensor(0.1, device=self.rows.device)
-        self.parts = torch.arange(shape[0], device=self.rows.device).split(
-            PART[self.rows.device.type]
-        )
+        generator = torch.Generator().manual_seed(self.trial.seed)
+        self.z = torch.randn(shape, generator=generator).to(device)
+        self.step_size = torch.tensor(0.1, device=device)
+        self.parts = torch.arange(shape[0], device=device).split(PART[device.type])
 
     def _extra(self) -> dict[str, Tensor]:
         return {"z": self.z, "step_size": self.step_size}
@@ -59,21 +59,20 @@ class EMTraining(Training):
                 self._move(self._gradient(), UPDATES * round_ + i, rows)
 
     def _gradient(self) -> list[Tensor]:
-        """Of all rows at once, in parts that stay in the processor's cache."""
+        """Return the decoder's gradients, summed over all rows part by part."""
         total: list[Tensor] = []
         for part in self.parts:
             found = self.gradient.decoder(self.rows.batch(part), self.z[part])
             if len(self.parts) == 1:
                 return found
-            total = (
-                [a.clone() for a in found]
-                if not total
-                else [a.add_(b) for a, b in zip(total, found, strict=True)]
-            )
+            if total:
+                total = [a.add_(b) for a, b in zip(total, found, strict=True)]
+            else:
+                total = [a.clone() for a in found]
         return total
 
     def _sample(self, part: Tensor) -> Tensor:
-        """One move of the chains of some rows. Returns the probability of acceptance of each: (B,)."""
+        """Move the chains of some rows once, and return their acceptance probabilities: (B,)."""
         x, z, generator = self.rows.batch(part), self.z[part], self.gradient.generator
         r = torch.randn(z.shape, generator=generator, device=z.device)
         start = self.gradient.log_joint(x, z) - 0.5 * r.square().sum(-1)

@@ -1,11 +1,10 @@
-"""One page of what came out: a table for each experiment, beside the paper's numbers, and the
-pictures."""
+"""The page of results: a table for each experiment, beside the paper's numbers, and pictures."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +14,33 @@ from aevb.paper.drawing import NAMES
 from aevb.paper.running import Place, read
 
 SUFFIXES = ("", "_mnist", "_frey")
-"""Of the names of an experiment's pictures."""
+"""Ends of the names of an experiment's pictures."""
 EXTRAS = ("_constant", "_three_ways", "_measured")
-"""Of the names of results that an experiment has besides its own."""
+"""Ends of the names of an experiment's further results."""
 MARKS = (1_000_000, 3_000_000, 10_000_000)
-"""Samples at which a trial has a line, besides where it stands."""
+"""Samples at which a trial has a line in the table, besides its last point."""
 HEAD = ("trial", "samples", "test", "paper", "difference", "train", "paper", "minutes")
 UNIT = (
     "Nats per row, larger is better; +- is one standard error over rows; minutes of training,"
     " beside whatever else ran."
 )
+WAYS = {
+    "quadrature": "quadrature",
+    "reciprocal": "reciprocal",
+    "fitted_importance": "importance, fitted",
+    "importance": "importance, encoder",
+}
+"""Ways to log p(x) -> their names in the table. The first is the judge of the others."""
 
 
 def write_page(place: Place, length: str, names: Sequence[str]) -> Path:
-    """Write the page, from the result files that are there, and return its path."""
+    """Write the page from the result files that exist, and return its path.
+
+    Args:
+        place: Where to read and write.
+        length: "full" or "quick".
+        names: Of the experiments.
+    """
     lines = [
         "# Auto-Encoding Variational Bayes, run again",
         "",
@@ -38,12 +50,8 @@ def write_page(place: Place, length: str, names: Sequence[str]) -> Path:
         for part in (name, *(f"{name}{extra}" for extra in EXTRAS)):
             file = place.results / f"paper_{part}_{length}.json"
             if file.is_file():
-                lines += [
-                    "",
-                    f"## {part.replace('_', ', ')}",
-                    "",
-                    *TABLES.get(part, table)(read(file)),
-                ]
+                lines += ["", f"## {part.replace('_', ', ')}", ""]
+                lines += TABLES.get(part, table)(read(file))
         lines += ["", *_pictures(place, name, length)]
     path = place.results / f"paper_{length}.md"
     whole(path, lambda part: part.write_text("\n".join(lines) + "\n", encoding="utf-8"))
@@ -51,88 +59,69 @@ def write_page(place: Place, length: str, names: Sequence[str]) -> Path:
 
 
 def table(records: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Lines of a table: each trial at the marks and where it stands, beside the paper at as many
-    samples."""
-    yield f"| {' | '.join(HEAD)} |"
-    yield "|---" * len(HEAD) + "|"
+    """Yield a table of trials, at the marks and at their last points, beside the paper."""
+    yield from _head(HEAD)
     seen: set[str] = set()
     for record in records:
-        curve = record["curve"]
-        for point in [p for p in curve if p["samples"] in MARKS or p is curve[-1]]:
-            line = f"| {' | '.join(_cells(record['trial'], point))} |"
-            if line not in seen:  # a trial may stand in two plans, one of which goes on for longer
+        for point in _marked(record["curve"]):
+            line = _row(_cells(record["trial"], point))
+            if line not in seen:  # a trial may be scheduled twice, once for longer
                 yield line
             seen.add(line)
 
 
 def three_ways(records: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """log p(x) of some training and test rows by each way, and how far single rows are from
-    quadrature."""
-    ways = {
-        "quadrature": "quadrature",
-        "reciprocal": "reciprocal",
-        "fitted_importance": "importance, fitted",
-        "importance": "importance, encoder",
-    }
-    heads = [*ways.values(), *(f"one row off, {name}" for name in list(ways.values())[1:])]
-    yield f"| trial | rows | {' | '.join(heads)} |"
-    yield "|---" * (2 + len(heads)) + "|"
+    """Yield a table of log p(x) by each way, and of the rows' differences from quadrature."""
+    others = list(WAYS)[1:]
+    errors = [f"one row off, {WAYS[way]}" for way in others]
+    yield from _head(("trial", "rows", *WAYS.values(), *errors))
+    names = [*WAYS, *(f"{way}_row_error" for way in others)]
     for record in records:
         for split in ("train", "test"):
-            values = [record.get(f"{split}_{way}", math.nan) for way in ways]
-            errors = [record.get(f"{split}_{way}_row_error", math.nan) for way in list(ways)[1:]]
-            cells = ["" if math.isnan(value) else f"{value:.2f}" for value in values + errors]
-            yield f"| {record['name']} | {split} | {' | '.join(cells)} |"
+            values = (record.get(f"{split}_{name}", math.nan) for name in names)
+            yield _row([record["name"], split, *(_number(value, 2) for value in values)])
 
 
 def variances(records: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Estimator B's variance by group of parameters, and that of the others as multiples of it; +-
-    is one standard error."""
+    """Yield a table of variances, by group of parameters; +- is one standard error.
+
+    Those of the other estimators are given as multiples of estimator B's.
+    """
     groups = list(next(iter(records[0]["variance"].values())))
-    yield f"| latent dimensions | estimator | {' | '.join(groups)} |"
-    yield "|---" * (2 + len(groups)) + "|"
+    yield from _head(("latent dimensions", "estimator", *groups))
     for record in records:
         first = next(iter(record["variance"]))
-        rows = {
-            first: record["variance"][first],
-            **{f"{name}, over B": own for name, own in record["ratio_to_B"].items()},
-        }
+        rows = {first: record["variance"][first]}
+        rows |= {f"{name}, over B": own for name, own in record["ratio_to_B"].items()}
         for name, found in rows.items():
-            cells = [
-                f"{value:.3g} +- {error:.2g}" for value, error in (found[group] for group in groups)
-            ]
-            yield f"| {record['latent_dim']} | {name} | {' | '.join(cells)} |"
+            pairs = (found[group] for group in groups)
+            cells = [f"{value:.3g} +- {error:.2g}" for value, error in pairs]
+            yield _row([str(record["latent_dim"]), name, *cells])
 
 
 def full_vb(records: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Bounds with and without a posterior over the decoder's parameters: in its means, over its
-    draws, on the evidence."""
-    yield (
-        "| method | samples | test | train | test, weights drawn | train, weights drawn | evidence"
-        " / rows |"
-    )
-    yield "|---" * 7 + "|"
+    """Yield a table of bounds: at the means of the weights, over draws, and on the evidence."""
+    drawn = {
+        "test_drawn": "test, weights drawn",
+        "train_drawn": "train, weights drawn",
+        "evidence": "evidence / rows",
+    }
+    yield from _head(("method", "samples", "test", "train", *drawn.values()))
     for record in records:
-        for point in [
-            p for p in record["curve"] if p["samples"] in MARKS or p is record["curve"][-1]
-        ]:
-            drawn = [
-                _number(point.get(name, math.nan))
-                for name in ("test_drawn", "train_drawn", "evidence")
-            ]
-            test = f"{point['test_bound']:.1f} +- {point['test_se']:.1f}"
-            cells = [
-                NAMES[record["trial"]["method"]],
-                f"{point['samples']:.3g}",
-                test,
-                _number(point["train_bound"]),
-                *drawn,
-            ]
-            yield f"| {' | '.join(cells)} |"
+        for point in _marked(record["curve"]):
+            yield _row(
+                [
+                    NAMES[record["trial"]["method"]],
+                    f"{point['samples']:.3g}",
+                    f"{point['test_bound']:.1f} +- {point['test_se']:.1f}",
+                    _number(point["train_bound"]),
+                    *(_number(point.get(name, math.nan)) for name in drawn),
+                ]
+            )
 
 
 def constant(records: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """What a model without z makes of Frey Face."""
+    """Yield a sentence about a model of Frey Face without z."""
     yield (
         f"A mean and a variance for each pixel, without z: {records[0]['test_log_density']:.1f}"
         " nats a test row."
@@ -146,27 +135,56 @@ TABLES = {
     "variance_measured": variances,
     "full_vb": full_vb,
 }
-"""Experiments with a table of their own."""
+"""Results with another table than ``table``."""
 
 
 def described(trial: dict[str, Any]) -> str:
-    """A trial in a few words: the method, and what the heading does not say."""
-    words = [NAMES[trial["method"]], f"{trial['latent_dim']} latent", f"{trial['rows']:,} rows"]
-    words += [f"{trial['optimiser'].capitalize()} {trial['lr']:g}", f"std {trial['std']:g}"]
-    words += ["binarised targets"] if trial["targets"] == "binary" else []
-    words += ["slow log-variances"] if trial.get("logvar", 1.0) != 1.0 else []
-    return ", ".join(words + ([f"seed {trial['seed']}"] if trial["seed"] else []))
+    """Return a trial in a few words: the method, and what the heading does not say."""
+    words = [
+        NAMES[trial["method"]],
+        f"{trial['latent_dim']} latent",
+        f"{trial['rows']:,} rows",
+        f"{trial['optimiser'].capitalize()} {trial['lr']:g}",
+        f"std {trial['std']:g}",
+    ]
+    if trial["targets"] == "binary":
+        words.append("binarised targets")
+    if trial.get("logvar", 1.0) != 1.0:
+        words.append("slow log-variances")
+    if trial["seed"]:
+        words.append(f"seed {trial['seed']}")
+    return ", ".join(words)
 
 
 def papers(trial: dict[str, Any], quantity: str, split: str, samples: float) -> float:
-    """The paper's figure at as many samples; NaN where it has none."""
+    """Return the paper's figure for a trial; NaN if it has none.
+
+    Args:
+        trial: As a record holds it.
+        quantity: "bound" or "log_p".
+        split: "train" or "test".
+        samples: Training samples seen.
+    """
+    by_rows = quantity == "log_p"
     size, curves = (
-        (trial["rows"], numbers.FIGURE3)
-        if quantity == "log_p"
-        else (trial["latent_dim"], numbers.FIGURE2)
+        (trial["rows"], numbers.FIGURE3) if by_rows else (trial["latent_dim"], numbers.FIGURE2)
     )
     curve = curves.get((size, trial["method"], split), []) if trial["data"] == "mnist" else []
     return numbers.at(curve, samples)
+
+
+def _marked(curve: list[dict[str, float]]) -> list[dict[str, float]]:
+    """Return the points of a curve that have a line in a table."""
+    return [point for point in curve if point["samples"] in MARKS or point is curve[-1]]
+
+
+def _head(cells: Sequence[str]) -> Iterator[str]:
+    yield _row(cells)
+    yield "|---" * len(cells) + "|"
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _cells(trial: dict[str, Any], point: dict[str, float]) -> list[str]:
@@ -185,8 +203,9 @@ def _cells(trial: dict[str, Any], point: dict[str, float]) -> list[str]:
     ]
 
 
-def _number(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.1f}"
+def _number(value: float, digits: int = 1) -> str:
+    """Return a number with so many digits after the point, "" for NaN."""
+    return "" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def _pictures(place: Place, name: str, length: str) -> Iterator[str]:

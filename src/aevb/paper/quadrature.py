@@ -1,11 +1,10 @@
-r"""log p(x) of a Bernoulli decoder with few latent dimensions, by adding up a grid: exact but for
-the grid's width.
+r"""log p(x) of a Bernoulli decoder with few latent dimensions, as a sum over a grid.
 
     log p(x) ~ log sum_g width^L p(z_g) p(x|z_g),     log p(x|z_g) = x . a_g - sum_d softplus(a_gd)
 
-where a_g are the decoder's logits at z_g: for many rows x one matrix product. The sum over an even
-grid converges faster than any power of its width once that is near the posterior's standard
-deviation; a finer grid says whether it has.
+Here a_g are the decoder's logits at z_g, so many rows x need one matrix product. The only error
+comes from the width of the grid. Once the width is near the posterior's standard deviation, the sum
+converges faster than any power of the width. A finer grid shows whether it has converged.
 """
 
 from __future__ import annotations
@@ -17,21 +16,30 @@ from torch import Tensor
 
 from aevb.evaluation.bound import mean_figure
 from aevb.model import VAE
-from aevb.paper.trial import Rows
+from aevb.paper.trial import TrialRows
 
 SHOWN = 1000
-"""Training and test rows whose log p(x) a curve shows."""
+"""How many training rows and test rows are measured for a curve."""
 WIDTH = 0.15
 REACH = 4.5
-"""Standard deviations of the prior that the grid covers on each side: at 3 dimensions all but 2e-5
-of its mass."""
+"""How far the grid goes on each side, in standard deviations of the prior.
+
+In 3 dimensions it covers all but 2e-5 of the prior's mass.
+"""
 CHUNK = 4096
+"""Points of the grid that are decoded at once."""
 
 
 @torch.no_grad()
 def log_likelihood(model: VAE, x: Tensor, width: float = WIDTH, reach: float = REACH) -> Tensor:
-    """x: (N, D), in [0, 1] -> log p(x): (N,), nats, float64. width, reach: of the grid, in units of
-    z."""
+    """Return log p(x): (N,), nats, float64.
+
+    Args:
+        model: With a Bernoulli decoder.
+        x: Rows in [0, 1], (N, D).
+        width: The distance between two points of the grid, in units of z.
+        reach: How far the grid goes on each side, in units of z.
+    """
     axis = torch.arange(-reach, reach + width / 2, width, device=x.device)
     points = torch.cartesian_prod(*[axis] * model.latent_dim).reshape(-1, model.latent_dim)
     points = points[points.square().sum(-1) <= (reach + 0.5) ** 2]
@@ -41,17 +49,15 @@ def log_likelihood(model: VAE, x: Tensor, width: float = WIDTH, reach: float = R
         constant = model.prior().log_prob(z) - torch.nn.functional.softplus(a).sum(-1)
         log_p = torch.addmm(constant, x, a.t())
         peak = log_p.amax(1, keepdim=True)
-        total = torch.logaddexp(
-            total, (peak + (log_p - peak).exp_().sum(1, keepdim=True).log()).squeeze(1).double()
-        )
+        part = peak + (log_p - peak).exp_().sum(1, keepdim=True).log()
+        total = torch.logaddexp(total, part.squeeze(1).double())
     return total + model.latent_dim * math.log(width)
 
 
-def log_likelihoods(model: VAE, rows: Rows) -> dict[str, float]:
-    """Means over the first 1,000 training rows and test rows, each with its standard error over
-    rows; nats."""
+def log_likelihoods(model: VAE, rows: TrialRows) -> dict[str, float]:
+    """Return the mean log p(x) of the first rows of each split, and its standard error; nats."""
     found: dict[str, float] = {}
-    for name, stored in (("train", rows.train), ("test", rows.test)):
-        figure = mean_figure(log_likelihood(model, stored[:SHOWN] / rows.scale))
-        found |= {f"{name}_log_p": figure.value, f"{name}_se": figure.standard_error}
+    for split, x in rows.first(SHOWN):
+        figure = mean_figure(log_likelihood(model, x))
+        found |= {f"{split}_log_p": figure.value, f"{split}_se": figure.standard_error}
     return found

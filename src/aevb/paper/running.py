@@ -1,4 +1,4 @@
-"""A list of trials, run one after the other, and what came out, in a file after every point."""
+"""Run a schedule of trials one after the other, and write their records after every point."""
 
 from __future__ import annotations
 
@@ -7,44 +7,51 @@ import math
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-import aevb
 from aevb.errors import OutputExistsError
 from aevb.files import whole
 from aevb.model import VAE
 from aevb.paper.full_vb import FullVBTraining
 from aevb.paper.mcem import UPDATES, EMTraining
 from aevb.paper.quadrature import log_likelihoods
-from aevb.paper.recipes import Plan
-from aevb.paper.trial import CHOICE, Rows, Training, Trial, bounds, load_rows
+from aevb.paper.recipes import ScheduledTrial
+from aevb.paper.trial import CHOICE, Training, Trial, TrialRows, bounds, load_rows
 from aevb.paper.wake_sleep import WakeSleepTraining
 
 STEP_SIZES = (0.01, 0.02, 0.1)
-"""Adagrad's, of which one is chosen by early performance on the training set (section 5). The paper
-does not say whether one serves all sizes. Here it does: a race of 50 moves is decided by noise for
-a single size (docs/reproduction.md)."""
+"""Step sizes of Adagrad; early performance on the training set chooses one (section 5).
+
+The paper does not say whether one step size serves all latent sizes. Here it does, since for a
+single size noise would decide a race of 50 moves (docs/reproduction.md).
+"""
 EM_ROUNDS = 3
-"""The same for Monte-Carlo EM, whose updates come five to a round over all rows."""
+"""Rounds after which the step size of Monte-Carlo EM is chosen. A round has five updates."""
 KINDS: dict[str, type[Training]] = {
     "wake_sleep": WakeSleepTraining,
     "mcem": EMTraining,
     "full_vb": FullVBTraining,
 }
-"""Method -> its training, where that is not a plain one."""
+"""Method -> its kind of training, if that is not ``Training`` itself."""
 
 Said = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Place:
-    """trials: folder of what is kept to go on from. results: folder of the numbers. pictures:
-    folder of the pictures.
+    """Where a reproduction reads and writes.
 
-    say: hears of every point that is reached. device: that computes; its noise is its own.
+    Attributes:
+        trials: Folder of the trials' states.
+        results: Folder of the numbers.
+        pictures: Folder of the pictures.
+        resume: Continue the trials that are there, and overwrite results and pictures.
+        say: Called with a line of text after every point.
+        device: "cpu" or "cuda", which have different noise.
     """
 
     trials: Path
@@ -55,11 +62,11 @@ class Place:
     device: str = "cpu"
 
     def result(self, name: str) -> Path:
-        """File of an experiment's numbers. Raises OutputExistsError unless it may be written."""
+        """Return the file of an experiment's numbers, or raise OutputExistsError."""
         return self._free(self.results / f"paper_{name}.json")
 
     def picture(self, name: str) -> Path:
-        """File of a picture. Raises OutputExistsError unless it may be written."""
+        """Return the file of a picture, or raise OutputExistsError."""
         return self._free(self.pictures / f"paper_{name}.png")
 
     def _free(self, path: Path) -> Path:
@@ -70,86 +77,127 @@ class Place:
         return path
 
 
-def run(plans: Iterable[Plan], place: Place, name: str) -> list[dict[str, Any]]:
-    """Train each trial as far as its plan says. Returns the records that the result file ends with,
-    one a plan."""
+def run(schedule: Iterable[ScheduledTrial], place: Place, name: str) -> list[dict[str, Any]]:
+    """Train each scheduled trial, and write the records after each of its points.
+
+    Args:
+        schedule: The trials of an experiment.
+        place: Where to read and write.
+        name: Of the experiment.
+
+    Returns:
+        The final records, one for each scheduled trial.
+    """
     path = place.result(name)
-    plans = list(plans)
+    schedule = list(schedule)
     records: list[dict[str, Any]] = []
-    loaded: dict[tuple[str, int], Rows] = {}
-    for plan in plans:
-        key = plan.trial.data, plan.trial.rows
+    loaded: dict[tuple[str, int], TrialRows] = {}
+    for scheduled in schedule:
+        key = scheduled.trial.data, scheduled.trial.rows
         if key not in loaded:
-            loaded = {key: load_rows(*key, place.device)}  # of the data sets only one at a time
+            loaded = {key: load_rows(*key, place.device)}  # only one data set at a time in memory
         record: dict[str, Any] = {}
         records.append(record)
-        for state in states(plan, plans, loaded[key], place):
+        for state in states(scheduled, schedule, loaded[key], place):
             record.update(state)
             write(path, records, place.device)
     return records
 
 
-def states(plan: Plan, plans: Sequence[Plan], rows: Rows, place: Place) -> Iterable[dict[str, Any]]:
-    """The record of a trial after each of its points. plans: of its experiment, all."""
-    trial = plan.trial
+def states(
+    scheduled: ScheduledTrial, schedule: Sequence[ScheduledTrial], rows: TrialRows, place: Place
+) -> Iterable[dict[str, Any]]:
+    """Train a trial, and yield its record after each of its points and once at the end.
+
+    Args:
+        scheduled: The trial.
+        schedule: All trials of its experiment, to choose the step size.
+        rows: Training and test rows.
+        place: Where to read and write.
+    """
+    trial = scheduled.trial
     choice: dict[str, float] = {}
     if not trial.lr:
-        trial, choice = chosen(plan, plans, rows, place)
-    training = open_training(trial, plan, rows, place.trials)
-    for point in [p for p in plan.points if p > training.samples]:
+        trial, choice = chosen(scheduled, schedule, rows, place)
+    training = open_training(trial, scheduled, rows, place.trials)
+    for point in [point for point in scheduled.points if point > training.samples]:
         training.advance([point])
         place.say(_line(training))
         yield _record(trial, choice, training)
     yield _record(trial, choice, training)
 
 
-def open_training(trial: Trial, plan: Plan, rows: Rows, folder: Path) -> Training:
-    """A trial as it is in its folder, or new."""
-    return KINDS.get(trial.method, Training)(
-        trial, rows, folder, log_likelihoods if plan.log_p else bounds
-    )
+def open_training(
+    trial: Trial, scheduled: ScheduledTrial, rows: TrialRows, folder: Path
+) -> Training:
+    """Open a trial in the state of its file, or new.
+
+    Args:
+        trial: The settings, with a step size.
+        scheduled: Says whether log p(x) is measured, or the bound.
+        rows: Training and test rows.
+        folder: Of the trials' files.
+    """
+    kind = KINDS.get(trial.method, Training)
+    return kind(trial, rows, folder, log_likelihoods if scheduled.log_p else bounds)
 
 
-def load(record: dict[str, Any], rows: Rows, folder: Path) -> VAE:
-    """The model of a record, at the last point that its trial reached, where its ``rows`` are."""
+def load(record: dict[str, Any], rows: TrialRows, folder: Path) -> VAE:
+    """Return the model of a record at the last point of its trial.
+
+    Args:
+        record: From ``run``.
+        rows: Of the trial. The model is put on their device.
+        folder: Of the trials' files.
+    """
     trial = Trial(**record["trial"])
     return KINDS.get(trial.method, Training)(trial, rows, folder).model
 
 
 def chosen(
-    plan: Plan, plans: Sequence[Plan], rows: Rows, place: Place
+    scheduled: ScheduledTrial, schedule: Sequence[ScheduledTrial], rows: TrialRows, place: Place
 ) -> tuple[Trial, dict[str, float]]:
-    """Step size of a trial that leaves it open: one for all the latent sizes of an experiment.
+    """Choose the step size of a trial: one for all the latent sizes of an experiment.
 
-    Returns the trial, and for each step size the training figure after the first few updates, the
-    mean over these sizes.
+    Args:
+        scheduled: The trial, whose step size is open.
+        schedule: All trials of its experiment.
+        rows: Training and test rows.
+        place: Where to read and write.
+
+    Returns:
+        The trial with its step size; and for each step size the training figure after the first few
+        updates, as a mean over the latent sizes.
     """
+    open_trial = scheduled.trial
     sizes = sorted(
         {
-            p.trial.latent_dim
-            for p in plans
-            if replace(p.trial, latent_dim=plan.trial.latent_dim) == plan.trial
+            other.trial.latent_dim
+            for other in schedule
+            if replace(other.trial, latent_dim=open_trial.latent_dim) == open_trial
         }
     )
     found: dict[float, float] = {}
     for lr in STEP_SIZES:
-        trials = [replace(plan.trial, lr=lr, latent_dim=size) for size in sizes]
-        found[lr] = sum(_early(trial, plan, rows, place) for trial in trials) / len(trials)
-    return replace(plan.trial, lr=max(found, key=found.__getitem__)), {
-        f"{lr:g}": value for lr, value in found.items()
-    }
+        trials = [replace(open_trial, lr=lr, latent_dim=size) for size in sizes]
+        figures = [_early(trial, scheduled, rows, place) for trial in trials]
+        found[lr] = sum(figures) / len(figures)
+    best = max(found, key=found.__getitem__)
+    return replace(open_trial, lr=best), {f"{lr:g}": value for lr, value in found.items()}
 
 
-def _early(trial: Trial, plan: Plan, rows: Rows, place: Place) -> float:
-    """A trial's training figure after the first few updates, -inf if that is no number; kept as all
-    trials are."""
+def _early(trial: Trial, scheduled: ScheduledTrial, rows: TrialRows, place: Place) -> float:
+    """Return a trial's training figure after the first few updates, -inf if it is not finite.
+
+    The trial's state is saved like any other.
+    """
     em = trial.method == "mcem"
     until = max(CHOICE, EM_ROUNDS * UPDATES * len(rows.train)) if em else CHOICE
-    training = open_training(trial, plan, rows, place.trials / "choice")
+    training = open_training(trial, scheduled, rows, place.trials / "choice")
     if training.samples < until:
         training.advance([until])
         place.say(f"choosing: {_line(training)}")
-    value = training.curve[-1]["train_log_p" if plan.log_p else "train_bound"]
+    value = training.curve[-1]["train_log_p" if scheduled.log_p else "train_bound"]
     return value if math.isfinite(value) else -math.inf
 
 
@@ -168,22 +216,27 @@ def _record(trial: Trial, choice: dict[str, float], training: Training) -> dict[
 
 
 def write(path: Path, records: list[dict[str, Any]], device: str = "cpu") -> None:
-    """Records, and with what they were made, as JSON."""
+    """Write records as JSON, with the versions that made them.
+
+    Args:
+        path: The file. Its folder is made if it is missing.
+        records: Of an experiment.
+        device: "cpu" or "cuda"; the name of the GPU is written too.
+    """
     gpu = {"device": torch.cuda.get_device_name(device)} if device == "cuda" else {}
-    versions = {
-        "aevb": aevb.__version__,
+    made_with = {
+        "aevb": version("aevb"),
         "torch": torch.__version__,
         "python": platform.python_version(),
+        **gpu,
+        "threads": torch.get_num_threads(),
     }
-    text = json.dumps(
-        {"made_with": {**versions, **gpu, "threads": torch.get_num_threads()}, "trials": records},
-        indent=1,
-    )
+    text = json.dumps({"made_with": made_with, "trials": records}, indent=1)
     path.parent.mkdir(parents=True, exist_ok=True)
     whole(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Records of a result file."""
+    """Read the records of a result file."""
     records: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["trials"]
     return records

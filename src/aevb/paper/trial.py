@@ -1,16 +1,16 @@
-"""One training run of the paper's protocol: what it is, how it goes on, where it is kept.
+"""One training run of the paper's protocol: its settings, its steps and its file.
 
-Nothing here remembers a generator: rows and noise are pure functions of (seed, point), where points
-are the places of the curve at which the bound is taken and the state is kept. A run killed between
-two points goes on from the first, bit for bit. On a GPU the steps of a trial are one CUDA graph,
-whose noise is another than a processor's.
+A point is a number of training samples at which the curve is measured and the state is saved. Order
+of rows and noise are pure functions of (seed, point), so no state of a generator has to be saved. A
+run that is killed between two points continues from the first, bit for bit. On a GPU the steps of a
+trial are one CUDA graph, and its noise differs from that of a CPU.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aevb import datasets
+from aevb.datasets import load
 from aevb.datasets.batches import epoch_batches
 from aevb.engine.cuda_graphs import Captured
 from aevb.engine.optimisers import Adagrad, Adam, Update
@@ -34,26 +34,41 @@ BATCH = 100
 START = 100_000
 """The first point of a curve, in training samples."""
 CHOICE = 15_000
-"""Training samples after which the best training figure decides for a step size: the first 50 moves
-of Adagrad."""
+"""Training samples after which the best training figure chooses the step size.
+
+These are the first 50 moves of Adagrad.
+"""
 STILL = 100
-"""Minibatches whose squared gradients Adagrad adds up before the first move
-(github.com/dpkingma/anglepy, ``warmup``)."""
+"""Minibatches whose squared gradients Adagrad adds up before its first move.
+
+As ``warmup`` in the authors' code (github.com/dpkingma/anglepy).
+"""
 AT_ONCE = 10
-"""Steps of a CUDA graph. No more, since an epoch of 1,000 rows has no more."""
+"""Steps in a CUDA graph: as many as an epoch of 1,000 rows has."""
 FREY_TRAIN = 1500
+"""Training rows of Frey Face."""
 SHOWN_TRAIN = 10_000
-"""Training rows on which the training bound is taken."""
+"""Training rows on which the training bound is measured."""
+SPLITS = ("train", "test")
 
 
 @dataclass(frozen=True)
 class Trial:
-    """data: mnist or frey. method: aevb, wake_sleep, mcem or full_vb. rows: of the training set.
-    lr: step size; 0 to choose it.
+    """The settings of a training run.
 
-    std: of the normal distribution of all initial parameters. targets: grey levels, or "binary",
-    binarised at each step. logvar: what wake-sleep's log-variance head is multiplied by
-    (``paper.wake_sleep``); 1 is a head like AEVB's.
+    Attributes:
+        data: "mnist" or "frey".
+        method: "aevb", "wake_sleep", "mcem" or "full_vb".
+        latent_dim: Latent dimensions.
+        hidden: Units of each hidden layer.
+        rows: Training rows.
+        optimiser: "adagrad" or "adam".
+        lr: The step size; 0: early performance chooses it.
+        std: Standard deviation of the normal distribution of all initial parameters.
+        seed: Of the initial parameters, the order of rows and the noise.
+        targets: "grey" for grey levels, or "binary" for pixels binarised at each step.
+        logvar: Factor of wake-sleep's log-variance head (``paper.wake_sleep``). With 1, the head is
+            like AEVB's.
     """
 
     data: str
@@ -70,7 +85,7 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """A folder's name, by which a resumed command finds it."""
+        """The name of its file, by which a resumed command finds it."""
         size = f"L{self.latent_dim}-H{self.hidden}-N{self.rows}"
         head = "" if self.logvar == 1.0 else f"-logvar{self.logvar:g}"
         start = f"{self.data}-{self.targets}-{self.method}{head}"
@@ -78,9 +93,8 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Stored rows (N, D) of unsigned bytes, and what divides them. train, test: all there are of
-    each."""
+class TrialRows:
+    """The rows of a trial: unsigned bytes, (N, D). scale: divides them into [0, 1]."""
 
     train: Tensor
     test: Tensor
@@ -88,50 +102,67 @@ class Rows:
 
     @property
     def device(self) -> torch.device:
-        """Where they are."""
+        """The device of the rows."""
         return self.train.device
 
     def batch(self, index: Tensor) -> Tensor:
-        """Training rows as the network sees them: (B, D), float32."""
+        """Return training rows as the network sees them: (B, D), float32. index: (B,)."""
         return self.train.index_select(0, index) / self.scale
 
+    def first(self, count: int) -> Iterator[tuple[str, Tensor]]:
+        """Yield the first rows of each split, (count, D), float32, with the split's name."""
+        for split, stored in zip(SPLITS, (self.train, self.test), strict=True):
+            yield split, stored[:count] / self.scale
 
-def load_rows(data: str, rows: int, device: torch.device | str = "cpu") -> Rows:
-    """MNIST: the first ``rows`` training pictures. Frey Face: 1,500 frames at random, the same for
-    all; 465 to test."""
+
+def load_rows(data: str, rows: int, device: torch.device | str = "cpu") -> TrialRows:
+    """Load the rows of a trial.
+
+    Args:
+        data: "mnist": the first training pictures, and all test pictures. "frey": the first of
+            1,500 random frames, the same for all trials, and the other 465 frames as test rows.
+        rows: How many training rows.
+        device: Where to put them.
+
+    Raises:
+        UsageError: There are no such data.
+    """
     found = _load_rows(data, rows)
-    return Rows(found.train.to(device), found.test.to(device), found.scale)
+    return TrialRows(found.train.to(device), found.test.to(device), found.scale)
 
 
-def _load_rows(data: str, rows: int) -> Rows:
+def _load_rows(data: str, rows: int) -> TrialRows:
     if data == "mnist":
         train, test = (
-            torch.from_numpy(np.asarray(datasets.load(f"mnist:{s}").rows)).flatten(1)
-            for s in ("train", "test")
+            torch.from_numpy(np.asarray(load(f"mnist:{split}").rows)).flatten(1) for split in SPLITS
         )
-        return Rows(train[:rows].contiguous(), test, 255.0)
+        return TrialRows(train[:rows].contiguous(), test, 255.0)
     if data != "frey":
         raise UsageError(f"expected mnist or frey; got {data!r}")
-    frames = torch.from_numpy(np.asarray(datasets.load("frey").rows)).flatten(1)
+    frames = torch.from_numpy(np.asarray(load("frey").rows)).flatten(1)
     order = torch.randperm(len(frames), generator=generator(0, "frey split"))
-    return Rows(frames[order[:FREY_TRAIN]][:rows], frames[order[FREY_TRAIN:]], 256.0)
+    return TrialRows(frames[order[:FREY_TRAIN]][:rows], frames[order[FREY_TRAIN:]], 256.0)
 
 
 def grid(until: int, start: int = START) -> list[int]:
-    """Points of a curve, in training samples: ten a decade, whole minibatches, ``until`` the last."""
+    """Return the points of a curve: ten in each decade, in whole minibatches, up to ``until``."""
     tenths = math.ceil(10 * math.log10(until / start))
     points = [round(start * 10 ** (k / 10) / BATCH) * BATCH for k in range(tenths)]
-    return [*[p for p in points if p < until], until]
+    return [*[point for point in points if point < until], until]
 
 
-Measure = Callable[[VAE, Rows], dict[str, float]]
+Measure = Callable[[VAE, TrialRows], dict[str, float]]
 """A model and its rows -> figures by name, nats."""
 
 
-def bounds(model: VAE, rows: Rows) -> dict[str, float]:
-    """Bounds on the first training rows and on all test rows, each with its standard error over
-    rows, and KLs; nats."""
-    draws = max(1, SHOWN_TRAIN // len(rows.test))  # of few rows, more of each
+def bounds(model: VAE, rows: TrialRows) -> dict[str, float]:
+    """Measure the bounds on the first training rows and on all test rows.
+
+    Returns:
+        "train_bound", "test_bound", their standard errors over rows "train_se", "test_se", and the
+        mean KLs "train_kl", "test_kl"; nats.
+    """
+    draws = max(1, SHOWN_TRAIN // len(rows.test))  # for fewer rows, more draws
     found: dict[str, float] = {}
     for name, stored in (("train", rows.train[:SHOWN_TRAIN]), ("test", rows.test)):
         terms = elbo_rows(model, stored / rows.scale, samples=draws, seed=0)
@@ -142,15 +173,21 @@ def bounds(model: VAE, rows: Rows) -> dict[str, float]:
 
 
 class Training:
-    """A trial and its state. folder: of all trials; this one's file is looked for there, and read
-    if it is there.
+    """A trial and its state.
 
-    measure: what is taken at each point of the curve, by name; the bounds on training and test rows
-    by default.
+    Args:
+        trial: The settings.
+        rows: Training and test rows. There must be whole minibatches of training rows.
+        folder: Of all trials. The state is read from this trial's file, if it exists.
+        measure: What to measure at each point; by default the bounds on training and test rows.
+
+    Raises:
+        UsageError: The training rows are no multiple of a minibatch.
+        DataError: The file is damaged.
     """
 
     def __init__(
-        self, trial: Trial, rows: Rows, folder: Path, measure: Measure | None = None
+        self, trial: Trial, rows: TrialRows, folder: Path, measure: Measure | None = None
     ) -> None:
         self.trial, self.rows, self.file = trial, rows, folder / f"{trial.name}.npz"
         self.measure = measure or bounds
@@ -171,33 +208,33 @@ class Training:
             self._read()
 
     def _start(self) -> None:
-        """What a method has of its own."""
+        """Set up what depends on the method: what the optimiser moves, and by which gradient."""
         self.moved = list(range(len(self.gradient.parameters)))
         self.update = self._optimiser()
-        self.run = {"aevb": self.gradient.aevb, "wake_sleep": self.gradient.wake_sleep}[
-            self.trial.method
-        ]
+        methods = {"aevb": self.gradient.aevb, "wake_sleep": self.gradient.wake_sleep}
+        self.run = methods[self.trial.method]
+
+    def _decoder(self) -> list[int]:
+        """Return the indices of the decoder's parameters."""
+        own = {id(p) for p in self.model.decoder.parameters()}
+        return [i for i, p in enumerate(self.model.parameters()) if id(p) in own]
 
     def _moved_tensors(self) -> list[Tensor]:
-        """What the optimiser changes."""
+        """Return the tensors that the optimiser changes."""
         return [self.gradient.parameters[i] for i in self.moved]
 
     def _optimiser(self) -> Update:
-        moved = self._moved_tensors()
-        return (
-            Adagrad(moved, self.trial.lr)
-            if self.trial.optimiser == "adagrad"
-            else Adam(moved, self.trial.lr)
-        )
+        kind = Adagrad if self.trial.optimiser == "adagrad" else Adam
+        return kind(self._moved_tensors(), self.trial.lr)
 
     @property
     def samples(self) -> int:
-        """Training samples seen up to the last point."""
+        """The training samples seen up to the last point."""
         return int(self.curve[-1]["samples"]) if self.curve else 0
 
     def advance(self, points: Sequence[int]) -> None:
-        """Train up to each of ``points`` that lies ahead; measure there, and keep the state."""
-        for until in [p for p in points if p > self.samples]:
+        """Train up to each point that lies ahead; measure there, and save the state."""
+        for until in [point for point in points if point > self.samples]:
             started = time.perf_counter()
             self.gradient.generator.manual_seed(counter_seed(self.trial.seed, "noise", until))
             self._train(self.samples, until)
@@ -211,6 +248,7 @@ class Training:
             self._write()
 
     def _train(self, start: int, until: int) -> None:
+        """Take the steps between two points, given in training samples."""
         per_epoch = len(self.rows.train) // BATCH
         step, last = start // BATCH, until // BATCH
         for epoch in range(step // per_epoch, -(-last // per_epoch)):
@@ -226,8 +264,10 @@ class Training:
                 step, waiting = step + count, waiting[count:]
 
     def _can_be_captured(self, step: int, steps: int) -> bool:
-        """Whether the next steps can be a replay. A graph holds the step size that all but
-        Adagrad's first few have."""
+        """Whether the next steps can replay the CUDA graph.
+
+        The graph holds the step size, which is another only in Adagrad's first steps.
+        """
         return (
             self.rows.device.type == "cuda"
             and steps >= AT_ONCE
@@ -235,8 +275,10 @@ class Training:
         )
 
     def _take_steps(self, indices: Tensor, first: int) -> None:
-        """Gradients and updates. indices: (steps, B), the rows of minibatches. first: number of the
-        first step."""
+        """Compute gradients and update, once for each minibatch.
+
+        indices: the rows of the minibatches, (steps, B). first: the number of the first step.
+        """
 
         def whole(inputs: Sequence[Tensor]) -> Sequence[Tensor]:
             for index in inputs[0]:
@@ -256,11 +298,11 @@ class Training:
         self.captured([indices])
 
     def _of_rows(self, index: Tensor) -> list[Tensor]:
-        """Gradients at a minibatch. index: (B,)."""
+        """Return the gradients at a minibatch. index: its rows, (B,)."""
         return self._step(self._targets(self.rows.batch(index)))
 
     def _step(self, x: Tensor) -> list[Tensor]:
-        """Gradients of minus the sum over a minibatch. x: (B, D)."""
+        """Return the gradients of the loss, summed over a minibatch. x: (B, D)."""
         return self.run(x)
 
     def _targets(self, x: Tensor) -> Tensor:
@@ -269,8 +311,10 @@ class Training:
         return torch.lt(self.gradient.uniform(x.shape), x).to(x.dtype)
 
     def _move(self, gradients: list[Tensor], step: int, rows: int) -> None:
-        """One update from the gradients of ``rows`` rows; the first of Adagrad's only add to its
-        sums."""
+        """Update once from the gradients of ``rows`` rows.
+
+        Adagrad's first updates move nothing and only add to its sums.
+        """
         moved = self._prior(gradients, rows / len(self.rows.train))
         self.update.set_rate(self._rate(step))
         self.update(moved, self.all_is_well)
@@ -279,10 +323,14 @@ class Training:
         return self.trial.lr if self.trial.optimiser != "adagrad" or step >= STILL else 0.0
 
     def _prior(self, gradients: list[Tensor], share: float) -> list[Tensor]:
-        """Gradients of what is moved, with the prior's: MAP with p(weights) = N(0, I), not of
-        biases.
+        """Add the gradient of the prior, and return the gradients of the tensors to move.
 
-        share: of the training set in the minibatch; the prior counts once for the whole of it.
+        The training is MAP with p(weights) = N(0, I); biases have no prior.
+
+        Args:
+            gradients: Of all parameters, from a minibatch. They are changed in place.
+            share: The minibatch's part of the training set. It gets this part of the prior, which
+                so counts once for each epoch.
         """
         for i in self.moved:
             if gradients[i].ndim == 2:
@@ -290,19 +338,20 @@ class Training:
         return [gradients[i] for i in self.moved]
 
     def _extra(self) -> dict[str, Tensor]:
-        """Tensors, beyond the parameters and moments, that the next point needs."""
+        """Return the tensors that the state needs beside the parameters and moments."""
         return {}
 
+    def _state(self) -> dict[str, dict[str, Tensor]]:
+        """Return all tensors of the state, by kind and name."""
+        parameters = {str(i): p for i, p in enumerate(self.gradient.parameters)}
+        update = dict(self.update.state_dict())
+        return {"parameter": parameters, "update": update, "extra": self._extra()}
+
     def _write(self) -> None:
-        arrays = {
-            f"parameter.{i}": p.numpy(force=True) for i, p in enumerate(self.gradient.parameters)
-        }
-        arrays |= {
-            f"update.{name}": value.numpy(force=True)
-            for name, value in self.update.state_dict().items()
-        }
-        arrays |= {
-            f"extra.{name}": value.numpy(force=True) for name, value in self._extra().items()
+        arrays: dict[str, Any] = {
+            f"{kind}.{name}": value.numpy(force=True)
+            for kind, values in self._state().items()
+            for name, value in values.items()
         }
         names = list(self.curve[0])
         arrays["curve"] = np.array([[point[name] for name in names] for point in self.curve])
@@ -314,26 +363,32 @@ class Training:
         try:
             with np.load(self.file) as saved:
                 arrays = {name: saved[name] for name in saved.files}
-            for i, p in enumerate(self.gradient.parameters):
-                p.copy_(torch.from_numpy(arrays[f"parameter.{i}"]))
-            update = {
-                name.removeprefix("update."): value
-                for name, value in arrays.items()
-                if name.startswith("update.")
-            }
-            self.update.load_state_dict(
-                {name: torch.from_numpy(np.asarray(value)) for name, value in update.items()}
-            )
-            for name, value in self._extra().items():
-                value.copy_(torch.from_numpy(np.asarray(arrays[f"extra.{name}"])))
-            names = [str(name) for name in arrays["names"]]
-            self.curve = [
-                dict(zip(names, map(float, point), strict=True)) for point in arrays["curve"]
-            ]
-        except Exception as error:  # whatever zip and npy make of other bytes
+            self._restore(arrays)
+        except Exception as error:  # damaged bytes end in many kinds of errors
             raise DataError(
                 f"{self.file} cannot be read ({error}). Remove it to begin this trial anew."
             ) from error
+
+    def _restore(self, arrays: dict[str, Any]) -> None:
+        """Set the state from the arrays of a file."""
+        state = {
+            name: torch.from_numpy(np.asarray(value))
+            for name, value in arrays.items()
+            if name not in ("curve", "names")
+        }
+        for i, p in enumerate(self.gradient.parameters):
+            p.copy_(state[f"parameter.{i}"])
+        self.update.load_state_dict(
+            {
+                name.removeprefix("update."): value
+                for name, value in state.items()
+                if name.startswith("update.")
+            }
+        )
+        for name, value in self._extra().items():
+            value.copy_(state[f"extra.{name}"])
+        names = [str(name) for name in arrays["names"]]
+        self.curve = [dict(zip(names, map(float, point), strict=True)) for point in arrays["curve"]]
 
 
 def _save(part: Path, arrays: dict[str, Any]) -> None:

@@ -1,15 +1,16 @@
-r"""How much the gradient of the bound varies with the draw of z, by four estimators of the
-encoder's part of it.
+r"""The variance of the bound's gradient over draws of z, for four estimators.
 
-    reparameterised, B     through z = mu + sigma eps, KL closed                                     (equation 10)
-    reparameterised, A     through z, KL from the same draw                                          (equation 6)
-    score                  (log p(x, z) - log q(z|x)) grad log q(z|x)                                (section 2.2)
-    score with baseline    the same, less its mean over other draws of the same row: unbiased still
+They estimate the encoder's part of the gradient:
 
-All four have one mean, the gradient of the bound. What is reported is the sum of the variances over
-the parameters of a group, for one draw of z for each row of one minibatch of 100; gradients are of
-the sum over its rows. All see the same draws, so that the ratio of two of them is known far better
-than either.
+    reparameterised, B    through z = mu + sigma eps, with the closed KL    (equation 10)
+    reparameterised, A    through z, with the KL from the same draw         (equation 6)
+    score                 (log p(x, z) - log q(z|x)) grad log q(z|x)        (section 2.2)
+    score with baseline   the same, less its mean over other draws of the same row
+
+All four have the same mean, the gradient of the bound; the baseline adds no bias. The gradient is
+that of the sum over one minibatch of 100 rows, with one draw of z for each row. Its variance is
+summed over the parameters of a group. All estimators see the same draws, so the ratio of two
+variances is far more precise than the variances themselves.
 """
 
 from __future__ import annotations
@@ -22,34 +23,36 @@ from torch import Tensor
 
 from aevb.model import VAE
 from aevb.paper.lean import LeanGradient
-from aevb.paper.trial import BATCH, Rows
+from aevb.paper.trial import BATCH, TrialRows
 from aevb.probability.seeds import generator
 
 ESTIMATORS = ("reparameterised, B", "reparameterised, A", "score with baseline", "score")
 GROUPS = {"hidden layer": (0,), "mu": (1,), "logvar": (2,)}
 """Name -> layers of ``LeanGradient``."""
 BLOCKS = 10
-"""Parts of the draws, each with a variance of its own: their spread is the error bar."""
+"""Blocks that the draws are split into. The spread of the blocks' variances is the error bar."""
 OTHERS = 20
-"""Draws for the baseline of a row."""
+"""Draws for the baseline of each row."""
 ALL = "all"
-"""The group of all of the encoder's parameters."""
+"""The group of all parameters of the encoder."""
 
 
 @dataclass(frozen=True)
 class Variances:
-    """blocks: estimator -> (BLOCKS, groups), the unbiased variance of each block of draws; groups
-    as in ``groups``."""
+    """The variance of each estimator in each block of draws.
+
+    blocks: estimator -> unbiased variances, (BLOCKS, groups), in the order of ``groups``.
+    """
 
     blocks: dict[str, Tensor]
 
     @property
     def groups(self) -> list[str]:
-        """Names of the groups: those of GROUPS, and all together."""
+        """The names of the groups: those of GROUPS, and ALL."""
         return [*GROUPS, ALL]
 
     def of(self, estimator: str) -> dict[str, tuple[float, float]]:
-        """Group -> variance and its standard error."""
+        """Return the variance and its standard error, by group."""
         values = self.blocks[estimator]
         error = values.std(0) / math.sqrt(BLOCKS)
         return {
@@ -58,8 +61,7 @@ class Variances:
         }
 
     def ratio(self, of: str, to: str) -> dict[str, tuple[float, float]]:
-        """Group -> the ratio of the variances of two estimators and its standard error, from the
-        same draws."""
+        """Return the ratio of two estimators' variances and its standard error, by group."""
         a, b = self.blocks[of], self.blocks[to]
         ratio = a.mean(0) / b.mean(0)
         error = ((a - ratio * b) / b.mean(0)).std(0) / math.sqrt(BLOCKS)
@@ -67,9 +69,15 @@ class Variances:
 
 
 @torch.no_grad()
-def gradient_variance(model: VAE, rows: Rows, draws: int, seed: int = 0) -> Variances:
-    """Variances of the gradient at a model with a Bernoulli decoder. draws: of each estimator, a
-    multiple of BLOCKS."""
+def gradient_variance(model: VAE, rows: TrialRows, draws: int, seed: int = 0) -> Variances:
+    """Measure the variances of the gradient.
+
+    Args:
+        model: From ``paper_model``, with a Bernoulli decoder.
+        rows: The first minibatch of training rows is used.
+        draws: For each estimator, a multiple of BLOCKS.
+        seed: Of the draws.
+    """
     lean = LeanGradient(model, generator(seed, "baseline", device=rows.device))
     x = rows.batch(torch.arange(BATCH, device=rows.device))
     baseline = torch.stack(
@@ -90,7 +98,7 @@ def gradient_variance(model: VAE, rows: Rows, draws: int, seed: int = 0) -> Vari
 def _block(
     lean: LeanGradient, model: VAE, x: Tensor, baseline: Tensor, estimator: str, draws: int
 ) -> list[float]:
-    """Unbiased variance of each group from a few draws."""
+    """Return the unbiased variance of each group from a few draws."""
     totals = [[torch.zeros_like(g) for g in _gradients(lean, layers)] for layers in GROUPS.values()]
     squares = [0.0] * len(GROUPS)
     for _ in range(draws):
@@ -110,8 +118,15 @@ def _block(
 def one_gradient(
     lean: LeanGradient, x: Tensor, eps: Tensor, baseline: Tensor, estimator: str
 ) -> None:
-    """Of minus the bound, one draw, into ``lean.gradients``. x: (B, D), eps: (B, L), baseline:
-    (B,)."""
+    """Put the gradient of minus the bound by one draw into ``lean.gradients``.
+
+    Args:
+        lean: The gradients of a model.
+        x: A minibatch, (B, D).
+        eps: The noise of the draw, (B, L).
+        baseline: Of each row, (B,), for "score with baseline".
+        estimator: One of ESTIMATORS.
+    """
     log_weight, h, mu, logvar = _log_weight(lean, x, eps)
     noise = torch.exp(0.5 * logvar) * eps
     if estimator.startswith("score"):
@@ -123,9 +138,9 @@ def one_gradient(
     dz = lean.decoder_gradient(mu + noise, x, to_z=True)
     if estimator == "reparameterised, B":
         lean.encoder_gradient(x, h, dz + mu, 0.5 * (dz * noise + logvar.exp() - 1))
-    # of log q(z|x) = -logvar/2 - eps^2/2 + const along the path, only logvar depends on the
-    # parameters
     else:
+        # Along the path, log q(z|x) = -logvar/2 - eps^2/2 + const. Only logvar depends on the
+        # parameters there.
         dz = dz + mu + noise
         lean.encoder_gradient(x, h, dz, 0.5 * (dz * noise - 1))
 
@@ -133,14 +148,17 @@ def one_gradient(
 def _log_weight(
     lean: LeanGradient, x: Tensor, eps: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """log p(x, z) - log q(z|x): (B,), and what ``encode`` gives. The constants of the two normals
-    cancel."""
+    """Return log p(x, z) - log q(z|x), (B,), and the results of ``encode``.
+
+    The constants of the two normal densities cancel.
+    """
     h, mu, logvar = lean.encode(x)
     z = mu + torch.exp(0.5 * logvar) * eps
     return lean.log_joint(x, z) + 0.5 * (logvar + eps.square()).sum(-1), h, mu, logvar
 
 
 def _eps(lean: LeanGradient, model: VAE) -> Tensor:
+    """Draw the noise of one minibatch: (BATCH, L)."""
     return lean.normal(torch.Size((BATCH, model.latent_dim)))
 
 

@@ -2,9 +2,9 @@ r"""Wake-sleep with a log-variance head that learns slowly.
 
     logvar = c W h + b,   c = 0.1,   W and b zero at the start
 
-So it was in the encoder with which the paper's authors later trained wake-sleep
-(github.com/dpkingma/anglepy, ``MLBN_Inverse``, ``logvar_factor``); the paper does not say. Adagrad
-moves W as fast as any other weight, and c W by c of that.
+The authors later trained wake-sleep with such an encoder (github.com/dpkingma/anglepy,
+``MLBN_Inverse``, ``logvar_factor``). The paper does not mention it. Adagrad moves W as fast as any
+other weight, so it moves c W at c times that speed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from aevb.paper.trial import Training
 
 
 class WakeSleepTraining(Training):
-    """A trial whose method is wake_sleep. ``head``: W, (L, hidden); the model has c W in its place."""
+    """A trial with the method wake_sleep. ``head``: W, (L, hidden). The model holds c W instead."""
 
     def _start(self) -> None:
         self.at = [name for name, _ in self.model.named_parameters()].index(
@@ -39,7 +39,7 @@ class WakeSleepTraining(Training):
         torch.mul(self.head, self.trial.logvar, out=self.gradient.parameters[self.at])
 
     def _prior(self, gradients: list[Tensor], share: float) -> list[Tensor]:
-        """As for all weights, and the prior of the head is one of W."""
+        """Add the prior as for all weights; the head's is a prior of W, not of c W."""
         gradients[self.at].mul_(self.trial.logvar)
         gradients[self.at].add_(self.head - self.gradient.parameters[self.at], alpha=share)
         return super()._prior(gradients, share)

@@ -14,10 +14,12 @@
 # # A variational autoencoder, from paper to code
 #
 # Paper: Kingma & Welling, *Auto-Encoding Variational Bayes*, 2013,
-# [arXiv:1312.6114](https://arxiv.org/abs/1312.6114). Read 12 minutes, explain 5, implement 16, check 5 to 7.
+# [arXiv:1312.6114](https://arxiv.org/abs/1312.6114).
+# Read for 12 minutes, explain for 5, implement for 16, and check for 5 to 7.
 #
-# This notebook needs torch and matplotlib and nothing else. In Colab: File, Upload notebook. Write the six functions of
-# section 2, then run everything from top to bottom. What is missing or wrong is said in one sentence below each cell.
+# This notebook needs torch and matplotlib, and nothing else. In Colab: File, Upload notebook.
+# Write the six functions of section 2. Then run all cells from top to bottom.
+# Below each cell, one sentence says what is missing or wrong.
 
 # %% tags=["vae"]
 import torch
@@ -25,20 +27,21 @@ import torch.nn.functional as F
 from torch import nn
 
 # %%
-EPOCHS = 800  # the figures of section 3 are those of 800 epochs: about 15 seconds on a CPU
-DEBUG = False  # True: errors of your own code end in a traceback
+EPOCHS = 800  # about 15 seconds on a CPU; the numbers in section 3 are for 800 epochs
+DEBUG = False  # set it to True to see the traceback of an error in your code
 
 # %% [markdown]
 # ## 1. The data: three clusters in the plane
 #
-# Given. Three Gaussians with standard deviation 0.15. A model that has learnt them puts what it generates near a centre.
+# This part is given. The points come from three Gaussians with standard deviation 0.15.
+# A model that has learnt them generates points near the three centres.
 
 # %% tags=["vae"]
 CENTERS = torch.tensor([[2.0, 0.0], [-2.0, 0.0], [0.0, 2.0]])
 
 
 def make_gmm(n, noise=0.15, seed=0):
-    """Draw n points from three equally likely Gaussians around CENTERS: (n, 2). Given."""
+    """Draw n points, (n, 2), from three equally likely Gaussians around CENTERS. Given."""
     g = torch.Generator().manual_seed(seed)
     index = torch.randint(0, len(CENTERS), (n,), generator=g)
     return CENTERS[index] + noise * torch.randn(n, 2, generator=g)
@@ -47,20 +50,26 @@ def make_gmm(n, noise=0.15, seed=0):
 # %% [markdown]
 # ## 2. The model: yours to write
 #
-# The layers are given, since they say nothing about the method. Each of the six functions has one sentence; put your lines in
-# the place of its `raise`. B is the batch, D the data's dimensions, L the latent dimensions.
+# The layers are given, since they are not part of the method.
+# Replace the `raise` of each of the six functions by your own lines.
 
 
 # %% tags=["vae"]
 class VAE(nn.Module):
-    """Encoder q(z|x), a Gaussian for each x, and decoder p(x|z). The layers are given, the four
-    methods are yours."""
+    """Encoder q(z|x), a Gaussian for each x, and decoder p(x|z).
+
+    The layers are given. The four methods below them are yours to write.
+    In the shapes, B is the batch size, D the data's dimensions, and L the latent dimensions.
+    """
 
     def __init__(self, data_dim=2, hidden=64, latent_dim=2):
         super().__init__()
         self.latent_dim = latent_dim
         self.enc = nn.Sequential(
-            nn.Linear(data_dim, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU()
+            nn.Linear(data_dim, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
         )
         self.fc_mu = nn.Linear(hidden, latent_dim)
         self.fc_logvar = nn.Linear(hidden, latent_dim)
@@ -73,58 +82,56 @@ class VAE(nn.Module):
         )
 
     def encode(self, x):
-        """x: (B, D) -> mu, logvar, both (B, L)."""
+        """Return mu and logvar of q(z|x). x: (B, D); mu, logvar: (B, L)."""
         raise NotImplementedError("encode is not written yet: it turns x into mu and logvar.")
 
     def reparameterize(self, mu, logvar):
-        """mu, logvar: (B, L) -> z: (B, L), one draw from q(z|x) for each row."""
+        """Draw one z from q(z|x) for each row. mu, logvar, z: (B, L)."""
         raise NotImplementedError(
-            "reparameterize is not written yet: it draws z so that gradients reach mu and logvar."
+            "reparameterize is not written yet: gradients must pass through z."
         )
 
     def decode(self, z):
-        """z: (B, L) -> reconstruction: (B, D)."""
-        raise NotImplementedError(
-            "decode is not written yet: it turns z into a point of the data's space."
-        )
+        """Return the reconstruction. z: (B, L); reconstruction: (B, D)."""
+        raise NotImplementedError("decode is not written yet: it turns z into a data point.")
 
     def forward(self, x):
-        """x: (B, D) -> reconstruction: (B, D), mu: (B, L), logvar: (B, L)."""
+        """Return reconstruction (B, D), mu (B, L) and logvar (B, L). x: (B, D)."""
         raise NotImplementedError("forward is not written yet: it encodes, draws z and decodes.")
 
 
 def kl_divergence(mu, logvar):
-    """KL(q(z|x) || N(0, I)) of each row, in nats. mu, logvar: (B, L) -> (B,)."""
-    raise NotImplementedError(
-        "kl_divergence is not written yet: it is a closed form in mu and logvar."
-    )
+    """Return KL(q(z|x) || N(0, I)) of each row, (B,), in nats. mu, logvar: (B, L)."""
+    raise NotImplementedError("kl_divergence is not written yet: it is a formula in mu and logvar.")
 
 
 def vae_loss(recon, x, mu, logvar):
-    """Minus the ELBO up to a constant. recon, x: (B, D) -> loss, reconstruction, kl, each a mean
-    over the batch, ()."""
-    raise NotImplementedError(
-        "vae_loss is not written yet: it adds the reconstruction error and the KL."
-    )
+    """Return the loss, which is minus the ELBO up to a constant, and its two parts.
+
+    recon, x: (B, D); mu, logvar: (B, L).
+    Returns loss, reconstruction error and KL. Each is one number, (): a mean over the batch.
+    """
+    raise NotImplementedError("vae_loss is not written yet: it adds reconstruction error and KL.")
 
 
 # %% [markdown]
 # ## 3. Train, then generate from the prior
 #
-# Given. The loop, seeds and order of draws are those of the tutorial; a right model ends near
-# `loss 4.190 -> 1.577`, with 0.887 of the generated points within 1.0 of a centre.
+# This part is given, with the tutorial's loop, seeds and order of random draws.
+# A right model ends near `loss 4.190 -> 1.577`.
+# Of its generated points, 0.887 lie within 1.0 of a centre.
 
 
 # %%
 def three(values, function, names):
-    """What a function returned, if it is three values."""
+    """Return the values of a function, if there are three of them."""
     count = len(values) if isinstance(values, (tuple, list)) else 1
     assert count == 3, f"{function} does not return three values, {names}, but {count}"
     return values
 
 
 def train(data, epochs):
-    """Train a VAE of the data, 256 rows a step. Returns it and the mean loss of each epoch."""
+    """Train a VAE with 256 rows in each step. Return it, and the mean loss of each epoch."""
     model = VAE(data_dim=2, hidden=64, latent_dim=2)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     losses = []
@@ -133,11 +140,11 @@ def train(data, epochs):
         for start in range(0, len(data), 256):
             batch = data[order[start : start + 256]]
             recon, mu, logvar = three(model(batch), "forward", "reconstruction, mu, logvar")
-            loss, _, _ = three(
-                vae_loss(recon, batch, mu, logvar), "vae_loss", "loss, reconstruction, kl"
-            )
-            assert loss.shape == (), (
-                f"the loss has the shape {tuple(loss.shape)}; it is one number, a mean over rows"
+            terms = vae_loss(recon, batch, mu, logvar)
+            loss, _, _ = three(terms, "vae_loss", "loss, reconstruction, kl")
+            shape = tuple(loss.shape)
+            assert shape == (), (
+                f"the loss has the shape {shape}; it is one number, a mean over rows"
             )
             optimizer.zero_grad()
             loss.backward()
@@ -150,17 +157,15 @@ def train(data, epochs):
 
 
 def distance_to_nearest_center(points):
-    """points: (N, 2) -> (N,)."""
+    """Return the distance of each point to its nearest centre, (N,). points: (N, 2)."""
     return torch.cdist(points, CENTERS).min(dim=1).values
 
 
 def attempt(label, action):
-    """Run an action and say how it went in one sentence."""
+    """Run an action, and print in one sentence how it went."""
     try:
         print(f"{label}: OK: {action()}")
-    except NotImplementedError as error:
-        print(f"{label}: NOT YET: {error}")
-    except AssertionError as error:
+    except (NotImplementedError, AssertionError) as error:
         print(f"{label}: NOT YET: {error}")
     except Exception as error:
         if DEBUG:
@@ -176,7 +181,7 @@ losses, generated = [], None
 
 
 def train_and_generate():
-    """Draw z from the prior N(0, I) and decode it: what a plain autoencoder cannot do."""
+    """Train, then draw z from the prior N(0, I) and decode it. No plain autoencoder can do that."""
     global losses, generated
     model, losses = train(data, EPOCHS)
     z = torch.randn(2000, model.latent_dim, generator=torch.Generator().manual_seed(123))
@@ -184,7 +189,8 @@ def train_and_generate():
         generated = model.decode(z)
     distance = distance_to_nearest_center(generated)
     return (
-        f"loss {losses[0]:.3f} -> {losses[-1]:.3f}; generated mean distance to the nearest centre {distance.mean():.3f}, "
+        f"loss {losses[0]:.3f} -> {losses[-1]:.3f}; "
+        f"generated mean distance to the nearest centre {distance.mean():.3f}, "
         f"fraction within 1.0 of one {(distance < 1.0).float().mean():.3f}"
     )
 
@@ -194,35 +200,37 @@ attempt("Training", train_and_generate)
 # %% [markdown]
 # ## 4. The six sanity checks
 #
-# Say aloud what each of them shows before you run it.
+# Before you run a check, say aloud what it shows.
 #
 # **Check 1.** A gradient flows through the sampled z to mu and to logvar.
 
 
 # %%
 def check_1():
-    """The derivative of the sum of z reaches both heads."""
-    mu, logvar = torch.zeros(4, 2, requires_grad=True), torch.zeros(4, 2, requires_grad=True)
+    """The gradient of the sum of z reaches mu and logvar."""
+    mu = torch.zeros(4, 2, requires_grad=True)
+    logvar = torch.zeros(4, 2, requires_grad=True)
     VAE().reparameterize(mu, logvar).sum().backward()
     for name, leaf in [("mu", mu), ("logvar", logvar)]:
         assert leaf.grad is not None, f"no gradient reaches {name}"
         assert leaf.grad.abs().sum() > 0, f"the gradient that reaches {name} is zero"
-    return f"sum of |dz/dmu| is {mu.grad.abs().sum():.2f}, of |dz/dlogvar| {logvar.grad.abs().sum():.2f}"
+    by_mu, by_logvar = mu.grad.abs().sum(), logvar.grad.abs().sum()
+    return f"sum of |dz/dmu| is {by_mu:.2f}, of |dz/dlogvar| {by_logvar:.2f}"
 
 
 attempt("Check 1", check_1)
 
 # %% [markdown]
-# **Check 2.** The KL is 0 where q is the prior, and negative nowhere.
+# **Check 2.** The KL is 0 if q is the prior, and it is never negative.
 
 
 # %%
 def check_2():
-    """Zero at mu = 0, logvar = 0; at least zero at 100 other points."""
-    at_prior = kl_divergence(torch.zeros(5, 3), torch.zeros(5, 3))
-    assert torch.allclose(at_prior, torch.zeros(5)), (
-        f"the KL of the prior from itself is {at_prior.tolist()}, not five zeros"
-    )
+    """The KL is 0 at mu = 0, logvar = 0, and not below 0 at 100 other points."""
+    zeros = torch.zeros(5, 3)
+    kl = kl_divergence(zeros, zeros)
+    right = torch.allclose(kl, torch.zeros(5))
+    assert right, f"the KL of the prior from itself is {kl.tolist()}, not five zeros"
     least = kl_divergence(torch.randn(100, 3), torch.randn(100, 3)).min().item()
     assert least >= -1e-6, f"the least of 100 KLs is {least:.3f}, below 0"
     return f"0 at the prior, at least {least:.3f} nats at 100 other points"
@@ -231,16 +239,18 @@ def check_2():
 attempt("Check 2", check_2)
 
 # %% [markdown]
-# **Check 3.** Shapes: z has `latent_dim` columns, the reconstruction has the shape of x.
+# **Check 3.** The shapes are right: z has `latent_dim` columns, and the reconstruction has the
+# shape of x.
 
 
 # %%
 def check_3():
-    """x: (8, 2) through a model of 2 latent dimensions."""
+    """A model with 2 latent dimensions takes an x of shape (8, 2)."""
     model, x = VAE(data_dim=2, latent_dim=2), torch.randn(8, 2)
     recon, mu, logvar = model(x)
     z = model.reparameterize(mu, logvar)
-    for name, tensor in {"z": z, "the reconstruction": recon, "mu": mu, "logvar": logvar}.items():
+    tensors = {"z": z, "the reconstruction": recon, "mu": mu, "logvar": logvar}
+    for name, tensor in tensors.items():
         assert tensor.shape == (8, 2), f"{name} has the shape {tuple(tensor.shape)}, not (8, 2)"
     return f"x {tuple(x.shape)}, z {tuple(z.shape)}, reconstruction {tuple(recon.shape)}"
 
@@ -248,12 +258,13 @@ def check_3():
 attempt("Check 3", check_3)
 
 # %% [markdown]
-# **Check 4.** Points decoded from the prior look like the data: near the clusters, not somewhere between.
+# **Check 4.** Points decoded from the prior look like the data. They lie near the clusters, not
+# somewhere between them.
 
 
 # %%
 def check_4():
-    """Mean distance to the nearest centre below 0.6, over 85 of 100 points within 1.0 of one."""
+    """The mean distance to the nearest centre is below 0.6, and over 85 % are within 1.0 of one."""
     assert generated is not None, "there is no trained model yet"
     distance = distance_to_nearest_center(generated)
     mean, near = distance.mean().item(), (distance < 1.0).float().mean().item()
@@ -272,12 +283,13 @@ attempt("Check 4", check_4)
 
 # %%
 def check_5():
-    """The last epoch's loss against the first's."""
+    """The loss of the last epoch is less than half of the first one's."""
     assert losses, "there is no trained model yet"
-    assert losses[-1] < 0.5 * losses[0], (
-        f"the loss went from {losses[0]:.3f} to {losses[-1]:.3f}, not to less than half"
+    first, last = losses[0], losses[-1]
+    assert last < 0.5 * first, (
+        f"the loss went from {first:.3f} to {last:.3f}, not to less than half"
     )
-    return f"loss {losses[0]:.3f} -> {losses[-1]:.3f}"
+    return f"loss {first:.3f} -> {last:.3f}"
 
 
 attempt("Check 5", check_5)
@@ -288,9 +300,9 @@ attempt("Check 5", check_5)
 
 # %%
 def check_6():
-    """At logvar = -30 sigma is 3e-7."""
-    mu = torch.randn(50, 2)
-    away = (VAE().reparameterize(mu, torch.full((50, 2), -30.0)) - mu).abs().max().item()
+    """At logvar = -30, sigma is 3e-7, so z equals mu."""
+    mu, logvar = torch.randn(50, 2), torch.full((50, 2), -30.0)
+    away = (VAE().reparameterize(mu, logvar) - mu).abs().max().item()
     assert away < 1e-4, f"z lies up to {away:.3g} from mu at logvar = -30, not below 1e-4"
     return f"largest |z - mu| at logvar = -30 is {away:.1e}"
 
@@ -300,7 +312,7 @@ attempt("Check 6", check_6)
 # %% [markdown]
 # ## 5. Optional: look
 #
-# The picture that an interviewer remembers. Where do generated points lie that the data have none at, and why?
+# An interviewer remembers this picture. Where are there generated points, but no data? Why?
 
 # %%
 if generated is None:
