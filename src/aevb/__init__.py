@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from aevb import checker as checker
     from aevb import datasets as datasets
     from aevb.config import Config as Config
     from aevb.datasets.schema import Data as Data
@@ -21,44 +22,56 @@ if TYPE_CHECKING:
     from aevb.parts.objectives.elbo import ELBO as ELBO
     from aevb.parts.objectives.elbo import vae_loss as vae_loss
     from aevb.parts.posteriors.gaussian import kl_divergence as kl_divergence
+    from aevb.runs import report as report
     from aevb.runs.run import Run as Run
     from aevb.storage.checkpoint import load as load
     from aevb.storage.checkpoint import save as save
-    from aevb.training.loop import fit as fit
+    from aevb.training.callbacks import Callbacks as Callbacks
+    from aevb.training.fit import fit as fit
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Callbacks": "aevb.training.callbacks",
     "Config": "aevb.config",
     "Data": "aevb.datasets.schema",
     "ELBO": "aevb.parts.objectives.elbo",
     "Run": "aevb.runs.run",
     "VAE": "aevb.model",
-    "fit": "aevb.training.loop",
+    "fit": "aevb.training.fit",
     "kl_divergence": "aevb.parts.posteriors.gaussian",
     "load": "aevb.storage.checkpoint",
     "save": "aevb.storage.checkpoint",
     "vae_loss": "aevb.parts.objectives.elbo",
 }
 
+_MODULES = {
+    "checker": "aevb.checker",
+    "datasets": "aevb.datasets",
+    "report": "aevb.runs.report",
+}
+
 __all__ = [
     "ELBO",
     "VAE",
+    "Callbacks",
     "Config",
     "Data",
     "Run",
+    "checker",
     "datasets",
     "fit",
     "kl_divergence",
     "load",
+    "report",
     "save",
     "vae_loss",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "datasets":
-        return import_module("aevb.datasets")
+    if name in _MODULES:
+        return import_module(_MODULES[name])
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'aevb' has no attribute {name!r}")
