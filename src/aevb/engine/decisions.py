@@ -240,8 +240,10 @@ def fastest(step: Step, inputs: Sequence[Tensor], ways: Sequence[Sequence[Engine
 def _measured(
     step: Step, inputs: Sequence[Tensor], ways: Sequence[Sequence[Engine]]
 ) -> dict[Engine, float]:
-    """Median seconds of three replays in each engine. The engines take turns, so that whatever
-    else the machine does meets all of them."""
+    """Median seconds of three replays in each engine.
+
+    The engines take turns, so that whatever else the machine does meets all of them.
+    """
     buffers = [value.clone() for value in step.loss.buffers()]
     shard = Shard(0, len(inputs[0]), len(inputs[0]))
     trials: dict[Engine, Callable[[], object]] = {}

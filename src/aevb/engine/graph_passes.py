@@ -44,8 +44,10 @@ _OPERATIONS.impl("product", lambda x, w, _: x.new_empty(x.shape[0], w.shape[0]),
 
 
 def drop_aliases(graph: GraphModule) -> None:
-    """Remove second names of a tensor and transpositions of transpositions: autograd alone needs
-    them."""
+    """Remove second names of a tensor and transpositions of transpositions.
+
+    Autograd alone needs them.
+    """
     transpose = torch.ops.aten.t.default
     for node in list(graph.graph.nodes):
         if node.target in (torch.ops.aten.detach.default, torch.ops.aten.alias.default):

@@ -249,8 +249,10 @@ def _kind(inputs: Sequence[Tensor], shard: Shard) -> tuple[object, ...]:
 
 
 def _seeded(seed: int, device: torch.device) -> torch.Generator:
-    """The device's default generator with a new seed. torch.manual_seed takes a hundred times as
-    long."""
+    """The device's default generator with a new seed.
+
+    torch.manual_seed would take a hundred times as long.
+    """
     return _default_generator(device).manual_seed(seed)
 
 

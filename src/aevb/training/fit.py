@@ -37,28 +37,23 @@ def fit(
     """Train a VAE.
 
     Under torchrun all processes train one model, each on its share of every batch. Only the first
-    process writes files.
+    one writes files.
 
     Args:
-        data: the result of ``aevb.datasets.load``, an array with one row per example, or the name
-            of a data set or a path.
+        data: ``Data`` as ``aevb.datasets.load`` returns it, an array with one row per example, the
+            name of a data set, or a path.
         config: the settings; by default those of ``Config()``.
-        out: a folder for the run, which saves itself there as it goes. Without one nothing is
-            written.
+        out: a folder where the run saves itself as it goes. Without one nothing is written.
         resume: continue the run in ``out``, if there is one.
         callbacks: hooks that are called on the way.
 
-    Returns:
-        The trained run.
-
     Raises:
-        UsageError: settings that cannot be used, or that differ from those of a resumed run.
-        DataError: rows that cannot be used, or that changed since the run began.
-        NotFoundError: there is no such data.
+        UsageError: settings that cannot be used, or that differ from those of the resumed run.
+        DataError: rows that cannot be used, or that have changed since the run began.
+        NotFoundError: there are no such data.
         OutputExistsError: ``out`` holds anything, and ``resume`` is False.
         CannotWriteError: the run could not be saved.
-        DivergedError: the loss or a weight is not finite. The error's ``run`` holds the weights of
-            the last good epoch.
+        DivergedError: a number is not finite. Its ``run`` has the weights of the last good epoch.
         LostProcessError: another process of the group is gone.
         KeyboardInterrupt: passes through after a save.
 
@@ -79,6 +74,20 @@ def fit(
         _refuse_occupied(folder, resume)
     prepared = prepare(load_source(data, config), config)
     callbacks.on_data(prepared)
+    run = _train(prepared, config, folder, resume, group, callbacks)
+    callbacks.on_end(run)
+    return run
+
+
+def _train(
+    prepared: Prepared,
+    config: Config,
+    folder: Path | None,
+    resume: bool,
+    group: Group,
+    callbacks: Callbacks,
+) -> Run:
+    """Build the run, take up what is there of it, and train. Raises as ``fit``."""
     device = group.device(config.device)
     with (
         _settled(config.threads),
@@ -94,8 +103,7 @@ def fit(
             loop.initialise_prior()
         if saved_in is not None:
             callbacks.on_resume(loop.state.restore(saved_in))
-        _train(loop, folder if group.is_first else None)
-    callbacks.on_end(run)
+        _run(loop, folder if group.is_first else None)
     return run
 
 
@@ -136,7 +144,7 @@ def _take_start(run: Run, callbacks: Callbacks) -> bool:
     return "prior" not in fresh
 
 
-def _train(loop: Loop, folder: Path | None) -> None:
+def _run(loop: Loop, folder: Path | None) -> None:
     """Open the run's folder, if there is one, and train.
 
     A run that diverges before its first save leaves nothing behind, so that the same command can
@@ -153,7 +161,7 @@ def _train(loop: Loop, folder: Path | None) -> None:
 
 @contextmanager
 def _settled(threads: int | None) -> Iterator[None]:
-    """For a while, set the number of CPU threads, and let convolutions on a GPU repeat their bits."""
+    """For a while: so many CPU threads, and convolutions on a GPU that repeat their bits."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
