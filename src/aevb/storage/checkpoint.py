@@ -67,7 +67,15 @@ class Progress:
     engine: dict[str, Any] = field(default_factory=dict)
 
     def kept_epoch(self, config: Config) -> int:
-        """The epoch whose weights are to be used: with patience the best one, else the last."""
+        """The epoch whose weights are to be used: with patience the best one, else the last.
+
+        Example:
+            >>> import aevb
+            >>> from aevb.storage.checkpoint import Progress
+            >>> progress = Progress(epoch=9, best_epoch=6)
+            >>> progress.kept_epoch(aevb.Config()), progress.kept_epoch(aevb.Config(patience=3))
+            (9, 6)
+        """
         return self.best_epoch if config.patience and self.best_epoch else self.epoch
 
 

@@ -51,17 +51,42 @@ class Callbacks:
             ...         print(len(prepared.train), "rows,", prepared.plan.likelihood)
             >>> config = aevb.Config(hidden=(8,), latent_dim=2, epochs=1)
             >>> run = aevb.fit("digits", config, callbacks=Rows())
-            1617 rows, gaussian
+            1617 rows, bernoulli
         """
 
     def on_fresh(self, parts: Sequence[str]) -> None:
         """The run takes its weights from the run in ``config.start``, except for some parts.
 
         parts: the parts that begin with fresh weights, in words. Not called if there are none.
+
+        Example:
+            >>> from dataclasses import replace
+            >>> import aevb
+            >>> class Fresh(aevb.Callbacks):
+            ...     def on_fresh(self, parts):
+            ...         print(parts)
+            >>> config = aevb.Config(hidden=(8,), latent_dim=2, epochs=1)
+            >>> first = aevb.fit("gmm", config, out="first")
+            >>> config = replace(config, start="first", prior="mixture")
+            >>> second = aevb.fit("gmm", config, callbacks=Fresh())
+            ['prior mixture']
         """
 
     def on_resume(self, saved: Saved) -> None:
-        """The run continues from a save. saved: everything that the save holds."""
+        """The run continues from a save. saved: everything that the save holds.
+
+        Example:
+            >>> from dataclasses import replace
+            >>> import aevb
+            >>> class Resumed(aevb.Callbacks):
+            ...     def on_resume(self, saved):
+            ...         print("after epoch", saved.progress.epoch)
+            >>> config = aevb.Config(hidden=(8,), latent_dim=2, epochs=1)
+            >>> run = aevb.fit("gmm", config, out="resumed")
+            >>> longer = replace(config, epochs=2)
+            >>> run = aevb.fit("gmm", longer, out="resumed", resume=True, callbacks=Resumed())
+            after epoch 1
+        """
 
     def on_start(self, engine: Engine) -> None:
         """The first step follows. engine: how the steps are executed.
@@ -103,11 +128,31 @@ class Callbacks:
         """One epoch is done. Return True to end the run here; it can be resumed later.
 
         record: the figures of the epoch, as in metrics.jsonl. Under torchrun process 0 decides.
+
+        Example:
+            >>> import aevb
+            >>> class OneEpoch(aevb.Callbacks):
+            ...     def on_epoch(self, record):
+            ...         print(sorted(record)[:3])
+            ...         return True
+            >>> config = aevb.Config(hidden=(8,), latent_dim=2, epochs=50)
+            >>> run = aevb.fit("gmm", config, callbacks=OneEpoch())
+            ['bound', 'epoch', 'kl']
         """
         return None
 
     def on_end(self, run: Run) -> None:
-        """The run is done: planned epochs, patience or ``on_epoch`` ended it. run: the result."""
+        """The run is done: planned epochs, patience or ``on_epoch`` ended it. run: the result.
+
+        Example:
+            >>> import aevb
+            >>> class Done(aevb.Callbacks):
+            ...     def on_end(self, run):
+            ...         print(run.sample(3).shape)
+            >>> config = aevb.Config(hidden=(8,), latent_dim=2, epochs=1)
+            >>> run = aevb.fit("gmm", config, callbacks=Done())
+            (3, 2)
+        """
 
 
 def watches_steps(callbacks: Callbacks) -> bool:
