@@ -30,6 +30,7 @@ import torch
 import aevb
 from aevb.datasets import load
 from aevb.datasets.batches import split_rows
+from aevb.engine.step import Engine
 from aevb.evaluation.ais import ais_rows
 from aevb.evaluation.bound import mean_figure
 from aevb.evaluation.latents import latents
@@ -110,14 +111,20 @@ def train(
         seconds = how["training_seconds"] = round(time.perf_counter() - started)
         print(name, seed, record["epoch"], f"{record['bound']:.2f} {seconds} s", flush=True)
 
+    class Watch(aevb.Callbacks):
+        def on_start(self, engine: Engine) -> None:
+            how["steps"] = engine.mode
+
+        def on_epoch(self, record: dict[str, float]) -> None:
+            say(record)
+
     out = folder(arguments.runs, name, seed)
     run = aevb.fit(
         load("mnist_binarized"),
         config,
         out=out,
         resume=out.exists(),
-        on_start=lambda engine: how.update(steps=engine.mode),
-        on_epoch=say,
+        callbacks=Watch(),
     )
     return run, how
 

@@ -69,19 +69,24 @@ def measure(w: Workload, compile: str, precision: str) -> dict[str, Any]:
     profiler = profile(activities=[ProfilerActivity.CUDA])
     count, started = 0, 0.0
 
-    def on_step(*_: Any) -> None:
-        nonlocal count, started
-        count += 1
-        if count in (STEPS, 3 * STEPS, 4 * STEPS):
-            torch.cuda.synchronize()
-        if count == STEPS:
-            started = time.perf_counter()
-        if count == 3 * STEPS:
-            facts["microseconds"] = round((time.perf_counter() - started) / (2 * STEPS) * 1e6, 1)
-            profiler.start()
-        if count == 4 * STEPS:
-            profiler.stop()
-            raise EnoughError
+    class Watch(aevb.Callbacks):
+        def on_start(self, engine: Any) -> None:
+            facts.update(mode=engine.mode, reason=engine.reason)
+
+        def on_step(self, *_: Any) -> None:
+            nonlocal count, started
+            count += 1
+            if count in (STEPS, 3 * STEPS, 4 * STEPS):
+                torch.cuda.synchronize()
+            if count == STEPS:
+                started = time.perf_counter()
+            if count == 3 * STEPS:
+                seconds = time.perf_counter() - started
+                facts["microseconds"] = round(seconds / (2 * STEPS) * 1e6, 1)
+                profiler.start()
+            if count == 4 * STEPS:
+                profiler.stop()
+                raise EnoughError
 
     config = aevb.Config(
         likelihood="gaussian_fixed" if w.likelihood == "gaussian" else "bernoulli",
@@ -98,11 +103,8 @@ def measure(w: Workload, compile: str, precision: str) -> dict[str, Any]:
         precision=precision,
     )
 
-    def on_start(engine: Any) -> None:
-        facts.update(mode=engine.mode, reason=engine.reason)
-
     with contextlib.suppress(EnoughError):
-        aevb.fit(data_for(w), config, on_start=on_start, on_step=on_step)
+        aevb.fit(data_for(w), config, callbacks=Watch())
     return facts | kernels(profiler)
 
 

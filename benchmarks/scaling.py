@@ -26,7 +26,7 @@ import torch
 import aevb
 from aevb.config import Config
 from aevb.datasets.schema import Data
-from aevb.engine import step
+from aevb.engine import decisions
 from aevb.runs.build import build
 
 NETWORK = {
@@ -108,13 +108,14 @@ def group(batch: int, world: int, out: Path) -> float:
 
 def member(batch: int, out: Path) -> None:
     rows = np.random.default_rng(0).integers(0, 2, (batch * STEPS, 784)).astype(np.uint8)
-    step.FEW_STEPS = 0  # recorded, as the steps of a longer run would be
+    decisions.FEW_STEPS = 0  # recorded, as the steps of a longer run would be
     times: list[float] = []
-    aevb.fit(
-        Data(rows, "bits"),
-        Config(**NETWORK, batch_size=batch),
-        on_step=lambda *_: times.append(time.perf_counter()),
-    )
+
+    class Watch(aevb.Callbacks):
+        def on_step(self, *_: object) -> None:
+            times.append(time.perf_counter())
+
+    aevb.fit(Data(rows, "bits"), Config(**NETWORK, batch_size=batch), callbacks=Watch())
     if os.environ["RANK"] == "0":
         seconds = statistics.median(after - before for before, after in pairwise(times[STEPS:]))
         out.write_text(str(seconds))

@@ -122,7 +122,7 @@ def work(path: Path, binarize: str) -> None:
     times: list[float] = []
     started = time.perf_counter()
 
-    def on_step(*_: object) -> None:
+    def on_step() -> None:
         times.append(time.perf_counter())
         if len(times) > 1 and len(times) <= BLOCK:
             return
@@ -139,6 +139,10 @@ def work(path: Path, binarize: str) -> None:
             raise EnoughError
         times[:] = [time.perf_counter()]
 
+    class Watch(aevb.Callbacks):
+        def on_step(self, *_: object) -> None:
+            on_step()
+
     config = aevb.Config(
         likelihood="bernoulli",
         binarize=binarize,
@@ -148,7 +152,7 @@ def work(path: Path, binarize: str) -> None:
         epochs=100,
     )
     try:
-        aevb.fit(load(path), config, on_step=on_step)
+        aevb.fit(load(path), config, callbacks=Watch())
     except EnoughError:
         os._exit(0)
 

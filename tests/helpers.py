@@ -18,11 +18,12 @@ from oracle import all_bits, square_grid
 from aevb.commands import cli
 from aevb.config import Config
 from aevb.datasets.schema import Schema
-from aevb.engine import step as steps
+from aevb.engine import decisions
 from aevb.errors import AevbError
 from aevb.runs.build import build
 from aevb.runs.run import Run
-from aevb.training.loop import fit
+from aevb.training.callbacks import Callbacks
+from aevb.training.fit import fit
 
 NEXT_STEP = (
     r"; there is|\b(save|remove|fill|correct|copy|give|check|name|bring|put|install|use|try|did you"
@@ -222,10 +223,19 @@ RUNS = {
 }
 
 
+def hooks(**functions):
+    """Callbacks that call these functions: ``hooks(on_epoch=print)``."""
+    unknown = [name for name in functions if not hasattr(Callbacks, name)]
+    assert not unknown, unknown
+    callbacks = Callbacks()
+    vars(callbacks).update(functions)
+    return callbacks
+
+
 def trained(rows, config, mode, monkeypatch):
     """A run whose steps were executed in the given mode."""
-    monkeypatch.setattr(steps, "choose_mode", lambda *_, **__: (mode, "asked for"))
+    monkeypatch.setattr(decisions, "choose_mode", lambda *_, **__: (mode, "asked for"))
     found = []
-    run = fit(rows, config, on_step=lambda *_: None, on_start=found.append)
+    run = fit(rows, config, callbacks=hooks(on_step=lambda *_: None, on_start=found.append))
     assert found[0].mode == mode, found[0].reason
     return run

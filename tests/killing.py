@@ -132,13 +132,13 @@ def train(kind, config, out, kill=NEVER, always_save=True, traced=False, log=Non
     import torch
 
     from aevb import Config, fit
-    from aevb.engine import step
+    from aevb.engine import decisions
     from aevb.training import state
 
     torch.set_num_threads(1)
     if always_save:
         state.SAVE_SHARE = math.inf
-    step.FEW_STEPS = 0 if traced else 10**9
+    decisions.FEW_STEPS = 0 if traced else 10**9
     data = rows(kind)
     events = Events(kill, log)
     with events:
@@ -154,13 +154,13 @@ def command(arguments, kill=NEVER, traced=None):
     import torch
 
     from aevb.commands import cli
-    from aevb.engine import step
+    from aevb.engine import decisions
     from aevb.training import state
 
     torch.set_num_threads(1)
     state.SAVE_SHARE = math.inf
     if traced:
-        step.FEW_STEPS = 0
+        decisions.FEW_STEPS = 0
     with Events(kill):
         cli.main(arguments)
 
@@ -321,22 +321,21 @@ def _is_alive(request):
 
 
 WANTED = (
-    "cli",
+    "commands.cli",
     "commands.fit",
-    "pictures",
-    "report",
-    "terminal",
-    "training",
-    "objectives.elbo",
-    "objectives.importance",
+    "commands.terminal",
+    "parts.likelihoods.bernoulli",
+    "parts.likelihoods.gaussian",
+    "parts.networks.mlp",
+    "parts.objectives.elbo",
+    "parts.objectives.importance",
+    "parts.posteriors.gaussian",
+    "parts.priors.standard_normal",
+    "runs.pictures",
+    "runs.report",
+    "training.fit",
 )
-WANTED += (
-    "likelihoods.bernoulli",
-    "likelihoods.gaussian",
-    "posteriors.gaussian",
-    "networks.mlp",
-    "priors.standard_normal",
-)
+"""Modules of aevb that the server imports, so that its children need not."""
 
 
 def serve():

@@ -34,9 +34,9 @@ def test_comes_back_as_it_was(tmp_path):
 
 def test_state_and_progress_come_back(tmp_path):
     state = {"optimizer.0.exp_avg": torch.randn(4), "optimizer.0.step": torch.tensor(7.0)}
-    checkpoint.save(make_run(), tmp_path, progress=Progress(5, 4, -2.25, threads=1), state=state)
+    checkpoint.save(make_run(), tmp_path, progress=Progress(5, 4, -2.25, step=1), state=state)
     progress, back = checkpoint.load_progress(tmp_path)
-    assert progress == Progress(5, 4, -2.25, threads=1)
+    assert progress == Progress(5, 4, -2.25, step=1)
     assert back.keys() == state.keys()
     assert all(torch.equal(back[name], state[name]) for name in state)
 
@@ -157,18 +157,17 @@ def test_a_format_of_the_future_is_refused_rather_than_replaced_by_an_older_save
 
 
 def test_a_run_of_format_1_loads_and_continues(tmp_path):
-    """As it was written before saves were numbered: without a number, without the new fields of
-    progress, one manifest."""
+    """As it was written before saves were numbered: no number, one manifest, other progress.
+
+    Its progress had a number of threads, which the engine replaced and nobody reads."""
     run = make_run()
     checkpoint.save(run, tmp_path, progress=Progress(epoch=2), state={"a": torch.ones(1)})
 
     def age(body):
         del body["generation"]
         body["format"] = 1
-        body["progress"] = {
-            name: body["progress"][name]
-            for name in ("epoch", "best_epoch", "best_bound", "threads")
-        }
+        kept = {name: body["progress"][name] for name in ("epoch", "best_epoch", "best_bound")}
+        body["progress"] = kept | {"threads": 2}
 
     sign(tmp_path / MANIFEST, age)
     (tmp_path / MANIFEST).write_text((tmp_path / MANIFEST).read_text().rstrip())

@@ -1,4 +1,4 @@
-"""The command line end to end: a user's data in, models, samples, codes, figures and pictures out."""
+"""The command line end to end: a user's data in; models, samples, codes and pictures out."""
 
 import itertools
 import json

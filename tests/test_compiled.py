@@ -24,7 +24,7 @@ def test_compiled_steps_agree_with_traced_ones_and_resume_bit_identically(tmp_pa
             ("whole", compiled),
         ]:
             assert server.call("train", **settings, out=str(tmp_path / folder)) == 0
-        kill = {"files": ["interrupts"], "at": 35}  # seven events a step
+        kill = {"files": ["signals"], "at": 35}  # seven events a step
         assert server.call("train", **compiled, out=str(tmp_path / "killed"), kill=kill) == -9
         assert checkpoint.exists(tmp_path / "killed")
         assert server.call("train", **compiled, out=str(tmp_path / "killed")) == 0

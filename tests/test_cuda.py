@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers import PICTURES, RUNS, SMALL, TABLE, trained
+from helpers import PICTURES, RUNS, SMALL, TABLE, hooks, trained
 
 import aevb
 from aevb.datasets.batches import Shard
@@ -81,7 +81,7 @@ def test_interrupted_and_resumed_is_bit_identical(way, tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        aevb.fit(WAYS[way][0], config(way), out=tmp_path / "run", on_step=stop)
+        aevb.fit(WAYS[way][0], config(way), out=tmp_path / "run", callbacks=hooks(on_step=stop))
     again = aevb.fit(WAYS[way][0], config(way), out=tmp_path / "run", resume=True)
     assert_same(weights(again), weights(whole))
     assert again.history == whole.history
@@ -211,8 +211,11 @@ def test_shards_draw_their_own_rows_of_the_noise():
         )
         return step.gradients([rows], 7, shard)
 
-    whole = gradients(x, Shard(0, 16, 16))
-    parts = gradients(x[:5], Shard(0, 5, 16, 5 / 16)), gradients(x[5:], Shard(5, 11, 16, 11 / 16))
+    whole = gradients(x, Shard(0, 16, 16)).flat()
+    parts = (
+        gradients(x[:5], Shard(0, 5, 16, 5 / 16)).flat(),
+        gradients(x[5:], Shard(5, 11, 16, 11 / 16)).flat(),
+    )
     for all_of_it, first, second in zip(whole, *parts, strict=True):
         torch.testing.assert_close(
             first * 5 / 16 + second * 11 / 16, all_of_it, rtol=1e-4, atol=1e-5

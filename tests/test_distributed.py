@@ -59,7 +59,7 @@ def start(server, kind, settings, out, world=2, kills=(None, None)):
             "final": f"{out}-{rank}.json",
         }
         if kills[rank]:
-            named["kill"] = {"files": ["updates", "standing"], "at": kills[rank]}
+            named["kill"] = {"files": ["optimisers", "state"], "at": kills[rank]}
         ids.append(
             server.start("member", said=f"{out}-{rank}.txt", environment=environment, **named)
         )

@@ -42,10 +42,10 @@ def whole(server, tmp_path_factory):
 
 
 STAGES = {
-    "inside a step": ["updates", "step", "recording", "batches", "rows"],
-    "between step and save": ["training", "standing"],
-    "inside a save": ["generations", "outputs", "pathlib"],
-    "at the end of an epoch": ["folder", "checkpoint"],
+    "inside a step": ["optimisers", "step", "recording", "batches", "rows"],
+    "between step and save": ["loop", "state"],
+    "inside a save": ["saves", "files", "pathlib"],
+    "at the end of an epoch": ["run_folder", "checkpoint"],
     "anywhere": [],
 }
 
@@ -69,17 +69,17 @@ def test_killed_and_resumed_is_bit_identical(server, whole, tmp_path, name):
 
 
 TURNS = (
-    "updates return Update.__call__",
-    "standing call Standing.save",
-    "folder call start",
-    "folder call append_metrics",
-    "folder return append_metrics",
+    "optimisers return Update.__call__",
+    "state call TrainingState.save",
+    "run_folder call start",
+    "run_folder call append_metrics",
+    "run_folder return append_metrics",
     "pathlib line _write_bytes_in_two",
     "pathlib call Path.replace",
     "pathlib return Path.replace",
     "pathlib return Path.unlink",
-    "generations call publish",
-    "generations call _prune",
+    "saves call publish",
+    "saves call _prune",
 )
 """What an end of a step, of an epoch and a save consist of."""
 

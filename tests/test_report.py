@@ -308,7 +308,7 @@ def test_a_model_below_its_baseline_is_told_after_training_as_in_evaluation():
     run = aevb.fit(
         data, replace(SMALL, likelihood="gaussian", epochs=1, learning_rate=1e-6, validation="0.3")
     )
-    held_out = aevb.training.loop.prepare(data, run.config).validation
+    held_out = aevb.training.split.prepare(data, run.config).validation
     baseline, told = report.after_training(run, held_out)
     measured = report.evaluate(run, held_out, **QUICK)
     assert measured.figures["bound"].value == pytest.approx(

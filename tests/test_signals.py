@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import hooks
 from killing import SMALL, Server, seen
 
 import aevb
@@ -209,7 +210,7 @@ def test_a_bad_batch_is_named_and_nothing_of_it_is_saved(
     monkeypatch.setattr(loop, "CHECK_EVERY", {"cpu": lag})
     step = step_of(ROW)
     loops, config = [], replace(CONFIG, save_every=save_every)
-    monkeypatch.setattr(loop._Loop, "choose_engine", watch(loop._Loop.choose_engine, loops))
+    monkeypatch.setattr(loop.Loop, "choose_engine", watch(loop.Loop.choose_engine, loops))
     with pytest.raises(DivergedError) as caught:
         aevb.fit(spoilt(ROW), config, out=tmp_path / "run")
     for piece in (
@@ -247,8 +248,8 @@ def steps_without(data, steps):
 
     loops = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop._Loop, "choose_engine", watch(loop._Loop.choose_engine, loops))
-        aevb.fit(data, replace(CONFIG, epochs=1), on_step=on_step)
+        patch.setattr(loop.Loop, "choose_engine", watch(loop.Loop.choose_engine, loops))
+        aevb.fit(data, replace(CONFIG, epochs=1), callbacks=hooks(on_step=on_step))
     return found
 
 
@@ -261,27 +262,26 @@ def test_an_interruption_before_a_bad_step_is_noticed_does_not_save_it(
         if step == step_of(ROW):
             raise KeyboardInterrupt
 
+    config, presses = replace(CONFIG, save_every=3), hooks(on_step=interrupt)
     with pytest.raises(KeyboardInterrupt):
-        aevb.fit(
-            spoilt(ROW), replace(CONFIG, save_every=3), out=tmp_path / "run", on_step=interrupt
-        )
+        aevb.fit(spoilt(ROW), config, out=tmp_path / "run", callbacks=presses)
     assert checkpoint.read_progress(tmp_path / "run").step == 6
     with pytest.raises(DivergedError, match=f"epoch 1, step {step_of(ROW)} "):
-        aevb.fit(spoilt(ROW), replace(CONFIG, save_every=3), out=tmp_path / "run", resume=True)
+        aevb.fit(spoilt(ROW), config, out=tmp_path / "run", resume=True)
 
 
 @pytest.mark.parametrize("save_every", [0, 1])
 def test_a_moment_that_overflows_is_noticed(as_they_are, monkeypatch, tmp_path, save_every):
     """It holds the square of a gradient that is finite; the weights would stand still for ever
     after."""
-    real = state.Standing.finish_step
+    real = state.TrainingState.finish_step
 
     def overflow(self, *arguments):
         real(self, *arguments)
         if self.step == 5:
             self.update.state["exp_avg_sq"][0].view(-1)[0] = np.inf
 
-    monkeypatch.setattr(state.Standing, "finish_step", overflow)
+    monkeypatch.setattr(state.TrainingState, "finish_step", overflow)
     with pytest.raises(DivergedError, match="weights or moments that are not finite"):
         aevb.fit(spoilt(ROW, 0.0), replace(CONFIG, save_every=save_every), out=tmp_path / "run")
     if save_every:

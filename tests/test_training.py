@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from helpers import hooks
 from oracle import LinearGaussian
 from torch import nn
 
@@ -20,7 +21,9 @@ from aevb.engine.optimisers import Adam
 from aevb.errors import AevbError, DataError, DivergedError, OutputExistsError, UsageError
 from aevb.evaluation.bound import elbo_rows
 from aevb.storage import checkpoint
+from aevb.training import fit as training
 from aevb.training import loop, state
+from aevb.training.split import prepare
 
 SMALL = Config(hidden=(8,), latent_dim=2, epochs=4, batch_size=16, seed=3)
 
@@ -48,13 +51,13 @@ def lines_of(folder):
 
 
 def interrupt_after(epochs):
-    """A callback that presses Ctrl-C in the middle of the epoch after these."""
+    """Callbacks that press Ctrl-C in the middle of the epoch after these."""
 
     def on_step(epoch, step, _):
         if epoch == epochs and step == 2:
             raise KeyboardInterrupt
 
-    return on_step
+    return hooks(on_step=on_step)
 
 
 def test_reaches_the_best_bound_of_a_linear_gaussian_model():
@@ -84,7 +87,7 @@ def test_same_seed_same_bits_other_seed_other_bits(data):
 
 def test_noise_differs_between_steps_and_between_epochs(data):
     seeds = []
-    aevb.fit(data, SMALL, on_step=lambda *_: seeds.append(torch.initial_seed()))
+    aevb.fit(data, SMALL, callbacks=hooks(on_step=lambda *_: seeds.append(torch.initial_seed())))
     assert len(set(seeds)) == len(seeds) == 24
 
 
@@ -118,7 +121,7 @@ def test_interrupted_and_resumed_is_bit_identical(
                 config,
                 out=tmp_path / "cut",
                 resume=stop > 0,
-                on_step=interrupt_after(stop),
+                callbacks=interrupt_after(stop),
             )
     resumed = aevb.fit(pictures, config, out=tmp_path / "cut", resume=True)
     assert torch.equal(weights(resumed), weights(whole))
@@ -144,12 +147,12 @@ def begun_with(data, folder, **settings):
         raise Seen
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop._Loop, "choose_engine", choose_engine)
+        patch.setattr(loop.Loop, "choose_engine", choose_engine)
         with pytest.raises(Seen):
             aevb.fit(
                 data,
                 replace(SMALL, **{"start": str(folder), "validation": "0", **settings}),
-                on_fresh=fresh.extend,
+                callbacks=hooks(on_fresh=fresh.extend),
             )
     return first[0], fresh
 
@@ -313,7 +316,7 @@ def test_a_run_that_started_from_another_is_resumed_without_it(data, tmp_path):
     whole = aevb.fit(data, config, out=tmp_path / "whole")
     for name in ("cut", "again"):
         with pytest.raises(KeyboardInterrupt):
-            aevb.fit(data, config, out=tmp_path / name, on_step=interrupt_after(2))
+            aevb.fit(data, config, out=tmp_path / name, callbacks=interrupt_after(2))
     (tmp_path / "first").rename(tmp_path / "second")
     with pytest.raises(UsageError, match=r"started with start .*first \(now .*second\)"):
         aevb.fit(
@@ -442,7 +445,7 @@ def test_early_stopping_keeps_the_best(data, tmp_path):
     assert len(bounds) - 1 - bounds.index(best) == 5
     loaded = checkpoint.load(tmp_path / "run")
     assert torch.equal(weights(loaded), weights(run))
-    validation = loop.prepare(data, config).validation
+    validation = prepare(data, config).validation
     # Validation noise is the same at every epoch, so the kept weights give the best epoch's figure
     # again.
     again = elbo_rows(
@@ -462,7 +465,7 @@ def test_early_stopping_resumes_bit_identically(data, tmp_path, monkeypatch):
     config = replace(SMALL, epochs=12, patience=3, learning_rate=0.05)
     whole = aevb.fit(data, config)
     with pytest.raises(KeyboardInterrupt):
-        aevb.fit(data, config, out=tmp_path / "run", on_step=interrupt_after(3))
+        aevb.fit(data, config, out=tmp_path / "run", callbacks=interrupt_after(3))
     assert torch.equal(
         weights(aevb.fit(data, config, out=tmp_path / "run", resume=True)), weights(whole)
     )
@@ -522,7 +525,7 @@ def test_weights_that_are_not_finite_are_never_saved(data, tmp_path, monkeypatch
             next(loop.model.parameters())[0] = math.nan
         return {}
 
-    monkeypatch.setattr(loop._Loop, "train_step", spoil)
+    monkeypatch.setattr(loop.Loop, "train_step", spoil)
     with pytest.raises(
         DivergedError, match="weights or moments that are not finite at the end of epoch 1"
     ):
@@ -540,14 +543,14 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_spares_what_was_saved(data,
 
 def test_warm_up_follows_the_steps(data, monkeypatch):
     seen = []
-    real = loop._Loop.train_step
+    real = loop.Loop.train_step
 
     def spy(loop, *arguments):
         log = real(loop, *arguments)
         seen.append(float(loop.objective.kl_weight))
         return log
 
-    monkeypatch.setattr(loop._Loop, "train_step", spy)
+    monkeypatch.setattr(loop.Loop, "train_step", spy)
     aevb.fit(data, replace(SMALL, beta=2.0, warmup_epochs=2))  # 6 steps an epoch
     assert seen == pytest.approx([2.0 * min(1.0, step / 12) for step in range(24)])
 
@@ -702,7 +705,7 @@ def test_the_stored_variance_is_the_error_at_the_codes_that_were_trained(objecti
 
 def spoil_at(monkeypatch, epoch, step, seen=None):
     """Make the training rows of one step so large that their loss is infinite, that once."""
-    real = loop._Loop.train_step
+    real = loop.Loop.train_step
 
     def train_step(loop, *arguments):
         if seen is not None:
@@ -711,7 +714,7 @@ def spoil_at(monkeypatch, epoch, step, seen=None):
             arguments = (*arguments[:-1], arguments[-1] * 1e30)
         return real(loop, *arguments)
 
-    monkeypatch.setattr(loop._Loop, "train_step", train_step)
+    monkeypatch.setattr(loop.Loop, "train_step", train_step)
 
 
 def test_after_divergence_weights_moments_and_stored_variance_are_back_and_training_goes_on(
@@ -792,14 +795,14 @@ def test_no_step_is_taken_on_a_loss_that_is_not_finite(data, monkeypatch, epoch)
     assert ("nothing was saved" in str(caught.value)) == (epoch == 0)
 
 
-def test_the_row_that_is_to_blame_is_named(data):
-    prepared = loop.prepare(data, SMALL)
+def test_the_row_that_is_to_blame_is_named(data, monkeypatch):
+    prepared = prepare(data, SMALL)
     rows = prepared.train.rows.copy()
     rows[40, 1] = 1e30  # as if it had come in after the transform was decided
+    spoilt = replace(prepared, train=Data(rows, "table", columns=data.columns))
+    monkeypatch.setattr(training, "prepare", lambda *_: spoilt)
     with pytest.raises(DivergedError, match=r"for 1 of 16 rows of the batch, training row 41\b"):
-        aevb.fit(
-            data, SMALL, prepared=replace(prepared, train=Data(rows, "table", columns=data.columns))
-        )
+        aevb.fit(data, SMALL)
 
 
 def test_a_level_that_only_a_held_out_row_has_is_a_level():

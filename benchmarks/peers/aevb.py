@@ -40,19 +40,21 @@ def main() -> None:
     # aevb's Gaussian bound includes a constant that the other loops leave out.
     constant = w.data_dim / 2 * math.log(math.pi) if gaussian else 0.0
 
-    def on_step(_epoch: int, _step: int, log: dict[str, Any]) -> None:
-        try:
-            turns.step(lambda: -log["bound"] - constant)
-        except FinishedError:
-            # fit has not returned its Run yet, so look for it among the living: there is one.
-            facts.update(described(next(o for o in gc.get_objects() if isinstance(o, aevb.Run))))
-            raise
+    class Watch(aevb.Callbacks):
+        def on_step(self, _epoch: int, _step: int, log: dict[str, Any]) -> None:
+            try:
+                turns.step(lambda: -log["bound"] - constant)
+            except FinishedError:
+                # fit has not returned its Run yet, so look for it among the living: there is one.
+                run = next(o for o in gc.get_objects() if isinstance(o, aevb.Run))
+                facts.update(described(run))
+                raise
 
-    def on_start(engine: Any) -> None:
-        facts["engine"] = dataclasses.asdict(engine)
+        def on_start(self, engine: Any) -> None:
+            facts["engine"] = dataclasses.asdict(engine)
 
     def run() -> float:
-        trained = aevb.fit(rows, config, on_start=on_start, on_step=on_step)
+        trained = aevb.fit(rows, config, callbacks=Watch())
         facts.update(described(trained))
         return -trained.history[-1]["bound"] - constant
 

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from aevb.runs.run import Run as Run
     from aevb.storage.checkpoint import load as load
     from aevb.storage.checkpoint import save as save
-    from aevb.training.loop import fit as fit
+    from aevb.training.callbacks import Callbacks as Callbacks
+    from aevb.training.fit import fit as fit
 
 __version__ = "0.1.0"
 
@@ -46,21 +47,29 @@ _MODULES = {
     "report": "aevb.runs.report",
 }
 _HOMES = {
+    "Callbacks": "aevb.training.callbacks",
     "Config": "aevb.config",
     "Data": "aevb.datasets.schema",
     "ELBO": "aevb.parts.objectives.elbo",
     "Run": "aevb.runs.run",
     "VAE": "aevb.model",
-    "fit": "aevb.training.loop",
+    "fit": "aevb.training.fit",
     "kl_divergence": "aevb.parts.posteriors.gaussian",
     "load": "aevb.storage.checkpoint",
     "save": "aevb.storage.checkpoint",
     "vae_loss": "aevb.parts.objectives.elbo",
 }
 
+_MODULES = {
+    "checker": "aevb.checker",
+    "datasets": "aevb.datasets",
+    "report": "aevb.runs.report",
+}
+
 __all__ = [
     "ELBO",
     "VAE",
+    "Callbacks",
     "Config",
     "Data",
     "Run",

@@ -281,6 +281,14 @@ class Objective(nn.Module, ABC):
 
     recordable: ClassVar[bool] = True
 
+    @property
+    def couples_rows_by(self) -> str:
+        """The setting by which the loss of a row depends on the other rows of its batch.
+
+        Empty where the loss is a mean over rows: several processes can then share a batch.
+        """
+        return ""
+
     @abstractmethod
     def forward(self, model: Model, x: Tensor) -> Estimate:
         """Estimate the loss and the figures on one batch. x: (B, D)."""

@@ -22,19 +22,18 @@ def check(
     trace: Annotated[bool, Parameter(negative=())] = False,
     picture: Path | None = None,
 ) -> int:
-    """Say what is wrong with a VAE in a .py or .ipynb file, with the number that shows it, or that
-    it is right.
+    """Say what is wrong with a VAE in a .py or .ipynb file, or that it is right.
 
-    The file's top level is not run: its classes and functions are, on made-up data, in a confined
-    process of their own. Its names do not matter; what its parts do does. Exit code 0: right; 1:
-    wrong; 2: could not judge.
+    Every fault comes with the number that shows it. The file's top level is not run. Its classes
+    and functions run on made-up data, in a confined process. Its names do not matter, only what its
+    parts do. Exit code 0: right; 1: wrong; 2: could not judge.
 
     Parameters
     ----------
     file
         A program or a notebook that holds a model and its loss.
     map_
-        The file's own names for parts that are not found by themselves:
+        The file's own names for parts that are not found:
         model=VAE,sampler=sample,kl=kl_term,loss=criterion.
     json
         Print one JSON object and nothing else.
@@ -67,6 +66,7 @@ def check(
 
 
 def _draw(report: Report, name: str, path: Path, *, quiet: bool) -> None:
+    """Draw what was measured, if anything was."""
     from aevb import plots
     from aevb.checker.picture import draw
     from aevb.commands import terminal
@@ -80,7 +80,7 @@ def _draw(report: Report, name: str, path: Path, *, quiet: bool) -> None:
 
 
 def _mapping(words: str) -> dict[str, str]:
-    """ "sampler=sample,kl=kl_term" -> a dictionary."""
+    """Read pairs like sampler=sample,kl=kl_term. Raises UsageError."""
     out = {}
     for pair in filter(None, (word.strip() for word in words.split(","))):
         role, equals, name = pair.partition("=")

@@ -1,7 +1,7 @@
-"""The command line: names, help and exit codes. Each command lives in a module of its own and is
-imported when it is called.
+"""The command line: names, help and exit codes.
 
-``aevb --help``, ``--version`` and errors of usage never import torch, which takes seconds.
+Each command lives in a module of its name, which is imported when the command is called. ``aevb
+--help``, ``--version`` and errors of usage never import torch, which takes seconds.
 
 Exit codes: 0 done; 1 judged wrong; 2 usage, or could not judge; 65 bad data; 66 no such input; 70
 training diverged, or a defect of aevb; 73 output exists; 74 could not write; 75 a process of the
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             )
         sys.stdout.flush()
         code = result if isinstance(result, int) else 0
-    except SystemExit:  # how rich, which prints the help, answers to a reader that has gone
+    except SystemExit:  # rich, which prints the help, exits when its reader has gone
         code = _report(BrokenPipeError())
     except (Exception, KeyboardInterrupt) as error:
         if debug:
@@ -91,8 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 @contextmanager
 def _warnings_in_one_line() -> Iterator[None]:
-    """Show a damaged save as a line on stderr, once a command, however often the run is read; other
-    warnings as ever."""
+    """Show the warning of a damaged save as one line on stderr, once. Others look as ever."""
     said: set[str] = set()
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **named: Any) -> None:
@@ -109,7 +108,7 @@ def _warnings_in_one_line() -> Iterator[None]:
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM, treated as Ctrl-C is, with an exit code of its own."""
+    """SIGTERM, treated like Ctrl-C but with another exit code."""
 
 
 def _terminated(*_: Any) -> NoReturn:
@@ -117,12 +116,10 @@ def _terminated(*_: Any) -> NoReturn:
 
 
 def _report(error: BaseException) -> int:
-    """Say on stderr what went wrong, in one sentence, and return the exit code."""
+    """Explain an error on stderr in one sentence, and return the exit code."""
     if isinstance(error, KeyboardInterrupt):
         return 143 if isinstance(error, _Terminated) else 130
-    if isinstance(
-        error, BrokenPipeError
-    ):  # the reader of our output has gone: nobody is left to tell
+    if isinstance(error, BrokenPipeError):  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 74
     if isinstance(error, CycloptsError):
@@ -140,7 +137,7 @@ def _report(error: BaseException) -> int:
 
 
 def _usage(error: CycloptsError) -> str:
-    """cyclopts' sentence, or our own where it could be plainer."""
+    """cyclopts' sentence, or a plainer one."""
     command = " ".join(("aevb", *(error.command_chain or ())))
     if isinstance(error, UnusedCliTokensError):
         return f"unexpected argument {' '.join(error.unused_tokens or ())!r}. See {command} --help."
@@ -158,8 +155,10 @@ def _one_line(error: BaseException) -> str:
 
 
 def _settings_from_files(app: App, commands: tuple[str, ...], arguments: Any) -> None:
-    """Fill what the command line left open from ``--config FILE.toml``, and from the run's own file
-    under ``--resume``."""
+    """Fill what the command line of ``fit`` left open.
+
+    The settings come from ``--config FILE.toml``, and with ``--resume`` from the file of the run.
+    """
     if commands != ("fit",):
         return
     typed = {argument.name: argument.tokens[0].value for argument in arguments if argument.tokens}

@@ -1,8 +1,9 @@
-"""aevb demo: a VAE learns, generates and proves itself, offline and within a minute."""
+"""aevb demo: train and check two VAEs, offline and within a minute."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,15 +11,21 @@ from cyclopts import Parameter
 
 from aevb.config import Config
 from aevb.errors import CannotWriteError, OutputExistsError
+from aevb.training.callbacks import Callbacks, Record
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from aevb.drill.experiment import Outcome
     from aevb.drill.sanity import CheckResult
     from aevb.runs.run import Run
+    from aevb.training.split import Prepared
 
 MARK = "demo.json"
-"""The file by which a folder is known to be a demonstration's, so that a second one may replace it.
-"""
+"""A file that marks the folder of a demonstration, which a second one may replace."""
+
+Say = Callable[..., object]
+"""Prints a line, or does nothing."""
 
 DIGITS = Config(
     latent_dim=2, hidden=(256, 256), epochs=80, batch_size=128, learning_rate=2e-3, threads=1
@@ -28,10 +35,9 @@ DIGITS = Config(
 def demo(
     *, out: Path = Path("aevb-demo"), json: Annotated[bool, Parameter(negative=())] = False
 ) -> int:
-    """Train the tutorial's VAE of three clusters and run its six checks, then train a VAE of
-    handwritten digits.
+    """Train the tutorial's VAE of three clusters, check it, and train a VAE of handwritten digits.
 
-    Exits with 1 if a check fails.
+    Exits with 1 if one of the tutorial's six checks fails.
 
     Parameters
     ----------
@@ -43,45 +49,12 @@ def demo(
     """
     import json as encoder
 
-    from aevb import kl_divergence, plots
     from aevb.commands import terminal
-    from aevb.drill import sanity
-    from aevb.model import VAE
 
-    say = (lambda *_: None) if json else print
+    say: Say = (lambda *_: None) if json else print
     _make_folder(out)
-    say("1. Three clusters in the plane (2000 points, 800 epochs, seed 0)\n")
-    outcome = _experiment(json)
-    say(f"   loss {outcome.losses[0]:.3f} -> {outcome.losses[-1]:.3f}")
-    say(f"   generated mean dist-to-nearest-center: {outcome.mean_distance:.3f}")
-    say(f"   fraction within 1.0 of a cluster: {outcome.fraction_within:.3f}\n")
-    checks = sanity.run_checks(VAE, kl_divergence, outcome.generated, outcome.losses)
-    for check in checks:
-        say(
-            f"   {'ok    ' if check.passed else 'FAILED'}  check {check.number}: {check.name}:"
-            f" {check.message}"
-        )
-    clusters = plots.save(
-        plots.scatter(
-            outcome.data.numpy(),
-            outcome.generated.numpy(),
-            title="the tutorial's VAE after 800 epochs; generated: means of p(x|z), z ~ p(z)",
-        ),
-        out / "clusters.png",
-    )
-    say(
-        f"\n   picture: {clusters}\n\n2. Handwritten digits (1797 pictures of 8 x 8 pixels, latent"
-        " plane)\n"
-    )
-    run, pictures = _digits(out / "digits", json)
-    last = run.history[-1]
-    say(f"   validation bound {last['validation_bound']:.2f} nats a picture")
-    say(
-        f"     = reconstruction {last['validation_reconstruction']:.2f} - KL"
-        f" {last['validation_kl']:.2f}\n"
-    )
-    for name in ("samples", "manifold"):
-        say(f"   picture: {out / 'digits' / 'pictures' / name}.png")
+    outcome, checks, clusters = _show_clusters(out, say, quiet=json)
+    run, pictures = _show_digits(out, say, quiet=json)
     summary = _summary(outcome, checks, run, [clusters, *pictures])
     (out / MARK).write_text(encoder.dumps(summary, indent=1))
     if json:
@@ -96,12 +69,50 @@ def demo(
     return 0 if all(check.passed for check in checks) else 1
 
 
+def _show_clusters(out: Path, say: Say, *, quiet: bool) -> tuple[Outcome, list[CheckResult], Path]:
+    """Train the tutorial's VAE, run its checks and draw what it generates."""
+    from aevb import kl_divergence, plots
+    from aevb.drill import sanity
+    from aevb.model import VAE
+
+    say("1. Three clusters in the plane (2000 points, 800 epochs, seed 0)\n")
+    outcome = _experiment(quiet)
+    say(f"   loss {outcome.losses[0]:.3f} -> {outcome.losses[-1]:.3f}")
+    say(f"   generated mean dist-to-nearest-center: {outcome.mean_distance:.3f}")
+    say(f"   fraction within 1.0 of a cluster: {outcome.fraction_within:.3f}\n")
+    checks = sanity.run_checks(VAE, kl_divergence, outcome.generated, outcome.losses)
+    for check in checks:
+        verdict = "ok    " if check.passed else "FAILED"
+        say(f"   {verdict}  check {check.number}: {check.name}: {check.message}")
+    figure = plots.scatter(
+        outcome.data.numpy(),
+        outcome.generated.numpy(),
+        title="the tutorial's VAE after 800 epochs; generated: means of p(x|z), z ~ p(z)",
+    )
+    picture = plots.save(figure, out / "clusters.png")
+    say(f"\n   picture: {picture}")
+    return outcome, checks, picture
+
+
+def _show_digits(out: Path, say: Say, *, quiet: bool) -> tuple[Run, list[Path]]:
+    """Train a VAE of handwritten digits and draw it."""
+    say("\n2. Handwritten digits (1797 pictures of 8 x 8 pixels, latent plane)\n")
+    run, pictures = _digits(out / "digits", quiet)
+    last = run.history[-1]
+    bound, reconstruction, kl = (
+        f"{last['validation_' + term]:.2f}" for term in ("bound", "reconstruction", "kl")
+    )
+    say(f"   validation bound {bound} nats a picture")
+    say(f"     = reconstruction {reconstruction} - KL {kl}\n")
+    for name in ("samples", "manifold"):
+        say(f"   picture: {out / 'digits' / 'pictures' / name}.png")
+    return run, pictures
+
+
 def _make_folder(out: Path) -> None:
-    if (
-        out.exists()
-        and not (out / MARK).is_file()
-        and not (out.is_dir() and not any(out.iterdir()))
-    ):
+    """Make the folder, and mark it. Raises OutputExistsError or CannotWriteError."""
+    is_empty = out.is_dir() and not any(out.iterdir())
+    if out.exists() and not is_empty and not (out / MARK).is_file():
         raise OutputExistsError(
             f"{out} holds something that is not a demonstration; choose another --out"
         )
@@ -116,6 +127,7 @@ def _make_folder(out: Path) -> None:
 
 
 def _experiment(quiet: bool) -> Outcome:
+    """The tutorial's experiment, under a progress bar."""
     from aevb.commands import terminal
     from aevb.drill import experiment, tutorial
 
@@ -127,33 +139,40 @@ def _experiment(quiet: bool) -> Outcome:
 
 
 def _digits(folder: Path, quiet: bool) -> tuple[Run, list[Path]]:
+    """Train on the digits under a progress bar, and draw."""
     from aevb.commands import terminal
-    from aevb.datasets import load
     from aevb.runs.pictures import draw
-    from aevb.training.loop import fit
-    from aevb.training.split import prepare
+    from aevb.training.fit import fit
 
-    data = load("digits")
-    prepared = prepare(data, DIGITS)
     with terminal.progress(quiet) as bar:
-        task = bar.add_task("   training", total=DIGITS.epochs, terms="")
-        run = fit(
-            data,
-            DIGITS,
-            out=folder,
-            prepared=prepared,
-            on_epoch=lambda record: bar.update(
-                task,
-                completed=record["epoch"],
-                terms=f"validation bound {record['validation_bound']:.2f}",
-            ),
-        )
-    return run, draw(run, folder / "pictures", prepared.validation)
+        watch = _EpochsOnBar(bar)
+        run = fit("digits", DIGITS, out=folder, callbacks=watch)
+    return run, draw(run, folder / "pictures", watch.prepared.validation)
+
+
+class _EpochsOnBar(Callbacks):
+    """Shows the epochs of the digits on a progress bar, and keeps the rows to draw."""
+
+    prepared: Prepared
+
+    def __init__(self, bar: Progress) -> None:
+        self.bar = bar
+        self.task = bar.add_task("   training", total=DIGITS.epochs, terms="")
+
+    def on_data(self, prepared: Prepared) -> None:
+        """Keep the rows."""
+        self.prepared = prepared
+
+    def on_epoch(self, record: Record) -> None:
+        """Move the bar."""
+        terms = f"validation bound {record['validation_bound']:.2f}"
+        self.bar.update(self.task, completed=record["epoch"], terms=terms)
 
 
 def _summary(
     outcome: Outcome, checks: list[CheckResult], run: Run, pictures: list[Path]
 ) -> dict[str, Any]:
+    """The results of the demonstration as plain values."""
     last = run.history[-1]
     return {
         "loss_first": outcome.losses[0],

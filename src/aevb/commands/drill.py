@@ -1,5 +1,4 @@
-"""aevb drill: the tutorial's mock interview on a clock: read, explain, implement, check, and a
-report of what was shown."""
+"""aevb drill: the tutorial's mock interview on a clock, from reading the paper to a report."""
 
 from __future__ import annotations
 
@@ -30,7 +29,7 @@ drill = App(name="drill", help_format="plaintext")
 
 
 def _here(folder: Folder) -> Path:
-    """The drill's folder: the one given, the present one if it holds a drill, or ./vae-drill."""
+    """The drill's folder: the given one, the present one if it holds a drill, or ./vae-drill."""
     from aevb.drill import state
 
     if folder is not None:
@@ -44,7 +43,7 @@ def _here(folder: Folder) -> Path:
 
 
 def _show(text: str) -> None:
-    """Print; on a terminal, lines that are too long go on under their third column."""
+    """Print a text. On a terminal, lines that are too long continue further in."""
     if not sys.stdout.isatty():
         print(text)
         return
@@ -86,6 +85,7 @@ def start(folder: Path = DEFAULT, /, *, untimed: Flag = False) -> None:
 
 
 def _move(folder: Folder, what: str) -> None:
+    """Move the clock, and say where the drill stands then."""
     from aevb.drill import clock, state
 
     with state.editing(_here(folder)) as now:
@@ -147,10 +147,10 @@ def status(folder: Folder = None, /, *, json: Json = False) -> None:
 
 @drill.command
 def interview(folder: Folder = None, /) -> None:
-    """Hold a round of questions: answer typed or aloud, read the model answer, mark yourself point
-    by point.
+    """Hold a round of questions.
 
-    The four core questions come first, then what was missed, then the follow-ups.
+    Answer typed or aloud, read the model answer, and mark yourself point by point. The four core
+    questions come first, then what was missed, then the follow-ups.
     """
     from aevb.drill import interview as talk
     from aevb.drill import state
@@ -238,8 +238,9 @@ def watch(folder: Folder = None, /) -> None:
 
 @drill.command
 def hint(folder: Folder = None, /, *, about: str | None = None, json: Json = False) -> None:
-    """Give the next of four hints on a finding: a question, the rule, the place, the change. It is
-    noted in the report.
+    """Give the next of four hints on a finding.
+
+    They are a question, the rule, the place and the change. The report notes each hint.
 
     Parameters
     ----------
@@ -271,8 +272,9 @@ def solution(folder: Folder = None, /) -> None:
 
 @drill.command
 def report(folder: Folder = None, /, *, json: Json = False) -> None:
-    """Say what was shown: the rubric's four lines, red flags, times, hints; and write it as a page,
-    report.html.
+    """Say what was shown, and write it as a page, report.html.
+
+    That is the rubric's four lines, red flags, times and hints.
 
     Parameters
     ----------

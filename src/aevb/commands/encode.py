@@ -13,7 +13,9 @@ from aevb.errors import UsageError
 def encode(
     run: Path, data: str, /, *, output: Annotated[Path, Parameter(name=("-o", "--output"))]
 ) -> None:
-    """Write the mean and the log-variance of q(z|x) for every row. The same rows give the same codes.
+    """Write the mean and the log-variance of q(z|x) for every row.
+
+    The same rows give the same codes.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from cyclopts import Parameter
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from aevb.datasets.schema import Data
     from aevb.runs.report import Evaluation
     from aevb.runs.run import Run
+    from aevb.training.split import RunData
 
 
 def evaluate(
@@ -29,12 +30,11 @@ def evaluate(
     json: Annotated[bool, Parameter(negative=())] = False,
     quiet: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
-    """Measure a model: the bound and its terms, log p(x), the codes, the samples. Everything has a
-    unit and an error bar.
+    """Measure a model: the bound and its terms, log p(x), the codes, the samples.
 
-    bound: the ELBO, at weight 1 of the KL whatever beta the model was trained with. log_likelihood:
-    an importance-weighted estimate of log p(x). Densities are those of the data in its own units;
-    +- is one standard error over rows.
+    Everything has a unit and an error bar: +- is one standard error over rows. bound is the ELBO
+    with weight 1 on the KL, whatever beta the model was trained with. log_likelihood is an
+    importance-weighted estimate of log p(x). Densities are those of the data in its own units.
 
     Parameters
     ----------
@@ -63,34 +63,46 @@ def evaluate(
     from aevb.runs import report
     from aevb.storage import checkpoint
 
-    for name, value, least, default in [("samples", samples, 1, 5000), ("rows", rows, 2, 1000)]:
-        if value < least:
-            raise UsageError(
-                f"{name} must be at least {least}; got {value}. The default is {default}."
-            )
+    _refuse_less("samples", samples, least=1, default=5000)
+    _refuse_less("rows", rows, least=2, default=1000)
     trained = checkpoint.load(run).to(device)
     terminal.note_unfinished(trained, run)
-    found, name, total = _rows_to_measure(trained, data, rows, seed)
-    measured = _measure(trained, found, samples=samples, ais=ais, seed=seed, quiet=quiet or json)
-    what = f"{name}: {len(found)} of {total} rows; {report.what_log_p_is(trained)}"
+    chosen = _rows_to_measure(trained, data, rows, seed)
+    measured = _measure(trained, chosen, samples=samples, ais=ais, seed=seed, quiet=quiet or json)
+    likelihood, n = report.what_log_p_is(trained), len(chosen.rows)
+    what = f"{chosen.name}: {n} of {chosen.total} rows; {likelihood}"
     picture = _draw(measured, what, run / "pictures" / "evaluation.png")
     if json:
-        about: dict[str, Any] = {
-            "run": str(run),
-            "data": name,
-            "rows": len(found),
-            "likelihood": report.what_log_p_is(trained),
-        }
-        terminal.print_json(
-            about | _as_json(measured, trained) | {"picture": picture and str(picture)}
-        )
-        return
-    _print(measured, trained, what, picture, annealed=ais)
+        about = {"run": str(run), "data": chosen.name, "rows": n, "likelihood": likelihood}
+        found = _as_json(measured, trained)
+        terminal.print_json(about | found | {"picture": picture and str(picture)})
+    else:
+        _print(measured, trained, what, picture, annealed=ais)
+
+
+def _refuse_less(name: str, value: int, *, least: int, default: int) -> None:
+    """Raise UsageError for a number that is too small."""
+    if value < least:
+        raise UsageError(f"{name} must be at least {least}; got {value}. The default is {default}.")
+
+
+class _Chosen(NamedTuple):
+    """Rows to measure.
+
+    name: a phrase for them. total: of how many they were drawn. training: the rows that the model
+    was trained on, None where they are gone.
+    """
+
+    rows: Data
+    name: str
+    total: int
+    training: Data | None
 
 
 def _print(
     measured: Evaluation, trained: Run, what: str, picture: Path | None, *, annealed: bool
 ) -> None:
+    """Print the figures for people. what: was measured, a phrase."""
     from aevb.commands import terminal
     from aevb.runs import report
 
@@ -111,22 +123,44 @@ def _print(
         print(f"picture    {picture}")
 
 
-def _rows_to_measure(trained: Run, data: str | None, rows: int, seed: int) -> tuple[Data, str, int]:
-    """The rows, what they are, and of how many they were drawn."""
+def _rows_to_measure(trained: Run, data: str | None, rows: int, seed: int) -> _Chosen:
+    """Choose the rows, at most ``rows`` of them, drawn at random. The run's data are loaded once.
+
+    Only the search for copies needs the training rows. Without them, given ``data`` can be measured
+    all the same.
+    """
     from aevb.datasets import load_like
     from aevb.datasets.batches import split_rows
     from aevb.probability.seeds import counter_seed
-    from aevb.training.split import held_out
+    from aevb.training.split import RunData
 
-    found, name = held_out(trained) if data is None else (load_like(data, trained.schema), data)
+    own: RunData | None = None
+    try:
+        own = RunData(trained)
+    except AevbError:
+        if data is None:
+            raise
+    if data is not None:
+        found, name = load_like(data, trained.schema), data
+    else:
+        assert own is not None
+        found, name = own.held_out()
     total = len(found)
     if rows < total:
         found = found.take(split_rows(total, rows / total, counter_seed(seed, "rows"))[1].numpy())
-    return found, name, total
+    return _Chosen(found, name, total, _training_rows(own))
+
+
+def _training_rows(own: RunData | None) -> Data | None:
+    """The rows that the model was trained on, or None where they are gone."""
+    try:
+        return own.prepared.train if own else None
+    except AevbError:
+        return None
 
 
 def _measure(
-    trained: Run, found: Data, *, samples: int, ais: bool, seed: int, quiet: bool
+    trained: Run, chosen: _Chosen, *, samples: int, ais: bool, seed: int, quiet: bool
 ) -> Evaluation:
     """Measure under a progress bar for each long part."""
     from aevb.commands import terminal
@@ -140,13 +174,19 @@ def _measure(
                 tasks[part] = bar.add_task(part, total=of, terms="")
             bar.update(tasks[part], completed=done)
 
-        training = _training_rows(trained)
         return report.evaluate(
-            trained, found, training=training, samples=samples, ais=ais, seed=seed, on_part=on_part
+            trained,
+            chosen.rows,
+            training=chosen.training,
+            samples=samples,
+            ais=ais,
+            seed=seed,
+            on_part=on_part,
         )
 
 
 def _as_json(measured: Evaluation, trained: Run) -> dict[str, Any]:
+    """The figures and findings as plain values."""
     from aevb.commands import terminal
     from aevb.runs import report
 
@@ -161,18 +201,8 @@ def _as_json(measured: Evaluation, trained: Run) -> dict[str, Any]:
     }
 
 
-def _training_rows(run: Run) -> Data | None:
-    """The rows that the model was trained on, or None where they are gone: only the search for
-    copies needs them."""
-    from aevb.training.split import load_data, prepare
-
-    try:
-        return prepare(load_data(run.source, run.config), run.config).train
-    except AevbError:
-        return None
-
-
 def _draw(measured: Evaluation, title: str, path: Path) -> Path | None:
+    """Draw the page of pictures. Returns None where it cannot be written."""
     from aevb import plots
     from aevb.commands import terminal
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from cyclopts import Parameter
 from cyclopts.config import Dict
@@ -16,13 +17,15 @@ from cyclopts.config import Dict
 from aevb.config import Config
 from aevb.errors import AevbError, NotFoundError, UsageError
 from aevb.registry import Registry
+from aevb.training.callbacks import Callbacks, Record
 
 if TYPE_CHECKING:
-    from aevb.commands.summary import Done
-    from aevb.datasets.schema import Data
+    from rich.progress import Progress as Bar
+    from torch import Tensor
+
     from aevb.engine.step import Engine
     from aevb.runs.run import Run
-    from aevb.storage.checkpoint import Progress
+    from aevb.storage.checkpoint import Progress, Saved
     from aevb.training.split import Prepared
 
 
@@ -57,73 +60,205 @@ def fit(
         Print nothing but errors.
     """
     from aevb.commands import terminal
-    from aevb.commands.summary import done_since
-    from aevb.runs.pictures import draw
-    from aevb.storage.checkpoint import Progress
-    from aevb.storage.run_folder import refuse_existing
-    from aevb.training.split import lasting_name, load_data, prepare
+    from aevb.training.fit import fit as train
+    from aevb.training.split import lasting_name
 
-    is_first = (
-        os.environ.get("RANK", "0") == "0"
-    )  # under torchrun one process speaks and draws for all
+    # Under torchrun one process prints and draws for all.
+    is_first = os.environ.get("RANK", "0") == "0"
     quiet, json = quiet or not is_first, json and is_first
     if data is None:
         raise UsageError("fit needs DATA: a name like digits, a file or a folder of pictures")
-    if not resume and is_first:
-        refuse_existing(out)
     settings = replace(settings, validation=lasting_name(settings.validation))
-    rows = load_data(data, settings)
-    prepared = prepare(rows, settings)
-    validation_rows = 0 if prepared.validation is None else len(prepared.validation)
-    found = terminal.describe(rows, prepared.plan, len(prepared.train), validation_rows)
-    if not json and not quiet:
-        terminal.print_description(found)
-    before = (_saved(out) if resume else None) or Progress()
-    started = time.perf_counter()
-    run, engine = _train(
-        rows, settings, out, resume, prepared, quiet=quiet, bar=not (quiet or json), speaks=is_first
-    )
-    if not is_first:
-        return
-    found |= {"engine": asdict(engine)}
-    seconds = time.perf_counter() - started
-    shown = prepared.validation or prepared.train
-    pictures = draw(run, out / "pictures", shown)
-    done = done_since(before, run, len(prepared.train), seconds)
-    _report(run, found, out, done, pictures, shown, json=json, quiet=quiet)
+    bar = terminal.progress(quiet or json)
+    narrator = Narrator(settings, quiet=quiet, json=json)
+    if not bar.disable:
+        narrator = NarratorWithBar(settings, bar)
+    with _how_to_go_on(out, settings.epochs, speaks=is_first), narrator:
+        run = train(data, settings, out=out, resume=resume, callbacks=narrator)
+    if is_first:
+        _report(run, narrator, out, json=json, quiet=quiet)
 
 
-def _report(
-    run: Run,
-    found: dict[str, Any],
-    out: Path,
-    done: Done,
-    pictures: list[Path],
-    shown: Data,
-    *,
-    json: bool,
-    quiet: bool,
-) -> None:
+class Narrator(Callbacks):
+    """Tells the user what happens during a run, and keeps what the report at its end needs.
+
+    settings: of the run. quiet: print nothing. json: print nothing on stdout, notes on stderr.
+    """
+
+    prepared: Prepared
+    found: dict[str, Any]
+    engine: Engine
+
+    def __init__(self, settings: Config, *, quiet: bool = False, json: bool = False) -> None:
+        from aevb.evaluation.diagnosis import Watch
+
+        self.settings, self.quiet, self.json = settings, quiet, json
+        self.watch = Watch(settings.epochs, settings.warmup_epochs)
+        self.before: Progress | None = None
+        self.started, self.seconds = time.perf_counter(), 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Clear the screen of what is no result."""
+
+    def on_data(self, prepared: Prepared) -> None:
+        """Describe the data."""
+        from aevb.commands import terminal
+
+        self.prepared, self.found = prepared, terminal.describe(prepared)
+        if not (self.quiet or self.json):
+            terminal.print_description(self.found)
+        self.started = time.perf_counter()
+
+    def on_fresh(self, parts: Sequence[str]) -> None:
+        """Name the parts that are not taken from another run."""
+        self.note(f"begun with {self.settings.start}; begun afresh: {', '.join(parts)}")
+
+    def on_resume(self, saved: Saved) -> None:
+        """Say so if the run is to end sooner than planned."""
+        self.before = saved.progress
+        planned, now = saved.run.config.epochs, self.settings.epochs
+        if planned > now:
+            self.note(f"the run was planned for {planned} epochs and will now end after {now}")
+
+    def on_start(self, engine: Engine) -> None:
+        """Say so if a resumed run goes on in another engine: other sums, so other bits."""
+        self.engine = engine
+        before, now = self.before.engine if self.before else {}, asdict(engine)
+        for name, word in ENGINE_WORDS.items():
+            if before.get(name, now[name]) != now[name]:
+                self.note(
+                    f"the run was trained with {word} {before[name]} so far and goes on with"
+                    f" {now[name]}: it will end in other bits than without the break"
+                )
+
+    def on_epoch(self, record: Record) -> None:
+        """Warn of what goes wrong, as soon as it shows."""
+        if self.quiet or self.json:
+            return
+        for finding in self.watch.new(record):
+            self.warn(f"epoch {record['epoch']}: {finding.message}")
+
+    def on_end(self, run: Run) -> None:  # noqa: ARG002
+        """Note how long it took."""
+        self.seconds = time.perf_counter() - self.started
+
+    def note(self, text: str) -> None:
+        """A line on stderr, unless all is to be quiet."""
+        from aevb.commands import terminal
+
+        if not self.quiet:
+            terminal.note(text)
+
+    def warn(self, text: str) -> None:
+        """A warning on stderr."""
+        self.note(text)
+
+
+class NarratorWithBar(Narrator):
+    """A narrator with a progress bar that shows the terms of the bound apart."""
+
+    def __init__(self, settings: Config, bar: Bar) -> None:
+        super().__init__(settings)
+        self.bar = bar
+        self.task, self.steps = bar.add_task("training", total=None, terms=""), 0
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def on_data(self, prepared: Prepared) -> None:
+        """Describe the data, then show the bar."""
+        from aevb.datasets.batches import steps_per_epoch
+
+        super().on_data(prepared)
+        self.steps = steps_per_epoch(len(prepared.train), self.settings.batch_size)
+        self.bar.update(self.task, total=self.settings.epochs * self.steps)
+        self.bar.start()
+
+    def on_step(self, epoch: int, step: int, log: dict[str, Tensor]) -> None:  # noqa: ARG002
+        """Move the bar."""
+        self.bar.update(self.task, completed=epoch * self.steps + step)
+
+    def on_epoch(self, record: Record) -> None:
+        """Show the figures of the epoch beside the bar."""
+        terms = f"epoch {record['epoch']}  bound {record['bound']:.2f}"
+        terms += f" = reconstruction {record['reconstruction']:.2f} - KL {record['kl']:.2f}"
+        if "validation_bound" in record:
+            terms += f"  validation {record['validation_bound']:.2f}"
+        self.bar.update(self.task, terms=terms)
+        super().on_epoch(record)
+
+    def warn(self, text: str) -> None:
+        """A warning above the bar."""
+        self.bar.console.print(text, markup=False, soft_wrap=True)
+
+
+ENGINE_WORDS = {
+    "threads": "--threads",
+    "mode": "steps",
+    "precision": "--precision",
+    "kernels": "--kernels",
+    "world": "processes",
+}
+"""Names of an engine's properties, and the words for them in a note to the user."""
+
+
+@contextmanager
+def _how_to_go_on(out: Path, epochs: int, *, speaks: bool) -> Iterator[None]:
+    """If a run is interrupted that can be resumed, say on stderr where it stands and how to."""
+    from aevb.commands import terminal
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        if speaks and (out / "config.toml").is_file():
+            how = f"aevb fit --resume --out {out}"
+            terminal.note(f"interrupted{_where(out, epochs)}. To continue: {how}")
+        raise
+
+
+def _where(out: Path, epochs: int) -> str:
+    """In which epoch a run was interrupted, as a phrase; empty where nothing was saved."""
+    from aevb.storage import checkpoint
+
+    try:
+        done = checkpoint.read_progress(out).epoch if checkpoint.exists(out) else None
+    except AevbError:  # to resume the run will show what is wrong with it
+        done = None
+    return "" if done is None else f" in epoch {min(done + 1, epochs)} of {epochs}"
+
+
+def _report(run: Run, narrator: Narrator, out: Path, *, json: bool, quiet: bool) -> None:
+    """Draw the run, and print what was done and found."""
     from aevb.commands import summary, terminal
+    from aevb.runs.pictures import draw
     from aevb.runs.report import after_training
 
+    prepared, engine = narrator.prepared, asdict(narrator.engine)
+    shown = prepared.validation or prepared.train
+    pictures = draw(run, out / "pictures", shown)
+    done = summary.done_since(narrator.before, run, len(prepared.train), narrator.seconds)
     baseline, findings = after_training(run, shown)
     if json:
-        figures = {"baseline": baseline} if baseline else {}
-        result = summary.as_json(run, found, out, done) | terminal.figures_json(figures)
+        result = summary.as_json(run, narrator.found | {"engine": engine}, out, done)
+        result |= terminal.figures_json({"baseline": baseline} if baseline else {})
         result |= {
             "warnings": [finding._asdict() for finding in findings],
             "pictures": [str(path) for path in pictures],
         }
         terminal.print_json(result)
     elif not quiet:
-        summary.print_for_people(run, found["engine"], out, done, len(pictures), baseline)
+        summary.print_for_people(run, engine, out, done, len(pictures), baseline)
         terminal.print_findings(findings)
 
 
 def read_settings(config: str | None, out: str | None, resume: bool) -> list[Dict]:
-    """The settings of a TOML file, and those of the run in ``out`` if it is resumed. Raises
-    NotFoundError, UsageError."""
+    """The settings of a TOML file, and those of the run in ``out`` if it is resumed.
+
+    Raises NotFoundError or UsageError.
+    """
     files = [Path(config)] if config else []
     if resume:
         if out is None:
@@ -143,6 +278,7 @@ def read_settings(config: str | None, out: str | None, resume: bool) -> list[Dic
 
 
 def _read_toml(file: Path) -> Dict:
+    """The settings of one file. Raises NotFoundError or UsageError."""
     try:
         settings = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -162,137 +298,3 @@ def _read_toml(file: Path) -> Dict:
                 f"{file}: [{name}] is a section; settings stand at the top level, one a line"
             )
     return Dict(settings, source=str(file), use_commands_as_keys=False)
-
-
-def _compare_plans(out: Path, epochs: int, engine: Engine) -> None:
-    """Say so if a run is to end sooner, or goes on in another way: sums are then taken in another
-    order."""
-    from aevb.commands import terminal
-    from aevb.storage import checkpoint
-
-    if not checkpoint.exists(out):
-        return
-    if (planned := checkpoint.load(out).config.epochs) > epochs:
-        terminal.note(f"the run was planned for {planned} epochs and will now end after {epochs}")
-    before, now = checkpoint.read_progress(out).engine, asdict(engine)
-    words = {
-        "threads": "--threads",
-        "mode": "steps",
-        "precision": "--precision",
-        "kernels": "--kernels",
-        "world": "processes",
-    }
-    for name, word in words.items():
-        if before.get(name, now[name]) != now[name]:
-            terminal.note(
-                f"the run was trained with {word} {before[name]} so far and goes on with"
-                f" {now[name]}: it will end in other bits than without the break"
-            )
-
-
-def _train(
-    rows: Any,
-    settings: Config,
-    out: Path,
-    resume: bool,
-    prepared: Prepared,
-    *,
-    quiet: bool,
-    bar: bool,
-    speaks: bool,
-) -> tuple[Run, Engine]:
-    """Train, with a progress bar if ``bar``, and say on stderr what the user should know; how to go
-    on if ``speaks``."""
-    from aevb.commands import terminal
-
-    engines: list[Engine] = []
-
-    def on_fresh(parts: list[str]) -> None:
-        if not quiet:
-            terminal.note(f"begun with {settings.start}; begun afresh: {', '.join(parts)}")
-
-    def on_start(engine: Engine) -> None:
-        engines.append(engine)
-        if resume and not quiet:
-            _compare_plans(out, settings.epochs, engine)
-
-    try:
-        return (
-            _train_with_bar(
-                rows, settings, out, resume, prepared, on_fresh, on_start, quiet=not bar
-            ),
-            engines[0],
-        )
-    except KeyboardInterrupt:
-        if speaks:
-            terminal.note(
-                f"interrupted{_where(out, settings.epochs)}. To continue: aevb fit --resume --out"
-                f" {out}"
-            )
-        raise
-
-
-def _where(out: Path, epochs: int) -> str:
-    """In which epoch a run was interrupted, as a phrase; empty where nothing was saved."""
-    done = _saved(out)
-    return "" if done is None else f" in epoch {min(done.epoch + 1, epochs)} of {epochs}"
-
-
-def _saved(out: Path) -> Progress | None:
-    """How far the run in ``out`` came, if it was saved."""
-    from aevb.storage import checkpoint
-
-    try:
-        return checkpoint.read_progress(out) if checkpoint.exists(out) else None
-    except AevbError:  # whoever needs it will say what is wrong with it
-        return None
-
-
-def _train_with_bar(
-    rows: Any,
-    settings: Config,
-    out: Path,
-    resume: bool,
-    prepared: Prepared,
-    on_fresh: Callable[[list[str]], None],
-    on_start: Callable[[Engine], None],
-    *,
-    quiet: bool,
-) -> Run:
-    """Train under a progress bar that shows the terms of the bound apart."""
-    from aevb.commands import terminal
-    from aevb.datasets.batches import steps_per_epoch
-    from aevb.evaluation.diagnosis import Watch
-    from aevb.training import loop
-
-    steps = steps_per_epoch(len(prepared.train), settings.batch_size)
-    watch = Watch(settings.epochs, settings.warmup_epochs)
-    with terminal.progress(quiet) as bar:
-        task = bar.add_task("training", total=settings.epochs * steps, terms="")
-
-        def on_step(epoch: int, step: int, _: Any) -> None:
-            bar.update(task, completed=epoch * steps + step)
-
-        def on_epoch(record: dict[str, Any]) -> None:
-            validation = record.get("validation_bound")
-            terms = f"epoch {record['epoch']}  bound {record['bound']:.2f}"
-            terms += f" = reconstruction {record['reconstruction']:.2f} - KL {record['kl']:.2f}"
-            bar.update(
-                task, terms=terms + ("" if validation is None else f"  validation {validation:.2f}")
-            )
-            for finding in [] if quiet else watch.new(record):
-                bar.console.print(
-                    f"epoch {record['epoch']}: {finding.message}", markup=False, soft_wrap=True
-                )
-
-        return loop.fit(
-            rows,
-            settings,
-            out=out,
-            resume=resume,
-            prepared=prepared,
-            on_fresh=on_fresh,
-            on_start=on_start,
-            on_step=None if bar.disable else on_step,
-            on_epoch=on_epoch,
-        )

@@ -13,7 +13,9 @@ from aevb.errors import AevbError
 def plot(
     run: Path, /, *, output: Annotated[Path | None, Parameter(name=("-o", "--output"))] = None
 ) -> None:
-    """Draw training curves, samples, reconstructions, the latent space and its manifold, whatever
+    """Draw everything that a trained model can show.
+
+    That is training curves, samples, reconstructions, the latent space and its manifold, as far as
     the model allows.
 
     Parameters

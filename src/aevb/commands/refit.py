@@ -6,12 +6,16 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from aevb.config import Whole, whole_number
 from aevb.errors import CannotWriteError
+
+if TYPE_CHECKING:
+    from aevb.runs.run import Run
+    from aevb.training.split import Prepared
 
 
 def refit(
@@ -23,11 +27,10 @@ def refit(
     components: Annotated[int | None, Parameter(converter=whole_number)] = None,
     seed: Whole = 0,
 ) -> None:
-    """Fit a prior to the codes of a trained model and write the model with it as another run.
-    Nothing is trained anew.
+    """Fit a prior to the codes of a trained model, and write the model with it as another run.
 
-    It mends samples that fall into holes of the latent space, and raises the bound if there are
-    rows enough to fit it to.
+    Nothing else is trained. The new prior mends samples that fall into holes of the latent space,
+    and raises the bound if there are enough rows to fit it to.
 
     Parameters
     ----------
@@ -45,19 +48,17 @@ def refit(
     from aevb.commands import terminal
     from aevb.runs.pictures import draw
     from aevb.runs.refit import STEPS, refit_prior
-    from aevb.runs.report import what_log_p_is
     from aevb.storage import checkpoint
     from aevb.storage.run_folder import refuse_existing
-    from aevb.training.split import load_data, prepare
+    from aevb.training.split import RunData
 
     refuse_existing(out)
     trained = checkpoint.load(run)
     terminal.note_unfinished(trained, run)
-    prepared = prepare(load_data(trained.source, trained.config), trained.config)
+    prepared = RunData(trained).prepared
     with _made_ready(out), terminal.progress() as bar:
-        task = bar.add_task(
-            "fitting", total=STEPS if prior == "flow" else 1, terms=f"{prior} prior"
-        )
+        steps = STEPS if prior == "flow" else 1
+        task = bar.add_task("fitting", total=steps, terms=f"{prior} prior")
         fitted = refit_prior(
             trained,
             prepared.train,
@@ -67,25 +68,31 @@ def refit(
             on_step=lambda step: bar.update(task, completed=step),
         )
         checkpoint.save(fitted, out)
+    pictures = draw(fitted, out / "pictures", prepared.validation or prepared.train)
+    _compare(trained, fitted, prepared)
+    print(f"written    {out}: model and {len(pictures)} pictures")
+    samples = "samples.png" if fitted.schema.is_picture else "samples.csv"
+    print(f"next       aevb sample {out} -n 100 -o {samples}    aevb evaluate {out}")
+
+
+def _compare(trained: Run, fitted: Run, prepared: Prepared) -> None:
+    """Print the bound with the old and the new prior, and warn if it fell."""
+    from aevb.runs.report import what_log_p_is
+
     rows = prepared.validation or prepared.train
-    pictures = draw(fitted, out / "pictures", rows)
     before, after = (each.evaluate(rows)["bound"] for each in (trained, fitted))
     which = "validation" if prepared.validation else "training"
     print(f"bound      {before.value:.2f} -> {after.value:.2f} nats per row, on the {which} rows")
     print(f"log p      {what_log_p_is(trained)}")
     if after.value < before.value - 3 * after.standard_error:
         print("warning    the bound fell: too few rows for this prior. Try fewer --components.")
-    print(f"written    {out}: model and {len(pictures)} pictures")
-    samples = "samples.png" if fitted.schema.is_picture else "samples.csv"
-    print(f"next       aevb sample {out} -n 100 -o {samples}    aevb evaluate {out}")
 
 
 @contextmanager
 def _made_ready(folder: Path) -> Iterator[None]:
-    """Make the folder, and raise CannotWriteError if nothing can be written there, before the work
-    rather than after it.
+    """Make the folder before the work, and remove it again if the work fails.
 
-    If the work comes to nothing, the folder goes again.
+    Raises CannotWriteError if nothing can be written there.
     """
     from aevb.storage.run_folder import clear
 

@@ -29,8 +29,9 @@ def reproduce(
     threads: int = 1,
     device: Literal["cpu", "cuda"] = "cpu",
 ) -> None:
-    """Train what a figure of "Auto-Encoding Variational Bayes" shows, and draw it with the paper's
-    curves under it.
+    """Repeat experiments of "Auto-Encoding Variational Bayes".
+
+    Trains what a figure shows, and draws it with the paper's curves under it.
 
     Parameters
     ----------
@@ -58,8 +59,6 @@ def reproduce(
         cuda takes minutes for what takes a processor hours; its results differ as another seed's
         do.
     """
-    import torch
-
     from aevb.commands import terminal
     from aevb.paper.figures import reproduce as run
     from aevb.paper.running import Place
@@ -68,13 +67,17 @@ def reproduce(
         raise UsageError("--quick and --full exclude each other; give one of them")
     if seeds < 1 or threads < 1:
         raise UsageError(f"--seeds and --threads must be at least 1; got {min(seeds, threads)}")
+    _use(threads, device)
+    results = results or out
+    place = Place(out, results, pictures or results, resume, terminal.note, device)
+    for path in run(what, full, seeds, place):
+        print(path)
+
+
+def _use(threads: int, device: str) -> None:
+    """Let torch take so many threads. Raises UsageError for a device that is not there."""
+    import torch
+
     torch.set_num_threads(threads)
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: torch sees no CUDA device here. Use --device cpu.")
-    for path in run(
-        what,
-        full,
-        seeds,
-        Place(out, results or out, pictures or results or out, resume, terminal.note, device),
-    ):
-        print(path)

@@ -21,7 +21,9 @@ def sample(
     mean: Annotated[bool, Parameter(negative=())] = False,
     seed: Whole = 0,
 ) -> None:
-    """Draw z ~ p(z) and write new rows in the units of the data: draws from p(x|z), or its means for pictures.
+    """Draw z ~ p(z) and write new rows in the units of the data.
+
+    They are draws from p(x|z), or its means for pictures.
 
     Parameters
     ----------
@@ -33,9 +35,11 @@ def sample(
         .npy, .npz or .csv for the rows; .png, .pdf or .svg for a sheet of pictures, or a scatter
         plot beside the data.
     noise
-        Write draws from p(x|z), noise included: what the model takes the data to look like. The default unless for pictures.
+        Write draws from p(x|z), noise included: they look as the model takes the data to look. The
+        default unless for pictures.
     mean
-        Write means of p(x|z). The default for pictures; rows of a table then vary less than the data does.
+        Write means of p(x|z). The default for pictures; rows of a table then vary less than the
+        data do.
     seed
         Another seed, other samples.
     """

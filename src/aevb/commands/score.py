@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from aevb.config import Whole
 from aevb.errors import UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def score(
@@ -24,9 +27,9 @@ def score(
 ) -> None:
     """Write log p(x) of every row, in nats: the least likely rows are the odd ones.
 
-    With it, in this order: effective_sample_size, where below 10 log p(x) cannot be relied on;
-    bound, reconstruction and kl; baseline, log p of the columns each by itself. Densities are those
-    of the data in its own units.
+    It comes with effective_sample_size, below 10 of which log p(x) is unreliable; bound,
+    reconstruction and kl; and baseline, log p of independent columns; in this order. Densities are
+    those of the data in its own units.
 
     Parameters
     ----------
@@ -46,7 +49,7 @@ def score(
     quiet
         Show no progress.
     """
-    from aevb import files, plots
+    from aevb import files
     from aevb.commands import terminal
     from aevb.datasets import load_like
     from aevb.runs import report
@@ -65,11 +68,16 @@ def score(
         )
     what = report.what_log_p_is(trained)
     if files.is_picture(output):
-        shown = [name for name in ("bound", "log_likelihood", "baseline") if name in scores]
-        figure = plots.scores(
-            {name: scores[name] for name in shown}, f"{data}: {len(rows)} rows; {what}"
-        )
-        files.whole(output, lambda part: plots.save(figure, part))
+        _draw(scores, f"{data}: {len(rows)} rows; {what}", output)
     else:
         files.write(output, scores, list(scores))
     print(f"{len(rows)} rows of {data} scored by {what}, {samples} draws each -> {output}")
+
+
+def _draw(scores: dict[str, NDArray[Any]], title: str, output: Path) -> None:
+    """Draw a histogram of the scores."""
+    from aevb import files, plots
+
+    names = ("bound", "log_likelihood", "baseline")
+    figure = plots.scores({name: scores[name] for name in names if name in scores}, title)
+    files.whole(output, lambda part: plots.save(figure, part))

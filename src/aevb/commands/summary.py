@@ -1,5 +1,4 @@
-"""What a training command did, for people and for programs: epochs and steps, the terms of the
-bound, what next."""
+"""A summary of a training command, for people and for programs."""
 
 from __future__ import annotations
 
@@ -18,8 +17,23 @@ FEWEST_STEPS = 1000
 """Optimiser steps below which a model is hardly trained, whatever its data."""
 
 
+FIGURES = (
+    "bound",
+    "reconstruction",
+    "kl",
+    "fidelity",
+    "validation_bound",
+    "validation_reconstruction",
+    "validation_kl",
+)
+"""Figures of an epoch that the JSON of a run reports."""
+
+
 class Done(NamedTuple):
-    """What one call of the command did: from which epoch on, how many steps, in how many seconds."""
+    """What one call of the command did.
+
+    before: epochs that were done before. steps, seconds: of this call. steps_in_all: of the run.
+    """
 
     before: int
     steps: int
@@ -28,39 +42,32 @@ class Done(NamedTuple):
     steps_per_epoch: int
 
 
-def done_since(before: Progress, run: Run, rows: int, seconds: float) -> Done:
-    """What was done from ``before`` on. rows: that were trained on."""
+def done_since(before: Progress | None, run: Run, rows: int, seconds: float) -> Done:
+    """Count what was done.
+
+    Args:
+        before: how far the run was when the command began, None for a new run.
+        run: the run as it is now.
+        rows: number of training rows.
+        seconds: that the command took.
+    """
     each = steps_per_epoch(rows, run.config.batch_size)
-    return Done(
-        before.epoch,
-        (run.trained - before.epoch) * each - before.step,
-        seconds,
-        run.trained * each,
-        each,
-    )
+    epoch, step = (before.epoch, before.step) if before else (0, 0)
+    new = (run.trained - epoch) * each - step
+    return Done(epoch, new, seconds, run.trained * each, each)
 
 
 def as_json(run: Run, found: dict[str, Any], out: Path, done: Done) -> dict[str, Any]:
-    """Figures with units, as plain values. found: what ``terminal.describe`` returned."""
+    """Figures with units, as plain values. found: the result of ``terminal.describe``."""
     kept = run.kept_record
-    error = kept.get("validation_standard_error")
     figures: dict[str, Any] = {
-        name: {
-            "value": kept[name],
-            "standard_error": error if name == "validation_bound" else None,
-            "unit": "nats",
-        }
-        for name in (
-            "bound",
-            "reconstruction",
-            "kl",
-            "fidelity",
-            "validation_bound",
-            "validation_reconstruction",
-            "validation_kl",
-        )
+        name: {"value": kept[name], "standard_error": None, "unit": "nats"}
+        for name in FIGURES
         if name in kept
     }
+    if "validation_bound" in figures:
+        error = kept.get("validation_standard_error")
+        figures["validation_bound"]["standard_error"] = error
     return {
         "run": str(out),
         "data": found,
@@ -76,40 +83,73 @@ def as_json(run: Run, found: dict[str, Any], out: Path, done: Done) -> dict[str,
 
 
 def _what_was_trained(run: Run, done: Done) -> str:
-    """Epochs and steps that were done by this call, and why it ended."""
-    new, early = run.trained - done.before, run.stopped_by_patience
-    if not done.steps:
-        text = f"nothing: {run.trained} epochs were done before" + (
-            ", then stopped by patience" if early else ", as planned"
-        )
-    else:
-        text = (
-            f"{new} {'epoch' if new == 1 else 'epochs'}, {done.steps} steps, in"
-            f" {done.seconds:.1f} s"
-        )
-        text += f": from epoch {done.before + 1} to {run.trained}" if done.before else ""
-        text += f"; stopped by patience before {run.config.epochs}" if early else ""
+    """Epochs and steps that this call did, and why it ended."""
+    text = _new_steps(run, done) if done.steps else _nothing_new(run)
     return text + ("" if run.kept_epoch == run.trained else f", kept epoch {run.kept_epoch}")
+
+
+def _nothing_new(run: Run) -> str:
+    why = "then stopped by patience" if run.stopped_by_patience else "as planned"
+    return f"nothing: {run.trained} epochs were done before, {why}"
+
+
+def _new_steps(run: Run, done: Done) -> str:
+    new = run.trained - done.before
+    epochs = "epoch" if new == 1 else "epochs"
+    text = f"{new} {epochs}, {done.steps} steps, in {done.seconds:.1f} s"
+    if done.before:
+        text += f": from epoch {done.before + 1} to {run.trained}"
+    if run.stopped_by_patience:
+        text += f"; stopped by patience before {run.config.epochs}"
+    return text
 
 
 def print_for_people(
     run: Run, engine: dict[str, Any], out: Path, done: Done, pictures: int, baseline: Figure | None
 ) -> None:
-    """Lines on stdout."""
-    kept = run.kept_record
+    """Print the summary on stdout.
+
+    Args:
+        run: the trained run.
+        engine: how its steps were executed, as plain values.
+        out: the folder of the run.
+        done: what this call did.
+        pictures: how many were drawn.
+        baseline: the bound of independent columns on held-out rows, if it is known.
+    """
     print(f"trained    {_what_was_trained(run, done)}")
+    print(f"steps      {_how(engine)}")
+    _print_figures(run.kept_record, baseline)
+    if done.steps_in_all < FEWEST_STEPS and not run.stopped_by_patience:
+        epochs = -(-FEWEST_STEPS // done.steps_per_epoch)
+        print(
+            f"note       only {done.steps_in_all} steps in all, and a model usually needs"
+            f" thousands. Go on with: aevb fit --resume --out {out} --epochs {epochs}"
+        )
+    written = f"model, config.toml, metrics.jsonl, {pictures} pictures in {out / 'pictures'}"
+    print(f"written    {out}: {written}")
+    samples = "samples.png" if run.schema.is_picture else "samples.csv"
+    then = (f"aevb sample {out} -n 100 -o {samples}", f"aevb evaluate {out}", f"aevb plot {out}")
+    print(f"next       {'    '.join(then)}")
+
+
+def _how(engine: dict[str, Any]) -> str:
+    """How the steps were executed, as a phrase."""
     threads = f"{engine['threads']} {'thread' if engine['threads'] == 1 else 'threads'}"
     where = threads if engine["world"] == 1 else f"{engine['world']} processes with {threads} each"
     products = engine["precision"] + (" by oneDNN" if engine["kernels"] == "onednn" else "")
-    print(f"steps      {engine['mode']}, {products}, {where} ({engine['reason']})")
-    for prefix in ("", "validation_"):
+    return f"{engine['mode']}, {products}, {where} ({engine['reason']})"
+
+
+def _print_figures(kept: dict[str, Any], baseline: Figure | None) -> None:
+    """Print the terms of the bound on training and validation rows, and the baseline."""
+    for prefix, name in (("", "training"), ("validation_", "validation")):
         if f"{prefix}bound" in kept:
-            name = "validation" if prefix else "training"
-            terms = (
-                f"reconstruction {kept[prefix + 'reconstruction']:.2f} - KL"
-                f" {kept[prefix + 'kl']:.2f}"
+            bound, reconstruction, kl = (
+                f"{kept[prefix + term]:.2f}" for term in ("bound", "reconstruction", "kl")
             )
-            print(f"{name:<10} bound {kept[prefix + 'bound']:.2f} nats per row = {terms}")
+            terms = f"reconstruction {reconstruction} - KL {kl}"
+            print(f"{name:<10} bound {bound} nats per row = {terms}")
     if "fidelity" in kept:
         print(
             f"fidelity   {kept['fidelity']:.2f} nats per row: log p(x|z) at the mean of q(z|x), the"
@@ -117,18 +157,3 @@ def print_for_people(
         )
     if baseline:
         print(f"baseline   {baseline.value:.2f} nats per row: every column by itself, without z")
-    if done.steps_in_all < FEWEST_STEPS and not run.stopped_by_patience:
-        epochs = -(-FEWEST_STEPS // done.steps_per_epoch)
-        print(
-            f"note       only {done.steps_in_all} steps in all, and a model usually needs"
-            f" thousands. Go on with: aevb fit --resume --out {out} --epochs {epochs}"
-        )
-    print(
-        f"written    {out}: model, config.toml, metrics.jsonl, {pictures} pictures in"
-        f" {out / 'pictures'}"
-    )
-    samples = "samples.png" if run.schema.is_picture else "samples.csv"
-    print(
-        f"next       aevb sample {out} -n 100 -o {samples}    aevb evaluate {out}    aevb plot"
-        f" {out}"
-    )

@@ -1,4 +1,4 @@
-"""What commands print: results on stdout, progress and notes on stderr."""
+"""The output of commands: results on stdout, progress and notes on stderr."""
 
 from __future__ import annotations
 
@@ -14,50 +14,43 @@ import numpy as np
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from rich.progress import Progress
 
-    from aevb.datasets.planning import Plan
     from aevb.datasets.schema import Data
     from aevb.evaluation.bound import Figure
     from aevb.evaluation.diagnosis import Diagnosis
     from aevb.runs.run import Run
+    from aevb.training.split import Prepared
 
 
 FEW_VALUES = 10
+"""Most different values of a column that may well be categories."""
+MOST_NAMED = 8
+"""Most names of columns that are printed."""
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """One object on stdout. Numbers that are not finite become null: JSON has no word for them."""
+    """Print one object on stdout. JSON has only null for numbers that are not finite."""
     print(json.dumps(_finite(value), indent=1))
 
 
 def print_table(rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> None:
-    """Aligned columns on stdout, plain text: it may be read by a program as well."""
-    rows = [tuple(row) for row in rows]
-    widths = [
-        max(len(cell) for cell in column)
-        for column in zip(*([tuple(header)] if header else []), *rows, strict=True)
-    ]
-    if header:
-        print(
-            "  ".join(
-                cell.ljust(width) for cell, width in zip(header, widths, strict=True)
-            ).rstrip()
-        )
-    for row in rows:
-        print(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        )
+    """Print aligned columns on stdout, as plain text that programs can read as well."""
+    lines = [tuple(row) for row in ([header] if header else []) + list(rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        print("  ".join(cells).rstrip())
 
 
 def note(text: str) -> None:
-    """A line on stderr."""
+    """Print a line on stderr."""
     print(text, file=sys.stderr)
 
 
 def note_unfinished(run: Run, folder: Path) -> None:
-    """A line on stderr where the training of a run was cut short: its figures are those of a model
-    half trained."""
+    """Say on stderr if the training of a run was cut short: its figures are not its last word."""
     if run.is_unfinished and (folder / "config.toml").is_file():
         note(
             f"trained {run.trained} of {run.config.epochs} epochs; `aevb fit --resume --out"
@@ -66,9 +59,9 @@ def note_unfinished(run: Run, folder: Path) -> None:
 
 
 def progress(quiet: bool = False) -> Progress:
-    """A progress bar on stderr, silent if ``quiet`` or unless that is a terminal.
+    """A progress bar on stderr. It is disabled if ``quiet``, or if stderr is no terminal.
 
-    Tasks carry a field ``terms``, shown behind the bar.
+    The field ``terms`` of a task is shown behind its bar.
     """
     from rich.console import Console
     from rich.progress import (
@@ -96,8 +89,10 @@ def progress(quiet: bool = False) -> Progress:
 
 @contextmanager
 def waiting(text: str, quiet: bool = False) -> Iterator[None]:
-    """A line with a spinner on stderr while the block runs; silent if ``quiet`` or unless that is a
-    terminal."""
+    """Show a line with a spinner on stderr while the block runs.
+
+    Nothing is shown if ``quiet``, or if stderr is no terminal.
+    """
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -110,8 +105,7 @@ def waiting(text: str, quiet: bool = False) -> Iterator[None]:
 
 @contextmanager
 def live(text: Callable[[int], str]) -> Iterator[None]:
-    """Show ``text(width)`` on stdout and renew it twice a second while the block runs. Only for a
-    terminal."""
+    """Show ``text(width)`` on a terminal while the block runs, and renew it twice a second."""
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
@@ -123,79 +117,74 @@ def live(text: Callable[[int], str]) -> Iterator[None]:
         yield
 
 
-def describe(data: Data, plan: Plan, training_rows: int, validation_rows: int) -> dict[str, Any]:
+def describe(prepared: Prepared) -> dict[str, Any]:
     """What was found in the data and what was decided, as plain values."""
+    data, plan, held_out = prepared.data, prepared.plan, prepared.validation
+    is_continuous = plan.schema.kind == "real" and plan.schema.levels is None
     low, high = data.range
     return {
         "source": data.source,
         "rows": len(data),
-        "training_rows": training_rows,
-        "validation_rows": validation_rows,
+        "training_rows": len(prepared.train),
+        "validation_rows": 0 if held_out is None else len(held_out),
         "shape": list(data.shape),
         "type": str(data.rows.dtype),
         "range": [low, high],
-        "missing": 0,  # data with missing cells was refused when it was read
+        "missing": 0,  # data with missing cells are refused when they are read
         "columns": list(data.columns) if data.columns else None,
-        "few_values": (
-            few_valued(data) if plan.schema.kind == "real" and plan.schema.levels is None else []
-        ),
+        "few_values": few_valued(data) if is_continuous else [],
         "likelihood": plan.likelihood,
         "reason": plan.reason,
     }
 
 
 def few_valued(data: Data) -> list[str]:
-    """Names of a table's columns that hold at most ``FEW_VALUES`` integers, many times each: they
-    may well be categories.
+    """Names of a table's columns that may well be categories.
 
-    Not those of two neighbours, like 0 and 1, which say the same either way.
+    Such a column holds at most ``FEW_VALUES`` different integers, many times each. Two neighbours,
+    like 0 and 1, do not count: they say the same either way.
     """
     if not data.columns or data.in_file:
         return []
     rows = np.asarray(data.rows)
-    found = []
-    for name, column in zip(data.columns, rows.T, strict=True):
-        values = np.unique(column)
-        if (
-            values[-1] - values[0] != 1
-            and len(values) <= min(FEW_VALUES, len(rows) / 5)
-            and bool((values == np.round(values)).all())
-        ):
-            found.append(name)
-    return found
+    columns = zip(data.columns, rows.T, strict=True)
+    return [name for name, column in columns if _may_be_categories(column)]
+
+
+def _may_be_categories(column: NDArray[Any]) -> bool:
+    """Whether a column (N,) holds a few integers, many times each, and not just two neighbours."""
+    values = np.unique(column)
+    is_few = len(values) <= min(FEW_VALUES, len(column) / 5)
+    return is_few and values[-1] - values[0] != 1 and bool((values == np.round(values)).all())
 
 
 def print_description(found: Mapping[str, Any]) -> None:
-    """The dictionary of ``describe``, for people."""
+    """Print the dictionary of ``describe`` for people."""
     shape = " x ".join(map(str, found["shape"]))
-    rows = [
-        ("data", f"{found['source']}: {found['rows']} rows of {shape} ({found['type']})"),
-        (
-            "split",
-            f"{found['training_rows']} for training, {found['validation_rows']} for validation",
-        ),
-        ("range", f"{found['range'][0]:.6g} to {found['range'][1]:.6g}"),
-        ("likelihood", f"{found['likelihood']} ({found['reason']})"),
-    ]
-    if found["columns"]:
-        if len(found["columns"]) > 1:  # of several units, one range says nothing
-            rows.pop(2)
-        shown = ", ".join(found["columns"][:8]) + (", ..." if len(found["columns"]) > 8 else "")
-        rows.insert(1, ("columns", shown))
-    print_table(rows)
+    train, held_out = found["training_rows"], found["validation_rows"]
+    rows = [("data", f"{found['source']}: {found['rows']} rows of {shape} ({found['type']})")]
+    columns = found["columns"] or []
+    if columns:
+        rows.append(("columns", _first_names(columns)))
+    rows.append(("split", f"{train} for training, {held_out} for validation"))
+    if len(columns) < 2:  # columns have units of their own: one range for all says nothing
+        rows.append(("range", f"{found['range'][0]:.6g} to {found['range'][1]:.6g}"))
+    print_table([*rows, ("likelihood", f"{found['likelihood']} ({found['reason']})")])
     if found["few_values"]:
-        names = ", ".join(found["few_values"][:8]) + (
-            ", ..." if len(found["few_values"]) > 8 else ""
+        print(
+            f"note        {_first_names(found['few_values'])}: only a few integers, treated as"
+            " numbers. Categories? Give each its own column of 0 and 1, or, if all columns are"
+            " such, --likelihood categorical."
         )
-        what = (
-            f"{names}: only a few integers, treated as numbers. Categories? Give each its own"
-            " column of 0 and 1"
-        )
-        print(f"note        {what}, or, if all columns are such, --likelihood categorical.")
+
+
+def _first_names(names: Sequence[str]) -> str:
+    """The first names of a list, for a line."""
+    return ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
 
 
 def figure_rows(figures: Mapping[str, Figure]) -> list[tuple[str, str, str, str]]:
-    """Name, value, standard error, and unit with details of each figure, for ``print_table``."""
+    """Name, value, standard error and unit of each figure, with details, for ``print_table``."""
     return [
         (
             name,
@@ -210,14 +199,13 @@ def figure_rows(figures: Mapping[str, Figure]) -> list[tuple[str, str, str, str]
 
 
 def _detail(name: str, value: float) -> str:
-    shown = (
-        f"{100 * value:.3g}%" if name == "unreliable_rows" else f"{value:.4g}"
-    )  # a share, not a count
+    is_share = name == "unreliable_rows"
+    shown = f"{100 * value:.3g}%" if is_share else f"{value:.4g}"
     return f"{name.replace('_', ' ')} {shown}"
 
 
 def figures_json(figures: Mapping[str, Figure]) -> dict[str, Any]:
-    """Each figure as {"value", "standard_error", "unit"} and its details."""
+    """Each figure by name: value, standard error, unit, and its details."""
     return {
         name: {
             "value": figure.value,
@@ -230,7 +218,7 @@ def figures_json(figures: Mapping[str, Figure]) -> dict[str, Any]:
 
 
 def print_findings(findings: Iterable[Diagnosis]) -> None:
-    """A line for each, on stdout: it belongs to the result."""
+    """Print a line for each on stdout: they belong to the result."""
     for finding in findings:
         print(f"warning    {finding.message}")
 

@@ -1,2 +1,1 @@
-"""One optimiser step, executed fast: recorded, rewritten, replayed, on one processor, a GPU or
-several processes."""
+"""One optimiser step, executed fast: recorded and replayed, on a processor, a GPU or in a group."""

@@ -1,35 +1,38 @@
-"""A step as one CUDA graph: a GPU does the operations of a small step faster than a program can ask
-for them one by one.
+"""A step as one CUDA graph.
 
-The graph holds addresses: what it reads and writes stays where it is, so inputs are copied into
-place and results are overwritten by the next replay. Noise goes on from where its generator is when
-a graph is replayed.
+A GPU does the operations of a small step faster than a program can ask for them one by one. A graph
+holds addresses: all that it reads and writes stays in its place. So inputs are copied into place,
+and the next replay overwrites the results. A replay draws its noise from where its generator stands
+at that time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 WARM_UP = 3
-"""Runs before the capture: libraries set themselves up in the first one, which a capture does not
-allow."""
+"""Runs before the capture. Libraries set themselves up in the first, which a capture forbids."""
+
+Result = TypeVar("Result")
 
 
-class Captured:
-    """``run``, captured. run: inputs -> tensors, on the GPU alone, without waiting for it. inputs:
-    of the sizes to come.
+class Captured(Generic[Result]):
+    """A function on the GPU, captured as a graph. Capturing changes nothing itself.
 
-    warm_up: does what ``run`` does, but for lasting effects; called a few times first. Capturing
-    changes nothing itself. noise: the generator that ``run`` draws from.
+    Args:
+        run: from inputs to tensors, on the GPU alone and without waiting for it.
+        inputs: examples of the sizes to come.
+        warm_up: does what ``run`` does, except for lasting effects; called a few times first.
+        noise: the generator that ``run`` draws from.
     """
 
     def __init__(
         self,
-        run: Callable[[Sequence[Tensor]], Sequence[Tensor]],
+        run: Callable[[Sequence[Tensor]], Result],
         inputs: Sequence[Tensor],
         warm_up: Callable[[Sequence[Tensor]], object],
         noise: torch.Generator,
@@ -44,17 +47,15 @@ class Captured:
                 warm_up(self.inputs)
         current.wait_stream(side)
         self.graph: Any = torch.cuda.CUDAGraph()
-        if (
-            noise is not torch.cuda.default_generators[device.index]
-        ):  # which is known to every graph
+        if noise is not torch.cuda.default_generators[device.index]:  # every graph knows that one
             self.graph.register_generator_state(noise)
         # Other threads may go on allocating: the one that reads rows ahead pins memory.
         with torch.cuda.graph(self.graph, stream=side, capture_error_mode="thread_local"):
             self.outputs = run(self.inputs)
         noise.set_offset(offset)
 
-    def __call__(self, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Replay. Returns tensors that the next replay overwrites."""
+    def __call__(self, inputs: Sequence[Tensor]) -> Result:
+        """Replay the function. The next replay overwrites the tensors that this one returns."""
         for own, given in zip(self.inputs, inputs, strict=True):
             own.copy_(given, non_blocking=True)
         self.graph.replay()

@@ -1,5 +1,4 @@
-"""What is done to a recorded list of operations before it is run: the same sums with less work, or
-with other kernels."""
+"""Changes to a recorded graph before it is run: less work for the same result, or other kernels."""
 
 from __future__ import annotations
 
@@ -11,9 +10,11 @@ from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
 ONEDNN = torch.backends.mkldnn.is_available()
-"""Whether there are oneDNN's matrix products. torch takes MKL's in float32, which on processors of
-other makers than Intel leave AVX-512 unused: there oneDNN's take half the time
-(docs/performance.md)."""
+"""Whether oneDNN can multiply matrices here.
+
+In float32 torch takes MKL's products, which leave AVX-512 unused on processors that Intel did not
+make. There oneDNN takes half the time (docs/performance.md).
+"""
 _PRODUCTS = (torch.ops.aten.mm.default, torch.ops.aten.addmm.default, torch.ops.aten.bmm.default)
 _CONVOLUTIONS = (torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default)
 _WITH_NUMBER = {
@@ -24,17 +25,16 @@ _WITH_NUMBER = {
     torch.ops.aten.div.Tensor: torch.ops.aten.div.Tensor,
     torch.ops.aten.div.Scalar: torch.ops.aten.div.Tensor,
 }
-"""Operations that take a number, or a tensor of one, in the second place."""
+"""Operations whose second argument is a number, or a tensor that holds one."""
 _ON_FRESH = torch.ops.aten.logical_and_.default
-"""Works in place, in the backward pass of a clamp, on what was made for it."""
+"""Works in place, but only on a tensor made for it, in the backward pass of a clamp."""
 _OPERATIONS = torch.library.Library("aevb", "DEF")
 _OPERATIONS.define("product(Tensor x, Tensor w, Tensor? bias) -> Tensor")
 
 
 def _product(x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
     """x w' + bias by oneDNN, in float32 too. x: (B, n); w: (m, n); bias: (m,) -> (B, m)."""
-    # By a name of its own: the compiler takes torch's name to be of a network whose weights never
-    # change.
+    # A separate name: the compiler takes torch's name for that of a network with fixed weights.
     result: Tensor = torch.ops.mkldnn._linear_pointwise(x, w, bias, "none", [], "")
     return result
 
@@ -44,8 +44,10 @@ _OPERATIONS.impl("product", lambda x, w, _: x.new_empty(x.shape[0], w.shape[0]),
 
 
 def drop_aliases(graph: GraphModule) -> None:
-    """Remove what only autograd needs: another name for the same tensor, and a transposition of a
-    transposition."""
+    """Remove second names of a tensor and transpositions of transpositions.
+
+    Autograd alone needs them.
+    """
     transpose = torch.ops.aten.t.default
     for node in list(graph.graph.nodes):
         if node.target in (torch.ops.aten.detach.default, torch.ops.aten.alias.default):
@@ -57,8 +59,10 @@ def drop_aliases(graph: GraphModule) -> None:
 
 
 def simplify(graph: GraphModule) -> None:
-    """Leave out what need not be done at every step; the bits stay the same. Not where something
-    works in place."""
+    """Leave out work that need not be repeated at every step. The bits stay the same.
+
+    A graph with operations that work in place stays as it is.
+    """
     operations = [
         node.target for node in graph.graph.nodes if isinstance(node.target, torch._ops.OpOverload)
     ]
@@ -72,8 +76,10 @@ def simplify(graph: GraphModule) -> None:
 
 
 def _fold_constants(graph: GraphModule) -> None:
-    """Compute now what is the same at every step, the start of the backward pass, mostly; and drop
-    powers of 1."""
+    """Compute now what is the same at every step, and drop powers of 1.
+
+    Most of it is the start of the backward pass.
+    """
     known: dict[Node, Tensor] = {}
     for node in list(graph.graph.nodes):
         if node.target is torch.ops.aten.pow.Tensor_Scalar and node.args[1] == 1:
@@ -93,7 +99,7 @@ def _fold_constants(graph: GraphModule) -> None:
 
 
 def _merge_equals(graph: GraphModule) -> None:
-    """Let what is computed twice from the same be computed once."""
+    """Compute once what is computed twice from the same arguments."""
     seen: dict[str, Node] = {}
     for node in list(graph.graph.nodes):
         if (
@@ -106,7 +112,7 @@ def _merge_equals(graph: GraphModule) -> None:
 
 
 def _drop_views(graph: GraphModule) -> None:
-    """A view of a view is one of the original, and one of the same shape is the original."""
+    """Replace a view of a view by one view, and a view of the same shape by its original."""
     view = torch.ops.aten.view.default
     for node in list(graph.graph.nodes):
         if node.target is view:
@@ -117,8 +123,10 @@ def _drop_views(graph: GraphModule) -> None:
 
 
 def _keep_numbers(graph: GraphModule) -> None:
-    """Numbers beside a tensor as tensors of its type: the interpreter would convert them from
-    doubles at every step."""
+    """Turn numbers beside a tensor into tensors of its type.
+
+    The interpreter would convert them from doubles at every step.
+    """
     kept: dict[float, Node] = {}
     first = next(iter(graph.graph.nodes))
     for node in list(graph.graph.nodes):
@@ -144,7 +152,7 @@ def _keep_numbers(graph: GraphModule) -> None:
 
 
 def _is_pure(node: Node) -> bool:
-    """Whether the same arguments always give the same, which nothing changes afterwards."""
+    """Whether equal arguments give equal results, and nothing changes the result afterwards."""
     if (
         not isinstance(node.target, torch._ops.OpOverload)
         or torch.Tag.nondeterministic_seeded in node.target.tags
@@ -154,8 +162,10 @@ def _is_pure(node: Node) -> bool:
 
 
 def round_products(graph: GraphModule) -> None:
-    """Let every matrix product and convolution read bfloat16; all else, the weights and their
-    moments stay as they are."""
+    """Let every matrix product and convolution read bfloat16.
+
+    All else stays as it is, the weights and their moments included.
+    """
     for node in list(graph.graph.nodes):
         if node.target in (*_PRODUCTS, *_CONVOLUTIONS) and _is_float32(node):
             with graph.graph.inserting_before(node):
@@ -171,8 +181,7 @@ def round_products(graph: GraphModule) -> None:
 
 
 def multiply_by_onednn(graph: GraphModule) -> None:
-    """Let oneDNN multiply matrices of float32: x w and bias + x w, as x (w')' with the bias, if
-    any, in the same call."""
+    """Let oneDNN multiply matrices of float32: x w, or bias + x w in one call, as x (w')'."""
     transpose = torch.ops.aten.t.default
     for node in list(graph.graph.nodes):
         if node.target not in (

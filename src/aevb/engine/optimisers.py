@@ -3,9 +3,9 @@ r"""Optimisers, as one fused operation over all parameters each.
     Adam (Kingma & Ba 2015)          p -= lr m_hat / (sqrt(v_hat) + eps)
     Adagrad (Duchi et al. 2011)      p -= lr g / (sqrt(sum g^2) + eps)
 
-torch.optim has the same kernels behind bookkeeping that costs a small network more than its
-gradient does. What is kept here besides the kernel: the moments, under torch.optim's names, and a
-step count that all parameters share.
+torch.optim has the same kernels, but its bookkeeping costs a small network more than the gradient
+does. An optimiser here keeps the moments, under torch.optim's names, and one step count for all
+parameters.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ import torch
 from torch import Tensor, nn
 
 FEW_NUMBERS = {"cpu": 100_000, "cuda": 100_000_000}
-"""Parameters up to which a model's lie in one tensor: of few numbers, the calls are what costs, on
-a GPU above all."""
+"""Most parameters of a model, by device, that are moved into one tensor.
+
+With few numbers, the calls take most of the time, above all on a GPU.
+"""
 
 BLOCKS = 36
-"""Tensors that one launch of torch's kernels takes, where there are four of each."""
+"""Tensors that one launch of torch's kernels takes, if each comes with three others."""
 
 
 @torch.no_grad()
 def join(parameters: Iterable[Tensor]) -> Tensor:
-    """Move parameters into one tensor, of which they are parts from then on: (N,), in their order."""
+    """Move parameters into one tensor (N,), in their order. They are views of it from then on."""
     parameters = list(parameters)
     flat = torch.cat([parameter.reshape(-1) for parameter in parameters])
     for parameter, part in zip(parameters, parts_of(flat, parameters), strict=True):
@@ -36,21 +38,26 @@ def join(parameters: Iterable[Tensor]) -> Tensor:
 
 
 def parts_of(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    """Views of flat: (N,), in the shapes and the order of ``like``."""
+    """Cut flat (N,) into views with the shapes and in the order of ``like``."""
     parts = flat.split([each.numel() for each in like])
     return [part.view_as(each) for part, each in zip(parts, like, strict=True)]
 
 
 class Update(ABC):
-    """parameters: changed in place, in this order. lr: step size. flat: what ``join`` made of them,
-    if it did."""
+    """An optimiser that changes parameters in place.
+
+    Args:
+        parameters: in a fixed order.
+        lr: step size.
+        flat: the result of ``join`` on the parameters, if they were joined.
+    """
 
     moments: ClassVar[tuple[str, ...]]
 
     def __init__(self, parameters: Iterable[Tensor], lr: float, flat: Tensor | None = None) -> None:
         self.parameters, self.lr, self.flat = list(parameters), lr, flat
         self.step = torch.zeros((), device=self.parameters[0].device)
-        self.rate = self.step + lr  # the step size again, where a CUDA graph reads it
+        self.rate = self.step + lr  # the step size as a tensor, for CUDA graphs
         self.pieces = self.parameters if flat is None else [flat]
         self.piece_moments = {
             name: [torch.zeros_like(piece) for piece in self.pieces] for name in self.moments
@@ -62,7 +69,7 @@ class Update(ABC):
 
     @classmethod
     def of_model(cls, model: nn.Module, lr: float) -> Self:
-        """Over all parameters of ``model``, which are joined if they are few."""
+        """An optimiser of all parameters of ``model``, which are joined if they are few."""
         parameters = list(model.parameters())
         few = sum(each.numel() for each in parameters) <= FEW_NUMBERS.get(
             parameters[0].device.type, 0
@@ -77,9 +84,10 @@ class Update(ABC):
 
     @torch.no_grad()
     def __call__(self, gradients: Sequence[Tensor], bad: Tensor) -> None:
-        """Take one step. gradients: of the parameters, or of ``flat`` alone if there is one.
+        """Take one step.
 
-        bad: (), 1.0 to leave everything as it is, because a gradient is not finite; 0.0 otherwise.
+        gradients: one for each parameter, or a single one for ``flat``. bad: (), 0.0, or 1.0 to
+        leave everything as it is, because a gradient is not finite.
         """
         self.step += 1 - bad
         lists = [self.pieces, list(gradients), *self.piece_moments.values()]
@@ -88,11 +96,14 @@ class Update(ABC):
 
     @abstractmethod
     def _run(self, *lists: list[Tensor], steps: list[Tensor], lr: Any, found_inf: Tensor) -> None:
-        """Call the kernel. lists: parameters, gradients and moments, in the order of ``moments``.
-        lr: a number or tensor."""
+        """Call the kernel.
+
+        lists: parameters, gradients, and moments in the order of ``moments``. lr: a number or a
+        tensor.
+        """
 
     def tensors(self) -> list[Tensor]:
-        """All that a step changes, the parameters among it, in as few tensors as they lie in."""
+        """All that a step changes, parameters included, in as few tensors as hold it."""
         return [
             *self.pieces,
             *(moment for moments in self.piece_moments.values() for moment in moments),
@@ -109,7 +120,7 @@ class Update(ABC):
         return found | {f"{i}.step": self.step for i in range(len(self.parameters))}
 
     def load_state_dict(self, saved: dict[str, Tensor]) -> None:
-        """Take up what ``state_dict`` returned, in place."""
+        """Restore what ``state_dict`` returned, in place."""
         self.step.copy_(saved["0.step"])
         for name, values in self.state.items():
             for i, value in enumerate(values):
@@ -124,8 +135,8 @@ class Adam(Update):
     def _run(self, *lists: list[Tensor], steps: list[Tensor], lr: Any, found_inf: Tensor) -> None:
         parameters, gradients, means, squares = lists
         torch._fused_adam_(
-            parameters, gradients, means, squares, [], steps, lr=lr, beta1=0.9, beta2=0.999, weight_decay=0.0, eps=1e-8,
-            amsgrad=False, maximize=False, found_inf=found_inf,
+            parameters, gradients, means, squares, [], steps, lr=lr, beta1=0.9, beta2=0.999,
+            weight_decay=0.0, eps=1e-8, amsgrad=False, maximize=False, found_inf=found_inf,
         )  # fmt: skip
 
 
@@ -137,20 +148,20 @@ class Adagrad(Update):
     def _run(self, *lists: list[Tensor], steps: list[Tensor], lr: Any, found_inf: Tensor) -> None:
         parameters, gradients, sums = lists
         torch._fused_adagrad_(
-            parameters, gradients, sums, steps, lr=lr, lr_decay=0.0, weight_decay=0.0, eps=1e-10, maximize=False,
-            found_inf=found_inf,
+            parameters, gradients, sums, steps, lr=lr, lr_decay=0.0, weight_decay=0.0, eps=1e-10,
+            maximize=False, found_inf=found_inf,
         )  # fmt: skip
 
 
 def _cut(lists: list[list[Tensor]]) -> list[list[Tensor]]:
-    """Lists of tensors, cut alike into parts for as many blocks of a GPU as a launch has.
+    """Cut lists of tensors alike, into parts for as many blocks of a GPU as a launch has.
 
-    torch's kernels give a block 65,536 numbers: of a model of 0.8 million, they leave nine tenths
-    of an H100 idle.
+    torch's kernels give each block 65,536 numbers. A model of 0.8 million would then leave nine
+    tenths of an H100 idle.
     """
     size = -(-sum(each.numel() for each in lists[0]) // BLOCKS)
-    size += -size % 4  # where the kernels read four numbers at once
-    # A gradient may lie in memory as its transpose would.
+    size += -size % 4  # the kernels read four numbers at once
+    # A gradient may be stored as its transpose.
     return [
         [part for each in found for part in each.contiguous().view(-1).split(size)]
         for found in lists

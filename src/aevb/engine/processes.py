@@ -1,10 +1,10 @@
-"""Several processes train one model: each computes the gradient of its rows of every batch, and all
-take the same step.
+"""Several processes that train one model.
 
-Started by torchrun, which tells each process its rank. Weights, moments, order and noise are the
-same in all of them, so only gradients travel, once per step, in one buffer; process 0 alone writes.
-A process that dies takes the group with it: the others find its connection closed, or wait
-``PATIENCE`` at most, and leave with one sentence.
+Each process computes the gradient of its rows of every batch, and all take the same step. torchrun
+starts them and tells each its rank. Weights, moments, order and noise are the same in all of them,
+so only gradients travel, once per step, in one buffer. Process 0 alone writes files. If a process
+dies, so does the group: the others find its connection closed, or wait for ``PATIENCE`` seconds at
+most, and end with one sentence.
 """
 
 from __future__ import annotations
@@ -24,27 +24,31 @@ from aevb.errors import LostProcessError, UsageError
 from aevb.interfaces import Likelihood, Objective
 
 PATIENCE = 60.0
-"""Seconds that a process waits for the others before it takes one of them for lost."""
+"""Seconds that a process waits for the others before it considers one of them lost."""
 
 
 class Group:
-    """The processes of this run. rank: this one's number; world: how many; local_rank: its number
-    on this machine."""
+    """The processes of a run.
+
+    rank: the number of this process. world: how many there are. local_rank: the number of this
+    process on its machine.
+    """
 
     def __init__(self) -> None:
-        self.rank, self.world = (
-            int(os.environ.get("RANK", "0")),
-            int(os.environ.get("WORLD_SIZE", "1")),
-        )
+        self.rank = int(os.environ.get("RANK", "0"))
+        self.world = int(os.environ.get("WORLD_SIZE", "1"))
         self.local_rank = int(os.environ.get("LOCAL_RANK", "0"))
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes files and speaks."""
+        """Whether this process writes files and prints."""
         return self.rank == 0
 
     def device(self, name: str) -> torch.device:
-        """This process's device of the kind ``name``: auto, cpu or cuda. Raises UsageError."""
+        """The device of this process. name: auto, cpu or cuda.
+
+        Raises UsageError for cuda where there is none.
+        """
         if name == "cuda" and not torch.cuda.is_available():
             raise UsageError(
                 "device cuda: torch sees no CUDA device here. Use device cpu, or auto."
@@ -55,8 +59,10 @@ class Group:
 
     @contextmanager
     def joined(self, device: torch.device) -> Iterator[None]:
-        """Meet the other processes, if there are any and they have not met yet. Raises
-        LostProcessError."""
+        """Connect to the other processes, if there are any, unless they are connected already.
+
+        Raises LostProcessError.
+        """
         if self.world == 1 or dist.is_initialized():
             yield
             return
@@ -71,33 +77,28 @@ class Group:
                 dist.destroy_process_group()
 
     def refuse_coupled(self, objective: Objective, likelihood: Likelihood) -> None:
-        """Raise UsageError for a loss that is not a mean over rows: parts of a batch would not add
-        up to the whole."""
-        coupled = (
-            "free_bits"
-            if getattr(objective, "free_bits", 0)
-            else "gaussian_optimal"
-            if likelihood.of_batch
-            else ""
-        )
-        if self.world > 1 and not objective.recordable:
-            raise UsageError(
-                "monte_carlo_em keeps a chain for each row; it trains in one process, not in"
-                f" {self.world}"
-            )
-        if self.world > 1 and coupled:
-            raise UsageError(
-                f"{coupled} looks at a whole batch at once; it trains in one process, not in"
-                f" {self.world}"
-            )
+        """Raise UsageError for several processes and a loss that is not a mean over rows.
+
+        The losses of parts of a batch would not add up to that of the whole batch.
+        """
+        if self.world == 1:
+            return
+        in_one = f"it trains in one process, not in {self.world}"
+        if not objective.recordable:
+            raise UsageError(f"monte_carlo_em keeps a chain for each row; {in_one}")
+        coupled = objective.couples_rows_by or ("gaussian_optimal" if likelihood.of_batch else "")
+        if coupled:
+            raise UsageError(f"{coupled} looks at a whole batch at once; {in_one}")
 
     def shard(self, total: int) -> Shard:
         """This process's part of a batch of ``total`` rows."""
         return shard_of(total, self.rank, self.world)
 
     def sum_weighted(self, tensors: Sequence[Tensor], weight: float) -> Sequence[Tensor]:
-        """The sum over processes of weight times each of ``tensors``, all in one message. Raises
-        LostProcessError."""
+        """Sum each tensor over the processes, in one message. weight: of this process in the sum.
+
+        Raises LostProcessError.
+        """
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors]).mul_(weight)
         with _others_alive():
             dist.all_reduce(flat)
@@ -105,8 +106,10 @@ class Group:
         return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
 
     def same(self, value: Any) -> Any:
-        """What process 0 has, in every process: for decisions that all must take alike. Raises
-        LostProcessError."""
+        """Return the value that process 0 has, for a decision that all must take alike.
+
+        Raises LostProcessError.
+        """
         if self.world == 1:
             return value
         box = [value]
@@ -115,7 +118,9 @@ class Group:
         return box[0]
 
 
-class _others_alive:  # noqa: N801  (a context, read as a phrase)
+class _others_alive:  # noqa: N801  (reads as a phrase after ``with``)
+    """Turns a broken connection into a LostProcessError."""
+
     def __enter__(self) -> None: ...
 
     def __exit__(

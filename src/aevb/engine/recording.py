@@ -1,15 +1,14 @@
-"""The gradient of one training step as one list of operations: recorded once, then replayed.
+"""The gradient of one training step as a list of operations, recorded once and then replayed.
 
-A small network spends most of a step between its operations: in Python, in distribution objects, in
-the bookkeeping of autograd. All of that is the same at every step. So the objective and its
-backward pass run once under ``make_fx``, which writes down each operation on tensors in order, and
-from then on the list alone is run:
+A small network spends most of a step between its operations: in Python, in distribution objects,
+in the bookkeeping of autograd. All of that is the same at every step. So the objective and its
+backward pass run once under ``make_fx``, which writes down each operation on tensors in order. From
+then on that list alone is run:
 
-    traced      by TorchScript's interpreter: ready in half a second, with the same kernels as the original
-    compiled    by TorchInductor, which fuses what lies between the products: ready in ten to thirty seconds
+    traced      by TorchScript's interpreter, with the same kernels: ready in half a second
+    compiled    by TorchInductor, which fuses what lies between the products: ready in 10 to 30 s
 
-Draws of noise are taken out of the list and become inputs, so that the caller decides where they
-come from.
+Draws of noise become inputs of the list: the caller decides where they come from.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -37,8 +36,10 @@ _DRAWS = {
 
 @dataclass(frozen=True)
 class Draw:
-    """Noise that a step needs. sampler: ``torch.randn`` or ``torch.rand``; shape: of the draw;
-    dtype: of its numbers."""
+    """Noise that a step needs.
+
+    sampler: ``torch.randn`` or ``torch.rand``. shape: of the draw. dtype: of its numbers.
+    """
 
     sampler: Callable[..., Tensor]
     shape: tuple[int, ...]
@@ -52,8 +53,7 @@ class Draw:
 
 
 class Loss(nn.Module):
-    """An objective and its model as one module, so that all parameters and buffers have a name
-    each."""
+    """An objective and its model as one module, so that each parameter and buffer has one name."""
 
     def __init__(self, model: Model, objective: Objective) -> None:
         super().__init__()
@@ -67,8 +67,11 @@ class Loss(nn.Module):
 
 @dataclass(frozen=True)
 class Recording:
-    """graph: (parameters, buffers, inputs, draws; flat) -> (gradients, log, bad; flat). draws: in
-    order. names: of the log."""
+    """A recorded gradient.
+
+    graph: from parameters, buffers, inputs and draws, one after the other, to ``Outcome.flat``.
+    draws: in order. names: of the log.
+    """
 
     graph: GraphModule
     draws: tuple[Draw, ...]
@@ -77,11 +80,34 @@ class Recording:
     buffers: tuple[Tensor, ...]
 
 
-def outcome(estimate: Estimate, gradients: Sequence[Tensor], joined: bool = False) -> list[Tensor]:
-    """gradients, the log as one tensor (names,), and whether the loss or a gradient is not finite:
-    () 1.0 or 0.0.
+class Outcome(NamedTuple):
+    """What one gradient step computes, before the update."""
 
-    joined: give the gradients as one tensor (N,).
+    gradients: Sequence[Tensor]
+    """Of the parameters, or a single one (N,) of all numbers where parameters are joined."""
+    log: Tensor
+    """(names,), nats, averaged over the rows."""
+    bad: Tensor
+    """(), 1.0 if the loss or a gradient is not finite, else 0.0."""
+
+    @classmethod
+    def from_flat(cls, tensors: Sequence[Tensor]) -> Outcome:
+        """Undo ``flat``."""
+        *gradients, log, bad = tensors
+        return cls(gradients, log, bad)
+
+    def flat(self) -> list[Tensor]:
+        """All tensors in one list, as a graph returns them."""
+        return [*self.gradients, self.log, self.bad]
+
+
+def outcome(estimate: Estimate, gradients: Sequence[Tensor], joined: bool = False) -> Outcome:
+    """Put a loss and its gradients into the form of a step.
+
+    Args:
+        estimate: the loss and its log.
+        gradients: of the parameters that have one.
+        joined: give the gradients as one tensor (N,).
     """
     # A sum carries every NaN and infinity on, at a third of the price of a norm.
     loss, gradients = estimate.loss.detach(), [gradient.detach() for gradient in gradients]
@@ -91,11 +117,8 @@ def outcome(estimate: Estimate, gradients: Sequence[Tensor], joined: bool = Fals
     else:
         total = torch.stack([loss, *(gradient.sum() for gradient in gradients)]).sum()
     bad = total - total != 0  # as torch.isfinite, in half as many calls
-    return [
-        *gradients,
-        torch.stack([value.detach() for value in estimate.log.values()]),
-        bad.to(torch.float32),
-    ]
+    log = torch.stack([value.detach() for value in estimate.log.values()])
+    return Outcome(gradients, log, bad.to(torch.float32))
 
 
 def record(
@@ -109,10 +132,16 @@ def record(
 ) -> Recording:
     """Write down the gradient of ``loss(to_x(*inputs))`` in every parameter that has one.
 
-    joined: all gradients as one tensor. bf16: products and convolutions in bfloat16. kernels: torch
-    or onednn, for the products that stay in float32. The model is left as it was. Whatever the
-    objective does in Python is done now, for good: a branch on a tensor's value cannot be recorded
-    and raises.
+    The model stays as it was. The recording keeps whatever the objective decides in Python now, for
+    good. A branch on a tensor's value cannot be recorded and raises.
+
+    Args:
+        loss: objective and model.
+        inputs: examples of the inputs of ``to_x``.
+        to_x: turns them into x: (B, D).
+        joined: give all gradients as one tensor.
+        bf16: compute products and convolutions in bfloat16.
+        kernels: torch or onednn, for the products that stay in float32.
     """
     parameters = {name: value for name, value in loss.named_parameters() if value.requires_grad}
     buffers = dict(loss.named_buffers())
@@ -125,9 +154,9 @@ def record(
         estimate: Estimate = torch.func.functional_call(loss, parts, (to_x(*flat[stop:]),))
         found = torch.autograd.grad(estimate.loss, leaves, materialize_grads=True)
         names[:] = estimate.log
-        return outcome(estimate, found, joined)
+        return outcome(estimate, found, joined).flat()
 
-    # Copies: running the objective may work on its buffers.
+    # Copies, since the objective may change its buffers.
     example = [*parameters.values(), *(value.clone() for value in buffers.values()), *inputs]
     from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -147,16 +176,20 @@ def record(
 
 
 def flops(loss: Loss, x: Tensor) -> float:
-    """Floating-point operations in the products of one gradient. x: (B, D). The model is left as it
-    was."""
+    """Count the floating-point operations in the products of one gradient.
+
+    x: (B, D). The model stays as it was.
+    """
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils.flop_counter import flop_registry
 
     total = 0
 
     class Counter(TorchDispatchMode):
-        """Adds up what torch's own table says of each product. (Its FlopCounterMode fails on a
-        module used twice.)"""
+        """Adds up torch's own counts of each product.
+
+        torch's FlopCounterMode fails on a module that is used twice.
+        """
 
         def __torch_dispatch__(
             self, function: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -177,26 +210,22 @@ def flops(loss: Loss, x: Tensor) -> float:
 
 
 def traced(recording: Recording, inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
-    """The recording for TorchScript's interpreter, or for Python where TorchScript does not know an
-    operation."""
+    """The recording for TorchScript's interpreter.
+
+    Where TorchScript does not know an operation, Python runs the recording.
+    """
     graph_passes.simplify(recording.graph)
     run: Callable[..., Sequence[Tensor]] = recording.graph
-    with (
-        warnings.catch_warnings(),
-        torch.no_grad(),
-        suppress(RuntimeError),
-    ):  # as for the backward pass of a convolution
-        warnings.simplefilter(
-            "ignore"
-        )  # TorchScript announces its retirement; the recording outlives it
-        run = torch.jit.trace(
-            _as_function(run), tuple(_example(recording, inputs)), check_trace=False
-        )
+    # TorchScript refuses some operations, such as the backward pass of a convolution. It also warns
+    # that it will be retired.
+    with warnings.catch_warnings(), torch.no_grad(), suppress(RuntimeError):
+        warnings.simplefilter("ignore")
+        example = tuple(_example(recording, inputs))
+        run = torch.jit.trace(_as_function(run), example, check_trace=False)
 
     def replay(*flat: Tensor) -> Sequence[Tensor]:
-        # Without its optimiser: that would watch the first steps, then fuse and specialise, and
-        # change bits on the way. In inference mode, which leaves out what only autograd would ask
-        # for, an eighth of a small network's step.
+        # TorchScript's optimiser would watch the first steps and then change their bits. Inference
+        # mode leaves out what only autograd needs: an eighth of a small network's step.
         with torch.inference_mode(), torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
             return run(*flat)
 
@@ -204,21 +233,19 @@ def traced(recording: Recording, inputs: Sequence[Tensor]) -> Callable[..., Sequ
 
 
 def compiled(recording: Recording, inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
-    """The recording through TorchInductor, called without Dynamo's checks before each call: nothing
-    here ever changes."""
+    """The recording, compiled by TorchInductor.
+
+    It is called without Dynamo's checks before each call, since nothing here ever changes.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from torch._inductor import compile as inductor
 
     example: list[Any] = list(_example(recording, inputs))
-    with (
-        warnings.catch_warnings(),
-        torch.no_grad(),
-        torch.random.fork_rng(devices=_devices(inputs)),
-    ):
-        warnings.simplefilter(
-            "ignore"
-        )  # it recommends TensorFloat32, and imports what announces its retirement
+    forked = torch.random.fork_rng(devices=_devices(inputs))
+    with warnings.catch_warnings(), torch.no_grad(), forked:
+        # It recommends TensorFloat32, and imports modules that announce their retirement.
+        warnings.simplefilter("ignore")
         run = inductor(recording.graph, example)
 
     def replay(*flat: Tensor) -> Sequence[Tensor]:
@@ -238,6 +265,7 @@ def _devices(inputs: Sequence[Tensor]) -> list[torch.device]:
 
 
 def _example(recording: Recording, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Arguments of the size that the recording takes."""
     noise = [
         torch.zeros(draw.shape, dtype=draw.dtype, device=inputs[0].device)
         for draw in recording.draws
@@ -246,7 +274,7 @@ def _example(recording: Recording, inputs: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _take_out_draws(graph: GraphModule) -> tuple[Draw, ...]:
-    """Turn every draw of normal or uniform noise into a further input."""
+    """Turn every draw of normal or uniform noise into a further input of the graph."""
     draws = []
     last = [node for node in graph.graph.nodes if node.op == "placeholder"][-1]
     for node in list(graph.graph.nodes):

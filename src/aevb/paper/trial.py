@@ -200,7 +200,7 @@ class Training:
         )
         self.model.to(rows.device)
         self.gradient = LeanGradient(self.model, torch.Generator(rows.device))
-        self.captured: Captured | None = None
+        self.captured: Captured[Sequence[Tensor]] | None = None
         self.all_is_well = torch.zeros((), device=rows.device)
         self.curve: list[dict[str, float]] = []
         self._start()

@@ -1,1 +1,1 @@
-"""What is on disk: saves with checksums, and the folder of a run."""
+"""Files of a run: saves with checksums, and the folder that holds them."""

@@ -1,10 +1,12 @@
-"""Save and load a run: tensors as safetensors, everything else in a JSON manifest with their
-SHA-256. Nothing is pickled.
+"""Save and load a run.
 
-A save takes the place of the one before only when all of it is on the disk, and the one before is
-kept: a full disk or a crash in the middle leaves it the newest, and damage to the newest falls back
-to it with a warning (``generations`` says how). safetensors itself notices few flipped bits; the
-checksums notice all.
+Tensors go into safetensors files. A JSON manifest holds everything else, and the SHA-256 of each
+file. Nothing is pickled.
+
+A save replaces the one before only when all of it is on the disk, and the one before is kept. If
+the disk is full or the machine crashes in between, the one before stays the newest. If the newest
+is damaged, loading falls back to the one before, with a warning (``saves.py`` says how).
+safetensors itself notices few flipped bits; the checksums notice all.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -38,7 +40,7 @@ from aevb.parts.likelihoods import LIKELIHOODS
 from aevb.runs.build import build
 from aevb.runs.run import Run
 from aevb.storage import saves
-from aevb.storage.saves import Generation, Manifest
+from aevb.storage.saves import File, Generation, Manifest
 
 METRICS = "metrics.jsonl"
 SETTINGS = "config.toml"
@@ -47,31 +49,55 @@ TERMS = ("bound", "reconstruction", "kl")
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run came. epoch: completed epochs. best_bound: of the validation rows, nats,
-    reached at best_epoch.
+    """How far a run came.
 
-    threads, rows_sha256: what the run's bits depend on: CPU threads, and the training and
-    validation rows; "" is unknown. step: completed steps of the epoch under way, the one after
-    ``epoch``. totals: sums over its rows of its figures so far. engine: how steps are executed, as
-    plain values: mode, threads, precision, world size.
+    epoch: completed epochs. best_epoch, best_bound: the epoch with the best bound of the validation
+    rows so far, and that bound in nats. rows_sha256: digest of the training and validation rows, ""
+    if it is unknown. step: completed steps of the epoch under way, the one after ``epoch``. totals:
+    sums of the figures over the rows of that epoch so far. engine: how steps are executed, as plain
+    values (``engine.step.Engine``). Older formats hold ``threads`` here, which is ignored.
     """
 
     epoch: int = 0
     best_epoch: int = 0
     best_bound: float | None = None
-    threads: int = 0
     rows_sha256: str = ""
     step: int = 0
     totals: dict[str, float] = field(default_factory=dict)
     engine: dict[str, Any] = field(default_factory=dict)
 
     def kept_epoch(self, config: Config) -> int:
-        """The epoch whose weights are to be used: the best one if ``config`` has patience, else the
-        last."""
+        """The epoch whose weights are to be used: with patience the best one, else the last.
+
+        Example:
+            >>> import aevb
+            >>> from aevb.storage.checkpoint import Progress
+            >>> progress = Progress(epoch=9, best_epoch=6)
+            >>> progress.kept_epoch(aevb.Config()), progress.kept_epoch(aevb.Config(patience=3))
+            (9, 6)
+        """
         return self.best_epoch if config.patience and self.best_epoch else self.epoch
 
 
 _CONFIG, _SCHEMA, _PROGRESS = TypeAdapter(Config), TypeAdapter(Schema), TypeAdapter(Progress)
+
+
+class Saved(NamedTuple):
+    """Everything that one save holds of a run that can be continued."""
+
+    run: Run
+    progress: Progress
+    state: dict[str, Tensor]
+    """The tensors needed to continue: weights, moments, and what the objective keeps."""
+
+
+class _Parts(NamedTuple):
+    """A save as it was read, with its settings. Tensors are still bytes."""
+
+    found: Generation
+    config: Config
+    schema: Schema
+    progress: Progress
 
 
 def save(
@@ -83,44 +109,47 @@ def save(
     state: dict[str, Tensor] | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write the run into ``folder``. Raises OutputExistsError if there is a run already, unless
-    ``overwrite``.
+    """Write a run into a folder.
 
-    weights: by default those of ``run.model``. state: further tensors needed to continue training,
-    of a run that saves itself as it goes: it replaces its own save, and the one before is kept
-    beside it. Without, what was needed to continue a run that was there goes. Raises
-    CannotWriteError; the folder then still holds a whole save.
+    Args:
+        run: the run to save.
+        folder: made if it is not there.
+        weights: those to save instead of those of ``run.model``.
+        progress: how far the run came.
+        state: further tensors that are needed to continue training. A run that saves itself as it
+            goes gives them: it replaces its own save, and the one before is kept beside it. Without
+            them, a run that was in the folder can no longer be continued.
+        overwrite: replace another run.
+
+    Raises:
+        OutputExistsError: there is a run already, and neither ``overwrite`` nor ``state`` is given.
+        CannotWriteError: the folder still holds the last whole save.
+
+    Example:
+        >>> import aevb
+        >>> config = aevb.Config(hidden=(8,), latent_dim=2, epochs=1)
+        >>> run = aevb.fit("gmm", config)
+        >>> aevb.save(run, "saved")
+        >>> aevb.load("saved").sample(3).tolist() == run.sample(3).tolist()
+        True
     """
     folder = Path(folder)
-    if state is None and not overwrite and (exists(folder) or (folder / SETTINGS).is_file()):
+    may_replace = overwrite or state is not None
+    if not may_replace and (exists(folder) or (folder / SETTINGS).is_file()):
         raise OutputExistsError(
             f"{folder} already holds a run. Choose another folder, or replace it with"
             " overwrite=True."
         )
     progress = progress or Progress(epoch=run.trained or run.kept_epoch, best_epoch=run.kept_epoch)
-    tensors = {"model": weights or run.model.state_dict()}
-    if run.baseline is not None:
-        tensors["baseline"] = {"baseline": run.baseline}
-    if state is not None:
-        tensors["state"] = state
+    tensors = _tensors_to_save(run, weights, state)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        manifest = Manifest(
-            versions=_versions(),
-            data=run.source,
-            likelihood=run.likelihood,
-            config=run.config.to_dict(),
-            data_schema=_SCHEMA.dump_python(run.schema, mode="json"),
-            progress=asdict(progress),
-            files={
-                name: saves.write_file(folder, name, _packed(each))
-                for name, each in tensors.items()
-            },
-        )
-        saves.publish(folder, manifest)
-        if state is None:  # settings and history of a run that was replaced
-            for name in (SETTINGS, METRICS):
-                (folder / name).unlink(missing_ok=True)
+        files = {
+            name: saves.write_file(folder, name, _packed(each)) for name, each in tensors.items()
+        }
+        saves.publish(folder, _manifest(run, progress, files))
+        if state is None:
+            _forget_training(folder)
     except OSError as error:
         raise CannotWriteError(
             f"{error.strerror or error}. The last whole save in {folder} is unchanged; free some"
@@ -128,106 +157,209 @@ def save(
         ) from error
 
 
+def _tensors_to_save(
+    run: Run, weights: dict[str, Tensor] | None, state: dict[str, Tensor] | None
+) -> dict[str, dict[str, Tensor]]:
+    """The tensors of each file of a save, by the file's name."""
+    tensors = {"model": weights or run.model.state_dict()}
+    if run.baseline is not None:
+        tensors["baseline"] = {"baseline": run.baseline}
+    if state is not None:
+        tensors["state"] = state
+    return tensors
+
+
+def _manifest(run: Run, progress: Progress, files: dict[str, File]) -> Manifest:
+    """All of a save but its tensors."""
+    return Manifest(
+        versions=_versions(),
+        data=run.source,
+        likelihood=run.likelihood,
+        config=run.config.to_dict(),
+        data_schema=_SCHEMA.dump_python(run.schema, mode="json"),
+        progress=asdict(progress),
+        files=files,
+    )
+
+
+def _forget_training(folder: Path) -> None:
+    """Remove settings and history of a run that was replaced: it cannot be continued."""
+    for name in (SETTINGS, METRICS):
+        (folder / name).unlink(missing_ok=True)
+
+
 def load(folder: str | Path) -> Run:
-    """Read a run. Raises NotFoundError if there is none, DataError if any file of it is damaged or
-    was changed.
+    """Read a run.
 
     If the newest save is damaged and the one before is whole, that one is taken, with a
-    DamagedCheckpointWarning; if only the files needed to continue are damaged, the model is.
+    DamagedCheckpointWarning. If only the files needed to continue are damaged, the model is read
+    all the same.
+
+    Raises:
+        NotFoundError: there is no run.
+        DataError: a file is damaged or was changed, and there is no other save.
+
+    Example:
+        >>> import aevb
+        >>> config = aevb.Config(hidden=(8,), latent_dim=2, epochs=2)
+        >>> run = aevb.fit("gmm", config, out="loaded")
+        >>> again = aevb.load("loaded")
+        >>> again.trained, again.config == config
+        (2, True)
     """
-    return _run(*_read(Path(folder), "model", "baseline"))
+    return _run(_read(Path(folder), "model", "baseline"))
 
 
 def read_progress(folder: str | Path) -> Progress:
-    """How far the run came. Raises and warns as ``load_progress``."""
-    return _read(Path(folder), strict=True)[3]
+    """How far the run in ``folder`` came. Raises and warns as ``load_progress``.
+
+    Example:
+        >>> import aevb
+        >>> from aevb.storage.checkpoint import read_progress
+        >>> config = aevb.Config(hidden=(8,), latent_dim=2, epochs=2)
+        >>> run = aevb.fit("gmm", config, out="measured")
+        >>> read_progress("measured").epoch
+        2
+    """
+    return _read(Path(folder), strict=True).progress
 
 
 def load_progress(folder: str | Path) -> tuple[Progress, dict[str, Tensor]]:
-    """How far the run came and the tensors to continue from. Raises as ``load``, and DataError if
-    it cannot be continued.
+    """How far the run came, and the tensors to continue from.
 
-    Takes the save before, with a warning, wherever ``load`` does.
+    Takes the save before, with a warning, wherever ``load`` does. Raises as ``load``, and DataError
+    for a run that cannot be continued.
+
+    Example:
+        >>> import aevb
+        >>> from aevb.storage.checkpoint import load_progress
+        >>> config = aevb.Config(hidden=(8,), latent_dim=2, epochs=2)
+        >>> run = aevb.fit("gmm", config, out="continued")
+        >>> progress, state = load_progress("continued")
+        >>> progress.epoch, float(state["optimizer.0.step"])  # 15 steps in each epoch
+        (2, 30.0)
     """
-    found, _, _, progress = _read(Path(folder), "state", strict=True)
-    return progress, _state(found)
+    parts = _read(Path(folder), "state", strict=True)
+    return parts.progress, _state(parts.found)
 
 
-def load_to_continue(folder: str | Path) -> tuple[Run, Progress, dict[str, Tensor]]:
-    """What ``load`` and ``load_progress`` return, all of one save. Raises and warns as
-    ``load_progress``."""
+def load_to_continue(folder: str | Path) -> Saved:
+    """Read a run with everything that is needed to continue it, all of one save, each file once.
+
+    Raises and warns as ``load_progress``.
+
+    Example:
+        >>> import aevb
+        >>> from aevb.storage.checkpoint import load_to_continue
+        >>> config = aevb.Config(hidden=(8,), latent_dim=2, epochs=2)
+        >>> run = aevb.fit("gmm", config, out="whole")
+        >>> saved = load_to_continue("whole")
+        >>> saved.progress.epoch, saved.run.trained
+        (2, 2)
+    """
     parts = _read(Path(folder), "model", "baseline", "state", strict=True)
-    return _run(*parts), parts[3], _state(parts[0])
+    return Saved(_run(parts), parts.progress, _state(parts.found))
 
 
 def exists(folder: str | Path) -> bool:
-    """Whether ``folder`` holds a saved run."""
+    """Whether ``folder`` holds a saved run.
+
+    Example:
+        >>> from aevb.storage.checkpoint import exists
+        >>> exists("nowhere")
+        False
+    """
     return saves.exists(Path(folder))
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The records of metrics.jsonl, up to the first line that is damaged or was cut short."""
+    """The records of metrics.jsonl, up to the first line that is damaged or was cut short.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import aevb
+        >>> from aevb.storage.checkpoint import read_metrics
+        >>> config = aevb.Config(hidden=(8,), latent_dim=2, epochs=2)
+        >>> run = aevb.fit("gmm", config, out="lines")
+        >>> [record["epoch"] for record in read_metrics(Path("lines"))]
+        [1, 2]
+    """
     records: list[dict[str, Any]] = []
     path = folder / METRICS
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                record = json.loads(line)
-                if not all(math.isfinite(record[name]) for name in ("epoch", *TERMS)):
-                    break
-                records.append(record)
-            except (ValueError, KeyError, TypeError, RecursionError):
-                break
+    if not path.is_file():
+        return records
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        record = _record(line)
+        if record is None:
+            break
+        records.append(record)
     return records
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    """A record of metrics.jsonl, or None if it is not whole."""
+    try:
+        record: dict[str, Any] = json.loads(line)
+        is_whole = all(math.isfinite(record[name]) for name in ("epoch", *TERMS))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return record if is_whole else None
 
 
 @cache
 def _versions() -> dict[str, str]:
-    """What wrote the save. Looked up once: a package's version is found by parsing files, which
-    takes as long as a save."""
+    """The programs that write a save.
+
+    They are looked up once: to find a version, Python parses files, which takes as long as a save.
+    """
     return {name: version(name) for name in ("aevb", "torch", "safetensors")} | {
         "python": platform.python_version()
     }
 
 
 def _packed(tensors: dict[str, Tensor]) -> bytes:
-    # Copies: safetensors refuses tensors that share memory.
+    # Copies, since safetensors refuses tensors that share memory.
     return safetensors.save(
         {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
     )
 
 
-def _read(
-    folder: Path, *wanted: str, strict: bool = False
-) -> tuple[Generation, Config, Schema, Progress]:
-    """The save to use, and its parts. Warns, at the line that called our caller, if it is not the
-    newest."""
+def _read(folder: Path, *wanted: str, strict: bool = False) -> _Parts:
+    """The save to use, and its settings.
+
+    If it is not the newest one, a warning points at the line that called our caller.
+    """
     if not saves.exists(folder):
-        if (folder / SETTINGS).is_file():
-            raise NotFoundError(
-                f"{folder} was interrupted before it was saved. Go on with: aevb fit --resume --out"
-                f" {folder}"
-            )
-        what = "is not a run: it has no manifest.json" if folder.exists() else "does not exist"
-        raise NotFoundError(f"{folder} {what}. Train one with: aevb fit DATA --out {folder}")
+        raise _no_run(folder)
     found = saves.read(folder, wanted, strict=strict)
-    parts = _parts(found)
+    parts = _Parts(found, *_settings(found))
     if found.damage:
-        at = f"epoch {parts[2].epoch}, step {parts[2].step}"
+        at = f"epoch {parts.progress.epoch}, step {parts.progress.step}"
         used = (
             f"only the model of {at} can be used and not continued; restore {folder} from a copy to"
             " train on"
             if found.partial
-            else (
-                f"the save of {at}, {found.path.name}, is used instead; "
-                f"restore {folder} from a copy, or go on from there with aevb fit --resume"
-            )
+            else f"the save of {at}, {found.path.name}, is used instead; restore {folder} from a"
+            " copy, or go on from there with aevb fit --resume"
         )
         warnings.warn(f"{found.damage}: {used}.", DamagedCheckpointWarning, stacklevel=3)
-    return found, *parts
+    return parts
 
 
-def _run(found: Generation, config: Config, schema: Schema, progress: Progress) -> Run:
+def _no_run(folder: Path) -> NotFoundError:
+    """The error for a folder without a save, with a remedy."""
+    if (folder / SETTINGS).is_file():
+        return NotFoundError(
+            f"{folder} was interrupted before it was saved. Go on with: aevb fit --resume --out"
+            f" {folder}"
+        )
+    what = "is not a run: it has no manifest.json" if folder.exists() else "does not exist"
+    return NotFoundError(f"{folder} {what}. Train one with: aevb fit DATA --out {folder}")
+
+
+def _run(parts: _Parts) -> Run:
+    """The run of a save. Raises DataError for weights that do not fit the settings."""
+    found, config, schema, progress = parts
     folder, manifest = found.path.parent, found.manifest
     try:
         with torch.random.fork_rng():
@@ -243,7 +375,8 @@ def _run(found: Generation, config: Config, schema: Schema, progress: Progress) 
     model.eval()
     baseline = _tensors(found, "baseline")["baseline"] if "baseline" in manifest.files else None
     history = read_metrics(folder)
-    if found.damage:  # the lines of later epochs belong to the save that was lost
+    # The records of later epochs belong to the save that was lost.
+    if found.damage:
         history = [record for record in history if record["epoch"] <= progress.epoch]
     kept, epoch = progress.kept_epoch(config), progress.epoch
     return Run(
@@ -252,6 +385,7 @@ def _run(found: Generation, config: Config, schema: Schema, progress: Progress) 
 
 
 def _state(found: Generation) -> dict[str, Tensor]:
+    """The tensors needed to continue. Raises DataError for a save without them."""
     if "state" not in found.manifest.files:
         folder = found.path.parent
         raise DataError(
@@ -261,7 +395,8 @@ def _state(found: Generation) -> dict[str, Tensor]:
     return _tensors(found, "state")
 
 
-def _parts(found: Generation) -> tuple[Config, Schema, Progress]:
+def _settings(found: Generation) -> tuple[Config, Schema, Progress]:
+    """Everything in a manifest but the files. Raises DataError for settings of another version."""
     manifest = found.manifest
     try:
         LIKELIHOODS.check(manifest.likelihood)
@@ -278,6 +413,7 @@ def _parts(found: Generation) -> tuple[Config, Schema, Progress]:
 
 
 def _tensors(found: Generation, name: str) -> dict[str, Tensor]:
+    """The tensors of one file of a save, by name."""
     if name not in found.contents:
         raise DataError(
             f"{found.path} names no {name}: the run is not whole. Restore it from a copy or train"

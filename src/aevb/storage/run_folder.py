@@ -1,5 +1,7 @@
-"""The folder of a run while it trains: opened, added to line by line, taken up again, and cleared
-when nothing came of it."""
+"""The folder of a run while it trains.
+
+It is opened, grows line by line, is taken up again, and is cleared when nothing came of it.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,13 @@ from aevb.storage.checkpoint import METRICS, SETTINGS, Progress
 
 
 def refuse_existing(folder: Path) -> None:
-    """Raise OutputExistsError if there is anything at ``folder`` but an empty folder, or what a
-    kill left of our first file."""
-    if folder.exists() and not (
-        folder.is_dir()
-        and {path.name for path in folder.iterdir()} <= {part_of(folder / SETTINGS).name}
-    ):
+    """Raise OutputExistsError unless ``folder`` is free or empty.
+
+    An unfinished first file, which a kill leaves behind, does not count.
+    """
+    unfinished = part_of(folder / SETTINGS).name
+    is_empty = folder.is_dir() and {path.name for path in folder.iterdir()} <= {unfinished}
+    if folder.exists() and not is_empty:
         what = "a run" if checkpoint.exists(folder) else "something"
         raise OutputExistsError(
             f"{folder} already holds {what}. Choose another --out, or continue a run that was"
@@ -30,32 +33,42 @@ def refuse_existing(folder: Path) -> None:
         )
 
 
-def refuse_other_run(saved: Run, progress: Progress, run: Run, rows_sha256: str) -> None:
-    """A run continues as it began and on the same rows, except for its length, its machine and its
-    learning rate.
+FREE = {"epochs", "patience", "learning_rate", "decay"}
+"""Settings that may change on resumption. A smaller learning rate helps a run that diverged."""
+MACHINE = {"device", "threads", "precision", "kernels", "compile", "save_every"}
+"""Settings of the machine, which may change as well."""
 
-    A smaller learning rate is the remedy for a run that diverged after it was saved. Its length may
-    change as long as it does not end before where it stands.
+
+def refuse_other_run(saved: Run, progress: Progress, run: Run, rows_sha256: str) -> None:
+    """Refuse to continue a run with other settings or on other rows.
+
+    Args:
+        saved: the run as it was saved.
+        progress: how far it came.
+        run: the run that is to continue it.
+        rows_sha256: the digest of this run's rows.
+
+    Raises:
+        UsageError: a setting differs that is not in ``FREE`` or ``MACHINE``, or the run would end
+            before the epoch that it has begun.
+        DataError: the rows have changed.
     """
     _refuse_fewer_epochs(saved.config.epochs, progress, run.config.epochs)
-    speed = {"device", "threads", "precision", "kernels", "compile", "save_every"}
-    free = {"epochs", "patience", "learning_rate", "decay", *speed}
     before, now = ({**asdict(each.config), "data": each.source} for each in (saved, run))
-    # Where it began need not be said again, nor be there any more.
+    # The start of a run need not be named again, nor be there any more.
     before["start"] = before["start"] and absolute(before["start"])
     now["start"] = absolute(now["start"]) if now["start"] else before["start"]
     changed = [
         f"{name} {before[name]} (now {now[name]})"
         for name in before
-        if name not in free and before[name] != now[name]
+        if name not in FREE | MACHINE and before[name] != now[name]
     ]
     if changed:
         raise UsageError(
             f"the run was started with {', '.join(changed)}; resume it as it was, or start"
             " another run"
         )
-    # The schema alone would not do: under Bernoulli likelihoods it is the same for any rows of one
-    # shape.
+    # The schema does not suffice: Bernoulli likelihoods have one schema for all rows of a shape.
     if saved.schema != run.schema or progress.rows_sha256 not in ("", rows_sha256):
         raise DataError(
             f"{run.source} has changed since the run began; restore it, or start another run"
@@ -63,6 +76,7 @@ def refuse_other_run(saved: Run, progress: Progress, run: Run, rows_sha256: str)
 
 
 def _refuse_fewer_epochs(planned: int, progress: Progress, epochs: int) -> None:
+    """Raise UsageError for a length that ends before the epoch that the run has begun."""
     begun = progress.epoch + (progress.step > 0)
     if epochs < begun:
         raise UsageError(
@@ -73,15 +87,15 @@ def _refuse_fewer_epochs(planned: int, progress: Progress, epochs: int) -> None:
 
 
 def absolute(folder: str) -> str:
-    """``folder`` as an absolute path, whatever directory a later command runs in."""
+    """``folder`` as an absolute path, which later commands find from any directory."""
     return str(Path(folder).expanduser().absolute())
 
 
 def start(folder: Path, run: Run) -> list[Path]:
-    """Write the settings and the history so far. Lines of epochs after the last save go: these
-    epochs are run again.
+    """Write the settings, and the history up to the last save.
 
-    Returns what was not there before, innermost first.
+    Lines of epochs after that go, since these epochs are run again. Returns the paths that were not
+    there before, innermost first. Raises CannotWriteError.
     """
     created = [
         path
@@ -104,15 +118,14 @@ def start(folder: Path, run: Run) -> list[Path]:
 
 
 def clear(created: list[Path]) -> None:
-    """Remove the files and the empty folders that ``start`` had made, so that the same command can
-    be tried again."""
+    """Remove files and empty folders that ``start`` made. The command can then be tried again."""
     for path in created:
         with contextlib.suppress(OSError):
             path.rmdir() if path.is_dir() else path.unlink()
 
 
 def append_metrics(folder: Path, record: dict[str, Any]) -> None:
-    """Add the line of one epoch. Raises CannotWriteError."""
+    """Add the line of one epoch to metrics.jsonl. Raises CannotWriteError."""
     try:
         with (folder / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
@@ -123,8 +136,10 @@ def append_metrics(folder: Path, record: dict[str, Any]) -> None:
 
 
 def metrics_to_disk(folder: Path) -> None:
-    """Wait for the lines of all epochs: a save must not outlast a crash that its own history does
-    not. CannotWriteError."""
+    """Wait until metrics.jsonl is on the disk: a save must not survive a crash without its history.
+
+    Raises CannotWriteError.
+    """
     try:
         to_disk(folder / METRICS)
     except OSError as error:
@@ -134,8 +149,10 @@ def metrics_to_disk(folder: Path) -> None:
 
 
 def recorded(folder: Path, history: list[dict[str, Any]], epochs: int) -> list[dict[str, Any]]:
-    """The records of the first ``epochs`` epochs. Raises DataError unless each of them is there:
-    curves would have a gap."""
+    """The records of the first ``epochs`` epochs of ``history``.
+
+    Raises DataError unless all of them are there: curves would have a gap.
+    """
     found = [record["epoch"] for record in history[:epochs]]
     if found != list(range(1, epochs + 1)):
         good = next((i for i, epoch in enumerate(found) if epoch != i + 1), len(found))

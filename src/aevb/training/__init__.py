@@ -1,1 +1,1 @@
-"""The training loop and what it needs: the split, the start, the state, the signals."""
+"""Training: the split, the start, the loop, the state, the signals and the callbacks."""

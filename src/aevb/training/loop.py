@@ -1,27 +1,24 @@
-"""The training loop, from top to bottom: prepare, build, plan, step, measure, save.
+"""The training loop: choose the engine, step, measure, save.
 
-Each step is a pure function of (seed, epoch, step) and of the weights and moments before it: the
+Each step is a pure function of (seed, epoch, step) and of the weights and moments before it. The
 order of the rows, the binarisation and the noise of z are drawn from counters, never from a
-generator that remembers. That is why a run that was killed at any instant and resumed ends in the
-same bits as one that was not (in the same ``Engine``).
+generator that remembers. So a run that was killed at any instant and resumed ends in the same bits
+as one that was not, as long as its ``Engine`` is the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torch
 from torch import Tensor
 
-from aevb.config import Config
 from aevb.datasets.batches import Shard, binarize, epoch_batches, random_bits, steps_per_epoch
 from aevb.datasets.rows import rows_of, to_device
-from aevb.datasets.schema import Data
+from aevb.engine.decisions import Circumstances, Wishes, plan
 from aevb.engine.processes import Group
-from aevb.engine.step import Engine, Step, plan
+from aevb.engine.step import Engine, Step, StepResult
 from aevb.errors import DivergedError, LostProcessError
 from aevb.evaluation.baseline import fit_baseline
 from aevb.evaluation.bound import elbo_rows, summarise
@@ -29,105 +26,39 @@ from aevb.evaluation.noise import noise_of_rows
 from aevb.evaluation.nonfinite import where_not_finite
 from aevb.interfaces import Objective
 from aevb.probability.seeds import counter_seed
-from aevb.runs.build import build, update_for
-from aevb.runs.run import CHUNK, Run, Source, from_array
-from aevb.storage import checkpoint
-from aevb.storage.checkpoint import SETTINGS
-from aevb.storage.run_folder import clear, refuse_existing, start
+from aevb.runs.build import update_for
+from aevb.runs.run import CHUNK, Run
+from aevb.training.callbacks import Callbacks, Record, watches_steps
 from aevb.training.signals import Interrupts
-from aevb.training.split import Prepared, lasting_name, load_data, prepare
-from aevb.training.start import begin_with
-from aevb.training.state import Standing
+from aevb.training.split import Prepared
+from aevb.training.state import TrainingState
 
 CHECK_EVERY = {"cpu": 1, "cuda": 50}
-"""Steps after which the loop asks whether all numbers were finite. On a GPU asking means waiting
-for it to catch up; the step itself looks every time, and changes nothing once they were not."""
+"""Steps after which the loop asks whether all numbers were finite, by device.
+
+On a GPU asking means waiting for it to catch up. The step itself looks every time, and changes
+nothing once a number was not finite.
+"""
 
 MOST_INITIAL = 5000
-"""Rows, drawn once for all, that a prior sees when it starts from training rows."""
+"""Most training rows that a prior sees when it starts from them."""
 
-Record = dict[str, Any]
-"""One line of metrics.jsonl: figures of one epoch, in nats per row and in the data's own units."""
-OnStep = Callable[[int, int, dict[str, Tensor]], None]
+DENSITIES = {"bound", "reconstruction", "importance_bound", "fidelity"}
+"""Figures that are log-densities: they depend on the units of the data."""
 
 
-def fit(
-    data: Source,
-    config: Config | None = None,
-    *,
-    out: str | Path | None = None,
-    resume: bool = False,
-    prepared: Prepared | None = None,
-    on_fresh: Callable[[list[str]], None] | None = None,
-    on_start: Callable[[Engine], None] | None = None,
-    on_step: OnStep | None = None,
-    on_epoch: Callable[[Record], None] | None = None,
-) -> Run:
-    """Train a VAE on ``data``: what ``aevb.datasets.load`` returns, an array with one row per
-    example, or a name or a path.
+class Loop:
+    """A run at work. Everything that one step after another needs is made here, once.
 
-    out: a folder for the run, saved as it goes; without one nothing is written. resume: continue
-    the run that is there. prepared: from ``prepare``, where it was called before. on_fresh(parts):
-    called with what does not come from the run in ``config.start``, in words, if anything.
-    on_start(engine): called once it is decided how steps are executed. on_step(epoch, step, log),
-    counted from 0 and from 1, and on_epoch(record): called after each.
-
-    Under torchrun all processes train one model, each on its share of every batch; only the first
-    one writes.
-
-    Raises UsageError or DataError for settings or rows that cannot be used, NotFoundError,
-    OutputExistsError if ``out`` holds anything and ``resume`` is False, CannotWriteError,
-    DivergedError when the loss is no longer a finite number, and LostProcessError.
-    KeyboardInterrupt passes through after a save.
+    Args:
+        run: the run; its model is trained in place.
+        objective: how to train it, on the model's device.
+        prepared: the rows.
+        folder: where the run is saved, or None.
+        group: the processes that train this model together.
+        interrupts: holds signals back while a step or a save is under way.
+        callbacks: hooks of the caller.
     """
-    config = config or Config()
-    if isinstance(data, str | Path):
-        data = load_data(str(data), config)
-    elif not isinstance(data, Data):
-        data = from_array(data, "an array")
-    group, folder = Group(), None if out is None else Path(out)
-    if folder is not None and group.is_first and not (resume and (folder / SETTINGS).is_file()):
-        refuse_existing(folder)
-    prepared = prepared or prepare(data, config)
-    device = group.device(config.device)
-    with (
-        _threads(config.threads),
-        torch.random.fork_rng(),
-        Interrupts() as interrupts,
-        group.joined(device),
-    ):
-        steps = steps_per_epoch(len(prepared.train), config.batch_size)
-        torch.manual_seed(counter_seed(config.seed, "weights"))
-        schema = prepared.plan.schema
-        model, objective = build(
-            config, prepared.plan.likelihood, schema.shape, steps, schema.levels
-        )
-        group.refuse_coupled(objective, model.likelihood)
-        run = Run(
-            model.to(device), config, prepared.plan.likelihood, schema, lasting_name(data.source)
-        )
-        restored = folder is not None and resume and checkpoint.exists(folder)
-        begun = begin_with(run, config.start) if config.start and not restored else None
-        if begun and on_fresh:
-            on_fresh(list(begun.values()))
-        loop = _Loop(run, objective.to(device), prepared, folder, group, interrupts)
-        torch.manual_seed(counter_seed(config.seed, "prior"))
-        if begun is None or "prior" in begun:
-            model.prior.initialise(loop.x.sample(MOST_INITIAL))
-        if folder is not None and restored:
-            loop.standing.restore(folder)
-        created = start(folder, run) if folder is not None and group.is_first else []
-        try:
-            loop.run_epochs(on_start, on_step, on_epoch)
-        except DivergedError:
-            if folder is not None and not checkpoint.exists(folder):
-                clear(created)
-            raise
-    return run
-
-
-class _Loop:
-    """A run at work: what it trains on, and how."""
 
     def __init__(
         self,
@@ -137,35 +68,25 @@ class _Loop:
         folder: Path | None,
         group: Group,
         interrupts: Interrupts,
+        callbacks: Callbacks,
     ) -> None:
-        self.run, self.objective, self.prepared, self.group, self.interrupts = (
-            run,
-            objective,
-            prepared,
-            group,
-            interrupts,
-        )
-        self.config, self.model = run.config, run.model
-        self.x = rows_of(
-            prepared.train,
-            run.schema,
-            counter_seed(self.config.seed, "binarize", "train"),
-            run.device,
-        )
+        self.run, self.config, self.model = run, run.config, run.model
+        self.objective, self.group = objective, group
+        self.interrupts, self.callbacks = interrupts, callbacks
+        self.watches_steps = watches_steps(callbacks)
+        seed = counter_seed(self.config.seed, "binarize", "train")
+        self.x = rows_of(prepared.train, run.schema, seed, run.device)
         for x in self.x.split(CHUNK):
             self.model.likelihood.check(x)
         run.baseline = fit_baseline(self.x, self.model.likelihood.form, run.schema.levels)
-        self.x_validation = (
-            None
-            if prepared.validation is None
-            else run.stored(prepared.validation, self.config.seed)
-        )
+        held_out = prepared.validation
+        self.x_validation = None if held_out is None else run.stored(held_out, self.config.seed)
         self.steps = steps_per_epoch(len(self.x), self.config.batch_size)
         self.check_every = CHECK_EVERY.get(run.device.type, 1)
         torch.manual_seed(counter_seed(self.config.seed, "begin"))
         objective.begin(len(self.x), self.model.latent_dim)
         update = update_for(run.config, run.model)
-        self.standing = Standing(
+        self.state = TrainingState(
             run,
             update,
             objective.state_dict(),
@@ -175,121 +96,127 @@ class _Loop:
         reduce = group.sum_weighted if group.world > 1 else None
         self.step = Step(self.model, objective, update, self.to_x, Engine(), reduce)
 
-    def run_epochs(
-        self,
-        on_start: Callable[[Engine], None] | None,
-        on_step: OnStep | None,
-        on_epoch: Callable[[Record], None] | None,
-    ) -> None:
-        """Train, measure and save epoch by epoch, from where the run stands to its end."""
+    def initialise_prior(self) -> None:
+        """Let the prior start from training rows."""
+        torch.manual_seed(counter_seed(self.config.seed, "prior"))
+        self.model.prior.initialise(self.x.sample(MOST_INITIAL))
+
+    def run_epochs(self) -> None:
+        """Train, measure and save epoch by epoch, from the state of the run to its end."""
         self.choose_engine()
-        if on_start:
-            on_start(self.step.engine)
+        self.callbacks.on_start(self.step.engine)
         try:
-            for epoch in range(self.standing.epoch, self.config.epochs):
-                if self.standing.is_out_of_patience():
+            for epoch in range(self.state.epoch, self.config.epochs):
+                if self.state.is_out_of_patience() or self.run_epoch(epoch):
                     break
-                record = self.train_epoch(epoch, on_step)
-                record |= self.group.same(self.validate(epoch))
-                with self.interrupts.held():
-                    self.standing.finish_epoch(record)
-                if on_epoch:
-                    on_epoch(record)
             with self.interrupts.held():
-                self.standing.finish()
+                self.state.finish()
         except DivergedError as error:
-            self.standing.back_to_good(error)
+            self.state.back_to_good(error)
             raise
         except (KeyboardInterrupt, LostProcessError):
             with self.interrupts.held():
-                # Where a step failed and it was not noticed yet, it counts for nothing, nor do
-                # those after it.
-                if not bool(self.step.failures) and self.standing.is_finite():
-                    self.standing.save()
+                # A step that failed unnoticed counts for nothing, nor do those after it.
+                if not bool(self.step.failures) and self.state.is_finite():
+                    self.state.save()
             raise
 
+    def run_epoch(self, epoch: int) -> bool:
+        """Train and measure one epoch. Returns whether the caller wants to stop there."""
+        record = self.train_epoch(epoch)
+        record |= self.group.same(self.validate(epoch))
+        with self.interrupts.held():
+            self.state.finish_epoch(record)
+        return bool(self.group.same(self.callbacks.on_epoch(record) is True))
+
     def choose_engine(self) -> None:
-        """Decide how steps are executed: as at the beginning of the run where it is resumed, else
-        now."""
+        """Decide how steps are executed, and record the step. A resumed run keeps its engine."""
         self.model.train()
         inputs, shard = self.first_inputs(min(self.config.batch_size, len(self.x)))
-        config, steps = self.config, self.config.epochs * self.steps
-        # What docs/performance.md measures: the ELBO of grey levels or bits, a Gaussian posterior.
-        bf16_is_free = (config.objective, config.posterior, self.model.likelihood.form) == (
-            "elbo",
-            "diagonal",
-            "unit",
+        config = self.config
+        wishes = Wishes(config.compile, config.precision, config.kernels, config.threads)
+        run = Circumstances(
+            config.epochs * self.steps, self.group.world, self.bf16_is_free, self.state.engine
         )
-        self.step.engine = plan(
-            self.step, inputs, config, steps, self.group.world, self.standing.engine, bf16_is_free
-        )
-        self.step.engine = self.group.same(self.step.engine)
+        self.step.engine = self.group.same(plan(self.step, inputs, wishes, run))
         torch.set_num_threads(self.step.engine.threads)
         self.step.make_ready(inputs, shard)
-        if (
-            last := len(self.x) % self.config.batch_size
-        ):  # now, when a signal need not wait until it is recorded
+        # The last batch of an epoch is recorded now, when no signal has to wait for it.
+        if last := len(self.x) % self.config.batch_size:
             self.step.make_ready(*self.first_inputs(last))
-        self.standing.engine = self.step.engine
+        self.state.engine = self.step.engine
+
+    @property
+    def bf16_is_free(self) -> bool:
+        """Whether bfloat16 is known to change the result less than another seed does.
+
+        docs/performance.md measures it for the ELBO of grey levels or bits with a Gaussian
+        posterior.
+        """
+        form = self.model.likelihood.form
+        kind = (self.config.objective, self.config.posterior, form)
+        return kind == ("elbo", "diagonal", "unit")
 
     def first_inputs(self, rows: int) -> tuple[list[Tensor], Shard]:
         """``inputs`` of a batch of the first ``rows`` training rows."""
         return self.inputs(0, 0, rows, self.x.take(self.own(torch.arange(rows))))
 
-    def train_epoch(self, epoch: int, on_step: OnStep | None) -> Record:
-        """What is left of one pass over the training rows. The figures are averages over the rows
-        as they were when seen."""
+    def train_epoch(self, epoch: int) -> Record:
+        """Train on the rest of one pass over the rows.
+
+        Returns the figures of the epoch: averages over the rows as they were when seen.
+        """
         if not self.model.training:
             self.model.train()
-        left = list(epoch_batches(len(self.x), self.config.batch_size, self.config.seed, epoch))[
-            self.standing.step :
-        ]
+        left = self.order(epoch)[self.state.step :]
         for index, stored in zip(left, self.x.batches(map(self.own, left)), strict=True):
-            # until weights, moments and counters are those of one step again
+            # Signals wait until weights, moments and counters are those of one step again.
             self.interrupts.hold()
-            step = self.standing.step
+            step = self.state.step
             try:
-                log = self.train_step(epoch, step, index, stored)
+                result = self.train_step(epoch, step, index, stored)
             finally:
                 self.interrupts.release()
-            if on_step:  # a copy: on a GPU the next step writes there again
-                on_step(epoch, step + 1, dict(zip(self.step.names, log.clone(), strict=True)))
-        if not self.standing.is_finite():
-            raise self.diverged(
-                f"weights or moments that are not finite at the end of epoch {epoch + 1}"
-            )
-        means = {name: total / len(self.x) for name, total in self.standing.totals().items()}
-        for name in means.keys() & {"bound", "reconstruction", "importance_bound", "fidelity"}:
+            if self.watches_steps:
+                self.callbacks.on_step(epoch, step + 1, result.figures())
+        self.refuse_unless_finite(f"at the end of epoch {epoch + 1}")
+        means = {name: total / len(self.x) for name, total in self.state.totals().items()}
+        for name in means.keys() & DENSITIES:
             means[name] += self.run.log_jacobian
         means |= {} if (noise := noise_of_rows(self.model, self.x)) is None else {"noise": noise}
         return {"epoch": epoch + 1, "samples": (epoch + 1) * len(self.x), **means}
 
-    def train_step(self, epoch: int, step: int, index: Tensor, stored: Tensor) -> Tensor:
-        """One update, counted, and saved when it is time. Returns the log, as ``Step`` does.
+    def order(self, epoch: int) -> list[Tensor]:
+        """The training rows of each batch of an epoch: (B,) each."""
+        return list(epoch_batches(len(self.x), self.config.batch_size, self.config.seed, epoch))
 
-        index: (B,), the training rows of the whole batch. stored: those of this process, as
-        ``Rows.take`` gives them.
+    def train_step(self, epoch: int, step: int, index: Tensor, stored: Tensor) -> StepResult:
+        """Take one step, count it, and save the run when it is time.
+
+        Args:
+            epoch: the epoch under way, from 0.
+            step: the step of this epoch, from 0.
+            index: (B,), the training rows of the whole batch.
+            stored: the rows of this process, as ``Rows.take`` returns them.
         """
         inputs, shard = self.inputs(epoch, step, len(index), stored)
         done = epoch * self.steps + step
         self.step.update.set_rate(self.config.rate(done, self.config.epochs * self.steps))
         self.objective.schedule(done)
         self.objective.select(index)
-        log, bad = self.step(inputs, counter_seed(self.config.seed, "noise", epoch, step), shard)
-        due = self.standing.is_due()
-        if (due or step % self.check_every == 0 or step + 1 == self.steps) and bool(bad):
-            self.refuse_not_finite(epoch, step, index, stored)
-        self.standing.finish_step(self.step.names, log, len(index))
+        result = self.step(inputs, counter_seed(self.config.seed, "noise", epoch, step), shard)
+        due = self.state.is_due()
+        is_checked = due or step % self.check_every == 0 or step + 1 == self.steps
+        if is_checked and bool(result.bad):
+            self.refuse_step(epoch, step, index, stored)
+        self.state.finish_step(result, len(index))
         if due:
-            if not self.standing.is_finite():
-                raise self.diverged(
-                    f"weights or moments that are not finite at epoch {epoch + 1}, step {step + 1}"
-                )
-            self.standing.save()
-        return log
+            self.refuse_unless_finite(f"at epoch {epoch + 1}, step {step + 1}")
+            self.state.save()
+        return result
 
     def own(self, index: Tensor) -> Tensor:
-        """This process's part of a batch. index: (B,)."""
+        """The part of a batch that belongs to this process. index: (B,)."""
         if self.group.world == 1:
             return index
         shard = self.group.shard(len(index))
@@ -298,7 +225,10 @@ class _Loop:
     def inputs(
         self, epoch: int, step: int, rows: int, stored: Tensor
     ) -> tuple[list[Tensor], Shard]:
-        """What x is made from in this process. rows: of the whole batch. stored: its own."""
+        """The tensors that x is made from in this process, and its part of the batch.
+
+        rows: of the whole batch. stored: the rows of this process.
+        """
         shard = self.group.shard(rows)
         if self.run.schema.binarize != "dynamic":
             return [stored], shard
@@ -306,20 +236,22 @@ class _Loop:
         return [stored, to_device(bits, stored.device)], shard
 
     def to_x(self, stored: Tensor, bits: Tensor | None = None) -> Tensor:
-        """What is stored of the rows -> x: (B, D). bits: random, for rows that are binarised anew
-        at every step."""
+        """Rows as they are stored -> x: (B, D).
+
+        bits: random, for rows that are binarised anew at every step.
+        """
         x = self.x.to_x(stored)
         return x if bits is None else binarize(x, bits)
 
-    def refuse_not_finite(self, epoch: int, step: int, index: Tensor, stored: Tensor) -> NoReturn:
-        """Do the failed step again, with time to look, and raise DivergedError with what was found."""
-        if (
-            later := int(self.step.failures) - 1
-        ) > 0:  # the first that failed: since then nothing has changed
+    def refuse_step(self, epoch: int, step: int, index: Tensor, stored: Tensor) -> NoReturn:
+        """Repeat a failed step with time to look, and raise DivergedError with the cause.
+
+        Arguments as for ``train_step``, of the step at which the failure was noticed.
+        """
+        # The first step that failed may be an earlier one: since then nothing has changed.
+        if (later := int(self.step.failures) - 1) > 0:
             step -= later
-            index = list(
-                epoch_batches(len(self.x), self.config.batch_size, self.config.seed, epoch)
-            )[step]
+            index = self.order(epoch)[step]
             stored = self.x.take(self.own(index))
         inputs, _ = self.inputs(epoch, step, len(index), stored)
         x = self.to_x(*inputs)
@@ -334,16 +266,21 @@ class _Loop:
             f"a loss of {loss.item():.4g} at epoch {epoch + 1}, step {step + 1} ({where})"
         )
 
+    def refuse_unless_finite(self, where: str) -> None:
+        """Raise DivergedError unless all weights and moments are finite. where: in the run."""
+        if not self.state.is_finite():
+            raise self.diverged(f"weights or moments that are not finite {where}")
+
     def diverged(self, what: str) -> DivergedError:
         """The error, with a remedy."""
-        return DivergedError(
-            f"training led to {what}. Try a smaller learning rate than"
-            f" {self.config.learning_rate:g}"
-        )
+        rate = self.config.learning_rate
+        return DivergedError(f"training led to {what}. Try a smaller learning rate than {rate:g}")
 
     def validate(self, epoch: int) -> Record:
-        """The bound on the validation rows, always with weight 1 on the KL, on the same noise at
-        every epoch."""
+        """Measure the bound on the validation rows.
+
+        The KL has weight 1 and the noise is the same at every epoch. Raises DivergedError.
+        """
         if self.x_validation is None:
             return {}
         rows = elbo_rows(
@@ -352,26 +289,12 @@ class _Loop:
             seed=counter_seed(self.config.seed, "evaluate"),
             log_jacobian=self.run.log_jacobian,
         )
-        if not bool(torch.isfinite(rows.bound).all()):
-            bad = int((~torch.isfinite(rows.bound)).sum())
+        if bad := int((~torch.isfinite(rows.bound)).sum()):
             raise self.diverged(
                 f"a validation bound that is not finite for {bad} rows at the end of epoch"
                 f" {epoch + 1}"
             )
         figures = summarise(rows)
-        return {
-            f"validation_{name}": figures[name].value for name in ("bound", "reconstruction", "kl")
-        } | {"validation_standard_error": figures["bound"].standard_error}
-
-
-@contextmanager
-def _threads(threads: int | None) -> Iterator[None]:
-    """Set the number of CPU threads for the time of a run, and put the old number back.
-    Convolutions repeat their bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
-    try:
-        with torch.backends.cudnn.flags(enabled=True, deterministic=True):
-            yield
-    finally:
-        torch.set_num_threads(before)
+        terms = ("bound", "reconstruction", "kl")
+        record: Record = {f"validation_{name}": figures[name].value for name in terms}
+        return record | {"validation_standard_error": figures["bound"].standard_error}

@@ -1,5 +1,7 @@
-"""Ctrl-C and SIGTERM during training: at once where nothing is half done, else as soon as it is
-done."""
+"""Ctrl-C and SIGTERM during training.
+
+A signal takes effect at once, except during a step or a save: then it waits until that is done.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,9 @@ from types import FrameType, TracebackType
 
 
 class Interrupts:
-    """While entered, a signal that arrives inside ``held`` is delivered at the end of it; otherwise
-    at once, as before.
+    """A context in which signals wait for the end of ``held``. Elsewhere they act at once.
 
-    Only the main thread can do that in Python; in others, signals go their usual way.
+    Python lets only the main thread do this. In other threads, signals go their usual way.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -41,7 +42,7 @@ class Interrupts:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """What must be whole: an update of weights, moments and counters, or a save."""
+        """Hold signals back during work that must be whole: a step, or a save."""
         self.hold()
         try:
             yield
@@ -49,11 +50,11 @@ class Interrupts:
             self.release()
 
     def hold(self) -> None:
-        """As the beginning of ``held``, without its price: it surrounds every step."""
+        """Begin what ``held`` does, without the price of a context: every step calls this."""
         self._holding += 1
 
     def release(self) -> None:
-        """As the end of ``held``."""
+        """End what ``hold`` began, and deliver the last signal that arrived meanwhile."""
         self._holding -= 1
         if self._waiting and not self._holding:
             number = self._waiting.pop()
@@ -70,7 +71,6 @@ class Interrupts:
         before = self._before.get(number)
         if callable(before):
             before(number, frame)
-        elif (
-            before == signal.SIG_DFL
-        ):  # Python's own answer to SIGTERM would end the process without saving
+        # Python's own answer to SIGTERM would end the process without a save.
+        elif before == signal.SIG_DFL:
             raise KeyboardInterrupt

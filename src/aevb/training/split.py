@@ -1,11 +1,11 @@
-"""Rows to train on and rows held out, with the likelihood and the transform chosen from the former."""
+"""Rows to train on and rows held out, with the likelihood and the transform that suit them."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,23 +15,27 @@ from aevb.datasets.batches import split_rows
 from aevb.datasets.planning import Plan, plan
 from aevb.datasets.schema import Data
 from aevb.parts.likelihoods import LIKELIHOODS
-
-if TYPE_CHECKING:
-    from aevb.runs.run import Run
+from aevb.runs.run import Run, Source, from_array
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """train, validation: rows as found. plan: likelihood and transform, decided on the training
-    rows alone."""
+    """Data that are ready for training.
 
+    data: all rows as they were found, before the split. train, validation: the two parts, also as
+    they were found. plan: likelihood and transform, decided on the training rows alone.
+    """
+
+    data: Data
     train: Data
     validation: Data | None
     plan: Plan
 
     def rows_sha256(self) -> str:
-        """SHA-256 of all rows, their shapes and types: by it a run knows whether its data is still
-        the same."""
+        """SHA-256 of all rows, their shapes and types.
+
+        A resumed run sees from it whether its data is still the same.
+        """
         digest = hashlib.sha256()
         for data in (self.train, self.validation):
             if data is not None:
@@ -41,30 +45,40 @@ class Prepared:
         return digest.hexdigest()
 
 
+def load_source(source: Source, config: Config) -> Data:
+    """Load rows to train on: ``Data`` as they are, an array, or by name or path.
+
+    Raises as ``datasets.load``.
+    """
+    if isinstance(source, str | Path):
+        return load_data(str(source), config)
+    return source if isinstance(source, Data) else from_array(source, "an array")
+
+
 def load_data(source: str, config: Config) -> Data:
-    """Load what is to be trained on, with the configuration's wishes about pictures. Raises as
-    ``datasets.load``."""
+    """Load rows by name or path, with the configuration's wishes about pictures.
+
+    Raises as ``datasets.load``.
+    """
     size = config.picture_size()
-    return load(
-        source, **({"resize": size, "grey": config.grey or None} if size or config.grey else {})
-    )
+    options = {"resize": size, "grey": config.grey or None} if size or config.grey else {}
+    return load(source, **options)
 
 
 def lasting_name(source: str) -> str:
-    """The name of a data set as it is, a path made absolute: a run must find its data from any
-    folder."""
+    """A name that finds the same data from any folder: paths become absolute, other names stay."""
     file, mark, name = source.rpartition(":") if ".npz:" in source else (source, "", "")
     path = Path(file).expanduser()
-    return (
-        f"{path.resolve()}{mark}{name}"
-        if file.partition(":")[0] not in DATASETS and path.exists()
-        else source
-    )
+    is_path = file.partition(":")[0] not in DATASETS and path.exists()
+    return f"{path.resolve()}{mark}{name}" if is_path else source
 
 
 def prepare(data: Data, config: Config) -> Prepared:
-    """Split off the validation rows and decide likelihood and transform. Raises UsageError and
-    DataError."""
+    """Split off the validation rows, and choose likelihood and transform.
+
+    Raises UsageError for settings that do not suit the data, DataError for data that cannot be
+    used.
+    """
     fraction = config.validation_fraction()
     train, held_out = data, None
     if fraction and len(data) > 1:
@@ -75,20 +89,38 @@ def prepare(data: Data, config: Config) -> Prepared:
     )
     if fraction is None:
         held_out = load_like(config.validation, decided.schema)
-    return Prepared(train, held_out, decided)
+    return Prepared(data, train, held_out, decided)
+
+
+class RunData:
+    """The data of a trained run, loaded once.
+
+    Raises NotFoundError or DataError where the data of the run is gone or has changed.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._source, self._config = run.source, run.config
+        self._data = load_data(run.source, run.config)
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """The rows as they were split for training."""
+        return prepare(self._data, self._config)
+
+    def held_out(self) -> tuple[Data, str]:
+        """Rows that the run was not trained on, and a phrase that names them.
+
+        They are the test split of the data, or else the validation rows. Where there are neither,
+        they are the training rows: a bound on them flatters the model, and their name says so.
+        """
+        test = self._data.test_split
+        if test and test != self._source:
+            return load(test), test
+        if self.prepared.validation is not None:
+            return self.prepared.validation, f"the validation rows of {self._source}"
+        return self._data, f"the training rows of {self._source}"
 
 
 def held_out(run: Run) -> tuple[Data, str]:
-    """Rows that ``run`` was not trained on, and what they are: the data's test split, else its
-    validation rows.
-
-    Without either, the training rows: a bound on them flatters the model, and their name says so.
-    Raises NotFoundError or DataError where the data of the run is gone or has changed.
-    """
-    data = load_data(run.source, run.config)
-    if data.test_split and data.test_split != run.source:
-        return load(data.test_split), data.test_split
-    prepared = prepare(data, run.config)
-    if prepared.validation is not None:
-        return prepared.validation, f"the validation rows of {run.source}"
-    return data, f"the training rows of {run.source}"
+    """Rows that ``run`` was not trained on, as ``RunData.held_out`` chooses them."""
+    return RunData(run).held_out()

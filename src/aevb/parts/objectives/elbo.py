@@ -69,6 +69,11 @@ class ELBO(Objective):
         self.register_buffer("kl_weight", torch.tensor(float(beta)), persistent=False)
         self.schedule(0)
 
+    @property
+    def couples_rows_by(self) -> str:
+        """Free bits compare the KL of a whole batch with their floor."""
+        return "free_bits" if self.free_bits else ""
+
     def schedule(self, step: int) -> None:
         """Set the KL weight w for optimiser step ``step``, counted from 0.
 

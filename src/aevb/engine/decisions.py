@@ -1,0 +1,264 @@
+"""How the steps of a run are executed: mode, precision, kernels and threads.
+
+Each is decided by a function that says why. The mode follows from counts, never from a stopwatch:
+the same run is executed in the same way every time. A short measurement at the start of a run
+decides what the counts leave open for large recorded steps. The result is saved with the run, and a
+resumed run keeps it.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+
+import torch
+from torch import Tensor
+
+from aevb.datasets.batches import Shard
+from aevb.engine.graph_passes import ONEDNN
+from aevb.engine.recording import flops
+from aevb.engine.step import Engine, Step
+
+FEW_STEPS = 1000
+"""Steps of a run below which recording does not pay.
+
+Recording takes the time of some hundred eager steps, whatever the network.
+"""
+MANY_STEPS = 50_000
+"""Steps of a run on a GPU from which on compiling pays.
+
+It takes ten seconds there too, and saves a fifth of a millisecond of each step.
+"""
+MUCH_WORK = 1e13
+"""Floating-point operations of a run from which on compiling pays: a minute or two of two cores."""
+SOME_WORK = 1e12
+"""Floating-point operations of a run from which on looking for faster kernels pays.
+
+Such a run takes some ten seconds.
+"""
+LITTLE_WORK = 1e8
+"""Floating-point operations of a step up to which one thread and torch's kernels are the fastest.
+
+It takes longer to wake a second thread, or to start oneDNN, than to do the work.
+"""
+WORTH = 0.9
+"""Share of the plainer kernels' time that other kernels or precision must stay below."""
+ROUNDS = 7
+"""Times that each way of executing a step is measured."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asks for; ``auto`` and ``None`` leave the decision to this module.
+
+    compile: auto, on or off. precision: auto, fp32 or bf16. kernels: auto, torch or onednn.
+    threads: of the processor.
+    """
+
+    compile: str = "auto"
+    precision: str = "auto"
+    kernels: str = "auto"
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """The facts about a run that decide how its steps are executed.
+
+    steps: of the whole run. world: number of processes. bf16_is_free: whether bfloat16 is known to
+    change the result of such a model by less than another seed does. before: the engine that a
+    resumed run had so far.
+    """
+
+    steps: int
+    world: int = 1
+    bf16_is_free: bool = False
+    before: Engine | None = None
+
+
+def plan(step: Step, inputs: Sequence[Tensor], wishes: Wishes, run: Circumstances) -> Engine:
+    """Decide how to execute a run. ``step`` and its model stay as they were.
+
+    Args:
+        step: the step to be executed.
+        inputs: those of a whole batch.
+        wishes: what the user asks for.
+        run: the facts about the run.
+
+    Returns:
+        The engine. A resumed run keeps the one it began in, except for what ``wishes`` names.
+    """
+
+    @cache
+    def work() -> float:
+        return flops(step.loss, step.to_x(*inputs))
+
+    on_gpu = inputs[0].is_cuda
+    mode, reason = decide_mode(step, wishes, run, work, gpu=on_gpu)
+    engine = Engine(
+        mode=mode,
+        precision=decide_precision(wishes, run.before),
+        kernels=decide_kernels(wishes, run.before),
+        threads=decide_threads(wishes, run.before),
+        world=run.world,
+        reason=reason,
+    )
+    # The speed of a GPU does not depend on the processor's threads, nor on its kernels.
+    if run.before or mode == "eager" or on_gpu:
+        return engine
+    if work() < LITTLE_WORK:
+        return replace(engine, threads=wishes.threads or 1)
+    is_long = mode == "compiled" or run.steps * work() >= SOME_WORK
+    ways = [engine, *(other_kernels(engine, wishes, run) if is_long else [])]
+    threads = threads_to_try(engine, wishes)
+    return fastest(step, inputs, [[replace(way, threads=n) for n in threads] for way in ways])
+
+
+def decide_mode(
+    step: Step,
+    wishes: Wishes,
+    run: Circumstances,
+    work: Callable[[], float],
+    *,
+    gpu: bool,
+) -> tuple[str, str]:
+    """The mode of a run, and the reason for it.
+
+    An objective that keeps something of every row runs as Python. A resumed run keeps its mode,
+    unless the user asks for another one or eager steps would have to be shared among processes.
+
+    Args:
+        step: the step to be executed.
+        wishes: what the user asks for.
+        run: the facts about the run.
+        work: counts the floating-point operations of a step.
+        gpu: whether the steps run on one.
+
+    Returns:
+        One of eager, traced and compiled, and a phrase.
+    """
+    if not step.loss.objective.recordable:
+        return "eager", "the objective keeps something of every row"
+    before = run.before
+    if before and wishes.compile == "auto" and (before.mode != "eager" or run.world == 1):
+        return before.mode, before.reason
+    return choose_mode(wishes.compile, run.steps, work, run.world, gpu=gpu)
+
+
+def choose_mode(
+    compile: str, steps: int, work: Callable[[], float], world: int = 1, *, gpu: bool = False
+) -> tuple[str, str]:
+    """The mode of a new run, and the reason for it.
+
+    Args:
+        compile: auto, on or off.
+        steps: of the whole run.
+        work: counts the floating-point operations of a step. It is called only if the count
+            matters, since counting imports modules for seconds.
+        world: number of processes. Only recorded steps can hand each process its rows of the noise.
+        gpu: whether the steps run on one.
+
+    Returns:
+        One of eager, traced and compiled, and a phrase.
+    """
+    if compile != "auto":
+        return ("compiled" if compile == "on" else "eager"), f"--compile {compile}"
+    if steps < FEW_STEPS and world == 1:
+        return "eager", f"{steps} steps planned"
+    if gpu:  # there, compiling saves the time between operations, whatever their size
+        return ("compiled" if steps >= MANY_STEPS else "traced"), f"{steps} steps planned on a GPU"
+    total = steps * work()
+    mode = "compiled" if total >= MUCH_WORK else "traced"
+    return mode, f"{steps} steps planned, {total:.1e} floating-point operations"
+
+
+def decide_precision(wishes: Wishes, before: Engine | None) -> str:
+    """The precision of the products: the user's, that of the run so far, or fp32 to begin with."""
+    if wishes.precision != "auto":
+        return wishes.precision
+    return before.precision if before else "fp32"
+
+
+def decide_kernels(wishes: Wishes, before: Engine | None) -> str:
+    """The kernels for products: the user's, those of the run so far, or torch's to begin with."""
+    if wishes.kernels != "auto":
+        return wishes.kernels
+    return before.kernels if before else "torch"
+
+
+def decide_threads(wishes: Wishes, before: Engine | None) -> int:
+    """The threads: the user's, those of the run so far, or as many as torch uses to begin with."""
+    return wishes.threads or (before.threads if before else torch.get_num_threads())
+
+
+def threads_to_try(engine: Engine, wishes: Wishes) -> list[int]:
+    """Numbers of threads to measure: one and all of them, unless the user gave a number."""
+    several = wishes.threads is None and engine.threads > 1
+    return [1, engine.threads] if several else [engine.threads]
+
+
+def other_kernels(engine: Engine, wishes: Wishes, run: Circumstances) -> list[Engine]:
+    """Engines that differ from a plain one in kernels or precision, and may be faster.
+
+    oneDNN computes the same products. bfloat16 is tried only where it is known to be harmless.
+    """
+    if engine.precision != "fp32":
+        return []
+    ways = []
+    if ONEDNN and wishes.kernels == "auto":
+        ways.append(replace(engine, kernels="onednn"))
+    if run.bf16_is_free and wishes.precision == "auto":
+        ways.append(replace(engine, precision="bf16"))
+    return ways
+
+
+def fastest(step: Step, inputs: Sequence[Tensor], ways: Sequence[Sequence[Engine]]) -> Engine:
+    """The engine that replays a step in the least time.
+
+    Args:
+        step: the step to be executed; its model stays as it was.
+        inputs: those of a whole batch.
+        ways: lists of engines, the plainest list first. The engines of one list differ in their
+            threads alone. A later list has to be faster by a good deal (``WORTH``).
+
+    Returns:
+        One of the engines.
+    """
+    if [len(way) for way in ways] == [1]:
+        return ways[0][0]
+    seconds = _measured(step, inputs, ways)
+    best, *others = [min(way, key=seconds.__getitem__) for way in ways]
+    for other in others:
+        if seconds[other] < WORTH * seconds[best]:
+            best = other
+    return best
+
+
+def _measured(
+    step: Step, inputs: Sequence[Tensor], ways: Sequence[Sequence[Engine]]
+) -> dict[Engine, float]:
+    """Median seconds of three replays in each engine.
+
+    The engines take turns, so that whatever else the machine does meets all of them.
+    """
+    buffers = [value.clone() for value in step.loss.buffers()]
+    shard = Shard(0, len(inputs[0]), len(inputs[0]))
+    trials: dict[Engine, Callable[[], object]] = {}
+    for way in ways:
+        trial = step.with_engine(replace(way[0], mode="traced"))
+        trials |= dict.fromkeys(way, partial(trial.gradients, inputs, 0, shard))
+    seconds: dict[Engine, list[float]] = {engine: [] for engine in trials}
+    for _ in range(ROUNDS + 1):
+        for engine, run in trials.items():
+            torch.set_num_threads(engine.threads)
+            started = time.perf_counter()
+            for _ in range(3):
+                run()
+            seconds[engine].append(time.perf_counter() - started)
+    for buffer, value in zip(step.loss.buffers(), buffers, strict=True):
+        buffer.copy_(value)
+    # The first round warms up.
+    return {engine: statistics.median(found[1:]) for engine, found in seconds.items()}
