@@ -22,10 +22,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Return the files of the site, each under its path in the repository."""
     pages = [*PAGES, *(f"docs/{path}" for path in files.src_uris if path.endswith(".md"))]
     linked = {target for page in pages for target in linked_files(page)}
-    return Files(
+    theme = [file for file in files if file.src_dir != config.docs_dir]
+    ours = [
         File(path, str(ROOT), config.site_dir, config.use_directory_urls)
         for path in [*pages, *sorted(linked - set(pages))]
-    )
+    ]
+    return Files(theme + ours)
 
 
 def linked_files(page: str) -> list[str]:

@@ -202,4 +202,6 @@ def test_the_site_builds_without_a_warning(tmp_path):
     build = [python, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path / "site"]
     done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "site" / "docs" / "reference" / "aevb" / "index.html").exists()
+    page = (tmp_path / "site" / "docs" / "reference" / "aevb" / "index.html").read_text()
+    assert 'id="aevb.fit"' in page
+    assert list((tmp_path / "site" / "assets" / "stylesheets").glob("*.css"))
