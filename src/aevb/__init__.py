@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aevb.storage.checkpoint import save as save
     from aevb.training.loop import fit as fit
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "Config": "aevb.config",
