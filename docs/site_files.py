@@ -15,6 +15,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"]
 FOLDER = re.compile(r"\[([^]]+)\]\((?!https?:)([^)#\s]+)\)")
+STYLE = "docs/site.css"
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)")
 
 
@@ -25,7 +26,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     theme = [file for file in files if file.src_dir != config.docs_dir]
     ours = [
         File(path, str(ROOT), config.site_dir, config.use_directory_urls)
-        for path in [*pages, *sorted(linked - set(pages))]
+        for path in [STYLE, *pages, *sorted(linked - set(pages))]
     ]
     return Files(theme + ours)
 

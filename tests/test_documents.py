@@ -163,6 +163,30 @@ def test_readme_is_read_in_minutes():
     assert sum(line.startswith("|") for line in lines) <= 2 + 12  # a head, a rule, twelve rows
 
 
+GUESTS = ("checker", "drill", "paper")
+
+
+def test_the_architecture_names_every_file_of_the_house_and_no_other():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    source = ROOT / "src" / "aevb"
+    files = {str(path.relative_to(source)) for path in source.rglob("[a-z]*.py")}
+    named = set(re.findall(r"`((?:[a-z_]+/)*\w+\.py)`", text))
+    known = files | {path.rsplit("/", 1)[-1] for path in files} | {"tests/complexity.py"}
+    known |= {"tests/test_architecture.py", "__init__.py"}
+    known |= {str(path.relative_to(source)) for path in source.rglob("__init__.py")}
+    assert named - known == {"table.py"}  # of the first plan
+
+    def is_named(path):
+        folder, _, name = path.rpartition("/")
+        one_line = f"`{folder}/`" in text and f"`{name}`" in text  # a folder and its files
+        return path in named or one_line or f"`{folder}/*.py`" in text
+
+    house = {path for path in files if path.split("/")[0] not in GUESTS}
+    assert {path for path in house if not is_named(path)} == set()
+    rooms = {path.split("/")[0] for path in files if "/" in path}
+    assert {room for room in rooms if f"`{room}/" not in text} == set()
+
+
 def test_version_is_told_once():
     import aevb
 
