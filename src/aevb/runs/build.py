@@ -19,7 +19,7 @@ from aevb.parts.networks.indicators import Indicators
 from aevb.parts.objectives import OBJECTIVES
 from aevb.parts.posteriors import POSTERIORS
 from aevb.parts.priors import PRIORS
-from aevb.registry import Registry
+from aevb.registry import Table
 
 
 def build(
@@ -80,7 +80,7 @@ def build(
     return model, OBJECTIVES[config.objective](**arguments)
 
 
-def _accepted(registry: Registry, part: str, config: Config, settings: dict[str, str]) -> dict[str, Any]:
+def _accepted(table: Table, part: str, config: Config, settings: dict[str, str]) -> dict[str, Any]:
     """Those of ``settings`` (name in Config -> argument) that the ``part`` of a table takes.
 
     Raises UsageError for one that was set and would be ignored.
