@@ -15,6 +15,7 @@ import aevb.datasets
 SOURCE = Path(aevb.__file__).parent
 ROOMS = ["probability", "evaluation", "runs"]  # every public name in them is for users
 MODULES = ["aevb.storage.checkpoint"]
+INTERNAL = ["aevb.evaluation.sides"]  # only its own room calls it
 REGISTRIES = {
     "likelihoods": "LIKELIHOODS",
     "posteriors": "POSTERIORS",
@@ -94,7 +95,8 @@ def modules():
     for room in ROOMS:
         package = import_module(f"aevb.{room}")
         for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-            yield import_module(found.name)
+            if found.name not in INTERNAL:
+                yield import_module(found.name)
     yield from map(import_module, MODULES)
 
 
