@@ -1,7 +1,7 @@
 """Give docstring sections the names that the reference understands.
 
-``Example:`` becomes a block of code. The fields of a ``NamedTuple`` are written as ``Args:``, for they
-are the arguments of its constructor; the reference knows them as attributes.
+``Example:`` becomes a block of code. The fields of a ``NamedTuple`` are written as ``Args:``,
+because they are the arguments of its constructor. The reference knows them as attributes.
 """
 
 import re

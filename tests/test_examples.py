@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import torch
 
 import aevb
 import aevb.checker
@@ -44,6 +45,7 @@ def examples():
 @pytest.mark.parametrize("example", list(examples()), ids=lambda test: test.name)
 def test_the_example_runs(example, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    torch.set_num_threads(1)  # the results shown are those of one thread
     said = []
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     runner.run(example, out=said.append)
