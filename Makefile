@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test soak lint docs-figures notebook bench clean
+.PHONY: demo test soak lint docs docs-figures notebook bench clean
 
 demo: $(READY)            ## train the tutorial's VAE and a VAE of digits, show figures and pictures
 	$(BIN)/aevb demo
@@ -19,6 +19,10 @@ lint: $(READY)            ## ruff and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: .venv-docs/.ready   ## the documents as a site in site/, with a search and a reference; a warning fails
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+	@echo "site/index.html"
+
 docs-figures: $(READY)    ## make the pictures that README.md and docs/ show
 	$(BIN)/python docs/make_figures.py
 
@@ -30,12 +34,18 @@ bench: $(READY) .venv-pythae/.ready .venv-jax/.ready  ## measure aevb beside oth
 	$(BIN)/python benchmarks/draw_speed.py
 
 clean:
-	rm -rf .venv .venv-pythae .venv-jax aevb-demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-pythae .venv-jax .venv-docs site aevb-demo .pytest_cache .mypy_cache .ruff_cache
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(f"aevb needs Python 3.11 or newer; {sys.executable} is {sys.version.split()[0]}. Try: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# The site is made from the sources without running them: its environment needs no torch.
+.venv-docs/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv-docs
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' | .venv-docs/bin/python -m pip install --quiet --requirement /dev/stdin
 	@touch $@
 
 .venv-%/.ready: benchmarks/peers/requirements-%.txt

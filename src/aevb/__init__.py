@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from aevb.training.callbacks import Callbacks as Callbacks
     from aevb.training.fit import fit as fit
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _MODULES = {
     "checker": "aevb.checker",
