@@ -12,7 +12,7 @@ from aevb.errors import AevbError, CannotWriteError, UsageError
 
 if TYPE_CHECKING:
     from aevb.datasets.schema import Data
-    from aevb.runs.report import Report
+    from aevb.runs.report import Evaluation
     from aevb.runs.run import Run
     from aevb.training.split import RunData
 
@@ -100,7 +100,7 @@ class _Chosen(NamedTuple):
 
 
 def _print(
-    measured: Report, trained: Run, what: str, picture: Path | None, *, annealed: bool
+    measured: Evaluation, trained: Run, what: str, picture: Path | None, *, annealed: bool
 ) -> None:
     """Print the figures for people. what: was measured, a phrase."""
     from aevb.commands import terminal
@@ -161,7 +161,7 @@ def _training_rows(own: RunData | None) -> Data | None:
 
 def _measure(
     trained: Run, chosen: _Chosen, *, samples: int, ais: bool, seed: int, quiet: bool
-) -> Report:
+) -> Evaluation:
     """Measure under a progress bar for each long part."""
     from aevb.commands import terminal
     from aevb.runs import report
@@ -185,7 +185,7 @@ def _measure(
         )
 
 
-def _as_json(measured: Report, trained: Run) -> dict[str, Any]:
+def _as_json(measured: Evaluation, trained: Run) -> dict[str, Any]:
     """The figures and findings as plain values."""
     from aevb.commands import terminal
     from aevb.runs import report
@@ -201,7 +201,7 @@ def _as_json(measured: Report, trained: Run) -> dict[str, Any]:
     }
 
 
-def _draw(measured: Report, title: str, path: Path) -> Path | None:
+def _draw(measured: Evaluation, title: str, path: Path) -> Path | None:
     """Draw the page of pictures. Returns None where it cannot be written."""
     from aevb import plots
     from aevb.commands import terminal

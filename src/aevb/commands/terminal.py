@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from aevb.datasets.schema import Data
     from aevb.evaluation.bound import Figure
-    from aevb.evaluation.diagnosis import Finding
+    from aevb.evaluation.diagnosis import Diagnosis
     from aevb.runs.run import Run
     from aevb.training.split import Prepared
 
@@ -217,7 +217,7 @@ def figures_json(figures: Mapping[str, Figure]) -> dict[str, Any]:
     }
 
 
-def print_findings(findings: Iterable[Finding]) -> None:
+def print_findings(findings: Iterable[Diagnosis]) -> None:
     """Print a line for each on stdout: they belong to the result."""
     for finding in findings:
         print(f"warning    {finding.message}")
