@@ -73,7 +73,7 @@ def test_a_gradient_is_named_with_the_largest_row():
 @pytest.fixture
 def spoilt_in_epoch_3(monkeypatch):
     """Gradients that are not finite in the second step of the third epoch."""
-    real, calls = loop._Loop.train_step, []
+    real, calls = loop.Loop.train_step, []
 
     def step(loop, epoch, number, *arguments):
         if (epoch, number) == (2, 1) and not calls:
@@ -87,7 +87,7 @@ def spoilt_in_epoch_3(monkeypatch):
                 handle.remove()
         return real(loop, epoch, number, *arguments)
 
-    monkeypatch.setattr(loop._Loop, "train_step", step)
+    monkeypatch.setattr(loop.Loop, "train_step", step)
 
 
 def test_the_last_good_epoch_is_restored_and_saved(tmp_path, spoilt_in_epoch_3):
