@@ -101,7 +101,7 @@ class Narrator(Callbacks):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Clear the screen of what is no result."""
+        """Remove what is shown only while the run trains."""
 
     def on_data(self, prepared: Prepared) -> None:
         """Describe the data."""

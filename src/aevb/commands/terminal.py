@@ -50,7 +50,7 @@ def note(text: str) -> None:
 
 
 def note_unfinished(run: Run, folder: Path) -> None:
-    """Say on stderr if the training of a run was cut short: its figures are not its last word."""
+    """Say on stderr if the training of a run was cut short, since the model is half trained."""
     if run.is_unfinished and (folder / "config.toml").is_file():
         note(
             f"trained {run.trained} of {run.config.epochs} epochs; `aevb fit --resume --out"
