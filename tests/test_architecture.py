@@ -52,6 +52,12 @@ def room_of(path):
     return module_of(path)[0]
 
 
+def body_of(function):
+    """The statements of a function without its docstring."""
+    documented = ast.get_docstring(function) is not None and len(function.body) > 1
+    return function.body[documented:]
+
+
 def is_for_types(node):
     return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
@@ -209,7 +215,7 @@ def late():
     import aevb.drill.six
 """
     found = [module for node in that_run(ast.parse(code)) for module in imported(node)]
-    assert found == ["aevb.model", "aevb.training.loop", "aevb.drill.six"]
+    assert found == ["aevb.model", "aevb.training.fit", "aevb.drill.six"]
 
 
 def test_only_their_homes_import_these():
@@ -272,7 +278,8 @@ def test_files_and_functions_stay_short(path):
     assert text.count("\n") <= 500
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            assert node.end_lineno - node.lineno < 60, f"{node.name} at line {node.lineno}"
+            lines = node.end_lineno - body_of(node)[0].lineno
+            assert lines < 60, f"{node.name} at line {node.lineno}"
 
 
 def test_functions_stay_simple():

@@ -201,7 +201,7 @@ def documented():
 
 
 def test_every_public_name_is_in_the_reference():
-    from test_examples import public
+    from public_names import public
 
     import aevb
 
