@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from aevb.commands.help import unwrapped
 from aevb.errors import UsageError
 
 if TYPE_CHECKING:
     from aevb.checker.report import Report
 
 
+@unwrapped
 def check(
     file: Path,
     /,

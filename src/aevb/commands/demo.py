@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from aevb.commands.help import unwrapped
 from aevb.config import Config
 from aevb.errors import CannotWriteError, OutputExistsError
 from aevb.training.callbacks import Callbacks, Record
@@ -32,6 +33,7 @@ DIGITS = Config(
 )
 
 
+@unwrapped
 def demo(
     *, out: Path = Path("aevb-demo"), json: Annotated[bool, Parameter(negative=())] = False
 ) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
+from aevb.commands.help import unwrapped
 from aevb.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def _where(state: State) -> str:
 
 
 @drill.command
+@unwrapped
 def start(folder: Path = DEFAULT, /, *, untimed: Flag = False) -> None:
     """Write the stub, the notebook and the reading guide into a new folder, and start the clock.
 
@@ -94,30 +96,35 @@ def _move(folder: Folder, what: str) -> None:
 
 
 @drill.command(name="next")
+@unwrapped
 def next_(folder: Folder = None, /) -> None:
     """Go on to the next block."""
     _move(folder, "next")
 
 
 @drill.command
+@unwrapped
 def back(folder: Folder = None, /) -> None:
     """Go back to the block before; its time is counted on."""
     _move(folder, "back")
 
 
 @drill.command
+@unwrapped
 def pause(folder: Folder = None, /) -> None:
     """Stop the clock."""
     _move(folder, "pause")
 
 
 @drill.command
+@unwrapped
 def resume(folder: Folder = None, /) -> None:
     """Let the clock go on."""
     _move(folder, "resume")
 
 
 @drill.command
+@unwrapped
 def status(folder: Folder = None, /, *, json: Json = False) -> None:
     """Say where the drill stands: block, time, interview, what was last found.
 
@@ -146,6 +153,7 @@ def status(folder: Folder = None, /, *, json: Json = False) -> None:
 
 
 @drill.command
+@unwrapped
 def interview(folder: Folder = None, /) -> None:
     """Hold a round of questions.
 
@@ -174,6 +182,7 @@ def interview(folder: Folder = None, /) -> None:
 
 
 @drill.command
+@unwrapped
 def check(folder: Folder = None, /, *, six: Flag = False, json: Json = False) -> int:
     """Judge your file; in the last block train it, and run the tutorial's six checks first.
 
@@ -212,6 +221,7 @@ def check(folder: Folder = None, /, *, six: Flag = False, json: Json = False) ->
 
 
 @drill.command
+@unwrapped
 def watch(folder: Folder = None, /) -> None:
     """Show block and time, and judge your file whenever it is saved. Ctrl-C ends it."""
     from aevb.commands import terminal
@@ -237,6 +247,7 @@ def watch(folder: Folder = None, /) -> None:
 
 
 @drill.command
+@unwrapped
 def hint(folder: Folder = None, /, *, about: str | None = None, json: Json = False) -> None:
     """Give the next of four hints on a finding.
 
@@ -261,6 +272,7 @@ def hint(folder: Folder = None, /, *, about: str | None = None, json: Json = Fal
 
 
 @drill.command
+@unwrapped
 def solution(folder: Folder = None, /) -> None:
     """Print the six functions as they may be written. It is noted in the report."""
     from aevb.drill import percent, state
@@ -271,6 +283,7 @@ def solution(folder: Folder = None, /) -> None:
 
 
 @drill.command
+@unwrapped
 def report(folder: Folder = None, /, *, json: Json = False) -> None:
     """Say what was shown, and write it as a page, report.html.
 
@@ -296,6 +309,7 @@ def report(folder: Folder = None, /, *, json: Json = False) -> None:
 
 
 @drill.command
+@unwrapped
 def reset(folder: Folder = None, /, *, untimed: Flag = False) -> None:
     """Begin again. Your files and the old state are kept, under a number.
 

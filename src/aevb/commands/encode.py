@@ -7,9 +7,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from aevb.commands.help import unwrapped
 from aevb.errors import UsageError
 
 
+@unwrapped
 def encode(
     run: Path, data: str, /, *, output: Annotated[Path, Parameter(name=("-o", "--output"))]
 ) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from cyclopts import Parameter
 
+from aevb.commands.help import unwrapped
 from aevb.config import Whole
 from aevb.errors import AevbError, CannotWriteError, UsageError
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from aevb.training.split import RunData
 
 
+@unwrapped
 def evaluate(
     run: Path,
     data: str | None = None,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from cyclopts import Parameter
 from cyclopts.config import Dict
 
+from aevb.commands.help import unwrapped
 from aevb.config import Config
 from aevb.errors import AevbError, NotFoundError, UsageError
 from aevb.registry import Registry
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from aevb.training.split import Prepared
 
 
+@unwrapped
 def fit(
     data: str | None = None,
     *,

@@ -7,9 +7,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from aevb.commands.help import unwrapped
 from aevb.errors import AevbError
 
 
+@unwrapped
 def plot(
     run: Path, /, *, output: Annotated[Path | None, Parameter(name=("-o", "--output"))] = None
 ) -> None:

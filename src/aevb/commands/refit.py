@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from aevb.commands.help import unwrapped
 from aevb.config import Whole, whole_number
 from aevb.errors import CannotWriteError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from aevb.training.split import Prepared
 
 
+@unwrapped
 def refit(
     run: Path,
     /,

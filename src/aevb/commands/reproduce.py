@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from aevb.commands.help import unwrapped
 from aevb.errors import UsageError
 
 What = Literal[
@@ -15,6 +16,7 @@ What = Literal[
 ]  # fmt: skip
 
 
+@unwrapped
 def reproduce(
     what: What,
     /,

@@ -7,10 +7,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from aevb.commands.help import unwrapped
 from aevb.config import Whole, whole_number
 from aevb.errors import UsageError
 
 
+@unwrapped
 def sample(
     run: Path,
     /,

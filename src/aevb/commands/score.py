@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from aevb.commands.help import unwrapped
 from aevb.config import Whole
 from aevb.errors import UsageError
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+@unwrapped
 def score(
     run: Path,
     data: str,
