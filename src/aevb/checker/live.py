@@ -131,10 +131,13 @@ def _calls(
         yield LossCall(session, loss, model, given.source.tree).call
         return
     if hasattr(model, "elbo_terms"):  # aevb's own
-        yield lambda: (lambda terms: -(terms[0] - terms[1].sum(-1)).mean())(
-            model.elbo_terms(session.batch.x.clone())
-        )  # type: ignore[operator]
+        terms: Callable[..., Any] = model.elbo_terms  # type: ignore[assignment]
+        yield lambda: _negative(*terms(session.batch.x.clone()))
     yield lambda: call_model(session.batch, model)
+
+
+def _negative(error: Tensor, kl: Tensor) -> Tensor:
+    return -(error - kl.sum(-1)).mean()
 
 
 def _run(

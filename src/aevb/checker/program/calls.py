@@ -15,20 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aevb.checker.places import is_strangers
+from aevb.checker.program import source as syntax
 from aevb.checker.program import vocabulary as words
 from aevb.checker.program.making import Maker, bare_object, parameters_of
 from aevb.checker.program.program import Program
-from aevb.checker.program.source import (
-    argument,
-    batches_of,
-    called_names,
-    calls,
-    functions,
-    given_changed,
-    last_name,
-    looped_over,
-    returned,
-)  # fmt: skip
 from aevb.checker.program.stand_ins import FakeLoader, FakeOptimizer, OfASession, StandIn
 from aevb.checker.program.vocabulary import role_of
 from aevb.checker.session import Batch, Session
@@ -58,7 +48,7 @@ def _number(session: Session, name: str, table: words.Meanings, default: Any) ->
 
 
 def number_for(session: Session, name: str) -> Any:
-    """Return what a parameter that is no output of the model gets: a weight, an epoch, else labels."""
+    """Return what a parameter that is no output gets: a weight, an epoch, else labels."""
     found = _number(session, name, words.NUMBERS, session.batch.y)
     return found.clone() if found is session.batch.y else found
 
@@ -90,13 +80,13 @@ def for_function(program: Program, function: Function) -> dict[str, Any]:
 def _argument(program: Program, function: str, place: int, name: str) -> Any:
     """What the parameter at that place, with that name, of a function that trains gets."""
     session, tree = program.session, program.tree
-    if name in looped_over(tree, function):
+    if name in syntax.looped_over(tree, function):
         return session.make(FakeLoader)
     value = program.get(name)
     if _says_nothing(value):
         given = _as_called(program, function, place, name)
         value = value if given is None else given
-    if type(value) is session.bound(StandIn) and name in batches_of(tree, function):
+    if type(value) is session.bound(StandIn) and name in syntax.batches_of(tree, function):
         return session.make(FakeLoader)
     if isinstance(value, StandIn) and words.DATA_PARAMETER.fullmatch(name.lower()):
         return session.batch.x.clone()
@@ -110,8 +100,10 @@ def _says_nothing(value: Any) -> bool:
 
 def _as_called(program: Program, function: str, place: int, name: str) -> Any:
     """The argument that the program itself gives to its function, if it can be had."""
-    for call in (one for one in calls(program.tree) if last_name(one.func) == function):
-        given = argument(call, place, name)
+    for call in (
+        one for one in syntax.calls(program.tree) if syntax.last_name(one.func) == function
+    ):
+        given = syntax.argument(call, place, name)
         if given is not None and not isinstance(given, ast.Starred):
             try:
                 return program.evaluate(given)
@@ -207,12 +199,12 @@ def loss_functions(program: Program, module: nn.Module) -> list[tuple[str, Funct
     """
     found = {name: (name.rpartition(".")[2], loss) for name, loss in _losses(program, module)}
     own = {last for last, _ in found.values()}
-    scopes = [(last, scope) for last in own for scope in functions(program.tree, last)]
-    within = {name for last, scope in scopes for name in called_names(scope) - {last}}
+    scopes = [(last, scope) for last in own for scope in syntax.functions(program.tree, last)]
+    within = {name for last, scope in scopes for name in syntax.called_names(scope) - {last}}
     plain = [
         (name, loss)
         for name, (last, loss) in found.items()
-        if not given_changed(program.tree, last, _spread_place(loss))
+        if not syntax.given_changed(program.tree, last, _spread_place(loss))
     ]
     return sorted(plain, key=lambda pair: found[pair[0]][0] in within)
 
@@ -225,17 +217,20 @@ def _spread_place(function: Function) -> tuple[int, str]:
 
 
 def _losses(program: Program, module: nn.Module) -> Iterator[tuple[str, Function]]:
-    """Methods of the model first, then functions, then methods of plain classes, then loss modules."""
+    """Methods of the model, then functions, methods of plain classes and loss modules."""
     for name in filter(words.LOSS.search, dir(type(module))):
-        function = getattr(type(module), name, None)
-        code = getattr(function, "__code__", None)
-        if callable(function) and code is not None and is_strangers(code.co_filename):
+        code = getattr(getattr(type(module), name, None), "__code__", None)
+        if code is not None and is_strangers(code.co_filename):
             yield f"{type(module).__name__}.{name}", getattr(module, name)
     yield from (pair for pair in program.functions().items() if words.LOSS.search(pair[0]))
     for owner, kind in program.plain_classes().items():
-        for name in [n for n, one in vars(kind).items() if inspect.isroutine(one)]:
-            if words.LOSS.search(name):
+        for name in [n for n in vars(kind) if words.LOSS.search(n)]:
+            if inspect.isroutine(vars(kind)[name]):
                 yield f"{owner}.{name}", getattr(bare_object(kind), name)
+    yield from _loss_modules(program, module)
+
+
+def _loss_modules(program: Program, module: nn.Module) -> Iterator[tuple[str, Function]]:
     for name, own in program.classes().items():
         if words.LOSS.search(name) and not isinstance(module, own):
             try:
@@ -245,7 +240,7 @@ def _losses(program: Program, module: nn.Module) -> Iterator[tuple[str, Function
 
 
 def parts_for(loss: Function, found: Sequence[tuple[str, nn.Module]]) -> dict[str, nn.Module]:
-    """Parameter -> network, for a loss of networks, ``elbo(x, encoder, decoder)``; {} unless two."""
+    """Parameter -> network, for ``elbo(x, encoder, decoder)``; {} unless two networks fit."""
     parts: dict[str, nn.Module] = {}
     for name in (parameter.name for parameter in parameters_of(loss)):
         word = words.PART.fullmatch(name.lower())
@@ -300,14 +295,17 @@ class LossCall:
 
     def pairs(self) -> Pairs:
         """(name or "", value) of the model's outputs, and of a KL that it keeps."""
-        pairs, tree = flat_outputs(self.made), self.tree
-        lineage = [kind.__name__ for kind in type(self.module).__mro__]
-        names = next(filter(None, (returned(tree, name) for name in lineage)), [])
+        pairs, names = flat_outputs(self.made), self._returned()
         if len(names) == len(pairs) and not any(name for name, _ in pairs):
             told = [name if role_of(name) in HEADS | {"z"} else "" for name in names]
             pairs = [(name, value) for name, (_, value) in zip(told, pairs, strict=True)]
-        kept = [v for part in self.module.modules() for n, v in vars(part).items() if _is_kl(n, v)]
-        return [*pairs, *(("kl", value) for value in kept[:1])]
+        kept = [pair for part in self.module.modules() for pair in vars(part).items()]
+        return [*pairs, *[("kl", value) for name, value in kept if _is_kl(name, value)][:1]]
+
+    def _returned(self) -> list[str]:
+        """What the model's class, or one that it derives from, calls what it returns."""
+        lineage = (syntax.returned(self.tree, kind.__name__) for kind in type(self.module).__mro__)
+        return next(filter(None, lineage), [])
 
 
 def _is_kl(name: str, value: Any) -> bool:
@@ -338,11 +336,10 @@ def _of_all_in_one(one: LossCall) -> Callable[[], Any] | None:
     if len(whole) != 1 or heads or isinstance(one.made, Tensor):
         return None
     rest = [p for p in one.required if p.name != whole[0]]
-    given = rest_of(one.session, rest)
-    if rest and not any(role_of(p.name) == "x" for p in rest):
+    names, given = [p.name for p in rest], rest_of(one.session, rest)
+    if names and "x" not in map(role_of, names):
         given[0] = one.session.batch.x.clone()
-    named = dict(zip([p.name for p in rest], given, strict=True))
-    return lambda: one.loss(**{whole[0]: one.made}, **named)
+    return lambda: one.loss(**{whole[0]: one.made}, **dict(zip(names, given, strict=True)))
 
 
 def _takes_all(parameter: inspect.Parameter) -> bool:
@@ -440,30 +437,37 @@ class Matching:
     def _of_another_width(self) -> None:
         """Of a model that makes other columns than it gets: the one output that is no head."""
         left = [v for role, v in self.own if role in ("", "recon") and isinstance(v, Tensor)]
-        if not HEADS <= {role for role, _ in self.own} or len(left) != 1:
+        if not {role for role, _ in self.own} >= HEADS or len(left) != 1:
             return
         if left[0].ndim == self.x.ndim == 2 and len(left[0]) == len(self.x):
             self.recons, self.x = left, torch.empty_like(left[0]).uniform_(0.02, 0.98)
 
     def _roles(self) -> dict[str, Any]:
         """Role -> what plays it."""
-        x, recon = self.x, self.recons[0] if self.recons else None
-        reshaped = recon is not None and recon.shape != x.shape and recon.numel() == x.numel()
-        roles: dict[str, Any] = {"x": x.reshape(recon.shape) if reshaped else x, "recon": recon}  # type: ignore[union-attr]
+        recon = self.recons[0] if self.recons else None
+        roles: dict[str, Any] = {"x": _shaped_like(self.x, recon), "recon": recon}
         for role, value in self.own:
             if role in (*HEADS, "z", "q", "kl"):
                 roles.setdefault(role, value)
-        plain = [(role, v) for role, v in self.own if v is not recon and v is not None]
-        others = [value for role, value in plain if role != "kl"]
-        heads = [v for v in others if isinstance(v, Tensor) and 0 < v.ndim]
-        heads = [v for v in heads if v.numel() < 4 * x.numel()]
-        if len(heads) >= 2 and not HEADS <= roles.keys():
-            if len(heads) == 3:
-                roles.setdefault("z", heads[0])
-            roles.setdefault("mean", heads[-2])
-            roles.setdefault("raw", heads[-1])
+        others = [v for role, v in self.own if role != "kl" and v is not recon and v is not None]
+        if not roles.keys() >= HEADS:
+            for role, value in self._heads(others).items():
+                roles.setdefault(role, value)
         roles.setdefault("q", next((v for v in others if not isinstance(v, Tensor)), None))
         return roles
+
+    def _heads(self, others: list[Any]) -> dict[str, Any]:
+        """The last two outputs that may be heads, after a sample if there are three."""
+        of_rows = (v for v in others if isinstance(v, Tensor) and v.ndim > 0)
+        found = [v for v in of_rows if v.numel() < 4 * self.x.numel()]
+        if len(found) < 2:
+            return {}
+        sample = {"z": found[0]} if len(found) == 3 else {}
+        return sample | {"mean": found[-2], "raw": found[-1]}
+
+
+def _shaped_like(x: Tensor, recon: Tensor | None) -> Tensor:
+    return x if recon is None or recon.numel() != x.numel() else x.reshape(recon.shape)
 
 
 def _roles_of(names: list[str]) -> list[str]:
@@ -474,7 +478,7 @@ def _roles_of(names: list[str]) -> list[str]:
     """
     roles = [role_of(name) for name in names]
     left = "recon" if "x" in roles else "x"
-    if roles.count("") == 1 and left not in roles and HEADS <= set(roles):
+    if roles.count("") == 1 and left not in roles and set(roles) >= HEADS:
         roles[roles.index("")] = left
     own = [role_of(name) for name in names]
     return [

@@ -28,20 +28,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aevb.checker.places import STRANGER
+from aevb.checker.program import source as syntax
 from aevb.checker.program import vocabulary as words
 from aevb.checker.program.rewriting import HELPERS, rewritten
-from aevb.checker.program.source import (
-    Source,
-    assigned,
-    called_names,
-    calls,
-    default_of,
-    each,
-    file_of,
-    last_name,
-    outermost,
-    statements,
-)  # fmt: skip
+from aevb.checker.program.siblings import file_of
 from aevb.checker.program.stand_ins import (
     Digits,
     FakeLoader,
@@ -120,7 +110,7 @@ class Program:
     """
 
     def __init__(
-        self, source: Source, session: Session, *, mapping: Mapping[str, str] | None = None
+        self, source: syntax.Source, session: Session, *, mapping: Mapping[str, str] | None = None
     ) -> None:
         self.source, self.tree, self.session = source, source.tree, session
         self.mapping = dict(mapping or {})
@@ -135,12 +125,12 @@ class Program:
         self.names: dict[str, Any] = module.__dict__
         self.names |= {"__file__": str(source.path), "__builtins__": __builtins__, **HELPERS}
         session.patches.entry(sys.modules, STRANGER, module)
-        if any(one.names[0].name == "*" for one in each(self.tree, ast.ImportFrom)):
+        if any(one.names[0].name == "*" for one in syntax.each(self.tree, ast.ImportFrom)):
             self.names |= USUAL  # what such an import may have brought
         self.tree.body = rewritten(self.tree.body)
         self._aside: dict[str, list[ast.stmt]] = {}
-        for statement in statements(self.tree):  # those of the module itself come first
-            for name in assigned(statement):
+        for statement in syntax.statements(self.tree):  # those of the module itself come first
+            for name in syntax.assigned(statement):
                 self._aside.setdefault(name, []).append(statement)
         self._start(self.tree.body)
 
@@ -158,7 +148,7 @@ class Program:
         if not all(self._is_cheap(s) or isinstance(s, DEFINITION) for s in statement.body):
             self._start([s for s in statement.body if isinstance(s, DEFINITION)])
         elif "__name__" not in ast.unparse(test) and (
-            not called_names(test) or self._is_free(test)
+            not syntax.called_names(test) or self._is_free(test)
         ):
             self._try(statement)
 
@@ -166,18 +156,22 @@ class Program:
         """Constants, names for devices and sizes, options with their defaults."""
         value = getattr(statement, "value", None)
         if isinstance(statement, ast.Expr):
-            return last_name(statement.value) in OPTIONS
+            return syntax.last_name(statement.value) in OPTIONS
         gives = isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign)
-        return gives and value is not None and (last_name(value) in PARSED or self._is_free(value))
+        return (
+            gives
+            and value is not None
+            and (syntax.last_name(value) in PARSED or self._is_free(value))
+        )
 
     def _is_free(self, value: ast.AST) -> bool:
-        """Whether an expression calls nothing but what makes sizes, and the program's own tables."""
+        """Whether an expression calls only what makes sizes, and the program's own tables."""
         work = ast.ListComp | ast.GeneratorExp | ast.Await | ast.Yield
         if any(isinstance(node, work) for node in ast.walk(value)):
             return False
         kinds = {name: one for name, one in self.names.items() if isinstance(one, type)}
         tables = {name for name, one in kinds.items() if not issubclass(one, nn.Module)}
-        return called_names(value) <= words.FREE_CALLS | tables
+        return syntax.called_names(value) <= words.FREE_CALLS | tables
 
     def _define(self, statement: Any) -> None:
         try:
@@ -196,7 +190,7 @@ class Program:
             self._note(statement, error)
 
     def _note(self, statement: ast.stmt, error: BaseException) -> None:
-        own = getattr(statement, "name", None) or ", ".join(assigned(statement))
+        own = getattr(statement, "name", None) or ", ".join(syntax.assigned(statement))
         name = own or type(statement).__name__
         self.failed[name] = error
         self.not_made(name, error, statement)
@@ -221,7 +215,7 @@ class Program:
             exec(compile(ast.Module([statement], []), file_of(statement), "exec"), self.names)
 
     def run(self, action: Callable[[], Any], tries: int = 60) -> Any:
-        """Call ``action``; where it asks for a name that is not there, get that and call it again."""
+        """Call ``action``; where a name is not there, get that and call it again."""
         for _ in range(tries):
             try:
                 return action()
@@ -262,7 +256,7 @@ class Program:
         if re.search(rf"\b{name}\.train\.(next_batch|images)", self.source.text):
             return self.session.make(Digits)
         for statement in self._aside.get(name, ()):
-            if "DataLoader" in called_names(statement):
+            if "DataLoader" in syntax.called_names(statement):
                 return self.session.make(FakeLoader)
             try:
                 with quiet_options():
@@ -284,13 +278,13 @@ class Program:
         """The value; the batch in the place of what was to come from a file."""
         bare = isinstance(value, Tensor) and not value.numel()
         shapeless = not isinstance(value, nn.Module) and not getattr(value, "ndim", 0)
-        loaded = shapeless and loads(list(calls(statement)))
+        loaded = shapeless and loads(list(syntax.calls(statement)))
         rows = self.session.batch.x
         return rows.clone() if (loaded or bare) and len(rows) else value
 
     def _attributes(self, name: str) -> None:
         """Run assignments to attributes of ``name``, and calls that add options to it."""
-        for statement in statements(self.tree):
+        for statement in syntax.statements(self.tree):
             if isinstance(statement, ast.Expr):
                 said = ast.unparse(statement)
                 if said.startswith(tuple(f"{name}.{option}(" for option in OPTIONS)):
@@ -305,7 +299,7 @@ class Program:
         named = data_set(self.session, name, self.source.text) or self.session.named(name)
         if named is not None:
             return named
-        made = [call for one in self._aside.get(name, ()) for call in calls(one)]
+        made = [call for one in self._aside.get(name, ()) for call in syntax.calls(one)]
         if any(words.TABLES.match(ast.unparse(call.func)) for call in made):
             return words.size_of(name)
         if loads(made) and len(self.session.batch.x):
@@ -318,7 +312,7 @@ class Program:
 
         A local name of another function is meant then.
         """
-        default = default_of(self.tree, name)
+        default = syntax.default_of(self.tree, name)
         with contextlib.suppress(Exception):  # whatever a stranger's default does
             if default is not None:
                 return self.evaluate(default)
@@ -339,9 +333,11 @@ class Program:
         """Return the modules that the program's own calls make, by name, each a new one."""
         found, classes = [], self.classes().keys()
         for name, made in self._aside.items():
-            for value in (getattr(statement, "value", None) for statement in made):
+            for value in (getattr(statement, "value", statement) for statement in made):
                 own = classes | (self.functions().keys() if words.MODEL.search(name) else set())
-                inside = [one for one in outermost(value) if last_name(one.func) in own]
+                inside = [
+                    one for one in syntax.outermost(value) if syntax.last_name(one.func) in own
+                ]
                 if inside:
                     module = self._made_by(name, value, inside, own)
                     found += [(name, module)] if isinstance(module, nn.Module) else []
@@ -360,8 +356,8 @@ class Program:
         Returns:
             None where it could not be made.
         """
-        wrapped = inside[0] is not inside[-1] or last_name(value) not in own
-        if not (wrapped and last_name(value) in self.functions()):
+        wrapped = inside[0] is not inside[-1] or syntax.last_name(value) not in own
+        if not (wrapped and syntax.last_name(value) in self.functions()):
             return self.names.get(name) or self.get(name)
         try:
             return self.evaluate(inside[-1])

@@ -25,10 +25,10 @@ from aevb.checker.program.stand_ins import FakeLoader, FakeOptimizer, OfASession
 from aevb.checker.program.unknown import UnknownPart
 from aevb.checker.session import Session
 
-NEVER_IMPORTED = set(
+NEVER_IMPORTED = words.as_set(
     "IPython PIL cv2 datasets google h5py imageio ipywidgets lightning matplotlib pandas plotly"
-    " pytorch_lightning scipy seaborn skimage sklearn tensorboard tensorboardX tensorflow torchaudio"
-    " torchinfo torchsummary torchtext torchvision tqdm transformers wandb".split()
+    " pytorch_lightning scipy seaborn skimage sklearn tensorboard tensorboardX tensorflow"
+    " torchaudio torchinfo torchsummary torchtext torchvision tqdm transformers wandb"
 )
 NORMAL = ("randn", "standard_normal", "normal")
 DRAWS = (*NORMAL, "rand", "random", "random_sample", "uniform")
@@ -49,7 +49,7 @@ class StandInPackage(OfASession, ModuleType):
 
 
 class Missing(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds packages for the stranger's code: those of ``always``, or all that could not be found."""
+    """Finds packages for the stranger's code: those of ``always``, or all that are missing."""
 
     def __init__(self, session: Session, always: Sequence[str] = ()) -> None:
         self.session, self.always = session, frozenset(always)
@@ -72,7 +72,7 @@ class Missing(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def _asked_by_the_stranger() -> bool:
-    """Whether the stranger's code began the import: torch's own optional packages are left alone."""
+    """Whether the stranger's code began the import: torch's optional packages are left alone."""
     frame: FrameType | None = sys._getframe(2)
     while frame is not None and "importlib" in frame.f_globals.get("__name__", ""):
         frame = frame.f_back

@@ -14,13 +14,11 @@ from typing import Any
 from torch import nn
 
 from aevb.checker.program.source import last_name
-from aevb.checker.program.vocabulary import BATCH_SIZE, EPOCH_NAME, ROWS
+from aevb.checker.program.vocabulary import BATCH_SIZE, EPOCH_NAME, ROWS, as_set
 
 LAST, PLAIN = "__last_of__", "__plain__"
 CODES, TORCH = {"encode", "decode"}, {"torch", "nn", "F"}
-OWN_WAY = set(
-    "modules parameters named_parameters children __getattr__ __setattr__ __new__".split()
-)
+OWN_WAY = as_set("modules parameters named_parameters children __getattr__ __setattr__ __new__")
 """Methods that a module needs from torch."""
 
 

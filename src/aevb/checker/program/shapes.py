@@ -31,9 +31,9 @@ OF_A_SET = (("MNIST", 28), ("CIFAR", 32), ("SVHN", 32), ("CelebA", 64))
 RESHAPES = ("view", "reshape", "Resize", "CenterCrop", "Unflatten")
 FALLBACK: tuple[Shape, ...] = ((784,), (1, 28, 28), (3, 32, 32), (3, 64, 64), (2,), (12,))
 MOST_SHAPES = 14
-NORMAL_DATA = set(
+NORMAL_DATA = words.as_set(
     "randn normal randn_like standard_normal multivariate_normal MultivariateNormal make_blobs"
-    " make_moons make_swiss_roll make_circles make_s_curve".split()
+    " make_moons make_swiss_roll make_circles make_s_curve"
 )
 SCALING = (
     r"25[56]|127|ToTensor|\.max\(|[Nn]ormali[sz]|[Ss]cale|binari[sz]|bernoulli\(|\.std\(|[<>]=?"
@@ -115,7 +115,7 @@ def _sides(text: str) -> list[int]:
 
 
 def _with_pictures(found: list[Shape]) -> list[Shape]:
-    """Beside flat rows the pictures that they may be made of: a model, or who calls it, flattens."""
+    """Beside flat rows the pictures that they may be made of, by the model or its caller."""
     out = []
     for shape in found:
         out.append(shape)
@@ -176,16 +176,14 @@ def _of_area(said: re.Match[str], _: Shape) -> Iterator[Shape]:
     yield from (sides, (math.prod(sides),))
 
 
+DIMENSIONS = re.compile(
+    r"Expected [23]D \(unbatched\) or [34]D \(batched\) input .* size: \[([\d, ]+)\]"
+)
 Reader = Callable[[re.Match[str], Shape], Iterator[Shape]]
 READERS: list[tuple[re.Pattern[str], Reader]] = [
     (PRODUCT, _of_product),
     (TWO_SIZES, _of_two_sizes),
-    (
-        re.compile(
-            r"Expected (?:2D|3D) \(unbatched\) or (?:3D|4D) \(batched\) input .* size: \[([\d, ]+)\]"
-        ),
-        _of_dimensions,
-    ),
+    (DIMENSIONS, _of_dimensions),
     (re.compile(r"to have (\d+) channels, but got (\d+) channels"), _of_channels),
     (re.compile(r"must be equal to input_size\. Expected (\d+), got \d+"), _of_sequence),
     (re.compile(r"shape '\[(?:-1|\d+), ([\d, ]+)\]' is invalid for input of size"), _of_area),
@@ -194,7 +192,7 @@ READERS: list[tuple[re.Pattern[str], Reader]] = [
 
 
 def from_error(message: str, shape: Shape) -> list[Shape]:
-    """Return shapes that would have fitted better than ``shape``, by what an error of torch says."""
+    """Return shapes that would have fitted better, by what an error of torch says."""
     out: list[Shape] = []
     for pattern, reader in READERS:
         found = list(pattern.finditer(message))
@@ -271,7 +269,7 @@ def data_range(program: Program) -> str:
 
 
 def _doubles_and_subtracts_one(tree: ast.AST) -> bool:
-    """``2 * x - 1`` of something that is called as data are: of a draw or a size it says nothing."""
+    """``2 * x - 1`` of something that has a name of data: a draw or a size says nothing."""
     for node in each(tree, ast.BinOp):
         product = node.left
         if not (isinstance(node.op, ast.Sub) and _is(node.right, 1)):
@@ -315,7 +313,7 @@ def rows(program: Program, shape: Shape, numbers: str = "") -> Tensor:
 
 
 def labels(numbers: str) -> Tensor:
-    """Make labels for such a batch: (ROWS, 1) of 0 and 1 beside a "column", else (ROWS,) of digits."""
+    """Make labels for such a batch: (ROWS, 1) of 0 and 1 for a "column", else (ROWS,) digits."""
     if numbers == "column":
         return torch.randint(0, 2, (words.ROWS, 1)).float()
     return torch.randint(0, 10, (words.ROWS,))

@@ -22,7 +22,7 @@ Definition = ast.FunctionDef | ast.ClassDef
 
 
 class Beside:
-    """The files beside ``path``, as far as its tree imports from them; files: those read, in order."""
+    """The files beside a program, as far as it imports from them. files: those read, in order."""
 
     def __init__(self, path: Path, tree: ast.Module) -> None:
         self.files: list[Path] = []
@@ -88,16 +88,18 @@ class Beside:
         if found is None or taken:
             return False
         self._done.add((file, name))
-        needed = {one.id for one in ast.walk(found) if isinstance(one, ast.Name)}
-        for other in sorted(needed - {name}):
+        for other in sorted(_uses(found).keys() - {name}):
             self.take(file, other)
         self._done.update((file, other) for other in _names(found))
         made = _Imports(self, file, self.tree(file)).visit(found)
-        statements = made if isinstance(made, list) else [made]
-        for node in (node for one in statements for node in ast.walk(one)):
-            node.file = beside(self.files.index(file) + 1)
-        self.taken += statements
+        self._put(file, made if isinstance(made, list) else [made])
         return True
+
+    def _put(self, file: Path, statements: list[ast.stmt]) -> None:
+        """Put the statements of a file before the program."""
+        for node in (node for one in statements for node in ast.walk(one)):
+            node.file = beside(self.files.index(file) + 1)  # type: ignore[attr-defined]
+        self.taken += statements
 
     def _top(self, file: Path) -> Iterator[ast.stmt]:
         """The statements of a file's top level."""
@@ -198,7 +200,7 @@ def _installed(name: str) -> bool:
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """The statements of the top level, with those of its ``try`` and ``if``, but for the main part."""
+    """The statements of the top level and of its ``try`` and ``if``, but for the main part."""
     for one in body:
         if isinstance(one, ast.Try):
             handled = [inner for handler in one.handlers for inner in handler.body]
@@ -218,4 +220,9 @@ def _names(one: ast.stmt) -> list[str]:
         return [alias.asname or alias.name.split(".")[0] for alias in one.names]
     targets = one.targets if isinstance(one, ast.Assign) else []
     targets = [one.target] if isinstance(one, ast.AnnAssign) else targets
-    return [n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)]
+    return [name for target in targets for name in _uses(target)]
+
+
+def _uses(one: ast.AST) -> dict[str, None]:
+    """All plain names in it, in order."""
+    return {node.id: None for node in ast.walk(one) if isinstance(node, ast.Name)}

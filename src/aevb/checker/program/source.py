@@ -16,7 +16,7 @@ from aevb.checker.program.siblings import Beside, file_of
 
 MAX_BYTES = 20_000_000
 MAGIC = re.compile(r"^\s*(%|!|\?)|\?\s*$")
-CHANGES = set("exp exp_ sqrt log pow square softplus exp2 log1p expm1 abs sigmoid".split())
+CHANGES = words.as_set("exp exp_ sqrt log pow square softplus exp2 log1p expm1 abs sigmoid")
 """Calls after which a head is another: a deviation, a variance, a logarithm."""
 MOST_NAMES = 5
 Node = TypeVar("Node", bound=ast.AST)
@@ -46,12 +46,12 @@ class Source:
         return (STRANGER, *(beside(number + 1) for number in range(len(self.beside))))
 
     def other(self, file: str) -> str:
-        """Return the name of the file beside the program that is compiled under ``file``; else ""."""
+        """Return the name of the file beside the program that is compiled as ``file``; else ""."""
         number = self.files.index(file) if file in self.files else 0
         return self.beside[number - 1].name if number else ""
 
     def where(self, place: Place | None) -> str:
-        """Name a place for a person: "line 12", "cell 3, line 2" of a notebook, "nets.py, line 8"."""
+        """Name a place for a person: "line 12", "cell 3, line 2", "nets.py, line 8"."""
         if place is None:
             return ""
         other, line = self.other(place.file), place.line
@@ -69,9 +69,8 @@ def read(path: Path, *, alone: bool = False) -> Source:
     Raises:
         SourceError: The file is not there, too large, no text, no notebook or no Python.
     """
-    text, cells = _text(path), ()
-    if path.suffix == ".ipynb":
-        text, cells = _joined(path, text)
+    text = _text(path)
+    text, cells = _joined(path, text) if path.suffix == ".ipynb" else (text, ())
     try:
         tree = ast.parse(text)
         if alone:
@@ -179,7 +178,7 @@ def statements(tree: ast.Module) -> Iterator[ast.stmt]:
 
 
 def outermost(node: ast.AST) -> Iterator[ast.Call]:
-    """A call and those whose result it hands on: ``VAE(20).to(device)``, ``DataParallel(VAE(20))``."""
+    """A call and those whose result it hands on: ``DataParallel(VAE(20)).to(device)``."""
     while isinstance(node, ast.Call):
         yield node
         if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Call):
@@ -233,7 +232,7 @@ def _inside_bars(inner: ast.expr) -> ast.expr:
 
 
 def batches_of(tree: ast.AST, name: str) -> set[str]:
-    """What the innermost training loops of functions called ``name`` loop over: ``for x in rows``."""
+    """What training loops of functions called ``name`` loop over, innermost: ``for x in rows``."""
     found = set()
     for scope in functions(tree, name):
         loops = [loop for loop in each(scope, ast.For) if goes_backward(loop)]
@@ -245,7 +244,7 @@ def batches_of(tree: ast.AST, name: str) -> set[str]:
 
 
 def returned(tree: ast.AST, name: str) -> list[str]:
-    """The names of the tuple that ``forward`` of the class ``name`` returns at its end; "" for a call."""
+    """The names in the tuple that ``forward`` of the class ``name`` returns; "" for a call."""
     for one in (node for node in each(tree, ast.ClassDef) if node.name == name):
         own = (f for f in one.body if isinstance(f, ast.FunctionDef) and f.name == "forward")
         last = next((forward.body[-1] for forward in own), None)
@@ -266,7 +265,7 @@ def unpacked_first(tree: ast.AST, function: str) -> list[str]:
 
 
 def called_parameters(tree: ast.AST, name: str) -> set[str]:
-    """Parameters that a class called ``name`` keeps as an attribute, which one of its methods calls."""
+    """Parameters that a class called ``name`` keeps as attributes, which it calls."""
     out: set[str] = set()
     for one in (node for node in each(tree, ast.ClassDef) if node.name == name):
         called = {call.func.attr for call in calls(one) if _of_self(call.func)}
@@ -299,7 +298,7 @@ def goes_backward(tree: ast.AST) -> bool:
 
 
 def given_changed(tree: ast.AST, name: str, spread: tuple[int, str]) -> bool:
-    """Whether every call of ``name`` gives it something made of a head for its spread, not the head.
+    """Whether every call of ``name`` gives it something made of a head for its spread.
 
     Args:
         tree: The program.

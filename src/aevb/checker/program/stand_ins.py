@@ -117,7 +117,7 @@ class StandIn(OfASession):
         return (self.__session__.bound(StandInModule),)
 
     def __iter__(self) -> Iterator[Any]:
-        """Nothing; or by name what it is unpacked into: ``train_loader, test_loader = loaders()``."""
+        """Nothing; or what it is unpacked into, by name: ``train_loader, test = loaders()``."""
         for name in stored():
             made = self.__session__.named(name)
             yield self.__session__.make(StandIn, name) if made is None else made
@@ -183,8 +183,9 @@ def _as_model(one: StandIn, last: str, args: Any, kwargs: Any) -> Any:
     outputs = unseen.outputs(given, stored()) if given else None
     if outputs is not None or not (given and last[:1].isupper() and last.endswith("()")):
         return outputs
-    one.layer_here = one.__dict__.get("layer_here") or unseen.layer(last[:-2])
-    return one.layer_here(*args) if one.layer_here is not None else None
+    layer = one.__dict__.get("layer_here") or unseen.layer(last[:-2])
+    one.__dict__["layer_here"] = layer
+    return None if layer is None else layer(*args)
 
 
 def _as_network(one: StandIn, last: str, args: Any, kwargs: Any) -> Any:
@@ -192,7 +193,7 @@ def _as_network(one: StandIn, last: str, args: Any, kwargs: Any) -> Any:
 
 
 CALLS = (_as_range, _as_helper, _as_bar, _as_decorator, _as_model, _as_network)
-"""The ways to answer a call of a stand-in, in this order: each returns None where it does not fit."""
+"""The ways to answer a call of a stand-in: each returns None where it does not fit."""
 
 
 def _counting(does: Callable[[Any, Any], Any], turned: bool) -> Callable[[Any, Any], Any]:

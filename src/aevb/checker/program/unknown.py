@@ -7,6 +7,7 @@ decoder's output, of a sample or of a KL that may be in there.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,10 +53,7 @@ class UnknownNetwork(OfASession, nn.Module):
 
     def forward(self, *inputs: Any, **_: Any) -> Any:
         """(B, ...) -> (B, width), or the shape of the batch."""
-        given = [one for one in inputs if isinstance(one, Tensor) and one.ndim > 0]
-        kind = given[0].dtype if given[0].is_floating_point() else torch.get_default_dtype()
-        rows = [one.reshape(len(one), -1).to(kind) for one in given if len(one) == len(given[0])]
-        x, unseen = torch.cat(rows, 1), self.__session__.unseen
+        x, unseen = _side_by_side(inputs), self.__session__.unseen
         unseen.used = True
         features = torch.Size((unseen.wanted or self.width,))
         row = self.__session__.batch.x.shape[1:] if self.decodes else features
@@ -69,6 +67,14 @@ class UnknownNetwork(OfASession, nn.Module):
             self.made[key] = nn.Linear(x.shape[1], width).to(x.dtype)
             self.outputs.append(self.made[key])
         return self.made[key]
+
+
+def _side_by_side(inputs: Sequence[Any]) -> Tensor:
+    """The columns of all tensors that have as many rows as the first."""
+    given = [one for one in inputs if isinstance(one, Tensor) and one.ndim > 0]
+    kind = given[0].dtype if given[0].is_floating_point() else torch.get_default_dtype()
+    rows = [one.reshape(len(one), -1).to(kind) for one in given if len(one) == len(given[0])]
+    return torch.cat(rows, 1)
 
 
 class UnknownPart(OfASession, nn.Module):

@@ -22,6 +22,11 @@ ASKED_FOR = 0.37
 """The value of a weight that the program takes from outside: no number of rows or dimensions."""
 
 
+def as_set(text: str) -> frozenset[str]:
+    """The words of a text."""
+    return frozenset(text.split())
+
+
 def _any(*words: str) -> re.Pattern[str]:
     return re.compile("|".join(words), re.IGNORECASE)
 
@@ -60,8 +65,8 @@ HANDS_ON = _any(
 """Helpers of other files that give back the tensor that they get."""
 ONE_HOT = _any("one_?hot")
 BARS = ("tqdm", "track", "tqdm_notebook", "notebook_tqdm")
-SERVICES = set(
-    "logger loggers trainer fabric optimizers lr_schedulers print toggle_optimizer log_metrics".split()
+SERVICES = as_set(
+    "logger loggers trainer fabric optimizers lr_schedulers print toggle_optimizer log_metrics"
 )
 """What Lightning gives a module besides."""
 
@@ -100,10 +105,10 @@ EPOCH_NAME = _any(
 SIZE_NAME = re.compile("(^|_)(dims?|size|width|height|channels|features?_?num)$|^(n|num|dim)_")
 CONSTANT = re.compile("SIZE|DIM|LATENT|HIDDEN|CHANNEL|WIDTH|HEIGHT|FEATURES|VOCAB|LEN|^N_|^NUM_")
 """Constants of a file that is not here that are sizes."""
-FREE_CALLS = set(
-    "device is_available int float str len range dict list tuple set max min sum round sqrt log exp"
-    " Namespace SimpleNamespace namedtuple join Path prod ArgumentParser dataclass environ get"
-    " device_count TypeVar NewType field".split()
+FREE_CALLS = as_set(
+    "device is_available int float str len range dict list tuple set max min sum round sqrt log"
+    " exp Namespace SimpleNamespace namedtuple join Path prod ArgumentParser dataclass environ get"
+    " device_count TypeVar NewType field"
 )
 """Calls that only make a size, a path, a device or a table of options."""
 

@@ -7,7 +7,8 @@ run, those that go by a name.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,16 +71,26 @@ def alone(program: Program) -> dict[str, str]:
     """
     functions = _functions_and_methods(program)
     heads = _with_heads(program, functions)
-    samplers = (n for n, roles in heads.items() if words.SAMPLER.search(n) and "recon" not in roles)
-    sampler = next(samplers, None)
-    whole = [n for n, roles in heads.items() if words.LOSS.search(n) and "recon" in roles]
-    if sampler is None:
-        return {"loss": whole[0]} if whole and only_a_loss(program) else {}
-    spread = heads[sampler]["raw"]
-    alike = [n for n, roles in heads.items() if n != sampler and roles["raw"] == spread]
-    named_kl = (n for n in alike if words.KL.search(n) and len(parameters_of(functions[n])) == 2)
-    kl, loss = next(named_kl, None), next((n for n in whole if n in alike), None)
-    return {"sampler": sampler} | ({"loss": loss} if loss else {"kl": kl} if kl else {})
+    sampler = _first(words.SAMPLER, heads, whole=False)
+    if not sampler:
+        loss = _first(words.LOSS, heads, whole=True)
+        return {"loss": loss} if loss and only_a_loss(program) else {}
+    spread = heads.pop(sampler)["raw"]
+    alike = {name: roles for name, roles in heads.items() if roles["raw"] == spread}
+    loss = _first(words.LOSS, alike, whole=True)
+    if loss:
+        return {"sampler": sampler, "loss": loss}
+    two: dict[str, list[str]] = {
+        name: [] for name in alike if len(parameters_of(functions[name])) == 2
+    }
+    kl = _first(words.KL, two, whole=False)
+    return {"sampler": sampler, "kl": kl} if kl else {"sampler": sampler}
+
+
+def _first(said: re.Pattern[str], found: Mapping[str, Collection[str]], *, whole: bool) -> str:
+    """The first name that sounds so, of functions with a reconstruction (whole) or without."""
+    own = (name for name, roles in found.items() if ("recon" in roles) == whole)
+    return next(filter(said.search, own), "")
 
 
 def _functions_and_methods(program: Program) -> dict[str, Function]:
@@ -185,10 +196,14 @@ def before_a_decoder(session: Session, module: nn.Module, method: str) -> Tensor
         no sample or several.
     """
     batch = session.batch
-    made = [one for one in tensors(call_model(batch, module, method)) if one.is_floating_point()]
+
+    def outputs() -> list[Tensor]:
+        made = tensors(call_model(batch, module, method))
+        return [one for one in made if one.is_floating_point()]
+
+    made = outputs()
     with session.unrecorded():
-        second = tensors(call_model(batch, module, method))
-        again = [one for one in second if one.is_floating_point()]
+        again = outputs()
     drawn = [one for one, two in zip(made, again, strict=False) if not torch.equal(one, two)]
     codes = [one for one in drawn if one.ndim == 2 and len(one) == len(batch.x)]
     if len(codes) != 1:
@@ -198,4 +213,8 @@ def before_a_decoder(session: Session, module: nn.Module, method: str) -> Tensor
     with session.unrecorded():
         decoder = nn.Linear(codes[0].shape[1], x.shape[1])
     error: Tensor = (decoder(codes[0]) - x).square().sum()
-    return error + sum(one.sum() for one in made if one.numel() == 1 and one.requires_grad)
+    return error + sum(one.sum() for one in made if _is_a_term(one))
+
+
+def _is_a_term(made: Tensor) -> bool:
+    return made.numel() == 1 and made.requires_grad

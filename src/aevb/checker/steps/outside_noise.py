@@ -37,8 +37,8 @@ def adopt(tape: Tape) -> None:
         for value, tensor in enumerate(tape.values):
             entry, shown = tape.made_by(value), tape.shown(value)
             if (entry is None or entry.name in CONVERSIONS) and _holds(shown, flat):
-                normal, plain = (shape, {"size": shown.shape}), ((shown.shape,), {})
-                arguments = normal if function is torch.normal else plain
+                normal = function is torch.normal
+                arguments = (shape, {"size": shown.shape}) if normal else ((shown.shape,), {})
                 place = entry.place if entry else None
                 tape.put(Entry(function, arguments, [], [value], tensor, False, place))
 
@@ -67,8 +67,8 @@ def find_with_kept(tape: Tape, tree: ast.Module, names: Mapping[str, Any]) -> li
         name = _kept_as(tensor, known, names) if _may_be_noise(tape, value) else ""
         if name:
             adopted, (place, function) = True, known[name]
-            arguments = ((tuple(tensor.shape),), {})
-            tape.put(Entry(function, arguments, [], [value], tensor, False, place, kept=True))
+            shape = (tuple(tensor.shape),)
+            tape.put(Entry(function, (shape, {}), [], [value], tensor, False, place, kept=True))
     return find(tape) if adopted else parts
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from types import FrameType
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
@@ -64,8 +65,8 @@ def record(
     best: RecordedStep | None = None
     program.guess = models
     runner = Runner(program, seed, evaluating)
-    for attempt in (one for one in attempts(program) if one.how not in besides):
-        if attempt.spare and best is not None and best.parts:
+    for attempt in attempts(program):
+        if attempt.how in besides or (attempt.spare and best is not None and best.parts):
             continue
         step = runner.first_that_runs(attempt)
         if step is not None and (best is None or step.score > best.score):
@@ -73,9 +74,8 @@ def record(
         if best is not None and best.score[0]:
             break
         if runner.is_late:
-            program.trace.append(
-                f"the search for a training step was given up after {LONGEST_SEARCH_S} s"
-            )
+            late = f"the search for a training step was given up after {LONGEST_SEARCH_S} s"
+            program.trace.append(late)
             break
     return best
 
@@ -96,29 +96,33 @@ class Runner:
         """Try one shape of rows after another; an error of torch may name the next."""
         waiting = shapes(self.program, [module for _, module in models(self.program)])
         seen: set[Shape] = set()
-        numbers = ""
+        given = Rows(())
         while waiting and len(seen) < MOST_SHAPES and not self.is_late:
             shape = waiting.pop(0)
             if shape in seen or not all(isinstance(side, int) for side in shape):
                 continue
             seen.add(shape)
             for structure in STRUCTURES if attempt.structured else ("tensor",):
-                given = Rows(shape, structure, numbers)
-                step = self.run(attempt, given)
-                wanted = next(
-                    (kind for said, kind in NUMBERS if said in self._why(attempt)), numbers
-                )
-                if step is None and wanted != numbers:
-                    numbers = wanted
-                    step = self.run(attempt, replace(given, numbers=numbers))
-                failed = self.program.failed.get(attempt.how)
-                if step is not None or isinstance(failed, OutOfTimeError):
+                given = replace(given, shape=shape, structure=structure)
+                step, given = self._with_its_numbers(attempt, given)
+                if step is not None or isinstance(self._failure(attempt), OutOfTimeError):
                     return step
-                waiting = [*from_error(self._why(attempt), shape), *waiting]
+                waiting = [*from_error(str(self._failure(attempt)), shape), *waiting]
         return next(iter(attempt.begun), None)
 
-    def _why(self, attempt: Attempt) -> str:
-        return str(self.program.failed.get(attempt.how, ""))
+    def _with_its_numbers(self, attempt: Attempt, given: Rows) -> tuple[RecordedStep | None, Rows]:
+        """The step with numbers of the given kind, or of the kind that an error asks for."""
+        step = self.run(attempt, given)
+        said = str(self._failure(attempt))
+        wanted = next((kind for words, kind in NUMBERS if words in said), given.numbers)
+        if step is not None or wanted == given.numbers:
+            return step, given
+        given = replace(given, numbers=wanted)
+        return self.run(attempt, given), given
+
+    def _failure(self, attempt: Attempt) -> BaseException | str:
+        """Why the attempt failed the last time; "" if it never did."""
+        return self.program.failed.get(attempt.how, "")
 
     def run(self, attempt: Attempt, given: Rows) -> RecordedStep | None:
         """Run the attempt on a batch; return None if it fails."""
@@ -204,11 +208,19 @@ def left_behind(error: BaseException, tree: ast.Module) -> tuple[Tensor, Place] 
         scope = next(around, tree)
         for name in _losses(scope):
             value = frame.f_locals.get(name)
-            whole = isinstance(value, Tensor) and value.numel() == 1 and value.requires_grad
-            stores = (one for one in each(scope, ast.Name) if isinstance(one.ctx, ast.Store))
-            if whole and all(one.lineno < place.line for one in stores if one.id == name):
-                return value, place  # type: ignore[return-value]
+            if _is_a_loss(value) and not _changes(scope, name, place.line):
+                return value, place
     return None
+
+
+def _is_a_loss(value: object) -> TypeGuard[Tensor]:
+    return isinstance(value, Tensor) and value.numel() == 1 and value.requires_grad
+
+
+def _changes(scope: ast.AST, name: str, line: int) -> bool:
+    """Whether the scope gives the name a value at that line or later."""
+    stores = (one for one in each(scope, ast.Name) if isinstance(one.ctx, ast.Store))
+    return any(one.id == name and one.lineno >= line for one in stores)
 
 
 def _frames(error: BaseException) -> Iterator[tuple[FrameType, Place]]:

@@ -75,9 +75,9 @@ class RecordedStep:
 class Attempt:
     """Something to run.
 
-    how: in words. action: returns a loss, or outputs, or goes backward. structured: whether it takes
-    the batch from a loader, in any structure. spare: to be run only where none before showed a
-    sample. begun: steps that ended with an error after their loss was whole.
+    how: in words. action: returns a loss, or outputs, or goes backward. structured: whether it
+    takes the batch from a loader, in any structure. spare: to be run only where none before showed
+    a sample. begun: steps that ended with an error after their loss was whole.
     """
 
     how: str
@@ -102,14 +102,7 @@ def attempts(program: Program) -> Iterator[Attempt]:
 
 def _mapped(program: Program) -> Iterator[Attempt]:
     """The step that a person's names make."""
-    given, found = program.mapping, models(program)
-    if "model" in given:
-        found = [pair for pair in found if given["model"] in (pair[0], type(pair[1]).__name__)]
-        if not found:
-            raise UnknownNameError(
-                f"--map names the model {given['model']!r}, which the file does not define or could"
-                " not be made"
-            )
+    given, found = program.mapping, _meant(program)
     roles = [role for role in ("sampler", "kl", "loss") if role in given]
     if roles not in ([], ["loss"]) or (set(given) == {"loss"} and only_a_loss(program)):
         own = {role: named(program, found, given[role]) for role in roles}
@@ -126,6 +119,19 @@ def _mapped(program: Program) -> Iterator[Attempt]:
             yield from _of_one_model(program, name, module)
 
 
+def _meant(program: Program) -> list[tuple[str, nn.Module]]:
+    """The program's models, or the one that a person named."""
+    name, found = program.mapping.get("model"), models(program)
+    if name is None:
+        return found
+    found = [pair for pair in found if name in (pair[0], type(pair[1]).__name__)]
+    if not found:
+        raise UnknownNameError(
+            f"--map names the model {name!r}, which the file does not define or could not be made"
+        )
+    return found
+
+
 def _going_backward(
     program: Program, body: list[ast.stmt], owner: str | None = None
 ) -> Iterator[Attempt]:
@@ -140,11 +146,11 @@ def _going_backward(
         An attempt for each function and loop.
     """
     for statement in filter(goes_backward, body):
-        if isinstance(statement, ast.FunctionDef) and owner is None:
-            yield Attempt(statement.name, partial(_run_function, program, statement.name))
-        elif isinstance(statement, ast.FunctionDef):
-            run = partial(_run_method, program, owner, statement.name)
-            yield Attempt(f"{owner}.{statement.name}", run)
+        if isinstance(statement, ast.FunctionDef):
+            name = statement.name
+            method = partial(_run_method, program, owner or "", name)
+            function = partial(_run_function, program, name)
+            yield Attempt(f"{owner}.{name}", method) if owner else Attempt(name, function)
         elif isinstance(statement, ast.ClassDef):
             yield from _going_backward(program, statement.body, statement.name)
         elif isinstance(statement, ast.If | ast.With | ast.Try):
