@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from aevb.checker.places import is_strangers
 from aevb.checker.program import source as syntax
 from aevb.checker.program import vocabulary as words
-from aevb.checker.program.making import Maker, bare_object, parameters_of
+from aevb.checker.program.making import Maker, bare_object, models, parameters_of
 from aevb.checker.program.program import Program
 from aevb.checker.program.stand_ins import FakeLoader, FakeOptimizer, OfASession, StandIn
 from aevb.checker.program.vocabulary import role_of
@@ -146,30 +146,18 @@ def _besides(batch: Batch, name: str, module: nn.Module) -> Any:
     return next((one for one in found if one is not None), batch.y)
 
 
-def call_model(batch: Batch, module: nn.Module, method: str = "forward") -> Any:
-    """Call a module on a batch; further parameters get labels, or what their names say.
+def call_model(batch: Batch, target: Callable[..., Any]) -> Any:
+    """Call a module, or a method of one, on a batch; raise what it raises.
 
-    Args:
-        batch: Rows and labels.
-        module: The model.
-        method: Of the model.
-
-    Returns:
-        What it returns.
-
-    Raises:
-        Exception: What the model raises, of the kinds of labels that were tried.
+    Further parameters get labels, as numbers or one-hot, or what their names say.
     """
-    target = module if method == "forward" else getattr(module, method)
-    named = parameters_of(getattr(module, method))
+    module = getattr(target, "__self__", target)
+    named = parameters_of(target.forward if isinstance(target, nn.Module) else target)
     failures: list[Exception] = []
     for labels in (batch.y, F.one_hot(batch.y.long().reshape(-1), 10).float()):
-        values = [batch.x.clone()]
-        if named:
-            own = Batch(batch.x, labels)
-            further = [p.name for p in named[1:] if p.default is p.empty]
-            values += [_besides(own, name, module) for name in further]
-        elif failures:  # forward(*inputs)
+        values, own = [batch.x.clone()], Batch(batch.x, labels)
+        values += [_besides(own, p.name, module) for p in named[1:] if p.default is p.empty]
+        if not named and failures:  # forward(*inputs)
             values.append(batch.y)
         try:
             return target(*values)
@@ -239,31 +227,19 @@ def _loss_modules(program: Program, module: nn.Module) -> Iterator[tuple[str, Fu
                 program.not_made(name, error)
 
 
-def parts_for(loss: Function, found: Sequence[tuple[str, nn.Module]]) -> dict[str, nn.Module]:
-    """Parameter -> network, for ``elbo(x, encoder, decoder)``; {} unless two networks fit."""
+def with_parts(program: Program, loss: Function) -> Callable[[], Any] | None:
+    """The call of a loss of networks, ``elbo(x, encoder, decoder)``; None unless two fit."""
     parts: dict[str, nn.Module] = {}
     for name in (parameter.name for parameter in parameters_of(loss)):
         word = words.PART.fullmatch(name.lower())
-        for _, module in found if word else ():
+        for _, module in models(program) if word else ():
             if word and word[1] in type(module).__name__.lower():
                 parts.setdefault(name, module)
-    return parts if len(parts) > 1 else {}
-
-
-def call_with_parts(session: Session, loss: Function, parts: Mapping[str, nn.Module]) -> Any:
-    """Call a loss on the batch.
-
-    Args:
-        session: Has the batch.
-        loss: A function of networks.
-        parts: The networks that it asks for, by parameter.
-
-    Returns:
-        What it returns.
-    """
+    if len(parts) < 2:
+        return None
     rest = [p for p in parameters_of(loss, required=True) if p.name not in parts]
-    given = zip([p.name for p in rest], rest_of(session, rest), strict=True)
-    return loss(**parts, **dict(given))
+    names = [p.name for p in rest]
+    return lambda: loss(**parts, **dict(zip(names, rest_of(program.session, rest), strict=True)))
 
 
 @dataclass
@@ -291,7 +267,7 @@ class LossCall:
             given = convention(self)
             if given is not None:
                 return given()
-        return call_loss_of(self.session, self.loss, self.pairs())
+        return Outputs(self.session, self.pairs()).give_to(self.loss)
 
     def pairs(self) -> Pairs:
         """(name or "", value) of the model's outputs, and of a KL that it keeps."""
@@ -354,43 +330,40 @@ Where none fits, outputs are matched with parameters one by one.
 """
 
 
-def call_loss_of(session: Session, loss: Function, pairs: Pairs) -> Any:
-    """Call a loss on the outputs of a model, each by itself.
+class Outputs:
+    """What a model returned, (name or "", value) each, to be handed to a loss one by one."""
 
-    Args:
-        session: Has the batch.
-        loss: ``loss(recon, x, mu, logvar)``, in any order, or ``loss(*outputs)``.
-        pairs: (name or "", value) of the outputs.
+    def __init__(self, session: Session, pairs: Pairs) -> None:
+        self.session, self.pairs = session, pairs
 
-    Returns:
-        What it returns.
-    """
-    required = parameters_of(loss, required=True)
-    settings: dict[str, float] = {}
-    as_given = False
-    while True:
-        try:
-            if not required:
-                return loss(*_in_order(session.batch, pairs), **settings)
-            return loss(**Matching(session, pairs, as_given).of(required), **settings)
-        except (IndexError, ValueError):  # of a loss that flattens the picture itself, by its sides
-            if as_given or not required or session.batch.x.ndim < 3:
-                raise
-            as_given = True
-        except KeyError as error:  # a weight that the loss looks for among its **kwargs
-            key = error.args[0] if error.args else None
-            if not isinstance(key, str) or key in settings or len(settings) >= MOST_WEIGHTS:
-                raise
-            settings[key] = words.ASKED_FOR
+    def give_to(self, loss: Function) -> Any:
+        """Call ``loss(recon, x, mu, logvar)``, in any order, or ``loss(*outputs)``."""
+        required, batch = parameters_of(loss, required=True), self.session.batch
+        settings: dict[str, float] = {}
+        as_given = False
+        while True:
+            try:
+                if not required:
+                    return loss(*self._in_order(), **settings)
+                roles = Matching(self.session, self.pairs, as_given)
+                return loss(**roles.of(required), **settings)
+            except (IndexError, ValueError):  # of a loss that flattens the picture, by its sides
+                if as_given or not required or batch.x.ndim < 3:
+                    raise
+                as_given = True
+            except KeyError as error:  # a weight that the loss looks for among its **kwargs
+                key = error.args[0] if error.args else None
+                if not isinstance(key, str) or key in settings or len(settings) >= MOST_WEIGHTS:
+                    raise
+                settings[key] = words.ASKED_FOR
 
-
-def _in_order(batch: Batch, pairs: Pairs) -> list[Any]:
-    """For ``loss(*args)``: the outputs as they come, with the input after the first if it lacks."""
-    values = [value for _, value in pairs]
-    same = (v for v in values if isinstance(v, Tensor) and v.shape == batch.x.shape)
-    if any(torch.equal(value, batch.x) for value in same):
-        return values
-    return [values[0], batch.x.clone(), *(v for v in values[1:] if v is not None)]
+    def _in_order(self) -> list[Any]:
+        """The outputs as they come, with the input after the first if it is not among them."""
+        x, values = self.session.batch.x, [value for _, value in self.pairs]
+        same = (v for v in values if isinstance(v, Tensor) and v.shape == x.shape)
+        if any(torch.equal(value, x) for value in same):
+            return values
+        return [values[0], x.clone(), *(v for v in values[1:] if v is not None)]
 
 
 class Matching:

@@ -91,7 +91,17 @@ class Options(dict[str, Any]):
     __setattr__ = dict.__setitem__
 
 
-class StandIn(OfASession):
+class Managed(OfASession):
+    """Can be entered, as with ``with``."""
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        return None
+
+
+class StandIn(Managed):
     """Has every attribute; can be called, counted with, iterated (empty) and derived from."""
 
     def __init__(self, name: str = "") -> None:
@@ -128,25 +138,13 @@ class StandIn(OfASession):
     def __setitem__(self, _: Any, __: Any) -> None:
         return None
 
-    def __len__(self) -> int:
-        return SIZE
-
-    def __bool__(self) -> bool:
-        return True
-
     def __int__(self) -> int:
         return SIZE
 
-    __index__ = __int__
+    __len__ = __index__ = __int__
 
     def __float__(self) -> float:
         return float(SIZE)
-
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        return None
 
 
 def _as_range(_: StandIn, last: str, args: Any, __: Any) -> Any:
@@ -241,7 +239,7 @@ class FakeOptimizer(StandIn):
         return closure() if closure is not None else None
 
 
-class FakeLoader(OfASession):
+class FakeLoader(Managed):
     """A data loader whose batches all are the session's, and a data set of its rows."""
 
     def __init__(self, _: Any = None, batch_size: int = 1, **__: Any) -> None:
@@ -261,12 +259,6 @@ class FakeLoader(OfASession):
         if name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.__session__.batch.x, name)
-
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        return None
 
     def set_description(self, *_: Any, **__: Any) -> None:
         """Do nothing, as a progress bar."""

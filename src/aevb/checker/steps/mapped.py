@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from aevb.checker.program import vocabulary as words
-from aevb.checker.program.calls import call_loss_of, call_model
+from aevb.checker.program.calls import Outputs, call_model
 from aevb.checker.program.making import Maker, bare_object, parameters_of
 from aevb.checker.program.program import Program
 from aevb.checker.program.source import unpacked_first
@@ -161,7 +161,7 @@ class BetweenLayers:
         recon = torch.sigmoid(decoder(z)).reshape(rows.shape)
         if not self.outputs:
             pairs = [("recon", recon), ("mu", mu), ("logvar", raw)]
-            return call_loss_of(self.session, self.loss, pairs)
+            return Outputs(self.session, pairs).give_to(self.loss)
         by_role = {"recon": recon, "mean": mu, "raw": raw, "z": z}
         given = [by_role.get(role_of(name) or "recon") for name in self.outputs]
         return self.loss(given, rows.clone())
@@ -183,22 +183,16 @@ def _called(function: Function, mu: Tensor, raw: Tensor) -> Any:
     return function(raw, mu) if roles == ["raw", "mean"] else function(mu, raw)
 
 
-def before_a_decoder(session: Session, module: nn.Module, method: str) -> Tensor | None:
-    """Return the loss of a module that makes a sample and no reconstruction.
+def before_a_decoder(session: Session, method: Function) -> Tensor | None:
+    """Return the loss of a model's method that makes a sample and no reconstruction.
 
-    Args:
-        session: Has the batch.
-        module: The model.
-        method: The method that makes the sample.
-
-    Returns:
-        The error of a decoder of ours, with the KL if the method returns that; None where it makes
-        no sample or several.
+    It is the error of a decoder of ours, with the KL if the method returns that; None where the
+    method makes no sample or several.
     """
     batch = session.batch
 
     def outputs() -> list[Tensor]:
-        made = tensors(call_model(batch, module, method))
+        made = tensors(call_model(batch, method))
         return [one for one in made if one.is_floating_point()]
 
     made = outputs()

@@ -20,11 +20,10 @@ from aevb.checker.program import vocabulary as words
 from aevb.checker.program.calls import (
     LossCall,
     call_model,
-    call_with_parts,
     for_function,
     loss_functions,
-    parts_for,
-)  # fmt: skip
+    with_parts,
+)
 from aevb.checker.program.making import Maker, made_by_calls, models
 from aevb.checker.program.program import Program
 from aevb.checker.program.shapes import channels
@@ -197,9 +196,8 @@ def _lightning(program: Program, module: nn.Module, method: str) -> Any:
 def _by_model(program: Program) -> Iterator[Attempt]:
     """Losses that take networks, models called on a batch, then their losses."""
     for name, loss in program.functions().items():
-        parts = parts_for(loss, models(program)) if words.LOSS.search(name) else {}
-        if parts:
-            action = partial(call_with_parts, program.session, loss, parts)
+        action = with_parts(program, loss) if words.LOSS.search(name) else None
+        if action is not None:
             yield Attempt(name, partial(program.run, action), structured=False)
     for name, module in models(program):
         yield from _of_one_model(program, name, module)
@@ -216,7 +214,8 @@ def _of_one_model(program: Program, name: str, module: nn.Module) -> Iterator[At
     if len(models(program)) == 1 and not program.mapping:
         for method in _own_methods(type(module)):
             how = f"{name}.{method}(x), before a decoder"
-            action = partial(before_a_decoder, program.session, module, method)
+            target = module if method == "forward" else getattr(module, method)
+            action = partial(before_a_decoder, program.session, target)
             yield Attempt(how, partial(program.run, action), structured=False, spare=True)
 
 
