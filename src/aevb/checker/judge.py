@@ -30,15 +30,15 @@ from aevb.checker.findings.overlooked import named_parts, without_the_sampler
 from aevb.checker.findings.sampler import drawn_twice, gradient_finding, head_findings, not_linear
 from aevb.checker.findings.stopped import nothing_ran
 from aevb.checker.findings.weight import sign_findings, weight_findings
-from aevb.checker.program.making import models
+from aevb.checker.program.calls import KL
+from aevb.checker.program.making import DATA_DIM, LATENT, models
+from aevb.checker.program.plain import set_mode
 from aevb.checker.program.program import Program
-from aevb.checker.program.rewriting import set_mode
 from aevb.checker.program.source import calls, last_name, place_of
-from aevb.checker.program.vocabulary import DATA_DIM, KL, LATENT
 from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, SCALE, UNUSUAL, WEIGHT, Finding, Report
 from aevb.checker.steps.mapped import alone, named, only_a_loss, spread_of
-from aevb.checker.steps.stepping import Rows, Runner, record
-from aevb.checker.steps.steps import RecordedStep, attempts
+from aevb.checker.steps.stepping import record, run
+from aevb.checker.steps.steps import Step, attempts
 from aevb.checker.tape.measure import Reconstruction
 from aevb.checker.tape.parts import Parts
 
@@ -97,7 +97,7 @@ def look(program: Program, seed: int) -> Report:
                 (
                     step
                     for one in attempts(program)
-                    if (step := Runner(program, seed).run(one, Rows((DATA_DIM,))))
+                    if (step := run(program, one, (DATA_DIM,), "tensor", seed))
                 ),
                 None,
             )
@@ -172,7 +172,7 @@ def _read_otherwise(program: Program, seed: int, report: Report) -> Report:
     return report
 
 
-def _look_at_another(program: Program, seed: int, seen: RecordedStep) -> Report | None:
+def _look_at_another(program: Program, seed: int, seen: Step) -> Report | None:
     """The report of another whole VAE of the program, if there is one that can be judged."""
     step = record(program, seed, besides={seen.how})
     parts = chosen(step) if step is not None and step.score[0] else None
@@ -183,7 +183,7 @@ def _look_at_another(program: Program, seed: int, seen: RecordedStep) -> Report 
     return report if report.verdict != CANNOT_JUDGE else None
 
 
-def decoders(tree: ast.AST, step: RecordedStep) -> set[str]:
+def decoders(tree: ast.AST, step: Step) -> set[str]:
     """Names of the author's functions and attributes that are called on z."""
     out: set[str] = set()
     for parts in step.parts:
@@ -200,12 +200,12 @@ def decoders(tree: ast.AST, step: RecordedStep) -> set[str]:
     return out - {"forward", "__call__"}
 
 
-def chosen(step: RecordedStep) -> Parts | None:
+def chosen(step: Step) -> Parts | None:
     """The place where z enters the decoder: the first with both heads."""
     return next(iter(samples(step)), None)
 
 
-def samples(step: RecordedStep) -> list[Parts]:
+def samples(step: Step) -> list[Parts]:
     """Every latent sample with both heads, in the order of the program; draws of one z several
     times are one."""
     counted = step.tape.ancestors(step.loss) if step.loss is not None else set()
@@ -360,7 +360,7 @@ def sorted_findings(found: list[Finding]) -> list[Finding]:
     return sorted((f for f in found if f.class_ not in hidden), key=lambda f: -WEIGHT[f.verdict])
 
 
-def _without_noise(program: Program, step: RecordedStep, seed: int) -> list[Finding]:
+def _without_noise(program: Program, step: Step, seed: int) -> list[Finding]:
     """No z with both heads was found: is there no noise, or noise in evaluation only, or no VAE?"""
     with evaluating():
         in_evaluation = record(program, seed, evaluating=True)

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from aevb.checker.findings.readings import sampler_reading
 from aevb.checker.places import Place
+from aevb.checker.program.rewriting import ROWS
 from aevb.checker.program.source import Source, covers
-from aevb.checker.program.vocabulary import ROWS
 from aevb.checker.report import Finding
-from aevb.checker.steps.steps import RecordedStep
+from aevb.checker.steps.steps import Step
 from aevb.checker.tape.entries import Entry
 from aevb.checker.tape.measure import Sampled, Slopes, kl_slopes, right_kl_slopes, sampled, settings
 from aevb.checker.tape.parts import Parts
@@ -42,7 +42,7 @@ class Evidence:
     """parts: those of the VAE on the step's tape. seed: of the settings that are tried."""
 
     program: Judged
-    step: RecordedStep
+    step: Step
     parts: Parts
     seed: int
     notes: list[str] = field(default_factory=list)

@@ -13,7 +13,6 @@ from torch import Tensor
 from aevb.checker.findings.evidence import Evidence
 from aevb.checker.findings.readings import KL, TOLERANCE, recognise
 from aevb.checker.program.source import place_of
-from aevb.checker.program.vocabulary import LOG_SIGMA
 from aevb.checker.report import BUG, CANNOT_JUDGE, CLASSES, RIGHT, UNUSUAL, Finding
 from aevb.checker.steps.steps import output_values
 from aevb.checker.tape.measure import Slopes, ratio, reachable, right_kl_slopes
@@ -37,6 +36,7 @@ NOTHING = 1e-13
 1e-10."""
 MOST_NODES = 80
 FORMULA = "1/2 sum(mu^2 + sigma^2 - 1 - log sigma^2)"
+LOG_SIGMA = re.compile(r"log_?(sigma|std|sd|scale)|lsig|logstd", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ import torch
 from torch import nn
 
 from aevb.checker.findings.evidence import Evidence
+from aevb.checker.findings.kl import LOG_SIGMA
 from aevb.checker.findings.readings import READINGS, terms
 from aevb.checker.places import Place
-from aevb.checker.program.vocabulary import LOG_SIGMA, LOG_VARIANCE
 from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, SCALE, Finding
 from aevb.checker.session import Patches, Session
-from aevb.checker.steps.steps import RecordedStep, output_values
+from aevb.checker.steps.steps import Step, output_values
 from aevb.checker.tape.entries import LIKE
 from aevb.checker.tape.measure import fit, kl_slopes, settings
 from aevb.checker.tape.parts import Parts, is_layer, values_of_parameters
@@ -40,6 +40,7 @@ OF_A_KL = re.compile(
     r"(?<![a-z])kl|elbo|diverg|objective|likelihood|log_?prob|entropy|backward|training_step|vae_?loss",
     re.IGNORECASE,
 )
+LOG_VARIANCE = re.compile(r"log_?var|lnvar|log_?sigma_?2|log_?sigma_?sq", re.IGNORECASE)
 PLAIN = ("logvar", "log sigma", "softplus sigma", "softplus variance")
 """Readings of a head that are right if the KL shares them."""
 
@@ -166,7 +167,7 @@ def evaluating() -> Iterator[None]:
         yield
 
 
-def noiseless(step: RecordedStep, seed: int) -> list[Finding]:
+def noiseless(step: Step, seed: int) -> list[Finding]:
     """A finding if the loss holds the KL of two heads between which and the decoder noise, or one
     head, is missing."""
     pair = heads_of_the_kl(step.tape, step.loss, seed) if step.loss is not None else None

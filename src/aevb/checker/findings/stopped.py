@@ -6,8 +6,9 @@ import math
 import re
 from collections.abc import Mapping
 
-from aevb.checker.program.program import OutOfTimeError, Program
-from aevb.checker.program.vocabulary import ROWS
+from aevb.checker.program.guards import OutOfTimeError
+from aevb.checker.program.program import Program
+from aevb.checker.program.rewriting import ROWS
 from aevb.checker.report import CANNOT_JUDGE, Finding
 
 ONE_ROW = re.compile(r"shape '\[(1, ([\d, ]+))\]' is invalid for input of size (\d+)")

@@ -16,7 +16,8 @@ from dataclasses import replace
 from aevb.checker.findings.chains import CLOSE, Chain, followed, plain
 from aevb.checker.findings.evidence import Evidence
 from aevb.checker.findings.kl import FORMULA, Divergence, has_literal, nodes, right_nodes
-from aevb.checker.program.source import direction, goes_backward, last_name, place_of
+from aevb.checker.program.callers import direction
+from aevb.checker.program.source import goes_backward, last_name, place_of
 from aevb.checker.report import BUG, CANNOT_JUDGE, CLASSES, RIGHT, SCALE, UNUSUAL, Finding
 from aevb.checker.tape.measure import Reconstruction, factor_at, weight_at
 
