@@ -1,1 +1,7 @@
-"""What is wrong: the evidence of one step, and the judgements made from it."""
+"""The rules: every module here declares classes of mistakes, and is imported with this package."""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+for module in iter_modules(__path__):
+    import_module(f"{__name__}.{module.name}")

@@ -117,7 +117,7 @@ def recognise(slopes: Slopes, right: Slopes, own: str) -> KL:
     return KL("kl-wrong", 0.0, "", "no combination of mu^2, log sigma^2 and sigma^2")
 
 
-def _basis(reading: Callable[[Tensor], Tensor]) -> list[Callable[[Tensor, Tensor], Tensor]]:
+def kl_terms(reading: Callable[[Tensor], Tensor]) -> list[Callable[[Tensor, Tensor], Tensor]]:
     return [lambda a, _: a.square(), lambda _, r: reading(r), lambda _, r: reading(r).exp()]
 
 
@@ -125,7 +125,7 @@ def _by_coefficients(slopes: Slopes, own: str) -> KL | None:
     """The sampler's own reading with wrong coefficients of mu^2, logvar, exp(logvar)."""
     if not own:
         return None
-    found, residual = fit(slopes.both, terms(slopes.a, slopes.r, _basis(READINGS[own])))
+    found, residual = fit(slopes.both, terms(slopes.a, slopes.r, kl_terms(READINGS[own])))
     if residual > TOLERANCE:
         return None
     mu2, log, variance = found
@@ -149,7 +149,7 @@ def _by_coefficients(slopes: Slopes, own: str) -> KL | None:
 
 def _by_reading(slopes: Slopes, name: str) -> KL | None:
     """The right formula for another reading of the head."""
-    basis = _basis(READINGS[name])
+    basis = kl_terms(READINGS[name])
     columns = terms(slopes.a, slopes.r, basis)
     if not all(column.isfinite().any() for column in columns):
         return None

@@ -1,0 +1,54 @@
+"""Factors in the loss: which numbers are the same, and what the program multiplies by."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import TYPE_CHECKING
+
+from aevb.checker.program.source import last_name
+
+if TYPE_CHECKING:
+    from aevb.checker.evidence.evidence import Evidence
+
+CLOSE = 0.02
+NAMED = re.compile(
+    r"beta|weight|lam(b|bda)?$|lambda|alpha|gamma|coef|anneal|scale|factor|kl_?w|^w(_|$)|_w$",
+    re.IGNORECASE,
+)
+"""Names of weights that a program asks for."""
+
+
+def close(a: float, b: float = 1.0) -> bool:
+    """Whether two weights are the same number."""
+    return abs(a - b) < CLOSE
+
+
+def plain(count: float) -> bool:
+    """Whether people write this factor anyway."""
+    return any(abs(count - one) < 1e-6 for one in (0.25, 0.5, 1, 2, 4))
+
+
+def has_literal(e: Evidence, value: int, numbers: tuple[float, ...]) -> bool:
+    """Whether a statement that makes or uses the value multiplies or divides by such a number."""
+    lines = {e.line(value)} | {one.line for one in e.tape.entries if value in one.inputs}
+    sides = factors(e.program.source.tree, lines)
+    return any(isinstance(side, ast.Constant) and side.value in numbers for side in sides)
+
+
+def factors(tree: ast.AST, lines: set[object]) -> list[ast.expr]:
+    """Both sides of every product and quotient in those lines."""
+    return [
+        side
+        for node in ast.walk(tree)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Div)
+        if node.lineno in lines
+        for side in (node.left, node.right)
+    ]
+
+
+def has_named_weight(e: Evidence, values: list[int]) -> bool:
+    """Whether a statement that made the values multiplies by something with the name of a weight."""
+    sides = factors(e.program.source.tree, {e.line(value) for value in values})
+    names = (last_name(side) for side in sides if isinstance(side, ast.Name | ast.Attribute))
+    return any(map(NAMED.search, names))
