@@ -1,16 +1,24 @@
 """Judge files in one process, as the checker's child does: ``python -m judging SEEDS FILE...``
 prints a JSON line for each.
 
-Not in the tests' own process: the stand-ins for packages and devices stay for the rest of it.
+Not in the tests' own process: a stranger's program may change whatever it likes in its own.
 """
+
+from __future__ import annotations
 
 import gc
 import json
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aevb.checker.program.program import Program
+    from aevb.checker.report import Report
 
 
 def judged(paths: Iterable[Path], seeds: int = 0) -> dict[str, tuple[str, list[str]]]:
@@ -25,29 +33,45 @@ def judged(paths: Iterable[Path], seeds: int = 0) -> dict[str, tuple[str, list[s
     return {line["file"]: (line["verdict"], line["classes"]) for line in lines}
 
 
+@contextmanager
+def program_of(path: Path) -> Iterator[Program]:
+    """The file as a program with a session of its own, which is undone afterwards."""
+    from aevb.checker.program.program import Program
+    from aevb.checker.program.replacing import patched
+    from aevb.checker.program.source import read
+    from aevb.checker.session import Session
+
+    with patched(Session()) as session:
+        gc.collect()
+        gc.freeze()
+        yield Program(read(path), session)
+
+
+def report_of(path: Path) -> Report:
+    """The report of one file, judged in this process."""
+    from aevb.checker.judge import judge
+
+    with program_of(path) as program:
+        return judge(program).placed(program.source)
+
+
+def seen_with(path: Path, seed: int) -> Report:
+    """The report of one look at the file."""
+    from aevb.checker.judge import look
+
+    with program_of(path) as program:
+        return look(program, seed)
+
+
 def main(seeds: int, paths: list[str]) -> None:
     """Print a line for each file."""
     import torch
 
-    from aevb.checker.judge import judge, look
-    from aevb.checker.program import replacing
-    from aevb.checker.program.program import Program
-    from aevb.checker.program.source import read
-    from aevb.checker.steps import numpy_noise
-
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    replacing.install()
-    numpy_noise.install()
     for path in map(Path, paths):
-        gc.collect()
-        gc.freeze()
-        if not seeds:
-            reports = {path.name: judge(Program(read(path)))}
-        else:
-            reports = {
-                f"{path.name} {seed}": look(Program(read(path)), seed) for seed in range(seeds)
-            }
+        reports = {f"{path.name} {seed}": seen_with(path, seed) for seed in range(seeds)}
+        reports = reports or {path.name: report_of(path)}
         for name, report in reports.items():
             classes = [finding.class_ for finding in report.findings if finding.class_]
             print(

@@ -17,7 +17,7 @@ from zoo import mutants
 
 import aevb
 from aevb.checker import CLASSES, Finding, Report, check, check_file
-from aevb.checker.findings.readings import READINGS
+from aevb.checker.evidence.readings import READINGS
 from aevb.checker.program.source import SourceError, read
 from aevb.checker.tape.parts import find
 from aevb.checker.tape.tape import Tape
@@ -48,7 +48,7 @@ class Small(nn.Module):
 
 
 def taped(model: nn.Module, x: Tensor) -> tuple[Tape, Tensor]:
-    tape = Tape(file=__file__)
+    tape = Tape(files=(__file__,))
     with tape:
         loss = model(x)["loss"]
     return tape, loss
@@ -75,7 +75,7 @@ def test_that_heads_are_found_element_by_element() -> None:
 
 
 def test_that_an_operation_in_place_does_not_change_what_came_before() -> None:
-    tape = Tape(file=__file__)
+    tape = Tape(files=(__file__,))
     x = torch.tensor([1.0, 2.0])
     with tape:
         y = x * 3

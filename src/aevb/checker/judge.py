@@ -12,7 +12,6 @@ from aevb.checker.not_judged import evaluating, known, named_parts, nothing_ran,
 from aevb.checker.program.making import DATA_DIM, LATENT, models
 from aevb.checker.program.plain import set_mode
 from aevb.checker.program.program import Program
-from aevb.checker.program.unknown import UnknownNetwork
 from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, SCALE, UNUSUAL, Finding, Report
 from aevb.checker.rules import NO_SAMPLE, PROGRAM, judged, ordered
 from aevb.checker.steps.mapped import alone, named, only_a_loss, spread_of
@@ -52,7 +51,7 @@ def look(program: Program, seed: int) -> Report:
     try:
         return _look_at_named_parts(program, seed, report) or report
     finally:
-        program.mapping, UnknownNetwork.reading = {}, None
+        program.mapping, program.session.unseen.reading = {}, None
 
 
 def _look_at_named_parts(program: Program, seed: int, whole: Report) -> Report | None:
@@ -66,16 +65,17 @@ def _look_at_named_parts(program: Program, seed: int, whole: Report) -> Report |
         if step is None or parts is None:
             continue
         found = look_at_parts(program, Evidence(program, step, seed, parts), whole)
-        if "sampler" in names or found.verdict != BUG or UnknownNetwork.reading:
+        if "sampler" in names or found.verdict != BUG or program.session.unseen.reading:
             return found
-        UnknownNetwork.reading = "log sigma"  # of a loss alone the sampler's reading is not known
+        # Of a loss alone the sampler's reading is not known.
+        program.session.unseen.reading = "log sigma"
         other = look(program, seed)
         return other if other.verdict != BUG else found
     return None
 
 
 def look_at_parts(program: Program, e: Evidence, whole: Report) -> Report:
-    """Judge a sampler and a loss between layers of ours, after a report that could not judge all."""
+    """Judge a sampler and a loss between layers of ours. whole: could not judge the whole."""
     if list(program.mapping) == ["sampler"]:
         e.spread = spread_of(named(program, [], program.mapping["sampler"]))
     found = [f for f in findings(e) if f.verdict != CANNOT_JUDGE]
@@ -102,10 +102,11 @@ def look_at_all(program: Program, seed: int) -> Report:
     parts = chosen(step)
     if parts is None:
         without = Unsampled(program, step, seed, _in_evaluation(program, seed))
-        return _unsampled(program, [*prior, *known(judged(without, NO_SAMPLE))])
+        return _unsampled(program, [*prior, *known(program.session, judged(without, NO_SAMPLE))])
     e = Evidence(program, step, seed, parts)
-    report = report_of(e, [*prior, *known(findings(e))])
-    if UnknownNetwork.whole and UnknownNetwork.reading is None and report.verdict == BUG:
+    report = report_of(e, [*prior, *known(program.session, findings(e))])
+    unseen = program.session.unseen
+    if unseen.whole and unseen.reading is None and report.verdict == BUG:
         return _read_otherwise(program, seed, report)
     if report.verdict == CANNOT_JUDGE and step.score[0] and not program.mapping:
         return _look_at_another(program, seed, step) or report
@@ -113,13 +114,14 @@ def look_at_all(program: Program, seed: int) -> Report:
 
 
 def _read_otherwise(program: Program, seed: int, report: Report) -> Report:
-    """The report where a model that is not seen reads its spread as the KL does, if one is right."""
-    for UnknownNetwork.reading in ("logvar", "log sigma"):
+    """The report where an unseen model reads its spread as the KL does, if that is right."""
+    unseen = program.session.unseen
+    for unseen.reading in ("logvar", "log sigma"):
         other = look_at_all(program, seed)
         if other.verdict != BUG:
             report = other
             break
-    UnknownNetwork.reading = None
+    unseen.reading = None
     return report
 
 
@@ -130,7 +132,7 @@ def _look_at_another(program: Program, seed: int, seen: Step) -> Report | None:
     if step is None or parts is None:
         return None
     e = Evidence(program, step, seed, parts)
-    report = report_of(e, known(findings(e)))
+    report = report_of(e, known(program.session, findings(e)))
     return report if report.verdict != CANNOT_JUDGE else None
 
 
@@ -178,7 +180,7 @@ def findings(e: Evidence) -> list[Finding]:
             "the model has latent samples that depend on each other; one Gaussian z is judged, or"
             " several side by side"
         )
-        return [Finding("parts", CANNOT_JUDGE, "", message, line=e.line(e.parts.z))]
+        return [Finding("parts", CANNOT_JUDGE, "", message).at(e.place(e.parts.z))]
     return merged([(one, judged(one)) for one in every])
 
 
@@ -199,7 +201,7 @@ def merged(of_each: list[tuple[Evidence, list[Finding]]]) -> list[Finding]:
     judged_ones = [pair for pair, has in zip(of_each, without, strict=True) if has] or of_each
     message = "this sample has no KL in the loss and is taken for something else than a latent"
     skipped = [
-        Finding("parts", UNUSUAL, "", message, line=e.line(e.parts.z))
+        Finding("parts", UNUSUAL, "", message).at(e.place(e.parts.z))
         for e, found in of_each
         if (e, found) not in judged_ones
     ]

@@ -12,20 +12,20 @@ from typing import Any
 
 from torch import nn
 
-from aevb.checker.evidence.evidence import Evidence, holds
+from aevb.checker.evidence.evidence import Evidence
 from aevb.checker.program.guards import OutOfTimeError
 from aevb.checker.program.program import Program
 from aevb.checker.program.rewriting import ROWS
-from aevb.checker.program.source import calls, last_name
-from aevb.checker.program.unknown import UnknownNetwork
+from aevb.checker.program.source import calls, covers, last_name
 from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, SCALE, UNUSUAL, WEIGHT, Finding
+from aevb.checker.session import Patches, Session
 
 ONE_ROW = re.compile(r"shape '\[(1, ([\d, ]+))\]' is invalid for input of size (\d+)")
 OF_THE_BATCH = re.compile(
     r"shape|size|dimension|channels|multiplied|unpack|out of range|indices|missing the"
     r" required|dtype|must be Tensor|KeyError"
 )
-"""What is said of a batch that does not fit. The batch is our guess, so the program is not wrong."""
+"""What an error says of a batch that does not fit: the batch is our guess, the program is right."""
 ENDINGS: Mapping[type[BaseException], str] = {
     OutOfTimeError: "it takes longer than it is given",
     SystemExit: "the program leaves it with sys.exit",
@@ -75,18 +75,17 @@ def evaluating() -> Iterator[None]:
         make(self, *args, **kwargs)
         self.training = False
 
-    nn.Module.__init__, nn.Module.train = made, lambda self, mode=True: train(self, False)  # type: ignore[method-assign]
-    try:
+    with Patches() as patches:
+        patches.attribute(nn.Module, "__init__", made)
+        patches.attribute(nn.Module, "train", lambda self, mode=True: train(self, mode and False))
         yield
-    finally:
-        nn.Module.__init__, nn.Module.train = make, train  # type: ignore[method-assign]
 
 
-def known(found: list[Finding]) -> list[Finding]:
+def known(session: Session, found: list[Finding]) -> list[Finding]:
     """The findings without those that an unknown network may explain."""
-    if not UnknownNetwork.used:
+    if not session.unseen.used:
         return found
-    if UnknownNetwork.decodes_only:
+    if session.unseen.decodes_only:
         message = (
             "the file has no decoder: the sample was judged, and a KL that is returned with it, but"
             " for its weight"
@@ -94,7 +93,7 @@ def known(found: list[Finding]) -> list[Finding]:
         own = [f for f in found if f.check not in ("decoder", "weight")]
         own = [f for f in own if f.class_ not in FIXABLE]
         return [*own, Finding("parts", RIGHT, "", message)]
-    if UnknownNetwork.whole:
+    if session.unseen.whole:
         return _of_the_loss(found)
     return _of_known_networks(found)
 
@@ -134,15 +133,15 @@ def draw_a_sample(tree: ast.AST) -> list[ast.ClassDef]:
 
 def overlooked(e: Evidence) -> list[str]:
     """Names of such classes of which no line ran in the step that was judged."""
-    ran = {entry.line for entry in e.tape.entries} - {None}
+    ran = {entry.place for entry in e.tape.entries}
     classes = draw_a_sample(e.program.source.tree)
-    return [one.name for one in classes if not any(holds(one, line) for line in ran)]
+    return [one.name for one in classes if not any(covers(one, place) for place in ran)]
 
 
 def without_the_sampler(e: Evidence, found: list[Finding]) -> list[Finding]:
-    """Say that all would be right, while the noise was ours and a sampler of the file did not run."""
+    """Say that all would be right, but the noise was ours and a sampler of the file did not run."""
     worst = max((f.verdict for f in found), key=WEIGHT.__getitem__, default=CANNOT_JUDGE)
-    if worst not in (RIGHT, UNUSUAL) or any(entry.line is not None for entry in e.parts.noise):
+    if worst not in (RIGHT, UNUSUAL) or any(entry.place is not None for entry in e.parts.noise):
         return []
     names = ", ".join(overlooked(e))
     message = f"the sampler of {names} could not be run, and was not looked at; name it with --map"
@@ -153,7 +152,7 @@ def named_parts(e: Evidence) -> dict[str, str]:
     """What plays which role, in the author's words."""
 
     def of(value: int) -> str:
-        name, line = e.layer(value) or e.named(value), e.program.source.where(e.line(value))
+        name, line = e.layer(value) or e.named(value), e.program.source.where(e.place(value))
         return f"{name} ({line})" if name and line else name or line
 
     out = {"step": e.step.how, "z": of(e.parts.z)}

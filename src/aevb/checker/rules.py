@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
+from aevb.checker.places import Place
 from aevb.checker.report import BUG, RIGHT, WEIGHT, Finding
 
 CHECKS = (
@@ -51,7 +52,7 @@ class Seen:
     message: str
     measured: str = ""
     expected: str = ""
-    line: Any = None
+    place: Place | None = None
     class_: str = ""
     verdict: str = ""
     check: str = ""
@@ -91,11 +92,13 @@ class Look:
 
     def finding(self, seen: Seen) -> Finding:
         """A finding of one of the classes, or without a class for what is no mistake."""
-        rest = (seen.message, seen.measured, seen.expected, seen.line)
+        figures = (seen.message, seen.measured, seen.expected)
         if seen.verdict:
-            return Finding(seen.check or self.check, seen.verdict, "", *rest)
-        one = RULES[seen.class_ or self.classes[0]]
-        return Finding(seen.check or one.check, one.verdict, one.name, *rest)
+            found = Finding(seen.check or self.check, seen.verdict, "", *figures)
+        else:
+            one = RULES[seen.class_ or self.classes[0]]
+            found = Finding(seen.check or one.check, one.verdict, one.name, *figures)
+        return found.at(seen.place)
 
 
 RULES: dict[str, Rule] = {}

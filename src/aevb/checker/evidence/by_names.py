@@ -6,7 +6,7 @@ import ast
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aevb.checker.evidence.divergence import LOG_SIGMA
 from aevb.checker.steps.steps import output_values
@@ -14,6 +14,7 @@ from aevb.checker.tape.entries import LIKE
 
 if TYPE_CHECKING:
     from aevb.checker.evidence.evidence import Evidence
+    from aevb.checker.places import Place
 
 OF_A_LOSS = re.compile(
     r"loss|kl|elbo|nll|criterion|diverg|objective|likelihood|log_?prob|entropy|backward|mse|bce",
@@ -76,12 +77,12 @@ class Names:
         return self.e.reading[0] == "log sigma" and not any(map(LOG_SIGMA.search, self.all))
 
     @cached_property
-    def unused_deviation(self) -> Any:
-        """The line of an exponential of the raw head that nothing but the noise's shape uses."""
+    def unused_deviation(self) -> Place | None:
+        """The place of an exponential of the raw head that nothing but the noise's shape uses."""
         e = self.e
         heads = {e.parts.roots[int(place)] for place in e.parts.raw[:, 0].unique()}
         of_heads = e.tape.dependents(heads)
         used = {v for one in e.tape.entries if one.function not in LIKE for v in one.inputs}
         used.update(output_values(e.step))
         made = (one for one in e.tape.entries if one.name == "exp" and not used & {*one.outputs})
-        return next((one.line for one in made if of_heads.issuperset(one.outputs)), None)
+        return next((one.place for one in made if of_heads.issuperset(one.outputs)), None)

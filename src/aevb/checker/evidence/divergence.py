@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from aevb.checker.evidence.factors import has_literal
-from aevb.checker.evidence.readings import KL, TOLERANCE, recognise
+from aevb.checker.evidence.readings import TOLERANCE, Recognised, recognise
 from aevb.checker.steps.steps import output_values
 from aevb.checker.tape.measure import ratio, reachable
 from aevb.checker.tape.parts import SHAPES
@@ -42,7 +42,7 @@ class Divergence:
     (the program seems to have one in another place) or "none". The KL counts unless it is absent.
     """
 
-    kl: KL
+    kl: Recognised
     node: int
     place: int
     cut: str = ""
@@ -54,7 +54,7 @@ class Divergence:
         return not self.absent
 
 
-NO_KL = KL("kl-absent", 0.0)
+NO_KL = Recognised("kl-absent", 0.0)
 
 
 def measured(e: Evidence, loss: int) -> Divergence:
@@ -106,7 +106,7 @@ def _place(e: Evidence, loss: int) -> int:
     """The last value that depends on the heads, is no part of z, and is not the loss."""
     before_z = e.tape.ancestors(e.parts.z)
     between = (v for v in reversed(nodes(e, loss)) if v != loss and v not in before_z)
-    return next((v for v in between if e.line(v) is not None), loss)
+    return next((v for v in between if e.place(v) is not None), loss)
 
 
 def _cut(e: Evidence, loss: int) -> str:
@@ -200,7 +200,7 @@ def _exponent(e: Evidence) -> str:
 
 
 def _changed_in_place(e: Evidence) -> bool:
-    """Whether a call on the way to z changes the deviation's head itself, which the KL then reads."""
+    """Whether a call on the way to z changes the deviation's head, which the KL reads then."""
     same = {e.parts.roots[int(i)] for i in torch.unique(e.parts.raw[:, 0])}
     before = e.tape.ancestors(e.parts.z)
     for entry in e.tape.entries:

@@ -6,15 +6,16 @@ import ast
 import gc
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor, nn
 
 from aevb.checker.evidence import by_names, divergence, sampling, weighing
 from aevb.checker.evidence.readings import recognise, sampler_reading
+from aevb.checker.places import Place
 from aevb.checker.program.calls import KL
 from aevb.checker.program.rewriting import ROWS
-from aevb.checker.program.source import calls, last_name
+from aevb.checker.program.source import calls, covers, last_name, place_of
 from aevb.checker.rules import Seen
 from aevb.checker.tape.measure import (
     Reconstruction,
@@ -29,6 +30,7 @@ from aevb.checker.tape.measure import (
 
 if TYPE_CHECKING:
     from aevb.checker.program.source import Source
+    from aevb.checker.session import Session
     from aevb.checker.steps.steps import Step
     from aevb.checker.tape.entries import Entry
     from aevb.checker.tape.parts import Parts
@@ -46,6 +48,7 @@ class Judged(Protocol):
     """A program, or a model of this process. trace: how it was run. mapping: role -> name."""
 
     source: Source
+    session: Session
     trace: list[str]
     mapping: dict[str, str]
 
@@ -63,19 +66,19 @@ class StepEvidence:
         """The step's tape."""
         return self.step.tape
 
-    def line(self, value: int) -> Any:
-        """The line of the program that made the value."""
+    def place(self, value: int) -> Place | None:
+        """The place in the program that made the value."""
         entry = self.tape.made_by(value)
-        return entry.line if entry else None
+        return entry.place if entry else None
 
     def at(self, value: int, message: str, *figures: str, **more: str) -> Seen:
-        """What was seen in the line that made the value. figures: measured, expected."""
-        return Seen(message, *figures, line=self.line(value), **more)
+        """What was seen at the place that made the value. figures: measured, expected."""
+        return Seen(message, *figures, place=self.place(value), **more)
 
     def named(self, value: int) -> str:
         """The program's name for the value: what it is assigned to, and the function around."""
-        line = self.line(value)
-        return "" if line is None else name_at(self.program.source.tree, line)
+        place = self.place(value)
+        return "" if place is None else name_at(self.program.source.tree, place)
 
     @cached_property
     def modules(self) -> list[nn.Module]:
@@ -110,12 +113,12 @@ class ProgramEvidence:
             for entered in map(self.step.tape.made_by, parts.entrances):
                 if maker is not None and entered is not None:
                     out |= set(entered.functions) - set(maker.functions)
-                    out |= self._methods_on(entered.line)
+                    out |= self._methods_on(entered.place)
         return out - {"forward", "__call__"}
 
-    def _methods_on(self, line: Any) -> set[str]:
-        """Methods and attributes of ``self`` that are called on the line."""
-        own = (node for node in calls(self.program.source.tree) if node.lineno == line)
+    def _methods_on(self, place: Place | None) -> set[str]:
+        """Methods and attributes of ``self`` that are called at the place."""
+        own = (node for node in calls(self.program.source.tree) if place_of(node) == place)
         return {last_name(one.func) for one in own if ast.unparse(one.func).startswith("self.")}
 
 
@@ -142,7 +145,7 @@ class Evidence(StepEvidence):
         return shape[1] if len(shape) > 2 and shape[0] == self.parts.draws else shape[0]
 
     def at_z(self, message: str, *figures: str, **more: str) -> Seen:
-        """What was seen in the line that made z."""
+        """What was seen at the place that made z."""
         return self.at(self.parts.z, message, *figures, **more)
 
     # The sampler.
@@ -325,12 +328,12 @@ def attribute_of(parameter: Tensor, modules: list[nn.Module]) -> str:
     return ".".join(names)
 
 
-def name_at(tree: ast.AST, line: Any) -> str:
-    """What a statement on the line assigns to, and in which function: "mu in forward"."""
+def name_at(tree: ast.AST, place: Place) -> str:
+    """What a statement at the place assigns to, and in which function: "mu in forward"."""
     best: ast.stmt | None = None
     inside = ""
     for node in ast.walk(tree):
-        if not isinstance(node, ast.stmt) or not holds(node, line):
+        if not isinstance(node, ast.stmt) or not covers(node, place):
             continue
         if isinstance(node, ast.FunctionDef):
             inside = node.name
@@ -340,8 +343,3 @@ def name_at(tree: ast.AST, line: Any) -> str:
     if isinstance(best, ast.Assign | ast.AnnAssign | ast.AugAssign):
         target = ast.unparse(best.targets[0] if isinstance(best, ast.Assign) else best.target)
     return f"{target} in {inside}" if inside and target else target or inside
-
-
-def holds(node: ast.stmt | ast.expr, line: Any) -> bool:
-    """Whether the line is one of the node's."""
-    return node.lineno <= line <= (node.end_lineno or node.lineno)

@@ -6,10 +6,11 @@ import ast
 import re
 from typing import TYPE_CHECKING
 
-from aevb.checker.program.source import last_name
+from aevb.checker.program.source import last_name, place_of
 
 if TYPE_CHECKING:
     from aevb.checker.evidence.evidence import Evidence
+    from aevb.checker.places import Place
 
 CLOSE = 0.02
 NAMED = re.compile(
@@ -31,24 +32,24 @@ def plain(count: float) -> bool:
 
 def has_literal(e: Evidence, value: int, numbers: tuple[float, ...]) -> bool:
     """Whether a statement that makes or uses the value multiplies or divides by such a number."""
-    lines = {e.line(value)} | {one.line for one in e.tape.entries if value in one.inputs}
-    sides = factors(e.program.source.tree, lines)
+    places = {e.place(value)} | {one.place for one in e.tape.entries if value in one.inputs}
+    sides = factors(e.program.source.tree, places)
     return any(isinstance(side, ast.Constant) and side.value in numbers for side in sides)
 
 
-def factors(tree: ast.AST, lines: set[object]) -> list[ast.expr]:
-    """Both sides of every product and quotient in those lines."""
+def factors(tree: ast.AST, places: set[Place | None]) -> list[ast.expr]:
+    """Both sides of every product and quotient at those places."""
     return [
         side
         for node in ast.walk(tree)
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Div)
-        if node.lineno in lines
+        if place_of(node) in places
         for side in (node.left, node.right)
     ]
 
 
 def has_named_weight(e: Evidence, values: list[int]) -> bool:
-    """Whether a statement that made the values multiplies by something with the name of a weight."""
-    sides = factors(e.program.source.tree, {e.line(value) for value in values})
+    """Whether a statement that made the values multiplies by what has a weight's name."""
+    sides = factors(e.program.source.tree, {e.place(value) for value in values})
     names = (last_name(side) for side in sides if isinstance(side, ast.Name | ast.Attribute))
     return any(map(NAMED.search, names))

@@ -12,7 +12,6 @@ import torch
 from aevb.checker.evidence.evidence import Evidence, StepEvidence
 from aevb.checker.evidence.readings import READINGS, kl_terms, terms
 from aevb.checker.findings.not_judged import PLAIN
-from aevb.checker.program.stand_ins import Batch
 from aevb.checker.tape.measure import fit, kl_slopes, settings
 from aevb.checker.tape.parts import Parts, is_layer, values_of_parameters
 
@@ -93,7 +92,7 @@ class Unsampled(StepEvidence):
         """
         if self.step.loss is None or self.heads is None:
             return False
-        shape = self.tape.shown(self.heads[0]).shape
+        shape, rows = self.tape.shown(self.heads[0]).shape, self.tape.session.batch.x
         outside = (v for v in self.tape.ancestors(self.step.loss) if self.tape.made_by(v) is None)
         own = (self.tape.shown(v) for v in outside if v not in self.tape.parameters)
-        return any(one.shape == shape and not torch.equal(one, Batch.x) for one in own)
+        return any(one.shape == shape and not torch.equal(one, rows) for one in own)

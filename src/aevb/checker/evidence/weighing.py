@@ -82,8 +82,8 @@ class Chain:
 
         The end of the chain is left out.
         """
-        lines = [self.e.line(value) for value in self.values]
-        ends = [i for i in range(len(lines) - 1) if lines[i] != lines[i + 1]]
+        places = [self.e.place(value) for value in self.values]
+        ends = [i for i in range(len(places) - 1) if places[i] != places[i + 1]]
         return [(self.values[: i + 1], self.seen[i]) for i in reversed(ends)]
 
     def follow(self, value: int, weight: float) -> None:

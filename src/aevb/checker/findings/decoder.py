@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from aevb.checker.program.source import calls, last_name
+from aevb.checker.program.source import calls, last_name, place_of
 from aevb.checker.report import RIGHT
 from aevb.checker.rules import CLASSES, ERROR, PROGRAM, Hint, Seen, rule
 
 if TYPE_CHECKING:
     from aevb.checker.evidence.evidence import Evidence, ProgramEvidence
+    from aevb.checker.places import Place
     from aevb.checker.tape.measure import Reconstruction
 
 UNIFORM = {"rand", "rand_like", "uniform_", "random_sample", "uniform"}
@@ -124,33 +125,33 @@ def prior_uniform(e: ProgramEvidence) -> Iterator[Seen]:
     decoders = e.decoders
     for node in ast.walk(e.program.source.tree):
         if isinstance(node, ast.Module | ast.FunctionDef):
-            line = _decoded_uniform(node.body, decoders)
-            if line is not None:
+            place = _decoded_uniform(node.body, decoders)
+            if place is not None:
                 message = (
                     "new points are decoded from uniform z (rand): the prior is normal; draw z with"
                     " randn"
                 )
-                yield Seen(message, "uniform", "standard normal", line)
+                yield Seen(message, "uniform", "standard normal", place)
                 return
 
 
-def _decoded_uniform(body: list[ast.stmt], decoders: set[str]) -> int | None:
-    """The line of uniform numbers that a statement of the function decodes."""
-    uniform: dict[str, int] = {}
+def _decoded_uniform(body: list[ast.stmt], decoders: set[str]) -> Place | None:
+    """The place of uniform numbers that a statement of the function decodes."""
+    uniform: dict[str, Place] = {}
     for node in _in_order(body):
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             _remember(uniform, node.targets[0].id, node)
-        line = _decoded(node, uniform, decoders)
-        if line is not None:
-            return line
+        place = _decoded(node, uniform, decoders)
+        if place is not None:
+            return place
     return None
 
 
-def _remember(uniform: dict[str, int], name: str, node: ast.Assign) -> None:
-    """Keep the line where the name was given uniform numbers, as long as it has them."""
+def _remember(uniform: dict[str, Place], name: str, node: ast.Assign) -> None:
+    """Keep the place where the name was given uniform numbers, as long as it has them."""
     value = node.value
     if _is_uniform(value):
-        uniform[name] = node.lineno
+        uniform[name] = place_of(node)
     elif isinstance(value, ast.Name) and value.id in uniform:
         uniform[name] = uniform[value.id]
     elif not any(isinstance(one, ast.Name) and one.id in uniform for one in ast.walk(value)):
@@ -185,15 +186,15 @@ def _adds_a_name(node: ast.AST) -> bool:
     return any(isinstance(one, ast.Name) for side in bare for one in ast.walk(side))
 
 
-def _decoded(statement: ast.stmt, uniform: dict[str, int], decoders: set[str]) -> int | None:
-    """The line of uniform numbers that a call of a decoder gets."""
+def _decoded(statement: ast.stmt, uniform: dict[str, Place], decoders: set[str]) -> Place | None:
+    """The place of uniform numbers that a call of a decoder gets."""
     for call in calls(statement):
         name = last_name(call.func)
         if not call.args or not (name in decoders or DECODES.match(name)):
             continue
         first = call.args[0]
         if _is_uniform(first):
-            return first.lineno
+            return place_of(first)
         names = [n.id for n in ast.walk(first) if isinstance(n, ast.Name) and n.id in uniform]
         if names and not any(map(_is_a_quantile, calls(first))):
             return uniform[names[0]]

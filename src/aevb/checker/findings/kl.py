@@ -10,7 +10,7 @@ from aevb.checker.rules import CLASSES, KL, LOSS, Hint, Seen, note, rule
 
 if TYPE_CHECKING:
     from aevb.checker.evidence.evidence import Evidence
-    from aevb.checker.evidence.readings import KL as Recognised
+    from aevb.checker.evidence.readings import Recognised
 
 FORMULA = "1/2 sum(mu^2 + sigma^2 - 1 - log sigma^2)"
 NO_GRADIENT, NO_WEIGHT = ("gradient 0", FORMULA), ("weight 0", "weight 1")

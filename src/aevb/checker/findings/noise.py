@@ -6,13 +6,14 @@ import ast
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from aevb.checker.program.source import calls, goes_backward, last_name
+from aevb.checker.program.source import calls, covers, goes_backward, last_name, place_of
 from aevb.checker.report import CANNOT_JUDGE, RIGHT
 from aevb.checker.rules import NO_SAMPLE, SAMPLED, SAMPLER, Hint, Seen, note, rule
 
 if TYPE_CHECKING:
     from aevb.checker.evidence.evidence import Evidence
     from aevb.checker.evidence.unsampled import Unsampled
+    from aevb.checker.places import Place
 
 RANDOM_NAMES = {
     "randn", "randn_like", "normal", "normal_", "rsample", "sample", "standard_normal", "rand",
@@ -118,13 +119,13 @@ def noise_of_the_sample(e: Evidence) -> Iterator[Seen]:
 def noise_repeated(e: Evidence) -> Iterator[Seen]:
     """Find a seed that is set beside the draw, or noise that is drawn once for all calls."""
     for node in ast.walk(e.program.source.tree):
-        line = _seeded(e, node) if isinstance(node, ast.FunctionDef) else None
-        if line is not None:
+        place = _seeded(e, node) if isinstance(node, ast.FunctionDef) else None
+        if place is not None:
             message = (
                 f"{node.name} sets the random seed before it draws, so every call draws the same"
                 " noise; remove that line"
             )
-            yield Seen(message, "the same", "another at each call", line)
+            yield Seen(message, "the same", "another at each call", place)
             break
     since = _since(e)
     if since and not e.noise.shared:
@@ -132,15 +133,14 @@ def noise_repeated(e: Evidence) -> Iterator[Seen]:
         yield e.at_z(message, "the same", "another at each call")
 
 
-def _seeded(e: Evidence, node: ast.FunctionDef) -> int | None:
-    """The line of a seed in a function that draws the noise and is no training loop."""
+def _seeded(e: Evidence, node: ast.FunctionDef) -> Place | None:
+    """The place of a seed in a function that draws the noise and is no training loop."""
     if goes_backward(node):
         return None
     names = {last_name(call.func): call for call in calls(node)}
     seed = next((names[name] for name in SEEDS if name in names), None)
-    last = node.end_lineno or 0
-    within = any(node.lineno <= (one.line or 0) <= last for one in e.parts.noise)
-    return seed.lineno if seed is not None and within and RANDOM_NAMES & names.keys() else None
+    within = any(covers(node, one.place) for one in e.parts.noise)
+    return place_of(seed) if seed is not None and within and RANDOM_NAMES & names.keys() else None
 
 
 def _since(e: Evidence) -> str:
@@ -148,7 +148,7 @@ def _since(e: Evidence) -> str:
     kept = next((one for one in e.parts.noise if one.kept), None)
     if kept is None:
         return ""
-    return f", at every call: it is drawn once, in {e.program.source.where(kept.line)}"
+    return f", at every call: it is drawn once, in {e.program.source.where(kept.place)}"
 
 
 @rule(

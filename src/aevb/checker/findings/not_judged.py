@@ -94,11 +94,12 @@ def _of_a_log_variance(e: Evidence, name: str) -> Seen:
 
 
 def _unused(e: Evidence) -> Seen | None:
-    line = e.names.unused_deviation if e.reading[0] == "sigma" else None
-    if line is None:
+    place = e.names.unused_deviation if e.reading[0] == "sigma" else None
+    if place is None:
         return None
     message = (
-        f"the deviation made in line {line} is not used: the noise is multiplied by the head itself"
+        f"the deviation made in line {place.line} is not used: the noise is multiplied by the head"
+        " itself"
     )
     return e.at_z(message, "head * eps", "std * eps", class_="std-raw-head")
 

@@ -216,7 +216,7 @@ def of_weights(e: Evidence) -> Seen | None:
             "the reconstruction error is handed over by a caller: how it is reduced beside the KL"
             " is not judged"
         )
-        return Seen(message, line=seen.line, verdict=UNUSUAL, check="weight")
+        return Seen(message, place=seen.place, verdict=UNUSUAL, check="weight")
     return seen
 
 
@@ -306,7 +306,8 @@ def _bare_number(w: Weights) -> Seen | None:
 def _reductions(w: Weights) -> Seen | None:
     """Reductions of the two terms that do not agree."""
     kl, error = w.kl, w.error
-    assert kl is not None and error is not None
+    assert kl is not None
+    assert error is not None
     class_ = "" if (kl.rows, kl.wide, error.wide) == (error.rows, 0, 0) else _mismatch(kl, error)
     both = kl.wide == error.wide == 1 and abs(w.effective - 1) < CLOSE
     if not class_ or both:
@@ -344,7 +345,8 @@ def _words(chain: Chain, over: str) -> str:
 def _draws_summed(w: Weights) -> Seen | None:
     """Errors of several draws of z that are added up and not averaged."""
     draws = w.e.parts.apart
-    assert w.kl is not None and w.error is not None
+    assert w.kl is not None
+    assert w.error is not None
     summed = draws > 1 and abs(w.factor * draws - 1) < CLOSE and _reductions(w) is None
     if not summed or has_named_weight(w.e, w.kl.values):
         return None
@@ -358,7 +360,8 @@ def _draws_summed(w: Weights) -> Seen | None:
 def _weight_of_the_error(w: Weights) -> Seen | None:
     """A weight of the error that the program asks for; an average over draws of a row is none."""
     error = w.error
-    assert error is not None and w.r is not None
+    assert error is not None
+    assert w.r is not None
     # An error that is multiplied by twice its width, and never averaged, is not weighed.
     own = abs(error.factor if error.wide >= 0 else w.factor / w.effective)
     if _reductions(w) or plain(own) or plain(own * w.e.parts.draws):

@@ -15,8 +15,7 @@ from functools import partial
 from types import FrameType, TracebackType
 from typing import Any
 
-STRANGER = "<stranger>"
-"""The file name under which a stranger's code is compiled."""
+from aevb.checker.places import STRANGER, is_strangers
 
 NETWORK = "open a network connection"
 PROGRAM = "start another program"
@@ -80,18 +79,23 @@ class RefusedError(PermissionError):
 
 
 def line_of(frame: FrameType | None) -> int | None:
-    """The innermost line of the stranger's file on a stack, or None if it is not there."""
+    """The innermost line of the stranger's file on a stack, else of a file beside it; None if neither
+    is there."""
+    other = None
     while frame is not None:
-        if frame.f_code.co_filename == STRANGER:
+        file = frame.f_code.co_filename
+        if file == STRANGER:
             return frame.f_lineno
+        if other is None and is_strangers(file):
+            other = frame.f_lineno
         frame = frame.f_back
-    return None
+    return other
 
 
 def _by_an_import(frame: FrameType | None) -> bool:
     """Whether a module that the stranger imports does it: that is no act of the program (matplotlib
     looks for fonts so)."""
-    while frame is not None and frame.f_code.co_filename != STRANGER:
+    while frame is not None and not is_strangers(frame.f_code.co_filename):
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             return True
         frame = frame.f_back
