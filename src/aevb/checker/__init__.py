@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aevb.checker import findings  # declares the rules
+from aevb.checker.findings import CLASSES
 from aevb.checker.report import ROLES, Finding, Report
-from aevb.checker.rules import CLASSES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,5 +3,9 @@
 from importlib import import_module
 from pkgutil import iter_modules
 
+from aevb.checker.rules import CLASSES, RULES
+
+__all__ = ["CLASSES", "RULES"]
+
 for module in iter_modules(__path__):
     import_module(f"{__name__}.{module.name}")
