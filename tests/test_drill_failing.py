@@ -79,7 +79,7 @@ def test_numbers_say_the_cause(change, part):
 
 
 def test_checks_have_four_hints_each_and_the_place_is_what_was_seen():
-    for name in filter(None, HINTS):
+    for name in (one for one in HINTS if one and not one.endswith("-")):
         used = {}
         finding = Finding(name, failing.FAILED, "saw 1.0")
         shown = [

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from aevb.checker.places import Place
-from aevb.checker.report import BUG, RIGHT, WEIGHT, Finding
+from aevb.checker.report import BUG, RIGHT, SCALE, WEIGHT, Finding
 
 CHECKS = (
     "noise", "gradient", "heads", "parts", "sampler", "kl", "loss", "weight", "decoder", "prior",
@@ -22,14 +22,6 @@ CHECKS = (
 SAMPLE, NO_SAMPLE, PROGRAM = "sample", "no sample", "program"
 """What a look is given: ``Evidence`` of a latent sample, ``Unsampled`` evidence of a step without
 one, or the program itself."""
-
-STD, SAMPLED = "std = torch.exp(0.5 * logvar)", "return mu + std * torch.randn_like(std)"
-KL = "return -0.5 * (1 + logvar - mu.pow(2) - logvar.exp()).sum(dim=1)"
-ERROR = 'error = F.mse_loss(recon, x, reduction="none").sum(dim=1)'
-LOSS = "return (error + kl).mean(), error.mean(), kl.mean()"
-HEADS = "return self.fc_mu(h), self.fc_logvar(h)"
-SAMPLER = f"{STD}, then: {SAMPLED}"
-"""Lines of a right program, for the last of the hints."""
 
 
 class Hint(NamedTuple):
@@ -111,9 +103,8 @@ See = TypeVar("See", bound=Callable[[Any], Iterable[Seen]])
 def rule(
     name: str,
     says: str,
-    *,
     check: str,
-    verdict: str = BUG,
+    *,
     hides: tuple[str, ...] = (),
     hint: Hint | None = None,
     of: str = SAMPLE,
@@ -124,10 +115,10 @@ def rule(
     Args:
         name: of the class, as users see it.
         says: the mistake in one sentence without a number.
-        check: one of CHECKS, the part of a VAE that is wrong.
-        verdict: BUG, or SCALE for two right terms that are reduced differently.
+        check: one of CHECKS, the part of a VAE that is wrong. A mistake of "weight" has the verdict
+            SCALE: both terms are right, and reduced differently. Every other one is a BUG.
         hides: classes that are left out where this one is found.
-        hint: for the drill; without one it gives the hints of the family or the general ones.
+        hint: for the drill, if its own texts have none for the class.
         of: what the function looks at: SAMPLE, NO_SAMPLE or PROGRAM.
         alone: whether nothing else is looked at once this is found.
 
@@ -136,7 +127,7 @@ def rule(
     """
     if name in RULES:
         raise ValueError(f"there is a rule {name} already")
-    RULES[name] = Rule(name, says, check, verdict, hides, hint)
+    RULES[name] = Rule(name, says, check, SCALE if check == "weight" else BUG, hides, hint)
     CLASSES[name] = says
     return also(name, of=of, alone=alone)
 

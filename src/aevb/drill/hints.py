@@ -29,10 +29,13 @@ class Shown:
 
 
 def find(class_: str) -> Hint:
-    """The drill's own hints for a finding, those of the checker's rule, or the general ones."""
-    own = HINTS.get(class_)
-    rule = RULES.get(class_)
-    return own or (rule.hint if rule is not None else None) or HINTS[""]
+    """The hints for a finding: its own, those of its rule or its family, or the general ones."""
+    if class_ in HINTS:
+        return HINTS[class_]
+    if class_ in RULES and RULES[class_].hint is not None:
+        return RULES[class_].hint
+    families = (name for name in HINTS if name.endswith("-") and class_.startswith(name))
+    return HINTS[next(families, "")]
 
 
 def choose(findings: list[Finding], about: str | None) -> Finding:

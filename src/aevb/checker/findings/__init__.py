@@ -5,7 +5,13 @@ from pkgutil import iter_modules
 
 from aevb.checker.rules import CLASSES, RULES
 
-__all__ = ["CLASSES", "RULES"]
+__all__ = ["CLASSES", "RULES", "load"]
 
-for module in iter_modules(__path__):
-    import_module(f"{__name__}.{module.name}")
+
+def load() -> None:
+    """Import every module of this package."""
+    for module in iter_modules(__path__):
+        import_module(f"{__name__}.{module.name}")
+
+
+load()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from aevb.checker.program.source import calls, last_name, place_of
 from aevb.checker.report import RIGHT
-from aevb.checker.rules import CLASSES, ERROR, PROGRAM, Hint, Seen, rule
+from aevb.checker.rules import CLASSES, PROGRAM, Seen, rule
 
 if TYPE_CHECKING:
     from aevb.checker.evidence.evidence import Evidence, ProgramEvidence
@@ -20,20 +20,6 @@ UNIFORM = {"rand", "rand_like", "uniform_", "random_sample", "uniform"}
 DECODES = re.compile(r"^(dec\w*|generat\w*|.*decode\w*|p_x\w*)$", re.IGNORECASE)
 OUTSIDE = 1e-2
 IN_0_TO_1 = ("sigmoid", "shifted tanh", "another activation")
-BERNOULLI = Hint(
-    "For which values is binary cross-entropy a log-likelihood?",
-    "For targets in [0, 1]: it is that of a Bernoulli. Real-valued data take the squared error,"
-    " that of a Gaussian.",
-    "{place}: a binary cross-entropy meets data from -2.5 to 2.5.",
-    ERROR,
-)
-REAL = Hint(
-    "Which values can your decoder's output take, and which do the data take?",
-    "The data here are real numbers from -2.5 to 2.5: the decoder ends in a linear layer, and"
-    " the error is squared.",
-    "{place}: a sigmoid, or a cross-entropy, has no place here.",
-    f"return self.dec(z), and in vae_loss: {ERROR}",
-)
 
 
 def span(r: Reconstruction) -> tuple[str, bool]:
@@ -42,25 +28,14 @@ def span(r: Reconstruction) -> tuple[str, bool]:
     return f"{low:.2f} to {high:.2f}", low < -OUTSIDE or high > 1 + OUTSIDE
 
 
-@rule("sigmoid-twice", "the output goes through a sigmoid twice", check="decoder", hint=REAL)
-@rule(
-    "sigmoid-range",
-    "a sigmoid limits the reconstruction of data that leaves [0, 1]",
-    check="decoder",
-    hint=REAL,
-)
+@rule("sigmoid-twice", "the output goes through a sigmoid twice", "decoder")
+@rule("sigmoid-range", "a sigmoid limits the reconstruction of data that leaves [0, 1]", "decoder")
 @rule(
     "sigmoid-missing",
     "binary cross-entropy of probabilities gets an output without a sigmoid",
-    check="decoder",
-    hint=REAL,
+    "decoder",
 )
-@rule(
-    "bce-out-of-range",
-    "binary cross-entropy meets targets outside [0, 1]",
-    check="decoder",
-    hint=BERNOULLI,
-)
+@rule("bce-out-of-range", "binary cross-entropy meets targets outside [0, 1]", "decoder")
 def decoder(e: Evidence) -> Iterator[Seen]:
     """Compare the error's form, the activation before it and the targets."""
     r = e.error
@@ -93,8 +68,7 @@ def decoder(e: Evidence) -> Iterator[Seen]:
 @rule(
     "bce-swapped",
     "binary cross-entropy gets the data for its prediction and the output for its target",
-    check="decoder",
-    hint=BERNOULLI,
+    "decoder",
 )
 def bce_swapped(e: Evidence) -> Iterator[Seen]:
     """Find a cross-entropy whose target depends on z and whose prediction does not."""
@@ -111,14 +85,8 @@ def bce_swapped(e: Evidence) -> Iterator[Seen]:
 @rule(
     "prior-uniform",
     "new points are decoded from uniform z; the prior is normal",
-    check="prior",
+    "prior",
     of=PROGRAM,
-    hint=Hint(
-        "Towards which distribution does the KL pull the codes?",
-        "p(z) = N(0, I): new points come from normal z, not from uniform ones.",
-        "{place}: rand where new z are drawn.",
-        "z = torch.randn(n, model.latent_dim)",
-    ),
 )
 def prior_uniform(e: ProgramEvidence) -> Iterator[Seen]:
     """Read in the program: ``decode(torch.rand(n, 20))``, directly or by way of a name."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from aevb.checker.report import CANNOT_JUDGE, RIGHT, UNUSUAL
-from aevb.checker.rules import CLASSES, KL, LOSS, Hint, Seen, note, rule
+from aevb.checker.rules import CLASSES, Seen, note, rule
 
 if TYPE_CHECKING:
     from aevb.checker.evidence.evidence import Evidence
@@ -35,18 +35,7 @@ NOT_SEEN = {
 }
 
 
-@rule(
-    "kl-absent",
-    "the loss has no KL",
-    check="kl",
-    hides=("sigma-raw-linear",),
-    hint=Hint(
-        "What is left of a VAE if its loss is the reconstruction alone?",
-        "loss = reconstruction + KL: without the KL nothing holds the codes near the prior.",
-        "{place}: the KL is computed, or not, but does not reach the loss.",
-        LOSS,
-    ),
-)
+@rule("kl-absent", "the loss has no KL", "kl", hides=("sigma-raw-linear",))
 def kl_absent(e: Evidence) -> Iterator[Seen]:
     """Find a loss that a KL does not change."""
     d = e.divergence
@@ -63,18 +52,7 @@ def kl_not_seen(e: Evidence) -> Iterator[Seen]:
         yield e.at(d.place, NOT_SEEN[d.absent], verdict=CANNOT_JUDGE)
 
 
-@rule(
-    "kl-detached",
-    "the KL is in the loss without a gradient",
-    check="kl",
-    hint=Hint(
-        "Does the optimiser feel the KL, or is it only printed?",
-        "The KL must be part of the graph: a number without a gradient changes the loss and trains"
-        " nothing.",
-        "{place}: detach, .item(), float() or no_grad on the KL.",
-        LOSS,
-    ),
-)
+@rule("kl-detached", "the KL is in the loss without a gradient", "kl")
 def kl_detached(e: Evidence) -> Iterator[Seen]:
     """Find a KL that changes the loss and trains nothing, or only one of the heads."""
     d = e.divergence
@@ -110,69 +88,14 @@ def recognised(e: Evidence) -> Recognised | None:
     return d.kl
 
 
-TERM = Hint(
-    "The KL at mu = 0, logvar = 0 is 0, and grows in every direction: which of yours does it not"
-    " grow in?",
-    "Four parts for each dimension: 1, logvar, mu^2, exp(logvar), with the signs +, +, -, - and"
-    " -1/2 in front.",
-    "{place}: one of the four is missing, or lacks its half.",
-    KL,
-)
-
-
-@rule(
-    "kl-sign",
-    "the KL, or a part of it, has the wrong sign",
-    check="kl",
-    hint=Hint(
-        "Can a KL be negative?",
-        "KL >= 0: minus a half, or plus a half with all signs inside turned.",
-        "{place}: the factor in front of the sum, or a sign inside it.",
-        KL,
-    ),
-)
-@rule("kl-missing-mu2", "the KL lacks mu^2", check="kl", hint=TERM)
-@rule("kl-missing-log", "the KL lacks the log-variance", check="kl", hint=TERM)
-@rule("kl-missing-variance", "the KL lacks the variance", check="kl", hint=TERM)
-@rule(
-    "kl-missing-half-terms",
-    "some terms of the KL lack their factor 1/2",
-    check="kl",
-    hint=TERM,
-)
-@rule(
-    "kl-wrong",
-    "the KL is not that of any Gaussian from N(0, I)",
-    check="kl",
-    hint=Hint(
-        "Put in mu = 0, logvar = 0 and mu = 2, logvar = 0: do you get 0 and 2 nats?",
-        "KL = -1/2 sum_j (1 + logvar_j - mu_j^2 - exp(logvar_j)).",
-        "{place}: compare signs, factors and the four parts.",
-        KL,
-    ),
-)
-@rule(
-    "kl-swapped",
-    "the KL has mu and logvar exchanged",
-    check="kl",
-    hint=Hint(
-        "Which of the two arguments is squared, and which is exponentiated?",
-        "mu^2 and exp(logvar), and the order of arguments is (mu, logvar) everywhere.",
-        "{place}: mu and logvar have changed places, in the formula or in a call.",
-        KL,
-    ),
-)
-@rule(
-    "kl-reversed",
-    "the KL is that of the prior from the posterior",
-    check="kl",
-    hint=Hint(
-        "KL of which distribution from which?",
-        "KL(q || p): the expectation is under q. The other order has exp(-logvar) in it.",
-        "{place}: the KL of the prior from q.",
-        KL,
-    ),
-)
+@rule("kl-sign", "the KL, or a part of it, has the wrong sign", "kl")
+@rule("kl-missing-mu2", "the KL lacks mu^2", "kl")
+@rule("kl-missing-log", "the KL lacks the log-variance", "kl")
+@rule("kl-missing-variance", "the KL lacks the variance", "kl")
+@rule("kl-missing-half-terms", "some terms of the KL lack their factor 1/2", "kl")
+@rule("kl-wrong", "the KL is not that of any Gaussian from N(0, I)", "kl")
+@rule("kl-swapped", "the KL has mu and logvar exchanged", "kl")
+@rule("kl-reversed", "the KL is that of the prior from the posterior", "kl")
 def wrong_formula(e: Evidence) -> Iterator[Seen]:
     """Name a KL of another formula by its gradient."""
     kl, d = recognised(e), e.divergence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from aevb.checker.program.source import calls, covers, goes_backward, last_name, place_of
 from aevb.checker.report import CANNOT_JUDGE, RIGHT
-from aevb.checker.rules import NO_SAMPLE, SAMPLED, SAMPLER, Hint, Seen, note, rule
+from aevb.checker.rules import NO_SAMPLE, Seen, note, rule
 
 if TYPE_CHECKING:
     from aevb.checker.evidence.evidence import Evidence
@@ -26,15 +26,8 @@ NEW_NOISE = "eps = torch.randn_like(std)"
 @rule(
     "noise-uniform",
     "the noise is uniform; the posterior is normal",
-    check="noise",
+    "noise",
     hides=("noise-scaled", "std-half-exp-logvar", "sampler-kl-mismatch"),
-    hint=Hint(
-        "From which distribution is eps drawn: may it be negative?",
-        "eps ~ N(0, I). torch.rand is uniform on [0, 1): its mean is 1/2 and its standard deviation"
-        " 0.29.",
-        "{place}: rand where randn is meant.",
-        NEW_NOISE,
-    ),
 )
 def noise_uniform(e: Evidence) -> Iterator[Seen]:
     """Find a fourth moment that is too small: it is 3 for normal noise, 1.8 for uniform."""
@@ -54,18 +47,7 @@ def noise_not_normal(e: Evidence) -> Iterator[Seen]:
         yield e.at_z(message, fourth, "3", verdict=CANNOT_JUDGE)
 
 
-@rule(
-    "noise-scaled",
-    "the noise does not have variance 1",
-    check="noise",
-    hides=("kl-sign",),
-    hint=Hint(
-        "Which variance does eps have?",
-        "eps ~ N(0, I): variance 1. The scale of z is sigma alone.",
-        "{place}: a factor on the noise, or on std.",
-        SAMPLER,
-    ),
-)
+@rule("noise-scaled", "the noise does not have variance 1", "noise", hides=("kl-sign",))
 def noise_scaled(e: Evidence) -> Iterator[Seen]:
     """Find normal noise of another mean or deviation."""
     n = e.noise
@@ -84,15 +66,8 @@ def noise_scaled(e: Evidence) -> Iterator[Seen]:
 @rule(
     "noise-of-the-sample",
     "the noise is drawn around mu with the deviation std, and is no noise but the sample",
-    check="noise",
+    "noise",
     alone=True,
-    hint=Hint(
-        "Which mean and which deviation has eps before it is multiplied by sigma?",
-        "eps ~ N(0, I) knows nothing of mu and sigma: z = mu + sigma * eps brings them in, once"
-        " each.",
-        "{place}: eps is drawn around mu with the deviation sigma, and both come in again.",
-        SAMPLER,
-    ),
 )
 def noise_of_the_sample(e: Evidence) -> Iterator[Seen]:
     """Find ``eps = torch.normal(mu, std)`` and then ``mu + std * eps``."""
@@ -105,17 +80,7 @@ def noise_of_the_sample(e: Evidence) -> Iterator[Seen]:
         yield e.at_z(message, "N(mu, std^2)", "N(0, 1)")
 
 
-@rule(
-    "noise-repeated",
-    "every call draws the same noise",
-    check="noise",
-    hint=Hint(
-        "Does a second call with the same mu and logvar give another z?",
-        "Noise is drawn anew at each call, from a generator that nobody sets back.",
-        "{place}: manual_seed, or noise that was drawn once and kept.",
-        NEW_NOISE,
-    ),
-)
+@rule("noise-repeated", "every call draws the same noise", "noise")
 def noise_repeated(e: Evidence) -> Iterator[Seen]:
     """Find a seed that is set beside the draw, or noise that is drawn once for all calls."""
     for node in ast.walk(e.program.source.tree):
@@ -151,17 +116,7 @@ def _since(e: Evidence) -> str:
     return f", at every call: it is drawn once, in {e.program.source.where(kept.place)}"
 
 
-@rule(
-    "noise-shared-batch",
-    "one noise vector serves all rows of the batch",
-    check="noise",
-    hint=Hint(
-        "How many numbers are drawn for a batch of B rows?",
-        "Each row has noise of its own: eps has the shape of mu, (B, L).",
-        "{place}: one vector is drawn and shared by all rows.",
-        NEW_NOISE,
-    ),
-)
+@rule("noise-shared-batch", "one noise vector serves all rows of the batch", "noise")
 def noise_shared_batch(e: Evidence) -> Iterator[Seen]:
     """Find noise that is the same in all rows."""
     if e.noise.shared == "rows":
@@ -174,18 +129,7 @@ def noise_shared_batch(e: Evidence) -> Iterator[Seen]:
         yield e.at_z(message, f"{size}", f"{e.noise.shape}")
 
 
-@rule(
-    "noise-shared-dims",
-    "one noise number serves all latent dimensions of a row",
-    check="noise",
-    hint=Hint(
-        "How many numbers are drawn for one row of L latent dimensions?",
-        "Each dimension has noise of its own, or the covariance is not diagonal: eps has the shape"
-        " of mu.",
-        "{place}: one number is drawn for a row and shared by its dimensions.",
-        NEW_NOISE,
-    ),
-)
+@rule("noise-shared-dims", "one noise number serves all latent dimensions of a row", "noise")
 def noise_shared_dims(e: Evidence) -> Iterator[Seen]:
     """Find noise that is the same in all dimensions of a row."""
     if e.noise.shared == "dimensions":
@@ -205,16 +149,9 @@ def noise_right(e: Evidence) -> Iterator[Seen]:
 @rule(
     "noise-eval-only",
     "noise is drawn in evaluation and not in training",
-    check="noise",
+    "noise",
     of=NO_SAMPLE,
     alone=True,
-    hint=Hint(
-        "In which mode, train or eval, is noise needed for the bound?",
-        "Noise is needed when training; dropping it in eval is a choice, having it only there is"
-        " not.",
-        "{place}: the test of self.training is the wrong way round.",
-        f"Remove the test, or turn it round: {SAMPLED}",
-    ),
 )
 def noise_eval_only(e: Unsampled) -> Iterator[Seen]:
     """Find a sample in evaluation where training has none."""
@@ -223,18 +160,7 @@ def noise_eval_only(e: Unsampled) -> Iterator[Seen]:
         yield e.in_evaluation.at_z(message, "none in training", "noise in training")
 
 
-@rule(
-    "noise-missing",
-    "no noise reaches the decoder",
-    check="noise",
-    of=NO_SAMPLE,
-    hint=Hint(
-        "If you encode the same x twice, does z differ?",
-        "q(z|x) is a distribution: z = mu alone is a plain autoencoder.",
-        "{place}: eps does not reach z.",
-        SAMPLER,
-    ),
-)
+@rule("noise-missing", "no noise reaches the decoder", "noise", of=NO_SAMPLE)
 def noise_missing(e: Unsampled) -> Iterator[Seen]:
     """Find the KL of two heads, and nothing drawn between them and the decoder."""
     if e.heads is not None and e.drawn is None and not e.unseen:

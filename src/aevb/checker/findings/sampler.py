@@ -9,12 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aevb.checker.report import CANNOT_JUDGE, RIGHT
 from aevb.checker.rules import (
     CLASSES,
-    HEADS,
-    KL,
     NO_SAMPLE,
-    SAMPLER,
-    STD,
-    Hint,
     Seen,
     also,
     note,
@@ -46,18 +41,9 @@ def entangled(e: Evidence) -> Iterator[Seen]:
         yield e.at_z(message, verdict=CANNOT_JUDGE)
 
 
-CUT = Hint(
-    "Can you follow the path from z back to mu and to logvar, operation by operation?",
-    "z = mu + sigma * eps, all of it differentiable: dz/dmu = 1 and dz/dlogvar = (z - mu) / 2.",
-    "{place}: look for detach, .data, no_grad, torch.normal(mu, std) or .sample(); each of them"
-    " cuts the path.",
-    SAMPLER,
-)
-
-
-@rule("gradient-cut-mu", "no gradient flows through z to mu", check="gradient", hint=CUT)
-@rule("gradient-cut-logvar", "no gradient flows through z to logvar", check="gradient", hint=CUT)
-@rule("gradient-cut-both", "no gradient flows through z to the encoder", check="gradient", hint=CUT)
+@rule("gradient-cut-mu", "no gradient flows through z to mu", "gradient")
+@rule("gradient-cut-logvar", "no gradient flows through z to logvar", "gradient")
+@rule("gradient-cut-both", "no gradient flows through z to the encoder", "gradient")
 def gradient_cut(e: Evidence) -> Iterator[Seen]:
     """Look at the gradient through z, in the program as it is written."""
     s = e.on_the_whole_line
@@ -97,18 +83,7 @@ def gradient_right(e: Evidence) -> Iterator[Seen]:
     yield e.at_z(message, "1 and eps std / 2", verdict=RIGHT)
 
 
-@rule(
-    "heads-shared",
-    "one layer gives both the mean and the deviation",
-    check="heads",
-    hint=Hint(
-        "Can the mean of a row change while its log-variance stays?",
-        "mu and logvar are two functions of the row: each has weights of its own, in two layers or"
-        " in one layer that is split.",
-        "{place}: one layer is called for both.",
-        HEADS,
-    ),
-)
+@rule("heads-shared", "one layer gives both the mean and the deviation", "heads")
 def heads_shared(e: Evidence) -> Iterator[Seen]:
     """Find two calls of one layer on one input: one number under two names."""
     if e.heads.shared:
@@ -122,15 +97,8 @@ def heads_shared(e: Evidence) -> Iterator[Seen]:
 @rule(
     "head-activation",
     "an activation, dropout or normalisation sits on a head that has to reach all real numbers",
-    check="heads",
+    "heads",
     hides=("sampler-kl-mismatch", "softplus-confusion", "noise-scaled"),
-    hint=Hint(
-        "Which values can mu, or logvar, not take?",
-        "Both heads give any real number: they are linear, with no activation, dropout or"
-        " normalisation behind.",
-        "{place}: something is applied to a head.",
-        HEADS,
-    ),
 )
 @also("softplus-confusion")
 def head_held(e: Evidence) -> Iterator[Seen]:
@@ -166,13 +134,7 @@ def head_held(e: Evidence) -> Iterator[Seen]:
 @rule(
     "sigma-raw-linear",
     "the deviation comes straight out of a linear layer and can be negative",
-    check="heads",
-    hint=Hint(
-        "What keeps a linear layer's output positive?",
-        "Nothing does. Let the layer give logvar, and take sigma = exp(0.5 * logvar).",
-        "{place}: sigma comes straight from a linear layer, and its logarithm becomes NaN.",
-        STD,
-    ),
+    "heads",
 )
 def sigma_raw_linear(e: Evidence) -> Iterator[Seen]:
     """Find a KL that is right, of a deviation that may be negative."""
@@ -198,89 +160,28 @@ MISREADINGS: list[tuple[str, Callable[[Misread], bool]]] = [
 """What two different readings of one head mean; the first that holds is named."""
 
 
-@rule(
-    "std-exp-logvar",
-    "the deviation is exp(logvar); it is exp(logvar / 2)",
-    check="sampler",
-    hint=Hint(
-        "What is exp(logvar): sigma, or its square?",
-        "logvar = log sigma^2, so sigma = exp(logvar / 2).",
-        "{place}: where std is made from logvar.",
-        STD,
-    ),
-)
-@rule(
-    "std-half-exp-logvar",
-    "the deviation is exp(logvar) / 2; it is exp(logvar / 2)",
-    check="sampler",
-    hint=Hint(
-        "Does the half belong inside the exponential, or in front of it?",
-        "sqrt(exp(a)) = exp(a / 2), and that is not exp(a) / 2.",
-        "{place}: where std is made from logvar.",
-        STD,
-    ),
-)
+@rule("std-exp-logvar", "the deviation is exp(logvar); it is exp(logvar / 2)", "sampler")
+@rule("std-half-exp-logvar", "the deviation is exp(logvar) / 2; it is exp(logvar / 2)", "sampler")
 @rule(
     "std-raw-head",
     "the head that the KL reads as logvar is used as the deviation as it is",
-    check="sampler",
+    "sampler",
     hides=("sigma-raw-linear",),
-    hint=Hint(
-        "Can the number that you multiply the noise by be negative?",
-        "The head gives log sigma^2; only its exponential, of the half of it, is a standard"
-        " deviation.",
-        "{place}: logvar is used as if it were std.",
-        STD,
-    ),
 )
 @rule(
     "logvar-in-place",
     "logvar is changed in place before the KL reads it",
-    check="sampler",
+    "sampler",
     hides=("sampler-kl-mismatch", "head-activation", "gradient-cut-logvar"),
-    hint=Hint(
-        "Is logvar the same tensor after the draw as before?",
-        "What the KL still needs must not be changed: operations whose name ends in _ write into"
-        " their input.",
-        "{place}: mul_, exp_ or += on logvar.",
-        STD,
-    ),
 )
 @rule(
     "softplus-confusion",
     "the softplus output is read in two ways",
-    check="sampler",
+    "sampler",
     hides=("head-activation", "sampler-kl-mismatch"),
-    hint=Hint(
-        "Do the sampler and the KL agree on what the second head means?",
-        "One head has one meaning: if it is logvar, sigma is exp(0.5 * logvar) and nothing else.",
-        "{place}: softplus makes a sigma of what the KL takes for logvar.",
-        STD,
-    ),
 )
-@rule(
-    "sampler-kl-mismatch",
-    "the sampler and the KL read the head in two ways",
-    check="sampler",
-    hint=Hint(
-        "If the sampler's sigma is right, what is logvar in the KL?",
-        "The sigma that z is drawn with and the sigma in the KL are the same number.",
-        "{place}: reparameterize and kl_divergence read the second head differently.",
-        f"In reparameterize: {STD}; in kl_divergence: {KL}",
-    ),
-)
-@rule(
-    "kl-log-sigma-reading",
-    "the KL reads logvar as log sigma",
-    check="sampler",
-    hint=Hint(
-        "Is the second head log sigma or log sigma^2 in your KL?",
-        "With logvar = log sigma^2 the terms are logvar and exp(logvar); 2 * logvar and exp(2 *"
-        " logvar) belong to log sigma.",
-        "{place}: factors of 2 in the KL.",
-        KL,
-    ),
-)
+@rule("sampler-kl-mismatch", "the sampler and the KL read the head in two ways", "sampler")
+@rule("kl-log-sigma-reading", "the KL reads logvar as log sigma", "sampler")
 @also("noise-scaled")
 def two_readings(e: Evidence) -> Iterator[Seen]:
     """Name what it means that the sampler and the KL read the deviation's head differently."""

@@ -15,8 +15,8 @@ from aevb.checker.evidence.factors import CLOSE, has_literal, has_named_weight, 
 from aevb.checker.findings.kl import FORMULA
 from aevb.checker.program.callers import direction
 from aevb.checker.program.source import goes_backward
-from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, SCALE, UNUSUAL
-from aevb.checker.rules import CLASSES, ERROR, KL, LOSS, RULES, Hint, Seen, also, rule
+from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, UNUSUAL
+from aevb.checker.rules import CLASSES, RULES, Seen, also, rule
 
 if TYPE_CHECKING:
     from aevb.checker.evidence.evidence import Evidence
@@ -33,127 +33,37 @@ NO_KNOWN_FORM = (
 ALIKE = "KL and reconstruction are reduced alike"
 
 
-@rule(
-    "kl-subtracted",
-    "the KL is subtracted from the reconstruction error",
-    check="kl",
-    hint=Hint(
-        "You minimise the loss: should a larger KL raise it or lower it?",
-        "ELBO = reconstruction - KL is maximised; minus the ELBO = error + KL is minimised.",
-        "{place}: a minus where the two are put together.",
-        LOSS,
-    ),
-)
-@rule(
-    "kl-doubled",
-    "the KL is twice what it should be",
-    check="kl",
-    hint=Hint(
-        "What is the factor in front of the sum in appendix B?",
-        "It is 1/2: at mu = 2, logvar = 0 the KL is 2 nats.",
-        "{place}: the 0.5 is missing, or something is counted twice.",
-        KL,
-    ),
-)
-@rule(
-    "kl-halved",
-    "the KL is half of what it should be",
-    check="kl",
-    hint=Hint(
-        "How often is a half taken?",
-        "Once: at mu = 2, logvar = 0 the KL is 2 nats.",
-        "{place}: another half, or a mean where a sum is meant.",
-        KL,
-    ),
-)
+@rule("kl-subtracted", "the KL is subtracted from the reconstruction error", "kl")
+@rule("kl-doubled", "the KL is twice what it should be", "kl")
+@rule("kl-halved", "the KL is half of what it should be", "kl")
 @rule(
     "kl-sum-over-batch",
     "the KL is summed over the rows of the batch and not over latent dimensions",
-    check="weight",
-    verdict=SCALE,
-    hint=Hint(
-        "If the batch is twice as large, should the weight of the KL change?",
-        "Each row's reconstruction stands beside its own KL; the mean over rows is taken of both.",
-        "{place}: the KL is summed over rows too, so its weight is the size of the batch.",
-        f"{KL}, and in vae_loss: {LOSS}",
-    ),
+    "weight",
 )
 @rule(
-    "kl-mean-over-latents",
-    "the KL is averaged over latent dimensions; it is their sum",
-    check="weight",
-    verdict=SCALE,
-    hint=Hint(
-        "Does your KL of one row grow with the number of latent dimensions?",
-        "The KL of independent dimensions is a sum: a mean makes it L times too small.",
-        "{place}: mean(dim=1) where sum(dim=1) is meant.",
-        KL,
-    ),
+    "kl-mean-over-latents", "the KL is averaged over latent dimensions; it is their sum", "weight"
 )
-@rule(
-    "kl-mean-over-all",
-    "the KL is averaged over everything",
-    check="weight",
-    verdict=SCALE,
-    hint=Hint(
-        "Over which axes do you average, and over which do you sum?",
-        "Sum over latent dimensions, mean over rows. A mean over both makes the KL L times too"
-        " small.",
-        "{place}: a mean without dim.",
-        f"{KL}, and in vae_loss the mean over rows",
-    ),
-)
+@rule("kl-mean-over-all", "the KL is averaged over everything", "weight")
 @rule(
     "kl-mean-over-batch",
     "the KL is averaged over the rows of the batch, the reconstruction error summed",
-    check="weight",
-    verdict=SCALE,
-    hint=Hint(
-        "If the batch is twice as large, do both terms grow alike?",
-        "Reduce both alike: a sum over dimensions for each row, then one mean over rows of the two"
-        " together.",
-        "{place}: the KL is averaged over rows while the error is summed over them.",
-        f"{ERROR}; {LOSS}",
-    ),
+    "weight",
 )
 @rule(
     "reconstruction-mean",
     "the reconstruction error is averaged over data dimensions, the KL summed",
-    check="weight",
-    verdict=SCALE,
-    hint=Hint(
-        "How is the error reduced over the dimensions of x, and how is the KL over those of z?",
-        "log p(x|z) is a sum over dimensions. A mean makes it D times smaller, so the KL weighs D"
-        " times more.",
-        "{place}: the squared error is averaged over dimensions.",
-        ERROR,
-    ),
+    "weight",
 )
 @rule(
     "reduction-ignored",
     "the reduction that was asked for does not take effect: the error is averaged",
-    check="weight",
-    verdict=SCALE,
-    hint=Hint(
-        "What does the loss object really return: a sum, or a mean?",
-        'Only reduction="none", "sum" or "mean" is listened to; other names are ignored, and the'
-        " answer is a mean.",
-        "{place}: size_average or reduce.",
-        ERROR,
-    ),
+    "weight",
 )
 @rule(
     "draws-summed",
     "the reconstruction errors of several draws of z are added up; they are averaged",
-    check="weight",
-    verdict=SCALE,
-    hint=Hint(
-        "With twice as many draws of z, should the reconstruction error double?",
-        "The mean over draws of z estimates an expectation; so the weight of the KL does not depend"
-        " on their number.",
-        "{place}: the errors of all draws are added up beside one KL.",
-        "the sum over draws, divided by their number",
-    ),
+    "weight",
 )
 @also("kl-sign")
 def weight(e: Evidence) -> Iterator[Seen]:
