@@ -17,7 +17,7 @@ from zoo import mutants
 
 import aevb
 from aevb.checker import CLASSES, Finding, Report, check, check_file
-from aevb.checker.findings.readings import READINGS
+from aevb.checker.evidence.readings import READINGS
 from aevb.checker.program.source import SourceError, read
 from aevb.checker.tape.parts import find
 from aevb.checker.tape.tape import Tape

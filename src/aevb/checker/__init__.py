@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aevb.checker.report import CLASSES, ROLES, Finding, Report
-from aevb.checker.report import cannot_judge as cannot_judge
+from aevb.checker.findings import CLASSES
+from aevb.checker.report import ROLES, Finding, Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,16 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aevb.checker.findings.evidence import Evidence
-from aevb.checker.findings.fingerprint import fingerprint
-from aevb.checker.findings.not_judged import noiseless
-from aevb.checker.findings.overlooked import named_parts
-from aevb.checker.judge import SEEDS, agreed, chosen, findings, sorted_findings
+from aevb.checker.evidence.evidence import Evidence
+from aevb.checker.evidence.unsampled import Unsampled
+from aevb.checker.judge import SEEDS, agreed, chosen, findings
+from aevb.checker.not_judged import named_parts
 from aevb.checker.program.calls import LossCall, call_model
 from aevb.checker.program.shapes import FALLBACK, of_module
 from aevb.checker.program.source import Source, SourceError, read
 from aevb.checker.program.vocabulary import ROWS
 from aevb.checker.report import BUG, SCALE, Report, cannot_judge
+from aevb.checker.rules import NO_SAMPLE, judged, ordered
 from aevb.checker.session import Batch, Session
 from aevb.checker.steps.outside_noise import find_with_kept
 from aevb.checker.steps.steps import RecordedStep
@@ -90,9 +90,9 @@ def _once(
         )
     parts = chosen(step)
     if parts is None:
-        return Report(noiseless(step, seed), {}, given.trace)
-    e = Evidence(given, step, parts, seed)
-    return Report(sorted_findings(findings(e)), named_parts(e), given.trace, fingerprint(e))
+        return Report(judged(Unsampled(given, step, seed), NO_SAMPLE), {}, given.trace)
+    e = Evidence(given, step, seed, parts)
+    return Report(ordered(findings(e)), named_parts(e), given.trace, e.fingerprint())
 
 
 def _recorded(

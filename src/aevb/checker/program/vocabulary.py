@@ -37,6 +37,17 @@ LOSS = _any("loss|elbo|criterion|objective|nll|free_energy|cost")
 KL = _any("kl|divergence|latent_loss|regulari")
 SAMPLER = _any("re_?param|sampl|latent|noise|draw")
 MODEL = _any("model|net|vae|autoencoder|^m$|^self$")
+NAMED_WEIGHT = _any(WEIGHT, r"lam(b|bda)?$|anneal|scale|factor|kl_?w|^w(_|$)|_w$")
+"""What a program multiplies a term by that it asks for."""
+OF_A_LOSS = _any(
+    "loss|kl|elbo|nll|criterion|diverg|objective|likelihood|log_?prob|entropy|backward|mse|bce"
+)
+"""Functions and classes that say that a program trains, or could."""
+OF_A_KL = _any(
+    r"(?<![a-z])kl|elbo|diverg|objective|likelihood|log_?prob|entropy|backward|training_step",
+    "vae_?loss",
+)
+"""Names of any kind that say that there is a KL."""
 LOG_SIGMA = _any("log_?(sigma|std|sd|scale)(?!_?(2|sq))|lsig")
 LOG_VARIANCE = _any("log_?var|ln_?var|logv$|^lv$|log_?(sigma|std)_?(2|sq)|logs2")
 MAXIMISED, MINIMISED = _any("elbo|bound|likelihood|log_?p"), _any("loss|neg|minus|nelbo|nll")
@@ -58,6 +69,8 @@ NO_NETWORK_CALLED = re.compile(
 )
 """Parameters that a class calls, and that are no networks."""
 DECODES = _any("dec|gener")
+DECODER = _any(r"^(dec\w*|generat\w*|.*decode\w*|p_x\w*)$")
+"""Functions that make new points of z."""
 
 HANDS_ON = _any(
     r"^(to_?var(iable)?|to_?(device|gpu|cuda|torch|tensor)|cuda|gpu|maybe_cuda|move_to\w*)$"

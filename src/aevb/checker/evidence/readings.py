@@ -44,7 +44,7 @@ TOLERANCE = 5e-3
 
 
 @dataclass(frozen=True)
-class KL:
+class Recognised:
     """What the KL is. class_: "" if it fits the sampler. weight: of one element, in the loss.
     reading: the KL's, where known.
 
@@ -97,12 +97,12 @@ def terms(a: Tensor, r: Tensor, values: list[Callable[[Tensor, Tensor], Tensor]]
     return out
 
 
-def recognise(slopes: Slopes, right: Slopes, own: str) -> KL:
+def recognise(slopes: Slopes, right: Slopes, own: str) -> Recognised:
     """Name the KL by its gradient. right: that of the right one; own: the sampler's reading, "" if
     it is not known."""
     weight, residual = ratio(slopes.both, right.both)
     if residual < TOLERANCE:
-        return KL(
+        return Recognised(
             "" if weight > 0 else "kl-sign", weight, own, "1/2 (mu^2 + sigma^2 - 1 - log sigma^2)"
         )
     for kl in (
@@ -114,18 +114,19 @@ def recognise(slopes: Slopes, right: Slopes, own: str) -> KL:
     ):
         if kl is not None:
             return kl
-    return KL("kl-wrong", 0.0, "", "no combination of mu^2, log sigma^2 and sigma^2")
+    return Recognised("kl-wrong", 0.0, "", "no combination of mu^2, log sigma^2 and sigma^2")
 
 
-def _basis(reading: Callable[[Tensor], Tensor]) -> list[Callable[[Tensor, Tensor], Tensor]]:
+def kl_terms(reading: Callable[[Tensor], Tensor]) -> list[Callable[[Tensor, Tensor], Tensor]]:
+    """The terms of a KL, mu^2, logvar and exp(logvar), for a head that is read like that."""
     return [lambda a, _: a.square(), lambda _, r: reading(r), lambda _, r: reading(r).exp()]
 
 
-def _by_coefficients(slopes: Slopes, own: str) -> KL | None:
+def _by_coefficients(slopes: Slopes, own: str) -> Recognised | None:
     """The sampler's own reading with wrong coefficients of mu^2, logvar, exp(logvar)."""
     if not own:
         return None
-    found, residual = fit(slopes.both, terms(slopes.a, slopes.r, _basis(READINGS[own])))
+    found, residual = fit(slopes.both, terms(slopes.a, slopes.r, kl_terms(READINGS[own])))
     if residual > TOLERANCE:
         return None
     mu2, log, variance = found
@@ -139,17 +140,17 @@ def _by_coefficients(slopes: Slopes, own: str) -> KL | None:
         ("kl-missing-mu2", "kl-missing-log", "kl-missing-variance"), present, strict=True
     ):
         if not there and sum(present) == 2:
-            return KL(name, 2 * largest, own, formula)
+            return Recognised(name, 2 * largest, own, formula)
     if sum(present) < 2:
-        return KL("kl-wrong", 2 * largest, own, formula)
+        return Recognised("kl-wrong", 2 * largest, own, formula)
     if not (mu2 > 0 > log and variance > 0):
-        return KL("kl-sign", 2 * largest, own, formula)
-    return KL("kl-missing-half-terms", 2 * min(abs(c) for c in found), own, formula)
+        return Recognised("kl-sign", 2 * largest, own, formula)
+    return Recognised("kl-missing-half-terms", 2 * min(abs(c) for c in found), own, formula)
 
 
-def _by_reading(slopes: Slopes, name: str) -> KL | None:
+def _by_reading(slopes: Slopes, name: str) -> Recognised | None:
     """The right formula for another reading of the head."""
-    basis = _basis(READINGS[name])
+    basis = kl_terms(READINGS[name])
     columns = terms(slopes.a, slopes.r, basis)
     if not all(column.isfinite().any() for column in columns):
         return None
@@ -159,10 +160,10 @@ def _by_reading(slopes: Slopes, name: str) -> KL | None:
     mu2, log, variance = found
     if abs(variance / mu2 - 1) > 0.02 or abs(log / mu2 + 1) > 0.02:
         return None
-    return KL("mismatch", 2 * mu2, name, f"reads the head as {name}")
+    return Recognised("mismatch", 2 * mu2, name, f"reads the head as {name}")
 
 
-def _swapped(slopes: Slopes, own: str) -> KL | None:
+def _swapped(slopes: Slopes, own: str) -> Recognised | None:
     """mu where logvar belongs, and the reverse, in any of the terms."""
     reading = READINGS.get(own, READINGS["logvar"])
     whole: list[Callable[[Tensor, Tensor], Tensor]] = [
@@ -172,7 +173,7 @@ def _swapped(slopes: Slopes, own: str) -> KL | None:
     ]
     found, residual = fit(slopes.both, terms(slopes.a, slopes.r, whole))
     if residual < TOLERANCE and found[2] != 0:
-        return KL("kl-swapped", 2 * found[0], own, "1/2 (logvar^2 + exp(mu) - 1 - mu)")
+        return Recognised("kl-swapped", 2 * found[0], own, "1/2 (logvar^2 + exp(mu) - 1 - mu)")
     spreads: list[Callable[[Tensor, Tensor], Tensor]] = [
         lambda _, r: reading(r).exp(),
         lambda a, _: reading(a),
@@ -180,7 +181,7 @@ def _swapped(slopes: Slopes, own: str) -> KL | None:
     ]
     found, residual = fit(slopes.both, terms(slopes.a, slopes.r, spreads))
     if residual < TOLERANCE and found[2] != 0:
-        return KL(
+        return Recognised(
             "kl-swapped", 2 * found[0], own, "the deviation as mean, and the mean as deviation"
         )
     mixed: list[Callable[[Tensor, Tensor], Tensor]] = [
@@ -192,12 +193,12 @@ def _swapped(slopes: Slopes, own: str) -> KL | None:
     found, residual = fit(slopes.both, terms(slopes.a, slopes.r, mixed))
     largest = max(abs(c) for c in found)
     if residual < TOLERANCE and (abs(found[2]) > 1e-3 * largest or abs(found[4]) > 1e-3 * largest):
-        return KL("kl-swapped", largest, own, "mu and logvar in each other's terms")
+        return Recognised("kl-swapped", largest, own, "mu and logvar in each other's terms")
     return None
 
 
-def _reversed(slopes: Slopes, own: str) -> KL | None:
-    """KL(p || q) = sum 1/2 (logvar + (1 + mu^2) exp(-logvar) - 1)."""
+def _reversed(slopes: Slopes, own: str) -> Recognised | None:
+    """Recognised(p || q) = sum 1/2 (logvar + (1 + mu^2) exp(-logvar) - 1)."""
     reading = READINGS.get(own, READINGS["logvar"])
     basis = [
         lambda _, r: reading(r),
@@ -207,4 +208,6 @@ def _reversed(slopes: Slopes, own: str) -> KL | None:
     found, residual = fit(slopes.both, terms(slopes.a, slopes.r, basis))
     if residual > TOLERANCE or found[0] <= 0:
         return None
-    return KL("kl-reversed", 2 * found[0], own, "1/2 (log sigma^2 + (1 + mu^2) / sigma^2 - 1)")
+    return Recognised(
+        "kl-reversed", 2 * found[0], own, "1/2 (log sigma^2 + (1 + mu^2) / sigma^2 - 1)"
+    )
