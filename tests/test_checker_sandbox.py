@@ -277,7 +277,7 @@ def test_the_child_sees_neither_our_folder_nor_our_environment(tmp_path, monkeyp
 
 PARENT = """
 import sys
-from aevb.checker.sandbox import Limits, run
+from aevb.checker.sandbox.parent import Limits, run
 program = "import os\\nopen('pid', 'w').write(str(os.getpid()))\\nwhile True: pass"
 run("hostile", [program], Limits(cpu_s=30), path=[sys.argv[1]])
 """
@@ -324,6 +324,6 @@ def test_the_line_of_a_syntax_error_is_the_strangers():
 
 
 def test_a_kill_by_the_system_is_not_taken_for_the_limit():
-    end = endings.ended(endings.Evidence(code=-signal.SIGKILL, cpu_s=1.0), Limits(cpu_s=60))
+    end = endings.ended(endings.Observed(code=-signal.SIGKILL, cpu_s=1.0), Limits(cpu_s=60))
     assert end.how == "crashed"
     assert "short of memory" in parts(end.sentence)
