@@ -1,8 +1,8 @@
 """What the checker's tests share: programs to judge, and judging without the confined child.
 
 ``python -m judging SEEDS FILE...`` judges files in one process, as the checker's child does, and
-prints a JSON line for each. The tests start it instead of calling ``report_of`` themselves: its
-stand-ins for packages and devices stay for the rest of a process.
+prints a JSON line for each. Tests of many programs start it instead of calling ``report_of``: a
+stranger's program may change whatever it likes in its process.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ import json
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.mutants import apply
 
 if TYPE_CHECKING:
+    from aevb.checker.program.program import Program
     from aevb.checker.report import Report
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -60,27 +61,27 @@ def judged(paths: Iterable[Path], seeds: int = 0) -> dict[str, tuple[str, list[s
     return {line["file"]: (line["verdict"], line["classes"]) for line in lines}
 
 
-@cache
-def _install() -> None:
-    from aevb.checker.program import replacing
-    from aevb.checker.steps import numpy_noise
+@contextmanager
+def program_of(path: Path) -> Iterator[Program]:
+    """The file as a program with its own session, which is undone afterwards."""
+    from aevb.checker.program.program import Program
+    from aevb.checker.program.replacing import patched
+    from aevb.checker.program.source import read
+    from aevb.checker.session import Session
 
-    replacing.install()
-    numpy_noise.install()
+    with patched(Session()) as session:
+        gc.collect()
+        gc.freeze()
+        yield Program(read(path), session)
 
 
 def report_of(path: Path, seed: int | None = None) -> Report:
     """The report of one file, judged in this process; with a seed, of a single look."""
     from aevb.checker.judge import judge, look
-    from aevb.checker.program.program import Program
-    from aevb.checker.program.source import read
 
-    _install()
-    gc.collect()
-    gc.freeze()
-    source = read(path)
-    report = judge(Program(source)) if seed is None else look(Program(source), seed)
-    return report.placed(source.where)
+    with program_of(path) as checked:
+        report = judge(checked) if seed is None else look(checked, seed)
+        return report.placed(checked.source)
 
 
 def main(seeds: int, paths: list[str]) -> None:

@@ -146,7 +146,9 @@ def test_a_mistake_in_another_file_is_named_with_its_place(tmp_path: Path) -> No
     report = check_file(split(tmp_path, UNIFORM))
     (found,) = [one for one in report.findings if one.verdict == "bug"]
     assert found.class_ == "noise-uniform"
-    assert found.line is None
+    assert (found.file, found.line) == ("encoder.py", 7)
+    assert found.to_dict()["line"] is None
+    assert "file" not in found.to_dict()
     assert "encoder.py, line 7" in "\n".join(report.lines("main.py"))
     assert found.to_dict()["message"].startswith("encoder.py, line 7")
 

@@ -10,7 +10,7 @@ from aevb.checker.tape.tape import Tape
 
 
 def taped(model: nn.Module, x: Tensor) -> tuple[Tape, Tensor]:
-    tape = Tape(file=__file__)
+    tape = Tape(files=(__file__,))
     with tape:
         loss = model(x)["loss"]
     return tape, loss
@@ -37,7 +37,7 @@ def test_that_heads_are_found_element_by_element() -> None:
 
 
 def test_that_an_operation_in_place_does_not_change_what_came_before() -> None:
-    tape = Tape(file=__file__)
+    tape = Tape(files=(__file__,))
     x = torch.tensor([1.0, 2.0])
     with tape:
         y = x * 3

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-HERE = Path(__file__).parent
+PROGRAMS = Path(__file__).parent / "programs"
 BASES = ("tutorial", "convolutional", "log_sigma", "distributions")
 VERDICTS = ("right", "bug", "scale")
 RELATIONS = {
@@ -66,7 +66,7 @@ class _Block:
 
 def source(base: str) -> str:
     """The text of a base program."""
-    return (HERE / f"{base}.py").read_text(encoding="utf-8")
+    return (PROGRAMS / f"{base}.py").read_text(encoding="utf-8")
 
 
 def _blocks(text: str) -> Iterator[_Block]:
@@ -111,7 +111,7 @@ def of(base: str) -> tuple[Mutant, ...]:
     """The base itself, called "base", then its mutants and right rewritings."""
     text = source(base)
     made = [Mutant(base, "base", "right", "", text, relation="same")]
-    for block in _blocks((HERE / f"{base}.changes").read_text(encoding="utf-8")):
+    for block in _blocks((PROGRAMS / f"{base}.changes").read_text(encoding="utf-8")):
         if block.verdict not in VERDICTS or (
             block.verdict == "right" and block.labels[0] not in RELATIONS
         ):

@@ -41,7 +41,7 @@ def in_a_child(path: Path, mapping: dict[str, str], limits: Limits | None) -> Re
             for name, values in ended.result.get("fingerprint", {}).items()
         }
         return replace(Report.from_dict(ended.result, trace), fingerprint=numbers).placed(
-            source.where
+            source
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         return cannot_judge(

@@ -34,8 +34,7 @@ from aevb.checker.program.calls import KL
 from aevb.checker.program.making import DATA_DIM, LATENT, models
 from aevb.checker.program.plain import set_mode
 from aevb.checker.program.program import Program
-from aevb.checker.program.source import calls, last_name
-from aevb.checker.program.unknown import UnknownNetwork
+from aevb.checker.program.source import calls, last_name, place_of
 from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, SCALE, UNUSUAL, WEIGHT, Finding, Report
 from aevb.checker.steps.mapped import alone, named, only_a_loss, spread_of
 from aevb.checker.steps.stepping import record, run
@@ -105,15 +104,15 @@ def look(program: Program, seed: int) -> Report:
             parts = chosen(step) if step is not None else None
             if step is not None and parts is not None:
                 found = look_at_parts(program, Evidence(program, step, parts, seed), report)
-                if "sampler" in names or found.verdict != BUG or UnknownNetwork.reading:
+                if "sampler" in names or found.verdict != BUG or program.session.unseen.reading:
                     return found
-                UnknownNetwork.reading = (  # of a loss alone the sampler's reading is not known
+                program.session.unseen.reading = (  # of a loss alone the sampler's reading is not known
                     "log sigma"
                 )
                 other = look(program, seed)
                 return other if other.verdict != BUG else found
     finally:
-        program.mapping, UnknownNetwork.reading = {}, None
+        program.mapping, program.session.unseen.reading = {}, None
     return report
 
 
@@ -149,10 +148,11 @@ def look_at_all(program: Program, seed: int) -> Report:
         return _report(program, None, [*prior, nothing_ran(program)])
     parts = chosen(step)
     if parts is None:
-        return _report(program, None, [*prior, *known(_without_noise(program, step, seed))])
+        return _report(program, None, [*prior, *known(program.session, _without_noise(program, step, seed))])
     e = Evidence(program, step, parts, seed)
-    report = _report(program, e, [*prior, *known(findings(e))])
-    if UnknownNetwork.whole and UnknownNetwork.reading is None and report.verdict == BUG:
+    report = _report(program, e, [*prior, *known(program.session, findings(e))])
+    unseen = program.session.unseen
+    if unseen.whole and unseen.reading is None and report.verdict == BUG:
         return _read_otherwise(program, seed, report)
     if report.verdict == CANNOT_JUDGE and step.score[0] and not program.mapping:
         return _look_at_another(program, seed, step) or report
@@ -162,12 +162,13 @@ def look_at_all(program: Program, seed: int) -> Report:
 def _read_otherwise(program: Program, seed: int, report: Report) -> Report:
     """The report where a model that is not seen takes its spread for what the KL takes it for, if
     there is such a reading."""
-    for UnknownNetwork.reading in ("logvar", "log sigma"):
+    unseen = program.session.unseen
+    for unseen.reading in ("logvar", "log sigma"):
         other = look_at_all(program, seed)
         if other.verdict != BUG:
             report = other
             break
-    UnknownNetwork.reading = None
+    unseen.reading = None
     return report
 
 
@@ -178,7 +179,7 @@ def _look_at_another(program: Program, seed: int, seen: Step) -> Report | None:
     if step is None or parts is None:
         return None
     e = Evidence(program, step, parts, seed)
-    report = _report(program, e, known(findings(e)))
+    report = _report(program, e, known(program.session, findings(e)))
     return report if report.verdict != CANNOT_JUDGE else None
 
 
@@ -190,7 +191,7 @@ def decoders(tree: ast.AST, step: Step) -> set[str]:
         for entered in map(step.tape.made_by, parts.entrances):
             if maker is not None and entered is not None:
                 out |= set(entered.functions) - set(maker.functions)
-                lines = (node for node in calls(tree) if node.lineno == entered.line)
+                lines = (node for node in calls(tree) if place_of(node) == entered.place)
                 out |= {
                     last_name(node.func)
                     for node in lines

@@ -22,8 +22,8 @@ from aevb.checker.program import calls as by_name
 from aevb.checker.program.rewriting import ROWS
 from aevb.checker.program.shapes import FALLBACK, of_module
 from aevb.checker.program.source import Source, SourceError, read
-from aevb.checker.program.stand_ins import Batch
 from aevb.checker.report import BUG, SCALE, Report, cannot_judge
+from aevb.checker.session import Batch, Session
 from aevb.checker.steps.outside_noise import find_with_kept
 from aevb.checker.steps.steps import Step
 from aevb.checker.tape.tape import BackwardCalledError, Tape
@@ -35,6 +35,7 @@ class Given:
     """What stands for a program where there is a model: its source, as far as it can be read."""
 
     source: Source
+    session: Session = field(default_factory=Session)
     trace: list[str] = field(default_factory=list)
     mapping: dict[str, str] = field(default_factory=dict)
 
@@ -42,14 +43,13 @@ class Given:
 def look_at(model: nn.Module, loss: Callable[..., Any] | None, example: Tensor | None) -> Report:
     """See ``aevb.checker.check``."""
     given = Given(_source(model))
-    where = given.source.where
     reports = []
     for seed in SEEDS:
         with _untouched(model):
             reports.append(_once(given, model, loss, example, seed))
         if reports[0].verdict not in (BUG, SCALE):
-            return reports[0].placed(where)
-    return agreed(*reports).placed(where)
+            return reports[0].placed(given.source)
+    return agreed(*reports).placed(given.source)
 
 
 def _source(model: nn.Module) -> Source:
@@ -109,7 +109,7 @@ def _recorded(
         else [_rows(shape, seed) for shape in [*of_module(model), *FALLBACK]]
     )
     for batch in batches:
-        for call in _calls(model, loss):
+        for call in _calls(given, model, loss):
             step = _run(given, model, call, batch, seed)
             if step is not None and (best is None or step.score > best.score):
                 best = step
@@ -122,24 +122,27 @@ def _rows(shape: tuple[int, ...], seed: int) -> Tensor:
     return 0.02 + 0.96 * torch.rand(ROWS, *shape, generator=torch.Generator().manual_seed(seed))
 
 
-def _calls(model: nn.Module, loss: Callable[..., Any] | None) -> Iterator[Callable[[], Any]]:
+def _calls(
+    given: Given, model: nn.Module, loss: Callable[..., Any] | None
+) -> Iterator[Callable[[], Any]]:
+    session = given.session
     if loss is not None:
-        yield lambda: loss(model, Batch.x.clone())
-        yield lambda: by_name.call_loss(loss, model, _source(model).tree)
+        yield lambda: loss(model, session.batch.x.clone())
+        yield lambda: by_name.call_loss(session, loss, model, given.source.tree)
         return
     if hasattr(model, "elbo_terms"):  # aevb's own
         yield lambda: (lambda terms: -(terms[0] - terms[1].sum(-1)).mean())(
-            model.elbo_terms(Batch.x.clone())
+            model.elbo_terms(session.batch.x.clone())
         )  # type: ignore[operator]
-    yield lambda: by_name.call_model(model)
+    yield lambda: by_name.call_model(session.batch, model)
 
 
 def _run(
     given: Given, model: nn.Module, call: Callable[[], Any], batch: Tensor, seed: int
 ) -> Step | None:
     torch.manual_seed(seed)
-    Batch.x, Batch.y, Batch.structure = batch, torch.randint(0, 10, (len(batch),)), "tensor"
-    tape = Tape(file=str(given.source.path))
+    given.session.begin(Batch(batch, torch.randint(0, 10, (len(batch),)), "tensor"))
+    tape = Tape(given.session, (str(given.source.path),))
     try:
         with tape:
             result = call()

@@ -3,9 +3,11 @@ and their report."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
+
+from aevb.checker.places import Place
 
 RIGHT, BUG, SCALE, UNUSUAL, CANNOT_JUDGE = "right", "bug", "scale", "unusual", "cannot_judge"
 WORDS = {
@@ -19,8 +21,6 @@ WEIGHT = {BUG: 4, SCALE: 3, CANNOT_JUDGE: 2, UNUSUAL: 1, RIGHT: 0}
 ROLES = ("model", "sampler", "kl", "loss")
 """What ``mapping`` may name: a class, or functions and methods ("VAE.reparameterize" or
 "reparameterize")."""
-LINES = 1_000_000
-"""Lines of the n-th file beside the program are counted from n times this number on."""
 EXIT_CODES = {RIGHT: 0, UNUSUAL: 0, BUG: 1, SCALE: 1, CANNOT_JUDGE: 2}
 
 CLASSES: Mapping[str, str] = {
@@ -96,8 +96,9 @@ class Finding:
     """One thing that was seen. class_: one of CLASSES, "" for what is right. measured, expected:
     figures or short formulas.
 
-    line: of the file, or of all code cells of a notebook one after another. where: the same for a
-    person, with the cell; or the place in another file, from which the program imports.
+    line: of the file, or of all code cells of a notebook one after another. file: the name of the
+    file beside the program that the line is in; "" for the program itself. where: the place for a
+    person, with the cell or the other file.
     """
 
     check: str
@@ -108,14 +109,36 @@ class Finding:
     expected: str = ""
     line: int | None = None
     where: str = ""
+    file: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON object, with ``class`` for ``class_``."""
         fields = asdict(self)
         where = fields.pop("where")
-        if where and self.line is None:  # in another file
-            fields["message"] = f"{where}: {self.message}"
+        if fields.pop("file"):
+            fields |= {"line": None, "message": f"{where}: {self.message}"}
         return {"class" if name == "class_" else name: value for name, value in fields.items()}
+
+    def at(self, place: Place | None) -> Finding:
+        """The same finding at a place of the program."""
+        return self if place is None else replace(self, file=place.file, line=place.line)
+
+    def placed(self, source: Named) -> Finding:
+        """The same with the place named for people."""
+        if self.line is None:
+            return self
+        place = Place(self.file, self.line)
+        return replace(self, where=source.where(place), file=source.other(place.file))
+
+
+class Named(Protocol):
+    """Gives names to places: a program's source."""
+
+    def where(self, place: Place | None) -> str:
+        """The place in words."""
+
+    def other(self, file: str) -> str:
+        """The name of the file beside the program; "" for the program itself."""
 
 
 @dataclass(frozen=True)
@@ -141,17 +164,9 @@ class Report:
             default=CANNOT_JUDGE,
         )
 
-    def placed(self, where: Callable[[int | None], str]) -> Report:
-        """The same report with its lines named for people by ``where``; one of another file is no
-        line of this one."""
-        here = [f.line if f.line is not None and f.line < LINES else None for f in self.findings]
-        return replace(
-            self,
-            findings=[
-                replace(f, where=where(f.line), line=n)
-                for f, n in zip(self.findings, here, strict=True)
-            ],
-        )
+    def placed(self, source: Named) -> Report:
+        """The same report with its places named for people."""
+        return replace(self, findings=[finding.placed(source) for finding in self.findings])
 
     @property
     def exit_code(self) -> int:

@@ -185,8 +185,9 @@ def _ours(finding: Any, work: Work) -> Finding:
     ):  # elsewhere a choice, here not what is asked for
         name, verdict = "kl-weight", "scale"
     if work.path.suffix != ".py":
-        return Finding(name, verdict, message, finding.line)
-    line = finding.line if program.is_the_learners(finding.line, work) else None
+        return Finding(name, verdict, message, None if finding.file else finding.line)
+    own = not finding.file and program.is_the_learners(finding.line, work)
+    line = finding.line if own else None
     return Finding(name, verdict, message if line is None else f"line {line}: {message}", line)
 
 

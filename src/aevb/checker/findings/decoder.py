@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from aevb.checker.findings.evidence import Evidence
-from aevb.checker.program.source import calls, last_name
+from aevb.checker.places import Place
+from aevb.checker.program.source import calls, last_name, place_of
 from aevb.checker.report import BUG, CLASSES, RIGHT, Finding
 from aevb.checker.tape.measure import Reconstruction, outputs_of_decoder, reconstruction
 
@@ -98,28 +99,28 @@ def prior_findings(tree: ast.AST, decoders: set[str]) -> list[Finding]:
     decoders: the author's names for what is called on z, besides those that sound like it.
     """
     for scope in _scopes(tree):
-        uniform: dict[str, int] = {}
+        uniform: dict[str, Place] = {}
         for node in _in_order(scope):
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                 name = node.targets[0].id
                 if _is_uniform(node.value):
-                    uniform[name] = node.lineno
+                    uniform[name] = place_of(node)
                 elif isinstance(node.value, ast.Name) and node.value.id in uniform:
                     uniform[name] = uniform[node.value.id]
                 elif not any(
                     isinstance(n, ast.Name) and n.id in uniform for n in ast.walk(node.value)
                 ):
                     uniform.pop(name, None)
-            line = _decoded(node, uniform, decoders)
-            if line is not None:
+            place = _decoded(node, uniform, decoders)
+            if place is not None:
                 message = (
                     "new points are decoded from uniform z (rand): the prior is normal; draw z with"
                     " randn"
                 )
                 return [
                     Finding(
-                        "prior", BUG, "prior-uniform", message, "uniform", "standard normal", line
-                    )
+                        "prior", BUG, "prior-uniform", message, "uniform", "standard normal"
+                    ).at(place)
                 ]
     return []
 
@@ -166,14 +167,14 @@ def _adds_a_name(node: ast.AST) -> bool:
     )
 
 
-def _decoded(statement: ast.stmt, uniform: dict[str, int], decoders: set[str]) -> int | None:
+def _decoded(statement: ast.stmt, uniform: dict[str, Place], decoders: set[str]) -> Place | None:
     for call in calls(statement):
         name = last_name(call.func)
         if not (name in decoders or DECODES.match(name)) or not call.args:
             continue
         first = call.args[0]
         if _is_uniform(first):
-            return first.lineno
+            return place_of(first)
         names = [n.id for n in ast.walk(first) if isinstance(n, ast.Name) and n.id in uniform]
         if names and not any(calls_a_quantile(first)):
             return uniform[names[0]]

@@ -12,8 +12,9 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from aevb.checker.findings.readings import sampler_reading
+from aevb.checker.places import Place
 from aevb.checker.program.rewriting import ROWS
-from aevb.checker.program.source import Source
+from aevb.checker.program.source import Source, covers
 from aevb.checker.report import Finding
 from aevb.checker.steps.steps import Step
 from aevb.checker.tape.entries import Entry
@@ -104,16 +105,16 @@ class Evidence:
         """Gradients of a value of the tape with respect to the heads, decoder held still."""
         return kl_slopes(self.tape, self.parts, value, self.points, transparent=transparent)
 
-    def line(self, value: int) -> int | None:
-        """The line of the program that made the value."""
+    def place(self, value: int) -> Place | None:
+        """The place in the program that made the value."""
         entry = self.tape.made_by(value)
-        return entry.line if entry else None
+        return entry.place if entry else None
 
     def named(self, value: int) -> str:
         """What the program calls the value: the target of the assignment, else the function that
         made it."""
-        line = self.line(value)
-        return "" if line is None else name_at(self.program.source.tree, line)
+        place = self.place(value)
+        return "" if place is None else name_at(self.program.source.tree, place)
 
     @cached_property
     def modules(self) -> list[nn.Module]:
@@ -145,8 +146,9 @@ class Evidence:
         expected: str,
         value: int,
     ) -> Finding:
-        """A finding at the line that made ``value``."""
-        return Finding(check, verdict, class_, message, measured, expected, self.line(value))
+        """A finding at the place that made ``value``."""
+        place = self.place(value)
+        return Finding(check, verdict, class_, message, measured, expected).at(place)
 
 
 def attribute_of(parameter: Tensor, modules: list[nn.Module]) -> str:
@@ -167,15 +169,13 @@ def attribute_of(parameter: Tensor, modules: list[nn.Module]) -> str:
     return ".".join(names)
 
 
-def name_at(tree: ast.AST, line: int) -> str:
-    """The name that a statement on the line assigns to, after the function that it stands in:
+def name_at(tree: ast.AST, place: Place) -> str:
+    """The name that a statement at the place assigns to, after the function that it stands in:
     "forward: mu"."""
     best: ast.stmt | None = None
     inside = ""
     for node in ast.walk(tree):
-        if not isinstance(node, ast.stmt) or not node.lineno <= line <= (
-            node.end_lineno or node.lineno
-        ):
+        if not isinstance(node, ast.stmt) or not covers(node, place):
             continue
         if isinstance(node, ast.FunctionDef):
             inside = node.name

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from aevb.checker.findings.evidence import Evidence
 from aevb.checker.findings.readings import KL, TOLERANCE, recognise
+from aevb.checker.program.source import place_of
 from aevb.checker.report import BUG, CANNOT_JUDGE, CLASSES, RIGHT, UNUSUAL, Finding
 from aevb.checker.steps.steps import output_values
 from aevb.checker.tape.measure import Slopes, ratio, reachable, right_kl_slopes
@@ -72,12 +73,12 @@ def divergence(e: Evidence, loss: int) -> Divergence:
 def has_literal(e: Evidence, value: int, numbers: tuple[float, ...]) -> bool:
     """Whether the statement that made the value, or one that uses it, multiplies or divides by one
     of the bare numbers."""
-    lines = {e.line(value)} | {one.line for one in e.tape.entries if value in one.inputs}
+    places = {e.place(value)} | {one.place for one in e.tape.entries if value in one.inputs}
     for node in ast.walk(e.program.source.tree):
         if (
             isinstance(node, ast.BinOp)
             and isinstance(node.op, ast.Mult | ast.Div)
-            and node.lineno in lines
+            and place_of(node) in places
         ):
             sides = (node.left, node.right)
             if any(isinstance(side, ast.Constant) and side.value in numbers for side in sides):
@@ -121,7 +122,7 @@ def _inside_a_limit(e: Evidence, loss: int) -> int | None:
 def _place(e: Evidence, loss: int) -> int:
     """The value where the KL is put together: the last that depends on the heads and not on the
     decoder."""
-    between = [v for v in nodes(e, loss) if v != loss and e.line(v) is not None]
+    between = [v for v in nodes(e, loss) if v != loss and e.place(v) is not None]
     outside = set(e.tape.ancestors(e.parts.z))
     between = [v for v in between if v not in outside]
     return between[-1] if between else loss

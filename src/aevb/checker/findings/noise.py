@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from aevb.checker.findings.evidence import Evidence
-from aevb.checker.program.source import calls, goes_backward, last_name
+from aevb.checker.program.source import calls, covers, goes_backward, last_name, place_of
 from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, Finding
 from aevb.checker.tape.measure import filled, noise_of
 
@@ -161,7 +161,7 @@ def _since(e: Evidence) -> str:
     """Where noise was drawn that is kept from one call to the next."""
     kept = next((one for one in e.parts.noise if one.kept), None)
     return (
-        f", at every call: it is drawn once, in {e.program.source.where(kept.line)}"
+        f", at every call: it is drawn once, in {e.program.source.where(kept.place)}"
         if kept is not None
         else ""
     )
@@ -185,9 +185,7 @@ def _repeated(e: Evidence) -> Finding | None:
             continue
         names = {last_name(call.func): call for call in calls(node)}
         seed = next((names[name] for name in SEEDS if name in names), None)
-        within = any(
-            node.lineno <= (one.line or 0) <= (node.end_lineno or 0) for one in e.parts.noise
-        )
+        within = any(covers(node, one.place) for one in e.parts.noise)
         if seed is not None and within and RANDOM_NAMES & names.keys():
             message = (
                 f"{node.name} sets the random seed before it draws, so every call draws the same"
@@ -200,6 +198,5 @@ def _repeated(e: Evidence) -> Finding | None:
                 message,
                 "the same",
                 "another at each call",
-                seed.lineno,
-            )
+            ).at(place_of(seed))
     return None

@@ -17,9 +17,9 @@ from torch import nn
 from aevb.checker.findings.evidence import Evidence
 from aevb.checker.findings.kl import LOG_SIGMA
 from aevb.checker.findings.readings import READINGS, terms
-from aevb.checker.program.stand_ins import Batch
-from aevb.checker.program.unknown import UnknownNetwork
+from aevb.checker.places import Place
 from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, SCALE, Finding
+from aevb.checker.session import Patches, Session
 from aevb.checker.steps.steps import Step, output_values
 from aevb.checker.tape.entries import LIKE
 from aevb.checker.tape.measure import fit, kl_slopes, settings
@@ -84,7 +84,7 @@ def without_loss(e: Evidence) -> Finding:
     unused = _unused_deviation(e) if reading == "sigma" else None
     if unused is not None:
         message = (
-            f"the deviation made in line {unused} is not used: the noise is multiplied by the head"
+            f"the deviation made in line {unused.line} is not used: the noise is multiplied by the head"
             " itself"
         )
         return e.finding(
@@ -136,8 +136,8 @@ def _of_a_log_variance(e: Evidence, name: str) -> Finding:
     )
 
 
-def _unused_deviation(e: Evidence) -> int | None:
-    """The line of an exponential of the raw head that gives the noise its shape and nothing else."""
+def _unused_deviation(e: Evidence) -> Place | None:
+    """The place of an exponential of the raw head that gives the noise its shape and nothing else."""
     heads = {e.parts.roots[int(place)] for place in e.parts.raw[:, 0].unique()}
     of_heads, returned = e.tape.dependents(heads), set(output_values(e.step))
     used = {
@@ -148,7 +148,7 @@ def _unused_deviation(e: Evidence) -> int | None:
         for x in e.tape.entries
         if x.name == "exp" and not (used | returned).intersection(x.outputs)
     )
-    return next((x.line for x in dead if of_heads.issuperset(x.outputs)), None)
+    return next((x.place for x in dead if of_heads.issuperset(x.outputs)), None)
 
 
 @contextmanager
@@ -161,11 +161,10 @@ def evaluating() -> Iterator[None]:
         make(self, *args, **kwargs)
         self.training = False
 
-    nn.Module.__init__, nn.Module.train = made, lambda self, mode=True: train(self, mode and False)  # type: ignore[method-assign]
-    try:
+    with Patches() as patches:
+        patches.attribute(nn.Module, "__init__", made)
+        patches.attribute(nn.Module, "train", lambda self, mode=True: train(self, mode and False))
         yield
-    finally:
-        nn.Module.__init__, nn.Module.train = make, train  # type: ignore[method-assign]
 
 
 def noiseless(step: Step, seed: int) -> list[Finding]:
@@ -180,31 +179,32 @@ def noiseless(step: Step, seed: int) -> list[Finding]:
         return [Finding("parts", CANNOT_JUDGE, "", message)]
     mean, raw = pair
     drawn = [p for p in step.parts if p.noise]
-    line = _line(step.tape, drawn[0].z if drawn else mean)
+    place = _place(step.tape, drawn[0].z if drawn else mean)
     if not drawn and _unseen(step.tape, step.loss, mean):
         message = (
             "numbers of which it was not seen where they come from enter the loss beside the heads;"
             " name the sampler with --map"
         )
-        return [Finding("parts", CANNOT_JUDGE, "", message, line=line)]
+        return [Finding("parts", CANNOT_JUDGE, "", message).at(place)]
     if not drawn:
         message = "no noise reaches the decoder: what it gets is no sample; add std * eps to mu"
-        return [Finding("noise", BUG, "noise-missing", message, "none", "eps ~ N(0, I)", line)]
+        return [Finding("noise", BUG, "noise-missing", message, "none", "eps ~ N(0, I)").at(place)]
     roots = drawn[0].roots
     if mean in roots and raw not in roots:
         message = (
             "the deviation has no part in z: no gradient flows through z to logvar; use mu + std"
             " * eps"
         )
-        return [Finding("gradient", BUG, "gradient-cut-logvar", message, "0", "eps std / 2", line)]
+        found = Finding("gradient", BUG, "gradient-cut-logvar", message, "0", "eps std / 2")
+        return [found.at(place)]
     if raw in roots and mean not in roots:
         message = "the mean has no part in z: no gradient flows through z to mu; use mu + std * eps"
-        return [Finding("gradient", BUG, "gradient-cut-mu", message, "0", "1", line)]
+        return [Finding("gradient", BUG, "gradient-cut-mu", message, "0", "1").at(place)]
     message = (
         "the sample that enters the decoder is not made of the heads that the KL reads; name them"
         " with --map"
     )
-    return [Finding("parts", CANNOT_JUDGE, "", message, line=line)]
+    return [Finding("parts", CANNOT_JUDGE, "", message).at(place)]
 
 
 def _unseen(tape: Tape, loss: int | None, mean: int) -> bool:
@@ -217,14 +217,14 @@ def _unseen(tape: Tape, loss: int | None, mean: int) -> bool:
     return any(
         v not in tape.parameters
         and tape.shown(v).shape == shape
-        and not torch.equal(tape.shown(v), Batch.x)
+        and not torch.equal(tape.shown(v), tape.session.batch.x)
         for v in outside
     )
 
 
-def _line(tape: Tape, value: int) -> int | None:
+def _place(tape: Tape, value: int) -> Place | None:
     entry = tape.made_by(value)
-    return entry.line if entry else None
+    return entry.place if entry else None
 
 
 def heads_of_the_kl(tape: Tape, loss: int, seed: int) -> tuple[int, int] | None:
@@ -282,14 +282,14 @@ def _reads_as_kl(tape: Tape, loss: int, layers: list[int], roots: list[int], see
     return False
 
 
-def known(found: list[Finding]) -> list[Finding]:
+def known(session: Session, found: list[Finding]) -> list[Finding]:
     """The findings without those that an unknown network may explain."""
-    if not UnknownNetwork.used:
+    if not session.unseen.used:
         return found
     kept = [
         f for f in found if f.check not in ("decoder", "heads") and f.class_ not in HIDDEN_THERE
     ]
-    if UnknownNetwork.decodes_only:
+    if session.unseen.decodes_only:
         message = (
             "the file has no decoder: the sample was judged, and a KL that is returned with it, but"
             " for its weight"
@@ -301,7 +301,7 @@ def known(found: list[Finding]) -> list[Finding]:
             and f.class_ not in HIDDEN_THERE - {"sigma-raw-linear"}
         ]
         return [*own, Finding("parts", RIGHT, "", message)]
-    if UnknownNetwork.whole:
+    if session.unseen.whole:
         message = (
             "the model is in another file: its sampler, heads and decoder were not judged, the"
             " loss was"

@@ -6,7 +6,7 @@ from __future__ import annotations
 import ast
 
 from aevb.checker.findings.evidence import Evidence
-from aevb.checker.program.source import calls, last_name
+from aevb.checker.program.source import calls, covers, last_name
 from aevb.checker.report import CANNOT_JUDGE, RIGHT, UNUSUAL, WEIGHT, Finding
 
 DRAWS = {"randn", "randn_like", "rand", "rand_like", "normal", "normal_", "rsample"}
@@ -26,13 +26,11 @@ def draw_a_sample(tree: ast.AST) -> list[ast.ClassDef]:
 
 def overlooked(e: Evidence) -> list[str]:
     """Names of such classes of which no line ran in the step that was judged."""
-    ran = {entry.line for entry in e.tape.entries}
+    ran = {entry.place for entry in e.tape.entries}
     return [
         one.name
         for one in draw_a_sample(e.program.source.tree)
-        if not any(
-            one.lineno <= line <= (one.end_lineno or line) for line in ran if line is not None
-        )
+        if not any(covers(one, place) for place in ran)
     ]
 
 
@@ -40,7 +38,7 @@ def without_the_sampler(e: Evidence, found: list[Finding]) -> list[Finding]:
     """A finding if all would be right while the noise was ours and a class of the file draws some
     that was not looked at."""
     worst = max((f.verdict for f in found), key=WEIGHT.__getitem__, default=CANNOT_JUDGE)
-    if worst not in (RIGHT, UNUSUAL) or any(entry.line is not None for entry in e.parts.noise):
+    if worst not in (RIGHT, UNUSUAL) or any(entry.place is not None for entry in e.parts.noise):
         return []
     names = overlooked(e)
     message = (
@@ -54,7 +52,7 @@ def named_parts(e: Evidence) -> dict[str, str]:
     """What plays which role, in the author's words."""
 
     def of(value: int) -> str:
-        name, line = e.layer(value) or e.named(value), e.program.source.where(e.line(value))
+        name, line = e.layer(value) or e.named(value), e.program.source.where(e.place(value))
         return f"{name} ({line})" if name and line else name or line
 
     roots = e.parts.roots

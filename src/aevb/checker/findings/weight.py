@@ -17,7 +17,7 @@ from aevb.checker.findings.chains import CLOSE, Chain, followed, plain
 from aevb.checker.findings.evidence import Evidence
 from aevb.checker.findings.kl import FORMULA, Divergence, has_literal, nodes, right_nodes
 from aevb.checker.program.callers import direction
-from aevb.checker.program.source import goes_backward, last_name
+from aevb.checker.program.source import goes_backward, last_name, place_of
 from aevb.checker.report import BUG, CANNOT_JUDGE, CLASSES, RIGHT, SCALE, UNUSUAL, Finding
 from aevb.checker.tape.measure import Reconstruction, factor_at, weight_at
 
@@ -296,21 +296,23 @@ def _own_factor(e: Evidence, kl: Chain, factor: float, mixing: float) -> list[Fi
 
 def _ends(e: Evidence, kl: Chain) -> list[int]:
     """Places of the chain at which a statement of the program ends, the last first."""
-    lines = [e.line(value) for value in kl.values]
+    places = [e.place(value) for value in kl.values]
     return [
-        i for i in range(len(lines) - 1, -1, -1) if i + 1 < len(lines) and lines[i] != lines[i + 1]
+        i
+        for i in range(len(places) - 1, -1, -1)
+        if i + 1 < len(places) and places[i] != places[i + 1]
     ]
 
 
 def _have_a_named_weight(e: Evidence, values: list[int]) -> bool:
     """Whether one of the statements that made the values multiplies by something that is called a
     weight."""
-    lines = {e.line(value) for value in values}
+    places = {e.place(value) for value in values}
     for node in ast.walk(e.program.source.tree):
         if (
             isinstance(node, ast.BinOp)
             and isinstance(node.op, ast.Mult | ast.Div)
-            and node.lineno in lines
+            and place_of(node) in places
         ):
             for side in (node.left, node.right):
                 if isinstance(side, ast.Name | ast.Attribute) and NAMED.search(

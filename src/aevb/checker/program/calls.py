@@ -13,19 +13,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from aevb.checker.places import is_strangers
 from aevb.checker.program.callers import batches_of, called_in, given_changed
 from aevb.checker.program.making import PART, bare_object, construct
 from aevb.checker.program.matching import ASKED_FOR as ASKED_FOR
-from aevb.checker.program.matching import NUMBERS, rest_of
+from aevb.checker.program.matching import NUMBERS, rest_of, value_of
 from aevb.checker.program.matching import loss_of as loss_of
 from aevb.checker.program.matching import parameters_of as parameters_of
 from aevb.checker.program.names import role_of as role_of
 from aevb.checker.program.program import Program
 from aevb.checker.program.shapes import data_range
 from aevb.checker.program.source import calls, last_name, looped_over, returned
-from aevb.checker.program.stand_ins import STRANGER, Batch, FakeLoader, FakeOptimizer, StandIn
+from aevb.checker.program.stand_ins import FakeLoader, FakeOptimizer, StandIn
 from aevb.checker.program.vocabulary import SIZES
-from aevb.checker.tape.tape import unrecorded
+from aevb.checker.session import Batch, Session
 from aevb.checker.tape.values import flat_outputs
 
 ROWS_OF_DATA = r"x|xs|rows|records|x_?train|features?|data|train_?data|inputs?|train_?x|dataset|samples|embeddings"
@@ -62,26 +63,27 @@ def for_function(program: Program, function: Callable[..., Any]) -> dict[str, An
             continue
         if parameter.default not in (parameter.empty, None) and not re.search(r"epoch|step", name):
             continue
-        with unrecorded():
+        with program.session.unrecorded():
             value = (
-                FakeLoader()
+                program.session.make(FakeLoader)
                 if name in looped_over(program.source.tree, function.__name__)
                 else program.get(name)
             )
             if isinstance(value, StandIn) and not isinstance(value, FakeOptimizer):
                 given = _as_called(program, function.__name__, len(out), name)
                 value = value if given is None else given
-            if type(value) is StandIn and name in batches_of(
+            if type(value) is program.session.bound(StandIn) and name in batches_of(
                 program.source.tree, function.__name__
             ):
-                value = FakeLoader()
+                value = program.session.make(FakeLoader)
             if isinstance(value, StandIn) and re.fullmatch(ROWS_OF_DATA, name.lower()):
-                value = Batch.x.clone()
+                value = program.session.batch.x.clone()
             if isinstance(value, StandIn) and not isinstance(value, FakeOptimizer):
                 value = next(
                     (v for pattern, v in NUMBERS[:4] + SIZES if re.search(pattern, name.lower())),
                     value,
                 )
+                value = value_of(program.session, value)
         if (
             isinstance(value, StandIn)
             and parameter.default is not parameter.empty
@@ -111,19 +113,19 @@ def _as_called(program: Program, function: str, place: int, name: str) -> Any:
     return None
 
 
-def _further(name: str, labels: Tensor, module: nn.Module) -> Any:
+def _further(batch: Batch, name: str, labels: Tensor, module: nn.Module) -> Any:
     """What a model gets besides the batch: a graph's adjacency, lengths of sequences, a mask,
     numbers as wide as its attribute says that they are (``action``, ``action_dim``); else labels.
     """
     name = name.lower()
     if re.search(r"^adj|_adj$|^a_hat$", name):
-        return torch.eye(len(Batch.x))
+        return torch.eye(len(batch.x))
     if re.search(r"len(gth)?s?$|lens?_|lengths?_", name):
-        length = Batch.x.shape[1] if Batch.x.ndim > 1 else 1
+        length = batch.x.shape[1] if batch.x.ndim > 1 else 1
         return (
             length
             if re.search(r"seq_?len|max_?len|out_?len", name)
-            else torch.full((len(Batch.x),), length)
+            else torch.full((len(batch.x),), length)
         )
     said = (
         getattr(module, form.format(name), None)
@@ -131,22 +133,22 @@ def _further(name: str, labels: Tensor, module: nn.Module) -> Any:
     )
     width = next((int(one) for one in said if isinstance(one, int) and one > 1), 0)
     if width and labels.ndim < 2 and not LABELS.search(name):
-        return torch.rand(len(Batch.x), width)
-    return torch.ones_like(Batch.x) if "mask" in name else labels
+        return torch.rand(len(batch.x), width)
+    return torch.ones_like(batch.x) if "mask" in name else labels
 
 
-def call_model(module: nn.Module, method: str = "forward") -> Any:
+def call_model(batch: Batch, module: nn.Module, method: str = "forward") -> Any:
     """The module on the batch; further parameters get labels, or what their names say."""
     target = module if method == "forward" else getattr(module, method)
     parameters = list(inspect.signature(getattr(module, method)).parameters.values())
     failures: list[Exception] = []
     named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    for labels in (Batch.y, F.one_hot(Batch.y.long().reshape(-1), 10).float()):
-        values = [Batch.x.clone()]
+    for labels in (batch.y, F.one_hot(batch.y.long().reshape(-1), 10).float()):
+        values = [batch.x.clone()]
         if named:
-            values += [_further(p.name, labels, module) for p in named[1:] if p.default is p.empty]
-        elif failures or labels is not Batch.y:  # forward(*inputs)
-            values.append(Batch.y)
+            values += [_further(batch, p.name, labels, module) for p in named[1:] if p.default is p.empty]
+        elif failures or labels is not batch.y:  # forward(*inputs)
+            values.append(batch.y)
         try:
             return target(*values)
         except NameError:
@@ -154,7 +156,7 @@ def call_model(module: nn.Module, method: str = "forward") -> Any:
         except Exception as error:
             failures.append(error)
     try:
-        return target({"data": Batch.x.clone()})
+        return target({"data": batch.x.clone()})
     except Exception:
         raise _both(failures if named else failures[::-1]) from None
 
@@ -207,7 +209,7 @@ def _loss_functions(
     for name in filter(LOSS.search, dir(type(module))):
         function = getattr(type(module), name, None)
         own = getattr(function, "__code__", None)
-        if callable(function) and own is not None and own.co_filename == STRANGER:
+        if callable(function) and own is not None and is_strangers(own.co_filename):
             yield f"{type(module).__name__}.{name}", getattr(module, name)
     yield from (
         (name, function) for name, function in program.functions().items() if LOSS.search(name)
@@ -222,7 +224,7 @@ def _loss_functions(
     for name, kind in program.classes().items():
         if LOSS.search(name) and not isinstance(module, kind):
             try:
-                yield name, construct(kind).forward
+                yield name, construct(program, kind).forward
             except Exception as error:
                 program.trace.append(f"{name} could not be made: {type(error).__name__}: {error}")
 
@@ -243,32 +245,34 @@ def parts_for(
     return parts if len(parts) > 1 else {}
 
 
-def call_with_parts(loss: Callable[..., Any], parts: Mapping[str, nn.Module]) -> Any:
+def call_with_parts(session: Session, loss: Callable[..., Any], parts: Mapping[str, nn.Module]) -> Any:
     """The loss of the batch, with the networks that it asks for."""
     rest = [p for p in parameters_of(loss) if p.default is p.empty and p.name not in parts]
-    return loss(**parts, **dict(zip([p.name for p in rest], rest_of(rest), strict=True)))
+    return loss(**parts, **dict(zip([p.name for p in rest], rest_of(session, rest), strict=True)))
 
 
-def call_loss(loss: Callable[..., Any], module: nn.Module, tree: ast.AST) -> Any:
+def call_loss(
+    session: Session, loss: Callable[..., Any], module: nn.Module, tree: ast.AST
+) -> Any:
     """The loss of the model's outputs on the batch: what goes where is told by names, or by order
     for a tuple."""
     required = [p for p in parameters_of(loss) if p.default is p.empty]
     if required and re.search(r"model|net|vae|^m$", required[0].name):
-        return loss(module, *rest_of(required[1:]))
+        return loss(module, *rest_of(session, required[1:]))
     roles = [role_of(p.name) for p in required]
     of_rows = roles[:1] in (["x"], [""]) and not {"x", "recon", "mean", "raw"} & set(roles[1:])
     if of_rows and not hasattr(loss, "__wrapped__") and not OUTPUTS.search(required[0].name):
-        return loss(Batch.x.clone(), *rest_of(required[1:]))
-    made = call_model(module)
+        return loss(session.batch.x.clone(), *rest_of(session, required[1:]))
+    made = call_model(session.batch, module)
     whole = [
         p.name for p in required if OUTPUTS.search(p.name) or "dict" in str(p.annotation).lower()
     ]
     heads = [p.name for p in required if role_of(p.name) in ("mean", "raw")]
     if len(whole) == 1 and not heads and not isinstance(made, Tensor):
         rest = [p for p in required if p.name != whole[0]]
-        given = rest_of(rest)
+        given = rest_of(session, rest)
         if rest and not any(role_of(p.name) == "x" for p in rest):
-            given[0] = Batch.x.clone()
+            given[0] = session.batch.x.clone()
         return loss(**{whole[0]: made}, **dict(zip([p.name for p in rest], given, strict=True)))
     kept = [
         ("kl", v)
@@ -283,4 +287,4 @@ def call_loss(loss: Callable[..., Any], module: nn.Module, tree: ast.AST) -> Any
             (name if role_of(name) in ("mean", "raw", "z") else "", value)
             for name, (_, value) in zip(names, pairs, strict=True)
         ]
-    return loss_of(loss, [*pairs, *kept[:1]])
+    return loss_of(session, loss, [*pairs, *kept[:1]])

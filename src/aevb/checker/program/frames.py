@@ -9,9 +9,7 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
-STRANGER = "<stranger>"
-"""The name of the module that a stranger's code is in, and of the file that it was compiled from.
-"""
+from aevb.checker.places import is_strangers
 
 
 def unpacked() -> int:
@@ -39,7 +37,7 @@ def _unpacking() -> list[dis.Instruction] | None:
     """The instruction that unpacks the result of the running call, and those after it."""
     frame: types.FrameType | None = sys._getframe(2)
     while frame is not None:
-        if frame.f_code.co_filename == STRANGER:
+        if is_strangers(frame.f_code.co_filename):
             # That of the frame is the call, or the unpacking itself where an object is asked for
             # its parts.
             left = [
@@ -57,7 +55,7 @@ def _unpacking() -> list[dis.Instruction] | None:
 def calling() -> types.FrameType | None:
     """The stranger's innermost frame."""
     frame: types.FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename != STRANGER:
+    while frame is not None and not is_strangers(frame.f_code.co_filename):
         frame = frame.f_back
     return frame
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from aevb.checker.program.stand_ins import STRANGER
+from aevb.checker.places import STRANGER
 
 
 class OutOfTimeError(Exception):

@@ -22,7 +22,6 @@ from aevb.checker.program.unknown import UnknownNetwork
 from aevb.checker.program.vocabulary import DATA_DIM as DATA_DIM
 from aevb.checker.program.vocabulary import HIDDEN, Setting, Widths, size_of
 from aevb.checker.program.vocabulary import LATENT as LATENT
-from aevb.checker.tape.tape import unrecorded
 
 PART = re.compile(r"_?(enc|dec)(oder)?(_net|_model)?")
 """Names of parameters that take a network."""
@@ -33,6 +32,7 @@ NO_NETWORK = re.compile(
 
 
 def construct(
+    program: Program,
     kind: type[nn.Module],
     channels: int = 1,
     others: Mapping[str, type[nn.Module]] | None = None,
@@ -60,26 +60,26 @@ def construct(
             continue
         given = (r"channel|in_ch|^nc$|img_ch", channels)
         if part is not None:
-            settings[name] = construct(part, channels)
+            settings[name] = construct(program, part, channels)
         elif network:
-            settings[name] = UnknownNetwork(name)
+            settings[name] = program.session.make(UnknownNetwork, name)
         else:
             settings[name] = size_of(name, given)
-    made = _with(kind, settings)
+    made = _with(program, kind, settings)
     none = [
         name
         for name, parameter in parameters.items()
         if type(parameter.default) is int and parameter.default == 0
     ]
     return (
-        _with(kind, settings | {name: size_of(name) for name in none})
+        _with(program, kind, settings | {name: size_of(name) for name in none})
         if none and is_empty(made)
         else made
     )
 
 
-def _with(kind: type[nn.Module], settings: Mapping[str, Any]) -> nn.Module:
-    with unrecorded():
+def _with(program: Program, kind: type[nn.Module], settings: Mapping[str, Any]) -> nn.Module:
+    with program.session.unrecorded():
         try:
             return kind(**settings)
         except (
@@ -173,7 +173,8 @@ def _unknown(program: Program, call: ast.Call) -> bool:
         for value in (*call.args, *(k.value for k in call.keywords))
         if isinstance(value, ast.Name)
     ]
-    return any(type(program.get(name)) is StandIn for name in names)
+    plain = program.session.bound(StandIn)
+    return any(type(program.get(name)) is plain for name in names)
 
 
 def _made(program: Program, kind: type[nn.Module], name: str) -> nn.Module:
@@ -192,10 +193,10 @@ def _made(program: Program, kind: type[nn.Module], name: str) -> nn.Module:
                 return module
     called = called_parameters(program.source.tree, kind.__name__)
     try:
-        return construct(kind, channels(program.source.text), program.classes(), called)
+        return construct(program, kind, channels(program.source.text), program.classes(), called)
     except (
         ArithmeticError,
         ValueError,
         RuntimeError,
     ):  # of few channels, that are to be halved or grouped
-        return construct(kind, HIDDEN, program.classes(), called)
+        return construct(program, kind, HIDDEN, program.classes(), called)

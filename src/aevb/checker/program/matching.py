@@ -6,28 +6,33 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from aevb.checker.program.names import role_of
-from aevb.checker.program.stand_ins import Batch
+from aevb.checker.session import Batch, Session
 
 
-def handed_over(output: Tensor, target: Tensor, *_: Any, **__: Any) -> Tensor:
+class HandedOver:
     """A criterion that a caller would give: its form and its reduction are ours, and nothing is
     said of them."""
-    Batch.error_is_ours = True
-    return F.mse_loss(output, target, reduction="sum")
+
+    __session__: ClassVar[Session]
+
+    def __call__(self, output: Tensor, target: Tensor, *_: Any, **__: Any) -> Tensor:
+        """The sum of squares."""
+        self.__session__.error_is_ours = True
+        return F.mse_loss(output, target, reduction="sum")
 
 
 NUMBERS: list[tuple[str, Any]] = [
     (r"beta|weight|lambda|alpha|gamma|coef|anneal|_scale$|factor", 1.0),
     (r"_(idx|index)$", 0),
     (r"^(fn|func|callback)$|perceptual_?(fn|net|loss)", None),
-    (r"criterion|loss_?f(n|unc)|reconstruction_function|^(bce|mse)(_?loss)?$", handed_over),
+    (r"criterion|loss_?f(n|unc)|reconstruction_function|^(bce|mse)(_?loss)?$", HandedOver),
     (r"epoch|step|iter", 1_000),
     (r"kwargs", None),
 ]
@@ -44,17 +49,17 @@ def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
     ]
 
 
-def loss_of(loss: Callable[..., Any], pairs: list[tuple[str, Any]]) -> Any:
+def loss_of(session: Session, loss: Callable[..., Any], pairs: list[tuple[str, Any]]) -> Any:
     """The loss of (name or "", value) pairs that a model returned."""
     required = [p for p in parameters_of(loss) if p.default is p.empty]
     settings: dict[str, float] = {}
     as_given = False
     while True:
         try:
-            matched = _matched(required, pairs, as_given)
-            return loss(**matched, **settings) if required else loss(*_spread(pairs), **settings)
+            matched = _matched(session, required, pairs, as_given)
+            return loss(**matched, **settings) if required else loss(*_spread(session.batch, pairs), **settings)
         except (IndexError, ValueError):  # of a loss that flattens the picture itself, by its sides
-            if as_given or not required or Batch.x.ndim < 3:
+            if as_given or not required or session.batch.x.ndim < 3:
                 raise
             as_given = True
         except KeyError as error:  # a weight that the loss looks for among its **kwargs
@@ -64,37 +69,48 @@ def loss_of(loss: Callable[..., Any], pairs: list[tuple[str, Any]]) -> Any:
             settings[key] = ASKED_FOR
 
 
-def rest_of(parameters: list[inspect.Parameter]) -> list[Any]:
+def rest_of(session: Session, parameters: list[inspect.Parameter]) -> list[Any]:
     """The batch, or what a name says, for each of the parameters."""
-    return [Batch.x.clone() if role_of(p.name) == "x" else number_for(p.name) for p in parameters]
+    return [
+        session.batch.x.clone() if role_of(p.name) == "x" else number_for(session, p.name)
+        for p in parameters
+    ]
 
 
-def number_for(name: str) -> Any:
+def number_for(session: Session, name: str) -> Any:
     """What a parameter that is no output of the model gets: a weight, an epoch, else labels."""
-    return next((v for pattern, v in NUMBERS if re.search(pattern, name.lower())), Batch.y.clone())
+    found = next((v for pattern, v in NUMBERS if re.search(pattern, name.lower())), session.batch.y)
+    return value_of(session, found)
 
 
-def _spread(pairs: list[tuple[str, Any]]) -> list[Any]:
+def value_of(session: Session, value: Any) -> Any:
+    """What a table of values means in this session."""
+    if value is HandedOver:
+        return session.make(HandedOver)
+    return value.clone() if isinstance(value, Tensor) else value
+
+
+def _spread(batch: Batch, pairs: list[tuple[str, Any]]) -> list[Any]:
     """For ``loss(*args)``: the outputs as they come where the input is among them, else the input
     after the first."""
     values = [value for _, value in pairs]
     if any(
-        isinstance(v, Tensor) and v.shape == Batch.x.shape and torch.equal(v, Batch.x)
+        isinstance(v, Tensor) and v.shape == batch.x.shape and torch.equal(v, batch.x)
         for v in values
     ):
         return values
-    return [values[0], Batch.x.clone(), *(v for v in values[1:] if v is not None)]
+    return [values[0], batch.x.clone(), *(v for v in values[1:] if v is not None)]
 
 
 def _matched(
-    parameters: list[inspect.Parameter], pairs: list[tuple[str, Any]], as_given: bool
+    session: Session, parameters: list[inspect.Parameter], pairs: list[tuple[str, Any]], as_given: bool
 ) -> dict[str, Any]:
     """Values for the parameters: by the outputs' own names, else in the order reconstruction, mean,
     spread.
 
     as_given: with the batch in its own shape, else in that of the reconstruction.
     """
-    recons, x = _compared([value for _, value in pairs if isinstance(value, Tensor)])
+    recons, x = _compared(session.batch, [value for _, value in pairs if isinstance(value, Tensor)])
     if not recons:
         recons, x = _of_another_width(pairs, x)
     roles = _roles(pairs, recons, x)
@@ -120,14 +136,14 @@ def _matched(
             name in other and other != name and role_of(other) == "recon" for other in names
         ):
             value = roles["x"]  # what recon_{name} is held against
-        values[name] = number_for(name) if value is None else value
+        values[name] = number_for(session, name) if value is None else value
     return values
 
 
-def _compared(outputs: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+def _compared(batch: Batch, outputs: list[Tensor]) -> tuple[list[Tensor], Tensor]:
     """What may be reconstructions among a model's outputs, and the batch; of other channels, one
     that has theirs."""
-    x = Batch.x.clone()
+    x = batch.x.clone()
     recons = [v for v in outputs if v.numel() == x.numel()]
     if not recons and not x.is_floating_point():  # of tokens, numbers for each of the words
         recons = [v for v in outputs if v.ndim == x.ndim + 1 and v.shape[: x.ndim] == x.shape]

@@ -6,13 +6,16 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 
-from aevb.checker.program.stand_ins import SIZE, Batch, FakeLoader, StandIn
+from aevb.checker.program.stand_ins import SIZE, FakeLoader, StandIn
 from aevb.checker.program.vocabulary import size_of
+
+if TYPE_CHECKING:
+    from aevb.checker.session import Session
 
 FREE_CALLS = {
     "device", "is_available", "int", "float", "str", "len", "range", "dict", "list", "tuple", "set", "max", "min",
@@ -66,16 +69,16 @@ class Rows(StandIn):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return lambda *_, **__: Batch.x.clone()
+        return lambda *_, **__: self.__session__.batch.x.clone()
 
     def __iter__(self) -> Iterator[Any]:
-        yield Batch.give()
+        yield self.__session__.batch.give()
 
     def __getitem__(self, _: Any) -> Any:
-        return Batch.give()
+        return self.__session__.batch.give()
 
 
-def data_set(name: str, text: str) -> Rows | None:
+def data_set(session: Session, name: str, text: str) -> Rows | None:
     """What stands for ``name``, if it sounds like data and the program calls methods of it that a
     tensor does not have."""
     called = (
@@ -83,7 +86,7 @@ def data_set(name: str, text: str) -> Rows | None:
         if DATA.search(name) or STORE.search(name)
         else []
     )
-    return Rows(name) if any(not hasattr(torch.Tensor, method) for method in called) else None
+    return session.make(Rows, name) if any(not hasattr(torch.Tensor, method) for method in called) else None
 
 
 def role_of(name: str) -> str:
@@ -95,7 +98,7 @@ def role_of(name: str) -> str:
     return ""
 
 
-def named_stand_in(name: str) -> Any:
+def named_stand_in(session: Session, name: str) -> Any:
     """A loader, a batch, labels, an epoch, a device, an object that does nothing; None for a name
     that says nothing."""
     plain: list[tuple[str, Any]] = [
@@ -107,21 +110,22 @@ def named_stand_in(name: str) -> Any:
         (r"device|DEVICE|dev", torch.device("cpu")),
     ]
     if LOADERS.search(name.lower()):
-        return FakeLoader()
+        return session.make(FakeLoader)
     if NOTHING.search(name):
-        return StandIn(name)
+        return session.make(StandIn, name)
     for pattern, value in plain:
         if re.fullmatch(pattern, name):
             return value
     if SIZE_NAME.search(name.lower()):
         return size_of(name)
-    if not len(Batch.x):
+    batch = session.batch
+    if not len(batch.x):
         return None
     if re.fullmatch(r"y|labels?|targets?|c|cond|condition", name):
-        return Batch.y.clone()
+        return batch.y.clone()
     if name in ("batch", "minibatch"):
-        return Batch.give()
-    return Batch.x.clone() if DATA.search(name) else None
+        return batch.give()
+    return batch.x.clone() if DATA.search(name) else None
 
 
 def loads(made: list[ast.Call]) -> bool:
@@ -136,6 +140,7 @@ class Digits:
     """MNIST as TensorFlow's tutorials had it: ``mnist.train.next_batch(64)``,
     ``mnist.test.images``."""
 
+    __session__: ClassVar[Session]
     images = np.zeros((SIZE, 784), dtype="float32")
     labels = np.zeros((SIZE, 10), dtype="float32")
     num_examples = SIZE
@@ -145,4 +150,5 @@ class Digits:
 
     def next_batch(self, *_: Any, **__: Any) -> tuple[Any, Any]:
         """The batch, and its labels one-hot."""
-        return Batch.x.numpy(), np.eye(10, dtype="float32")[Batch.y.numpy() % 10]
+        batch = self.__session__.batch
+        return batch.x.numpy(), np.eye(10, dtype="float32")[batch.y.numpy() % 10]

@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from aevb.checker.places import STRANGER
 from aevb.checker.program.guards import at_most, quiet_options
 from aevb.checker.program.names import (
     FREE_CALLS,
@@ -31,7 +32,6 @@ from aevb.checker.program.names import (
     Digits,
     data_set,
     loads,
-    named_stand_in,
 )
 from aevb.checker.program.rewriting import HELPERS, rewritten
 from aevb.checker.program.source import (
@@ -40,12 +40,13 @@ from aevb.checker.program.source import (
     blocks,
     calls,
     default_of,
+    file_of,
     last_name,
     outermost,
 )
-from aevb.checker.program.stand_ins import STRANGER, Batch, FakeLoader, StandIn, StandInModule
+from aevb.checker.program.stand_ins import FakeLoader, StandIn, StandInModule
 from aevb.checker.program.vocabulary import size_of
-from aevb.checker.tape.tape import unrecorded
+from aevb.checker.session import Session
 
 DEFINITION = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 USUAL = {
@@ -69,8 +70,10 @@ class Program:
     shows no call. on_retry: called before a part of the program runs again.
     """
 
-    def __init__(self, source: Source, *, mapping: Mapping[str, str] | None = None) -> None:
-        self.source = source
+    def __init__(
+        self, source: Source, session: Session, *, mapping: Mapping[str, str] | None = None
+    ) -> None:
+        self.source, self.session = source, session
         self.mapping = dict(mapping or {})
         self.names: dict[str, Any] = {
             "__name__": STRANGER,
@@ -83,7 +86,6 @@ class Program:
         self.guess: Callable[[Program], list[tuple[str, nn.Module]]] = lambda _: []
         self.on_retry: Callable[[], None] = lambda: None
         self._looking = False
-        Batch.clear()  # nothing of a program looked at before
         self._aside: dict[str, list[ast.stmt]] = {}
         self._running: set[str] = set()
         module = types.ModuleType(STRANGER)
@@ -91,7 +93,7 @@ class Program:
         module.__dict__.update(self.names)
         self.names = module.__dict__
         self.names.update(HELPERS)
-        sys.modules[STRANGER] = module
+        session.patches.entry(sys.modules, STRANGER, module)
         if any(
             isinstance(one, ast.ImportFrom) and one.names[0].name == "*"
             for one in ast.walk(source.tree)
@@ -152,7 +154,7 @@ class Program:
 
     def _define(self, statement: Any) -> None:
         try:
-            self._exec([statement])
+            self._exec(statement)
         except Exception as error:
             if getattr(statement, "decorator_list", None):
                 statement.decorator_list = []
@@ -162,7 +164,7 @@ class Program:
 
     def _try(self, statement: ast.stmt) -> None:
         try:
-            self._exec([statement])
+            self._exec(statement)
         except (Exception, SystemExit) as error:
             self._note(statement, error)
 
@@ -182,9 +184,9 @@ class Program:
         if line not in self.trace:
             self.trace.append(line)
 
-    def _exec(self, statements: list[ast.stmt], seconds: float = 5.0) -> None:
+    def _exec(self, statement: ast.stmt, seconds: float = 5.0) -> None:
         with at_most(seconds), quiet_options():
-            exec(compile(ast.Module(statements, []), STRANGER, "exec"), self.names)
+            exec(compile(ast.Module([statement], []), file_of(statement), "exec"), self.names)
 
     def run(self, action: Callable[[], Any], tries: int = 60) -> Any:
         """Call ``action``; whenever it asks for a name that is not there, get that and call it
@@ -200,15 +202,15 @@ class Program:
                 self.on_retry()
         raise RuntimeError("names could not be resolved")
 
-    def execute(self, statements: list[ast.stmt], seconds: float = 10.0) -> None:
-        """Run statements of the program, with the names they need."""
-        code = compile(ast.Module(statements, []), STRANGER, "exec")
+    def execute(self, statement: ast.stmt, seconds: float = 10.0) -> None:
+        """Run a statement of the program, with the names it needs."""
+        code = compile(ast.Module([statement], []), file_of(statement), "exec")
         with at_most(seconds):
             self.run(lambda: exec(code, self.names))
 
     def evaluate(self, expression: ast.expr) -> Any:
         """The value of an expression of the program, with the names it needs."""
-        code = compile(ast.Expression(expression), STRANGER, "eval")
+        code = compile(ast.Expression(expression), file_of(expression), "eval")
         with at_most(10), quiet_options():
             return self.run(lambda: eval(code, self.names))
 
@@ -220,20 +222,20 @@ class Program:
             return self.stand_in(name)
         self._running.add(name)
         try:
-            with unrecorded():
+            with self.session.unrecorded():
                 return self._make(name)
         finally:
             self._running.discard(name)
 
     def _make(self, name: str) -> Any:
         if re.search(rf"\b{name}\.train\.(next_batch|images)", self.source.text):
-            return Digits()
+            return self.session.make(Digits)
         for statement in self._aside.get(name, ()):
             if any(last_name(call.func) == "DataLoader" for call in calls(statement)):
-                return FakeLoader()
+                return self.session.make(FakeLoader)
             try:
                 with quiet_options():
-                    self.execute([statement], seconds=5)
+                    self.execute(statement, seconds=5)
                 value = self.names[name]
             except (Exception, SystemExit) as error:
                 self._note(statement, error)
@@ -244,8 +246,8 @@ class Program:
                 isinstance(value, torch.Tensor) and not value.numel()
             )  # of rows that were to come from a file
             loaded = loaded and not isinstance(value, nn.Module) and not getattr(value, "ndim", 0)
-            if (loaded or bare) and len(Batch.x):
-                value = self.names[name] = Batch.x.clone()
+            if (loaded or bare) and len(self.session.batch.x):
+                value = self.names[name] = self.session.batch.x.clone()
             if isinstance(value, StandIn) and not isinstance(value, StandInModule):
                 self.names.pop(name, None)
                 continue
@@ -272,14 +274,14 @@ class Program:
 
     def stand_in(self, name: str) -> Any:
         """Something to put in the place of a name that could not be made."""
-        found = data_set(name, self.source.text) or named_stand_in(name)
+        found = data_set(self.session, name, self.source.text) or self.session.named(name)
         if found is not None:
             return found
         made = [call for one in self._aside.get(name, ()) for call in calls(one)]
         if any(TABLES.match(ast.unparse(call.func)) for call in made):
             return size_of(name)
-        if loads(made) and len(Batch.x):
-            return Batch.x.clone()
+        if loads(made) and len(self.session.batch.x):
+            return self.session.batch.x.clone()
         model = self.model_named(name)
         return model if model is not None else self._default(name)
 
@@ -288,9 +290,11 @@ class Program:
         name of another is meant."""
         default = default_of(self.source.tree, name)
         try:
-            return StandIn(name) if default is None else self.evaluate(default)
+            if default is not None:
+                return self.evaluate(default)
         except Exception:  # whatever a stranger's default does
-            return StandIn(name)
+            pass
+        return self.session.make(StandIn, name)
 
     def model_named(self, name: str) -> nn.Module | None:
         """A module that the program makes, if ``name`` sounds like one."""

@@ -13,8 +13,8 @@ from torch import nn
 
 from aevb.checker.program.program import Program
 from aevb.checker.program.rewriting import ROWS
-from aevb.checker.program.source import calls, last_name
-from aevb.checker.tape.tape import unrecorded
+from aevb.checker.program.source import calls, last_name, place_of
+from aevb.checker.session import Session
 
 SIDES = (28, 32, 64, 128, 96, 48, 16, 224, 256)
 MIDDLE = r"127\.5|-\s*0?\.5\)\s*/\s*0?\.5"
@@ -35,7 +35,7 @@ def shapes(program: Program, modules: Sequence[nn.Module]) -> list[tuple[int, ..
     """Shapes of one row, the likeliest first."""
     found: list[tuple[int, ...]] = []
     for module in modules:
-        found.extend(decoded(module))
+        found.extend(decoded(program.session, module))
         layers = [one for one in module.modules() if isinstance(one, nn.Linear | nn.Conv1d)]
         if layers and isinstance(layers[0], nn.Conv1d) and isinstance(layers[-1], nn.Linear):
             found.append(
@@ -135,7 +135,7 @@ def of_module(module: nn.Module, text: str = "") -> Iterator[tuple[int, ...]]:
             break
 
 
-def decoded(module: nn.Module) -> Iterator[tuple[int, ...]]:
+def decoded(session: Session, module: nn.Module) -> Iterator[tuple[int, ...]]:
     """The shape of what a convolutional module's decoder makes of a code, with the channels that
     its encoder takes."""
     first = next(
@@ -148,7 +148,7 @@ def decoded(module: nn.Module) -> Iterator[tuple[int, ...]]:
     for width in sorted(
         {part.in_features for part in module.modules() if isinstance(part, nn.Linear)}
     )[:3]:
-        with unrecorded(), torch.no_grad(), contextlib.suppress(Exception):
+        with session.unrecorded(), torch.no_grad(), contextlib.suppress(Exception):
             made = decode(torch.zeros(2, width))
             if isinstance(made, torch.Tensor) and made.ndim > 2:
                 yield (first.in_channels, *made.shape[2:])
@@ -285,7 +285,7 @@ def _draws_normal_data(program: Program) -> bool:
         for one in ast.walk(program.source.tree)
         if isinstance(one, ast.FunctionDef | ast.Assign)
     ]
-    for node in sorted(made, key=lambda one: one.lineno):
+    for node in sorted(made, key=place_of):
         name = getattr(node, "name", "") if isinstance(node, ast.FunctionDef) else ""
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             name = node.targets[0].id

@@ -3,8 +3,8 @@ its own.
 
 Files are read and parsed, never run as they are. Of one, only what the importing file asks for is
 taken, with all that these definitions name in turn; its loops, its main part and its other classes
-stay where they are. Lines of such a file are numbered from a million on, of the next from two
-million, so that a finding can say where it stands.
+stay where they are. What is taken is compiled under a file name of its own, so that a finding can
+say where it stands.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from aevb.checker.report import LINES
+from aevb.checker.places import STRANGER, beside
 
 MOST_FILES, MAX_BYTES, UP = 20, 1_000_000, 3
 NEVER = {"torch", "numpy", "torchvision", "pytorch_lightning", "lightning", "tensorflow"}
@@ -23,8 +23,8 @@ Definition = ast.FunctionDef | ast.ClassDef
 
 
 class Beside:
-    """The files beside ``path``, as far as its tree imports from them. files: those read, in the
-    order of their lines."""
+    """The files beside ``path``, as far as its tree imports from them. files: those read, in
+    order."""
 
     def __init__(self, path: Path, tree: ast.Module) -> None:
         self.files: list[Path] = []
@@ -57,7 +57,7 @@ class Beside:
         return None
 
     def tree(self, file: Path) -> ast.Module | None:
-        """The file's own tree, its lines moved; None if it cannot be read."""
+        """The file's own tree; None if it cannot be read."""
         if file not in self._trees:
             if len(self.files) >= MOST_FILES or file.stat().st_size > MAX_BYTES:
                 return None
@@ -66,7 +66,7 @@ class Beside:
             except (OSError, SyntaxError, ValueError, RecursionError):
                 return None
             self.files.append(file)
-            self._trees[file] = ast.increment_lineno(parsed, LINES * len(self.files))
+            self._trees[file] = parsed
         return self._trees[file]
 
     def take(self, file: Path, name: str) -> bool:
@@ -91,7 +91,10 @@ class Beside:
             self.take(file, needed)
         self._done.update((file, other) for other in _names(found))
         made = _Imports(self, file, tree).visit(found)
-        self.taken += made if isinstance(made, list) else [made]
+        statements = made if isinstance(made, list) else [made]
+        for node in (node for one in statements for node in ast.walk(one)):
+            node.file = beside(self.files.index(file) + 1)  # type: ignore[attr-defined]
+        self.taken += statements
         return True
 
     def public(self, file: Path) -> Iterator[str]:
@@ -179,6 +182,11 @@ class _Imports(ast.NodeTransformer):
             [ast.Constant(one.arg) for one in have], [_static(one.value) for one in have]
         )  # type: ignore[attr-defined]
         return _assign(bound, kind)
+
+
+def file_of(node: ast.AST) -> str:
+    """The name that the file of the node is compiled under."""
+    return getattr(node, "file", STRANGER)
 
 
 def _static(value: ast.expr) -> ast.expr:

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from aevb.checker.places import STRANGER, Place, beside
 from aevb.checker.program.siblings import Beside
-from aevb.checker.report import LINES
+from aevb.checker.program.siblings import file_of as file_of
 
 MAX_BYTES = 20_000_000
 MAGIC = re.compile(r"^\s*(%|!|\?)|\?\s*$")
@@ -34,12 +35,23 @@ class Source:
     cells: tuple[int, ...] = ()
     beside: tuple[Path, ...] = ()
 
-    def where(self, line: int | None) -> str:
-        """Name a line for a person: "line 12", or "cell 3, line 2" in a notebook."""
-        if line is None:
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names that the program and the files beside it are compiled under."""
+        return (STRANGER, *(beside(number + 1) for number in range(len(self.beside))))
+
+    def other(self, file: str) -> str:
+        """The name of the file beside the program that is compiled under ``file``; else ""."""
+        number = self.files.index(file) if file in self.files else 0
+        return self.beside[number - 1].name if number else ""
+
+    def where(self, place: Place | None) -> str:
+        """Name a place for a person: "line 12", "cell 3, line 2" of a notebook, "nets.py, line 8"."""
+        if place is None:
             return ""
-        if line > LINES:
-            return f"{self.beside[line // LINES - 1].name}, line {line % LINES}"
+        other, line = self.other(place.file), place.line
+        if other:
+            return f"{other}, line {line}"
         if not self.cells:
             return f"line {line}"
         number = max(i for i, first in enumerate(self.cells) if first <= line)
@@ -71,24 +83,25 @@ def read(path: Path, *, alone: bool = False) -> Source:
         tree = ast.parse(text)
         if alone:
             return Source(path, text, tree, cells)
-        beside = Beside(path, tree)
+        found = Beside(path, tree)
         return Source(
             path,
-            "\n".join([text, *map(ast.unparse, beside.taken)]),
+            "\n".join([text, *map(ast.unparse, found.taken)]),
             tree,
             cells,
-            tuple(beside.files),
+            tuple(found.files),
         )
     except (SyntaxError, ValueError, RecursionError) as error:
         line = getattr(error, "lineno", None)
-        place = Source(path, text, ast.Module([], []), cells).where(line)
+        place = None if line is None else Place(STRANGER, line)
+        where = Source(path, text, ast.Module([], []), cells).where(place)
         hint = (
             "; it looks like Python 2"
             if re.search(r"^\s*print\s+[\"'\w]", text, re.MULTILINE)
             else ""
         )
         raise SourceError(
-            f"syntax error{f' in {place}' if place else ''}: {getattr(error, 'msg', error)}{hint}"
+            f"syntax error{f' in {where}' if where else ''}: {getattr(error, 'msg', error)}{hint}"
         ) from None
 
 
@@ -133,6 +146,18 @@ def blocks(tree: ast.Module) -> Iterator[list[ast.stmt]]:
                 inner = getattr(statement, name, None)
                 if isinstance(inner, list) and inner and isinstance(inner[0], ast.stmt):
                     open_.append(inner)
+
+
+def place_of(node: ast.stmt | ast.expr) -> Place:
+    """The file and the line that a statement or an expression begins at."""
+    return Place(file_of(node), node.lineno)
+
+
+def covers(node: ast.stmt | ast.expr, place: Place | None) -> bool:
+    """Whether the place is on one of the node's lines."""
+    if place is None or place.file != file_of(node):
+        return False
+    return node.lineno <= place.line <= (node.end_lineno or node.lineno)
 
 
 def calls(tree: ast.AST) -> Iterator[ast.Call]:

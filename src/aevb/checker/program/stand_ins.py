@@ -11,15 +11,18 @@ import operator
 import sys
 import types
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from aevb.checker.program.frames import STRANGER as STRANGER
-from aevb.checker.program.frames import Pair, stored
+from aevb.checker.places import STRANGER
+from aevb.checker.program.frames import stored
 from aevb.checker.program.helpers import HANDS_ON, ONE_HOT, SERVICES
 from aevb.checker.program.vocabulary import size_of
+
+if TYPE_CHECKING:
+    from aevb.checker.session import Session
 
 SIZE = 1000
 """What a stand-in answers where a number is asked of it, for example for the length of a data set.
@@ -34,6 +37,7 @@ class StandInModule(nn.Module):
     current_epoch = 1_000
     global_step = 1_000_000
     device = torch.device("cpu")
+    __session__: ClassVar[Session]
 
     def __new__(cls, *_: Any, **__: Any) -> StandInModule:
         """A whole module, though its class may be derived from what is none, and never call
@@ -46,16 +50,13 @@ class StandInModule(nn.Module):
     def __init__(self, *_: Any, **__: Any) -> None:
         """Nothing: it has been made."""
 
-    part: ClassVar[Callable[[str], Any] | None] = None
-    """Makes what stands for a network that the class elsewhere may have, else None."""
-
     def __getattr__(self, name: str) -> Any:
         try:
             return super().__getattr__(name)
         except AttributeError:
             if name in SERVICES:
-                return StandIn(name)
-            made = StandInModule.part(name) if StandInModule.part is not None else None
+                return self.__session__.make(StandIn, name)
+            made = self.__session__.unseen.part(name)
             if made is None:
                 raise
             setattr(self, name, made)
@@ -90,17 +91,9 @@ class Table(dict[str, Any]):
 class StandIn:
     """Has every attribute, can be called, counted with, iterated (empty) and derived from. name:
     what it stands for.
-
-    network: makes what stands for an object of a class that sounds like a network, else None.
-    outputs: what such an object gives for tensors, where the names that it is unpacked into say
-    that it is a model, else None. layer: makes what stands for an object of any other class that a
-    module calls on a tensor, else None. named: what a name alone says, else None.
     """
 
-    network: ClassVar[Callable[[str, Any, Any], Any] | None] = None
-    outputs: ClassVar[Callable[[str, list[Tensor], list[str]], Any] | None] = None
-    layer: ClassVar[Callable[[str], Any] | None] = None
-    named: ClassVar[Callable[[str], Any] | None] = None
+    __session__: ClassVar[Session]
 
     def __init__(self, name: str = "") -> None:
         self.__name__ = name
@@ -108,7 +101,7 @@ class StandIn:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name.endswith("__"):
             raise AttributeError(name)
-        return StandIn(f"{self.__name__}.{name}")
+        return self.__session__.make(StandIn, f"{self.__name__}.{name}")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Another stand-in; what was given, where a decorator or a progress bar would hand it on."""
@@ -127,44 +120,37 @@ class StandIn:
             and args[0].__module__ == STRANGER
         )
         if args and last in ("tqdm", "track", "tqdm_notebook", "notebook_tqdm"):
-            return args[0] if isinstance(args[0], FakeLoader) else Bar(args[0])
+            return args[0] if isinstance(args[0], FakeLoader) else self.__session__.make(Bar, args[0])
         if decorates:
             return args[0]
         given = [one for one in (*args, *kwargs.values()) if isinstance(one, Tensor)]
-        if (
-            given
-            and StandIn.outputs is not None
-            and (outputs := StandIn.outputs(last, given, stored())) is not None
-        ):
+        unseen = self.__session__.unseen
+        if given and (outputs := unseen.outputs(given, stored())) is not None:
             return outputs
-        if given and last[:1].isupper() and last.endswith("()") and StandIn.layer is not None:
-            self.layer_here = self.__dict__.get("layer_here") or StandIn.layer(last[:-2])
+        if given and last[:1].isupper() and last.endswith("()"):
+            self.layer_here = self.__dict__.get("layer_here") or unseen.layer(last[:-2])
             if self.layer_here is not None:
                 return self.layer_here(*args)
-        if (
-            StandIn.network is not None
-            and (made := StandIn.network(last, args, kwargs)) is not None
-        ):
+        if (made := unseen.network(last, args, kwargs)) is not None:
             return made
-        return StandIn(f"{self.__name__}()")
+        return self.__session__.make(StandIn, f"{self.__name__}()")
 
     def __mro_entries__(self, bases: Any) -> tuple[type, ...]:
         return (
             ()
-            if StandInModule in bases
-            or any(isinstance(b, type) and issubclass(b, nn.Module) for b in bases)
-            else (StandInModule,)
+            if any(isinstance(b, type) and issubclass(b, nn.Module) for b in bases)
+            else (self.__session__.bound(StandInModule),)
         )
 
     def __iter__(self) -> Iterator[Any]:
         """Nothing; what their names say, where it is unpacked: ``train_loader, test_loader =
         loaders()``."""
         for name in stored():
-            made = StandIn.named(name) if StandIn.named is not None else None
-            yield StandIn(name) if made is None else made
+            made = self.__session__.named(name)
+            yield self.__session__.make(StandIn, name) if made is None else made
 
     def __getitem__(self, _: Any) -> Any:
-        return StandIn(self.__name__)
+        return self.__session__.make(StandIn, self.__name__)
 
     def __setitem__(self, _: Any, __: Any) -> None:
         return None
@@ -237,59 +223,18 @@ class FakeOptimizer(StandIn):
         return closure() if closure is not None else None
 
 
-class Batch:
-    """The batch that fake loaders give. structure: "pair", of rows and labels; "twins", of rows;
-    "tensor", "list", "dict"."""
-
-    x: Tensor = torch.zeros(0)
-    y: Tensor = torch.zeros(0)
-    structure = "pair"
-    error_is_ours = False
-
-    @classmethod
-    def clear(cls) -> None:
-        """No batch yet, as at the start of the process."""
-        cls.x, cls.y, cls.structure = torch.zeros(0), torch.zeros(0), "pair"
-
-    @classmethod
-    def give(cls) -> Any:
-        """The batch in its structure; a new tensor each time."""
-        x, y = cls.x.clone(), cls.y.clone()
-        if cls.structure == "tensor":
-            return x
-        if cls.structure == "list":
-            return [x]
-        if cls.structure == "dict":
-            return {name: y if name in ("label", "labels", "target") else x for name in DICT_KEYS}
-        return Pair([x, x.clone() if cls.structure == "twins" else y])
-
-
-DICT_KEYS = (
-    "image",
-    "images",
-    "img",
-    "pixel_values",
-    "x",
-    "data",
-    "input",
-    "inputs",
-    "features",
-    "label",
-    "labels",
-    "target",
-)
-
-
 class FakeLoader:
-    """A data loader of which every batch is ``Batch.give()``, and a data set of its rows."""
+    """A data loader of which every batch is that of the session, and a data set of its rows."""
+
+    __session__: ClassVar[Session]
 
     def __init__(self, _: Any = None, batch_size: int = 1, **__: Any) -> None:
-        self.dataset = FakeRows()
+        self.dataset = self.__session__.make(FakeRows)
         self.batch_size = batch_size
 
     def __iter__(self) -> Iterator[Any]:
         for _ in range(4):
-            yield Batch.give()
+            yield self.__session__.batch.give()
 
     def __call__(self, *_: Any, **__: Any) -> FakeLoader:
         """Itself: of a function that loads."""
@@ -299,7 +244,7 @@ class FakeLoader:
         """What its rows have: of a function that loads rows."""
         if name.startswith("__"):
             raise AttributeError(name)
-        return getattr(Batch.x, name)
+        return getattr(self.__session__.batch.x, name)
 
     def __enter__(self) -> Any:
         return self
@@ -319,15 +264,18 @@ class FakeLoader:
 class FakeRows:
     """A data set of SIZE rows."""
 
+    __session__: ClassVar[Session]
+
     def __init__(self) -> None:
-        self.data = Batch.x
-        self.targets = Batch.y
+        self.data = self.__session__.batch.x
+        self.targets = self.__session__.batch.y
 
     def __len__(self) -> int:
         return SIZE
 
     def __getitem__(self, index: Any) -> Any:
+        batch = self.__session__.batch
         if not isinstance(index, int):
-            return Batch.x.clone()
-        row = Batch.x[index % max(1, len(Batch.x))].clone()
-        return row if Batch.structure == "tensor" else (row, 0)
+            return batch.x.clone()
+        row = batch.x[index % max(1, len(batch.x))].clone()
+        return row if batch.structure == "tensor" else (row, 0)

@@ -8,15 +8,18 @@ decoder's output, of a sample or of a KL that may be in there.
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from aevb.checker.program.frames import calling, unpacked
 from aevb.checker.program.names import role_of
-from aevb.checker.program.stand_ins import Batch, StandIn
-from aevb.checker.tape.tape import unrecorded
+from aevb.checker.program.stand_ins import StandIn
+
+if TYPE_CHECKING:
+    from aevb.checker.session import Session
 
 NETWORK = re.compile(
     r"enc|dec|net|backbone|mlp|perceptron|fcn?|gcn|conv|cnn|featur|lstm|gru|transformer|powerful",
@@ -36,18 +39,9 @@ LOG_VARIANCE = re.compile(
 
 class UnknownNetwork(nn.Module):
     """Features of the width that its maker names; a tensor for each name that its caller unpacks;
-    rows of data if it decodes.
+    rows of data if it decodes."""
 
-    used: whether one was called. whole: whether it was a model, with its sampler. reading: of a
-    model's spread, where it is not what its name says. decodes_only: whether a decoder of ours
-    follows the program's sample. wanted: the width that the next layer asked for, told by an error.
-    """
-
-    used: ClassVar[bool] = False
-    whole: ClassVar[bool] = False
-    decodes_only: ClassVar[bool] = False
-    reading: ClassVar[str | None] = None
-    wanted: ClassVar[int | None] = None
+    __session__: ClassVar[Session]
 
     def __init__(self, name: str, *args: Any, **kwargs: Any) -> None:
         super().__init__()
@@ -65,7 +59,7 @@ class UnknownNetwork(nn.Module):
         except AttributeError:
             if name.startswith("__"):
                 raise
-            return StandIn(f"{self.name}.{name}")
+            return self.__session__.make(StandIn, f"{self.name}.{name}")
 
     def forward(self, *inputs: Any, **_: Any) -> Any:
         """(B, ...) -> (B, width), or the shape of the batch; as many as are unpacked."""
@@ -74,8 +68,10 @@ class UnknownNetwork(nn.Module):
         x = torch.cat(
             [one.reshape(len(one), -1).to(kind) for one in given if len(one) == len(given[0])], 1
         )
-        UnknownNetwork.used = True
-        row = Batch.x.shape[1:] if self.decodes else (UnknownNetwork.wanted or self.width,)
+        unseen = self.__session__.unseen
+        unseen.used = True
+        shape = self.__session__.batch.x.shape
+        row = shape[1:] if self.decodes else (unseen.wanted or self.width,)
         made = [
             self._layer(place, x, row.numel() if self.decodes else row[0])(x)
             for place in range(unpacked() or 1)
@@ -91,99 +87,112 @@ class UnknownNetwork(nn.Module):
         return self.made[key]
 
 
-def network(name: str, args: Any, kwargs: Any) -> UnknownNetwork | None:
-    """What stands for ``name(*args, **kwargs)``, if that sounds like a network."""
-    sounds = CODER.search(name) or (
-        name[:1].isupper() and NETWORK.search(name) and not NO_NETWORK.search(name)
-    )
-    return UnknownNetwork(name, *args, **kwargs) if sounds else None
-
-
 class UnknownPart(nn.Module):
     """A part of a ``Sequential`` that is in another file: hands on what it gets; a picture in the
     sides of the batch's."""
 
+    __session__: ClassVar[Session]
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) -> (B, ...)"""
-        UnknownNetwork.used = True
-        picture = x.ndim == 4 and Batch.x.ndim == 4 and x.shape[1] == Batch.x.shape[1]
-        return nn.functional.adaptive_avg_pool2d(x, list(Batch.x.shape[2:])) if picture else x  # type: ignore[arg-type]
+        self.__session__.unseen.used = True
+        shape = self.__session__.batch.x.shape
+        picture = x.ndim == len(shape) == 4 and x.shape[1] == shape[1]
+        return nn.functional.adaptive_avg_pool2d(x, list(shape[2:])) if picture else x  # type: ignore[arg-type]
 
 
-def part(name: str) -> UnknownNetwork | None:
-    """What stands for ``self.encoder`` of a class that is elsewhere."""
-    return (
-        UnknownNetwork(name) if re.fullmatch(r"_?(en|de)coder(_?net\w*)?|backbone", name) else None
-    )
+@dataclass
+class Unseen:
+    """What is known of networks whose code is not here, and what stands for them.
 
+    used: whether one was called in this step. whole: whether it was a model, with its sampler.
+    decodes_only: whether a decoder of ours follows the program's sample. reading: of a model's
+    spread, where it is not what the name of the spread says. wanted: the width that the next layer
+    asked for in an error.
+    """
 
-def layer(name: str) -> UnknownNetwork | None:
-    """What stands for an object of the class ``name`` that is called on a tensor, within a module's
-    method."""
-    frame = calling()
-    within = frame is not None and isinstance(frame.f_locals.get("self"), nn.Module)
-    return UnknownNetwork(name) if within and not NO_NETWORK.search(name) else None
+    session: Session
+    used: bool = False
+    whole: bool = False
+    decodes_only: bool = False
+    reading: str | None = None
+    wanted: int | None = None
 
+    def network(self, name: str, args: Any, kwargs: Any) -> UnknownNetwork | None:
+        """What stands for ``name(*args, **kwargs)``, if that sounds like a network."""
+        sounds = CODER.search(name) or (
+            name[:1].isupper() and NETWORK.search(name) and not NO_NETWORK.search(name)
+        )
+        return self.session.make(UnknownNetwork, name, *args, **kwargs) if sounds else None
 
-def begin() -> None:
-    """No unknown network has been called yet."""
-    UnknownNetwork.used = UnknownNetwork.whole = UnknownNetwork.decodes_only = False
+    def part(self, name: str) -> UnknownNetwork | None:
+        """What stands for ``self.encoder`` of a class that is elsewhere."""
+        sounds = re.fullmatch(r"_?(en|de)coder(_?net\w*)?|backbone", name)
+        return self.session.make(UnknownNetwork, name) if sounds else None
 
+    def layer(self, name: str) -> UnknownNetwork | None:
+        """What stands for an object of the class ``name`` that is called on a tensor, within a module's
+        method."""
+        frame = calling()
+        within = frame is not None and isinstance(frame.f_locals.get("self"), nn.Module)
+        sounds = within and not NO_NETWORK.search(name)
+        return self.session.make(UnknownNetwork, name) if sounds else None
 
-def _linear(rows: Tensor, width: int) -> Tensor:
-    with unrecorded():
-        layer = nn.Linear(rows.shape[1], width)
-    made: Tensor = layer(rows)
-    return made
+    def begin(self) -> None:
+        """No unknown network has been called yet."""
+        self.used = self.whole = self.decodes_only = False
 
+    def _linear(self, rows: Tensor, width: int) -> Tensor:
+        with self.session.unrecorded():
+            layer = nn.Linear(rows.shape[1], width)
+        made: Tensor = layer(rows)
+        return made
 
-def _spread(name: str, raw: Tensor) -> tuple[Tensor, Tensor]:
-    """What a model calls ``name``, and the deviation that this means."""
-    reading = (
-        "logvar" if LOG_VARIANCE.search(name) else "log sigma" if LOG_SIGMA.search(name) else ""
-    )
-    reading = UnknownNetwork.reading or reading
-    if reading:
-        return raw, torch.exp(raw if reading == "log sigma" else raw / 2)
-    positive = nn.functional.softplus(raw)
-    return positive, positive.sqrt() if "var" in name.lower() else positive
+    def _spread(self, name: str, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """What a model calls ``name``, and the deviation that this means."""
+        reading = (
+            "logvar" if LOG_VARIANCE.search(name) else "log sigma" if LOG_SIGMA.search(name) else ""
+        )
+        reading = self.reading or reading
+        if reading:
+            return raw, torch.exp(raw if reading == "log sigma" else raw / 2)
+        positive = nn.functional.softplus(raw)
+        return positive, positive.sqrt() if "var" in name.lower() else positive
 
+    def outputs(self, given: list[Tensor], names: list[str]) -> list[Any] | None:
+        """What a model, or an encoder, in another file gives for a batch, if the ``names`` that it is
+        unpacked into tell."""
+        roles = [role_of(name) for name in names]
+        if not {"mean", "raw"} <= set(roles) or "kl" in roles:
+            return None
+        x = next((one for one in given if one.shape == self.session.batch.x.shape), given[0])
+        rows = x.reshape(len(x), -1).float()
+        mean = self._linear(rows, UNKNOWN_LATENT)
+        value, deviation = self._spread(names[roles.index("raw")], self._linear(rows, UNKNOWN_LATENT))
+        self.used = True
+        if set(roles) == {"mean", "raw"}:
+            return [mean if role == "mean" else value for role in roles]
+        self.whole = True
+        z = mean + deviation * torch.randn_like(deviation)
+        recon = torch.sigmoid(self._linear(z, rows.shape[1])).reshape(x.shape)
+        by_role = {"mean": mean, "raw": value, "z": z, "x": x}
+        return [by_role.get(role, recon) for role in roles]
 
-def outputs(_: str, given: list[Tensor], names: list[str]) -> list[Any] | None:
-    """What a model, or an encoder, in another file gives for a batch, if the ``names`` that it is
-    unpacked into tell."""
-    roles = [role_of(name) for name in names]
-    if not {"mean", "raw"} <= set(roles) or "kl" in roles:
-        return None
-    x = next((one for one in given if one.shape == Batch.x.shape), given[0])
-    rows = x.reshape(len(x), -1).float()
-    mean = _linear(rows, UNKNOWN_LATENT)
-    value, deviation = _spread(names[roles.index("raw")], _linear(rows, UNKNOWN_LATENT))
-    UnknownNetwork.used = True
-    if set(roles) == {"mean", "raw"}:
-        return [mean if role == "mean" else value for role in roles]
-    UnknownNetwork.whole = True
-    z = mean + deviation * torch.randn_like(deviation)
-    recon = torch.sigmoid(_linear(z, rows.shape[1])).reshape(x.shape)
-    by_role = {"mean": mean, "raw": value, "z": z, "x": x}
-    return [by_role.get(role, recon) for role in roles]
-
-
-def learn_from(message: str) -> None:
-    """Take the width that an error of torch says the layer after the network has."""
-    sizes = re.search(r"cannot be multiplied \(\d+x(\d+) and (\d+)x\d+\)", message)
-    halves = re.search(
-        r"size of tensor [ab] \(0\) must match the size of tensor [ab] \((\d+)\)", message
-    )
-    alike = re.search(
-        r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)", message
-    )
-    pair = {int(alike[1]), int(alike[2])} if alike else set()
-    if UnknownNetwork.used and sizes:
-        UnknownNetwork.wanted = int(sizes[2])
-    elif (
-        UnknownNetwork.used and len(pair - {0, 1}) == 2 and WIDTH in pair
-    ):  # its output beside what is of another width
-        UnknownNetwork.wanted = (pair - {WIDTH}).pop()
-    elif UnknownNetwork.used and halves:  # mean and deviation were to be cut out of one output
-        UnknownNetwork.wanted = 2 * int(halves[1])
+    def learn_from(self, message: str) -> None:
+        """Take the width that an error of torch says the layer after the network has."""
+        sizes = re.search(r"cannot be multiplied \(\d+x(\d+) and (\d+)x\d+\)", message)
+        halves = re.search(
+            r"size of tensor [ab] \(0\) must match the size of tensor [ab] \((\d+)\)", message
+        )
+        alike = re.search(
+            r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)", message
+        )
+        pair = {int(alike[1]), int(alike[2])} if alike else set()
+        if self.used and sizes:
+            self.wanted = int(sizes[2])
+        elif (
+            self.used and len(pair - {0, 1}) == 2 and WIDTH in pair
+        ):  # its output beside what is of another width
+            self.wanted = (pair - {WIDTH}).pop()
+        elif self.used and halves:  # mean and deviation were to be cut out of one output
+            self.wanted = 2 * int(halves[1])

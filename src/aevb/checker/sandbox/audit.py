@@ -14,8 +14,7 @@ from functools import partial
 from types import FrameType, TracebackType
 from typing import Any
 
-STRANGER = "<stranger>"
-"""The file name under which a stranger's code is compiled."""
+from aevb.checker.places import STRANGER, is_strangers
 
 NETWORK = "open a network connection"
 PROGRAM = "start another program"
@@ -84,9 +83,10 @@ def _frames(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def line_of(frame: FrameType | None) -> int | None:
-    """Find the innermost line of the stranger's file on a stack."""
-    own = (one.f_lineno for one in _frames(frame) if one.f_code.co_filename == STRANGER)
-    return next(own, None)
+    """Find the innermost line of the stranger's file on a stack, else of a file beside it."""
+    found = [(one.f_code.co_filename, one.f_lineno) for one in _frames(frame)]
+    own = next((line for file, line in found if file == STRANGER), None)
+    return own or next((line for file, line in found if is_strangers(file)), None)
 
 
 def line_of_error(error: BaseException) -> int | None:
@@ -104,7 +104,7 @@ def line_of_error(error: BaseException) -> int | None:
 def _by_an_import(frame: FrameType | None) -> bool:
     """Say whether an imported module acts: matplotlib looks for fonts, and the program did not."""
     for one in _frames(frame):
-        if one.f_code.co_filename == STRANGER:
+        if is_strangers(one.f_code.co_filename):
             return False
         if one.f_code.co_filename.startswith("<frozen importlib"):
             return True

@@ -18,9 +18,7 @@ from aevb.checker.program import calls as by_name
 from aevb.checker.program.making import LATENT, bare_object, construct
 from aevb.checker.program.program import Program
 from aevb.checker.program.source import unpacked_first
-from aevb.checker.program.stand_ins import Batch
-from aevb.checker.program.unknown import UnknownNetwork
-from aevb.checker.tape.tape import unrecorded
+from aevb.checker.session import Session
 from aevb.checker.tape.values import tensors
 
 SAMPLER = re.compile(r"re_?param|sampl|latent|noise|draw", re.IGNORECASE)
@@ -43,7 +41,7 @@ def named(program: Program, models: list[tuple[str, nn.Module]], name: str) -> C
                 return method  # type: ignore[no-any-return]
     kind = program.classes().get(last)
     if kind is not None and not owner:
-        return construct(kind)
+        return construct(program, kind)
     method = getattr(program.classes().get(owner), last, None)
     if callable(method):
         return getattr(bare_object(program.classes()[owner]), last)  # type: ignore[no-any-return]
@@ -132,6 +130,7 @@ def spread_of(function: Callable[..., Any]) -> str:
 
 
 def between_layers(
+    session: Session,
     sampler: Callable[..., Any] | None = None,
     kl: Callable[..., Any] | None = None,
     loss: Callable[..., Any] | None = None,
@@ -142,11 +141,12 @@ def between_layers(
 
     outputs: names of all that a model returns, if the loss takes that in one.
     """
-    width = Batch.x[0].numel()
+    rows = session.batch.x
+    width = rows[0].numel()
     encoder, decoder = nn.Linear(width, 2 * LATENT), nn.Linear(LATENT, width)
-    x = Batch.x.reshape(len(Batch.x), width)
+    x = rows.reshape(len(rows), width)
     mu, raw = encoder(x).chunk(2, -1)
-    half = 1.0 if UnknownNetwork.reading == "log sigma" else 0.5
+    half = 1.0 if session.unseen.reading == "log sigma" else 0.5
     z = (
         _called(sampler, mu, raw)
         if sampler is not None
@@ -154,13 +154,13 @@ def between_layers(
     )
     z = z if isinstance(z, Tensor) else next(one for one in z if isinstance(one, Tensor))
     if loss is not None:
-        recon = torch.sigmoid(decoder(z)).reshape(Batch.x.shape)
+        recon = torch.sigmoid(decoder(z)).reshape(rows.shape)
         if outputs:
             by_role = {"recon": recon, "mean": mu, "raw": raw, "z": z}
             return loss(
-                [by_role.get(by_name.role_of(name) or "recon") for name in outputs], Batch.x.clone()
+                [by_role.get(by_name.role_of(name) or "recon") for name in outputs], rows.clone()
             )
-        return by_name.loss_of(loss, [("recon", recon), ("mu", mu), ("logvar", raw)])
+        return by_name.loss_of(session, loss, [("recon", recon), ("mu", mu), ("logvar", raw)])
     error = (decoder(z) - x).square().sum()
     return error if kl is None else error + _called(kl, mu, raw).sum()
 
@@ -174,25 +174,25 @@ def _called(function: Callable[..., Any], mu: Tensor, raw: Tensor) -> Any:
     return function(raw, mu) if roles == ["raw", "mean"] else function(mu, raw)
 
 
-def before_a_decoder(module: nn.Module, method: str) -> Tensor | None:
+def before_a_decoder(session: Session, module: nn.Module, method: str) -> Tensor | None:
     """The loss of a module that makes a sample and no reconstruction: our decoder's error, and the
     KL if it returns that."""
-    made = [one for one in tensors(by_name.call_model(module, method)) if one.is_floating_point()]
-    with unrecorded():
+    made = [one for one in tensors(by_name.call_model(session.batch, module, method)) if one.is_floating_point()]
+    with session.unrecorded():
         again = [
-            one for one in tensors(by_name.call_model(module, method)) if one.is_floating_point()
+            one for one in tensors(by_name.call_model(session.batch, module, method)) if one.is_floating_point()
         ]
     drawn = [not torch.equal(one, other) for one, other in zip(made, again, strict=False)]
     codes = [
         one
         for one, new in zip(made, drawn, strict=False)
-        if new and one.ndim == 2 and len(one) == len(Batch.x)
+        if new and one.ndim == 2 and len(one) == len(session.batch.x)
     ]
     if len(codes) != 1:
         return None
-    UnknownNetwork.used = UnknownNetwork.decodes_only = True
-    x = Batch.x.reshape(len(Batch.x), -1)
-    with unrecorded():
+    session.unseen.used = session.unseen.decodes_only = True
+    x = session.batch.x.reshape(len(session.batch.x), -1)
+    with session.unrecorded():
         decoder = nn.Linear(codes[0].shape[1], x.shape[1])
     error: Tensor = (decoder(codes[0]) - x).square().sum()
     return error + sum(one.sum() for one in made if one.numel() == 1 and one.requires_grad)

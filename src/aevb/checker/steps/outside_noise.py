@@ -1,7 +1,7 @@
-"""Noise that a stranger's program draws once, before any step, and keeps: ``self.eps =
-torch.randn(20)`` in ``__init__``.
+"""Noise of a stranger's program that no call on the tape of a step makes.
 
-No call on the tape of a step makes it. Where a step shows no whole sample, such tensors are taken
+The program draws it with numpy; or once, before any step, and keeps it: ``self.eps =
+torch.randn(20)`` in ``__init__``. Where a step shows no whole sample, such kept tensors are taken
 for the noise that they are.
 """
 
@@ -15,13 +15,42 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aevb.checker.program.source import calls, last_name
+from aevb.checker.places import Place
+from aevb.checker.program.source import calls, last_name, place_of
 from aevb.checker.tape.entries import Entry
 from aevb.checker.tape.parts import Parts, find
 from aevb.checker.tape.tape import Tape
 
 NORMAL = {"randn", "randn_like", "normal", "normal_", "standard_normal", "sample"}
 UNIFORM = {"rand", "rand_like", "uniform_", "uniform"}
+CONVERSIONS = {"tensor", "from_numpy", "as_tensor"}
+
+
+def adopt(tape: Tape) -> None:
+    """Make calls of torch's random functions of those entries, or bare values, of the tape that
+    hold what numpy drew."""
+    for function, (loc, scale), array in tape.session.drawn:
+        flat = torch.as_tensor(array, dtype=torch.float32).reshape(-1)
+        for value, tensor in enumerate(tape.values):
+            entry = tape.made_by(value)
+            shown = tape.shown(value)
+            if entry is not None and entry.name not in CONVERSIONS:
+                continue
+            if (
+                not tensor.is_floating_point()
+                or shown.numel() != flat.numel()
+                or not torch.allclose(shown.reshape(-1).float(), flat)
+            ):
+                continue
+            arguments = (
+                ((loc, scale), {"size": shown.shape})
+                if function is torch.normal
+                else ((shown.shape,), {})
+            )
+            made = Entry(
+                function, arguments, [], [value], tensor, False, entry.place if entry else None
+            )
+            tape.put(made)
 
 
 def find_with_kept(tape: Tape, tree: ast.AST, names: Mapping[str, Any]) -> list[Parts]:
@@ -35,7 +64,7 @@ def find_with_kept(tape: Tape, tree: ast.AST, names: Mapping[str, Any]) -> list[
     for value, tensor in enumerate(list(tape.values)) if known else ():
         name = _kept_as(tensor, known, names) if _may_be_noise(tape, value, tensor) else ""
         if name:
-            line, function = known[name]
+            place, function = known[name]
             adopted = True
             tape.put(
                 Entry(
@@ -45,7 +74,7 @@ def find_with_kept(tape: Tape, tree: ast.AST, names: Mapping[str, Any]) -> list[
                     [value],
                     tensor,
                     False,
-                    line,
+                    place,
                     kept=True,
                 )
             )
@@ -75,7 +104,7 @@ def _kept_as(tensor: Tensor, known: Mapping[str, Any], names: Mapping[str, Any])
     return ""
 
 
-def _drawn(tree: ast.AST) -> Iterator[tuple[str, tuple[int, Any]]]:
+def _drawn(tree: ast.AST) -> Iterator[tuple[str, tuple[Place, Any]]]:
     """Names of attributes and of the top level that are assigned a draw: with the line, and torch's
     function for it."""
     top = tree.body if isinstance(tree, ast.Module) else []
@@ -98,4 +127,4 @@ def _drawn(tree: ast.AST) -> Iterator[tuple[str, tuple[int, Any]]]:
             name, value = last_name(node.targets[0]), node.value
         drawn = {last_name(call.func) for call in calls(value)} if value is not None else set()
         if name and value is not None and drawn & (NORMAL | UNIFORM):
-            yield name, (value.lineno, torch.randn if drawn & NORMAL else torch.rand)
+            yield name, (place_of(value), torch.randn if drawn & NORMAL else torch.rand)

@@ -9,44 +9,45 @@ from types import FrameType
 
 from torch import Tensor
 
-from aevb.checker.program.source import calls
-from aevb.checker.program.stand_ins import STRANGER
+from aevb.checker.places import Place, is_strangers
+from aevb.checker.program.source import calls, covers
 
 
-def left_behind(error: BaseException, tree: ast.Module) -> tuple[Tensor, int] | None:
-    """The loss that a function would have returned or gone backward from, and the line at which it
+def left_behind(error: BaseException, tree: ast.Module) -> tuple[Tensor, Place] | None:
+    """The loss that a function would have returned or gone backward from, and the place at which it
     ended; None if not whole.
 
     Whole: the variable is a number with a gradient, and no later line of the function gives it
     another value.
     """
-    for frame, line in _frames(error):
-        scope = _scope(tree, frame.f_code.co_name, line)
+    for frame, place in _frames(error):
+        scope = _scope(tree, frame.f_code.co_name, place)
         for name in _losses(scope):
             value = frame.f_locals.get(name)
             whole = isinstance(value, Tensor) and value.numel() == 1 and value.requires_grad
-            if whole and all(changed < line for changed in _changes(scope, name)):
-                return value, line  # type: ignore[return-value]
+            if whole and all(changed < place.line for changed in _changes(scope, name)):
+                return value, place  # type: ignore[return-value]
     return None
 
 
-def _frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:
-    """The stranger's frames that the error went through, the outermost first, each with its line."""
+def _frames(error: BaseException) -> Iterator[tuple[FrameType, Place]]:
+    """The stranger's frames that the error went through, the outermost first, each with its place."""
     step = error.__traceback__
     while step is not None:
-        if step.tb_frame.f_code.co_filename == STRANGER:
-            yield step.tb_frame, step.tb_lineno
+        file = step.tb_frame.f_code.co_filename
+        if is_strangers(file):
+            yield step.tb_frame, Place(file, step.tb_lineno)
         step = step.tb_next
 
 
-def _scope(tree: ast.Module, name: str, line: int) -> ast.AST:
-    """The function of that name around the line; the module if there is none."""
+def _scope(tree: ast.Module, name: str, place: Place) -> ast.AST:
+    """The function of that name around the place; the module if there is none."""
     around = (
         one
         for one in ast.walk(tree)
         if isinstance(one, ast.FunctionDef)
         and one.name == name
-        and one.lineno <= line <= (one.end_lineno or line)
+        and covers(one, place)
     )
     return next(around, tree)
 

@@ -9,6 +9,7 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
+from aevb.checker.places import Place
 from aevb.checker.program import calls as by_name
 from aevb.checker.program.guards import OutOfTimeError, at_most, quiet_options
 from aevb.checker.program.making import models
@@ -16,10 +17,9 @@ from aevb.checker.program.plain import set_mode
 from aevb.checker.program.program import Program
 from aevb.checker.program.rewriting import ROWS
 from aevb.checker.program.shapes import from_error, shapes
-from aevb.checker.program.stand_ins import STRANGER, Batch, StandIn
-from aevb.checker.program.unknown import begin, learn_from
-from aevb.checker.steps import numpy_noise
-from aevb.checker.steps.outside_noise import find_with_kept
+from aevb.checker.program.stand_ins import StandIn
+from aevb.checker.session import Batch
+from aevb.checker.steps.outside_noise import adopt, find_with_kept
 from aevb.checker.steps.salvage import left_behind
 from aevb.checker.steps.steps import Attempt, Step, attempts
 from aevb.checker.tape.tape import BackwardCalledError, Tape
@@ -103,17 +103,16 @@ def run(
 ) -> Step | None:
     """Run the attempt on a batch of rows of the given shape and kind of numbers; None if it fails."""
     torch.manual_seed(seed)
-    Batch.x, Batch.structure = by_name.rows(program, ROWS, shape, numbers), structure
-    Batch.y = (
+    session = program.session
+    x = by_name.rows(program, ROWS, shape, numbers)
+    y = (
         torch.randint(0, 2, (ROWS, 1)).float()
         if numbers == "column"
         else torch.randint(0, 10, (ROWS,))
     )
-    Batch.error_is_ours = False
-    begin()
-    tape = Tape(file=STRANGER)
+    session.begin(Batch(x, y, structure))
+    tape = Tape(session, program.source.files)
     program.on_retry = tape.clear
-    numpy_noise.Drawn.forget()
     names = dict(program.names)
     for _, module in models(program) if evaluating else ():
         set_mode(module, False)
@@ -140,7 +139,7 @@ def run(
         error = error.with_traceback(None)  # its frames would keep the try's tensors
         error.__context__ = error.__cause__ = None  # and so would theirs
         program.failed[attempt.how] = error
-        learn_from(why)
+        session.unseen.learn_from(why)
         program.tried.append((attempt.how, error))
         return None
     finally:
@@ -158,7 +157,7 @@ def run(
             loss = sum_of_rows(result)
     if result is None or isinstance(result, StandIn) or not tape.entries:
         return None
-    numpy_noise.adopt(tape)
+    adopt(tape)
     number = None if loss is None else tape.number(loss)
     parts = find_with_kept(tape, program.source.tree, used)
     return Step(
@@ -169,15 +168,15 @@ def run(
         result,
         attempt.structured,
         attempt.action,
-        Batch.error_is_ours,
+        session.error_is_ours,
     )
 
 
 def _begun(
-    program: Program, attempt: Attempt, tape: Tape, loss: Tensor, line: int, why: str
+    program: Program, attempt: Attempt, tape: Tape, loss: Tensor, place: Place, why: str
 ) -> Step:
     """The step up to the error that ended it."""
-    numpy_noise.adopt(tape)
-    how = f"{attempt.how}, up to {program.source.where(line)}, where it ends with {why[:80]}"
+    adopt(tape)
+    how = f"{attempt.how}, up to {program.source.where(place)}, where it ends with {why[:80]}"
     parts = find_with_kept(tape, program.source.tree, program.names)
     return Step(tape, how, tape.number(loss), parts, loss, attempt.structured, attempt.action)

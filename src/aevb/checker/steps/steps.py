@@ -20,8 +20,7 @@ from aevb.checker.program import calls as by_name
 from aevb.checker.program.making import construct, models
 from aevb.checker.program.program import Program
 from aevb.checker.program.shapes import channels
-from aevb.checker.program.source import calls, goes_backward, last_name, unpacked_first
-from aevb.checker.program.stand_ins import STRANGER, Batch
+from aevb.checker.program.source import calls, goes_backward, last_name, place_of, unpacked_first
 from aevb.checker.steps.mapped import (
     UnknownNameError,
     before_a_decoder,
@@ -68,15 +67,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Attempt:
-    """Something to run. how: in words. line: where it stands. action: returns a loss, or outputs,
-    or goes backward.
+    """Something to run. how: in words. action: returns a loss, or outputs, or goes backward.
 
     spare: to be run only where none before showed a sample. begun: steps that ended with an error
     after their loss was whole.
     """
 
     how: str
-    line: int | None
     action: Callable[[], Any]
     structured: bool = True
     spare: bool = False
@@ -90,14 +87,13 @@ def attempts(program: Program) -> Iterator[Attempt]:
         yield from _mapped(program)
         return
     yield from _going_backward(
-        program, sorted(tree.body, key=lambda one: one.lineno), None
+        program, sorted(tree.body, key=place_of), None
     )  # files beside come last
     for name, module in models(program):
         for method in ("training_step", "_step", "step", "shared_step", "_shared_step"):
             if callable(getattr(type(module), method, None)) and method in vars(type(module)):
                 yield Attempt(
                     f"{name}.{method}",
-                    _line(getattr(type(module), method)),
                     _lightning(program, module, method),
                 )
     yield from by_model(program)
@@ -120,11 +116,10 @@ def _mapped(program: Program) -> Iterator[Attempt]:
             if role in given
         }
         all_in_one = unpacked_first(program.source.tree, given.get("loss", ""))
-        how, line = " and ".join(given[role] for role in own), _line(next(iter(own.values())))
+        how = " and ".join(given[role] for role in own)
         yield Attempt(
             how,
-            line,
-            lambda: program.run(lambda: between_layers(**own, outputs=all_in_one)),
+            lambda: program.run(lambda: between_layers(program.session, **own, outputs=all_in_one)),
             structured=False,
         )
         return
@@ -133,17 +128,11 @@ def _mapped(program: Program) -> Iterator[Attempt]:
             loss = named(program, found, given["loss"])
             yield Attempt(
                 f"{given['loss']}({name}(x))",
-                _line(loss),
                 _model_then_loss(program, module, loss),
                 structured=False,
             )
         else:
             yield from _of_one_model(program, name, module)
-
-
-def _line(function: Any) -> int | None:
-    code = getattr(function, "__code__", None)
-    return code.co_firstlineno if code is not None and code.co_filename == STRANGER else None
 
 
 def _going_backward(program: Program, body: list[ast.stmt], owner: str | None) -> Iterator[Attempt]:
@@ -159,8 +148,7 @@ def _going_backward(program: Program, body: list[ast.stmt], owner: str | None) -
         else:
             yield Attempt(
                 f"the loop in line {statement.lineno}",
-                statement.lineno,
-                partial(program.execute, [statement]),
+                partial(program.execute, statement),
             )
 
 
@@ -184,7 +172,7 @@ def _function(program: Program, statement: ast.FunctionDef, owner: str | None) -
         )
         return program.run(lambda: bound(**by_name.for_function(program, bound)))
 
-    return Attempt(f"{owner + '.' if owner else ''}{statement.name}", statement.lineno, action)
+    return Attempt(f"{owner + '.' if owner else ''}{statement.name}", action)
 
 
 def instance(program: Program, name: str) -> Any:
@@ -200,7 +188,7 @@ def instance(program: Program, name: str) -> Any:
                     f"line {call.lineno}: {name} could not be made: {type(error).__name__}: {error}"
                 )
     if isinstance(kind, type) and issubclass(kind, nn.Module):
-        return construct(kind, channels(program.source.text), program.classes())
+        return construct(program, kind, channels(program.source.text), program.classes())
     return program.run(lambda: kind(**by_name.for_function(program, kind)))
 
 
@@ -208,7 +196,7 @@ def _lightning(program: Program, module: nn.Module, method: str) -> Callable[[],
     def action() -> Any:
         function = getattr(module, method)
         count = len(inspect.signature(function).parameters)
-        return program.run(lambda: function(*(Batch.give(), 0, "train")[:count]))
+        return program.run(lambda: function(*(program.session.batch.give(), 0, "train")[:count]))
 
     return action
 
@@ -220,8 +208,7 @@ def by_model(program: Program) -> Iterator[Attempt]:
         if parts:
             yield Attempt(
                 name,
-                _line(loss),
-                partial(program.run, partial(by_name.call_with_parts, loss, parts)),
+                partial(program.run, partial(by_name.call_with_parts, program.session, loss, parts)),
                 structured=False,
             )
     for name, module in models(program):
@@ -232,13 +219,10 @@ def _of_one_model(program: Program, name: str, module: nn.Module) -> Iterator[At
     for loss_name, loss in by_name.loss_functions(program, module):
         yield Attempt(
             f"{loss_name}({name}(x))",
-            _line(loss),
             _model_then_loss(program, module, loss),
             structured=False,
         )
-    yield Attempt(
-        f"{name}(x)", _line(type(module).forward), _model(program, module), structured=False
-    )
+    yield Attempt(f"{name}(x)", _model(program, module), structured=False)
     if len(models(program)) == 1 and not program.mapping:
         own = [
             key
@@ -248,21 +232,20 @@ def _of_one_model(program: Program, name: str, module: nn.Module) -> Iterator[At
         for method in (
             key for key in own if type(module).forward is nn.Module.forward or key == "forward"
         ):
-            line = _line(getattr(type(module), method))
-            action = partial(program.run, partial(before_a_decoder, module, method))
+            action = partial(program.run, partial(before_a_decoder, program.session, module, method))
             yield Attempt(
-                f"{name}.{method}(x), before a decoder", line, action, structured=False, spare=True
+                f"{name}.{method}(x), before a decoder", action, structured=False, spare=True
             )
 
 
 def _model(program: Program, module: nn.Module) -> Callable[[], Any]:
-    return lambda: program.run(lambda: by_name.call_model(module))
+    return lambda: program.run(lambda: by_name.call_model(program.session.batch, module))
 
 
 def _model_then_loss(
     program: Program, module: nn.Module, loss: Callable[..., Any]
 ) -> Callable[[], Any]:
-    return lambda: program.run(lambda: by_name.call_loss(loss, module, program.source.tree))
+    return lambda: program.run(lambda: by_name.call_loss(program.session, loss, module, program.source.tree))
 
 
 def output_values(step: Step) -> list[int]:

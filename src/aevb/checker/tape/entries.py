@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aevb.checker.places import Place
 from aevb.checker.tape.values import tensors
 
 Function = Callable[..., Any]
@@ -33,8 +34,8 @@ IN_PLACE_OPERATORS = {"__iadd__", "__isub__", "__imul__", "__itruediv__", "__idi
 
 @dataclass
 class Entry:
-    """One call. inputs, outputs: numbers of values. line: of the stranger's file, None if no line
-    of it was running.
+    """One call. inputs, outputs: numbers of values. place: in the stranger's files, None if no line
+    of them was running.
 
     functions: of the stranger's, that were running, the innermost first. kept: whether it ran once,
     before the step.
@@ -46,7 +47,7 @@ class Entry:
     outputs: list[int]
     result: Any
     grad: bool
-    line: int | None
+    place: Place | None
     functions: tuple[str, ...] = ()
     kept: bool = False
 

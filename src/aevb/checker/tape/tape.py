@@ -15,17 +15,18 @@ what even where the program is wrong.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from aevb.checker.places import STRANGER, Place
+from aevb.checker.session import Session
 from aevb.checker.tape.entries import CUTS, LIKE, NORMAL, RANDOM, UNIFORM, Entry, Function, drawn
 from aevb.checker.tape.values import Ref, binary_cross_entropy, mapped, on_cpu, tensors
 
@@ -47,19 +48,20 @@ class BackwardCalledError(BaseException):
 
 @dataclass
 class Tape(TorchFunctionMode):
-    """Records while it is entered. file: the name under which the stranger's code was compiled.
+    """Records while it is entered, unless its session is paused.
 
+    files: the names under which the stranger's code was compiled.
     uniform: what noise of 0 and of 1 means where the program draws uniform noise: (0, 1), or (1/2,
     1) where it centres it.
     """
 
-    file: str = "<stranger>"
+    session: Session = field(default_factory=Session)
+    files: Collection[str] = (STRANGER,)
     entries: list[Entry] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
     parameters: set[int] = field(default_factory=set)
     items: list[tuple[int, int]] = field(default_factory=list)
     uniform: tuple[float, float] = (0.0, 1.0)
-    paused: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -89,7 +91,7 @@ class Tape(TorchFunctionMode):
             self._number.pop(
                 id(args[0]), None
             )  # what it holds at its next use is new, and comes from outside
-        elif not Tape.paused and (any(True for _ in tensors(result)) or func is Tensor.__setitem__):
+        elif not self.session.paused and (any(True for _ in tensors(result)) or func is Tensor.__setitem__):
             self._write(func, args, kwargs, result)
         return result
 
@@ -181,16 +183,16 @@ class Tape(TorchFunctionMode):
             self.maker[value] = len(self.entries)
         self.entries.append(entry)
 
-    def _place(self) -> tuple[int | None, tuple[str, ...]]:
-        line: int | None = None
+    def _place(self) -> tuple[Place | None, tuple[str, ...]]:
+        place: Place | None = None
         functions = []
         frame: FrameType | None = sys._getframe(2)
         while frame is not None:
-            if frame.f_code.co_filename == self.file:
-                line = frame.f_lineno if line is None else line
+            if frame.f_code.co_filename in self.files:
+                place = place or Place(frame.f_code.co_filename, frame.f_lineno)
                 functions.append(frame.f_code.co_name)
             frame = frame.f_back
-        return line, tuple(functions)
+        return place, tuple(functions)
 
     def put(self, entry: Entry) -> None:
         """Say how a value was made: in the place of the entry that made it, or first of all if it
@@ -296,13 +298,3 @@ def _prepares(filled: Tensor) -> bool:
     return not filled.requires_grad and (
         not filled.is_floating_point() or filled.numel() > MOST_NUMBERS
     )
-
-
-@contextmanager
-def unrecorded() -> Iterator[None]:
-    """Leave what happens within off all tapes: models are made, data are drawn."""
-    before, Tape.paused = Tape.paused, True
-    try:
-        yield
-    finally:
-        Tape.paused = before

@@ -1,5 +1,4 @@
-"""Readings of six sensors: one head gives location and log sigma, and both the draw and the
-divergence read it so."""
+"""Readings of six sensors: one head gives location and log sigma, and both the draw and the divergence read it so."""
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +10,7 @@ class SensorModel(nn.Module):
         self.n_codes = n_codes
         self.trunk = nn.Sequential(nn.Linear(n_sensors, n_units), nn.Tanh())
         self.head = nn.Linear(n_units, 2 * n_codes)
-        self.rebuild = nn.Sequential(
-            nn.Linear(n_codes, n_units), nn.Tanh(), nn.Linear(n_units, n_sensors)
-        )
+        self.rebuild = nn.Sequential(nn.Linear(n_codes, n_units), nn.Tanh(), nn.Linear(n_units, n_sensors))
 
     def infer(self, readings: Tensor) -> tuple[Tensor, Tensor]:
         location, log_sigma = self.head(self.trunk(readings)).chunk(2, dim=-1)

@@ -1,5 +1,4 @@
-"""Pictures of 28 x 28 pixels: convolutions, a Bernoulli decoder, a loss summed over pixels and
-pictures."""
+"""Pictures of 28 x 28 pixels: convolutions, a Bernoulli decoder, a loss summed over pixels and pictures."""
 
 import argparse
 
@@ -89,7 +88,5 @@ if __name__ == "__main__":
     chosen = parser.parse_args()
     stored = torch.load("pictures.pt")
     net = ConvVAE()
-    fit(
-        net, DataLoader(TensorDataset(prepare(stored)), batch_size=128, shuffle=True), chosen.epochs
-    )
+    fit(net, DataLoader(TensorDataset(prepare(stored)), batch_size=128, shuffle=True), chosen.epochs)
     torch.save(new_pictures(net, 64), "new.pt")

@@ -1,5 +1,4 @@
-"""Rows of five features with torch.distributions: every density is an object, and the results are
-dictionaries."""
+"""Rows of five features with torch.distributions: every density is an object, and the results are dictionaries."""
 
 import torch
 import torch.nn.functional as F
@@ -14,9 +13,7 @@ class FeatureVAE(nn.Module):
         self.encoder = nn.Sequential(nn.Linear(n_features, n_hidden), nn.ELU())
         self.loc = nn.Linear(n_hidden, n_latent)
         self.raw_scale = nn.Linear(n_hidden, n_latent)
-        self.decoder = nn.Sequential(
-            nn.Linear(n_latent, n_hidden), nn.ELU(), nn.Linear(n_hidden, n_features)
-        )
+        self.decoder = nn.Sequential(nn.Linear(n_latent, n_hidden), nn.ELU(), nn.Linear(n_hidden, n_features))
 
     def posterior(self, x):
         h = self.encoder(x)
@@ -37,13 +34,7 @@ class FeatureVAE(nn.Module):
         q = self.posterior(x)
         z = self.draw(q)
         p = self.likelihood(z)
-        return {
-            "posterior": q,
-            "prior": self.prior(),
-            "z": z,
-            "reconstruction": p.mean,
-            "likelihood": p,
-        }
+        return {"posterior": q, "prior": self.prior(), "z": z, "reconstruction": p.mean, "likelihood": p}
 
     def simulate(self, count):
         z = self.prior().sample((count,))
