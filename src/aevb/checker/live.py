@@ -26,8 +26,8 @@ from aevb.checker.report import BUG, SCALE, Report, cannot_judge
 from aevb.checker.session import Batch, Session
 from aevb.checker.steps.outside_noise import find_with_kept
 from aevb.checker.steps.steps import Step
+from aevb.checker.tape.returned import loss_in
 from aevb.checker.tape.tape import BackwardCalledError, Tape
-from aevb.checker.tape.values import loss_in
 
 
 @dataclass

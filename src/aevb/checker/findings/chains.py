@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from aevb.checker.findings.evidence import Evidence
-from aevb.checker.tape.entries import Entry
-from aevb.checker.tape.values import tensors
+from aevb.checker.tape.tape import Entry, tensors
 
 CLOSE = 0.02
 DIVISIONS = {

@@ -17,10 +17,9 @@ from aevb.checker.program.rewriting import ROWS
 from aevb.checker.program.source import Source, covers
 from aevb.checker.report import Finding
 from aevb.checker.steps.steps import Step
-from aevb.checker.tape.entries import Entry
 from aevb.checker.tape.measure import Sampled, Slopes, kl_slopes, right_kl_slopes, sampled, settings
 from aevb.checker.tape.parts import Parts
-from aevb.checker.tape.tape import Tape
+from aevb.checker.tape.tape import Entry, Tape
 
 Points = list[tuple[Tensor, Tensor]]
 WHOLE_LINE, POSITIVE = (-2.5, 1.8), (0.2, 2.0)

@@ -16,7 +16,8 @@ from torch import Tensor
 from aevb.checker.findings.evidence import Evidence
 from aevb.checker.program.source import calls, covers, goes_backward, last_name, place_of
 from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, Finding
-from aevb.checker.tape.measure import filled, noise_of
+from aevb.checker.tape.measure import filled
+from aevb.checker.tape.tape import noise_of
 
 DRAWS = 10_000
 RANDOM_NAMES = {

@@ -21,10 +21,9 @@ from aevb.checker.places import Place
 from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, SCALE, Finding
 from aevb.checker.session import Patches, Session
 from aevb.checker.steps.steps import Step, output_values
-from aevb.checker.tape.entries import LIKE
 from aevb.checker.tape.measure import fit, kl_slopes, settings
 from aevb.checker.tape.parts import Parts, is_layer, values_of_parameters
-from aevb.checker.tape.tape import Tape
+from aevb.checker.tape.tape import LIKE, Tape
 
 OF_THE_LOSS = ("kl", "weight", "loss", "prior", "error")
 HIDDEN_THERE = {"sigma-raw-linear", "noise-missing", "noise-eval-only", "kl-absent", "kl-detached"}

@@ -27,7 +27,7 @@ from aevb.checker.program.source import calls, last_name, looped_over, returned
 from aevb.checker.program.stand_ins import FakeLoader, FakeOptimizer, StandIn
 from aevb.checker.program.vocabulary import SIZES
 from aevb.checker.session import Batch, Session
-from aevb.checker.tape.values import flat_outputs
+from aevb.checker.tape.returned import flat_outputs
 
 ROWS_OF_DATA = r"x|xs|rows|records|x_?train|features?|data|train_?data|inputs?|train_?x|dataset|samples|embeddings"
 LABELS = re.compile(r"^y$|label|class|target|digit")

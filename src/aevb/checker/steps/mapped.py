@@ -19,7 +19,7 @@ from aevb.checker.program.making import LATENT, bare_object, construct
 from aevb.checker.program.program import Program
 from aevb.checker.program.source import unpacked_first
 from aevb.checker.session import Session
-from aevb.checker.tape.values import tensors
+from aevb.checker.tape.tape import tensors
 
 SAMPLER = re.compile(r"re_?param|sampl|latent|noise|draw", re.IGNORECASE)
 

@@ -29,8 +29,7 @@ from aevb.checker.steps.mapped import (
     only_a_loss,
 )
 from aevb.checker.tape.parts import Parts
-from aevb.checker.tape.tape import Tape
-from aevb.checker.tape.values import tensors
+from aevb.checker.tape.tape import Tape, tensors
 
 
 @dataclass

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aevb.checker.tape.parts import Parts, is_layer, values_of_parameters
+from aevb.checker.tape.parts import Parts, outputs_of, outputs_of_layers, values_of_parameters
 from aevb.checker.tape.tape import Tape, gradients, noise_of
 
 NODES = ((0.0, 2 / 3), (-(3**0.5), 1 / 6), (3**0.5, 1 / 6))
@@ -67,7 +67,7 @@ class Slopes:
 
 
 def filled(tape: Tape, parts: Parts, a: Tensor, r: Tensor) -> dict[int, Tensor]:
-    """The roots with their mean elements set to a and their raw ones to r, differentiable in both."""
+    """The roots with their elements set to a and to r, differentiable in both."""
     out = {}
     for index, root in enumerate(parts.roots):
         tensor = tape.shown(root).detach().clone().reshape(-1)
@@ -157,8 +157,8 @@ def kl_slopes(
 ) -> Slopes:
     """Gradients of a loss by the heads, with the decoder held still and the noise averaged."""
     still = {v: tape.shown(v) for v in parts.entrances}
-    drawn = [v for one in parts.noise for v in one.outputs]
-    nodes = NODES if value in tape.dependents(drawn, stop=parts.entrances) else ((0.0, 1.0),)
+    noisy = value in tape.dependents(outputs_of(parts.noise), stop=parts.entrances)
+    nodes = NODES if noisy else ((0.0, 1.0),)
 
     def averaged(a: Tensor, r: Tensor) -> Tensor:
         total = torch.zeros(())
@@ -171,9 +171,7 @@ def kl_slopes(
     return slopes_of(points, averaged)
 
 
-def right_kl_slopes(
-    tape: Tape, parts: Parts, points: list[Point], *, moved: bool = True
-) -> Slopes:
+def right_kl_slopes(tape: Tape, parts: Parts, points: list[Point], *, moved: bool = True) -> Slopes:
     """Gradients of the right KL; ``moved``: the mean includes what else is added to it."""
 
     def right(a: Tensor, r: Tensor) -> Tensor:
@@ -214,8 +212,7 @@ def fit(of: Tensor, to: list[Tensor]) -> tuple[list[float], float]:
 
 def outputs_of_decoder(tape: Tape, parts: Parts, loss: int) -> list[int]:
     """Outputs of layers after z from which no further layer leads to the loss."""
-    of_parameters = values_of_parameters(tape)
-    layers = {v for one in tape.entries if is_layer(one, of_parameters) for v in one.outputs}
+    layers = outputs_of_layers(tape, values_of_parameters(tape))
     candidates = tape.dependents(parts.entrances) & layers & tape.ancestors(loss)
     return [v for v in sorted(candidates) if loss in tape.dependents([v], stop=layers - {v})]
 

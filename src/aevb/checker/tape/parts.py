@@ -8,7 +8,7 @@ may be two layers, one layer that is split, or part of a distribution.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -73,6 +73,16 @@ def values_of_parameters(tape: Tape) -> set[int]:
     return found
 
 
+def outputs_of(entries: Iterable[Entry]) -> set[int]:
+    """The values that calls made."""
+    return {value for entry in entries for value in entry.outputs}
+
+
+def outputs_of_layers(tape: Tape, of_parameters: set[int]) -> set[int]:
+    """The values that layers made."""
+    return outputs_of(entry for entry in tape.entries if is_layer(entry, of_parameters))
+
+
 @dataclass
 class Parts:
     """The parts of one VAE, as numbers of values on the tape.
@@ -131,13 +141,12 @@ class _Flow:
         self.of_parameters = values_of_parameters(tape)
         self.learned = tape.dependents(tape.parameters)
         self.noise = [entry for entry in tape.entries if entry.function in RANDOM]
-        drawn = [value for entry in self.noise for value in entry.outputs]
+        drawn = outputs_of(self.noise)
         self.noisy = tape.dependents(drawn)
-        layers = [entry for entry in tape.entries if is_layer(entry, self.of_parameters)]
-        self.layers = {value for entry in layers for value in entry.outputs}
+        self.layers = outputs_of_layers(tape, self.of_parameters)
         self.fresh = tape.dependents(drawn, stop=self.layers)
         if without_weights := [entry for entry in tape.entries if self._begins_a_decoder(entry)]:
-            self.layers |= {value for entry in without_weights for value in entry.outputs}
+            self.layers |= outputs_of(without_weights)
             self.fresh = tape.dependents(drawn, stop=self.layers)
 
     def _begins_a_decoder(self, entry: Entry) -> bool:
