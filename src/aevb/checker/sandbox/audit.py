@@ -168,16 +168,9 @@ def _import(root: str, arguments: tuple[Any, ...]) -> str | None:
 def _outside(
     root: str, paths: Iterable[object], folder: object = None, *, follow: bool = False
 ) -> str | None:
-    """Find the first path that is not under ``root``.
-
-    Args:
-        root: the folder of the program.
-        paths: paths; descriptors among them were opened before and are let through.
-        folder: the descriptor of the folder where relative paths start.
-        follow: whether a link in the last part counts as the file that it leads to.
-    """
+    """Find the first path that is not under ``root``; ``_real`` explains the other arguments."""
     for path in paths:
-        if isinstance(path, int) or path is None:
+        if isinstance(path, int) or path is None:  # a descriptor that was opened before
             continue
         text = os.fsdecode(path)  # type: ignore[arg-type]
         if text in _NO_FILE:
@@ -189,9 +182,9 @@ def _outside(
 
 
 def _real(text: str, folder: object, follow: bool) -> str:
-    """Resolve the links of a path, those in its last part only if ``follow``.
+    """Resolve the links of a path, relative to the descriptor ``folder``.
 
-    Whoever removes a link removes the link, not the file that it leads to.
+    A link in the last part stays unless ``follow``: who removes a link removes no other file.
     """
     base = "" if text.startswith(os.sep) else _path_of(folder)
     head, _, tail = text.rstrip(os.sep).rpartition(os.sep)

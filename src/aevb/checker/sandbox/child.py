@@ -246,8 +246,8 @@ def _last_words(channel: _Channel, error: BaseException) -> None:
     if kind == "memory":  # let go of what fills it
         error.__traceback__ = error.__context__ = error.__cause__ = None
     with contextlib.suppress(Exception):
-        left = isinstance(error, SystemExit)
-        message["detail"] = repr(error.code) if left else f"{type(error).__name__}: {error}"[:500]
+        text = f"{type(error).__name__}: {error}"[:500]
+        message["detail"] = repr(error.code) if isinstance(error, SystemExit) else text
     if kind == "crashed":
         with contextlib.suppress(Exception):
             traceback.print_exception(error)

@@ -143,9 +143,9 @@ def ended(seen: Observed, limits: Limits) -> Ended:
 
 def _how(seen: Observed, limits: Limits) -> tuple[How, str]:
     cause, line, detail = _cause(seen, limits), seen.line, ""
-    if cause is None and seen.last is not None:
-        cause, line, detail = (seen.last.get(name) for name in ("ended", "line", "detail"))
-        what = seen.last.get("refused_at_last", INPUT if detail.startswith("EOFError") else None)
+    if not cause and seen.last:
+        cause, line, detail = (seen.last[name] for name in ("ended", "line", "detail"))
+        what = seen.last.get("refused_at_last", INPUT if detail.startswith("EOFError") else "")
         if cause == "forbidden" and what:
             return "forbidden", _refusal(what, line)
     how, sentence = _ENDINGS.get(cause, _ENDINGS["crashed"])
@@ -161,12 +161,12 @@ def _how(seen: Observed, limits: Limits) -> tuple[How, str]:
     return how, _clean(sentence.format(**values))
 
 
-def _cause(seen: Observed, limits: Limits) -> str | None:
-    """Name the row of ``_ENDINGS``, or None where the child itself said why it ended."""
+def _cause(seen: Observed, limits: Limits) -> str:
+    """Name the row of ``_ENDINGS``, or "" where the child itself said why it ended."""
     if seen.tampered:
         return "tampered"
     if seen.stopped or seen.last:
-        return seen.stopped
+        return seen.stopped or ""
     used_up = seen.code == -signal.SIGKILL and seen.cpu_s >= limits.cpu_s
     if seen.code == -signal.SIGXCPU or used_up:
         return "cpu"

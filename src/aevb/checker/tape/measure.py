@@ -106,17 +106,15 @@ def sampled(tape: Tape, parts: Parts, points: list[Point]) -> Sampled:
         linear &= bool(straight.logical_or(gap.isnan()).all())
         means.append(at[0.0])
         deviations.append(s)
-    return Sampled(
-        *_stacked(points, torch.stack),
-        torch.stack(means),
-        torch.stack(deviations),
-        linear,
-        *_flows(tape, parts, *points[0]),
-    )
+    a, r = _joined(points, torch.stack)
+    m, s = torch.stack(means), torch.stack(deviations)
+    flows_to_mean, flows_to_raw = _flows(tape, parts, *points[0])
+    return Sampled(a, r, m, s, linear, flows_to_mean, flows_to_raw)
 
 
-def _stacked(points: list[Point], join: Callable[[list[Tensor]], Tensor]) -> list[Tensor]:
-    return [join([point[index] for point in points]).double() for index in (0, 1)]
+def _joined(points: list[Point], join: Callable[[list[Tensor]], Tensor]) -> Point:
+    firsts, seconds = zip(*points, strict=True)
+    return join(list(firsts)).double(), join(list(seconds)).double()
 
 
 def _flows(tape: Tape, parts: Parts, a: Tensor, r: Tensor) -> list[bool]:
@@ -143,9 +141,9 @@ def slopes_of(points: list[Point], value: Callable[[Tensor, Tensor], Tensor]) ->
     slopes = []
     for point in points:
         leaves = [_leaf(one) for one in point]
-        grads = gradients(value(*leaves).sum(), leaves)
-        slopes.append(tuple(map(_or_zeros, grads, leaves)))
-    return Slopes(*_stacked(points, torch.cat), *_stacked(slopes, torch.cat))
+        by_a, by_r = map(_or_zeros, gradients(value(*leaves).sum(), leaves), leaves)
+        slopes.append((by_a, by_r))
+    return Slopes(*_joined(points, torch.cat), *_joined(slopes, torch.cat))
 
 
 def _or_zeros(slope: Tensor | None, leaf: Tensor) -> Tensor:

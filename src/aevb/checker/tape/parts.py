@@ -208,7 +208,7 @@ def assign_elements(tape: Tape, parts: Parts) -> None:
     moved = [list(map(_less, one, other)) for one, other in zip(noisy, still, strict=True)]
     if len(parts.roots) > 1:
         still = [_without_codes(tape, parts, one) for one in still]
-    parts.n, parts.mean, parts.raw = n, _places(*still, n), _places(*moved, n)
+    parts.n, parts.mean, parts.raw = n, _places(still, n), _places(moved, n)
     shared = set(map(tuple, parts.mean.tolist())) & set(map(tuple, parts.raw.tolist()))
     parts.entangled = bool(shared)
 
@@ -253,11 +253,14 @@ def _less(a: Tensor | None, b: Tensor | None) -> Tensor | None:
     return a if a is None or b is None else a - b
 
 
-def _places(first: list[Tensor | None], second: list[Tensor | None], n: int) -> Tensor:
-    """Where the element lies that drives each of z's: (n, 2), or (0, 2) unless all have one."""
+def _places(slopes: list[list[Tensor | None]], n: int) -> Tensor:
+    """Where the element lies that drives each of z's: (n, 2), or (0, 2) unless all have one.
+
+    slopes: of each root, for the weights 1 and then for the weights 1, 2, ..., n.
+    """
     none = torch.empty(0, 2, dtype=torch.long)
     places = torch.full((n, 2), -1, dtype=torch.long)
-    for index, (a, b) in enumerate(zip(first, second, strict=True)):
+    for index, (a, b) in enumerate(zip(*slopes, strict=True)):
         if a is None or b is None:
             continue
         a, b = a.reshape(-1).double(), b.reshape(-1).double()

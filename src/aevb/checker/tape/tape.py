@@ -42,15 +42,10 @@ Function = Callable[..., Any]
 
 NORMAL = {torch.randn, torch.randn_like, torch.normal, Tensor.normal_}
 UNIFORM = {torch.rand, torch.rand_like, Tensor.uniform_}
-OTHER_RANDOM = {
-    torch.bernoulli,
-    Tensor.bernoulli_,
-    torch.randint,
-    torch.randint_like,
-    torch.multinomial,
-    Tensor.exponential_,
-}
-RANDOM = NORMAL | UNIFORM | OTHER_RANDOM
+RANDOM = {
+    *NORMAL, *UNIFORM, torch.bernoulli, Tensor.bernoulli_, torch.randint, torch.randint_like,
+    torch.multinomial, Tensor.exponential_,
+}  # fmt: skip
 LIKE = {torch.randn_like, torch.rand_like, torch.randint_like, Tensor.normal_, Tensor.uniform_}
 """They take nothing but the shape from a tensor, so their noise stays unless it is drawn anew."""
 CUTS = {Tensor.detach, Tensor.detach_, torch.detach, torch.detach_, Tensor.data.__get__}  # type: ignore[attr-defined]
@@ -184,7 +179,9 @@ class Tape(TorchFunctionMode):
             same = self._sharing(tensor)
             number = self._new(tensor)
             if same is not None:
-                self._append(Tensor.detach, ((Ref(same),), {}), [same], [number], tensor, False)
+                call: Any = ((Ref(same),), {})
+                place = self._place()
+                self._append(Entry(Tensor.detach, call, [same], [number], tensor, False, *place))
             if tensor.requires_grad and tensor.is_leaf:  # a weight that is kept in no module
                 self.parameters.add(number)
         return number
@@ -237,17 +234,15 @@ class Tape(TorchFunctionMode):
         if func is Tensor.__setitem__:
             result = args[0]
         outputs = [self._new(tensor) for tensor in tensors(result)]
-        self._append(func, arguments, inputs, outputs, result, torch.is_grad_enabled())
+        grad, place = torch.is_grad_enabled(), self._place()
+        self._append(Entry(func, arguments, inputs, outputs, result, grad, *place))
 
-    def _append(
-        self,
-        function: Function,
-        arguments: Any,
-        inputs: list[int],
-        outputs: list[int],
-        result: Any,
-        grad: bool,
-    ) -> None:
+    def _append(self, entry: Entry) -> None:
+        self.maker.update(dict.fromkeys(entry.outputs, len(self.entries)))
+        self.entries.append(entry)
+
+    def _place(self) -> tuple[Place | None, tuple[str, ...]]:
+        """The innermost line of the stranger's that runs now, and the functions that it is in."""
         place: Place | None = None
         functions = []
         frame: FrameType | None = sys._getframe(2)
@@ -256,10 +251,7 @@ class Tape(TorchFunctionMode):
                 place = place or Place(frame.f_code.co_filename, frame.f_lineno)
                 functions.append(frame.f_code.co_name)
             frame = frame.f_back
-        self.maker.update(dict.fromkeys(outputs, len(self.entries)))
-        self.entries.append(
-            Entry(function, arguments, inputs, outputs, result, grad, place, tuple(functions))
-        )
+        return place, tuple(functions)
 
     def put(self, entry: Entry) -> None:
         """Say how a value was made, in the place of its entry; first of all if it had none."""
@@ -415,7 +407,7 @@ def _from_noise(
 
 
 def _prepares(filled: Tensor) -> bool:
-    """Whether a tensor that is filled in place is no part of a step: tokens, or a whole data set."""
+    """Whether a tensor that is filled in place is no part of a step: tokens, whole data sets."""
     large = filled.numel() > MOST_NUMBERS
     return not filled.requires_grad and (large or not filled.is_floating_point())
 
