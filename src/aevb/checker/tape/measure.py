@@ -1,8 +1,8 @@
 r"""Measure the sampler, the KL and the reconstruction error by playing the tape with other values.
 
-The KL is what the loss owes to the heads while the decoder's output is held still. Its gradient
-with respect to each element is compared with that of the right KL for the sampler's own mean m and
-deviation s,
+The KL is the part of the loss that the heads change while the decoder's output is held still. Its
+gradient by each element of the heads is compared with the gradient of the right KL of the sampler's
+own mean m and deviation s,
 
     KL = sum 1/2 (m^2 + s^2 - 1 - log s^2),
 
@@ -170,7 +170,7 @@ def kl_slopes(
 
 
 def right_kl_slopes(tape: Tape, parts: Parts, points: list[Point], *, moved: bool = True) -> Slopes:
-    """Gradients of the right KL; ``moved``: the mean includes what else is added to it."""
+    """Gradients of the right KL; ``moved``: of the mean with everything that is added to it."""
 
     def right(a: Tensor, r: Tensor) -> Tensor:
         heads = filled(tape, parts, a, r)

@@ -130,10 +130,11 @@ def find(tape: Tape) -> list[Parts]:
 
 
 class _Flow:
-    """Which values of a tape come from noise, from weights and out of layers.
+    """Where noise and weights flow on a tape.
 
-    noise: the calls that draw it. fresh: values that noise reaches before the next layer. layers:
-    outputs of layers.
+    of_parameters: values made of weights alone. learned: values that depend on weights. noise: the
+    calls that draw it. noisy: values that depend on noise. layers: outputs of layers. fresh: noisy
+    values before the next layer.
     """
 
     def __init__(self, tape: Tape) -> None:
@@ -150,12 +151,12 @@ class _Flow:
             self.fresh = tape.dependents(drawn, stop=self.layers)
 
     def _begins_a_decoder(self, entry: Entry) -> bool:
-        """Of z alone, without weights: a graph's product of z and z, a topic model's softmax."""
+        """Whether a decoder begins without weights, as in a graph (z times z) or a topic model."""
         mixes = (entry.name in PRODUCTS and len(entry.inputs) > 1) or entry.name == "softmax"
         return mixes and self.fresh.issuperset(entry.inputs)
 
     def entrances(self) -> Iterator[tuple[Entry, int]]:
-        """Calls of layers, each with a fresh value that enters it."""
+        """Each call of a layer that a fresh value enters, and that value."""
         for entry in self.tape.entries:
             if entry.name != "dropout" and self.layers.issuperset(entry.outputs):
                 yield from ((entry, value) for value in entry.inputs if value in self.fresh)
@@ -171,7 +172,7 @@ class _Flow:
         return value
 
     def roots(self, z: int) -> list[int]:
-        """Learned values, outputs of layers or of other calls, that arithmetic alone makes z of."""
+        """Find the learned values from which arithmetic alone leads to z."""
         roots, seen, open_ = [], {z}, [z]
         while open_:
             value = open_.pop(0)
@@ -194,10 +195,10 @@ class _Flow:
 
 
 def assign_elements(tape: Tape, parts: Parts) -> None:
-    """Find which elements of the roots are means and which are deviations, and of which z.
+    """Find the elements of the roots that are means and deviations, and their elements of z.
 
-    A gradient says which elements move z. Element i of z has the weight i in a second gradient, so
-    that the ratio of the two says which element of z is moved.
+    The gradient of the sum of z says which elements of the roots move z. A second sum weighs the
+    elements of z by 1, 2, ..., n: the ratio of the two gradients says which of them is moved.
     """
     generator = torch.Generator().manual_seed(0)
     roots = {r: 0.2 + torch.rand(tape.shown(r).shape, generator=generator) for r in parts.roots}
@@ -220,7 +221,7 @@ def _slopes(
     noise: float,
     weights: Tensor | None = None,
 ) -> list[Tensor | None]:
-    """Gradients of the (weighted) sum of z's first elements by each root, the noise held still."""
+    """Gradients of the weighted sum of z's first elements by each root; of all without weights."""
     leaves = {value: tensor.detach().requires_grad_() for value, tensor in roots.items()}
     played = tape.play(leaves, [parts.z], transparent=True, draw=noise_of(noise))
     z = played[parts.z].reshape(-1)
@@ -229,7 +230,7 @@ def _slopes(
 
 
 def _one_draw(tape: Tape, parts: Parts, slopes: list[Tensor | None]) -> int:
-    """How many elements one draw of z has: as many as the mean, where several draws divide so."""
+    """The number of elements in one draw of z: that of the mean, where z holds several draws."""
     total = tape.shown(parts.z).numel()
     count = sum(int((slope.abs() > 1e-9).sum()) for slope in slopes if slope is not None)
     return count if 0 < count < total and total % count == 0 else total
