@@ -16,7 +16,7 @@ from aevb.checker.program.vocabulary import DATA_DIM, LATENT
 from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, SCALE, UNUSUAL, Finding, Report
 from aevb.checker.rules import NO_SAMPLE, PROGRAM, judged, ordered
 from aevb.checker.steps.mapped import alone, named, only_a_loss, spread_of
-from aevb.checker.steps.stepping import Rows, Runner, record
+from aevb.checker.steps.stepping import RowKind, Runner, record
 from aevb.checker.steps.steps import RecordedStep, attempts
 from aevb.checker.tape.parts import Parts
 
@@ -60,7 +60,7 @@ def _look_at_named_parts(program: Program, seed: int, whole: Report) -> Report |
     names = alone(program)
     sampler = {role: name for role, name in names.items() if role == "sampler"}
     for program.mapping in filter(None, (names, sampler)):
-        tries = (Runner(program, seed).run(one, Rows((DATA_DIM,))) for one in attempts(program))
+        tries = (Runner(program, seed).run(one, RowKind((DATA_DIM,))) for one in attempts(program))
         step = next(filter(None, tries), None)
         parts = chosen(step) if step is not None else None
         if step is None or parts is None:

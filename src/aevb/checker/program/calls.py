@@ -151,7 +151,7 @@ def call_model(batch: Batch, target: Callable[..., Any]) -> Any:
 
     Further parameters get labels, as numbers or one-hot, or what their names say.
     """
-    module = getattr(target, "__self__", target)
+    module: Any = getattr(target, "__self__", target)
     named = parameters_of(target.forward if isinstance(target, nn.Module) else target)
     failures: list[Exception] = []
     for labels in (batch.y, F.one_hot(batch.y.long().reshape(-1), 10).float()):

@@ -29,17 +29,10 @@ from torch import Tensor, nn
 
 from aevb.checker.places import STRANGER
 from aevb.checker.program import source as syntax
+from aevb.checker.program import stand_ins
 from aevb.checker.program import vocabulary as words
 from aevb.checker.program.rewriting import HELPERS, rewritten
 from aevb.checker.program.siblings import file_of
-from aevb.checker.program.stand_ins import (
-    Digits,
-    FakeLoader,
-    StandIn,
-    StandInModule,
-    data_set,
-    loads,
-)  # fmt: skip
 from aevb.checker.session import Patches, Session
 
 DEFINITION = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -254,10 +247,10 @@ class Program:
 
     def _make(self, name: str) -> Any:
         if re.search(rf"\b{name}\.train\.(next_batch|images)", self.source.text):
-            return self.session.make(Digits)
+            return self.session.make(stand_ins.Digits)
         for statement in self._aside.get(name, ()):
             if "DataLoader" in syntax.called_names(statement):
-                return self.session.make(FakeLoader)
+                return self.session.make(stand_ins.FakeLoader)
             try:
                 with quiet_options():
                     self.execute(statement, seconds=5)
@@ -266,7 +259,7 @@ class Program:
                 self._note(statement, error)
                 self.names.pop(name, None)
                 continue
-            if isinstance(value, StandIn) and not isinstance(value, StandInModule):
+            if isinstance(value, stand_ins.StandIn):
                 self.names.pop(name, None)
                 continue
             self.names[name] = value
@@ -278,7 +271,7 @@ class Program:
         """The value; the batch in the place of what was to come from a file."""
         bare = isinstance(value, Tensor) and not value.numel()
         shapeless = not isinstance(value, nn.Module) and not getattr(value, "ndim", 0)
-        loaded = shapeless and loads(list(syntax.calls(statement)))
+        loaded = shapeless and stand_ins.loads(list(syntax.calls(statement)))
         rows = self.session.batch.x
         return rows.clone() if (loaded or bare) and len(rows) else value
 
@@ -296,13 +289,13 @@ class Program:
 
     def stand_in(self, name: str) -> Any:
         """Return something to put in the place of a name that could not be made."""
-        named = data_set(self.session, name, self.source.text) or self.session.named(name)
+        named = stand_ins.data_set(self.session, name, self.source.text) or self.session.named(name)
         if named is not None:
             return named
         made = [call for one in self._aside.get(name, ()) for call in syntax.calls(one)]
         if any(words.TABLES.match(ast.unparse(call.func)) for call in made):
             return words.size_of(name)
-        if loads(made) and len(self.session.batch.x):
+        if stand_ins.loads(made) and len(self.session.batch.x):
             return self.session.batch.x.clone()
         model = self.model_named(name)
         return model if model is not None else self._default(name)
@@ -316,7 +309,7 @@ class Program:
         with contextlib.suppress(Exception):  # whatever a stranger's default does
             if default is not None:
                 return self.evaluate(default)
-        return self.session.make(StandIn, name)
+        return self.session.make(stand_ins.StandIn, name)
 
     def model_named(self, name: str) -> nn.Module | None:
         """Return a module that the program makes, if ``name`` sounds like one."""

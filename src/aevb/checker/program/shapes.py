@@ -11,16 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from aevb.checker.program import source as syntax
 from aevb.checker.program import vocabulary as words
 from aevb.checker.program.program import Program
-from aevb.checker.program.source import (
-    called_names,
-    calls,
-    each,
-    goes_backward,
-    last_name,
-    place_of,
-)
 from aevb.checker.program.unknown import PRODUCT, TWO_SIZES
 from aevb.checker.session import Session
 
@@ -50,10 +43,10 @@ def shapes(program: Program, modules: Sequence[nn.Module]) -> list[Shape]:
         found.extend(decoded(program.session, module))
         found.extend(_all_columns(module))
         found.extend(of_module(module, program.source.text))
-    for call in calls(program.tree):
-        if last_name(call.func) in RESHAPES and call.args:
+    for call in syntax.calls(program.tree):
+        if syntax.last_name(call.func) in RESHAPES and call.args:
             sides, last = _numbers(call.args[0], int), call.args[-1]
-            if last_name(call.func) == "Resize" and len(sides) == 2:
+            if syntax.last_name(call.func) == "Resize" and len(sides) == 2:
                 found[:0] = [(1, *map(int, sides)), (3, *map(int, sides))]
             if isinstance(last, ast.Constant) and isinstance(last.value, int) and last.value > 1:
                 found.append((last.value,))
@@ -68,7 +61,7 @@ def _all_columns(module: nn.Module) -> Iterator[Shape]:
 
 
 def _numbers(tree: ast.AST, kind: type | tuple[type, ...]) -> list[float]:
-    return [one.value for one in each(tree, ast.Constant) if isinstance(one.value, kind)]  # type: ignore[misc]
+    return [one.value for one in syntax.each(tree, ast.Constant) if isinstance(one.value, kind)]  # type: ignore[misc]
 
 
 def of_module(module: nn.Module, text: str = "") -> Iterator[Shape]:
@@ -207,8 +200,8 @@ def _is_possible(shape: Shape) -> bool:
 
 
 def _normalised(program: Program, _: str) -> str:
-    for call in calls(program.tree):
-        if last_name(call.func) == "Normalize":
+    for call in syntax.calls(program.tree):
+        if syntax.last_name(call.func) == "Normalize":
             numbers = _numbers(call, (float, int))
             return "symmetric" if numbers and all(n == 0.5 for n in numbers) else "real"
     return ""
@@ -244,17 +237,17 @@ def _divided(program: Program, text: str) -> str:
 
 def _drawn(program: Program, _: str) -> str:
     """Normal numbers, drawn by a function that makes data or a statement that assigns them."""
-    if not goes_backward(program.tree) and "fit" not in called_names(program.tree):
+    if not syntax.goes_backward(program.tree) and "fit" not in syntax.called_names(program.tree):
         return ""  # ``x = torch.randn(1, 3, 64, 64)`` is there to try the shapes
     last: dict[str, ast.AST] = {}
     made = [one for one in ast.walk(program.tree) if isinstance(one, ast.FunctionDef | ast.Assign)]
-    for node in sorted(made, key=place_of):
+    for node in sorted(made, key=syntax.place_of):
         name = (
             node.name if isinstance(node, ast.FunctionDef) else getattr(node.targets[0], "id", "")
         )
         if words.MADE_DATA.search(name.lower()) and not re.search(r"latent|^z", name.lower()):
             last[name] = node  # x = randn(...); x = sigmoid(x)
-    normal = any(not called_names(node).isdisjoint(NORMAL_DATA) for node in last.values())
+    normal = any(not syntax.called_names(node).isdisjoint(NORMAL_DATA) for node in last.values())
     return "real" if normal else ""
 
 
@@ -270,14 +263,14 @@ def data_range(program: Program) -> str:
 
 def _doubles_and_subtracts_one(tree: ast.AST) -> bool:
     """``2 * x - 1`` of something that has a name of data: a draw or a size says nothing."""
-    for node in each(tree, ast.BinOp):
+    for node in syntax.each(tree, ast.BinOp):
         product = node.left
         if not (isinstance(node.op, ast.Sub) and _is(node.right, 1)):
             continue
         if isinstance(product, ast.BinOp) and isinstance(product.op, ast.Mult):
             named = (n for n in ast.walk(product) if isinstance(n, ast.Name | ast.Attribute))
             doubled = _is(product.left, 2) or _is(product.right, 2)
-            if doubled and any(words.PIXELS.search(last_name(one)) for one in named):
+            if doubled and any(words.PIXELS.search(syntax.last_name(one)) for one in named):
                 return True
     return False
 

@@ -39,8 +39,11 @@ NUMBERS = (
 """What an error says, and the kind of numbers that the program then expects of its rows."""
 
 
+Found = RecordedStep | None
+
+
 @dataclass(frozen=True)
-class Rows:
+class RowKind:
     """What the batch of a step is: the shape of a row, a structure, a kind of numbers."""
 
     shape: Shape
@@ -96,7 +99,7 @@ class Runner:
         """Try one shape of rows after another; an error of torch may name the next."""
         waiting = shapes(self.program, [module for _, module in models(self.program)])
         seen: set[Shape] = set()
-        given = Rows(())
+        given = RowKind(())
         while waiting and len(seen) < MOST_SHAPES and not self.is_late:
             shape = waiting.pop(0)
             if shape in seen or not all(isinstance(side, int) for side in shape):
@@ -110,7 +113,7 @@ class Runner:
                 waiting = [*from_error(str(self._failure(attempt)), shape), *waiting]
         return next(iter(attempt.begun), None)
 
-    def _with_its_numbers(self, attempt: Attempt, given: Rows) -> tuple[RecordedStep | None, Rows]:
+    def _with_its_numbers(self, attempt: Attempt, given: RowKind) -> tuple[Found, RowKind]:
         """The step with numbers of the given kind, or of the kind that an error asks for."""
         step = self.run(attempt, given)
         said = str(self._failure(attempt))
@@ -124,7 +127,7 @@ class Runner:
         """Why the attempt failed the last time; "" if it never did."""
         return self.program.failed.get(attempt.how, "")
 
-    def run(self, attempt: Attempt, given: Rows) -> RecordedStep | None:
+    def run(self, attempt: Attempt, given: RowKind) -> RecordedStep | None:
         """Run the attempt on a batch; return None if it fails."""
         program, session = self.program, self.program.session
         torch.manual_seed(self.seed)
@@ -158,7 +161,7 @@ class Runner:
             attempt.structured, attempt.action, session.error_is_ours,
         )  # fmt: skip
 
-    def _failed(self, attempt: Attempt, given: Rows, tape: Tape, error: BaseException) -> None:
+    def _failed(self, attempt: Attempt, given: RowKind, tape: Tape, error: BaseException) -> None:
         """Keep why the attempt failed, and its step if that had a loss by then."""
         program, why = self.program, f"{type(error).__name__}: {error}"
         if not any(why in line and line.startswith(attempt.how) for line in program.trace):

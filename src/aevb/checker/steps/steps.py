@@ -16,25 +16,13 @@ from typing import Any
 
 from torch import nn
 
+from aevb.checker.program import calls
 from aevb.checker.program import vocabulary as words
-from aevb.checker.program.calls import (
-    LossCall,
-    call_model,
-    for_function,
-    loss_functions,
-    with_parts,
-)
 from aevb.checker.program.making import Maker, made_by_calls, models
 from aevb.checker.program.program import Program
 from aevb.checker.program.shapes import channels
 from aevb.checker.program.source import goes_backward, place_of, unpacked_first
-from aevb.checker.steps.mapped import (
-    BetweenLayers,
-    UnknownNameError,
-    before_a_decoder,
-    named,
-    only_a_loss,
-)  # fmt: skip
+from aevb.checker.steps import mapped
 from aevb.checker.tape.parts import Parts
 from aevb.checker.tape.tape import Tape, tensors
 
@@ -102,16 +90,16 @@ def _mapped(program: Program) -> Iterator[Attempt]:
     """The step that a person's names make."""
     given, found = program.mapping, _meant(program)
     roles = [role for role in ("sampler", "kl", "loss") if role in given]
-    if roles not in ([], ["loss"]) or (set(given) == {"loss"} and only_a_loss(program)):
-        own = {role: named(program, found, given[role]) for role in roles}
+    if roles not in ([], ["loss"]) or (set(given) == {"loss"} and mapped.only_a_loss(program)):
+        own = {role: mapped.named(program, found, given[role]) for role in roles}
         outputs = unpacked_first(program.tree, given.get("loss", ""))
-        small = BetweenLayers(program.session, outputs=outputs, **own)
+        small = mapped.BetweenLayers(program.session, outputs=outputs, **own)
         how = " and ".join(given[role] for role in roles)
         yield Attempt(how, partial(program.run, small), structured=False)
         return
     for name, module in found:
         if "loss" in given:
-            loss = named(program, found, given["loss"])
+            loss = mapped.named(program, found, given["loss"])
             yield _model_then_loss(program, (given["loss"], loss), (name, module))
         else:
             yield from _of_one_model(program, name, module)
@@ -124,7 +112,7 @@ def _meant(program: Program) -> list[tuple[str, nn.Module]]:
         return found
     found = [pair for pair in found if name in (pair[0], type(pair[1]).__name__)]
     if not found:
-        raise UnknownNameError(
+        raise mapped.UnknownNameError(
             f"--map names the model {name!r}, which the file does not define or could not be made"
         )
     return found
@@ -159,7 +147,7 @@ def _going_backward(
 
 
 def _run(program: Program, function: Callable[..., Any]) -> Any:
-    return program.run(lambda: function(**for_function(program, function)))
+    return program.run(lambda: function(**calls.for_function(program, function)))
 
 
 def _run_function(program: Program, name: str) -> Any:
@@ -195,7 +183,7 @@ def _lightning(program: Program, module: nn.Module, method: str) -> Any:
 def _by_model(program: Program) -> Iterator[Attempt]:
     """Losses that take networks, models called on a batch, then their losses."""
     for name, loss in program.functions().items():
-        action = with_parts(program, loss) if words.LOSS.search(name) else None
+        action = calls.with_parts(program, loss) if words.LOSS.search(name) else None
         if action is not None:
             yield Attempt(name, partial(program.run, action), structured=False)
     for name, module in models(program):
@@ -203,18 +191,18 @@ def _by_model(program: Program) -> Iterator[Attempt]:
 
 
 def _of_one_model(program: Program, name: str, module: nn.Module) -> Iterator[Attempt]:
-    for loss in loss_functions(program, module):
+    for loss in calls.loss_functions(program, module):
         yield _model_then_loss(program, loss, (name, module))
 
     def outputs() -> Any:
-        return program.run(lambda: call_model(program.session.batch, module))
+        return program.run(lambda: calls.call_model(program.session.batch, module))
 
     yield Attempt(f"{name}(x)", outputs, structured=False)
     if len(models(program)) == 1 and not program.mapping:
         for method in _own_methods(type(module)):
             how = f"{name}.{method}(x), before a decoder"
             target = module if method == "forward" else getattr(module, method)
-            action = partial(before_a_decoder, program.session, target)
+            action = partial(mapped.before_a_decoder, program.session, target)
             yield Attempt(how, partial(program.run, action), structured=False, spare=True)
 
 
@@ -230,7 +218,7 @@ def _model_then_loss(
     """The attempt of a loss on a model's outputs, each with its name."""
 
     def action() -> Any:
-        call = lambda: LossCall(program.session, loss[1], model[1], program.tree).call()  # noqa: E731
+        call = lambda: calls.LossCall(program.session, loss[1], model[1], program.tree).call()  # noqa: E731
         return program.run(call)
 
     return Attempt(f"{loss[0]}({model[0]}(x))", action, structured=False)
