@@ -340,14 +340,8 @@ class Program:
     def _made_by(self, name: str, value: Any, inside: list[ast.Call], own: set[str]) -> Any:
         """The module called ``name``, without what is done with it: ``train(VAE(20), data)``.
 
-        Args:
-            name: What the program assigns it to.
-            value: The expression that it assigns.
-            inside: The calls of this expression that make a module, from outside in.
-            own: Names of all that may make one.
-
-        Returns:
-            None where it could not be made.
+        value: what the program assigns to it. inside: calls within that make a module, from outside
+        in. own: names of all that may make one.
         """
         wrapped = inside[0] is not inside[-1] or syntax.last_name(value) not in own
         if not (wrapped and syntax.last_name(value) in self.functions()):

@@ -191,16 +191,9 @@ def _rows_for_a_file(session: Session, load: Callable[..., Any]) -> Callable[...
 def _remembering(
     session: Session, function: Callable[..., Any], name: str, skip: int = 0
 ) -> Callable[..., Any]:
-    """Make a function of numpy remember what it draws.
+    """Make a function of numpy, called ``name``, remember what it draws.
 
-    Args:
-        session: Keeps it.
-        function: Draws.
-        name: Of the function, which says the distribution.
-        skip: How many arguments come before those of the draw: 1 for a method of a class.
-
-    Returns:
-        The function that remembers.
+    skip: how many arguments come before those of the draw: 1 for a method of a class.
     """
     like = torch.normal if name in NORMAL else torch.rand
 

@@ -121,16 +121,7 @@ def _meant(program: Program) -> list[tuple[str, nn.Module]]:
 def _going_backward(
     program: Program, body: list[ast.stmt], owner: str | None = None
 ) -> Iterator[Attempt]:
-    """Code that goes backward.
-
-    Args:
-        program: The program.
-        body: Statements of it.
-        owner: The class that they stand in.
-
-    Yields:
-        An attempt for each function and loop.
-    """
+    """Functions, methods of the class ``owner`` and loops that go backward."""
     for statement in filter(goes_backward, body):
         if isinstance(statement, ast.FunctionDef):
             name = statement.name
