@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor, nn
 
-from aevb.checker.evidence import by_names, divergence, sampling, weighing
+from aevb.checker.evidence import by_names, sampling, weighing
+from aevb.checker.evidence.divergence import Divergence, measured, misread
 from aevb.checker.evidence.readings import recognise, sampler_reading
 from aevb.checker.places import Place
 from aevb.checker.program.calls import KL
@@ -71,9 +72,18 @@ class StepEvidence:
         entry = self.tape.made_by(value)
         return entry.place if entry else None
 
-    def at(self, value: int, message: str, *figures: str, **more: str) -> Seen:
+    def at(
+        self,
+        value: int,
+        message: str,
+        *figures: str,
+        class_: str = "",
+        verdict: str = "",
+        check: str = "",
+    ) -> Seen:
         """What was seen at the place that made the value. figures: measured, expected."""
-        return Seen(message, *figures, place=self.place(value), **more)
+        measured, expected = (*figures, "", "")[:2]
+        return Seen(message, measured, expected, self.place(value), class_, verdict, check)
 
     def named(self, value: int) -> str:
         """The program's name for the value: what it is assigned to, and the function around."""
@@ -187,20 +197,14 @@ class Evidence(StepEvidence):
         """The reading where its factor is 1, otherwise ""."""
         return self.reading[0] if self.reading[1] == 1.0 else ""
 
-    @cached_property
-    def noise(self) -> sampling.Noise:
-        """The moments of the noise, and what it is shared by."""
-        return sampling.noise_of(self)
+    noise = cached_property(sampling.noise_of)
+    """The moments of the noise, and what it is shared by."""
 
-    @cached_property
-    def heads(self) -> sampling.Heads:
-        """What holds the heads, or joins them."""
-        return sampling.Heads(self)
+    heads = cached_property(sampling.Heads)
+    """What holds the heads, or joins them."""
 
-    @cached_property
-    def names(self) -> by_names.Names:
-        """What the names of the program say."""
-        return by_names.Names(self)
+    names = cached_property(by_names.Names)
+    """What the names of the program say."""
 
     # The loss and its two terms.
 
@@ -258,9 +262,9 @@ class Evidence(StepEvidence):
         return other if fits else right
 
     @cached_property
-    def divergence(self) -> divergence.Divergence | None:
+    def divergence(self) -> Divergence | None:
         """What is known of the KL; None where none is to be judged."""
-        return None if self.with_kl is None else divergence.measured(self, self.with_kl)
+        return None if self.with_kl is None else measured(self, self.with_kl)
 
     @property
     def negative_deviation(self) -> bool:
@@ -269,20 +273,16 @@ class Evidence(StepEvidence):
         right = d is not None and self.loss is not None and d.counts and d.kl.class_ == ""
         return right and self.may_be_negative
 
-    @cached_property
-    def misread(self) -> divergence.Misread | None:
-        """How the sampler and the KL read the raw head, where they differ."""
-        return divergence.misread(self)
+    misread = cached_property(misread)
+    """How the sampler and the KL read the raw head, where they differ."""
 
     @cached_property
     def error(self) -> Reconstruction | None:
         """The reconstruction error in the loss, if it has a known form."""
         return None if self.loss is None else weighing.error_of(self, self.loss)
 
-    @cached_property
-    def weights(self) -> weighing.Weights | None:
-        """The weights of the KL and of the error; None where there is no KL to weigh."""
-        return weighing.weighed(self)
+    weights = cached_property(weighing.weighed)
+    """The weights of the KL and of the error; None where there is no KL to weigh."""
 
     def fingerprint(self) -> dict[str, list[float]]:
         """What was measured of the sampler and the KL, as plain numbers for a picture.
