@@ -9,14 +9,15 @@ import torch
 from aevb.checker.evidence.evidence import Evidence, Judged, ProgramEvidence
 from aevb.checker.evidence.unsampled import Unsampled
 from aevb.checker.not_judged import evaluating, known, named_parts, nothing_ran, without_the_sampler
-from aevb.checker.program.making import DATA_DIM, LATENT, models
-from aevb.checker.program.plain import set_mode
+from aevb.checker.program.making import models
 from aevb.checker.program.program import Program
+from aevb.checker.program.rewriting import set_mode
+from aevb.checker.program.vocabulary import DATA_DIM, LATENT
 from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, SCALE, UNUSUAL, Finding, Report
 from aevb.checker.rules import CHECKS, NO_SAMPLE, PROGRAM, judged, ordered
 from aevb.checker.steps.mapped import alone, named, only_a_loss, spread_of
-from aevb.checker.steps.stepping import record, run
-from aevb.checker.steps.steps import Step, attempts
+from aevb.checker.steps.stepping import Rows, Runner, record
+from aevb.checker.steps.steps import RecordedStep, attempts
 from aevb.checker.tape.parts import Parts
 
 SEEDS = (0, 1)
@@ -59,7 +60,7 @@ def _look_at_named_parts(program: Program, seed: int, whole: Report) -> Report |
     names = alone(program)
     sampler = {role: name for role, name in names.items() if role == "sampler"}
     for program.mapping in filter(None, (names, sampler)):
-        tries = (run(program, one, (DATA_DIM,), "tensor", seed) for one in attempts(program))
+        tries = (Runner(program, seed).run(one, Rows((DATA_DIM,))) for one in attempts(program))
         step = next(filter(None, tries), None)
         parts = chosen(step) if step is not None else None
         if step is None or parts is None:
@@ -124,7 +125,7 @@ def _read_otherwise(program: Program, seed: int, report: Report) -> Report:
     return report
 
 
-def _look_at_another(program: Program, seed: int, seen: Step) -> Report | None:
+def _look_at_another(program: Program, seed: int, seen: RecordedStep) -> Report | None:
     """The report on another whole VAE of the program, if there is one that can be judged."""
     step = record(program, seed, besides={seen.how})
     parts = chosen(step) if step is not None and step.score[0] else None
@@ -145,12 +146,12 @@ def _in_evaluation(program: Program, seed: int) -> Evidence | None:
     return Evidence(program, step, seed, parts) if step is not None and parts is not None else None
 
 
-def chosen(step: Step) -> Parts | None:
+def chosen(step: RecordedStep) -> Parts | None:
     """The place where z enters the decoder: the first with both heads."""
     return next(iter(samples(step)), None)
 
 
-def samples(step: Step) -> list[Parts]:
+def samples(step: RecordedStep) -> list[Parts]:
     """Every latent sample with both heads, in the order of the program.
 
     Several draws of one z are one sample.

@@ -17,15 +17,15 @@ from aevb.checker.evidence.evidence import Evidence
 from aevb.checker.evidence.unsampled import Unsampled
 from aevb.checker.judge import SEEDS, agreed, chosen, findings
 from aevb.checker.not_judged import named_parts
-from aevb.checker.program import calls as by_name
-from aevb.checker.program.rewriting import ROWS
+from aevb.checker.program.calls import LossCall, call_model
 from aevb.checker.program.shapes import FALLBACK, of_module
 from aevb.checker.program.source import Source, SourceError, read
+from aevb.checker.program.vocabulary import ROWS
 from aevb.checker.report import BUG, SCALE, Report, cannot_judge
 from aevb.checker.rules import NO_SAMPLE, judged, ordered
 from aevb.checker.session import Batch, Session
 from aevb.checker.steps.outside_noise import find_with_kept
-from aevb.checker.steps.steps import Step
+from aevb.checker.steps.steps import RecordedStep
 from aevb.checker.tape.tape import BackwardCalledError, Tape
 from aevb.checker.tape.values import loss_in
 
@@ -101,8 +101,8 @@ def _recorded(
     loss: Callable[..., Any] | None,
     example: Tensor | None,
     seed: int,
-) -> Step | None:
-    best: Step | None = None
+) -> RecordedStep | None:
+    best: RecordedStep | None = None
     batches = (
         [example[:ROWS]]
         if example is not None
@@ -128,18 +128,21 @@ def _calls(
     session = given.session
     if loss is not None:
         yield lambda: loss(model, session.batch.x.clone())
-        yield lambda: by_name.call_loss(session, loss, model, given.source.tree)
+        yield LossCall(session, loss, model, given.source.tree).call
         return
     if hasattr(model, "elbo_terms"):  # aevb's own
-        yield lambda: (lambda terms: -(terms[0] - terms[1].sum(-1)).mean())(
-            model.elbo_terms(session.batch.x.clone())
-        )  # type: ignore[operator]
-    yield lambda: by_name.call_model(session.batch, model)
+        terms: Callable[..., Any] = model.elbo_terms  # type: ignore[assignment]
+        yield lambda: _negative(*terms(session.batch.x.clone()))
+    yield lambda: call_model(session.batch, model)
+
+
+def _negative(error: Tensor, kl: Tensor) -> Tensor:
+    return -(error - kl.sum(-1)).mean()
 
 
 def _run(
     given: Given, model: nn.Module, call: Callable[[], Any], batch: Tensor, seed: int
-) -> Step | None:
+) -> RecordedStep | None:
     torch.manual_seed(seed)
     given.session.begin(Batch(batch, torch.randint(0, 10, (len(batch),)), "tensor"))
     tape = Tape(given.session, (str(given.source.path),))
@@ -155,7 +158,7 @@ def _run(
     if not tape.entries:
         return None
     how = f"{type(model).__name__} on a batch of {tuple(batch.shape)}"
-    return Step(
+    return RecordedStep(
         tape,
         how,
         None if found is None else tape.number(found),

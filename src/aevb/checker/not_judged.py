@@ -13,10 +13,9 @@ from typing import Any
 from torch import nn
 
 from aevb.checker.evidence.evidence import Evidence
-from aevb.checker.program.guards import OutOfTimeError
-from aevb.checker.program.program import Program
-from aevb.checker.program.rewriting import ROWS
+from aevb.checker.program.program import OutOfTimeError, Program
 from aevb.checker.program.source import calls, covers, last_name
+from aevb.checker.program.vocabulary import ROWS
 from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, SCALE, UNUSUAL, WEIGHT, Finding
 from aevb.checker.session import Patches, Session
 

@@ -9,7 +9,7 @@ STRANGER = "<stranger>"
 
 
 class Place(NamedTuple):
-    """A line of a file, which goes by the name that it is compiled under. Places sort as they are read."""
+    """A line of a file, which goes by the name that it is compiled under."""
 
     file: str
     line: int

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from aevb.checker.program.frames import Pair
-from aevb.checker.program.names import named_stand_in
+from aevb.checker.program.stand_ins import named_stand_in
 from aevb.checker.program.unknown import Unseen
 
 DICT_KEYS = ("image", "images", "img", "pixel_values", "x", "data", "input", "inputs", "features")
@@ -53,13 +53,21 @@ class Patches:
     def attribute(self, owner: Any, name: str, value: Any) -> None:
         """Replace an attribute of a module or a class."""
         own = vars(owner)
-        back = partial(setattr, owner, name, own[name]) if name in own else partial(delattr, owner, name)
+        back = (
+            partial(setattr, owner, name, own[name])
+            if name in own
+            else partial(delattr, owner, name)
+        )
         self._back.append(back)
         setattr(owner, name, value)
 
     def entry(self, table: MutableMapping[str, Any], key: str, value: Any = None) -> None:
         """Replace an entry of a table; take it out where there is no value for it."""
-        back = partial(table.__setitem__, key, table[key]) if key in table else partial(table.pop, key, None)
+        back = (
+            partial(table.__setitem__, key, table[key])
+            if key in table
+            else partial(table.pop, key, None)
+        )
         self._back.append(back)
         if value is None:
             table.pop(key, None)
@@ -78,7 +86,12 @@ class Patches:
     def __enter__(self) -> Patches:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.undo()
 
 

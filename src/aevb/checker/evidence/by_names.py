@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import ast
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from aevb.checker.evidence.divergence import LOG_SIGMA
+from aevb.checker.program.vocabulary import LOG_SIGMA, LOG_VARIANCE, OF_A_KL, OF_A_LOSS
 from aevb.checker.steps.steps import output_values
 from aevb.checker.tape.entries import LIKE
 
 if TYPE_CHECKING:
     from aevb.checker.evidence.evidence import Evidence
     from aevb.checker.places import Place
-
-OF_A_LOSS = re.compile(
-    r"loss|kl|elbo|nll|criterion|diverg|objective|likelihood|log_?prob|entropy|backward|mse|bce",
-    re.IGNORECASE,
-)
-OF_A_KL = re.compile(
-    r"(?<![a-z])kl|elbo|diverg|objective|likelihood|log_?prob|entropy|backward|training_step"
-    r"|vae_?loss",
-    re.IGNORECASE,
-)
-LOG_VARIANCE = re.compile(r"log_?var|lnvar|log_?sigma_?2|log_?sigma_?sq", re.IGNORECASE)
 
 
 @dataclass

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from aevb.checker.evidence.factors import has_literal
 from aevb.checker.evidence.readings import TOLERANCE, Recognised, recognise
+from aevb.checker.program.vocabulary import LOG_SIGMA
 from aevb.checker.steps.steps import output_values
 from aevb.checker.tape.measure import ratio, reachable
 from aevb.checker.tape.parts import SHAPES
@@ -27,7 +28,6 @@ NOTHING = 1e-13
 """A gradient below this is none. That of a KL of weight 1e-5, averaged over a batch of pictures, is
 1e-10."""
 MOST_NODES = 80
-LOG_SIGMA = re.compile(r"log_?(sigma|std|sd|scale)|lsig|logstd", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

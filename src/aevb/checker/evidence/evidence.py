@@ -14,9 +14,8 @@ from aevb.checker.evidence import by_names, sampling, weighing
 from aevb.checker.evidence.divergence import Divergence, measured, misread
 from aevb.checker.evidence.readings import recognise, sampler_reading
 from aevb.checker.places import Place
-from aevb.checker.program.calls import KL
-from aevb.checker.program.rewriting import ROWS
 from aevb.checker.program.source import calls, covers, last_name, place_of
+from aevb.checker.program.vocabulary import KL, ROWS
 from aevb.checker.rules import Seen
 from aevb.checker.tape.measure import (
     Reconstruction,
@@ -32,7 +31,7 @@ from aevb.checker.tape.measure import (
 if TYPE_CHECKING:
     from aevb.checker.program.source import Source
     from aevb.checker.session import Session
-    from aevb.checker.steps.steps import Step
+    from aevb.checker.steps.steps import RecordedStep
     from aevb.checker.tape.entries import Entry
     from aevb.checker.tape.parts import Parts
     from aevb.checker.tape.tape import Tape
@@ -59,7 +58,7 @@ class StepEvidence:
     """A recorded step, and where in the program its values stand."""
 
     program: Judged
-    step: Step
+    step: RecordedStep
     seed: int
 
     @property
@@ -110,7 +109,7 @@ class ProgramEvidence:
     """A program, and its step if one could be run."""
 
     program: Judged
-    step: Step | None
+    step: RecordedStep | None
 
     @cached_property
     def decoders(self) -> set[str]:

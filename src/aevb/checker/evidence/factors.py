@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import ast
-import re
 from typing import TYPE_CHECKING
 
 from aevb.checker.program.source import last_name, place_of
+from aevb.checker.program.vocabulary import NAMED_WEIGHT
 
 if TYPE_CHECKING:
     from aevb.checker.evidence.evidence import Evidence
     from aevb.checker.places import Place
 
 CLOSE = 0.02
-NAMED = re.compile(
-    r"beta|weight|lam(b|bda)?$|lambda|alpha|gamma|coef|anneal|scale|factor|kl_?w|^w(_|$)|_w$",
-    re.IGNORECASE,
-)
-"""Names of weights that a program asks for."""
 
 
 def close(a: float, b: float = 1.0) -> bool:
@@ -52,4 +47,4 @@ def has_named_weight(e: Evidence, values: list[int]) -> bool:
     """Whether a statement that made the values multiplies by what has a weight's name."""
     sides = factors(e.program.source.tree, {e.place(value) for value in values})
     names = (last_name(side) for side in sides if isinstance(side, ast.Name | ast.Attribute))
-    return any(map(NAMED.search, names))
+    return any(map(NAMED_WEIGHT.search, names))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from aevb.checker.program.source import calls, last_name, place_of
+from aevb.checker.program.vocabulary import DECODER
 from aevb.checker.report import RIGHT
 from aevb.checker.rules import CLASSES, PROGRAM, Seen, rule
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from aevb.checker.tape.measure import Reconstruction
 
 UNIFORM = {"rand", "rand_like", "uniform_", "random_sample", "uniform"}
-DECODES = re.compile(r"^(dec\w*|generat\w*|.*decode\w*|p_x\w*)$", re.IGNORECASE)
 OUTSIDE = 1e-2
 IN_0_TO_1 = ("sigmoid", "shifted tanh", "another activation")
 
@@ -141,7 +141,7 @@ def _in_order(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 def _is_uniform(value: ast.expr) -> bool:
     """Uniform numbers, perhaps moved, scaled and sent to a device; not through a quantile."""
     names = [last_name(call.func) for call in calls(value)]
-    changed = any(re.search(r"ppf|icdf|erfinv|log", n) or DECODES.match(n) for n in names)
+    changed = any(re.search(r"ppf|icdf|erfinv|log", n) or DECODER.match(n) for n in names)
     return (
         bool(UNIFORM & set(names)) and not changed and not any(map(_adds_a_name, ast.walk(value)))
     )
@@ -158,7 +158,7 @@ def _decoded(statement: ast.stmt, uniform: dict[str, Place], decoders: set[str])
     """The place of uniform numbers that a call of a decoder gets."""
     for call in calls(statement):
         name = last_name(call.func)
-        if not call.args or not (name in decoders or DECODES.match(name)):
+        if not call.args or not (name in decoders or DECODER.match(name)):
             continue
         first = call.args[0]
         if _is_uniform(first):

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from aevb.checker.evidence.factors import CLOSE, has_literal, has_named_weight, plain
 from aevb.checker.findings.kl import FORMULA
-from aevb.checker.program.callers import direction
-from aevb.checker.program.source import goes_backward
+from aevb.checker.program.source import direction, goes_backward
 from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, UNUSUAL
 from aevb.checker.rules import CLASSES, RULES, Seen, also, rule
 
