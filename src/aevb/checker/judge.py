@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import torch
 
-from aevb.checker.evidence.evidence import Evidence, Judged, ProgramEvidence
+from aevb.checker.evidence.evidence import Evidence, Judged
+from aevb.checker.evidence.program import ProgramEvidence
 from aevb.checker.evidence.unsampled import Unsampled
 from aevb.checker.not_judged import evaluating, known, named_parts, nothing_ran, without_the_sampler
 from aevb.checker.program.making import models

@@ -14,7 +14,7 @@ from aevb.checker.evidence import by_names, sampling, weighing
 from aevb.checker.evidence.divergence import Divergence, measured, misread
 from aevb.checker.evidence.readings import recognise, sampler_reading
 from aevb.checker.places import Place
-from aevb.checker.program.source import calls, covers, last_name, place_of
+from aevb.checker.program.source import covers
 from aevb.checker.program.vocabulary import KL, ROWS
 from aevb.checker.rules import Seen
 from aevb.checker.tape.measure import (
@@ -102,33 +102,6 @@ class StepEvidence:
     def makers(self, values: list[int]) -> list[Entry]:
         """The calls that made the values."""
         return [entry for entry in map(self.tape.made_by, values) if entry is not None]
-
-
-@dataclass
-class ProgramEvidence:
-    """A program, and its step if one could be run."""
-
-    program: Judged
-    step: RecordedStep | None
-
-    @cached_property
-    def decoders(self) -> set[str]:
-        """Names of the author's functions and attributes that are called on z."""
-        out: set[str] = set()
-        if self.step is None:
-            return out
-        for parts in self.step.parts:
-            maker = self.step.tape.made_by(parts.z)
-            for entered in map(self.step.tape.made_by, parts.entrances):
-                if maker is not None and entered is not None:
-                    out |= set(entered.functions) - set(maker.functions)
-                    out |= self._methods_on(entered.place)
-        return out - {"forward", "__call__"}
-
-    def _methods_on(self, place: Place | None) -> set[str]:
-        """Methods and attributes of ``self`` that are called at the place."""
-        own = (node for node in calls(self.program.source.tree) if place_of(node) == place)
-        return {last_name(one.func) for one in own if ast.unparse(one.func).startswith("self.")}
 
 
 @dataclass

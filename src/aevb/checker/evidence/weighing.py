@@ -7,13 +7,16 @@ asked for every other factor.
 
 from __future__ import annotations
 
+import ast
 import math
 import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from aevb.checker.evidence.divergence import nodes, right_nodes
-from aevb.checker.evidence.factors import CLOSE, close, plain
+from aevb.checker.evidence.factors import CLOSE, close, factors, plain
+from aevb.checker.program.source import last_name
+from aevb.checker.program.vocabulary import NAMED_WEIGHT
 from aevb.checker.tape.measure import (
     Reconstruction,
     factor_at,
@@ -85,6 +88,12 @@ class Chain:
         places = [self.e.place(value) for value in self.values]
         ends = [i for i in range(len(places) - 1) if places[i] != places[i + 1]]
         return [(self.values[: i + 1], self.seen[i]) for i in reversed(ends)]
+
+    def has_named_weight(self, values: list[int]) -> bool:
+        """Whether a statement that made the values multiplies by what has a weight's name."""
+        sides = factors(self.e.program.source.tree, {self.e.place(value) for value in values})
+        names = (last_name(side) for side in sides if isinstance(side, ast.Name | ast.Attribute))
+        return any(map(NAMED_WEIGHT.search, names))
 
     def follow(self, value: int, weight: float) -> None:
         """Go on to the next value of the term."""

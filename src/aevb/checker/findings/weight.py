@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from aevb.checker.evidence.factors import CLOSE, has_literal, has_named_weight, plain
+from aevb.checker.evidence.factors import CLOSE, has_literal, plain
 from aevb.checker.findings.kl import FORMULA
 from aevb.checker.program.source import direction, goes_backward
 from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, UNUSUAL
@@ -193,7 +193,7 @@ def _own_factor(w: Weights) -> Seen | None:
     # Within a statement 1/2 and a weight may be one number: ``-0.5 * beta * sum(...)``.
     for values, factor in ((kl.values, w.factor), *kl.ends()):
         for class_, wrong in FACTORS:
-            if abs(abs(factor) - wrong) < CLOSE and not has_named_weight(w.e, values):
+            if abs(abs(factor) - wrong) < CLOSE and not kl.has_named_weight(values):
                 message = f"{CLASSES[class_]}: its factor is {wrong / 2:.3g} and not 1/2"
                 return w.e.at(kl.last, message, f"{wrong:.3g}", "1", class_=class_)
     return None
@@ -268,7 +268,7 @@ def _draws_summed(w: Weights) -> Seen | None:
     assert w.kl is not None
     assert w.error is not None
     summed = draws > 1 and abs(w.factor * draws - 1) < CLOSE and _reductions(w) is None
-    if not summed or has_named_weight(w.e, w.kl.values):
+    if not summed or w.kl.has_named_weight(w.kl.values):
         return None
     beta = f"{w.factor:.3g}"
     message = (
