@@ -1,5 +1,7 @@
-"""The child's side of a check: ``python -m aevb.checker.child FILE MAPPING``, run by
-``sandbox.run`` and by nobody else."""
+"""The child's side of a check, started by ``sandbox.parent.run`` alone.
+
+``python -m aevb.checker.child FILE MAPPING`` judges a file; MAPPING is JSON.
+"""
 
 from __future__ import annotations
 
@@ -43,9 +45,7 @@ def main(path: str, mapping: str) -> None:
     source = Path(path)
     with patched(Session()) as session:
         layers = confine()
-        # what torch brought is no longer walked through: names of layers are sought among the
-        # program's own objects
-        gc.freeze()
+        gc.freeze()  # names of layers are looked for among the program's own objects, not torch's
         try:
             report = examine(source, json.loads(mapping), session)
         except UnknownNameError as error:

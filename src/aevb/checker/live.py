@@ -26,8 +26,8 @@ from aevb.checker.rules import NO_SAMPLE, judged, ordered
 from aevb.checker.session import Batch, Session
 from aevb.checker.steps.outside_noise import find_with_kept
 from aevb.checker.steps.steps import RecordedStep
+from aevb.checker.tape.returned import loss_in
 from aevb.checker.tape.tape import BackwardCalledError, Tape
-from aevb.checker.tape.values import loss_in
 
 
 @dataclass

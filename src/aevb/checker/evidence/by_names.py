@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from aevb.checker.program.vocabulary import LOG_SIGMA, LOG_VARIANCE, OF_A_KL, OF_A_LOSS
 from aevb.checker.steps.steps import output_values
-from aevb.checker.tape.entries import LIKE
+from aevb.checker.tape.tape import LIKE
 
 if TYPE_CHECKING:
     from aevb.checker.evidence.evidence import Evidence

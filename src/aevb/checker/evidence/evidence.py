@@ -32,9 +32,8 @@ if TYPE_CHECKING:
     from aevb.checker.program.source import Source
     from aevb.checker.session import Session
     from aevb.checker.steps.steps import RecordedStep
-    from aevb.checker.tape.entries import Entry
     from aevb.checker.tape.parts import Parts
-    from aevb.checker.tape.tape import Tape
+    from aevb.checker.tape.tape import Entry, Tape
 
 Points = list[tuple[Tensor, Tensor]]
 WHOLE_LINE, POSITIVE = (-2.5, 1.8), (0.2, 2.0)

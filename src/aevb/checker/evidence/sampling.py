@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from aevb.checker.tape.measure import filled, fit, z_at
-from aevb.checker.tape.measure import noise_of as constant_noise
 from aevb.checker.tape.parts import NORMALISING
+from aevb.checker.tape.tape import noise_of as constant_noise
 
 if TYPE_CHECKING:
     from aevb.checker.evidence.evidence import Evidence

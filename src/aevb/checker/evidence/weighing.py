@@ -24,13 +24,13 @@ from aevb.checker.tape.measure import (
     reconstruction,
     weight_at,
 )
-from aevb.checker.tape.values import tensors
+from aevb.checker.tape.tape import tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from aevb.checker.evidence.evidence import Evidence
-    from aevb.checker.tape.entries import Entry
+    from aevb.checker.tape.tape import Entry
 
 DIVISIONS = {
     "div", "truediv", "idiv", "itruediv", "divide", "true_divide", "mul", "imul", "rmul",

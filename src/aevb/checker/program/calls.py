@@ -22,7 +22,7 @@ from aevb.checker.program.program import Program
 from aevb.checker.program.stand_ins import FakeLoader, FakeOptimizer, OfASession, StandIn
 from aevb.checker.program.vocabulary import role_of
 from aevb.checker.session import Batch, Session
-from aevb.checker.tape.values import flat_outputs
+from aevb.checker.tape.returned import flat_outputs
 
 Function = Callable[..., Any]
 Pairs = list[tuple[str, Any]]

@@ -22,7 +22,7 @@ from aevb.checker.program.program import Program
 from aevb.checker.program.source import unpacked_first
 from aevb.checker.program.vocabulary import role_of
 from aevb.checker.session import Session
-from aevb.checker.tape.values import tensors
+from aevb.checker.tape.tape import tensors
 
 Function = Callable[..., Any]
 

@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from aevb.checker.places import Place
 from aevb.checker.program.source import called_names, functions, last_name, place_of
-from aevb.checker.tape.entries import Entry
 from aevb.checker.tape.parts import Parts, find
-from aevb.checker.tape.tape import Tape
+from aevb.checker.tape.tape import Entry, Tape
 
 NORMAL = {"randn", "randn_like", "normal", "normal_", "standard_normal", "sample"}
 UNIFORM = {"rand", "rand_like", "uniform_", "uniform"}

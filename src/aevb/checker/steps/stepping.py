@@ -23,8 +23,8 @@ from aevb.checker.program.vocabulary import LOSS
 from aevb.checker.session import Batch
 from aevb.checker.steps.outside_noise import adopt, find_with_kept
 from aevb.checker.steps.steps import Attempt, RecordedStep, attempts
+from aevb.checker.tape.returned import loss_in, sum_of_rows
 from aevb.checker.tape.tape import BackwardCalledError, Tape
-from aevb.checker.tape.values import loss_in, sum_of_rows
 
 MOST_SHAPES = 16
 LONGEST_SEARCH_S = 15

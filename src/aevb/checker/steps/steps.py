@@ -36,8 +36,7 @@ from aevb.checker.steps.mapped import (
     only_a_loss,
 )  # fmt: skip
 from aevb.checker.tape.parts import Parts
-from aevb.checker.tape.tape import Tape
-from aevb.checker.tape.values import tensors
+from aevb.checker.tape.tape import Tape, tensors
 
 LIGHTNING = ("training_step", "_step", "step", "shared_step", "_shared_step")
 
