@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import torch
 
-from aevb.checker.evidence.evidence import Evidence, Judged, ProgramEvidence
+from aevb.checker.evidence.evidence import Evidence, Judged
+from aevb.checker.evidence.program import ProgramEvidence
 from aevb.checker.evidence.unsampled import Unsampled
 from aevb.checker.not_judged import evaluating, known, named_parts, nothing_ran, without_the_sampler
 from aevb.checker.program.making import models
@@ -14,7 +15,7 @@ from aevb.checker.program.program import Program
 from aevb.checker.program.rewriting import set_mode
 from aevb.checker.program.vocabulary import DATA_DIM, LATENT
 from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, SCALE, UNUSUAL, Finding, Report
-from aevb.checker.rules import NO_SAMPLE, PROGRAM, judged, ordered
+from aevb.checker.rules import CHECKS, NO_SAMPLE, PROGRAM, judged, ordered
 from aevb.checker.steps.mapped import alone, named, only_a_loss, spread_of
 from aevb.checker.steps.stepping import RowKind, Runner, record
 from aevb.checker.steps.steps import RecordedStep, attempts
@@ -79,14 +80,13 @@ def look_at_parts(program: Program, e: Evidence, whole: Report) -> Report:
     """Judge a sampler and a loss between layers of ours. whole: could not judge the whole."""
     if list(program.mapping) == ["sampler"]:
         e.spread = spread_of(named(program, [], program.mapping["sampler"]))
-    found = [f for f in findings(e) if f.verdict != CANNOT_JUDGE]
-    if "sampler" in program.mapping:
-        found = [f for f in found if f.check not in ("decoder", "heads")]
-    else:
-        found = [f for f in found if f.check in ("kl", "weight", "loss")]
-        if found and only_a_loss(program):
-            message = f"the model is in another file: of this one {e.step.how} was looked at"
-            return report_of(e, [*found, Finding("parts", RIGHT, "", message)])
+    checks = set(CHECKS) - {"decoder", "heads"}
+    if "sampler" not in program.mapping:
+        checks = {"kl", "weight", "loss"}
+    found = [f for f in findings(e) if f.verdict != CANNOT_JUDGE and f.check in checks]
+    if found and "loss" in program.mapping and only_a_loss(program):
+        message = f"the model is in another file: of this one {e.step.how} was looked at"
+        return report_of(e, [*found, Finding("parts", RIGHT, "", message)])
     said = (
         f"; looked at alone, with {DATA_DIM} columns and {LATENT} latent dimensions: {e.step.how}"
     )

@@ -32,10 +32,9 @@ def find(class_: str) -> Hint:
     """The hints for a finding: its own, those of its rule or its family, or the general ones."""
     if class_ in HINTS:
         return HINTS[class_]
-    if class_ in RULES and RULES[class_].hint is not None:
-        return RULES[class_].hint
+    hint = RULES[class_].hint if class_ in RULES else None
     families = (name for name in HINTS if name.endswith("-") and class_.startswith(name))
-    return HINTS[next(families, "")]
+    return hint or HINTS[next(families, "")]
 
 
 def choose(findings: list[Finding], about: str | None) -> Finding:

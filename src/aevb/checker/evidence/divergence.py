@@ -53,6 +53,12 @@ class Divergence:
         """Whether the loss has a KL."""
         return not self.absent
 
+    @property
+    def is_minus_the_right_one(self) -> bool:
+        """Whether the loss has a trained KL of the right form with a minus."""
+        minus = self.kl.class_ == "kl-sign" and self.kl.formula.startswith("1/2")
+        return minus and self.counts and not self.cut
+
 
 NO_KL = Recognised("kl-absent", 0.0)
 
@@ -128,17 +134,28 @@ def _absent(e: Evidence, loss: int) -> Divergence:
     dependent = e.tape.dependents(e.parts.roots, stop=e.parts.entrances)
     unused = _numbers(e, sorted(dependent - e.tape.ancestors(loss)))
     found = [value for value, _ in right_nodes(e, unused)]
-    plain = [value for value in found if value in {one for _, one in e.tape.items}]
+    absent, place = _not_in_the_loss(e, found) or (_nowhere(e), loss)
+    return Divergence(NO_KL, loss, place, absent=absent)
+
+
+def _not_in_the_loss(e: Evidence, found: list[int]) -> tuple[str, int] | None:
+    """What became of a right KL that does not reach the loss, and where it stands."""
+    if not found:
+        return None
+    taken_out = {value for _, value in e.tape.items}
+    plain = [value for value in found if value in taken_out]
     if plain:
-        return Divergence(NO_KL, loss, plain[0], absent="item")
+        return "item", plain[0]
     scalars = [v for v in output_values(e.step) if e.tape.shown(v).numel() == 1]
     if not e.step.faithful and len(scalars) == 2 and scalars[1] in found:
-        return Divergence(NO_KL, loss, scalars[1], absent="beside")
-    if found:
-        return Divergence(NO_KL, loss, found[-1], absent="not added")
+        return "beside", scalars[1]
+    return "not added", found[-1]
+
+
+def _nowhere(e: Evidence) -> str:
+    """Whether the text of the program has a KL elsewhere, if its training was not seen."""
     named = re.search(r"kl|logvar.*exp|log_var.*exp", e.program.source.text, re.IGNORECASE)
-    elsewhere = not e.step.faithful and named
-    return Divergence(NO_KL, loss, loss, absent="elsewhere" if elsewhere else "none")
+    return "elsewhere" if named and not e.step.faithful else "none"
 
 
 def _of_weight_0(e: Evidence, loss: int, node: int) -> Divergence:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor, nn
 
-from aevb.checker.evidence import by_names, divergence, sampling, weighing
+from aevb.checker.evidence import by_names, sampling, weighing
+from aevb.checker.evidence.divergence import Divergence, measured, misread
 from aevb.checker.evidence.readings import recognise, sampler_reading
 from aevb.checker.places import Place
-from aevb.checker.program.source import calls, covers, last_name, place_of
+from aevb.checker.program.source import covers
 from aevb.checker.program.vocabulary import KL, ROWS
 from aevb.checker.rules import Seen
 from aevb.checker.tape.measure import (
@@ -69,9 +70,18 @@ class StepEvidence:
         entry = self.tape.made_by(value)
         return entry.place if entry else None
 
-    def at(self, value: int, message: str, *figures: str, **more: str) -> Seen:
+    def at(
+        self,
+        value: int,
+        message: str,
+        *figures: str,
+        class_: str = "",
+        verdict: str = "",
+        check: str = "",
+    ) -> Seen:
         """What was seen at the place that made the value. figures: measured, expected."""
-        return Seen(message, *figures, place=self.place(value), **more)
+        measured, expected = (*figures, "", "")[:2]
+        return Seen(message, measured, expected, self.place(value), class_, verdict, check)
 
     def named(self, value: int) -> str:
         """The program's name for the value: what it is assigned to, and the function around."""
@@ -91,33 +101,6 @@ class StepEvidence:
     def makers(self, values: list[int]) -> list[Entry]:
         """The calls that made the values."""
         return [entry for entry in map(self.tape.made_by, values) if entry is not None]
-
-
-@dataclass
-class ProgramEvidence:
-    """A program, and its step if one could be run."""
-
-    program: Judged
-    step: RecordedStep | None
-
-    @cached_property
-    def decoders(self) -> set[str]:
-        """Names of the author's functions and attributes that are called on z."""
-        out: set[str] = set()
-        if self.step is None:
-            return out
-        for parts in self.step.parts:
-            maker = self.step.tape.made_by(parts.z)
-            for entered in map(self.step.tape.made_by, parts.entrances):
-                if maker is not None and entered is not None:
-                    out |= set(entered.functions) - set(maker.functions)
-                    out |= self._methods_on(entered.place)
-        return out - {"forward", "__call__"}
-
-    def _methods_on(self, place: Place | None) -> set[str]:
-        """Methods and attributes of ``self`` that are called at the place."""
-        own = (node for node in calls(self.program.source.tree) if place_of(node) == place)
-        return {last_name(one.func) for one in own if ast.unparse(one.func).startswith("self.")}
 
 
 @dataclass
@@ -185,20 +168,14 @@ class Evidence(StepEvidence):
         """The reading where its factor is 1, otherwise ""."""
         return self.reading[0] if self.reading[1] == 1.0 else ""
 
-    @cached_property
-    def noise(self) -> sampling.Noise:
-        """The moments of the noise, and what it is shared by."""
-        return sampling.noise_of(self)
+    noise = cached_property(sampling.noise_of)
+    """The moments of the noise, and what it is shared by."""
 
-    @cached_property
-    def heads(self) -> sampling.Heads:
-        """What holds the heads, or joins them."""
-        return sampling.Heads(self)
+    heads = cached_property(sampling.Heads)
+    """What holds the heads, or joins them."""
 
-    @cached_property
-    def names(self) -> by_names.Names:
-        """What the names of the program say."""
-        return by_names.Names(self)
+    names = cached_property(by_names.Names)
+    """What the names of the program say."""
 
     # The loss and its two terms.
 
@@ -256,9 +233,9 @@ class Evidence(StepEvidence):
         return other if fits else right
 
     @cached_property
-    def divergence(self) -> divergence.Divergence | None:
+    def divergence(self) -> Divergence | None:
         """What is known of the KL; None where none is to be judged."""
-        return None if self.with_kl is None else divergence.measured(self, self.with_kl)
+        return None if self.with_kl is None else measured(self, self.with_kl)
 
     @property
     def negative_deviation(self) -> bool:
@@ -267,20 +244,16 @@ class Evidence(StepEvidence):
         right = d is not None and self.loss is not None and d.counts and d.kl.class_ == ""
         return right and self.may_be_negative
 
-    @cached_property
-    def misread(self) -> divergence.Misread | None:
-        """How the sampler and the KL read the raw head, where they differ."""
-        return divergence.misread(self)
+    misread = cached_property(misread)
+    """How the sampler and the KL read the raw head, where they differ."""
 
     @cached_property
     def error(self) -> Reconstruction | None:
         """The reconstruction error in the loss, if it has a known form."""
         return None if self.loss is None else weighing.error_of(self, self.loss)
 
-    @cached_property
-    def weights(self) -> weighing.Weights | None:
-        """The weights of the KL and of the error; None where there is no KL to weigh."""
-        return weighing.weighed(self)
+    weights = cached_property(weighing.weighed)
+    """The weights of the KL and of the error; None where there is no KL to weigh."""
 
     def fingerprint(self) -> dict[str, list[float]]:
         """What was measured of the sampler and the KL, as plain numbers for a picture.

@@ -5,8 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from aevb.checker.program.source import last_name, place_of
-from aevb.checker.program.vocabulary import NAMED_WEIGHT
+from aevb.checker.program.source import place_of
 
 if TYPE_CHECKING:
     from aevb.checker.evidence.evidence import Evidence
@@ -41,10 +40,3 @@ def factors(tree: ast.AST, places: set[Place | None]) -> list[ast.expr]:
         if place_of(node) in places
         for side in (node.left, node.right)
     ]
-
-
-def has_named_weight(e: Evidence, values: list[int]) -> bool:
-    """Whether a statement that made the values multiplies by what has a weight's name."""
-    sides = factors(e.program.source.tree, {e.place(value) for value in values})
-    names = (last_name(side) for side in sides if isinstance(side, ast.Name | ast.Attribute))
-    return any(map(NAMED_WEIGHT.search, names))

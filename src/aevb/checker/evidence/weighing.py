@@ -7,13 +7,16 @@ asked for every other factor.
 
 from __future__ import annotations
 
+import ast
 import math
 import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from aevb.checker.evidence.divergence import nodes, right_nodes
-from aevb.checker.evidence.factors import CLOSE, close, plain
+from aevb.checker.evidence.factors import CLOSE, close, factors, plain
+from aevb.checker.program.source import last_name
+from aevb.checker.program.vocabulary import NAMED_WEIGHT
 from aevb.checker.tape.measure import (
     Reconstruction,
     factor_at,
@@ -85,6 +88,12 @@ class Chain:
         places = [self.e.place(value) for value in self.values]
         ends = [i for i in range(len(places) - 1) if places[i] != places[i + 1]]
         return [(self.values[: i + 1], self.seen[i]) for i in reversed(ends)]
+
+    def has_named_weight(self, values: list[int]) -> bool:
+        """Whether a statement that made the values multiplies by what has a weight's name."""
+        sides = factors(self.e.program.source.tree, {self.e.place(value) for value in values})
+        names = (last_name(side) for side in sides if isinstance(side, ast.Name | ast.Attribute))
+        return any(map(NAMED_WEIGHT.search, names))
 
     def follow(self, value: int, weight: float) -> None:
         """Go on to the next value of the term."""
@@ -207,6 +216,15 @@ class Weights:
     mixing: float = 1.0
     factor: float = 0.0
 
+    def follow(self, of_kl: list[tuple[int, float]]) -> None:
+        """Follow the KL through the values that are a multiple of it, and the error."""
+        self.kl = followed(self.e, of_kl, self.latent)
+        self.factor = self.kl.factor if self.kl is not None else 0.0
+        if self.r is not None:
+            self.error = followed(self.e, _error_weights(self.e, self.loss, self.r), self.data)
+        if self.kl is not None and self.error is not None:
+            self.meet(self.kl, self.error)
+
     def meet(self, kl: Chain, error: Chain) -> None:
         """Find what the KL is multiplied by beside the error, after both chains and in all."""
         # The error that is followed is that of one draw of z; a loop over draws adds others.
@@ -250,20 +268,13 @@ class Weights:
 def weighed(e: Evidence) -> Weights | None:
     """Follow both terms; None where there is no KL, or only its form is known."""
     d, loss, r = e.divergence, e.loss, e.error
-    if d is None or loss is None or not d.counts or not d.kl.weight:
+    if d is None or loss is None or not (d.counts and d.kl.weight):
         return None
-    right = right_nodes(e, nodes(e, loss))
-    w = Weights(e, loss, False, None, d.kl.weight)
     whole = d.node == loss
-    if r is None and whole and not e.tape.ancestors(loss).intersection(e.parts.entrances):
-        w.alone = True
-    w.kl = followed(e, [pair for pair in right if w.alone or pair[0] != loss], w.latent)
-    w.factor = w.kl.factor if w.kl is not None else 0.0
-    if r is not None and whole:
-        w.r = r
-        w.error = followed(e, _error_weights(e, loss, r), w.data)
-    if w.kl is not None and w.error is not None:
-        w.meet(w.kl, w.error)
+    decoded = e.tape.ancestors(loss).intersection(e.parts.entrances)
+    alone = r is None and whole and not decoded
+    w = Weights(e, loss, alone, None, d.kl.weight, r if whole else None)
+    w.follow([one for one in right_nodes(e, nodes(e, loss)) if alone or one[0] != loss])
     return w
 
 

@@ -83,8 +83,9 @@ def noise_of_the_sample(e: Evidence) -> Iterator[Seen]:
 @rule("noise-repeated", "every call draws the same noise", "noise")
 def noise_repeated(e: Evidence) -> Iterator[Seen]:
     """Find a seed that is set beside the draw, or noise that is drawn once for all calls."""
-    for node in ast.walk(e.program.source.tree):
-        place = _seeded(e, node) if isinstance(node, ast.FunctionDef) else None
+    tree = e.program.source.tree
+    for node in (one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef)):
+        place = _seeded(e, node)
         if place is not None:
             message = (
                 f"{node.name} sets the random seed before it draws, so every call draws the same"

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from aevb.checker.evidence.factors import CLOSE, has_literal, has_named_weight, plain
+from aevb.checker.evidence.factors import CLOSE, has_literal, plain
 from aevb.checker.findings.kl import FORMULA
 from aevb.checker.program.source import direction, goes_backward
 from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, UNUSUAL
@@ -81,15 +81,14 @@ def weight(e: Evidence) -> Iterator[Seen]:
 @also("kl-sign")
 def sign(e: Evidence) -> Iterator[Seen]:
     """Judge a KL of the right form with a minus: it is right in what is maximised."""
-    d, loss, r, weights = e.divergence, e.loss, e.error, of_weights(e)
-    if d is None or loss is None or d.cut or not d.counts or d.kl.class_ != "kl-sign":
+    d, loss = e.divergence, e.loss
+    if d is None or loss is None or not d.is_minus_the_right_one:
         return
-    if not d.kl.formula.startswith("1/2") or (weights is not None and weights.class_):
+    weights = of_weights(e)
+    if weights is not None and weights.class_:
         return
-    name = e.step.how.partition("(")[0].rpartition(".")[2]
-    goes = "down" if e.step.faithful else direction(e.program.source.tree, name)
-    figures = f"weight {d.kl.weight:.3g}", "weight 1"
-    if (r is not None and r.weight < 0) or (r is None and goes == "up"):
+    goes, figures = _direction(e), (f"weight {d.kl.weight:.3g}", "weight 1")
+    if goes == "up":
         message = (
             "the closed KL of the sampler's Gaussian from N(0, I), with a minus, as in what is"
             " maximised"
@@ -108,6 +107,18 @@ def sign(e: Evidence) -> Iterator[Seen]:
         yield e.at(loss, message, *figures, verdict=CANNOT_JUDGE)
 
 
+def _direction(e: Evidence) -> str:
+    """Where training takes the loss: "up", "down", or "" if that was not seen.
+
+    A reconstruction error with a minus goes up too.
+    """
+    if e.error is not None and e.error.weight < 0:
+        return "up"
+    name = e.step.how.partition("(")[0].rpartition(".")[2]
+    goes = "down" if e.step.faithful else direction(e.program.source.tree, name)
+    return "" if goes == "up" and e.error is not None else goes
+
+
 def of_weights(e: Evidence) -> Seen | None:
     """What there is to say about the weights, whatever the KL's formula is."""
     w = e.weights
@@ -118,9 +129,9 @@ def of_weights(e: Evidence) -> Seen | None:
     if w.r is None:
         return _beside_another_error(w)
     ways = BY_NUMBER if w.kl is None or w.error is None else BY_CHAINS
-    seen = next(one for one in (way(w) for way in ways) if one is not None)
-    bug = seen.class_ and RULES[seen.class_].verdict == BUG
-    if e.step.error_is_ours and seen.verdict != RIGHT and not bug:
+    seen = next(filter(None, (way(w) for way in ways)))
+    certain = seen.verdict == RIGHT or (seen.class_ and RULES[seen.class_].verdict == BUG)
+    if e.step.error_is_ours and not certain:
         message = (
             "the reconstruction error is handed over by a caller: how it is reduced beside the KL"
             " is not judged"
@@ -182,7 +193,7 @@ def _own_factor(w: Weights) -> Seen | None:
     # Within a statement 1/2 and a weight may be one number: ``-0.5 * beta * sum(...)``.
     for values, factor in ((kl.values, w.factor), *kl.ends()):
         for class_, wrong in FACTORS:
-            if abs(abs(factor) - wrong) < CLOSE and not has_named_weight(w.e, values):
+            if abs(abs(factor) - wrong) < CLOSE and not kl.has_named_weight(values):
                 message = f"{CLASSES[class_]}: its factor is {wrong / 2:.3g} and not 1/2"
                 return w.e.at(kl.last, message, f"{wrong:.3g}", "1", class_=class_)
     return None
@@ -257,7 +268,7 @@ def _draws_summed(w: Weights) -> Seen | None:
     assert w.kl is not None
     assert w.error is not None
     summed = draws > 1 and abs(w.factor * draws - 1) < CLOSE and _reductions(w) is None
-    if not summed or has_named_weight(w.e, w.kl.values):
+    if not summed or w.kl.has_named_weight(w.kl.values):
         return None
     beta = f"{w.factor:.3g}"
     message = (

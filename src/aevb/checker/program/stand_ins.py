@@ -342,7 +342,7 @@ def named_stand_in(session: Session, name: str) -> Any:
         return session.make(StandIn, name)
     for said, value in words.WHOLE_NAMES:
         if re.fullmatch(said, name):
-            return value
+            return value() if isinstance(value, words.OfTorch) else value
     if words.SIZE_NAME.search(name.lower()):
         return words.size_of(name)
     return _of_the_batch(session, name) if len(session.batch.x) else None

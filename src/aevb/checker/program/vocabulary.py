@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
-
-import torch
 
 from aevb.checker.program.frames import unpacked
 
@@ -163,10 +162,24 @@ class Widths(list[int]):
         return HIDDEN if outside else super().__getitem__(place)
 
 
+@dataclass(frozen=True)
+class OfTorch:
+    """A value that is made by torch when it is asked for: to read a program takes no torch."""
+
+    make: str
+    argument: Any
+
+    def __call__(self) -> Any:
+        import torch
+
+        return getattr(torch, self.make)(self.argument)
+
+
+CPU = OfTorch("device", "cpu")
 Meanings = list[tuple[str, Any]]
 SIZES: Meanings = [
     ("dropout|^p$|_prob$", 0.0),
-    ("^adj", torch.eye(ROWS)),
+    ("^adj", OfTorch("eye", ROWS)),
     ("^(vocab|word2idx|token2idx|stoi)$", {chr(97 + place): place for place in range(DATA_DIM)}),
     (r"^(num|n)_?(\w+_)?layers?$|depth|n_blocks|heads?$", 1),
     ("_idx$", 0),
@@ -195,7 +208,7 @@ NUMBERS: Meanings = [
 ]
 """Parameters of a loss that are no outputs of a model."""
 ATTRIBUTES: Meanings = [
-    ("^device$", torch.device("cpu")),
+    ("^device$", CPU),
     (f"{WEIGHT}|noise_scale|temperature", 1.0),
 ]
 """What a method may ask of an object that was never made."""
@@ -207,14 +220,15 @@ SPREADS: Meanings = [
 WHOLE_NAMES: Meanings = [
     ("epoch|ep|e|global_step|step|iteration|it|n_iter|(n_|num_|total_)?(epochs?|EPOCHS?)", EPOCH),
     ("batch_idx|batch_id|i|idx|j|n", 0),
-    ("device|DEVICE|dev", torch.device("cpu")),
+    ("device|DEVICE|dev", CPU),
 ]
 """Names of a program's top level, as a whole."""
 
 
 def meaning(name: str, table: Iterable[tuple[str, Any]], default: Any = None) -> Any:
     """Return the value of the first entry that the name matches, else ``default``."""
-    return next((value for said, value in table if re.search(said, name)), default)
+    found = next((value for said, value in table if re.search(said, name)), default)
+    return found() if isinstance(found, OfTorch) else found
 
 
 class Setting(int):
