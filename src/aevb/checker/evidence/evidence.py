@@ -17,16 +17,7 @@ from aevb.checker.places import Place
 from aevb.checker.program.source import covers
 from aevb.checker.program.vocabulary import KL, ROWS
 from aevb.checker.rules import Seen
-from aevb.checker.tape.measure import (
-    Reconstruction,
-    Sampled,
-    Slopes,
-    kl_slopes,
-    ratio,
-    right_kl_slopes,
-    sampled,
-    settings,
-)
+from aevb.checker.tape.measure import Reconstruction, Sampled, Slopes, kl_slopes, ratio, right_kl_slopes, sampled, settings
 
 if TYPE_CHECKING:
     from aevb.checker.program.source import Source

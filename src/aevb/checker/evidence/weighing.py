@@ -17,13 +17,7 @@ from aevb.checker.evidence.divergence import nodes, right_nodes
 from aevb.checker.evidence.factors import CLOSE, close, factors, plain
 from aevb.checker.program.source import last_name
 from aevb.checker.program.vocabulary import NAMED_WEIGHT
-from aevb.checker.tape.measure import (
-    Reconstruction,
-    factor_at,
-    outputs_of_decoder,
-    reconstruction,
-    weight_at,
-)
+from aevb.checker.tape.measure import Reconstruction, factor_at, outputs_of_decoder, reconstruction, weight_at
 from aevb.checker.tape.tape import tensors
 
 if TYPE_CHECKING:
