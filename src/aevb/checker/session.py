@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from types import TracebackType
 from typing import Any, TypeVar
 
 import torch
@@ -18,15 +17,20 @@ from aevb.checker.program.unknown import Unseen
 
 DICT_KEYS = ("image", "images", "img", "pixel_values", "x", "data", "input", "inputs", "features")
 DICT_LABELS = ("label", "labels", "target")
+STRUCTURES: dict[str, Callable[[Tensor, Tensor], Any]] = {
+    "pair": lambda x, y: Pair([x, y]),
+    "twins": lambda x, _: Pair([x, x.clone()]),
+    "tensor": lambda x, _: x,
+    "list": lambda x, _: [x],
+    "dict": lambda x, y: dict.fromkeys(DICT_KEYS, x) | dict.fromkeys(DICT_LABELS, y),
+}
+"""What a loader may give for rows and labels, in the order in which they are tried."""
 Kind = TypeVar("Kind")
 
 
 @dataclass
 class Batch:
-    """The batch that fake loaders give.
-
-    structure: "pair", of rows and labels; "twins", of rows twice; "tensor", "list" or "dict".
-    """
+    """The batch that fake loaders give, in one of the STRUCTURES."""
 
     x: Tensor = field(default_factory=lambda: torch.zeros(0))
     y: Tensor = field(default_factory=lambda: torch.zeros(0))
@@ -34,14 +38,7 @@ class Batch:
 
     def give(self) -> Any:
         """Return the batch in its structure, a new tensor each time."""
-        x, y = self.x.clone(), self.y.clone()
-        if self.structure == "tensor":
-            return x
-        if self.structure == "list":
-            return [x]
-        if self.structure == "dict":
-            return dict.fromkeys(DICT_KEYS, x) | dict.fromkeys(DICT_LABELS, y)
-        return Pair([x, x.clone() if self.structure == "twins" else y])
+        return STRUCTURES[self.structure](self.x.clone(), self.y.clone())
 
 
 class Patches:
@@ -52,22 +49,15 @@ class Patches:
 
     def attribute(self, owner: Any, name: str, value: Any) -> None:
         """Replace an attribute of a module or a class."""
-        own = vars(owner)
-        back = (
-            partial(setattr, owner, name, own[name])
-            if name in own
-            else partial(delattr, owner, name)
-        )
+        own, gone = vars(owner), partial(delattr, owner, name)
+        back = partial(setattr, owner, name, own[name]) if name in own else gone
         self._back.append(back)
         setattr(owner, name, value)
 
     def entry(self, table: MutableMapping[str, Any], key: str, value: Any = None) -> None:
         """Replace an entry of a table; take it out where there is no value for it."""
-        back = (
-            partial(table.__setitem__, key, table[key])
-            if key in table
-            else partial(table.pop, key, None)
-        )
+        gone = partial(table.pop, key, None)
+        back = partial(table.__setitem__, key, table[key]) if key in table else gone
         self._back.append(back)
         if value is None:
             table.pop(key, None)
@@ -86,12 +76,7 @@ class Patches:
     def __enter__(self) -> Patches:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.undo()
 
 

@@ -20,7 +20,7 @@ from aevb.checker.program.shapes import Shape, from_error, labels, rows, shapes
 from aevb.checker.program.source import calls, covers, each, functions
 from aevb.checker.program.stand_ins import StandIn
 from aevb.checker.program.vocabulary import LOSS
-from aevb.checker.session import Batch
+from aevb.checker.session import STRUCTURES, Batch
 from aevb.checker.steps.outside_noise import adopt, find_with_kept
 from aevb.checker.steps.steps import Attempt, RecordedStep, attempts
 from aevb.checker.tape.returned import loss_in, sum_of_rows
@@ -28,7 +28,6 @@ from aevb.checker.tape.tape import BackwardCalledError, Tape
 
 MOST_SHAPES = 16
 LONGEST_SEARCH_S = 15
-STRUCTURES = ("pair", "twins", "tensor", "list", "dict")
 NUMBERS = (
     ("'indices' to have one of the following scalar types", "tokens"),
     ("but got Float and Double", "double"),
