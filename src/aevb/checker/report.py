@@ -163,9 +163,12 @@ class Report:
         Raises:
             KeyError, TypeError: the object is another one.
         """
-        findings = [dict(one) for one in fields["findings"]]
-        made = [Finding(class_=one.pop("class"), **one) for one in findings]
-        return cls(made, dict(fields["parts"]), trace or [])
+        names = {"class": "class_"}
+        findings = [
+            Finding(**{names.get(name, name): value for name, value in one.items()})
+            for one in fields["findings"]
+        ]
+        return cls(findings, dict(fields["parts"]), trace or [])
 
 
 def cannot_judge(message: str, check: str = "parts", line: int | None = None) -> Report:
