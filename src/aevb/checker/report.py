@@ -1,5 +1,4 @@
-"""What the checker says: findings with a verdict, a class, a sentence with a number, and a line;
-and their report."""
+"""What the checker says: findings with a verdict, a class, a sentence and a line, in a report."""
 
 from __future__ import annotations
 
@@ -26,12 +25,24 @@ EXIT_CODES = {RIGHT: 0, UNUSUAL: 0, BUG: 1, SCALE: 1, CANNOT_JUDGE: 2}
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was seen. class_: one of CLASSES, "" for what is right. measured, expected:
-    figures or short formulas.
+    """One thing that the checker says of a program.
 
-    line: of the file, or of all code cells of a notebook one after another. file: the name of the
-    file beside the program that the line is in; "" for the program itself. where: the place for a
-    person, with the cell or the other file.
+    Attributes:
+        check: what was looked at, such as "noise" or "kl".
+        verdict: "right", "unusual", "cannot_judge", "scale" or "bug".
+        class_: the class of the mistake, one of CLASSES; "" for what is none.
+        message: one sentence.
+        measured: a figure or a short formula.
+        expected: what it should have been.
+        line: of the file, or of all code cells of a notebook one after another.
+        where: the place for a person, with the cell or the other file.
+        file: the name of the file beside the program that the line is in, "" for the program.
+
+    Example:
+        >>> from aevb.checker import Finding
+        >>> finding = Finding("kl", "bug", "kl-doubled", "the KL is twice what it should be")
+        >>> finding.to_dict()["class"]
+        'kl-doubled'
     """
 
     check: str
@@ -76,11 +87,26 @@ class Named(Protocol):
 
 @dataclass(frozen=True)
 class Report:
-    """parts: what plays which role, in the author's words. findings: worst first. trace: how the
-    parts were found.
+    """Everything that the checker says of one program.
 
-    fingerprint: what was measured, for a picture (``fingerprint.Fingerprint``); empty where nothing
-    was.
+    Attributes:
+        findings: the worst first.
+        parts: what plays which role, in the author's words.
+        trace: how the parts were found.
+        fingerprint: what was measured, for a picture; empty where nothing was.
+
+    Example:
+        >>> from aevb.checker import Finding, Report
+        >>> doubled = Finding("kl", "bug", "kl-doubled", "it is twice the KL", where="line 7")
+        >>> report = Report([doubled, Finding("noise", "right", "", "standard normal")])
+        >>> report.verdict, report.exit_code
+        ('bug', 1)
+        >>> print("\\n".join(report.lines("vae.py")))
+        vae.py: BUG
+          BUG                kl-doubled  line 7: it is twice the KL
+          right              noise       standard normal
+        >>> Report.from_dict(report.to_dict()).verdict
+        'bug'
     """
 
     findings: list[Finding]
@@ -91,11 +117,8 @@ class Report:
     @property
     def verdict(self) -> str:
         """The worst verdict among the findings."""
-        return max(
-            (finding.verdict for finding in self.findings),
-            key=WEIGHT.__getitem__,
-            default=CANNOT_JUDGE,
-        )
+        verdicts = (finding.verdict for finding in self.findings)
+        return max(verdicts, key=WEIGHT.__getitem__, default=CANNOT_JUDGE)
 
     def placed(self, source: Named) -> Report:
         """The same report with its places named for people."""
@@ -115,8 +138,12 @@ class Report:
         }
 
     def lines(self, name: str, *, trace: bool = False) -> list[str]:
-        """For people: the verdict, a line for each finding, the parts. name: of what was judged.
-        trace: how, too."""
+        """Words for people: the verdict, a line for each finding, the parts.
+
+        Args:
+            name: of what was judged.
+            trace: whether to say how the parts were found, too.
+        """
         out = [f"{name}: {WORDS[self.verdict]}"]
         width = max((len(finding.class_ or finding.check) for finding in self.findings), default=0)
         for finding in self.findings:
@@ -131,17 +158,19 @@ class Report:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any], trace: list[str] | None = None) -> Report:
-        """The report of which ``to_dict`` made an object. Raises KeyError or TypeError for another
-        object."""
+        """Make a report again from what ``to_dict`` gave.
+
+        Raises:
+            KeyError, TypeError: the object is another one.
+        """
+        names = {"class": "class_"}
         findings = [
-            Finding(
-                **{"class_" if name == "class" else name: value for name, value in finding.items()}
-            )
-            for finding in fields["findings"]
+            Finding(**{names.get(name, name): value for name, value in one.items()})
+            for one in fields["findings"]
         ]
         return cls(findings, dict(fields["parts"]), trace or [])
 
 
 def cannot_judge(message: str, check: str = "parts", line: int | None = None) -> Report:
-    """A report of nothing but the reason why nothing could be judged."""
+    """A report of one finding: why nothing could be judged."""
     return Report([Finding(check, CANNOT_JUDGE, "", message, line=line)])

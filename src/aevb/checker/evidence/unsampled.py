@@ -10,9 +10,9 @@ from itertools import permutations
 import torch
 
 from aevb.checker.evidence.evidence import Evidence, StepEvidence
-from aevb.checker.evidence.readings import READINGS, kl_terms, terms
+from aevb.checker.evidence.readings import READINGS, fitted, kl_terms
 from aevb.checker.findings.not_judged import PLAIN
-from aevb.checker.tape.measure import fit, kl_slopes, settings
+from aevb.checker.tape.measure import kl_slopes, settings
 from aevb.checker.tape.parts import Parts, is_layer, values_of_parameters
 
 MOST_HEADS = 8
@@ -74,10 +74,7 @@ class Unsampled(StepEvidence):
         slopes = kl_slopes(self.tape, parts, loss, settings(parts.n, -2.0, 1.5, self.seed))
         if min(float(slopes.by_a.abs().max()), float(slopes.by_r.abs().max())) < 1e-9:
             return False
-        return any(
-            fit(slopes.both, terms(slopes.a, slopes.r, kl_terms(READINGS[name])))[1] < 1e-2
-            for name in PLAIN
-        )
+        return any(fitted(slopes, *kl_terms(READINGS[name]))[1] < 1e-2 for name in PLAIN)
 
     @cached_property
     def drawn(self) -> Parts | None:
