@@ -1,9 +1,9 @@
-"""What the sandbox runs in its tests: a module that confines itself and then runs a stranger's
-program, given as text.
+"""The module that the sandbox runs in its tests: it confines itself and runs a stranger's program.
 
-Arguments: the program, then words. "unconfined": the program runs before anything is given up.
-"no-kernel", "no-hook": as on a system without the filters of the kernel, or without the audit hook,
-so that each can be seen to hold alone. "silent": no result. "torch": with torch.
+Arguments: the text of the program, a folder that it knows as ``outside``, and words. "unconfined":
+the program runs before anything is given up. "no-kernel", "no-hook": as on a system without the
+filters of the kernel, or without the audit hook, so that each can be seen to hold alone. "silent":
+no result. "torch": with torch.
 """
 
 import sys
@@ -12,7 +12,7 @@ from aevb.checker.sandbox import child, kernel
 from aevb.checker.sandbox.audit import STRANGER
 
 
-def main(program, *words):
+def main(program, outside, *words):
     if "torch" in words:
         import torch  # noqa: F401
     if "no-kernel" in words:
@@ -20,7 +20,7 @@ def main(program, *words):
     if "no-hook" in words:
         child.hook = lambda *_: lambda *_: None
     layers = [] if "unconfined" in words else child.confine()
-    names = {"__name__": STRANGER}
+    names = {"__name__": STRANGER, "outside": outside}
     exec(compile(program, STRANGER, "exec"), names)
     if "silent" not in words:
         child.send({"layers": layers, "answer": names.get("answer")})

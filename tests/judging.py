@@ -1,21 +1,57 @@
-"""Judge files in one process, as the checker's child does: ``python -m judging SEEDS FILE...``
-prints a JSON line for each.
+"""What the checker's tests share: programs to judge, and judging without the confined child.
 
-Not in the tests' own process: the stand-ins for packages and devices stay for the rest of it.
+``python -m judging SEEDS FILE...`` judges files in one process, as the checker's child does, and
+prints a JSON line for each. Tests of many programs start it instead of calling ``report_of``: a
+stranger's program may change whatever it likes in its process.
 """
+
+from __future__ import annotations
 
 import gc
 import json
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.mutants import apply
+
+if TYPE_CHECKING:
+    from aevb.checker.program.program import Program
+    from aevb.checker.report import Report
+
+PROGRAMS = Path(__file__).parent / "programs"
+
+Edit = tuple[str, str]
+"""Text that occurs exactly once in a program, and what takes its place."""
+
+
+def program(name: str, *edits: Edit, more: str = "") -> str:
+    """The text of one of tests/programs, with edits and with more lines at its end."""
+    text = (PROGRAMS / f"{name}.py").read_text(encoding="utf-8")
+    return apply(text, list(edits), name) + more
+
+
+def put(folder: Path, name: str, *edits: Edit, more: str = "") -> Path:
+    """The same text as a file of the folder."""
+    path = folder / f"{Path(name).name}.py"
+    path.write_text(program(name, *edits, more=more), encoding="utf-8")
+    return path
+
+
+def wrong(report: Report) -> list[str]:
+    """The classes of what is wrong."""
+    return [one.class_ for one in report.findings if one.verdict in ("bug", "scale")]
 
 
 def judged(paths: Iterable[Path], seeds: int = 0) -> dict[str, tuple[str, list[str]]]:
-    """(verdict, classes) by file name; with seeds, that of one look with each seed: "NAME SEED" by
-    (verdict, classes)."""
+    """(verdict, classes) by file name, judged in one other process.
+
+    With seeds, a single look with each seed: (verdict, classes) by "NAME SEED".
+    """
     command = [sys.executable, "-m", "judging", str(seeds), *map(str, paths)]
     done = subprocess.run(
         command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=600, check=False
@@ -25,35 +61,45 @@ def judged(paths: Iterable[Path], seeds: int = 0) -> dict[str, tuple[str, list[s
     return {line["file"]: (line["verdict"], line["classes"]) for line in lines}
 
 
-def main(seeds: int, paths: list[str]) -> None:
-    """Print a line for each file."""
-    import torch
-
-    from aevb.checker.judge import judge, look
-    from aevb.checker.program import replacing
+@contextmanager
+def program_of(path: Path) -> Iterator[Program]:
+    """The file as a program with its own session, which is undone afterwards."""
     from aevb.checker.program.program import Program
+    from aevb.checker.program.replacing import patched
     from aevb.checker.program.source import read
-    from aevb.checker.steps import numpy_noise
+    from aevb.checker.session import Session
+
+    with patched(Session()) as session:
+        gc.collect()
+        gc.freeze()
+        yield Program(read(path), session)
+
+
+def report_of(path: Path, seed: int | None = None) -> Report:
+    """The report of one file, judged in this process; with a seed, of a single look."""
+    from aevb.checker.judge import judge, look
+
+    with program_of(path) as checked:
+        report = judge(checked) if seed is None else look(checked, seed)
+        return report.placed(checked.source)
+
+
+def main(seeds: int, paths: list[str]) -> None:
+    """Print a line for each file and seed."""
+    import torch
 
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    replacing.install()
-    numpy_noise.install()
+    looks: list[tuple[str, int | None]] = [(f" {seed}", seed) for seed in range(seeds)]
     for path in map(Path, paths):
-        gc.collect()
-        gc.freeze()
-        if not seeds:
-            reports = {path.name: judge(Program(read(path)))}
-        else:
-            reports = {
-                f"{path.name} {seed}": look(Program(read(path)), seed) for seed in range(seeds)
+        for name, seed in looks or [("", None)]:
+            report = report_of(path, seed)
+            found: dict[str, Any] = {
+                "file": path.name + name,
+                "verdict": report.verdict,
+                "classes": [finding.class_ for finding in report.findings if finding.class_],
             }
-        for name, report in reports.items():
-            classes = [finding.class_ for finding in report.findings if finding.class_]
-            print(
-                json.dumps({"file": name, "verdict": report.verdict, "classes": classes}),
-                flush=True,
-            )
+            print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
-"""What the tests of the checker's child process share: running a text as a stranger's program,
-seeing that nothing stays."""
+"""What the tests of the sandbox share: they run a text as a stranger's program in a child.
+
+They also see to it that nothing of it stays.
+"""
 
 import platform
 import subprocess
@@ -23,8 +25,7 @@ needs_filter = pytest.mark.skipif(
 
 @pytest.fixture
 def nothing_left_behind(tmp_path, monkeypatch):
-    """Every test's children have their folders here; afterwards none is there, and nothing lives in
-    their process groups."""
+    """Give children their folders here; afterwards no folder and no process of theirs is left."""
     folder, started = tmp_path / "children", []
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -42,8 +43,10 @@ def nothing_left_behind(tmp_path, monkeypatch):
 
 
 def lives_on(group, seconds=10.0):
-    """Whether a process of the group lives on, which has been killed just now: that of a killed
-    parent is init's to reap."""
+    """Whether a process of a group that was killed just now lives on.
+
+    The child of a killed parent is init's to reap, which takes a moment.
+    """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and (alive := group_lives(group)):
         time.sleep(0.02)
@@ -62,8 +65,10 @@ def group_lives(group):
     return False
 
 
-def hostile(program, *words, limits=SMALL):
-    return run("hostile", [textwrap.dedent(program), *words], limits, path=[HERE])
+def hostile(program, *words, limits=SMALL, outside=""):
+    """Run a program in a child, after ``words`` for tests/hostile.py; it knows ``outside``."""
+    arguments = [textwrap.dedent(program), str(outside), *words]
+    return run("hostile", arguments, limits, path=[HERE])
 
 
 def parts(sentence):

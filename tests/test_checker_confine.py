@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from judging import program
 from sandboxed import FILTERED, hostile, needs_filter, nothing_left_behind, parts  # noqa: F401
 
 from aevb.checker.sandbox import kernel
@@ -25,69 +26,29 @@ def test_every_layer_is_there_on_linux_and_only_known_ones():
 
 
 def test_refused_operations_are_exceptions_that_a_program_may_catch(tmp_path):
-    end = hostile(f"""
-        answer = []
-        def attempt(act):
-            try: act()
-            except PermissionError as error: answer.append(str(error))
-        import os, socket, sqlite3
-        attempt(lambda: socket.create_connection(('127.0.0.1', 9)))
-        for path in ({str(tmp_path)!r} + '/x', '../x'):
-            attempt(lambda: open(path, 'w'))
-            attempt(lambda: os.open(path, os.O_CREAT | os.O_WRONLY))
-            attempt(lambda: os.mkdir(path))
-            attempt(lambda: os.symlink('/etc', path))
-            attempt(lambda: sqlite3.connect(path))
-        attempt(lambda: os.rmdir({str(tmp_path)!r}))
-        attempt(lambda: os.rename({str(tmp_path)!r}, 'mine'))
-        os.symlink({str(tmp_path)!r}, 'way_out')
-        attempt(lambda: open('way_out/x', 'w'))
-        """)
+    end = hostile(program("sandbox/refused_operations"), outside=tmp_path)
     assert end.how == "done"
     assert len(end.result["answer"]) == 14
     assert end.sentence == end.refused[0]
-    assert "open a network connection (line 7)" in parts(end.sentence)
+    assert "open a network connection (line 6)" in parts(end.sentence)
     assert any("outside its own folder" in parts(sentence) for sentence in end.refused)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["children"]
 
 
 def test_the_home_folder_is_a_temporary_one_and_the_real_one_is_closed():
-    program = """
-        import os, pathlib, pwd
-        (pathlib.Path.home() / 'mine.txt').write_text('kept as long as I run')
-        answer = [os.environ['HOME'], os.environ['TMPDIR'], os.getcwd(), pwd.getpwuid(os.getuid()).pw_dir, os.listdir()]
-        open(answer[3] + '/.aevb-check-test', 'w')
-        """
-    end = hostile(program)
+    text = program("sandbox/home_folder")
+    end = hostile(text)
     assert (end.how, "write outside its own folder" in end.sentence) == ("forbidden", True)
-    home, temporary, here, real, names = hostile(program.replace("open(", "print(")).result[
-        "answer"
-    ]
+    home, temporary, here, real, names = hostile(
+        program("sandbox/home_folder", ("open(", "print("))
+    ).result["answer"]
     assert home == temporary == here != real
     assert names == ["mine.txt"]
     assert not Path(real, ".aevb-check-test").exists()
 
 
 def test_what_programs_do_without_harm_works_when_confined():
-    end = hostile("""
-        import colorsys, json, os, pathlib, platform, shutil, tempfile, threading, wsgiref.headers
-        with tempfile.TemporaryDirectory() as folder:
-            pathlib.Path(folder, 'a').mkdir()
-            pathlib.Path(folder, 'a', 'b').write_text('x')
-            os.symlink('/etc', folder + '/link')
-        os.makedirs('out/deep', exist_ok=True)
-        os.makedirs('/tmp', exist_ok=True)
-        os.rename('out/deep', 'out/there')
-        shutil.copy('/etc/hostname', 'out/copy')
-        shutil.rmtree('out')
-        open(os.devnull, 'w').write('x')
-        open('/proc/self/status').read()
-        platform.node()
-        found = []
-        thread = threading.Thread(target=found.append, args=(1,))
-        thread.start(); thread.join()
-        answer = found + os.listdir()
-        """)
+    end = hostile(program("sandbox/harmless"))
     assert (end.how, end.refused) == ("done", ())
     assert end.result["answer"] == [1]
 
@@ -96,28 +57,7 @@ def test_what_programs_do_without_harm_works_when_confined():
 def test_hook_and_kernel_each_hold_alone(word, tmp_path):
     if word == "no-hook" and not FILTERED:
         pytest.skip("needs the filters of Linux")
-    end = hostile(
-        f"""
-        import os, socket, subprocess, multiprocessing
-        def refused(act):
-            try: act()
-            except PermissionError: return True
-            except BaseException as error: return repr(error)
-        kept = {str(tmp_path)!r}
-        answer = {{
-            'socket': refused(socket.socket),
-            'fork': refused(os.fork),
-            'program': refused(lambda: subprocess.Popen(['/bin/ls'])),
-            'process': refused(lambda: multiprocessing.get_context('spawn').Process().start()),
-            'exec': refused(lambda: os.execv('/bin/ls', ['ls'])),
-            'kill': refused(lambda: os.kill(os.getppid(), 0)),
-            'write': refused(lambda: open(kept + '/x', 'w')),
-            'remove': refused(lambda: os.rmdir(kept + '/children')),
-            'folder': refused(lambda: os.mkdir(kept + '/y')),
-        }}
-        """,
-        word,
-    )
+    end = hostile(program("sandbox/everything_refused"), word, outside=tmp_path)
     assert end.how == "done", end
     assert {name: seen for name, seen in end.result["answer"].items() if seen is not True} == {}
     assert ("system calls" in end.result["layers"]) == (word == "no-hook")
@@ -125,17 +65,7 @@ def test_hook_and_kernel_each_hold_alone(word, tmp_path):
 
 @needs_filter
 def test_a_program_that_disarms_the_hook_still_meets_the_kernel(tmp_path):
-    end = hostile(f"""
-        import os, socket
-        try: os.fork()
-        except PermissionError as error: frame = error.__traceback__.tb_next.tb_frame
-        frame.f_locals['rules'].clear()
-        frame.f_globals['_NEVER'].clear()
-        answer = []
-        for act in (os.fork, socket.socket, lambda: open({str(tmp_path)!r} + '/x', 'w'), lambda: os.kill(os.getppid(), 9)):
-            try: answer.append(repr(act()))
-            except PermissionError as error: answer.append(type(error).__name__)
-        """)
+    end = hostile(program("sandbox/hook_disarmed"), outside=tmp_path)
     assert end.how == "done", end
     assert (
         end.result["answer"] == ["PermissionError"] * 4
@@ -144,43 +74,20 @@ def test_a_program_that_disarms_the_hook_still_meets_the_kernel(tmp_path):
 
 @needs_filter
 def test_the_kernel_refuses_what_has_no_audit_event():
-    end = hostile("""
-        import os, signal
-        answer = []
-        for act in (os.setsid, lambda: os.setpgid(0, 0), lambda: os.memfd_create('x'), lambda: signal.pidfd_send_signal(0, 0),
-                    lambda: os.pidfd_open(os.getppid()), lambda: os.fchown(0, 0, 0),
-                    lambda: os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))):
-            try: answer.append(repr(act()))
-            except PermissionError: pass
-        """)
+    end = hostile(program("sandbox/without_audit_event"))
     assert end.how == "done", end
     assert end.result["answer"] == []
 
 
 def test_compiled_code_that_the_program_brings_along_is_not_loaded():
-    end = hostile("""
-        import importlib, shutil, sys
-        import _queue  # a module of Python's own that is a compiled file
-        shutil.copyfile(_queue.__file__, '_queue.so')
-        del sys.modules['_queue']
-        sys.path.insert(0, '.')
-        importlib.invalidate_caches()
-        import _queue
-        """)
+    end = hostile(program("sandbox/own_compiled_code"))
     assert end.how == "forbidden", end
-    assert "load compiled code that it wrote itself (line 8)" in parts(end.sentence)
+    assert "load compiled code that it wrote itself (line 7)" in parts(end.sentence)
 
 
 @needs_filter
 def test_closing_every_descriptor_does_not_lose_the_result():
-    end = hostile("""
-        import os
-        os.closerange(0, 65_536)
-        for number in range(2_000):
-            try: os.close(number)
-            except OSError: pass
-        answer = 'still here'
-        """)
+    end = hostile(program("sandbox/descriptors_closed"))
     assert (end.how, end.result["answer"]) == ("done", "still here")
 
 
@@ -199,21 +106,13 @@ def test_what_a_stranger_writes_into_the_channel_never_counts(text):
 
 
 def test_flooding_the_channel_ends_the_child():
-    end = hostile("""
-        import os
-        def writes(number):
-            try: return os.write(number, b' ')
-            except OSError: return 0
-        there = [number for number in range(3, 1_100) if writes(number)]
-        while True:
-            for number in there: os.write(number, bytes(2**16))
-        """)
+    end = hostile(program("sandbox/channel_flooded"))
     assert end.how == "forbidden"
     assert "channel of the result" in parts(end.sentence)
 
 
 @pytest.mark.parametrize(
-    "program",
+    "text",
     [
         (
             "import threading, aevb.checker.sandbox.child as c\n"
@@ -225,30 +124,28 @@ def test_flooding_the_channel_ends_the_child():
         ),
     ],
 )
-def test_a_result_is_taken_from_the_checkers_own_code_alone(program):
-    end = hostile(program, "silent")
+def test_a_result_is_taken_from_the_checkers_own_code_alone(text):
+    end = hostile(text, "silent")
     assert end.how in ("exited", "done")
     assert end.result is None
 
 
 def test_a_second_result_makes_both_void():
-    program = (
-        "import aevb.checker.sandbox.child as c\nc._State.channel.write({'result': {'answer':"
-        " 'forged'}})"
-    )
-    end = hostile(program)
+    end = hostile("""
+        import aevb.checker.sandbox.child as c
+        c._State.channel.write({'result': {'answer': 'forged'}})
+        """)
     assert (end.how, end.result) == ("forbidden", None)
 
 
-def decide(program, machine, number, *arguments):
-    """What a filter answers to one system call: the kernel's BPF machine, as far as the filter uses
-    it."""
+def decide(instructions, machine, number, *arguments):
+    """The answer of a filter to one system call: the part of the kernel's BPF machine in use."""
     words = {kernel.NUMBER: number, kernel.ARCHITECTURE: machine}
     for i, value in enumerate(arguments):
         words[16 + 8 * i], words[20 + 8 * i] = value & 0xFFFFFFFF, value >> 32 & 0xFFFFFFFF
     place, loaded = 0, 0
     while True:
-        code, if_true, if_false, value = program[place]
+        code, if_true, if_false, value = instructions[place]
         place += 1
         if code == kernel.RETURN:
             return value
@@ -266,12 +163,12 @@ def decide(program, machine, number, *arguments):
 @pytest.mark.parametrize("name", kernel.MACHINES)
 def test_the_filter_of_each_processor_decides_as_meant(name):
     machine, column = kernel.MACHINES[name]
-    program = kernel._filter(machine, column, [700, 800])
+    instructions = kernel._filter(machine, column, [700, 800])
 
     def answer(numbers, *arguments):
-        return decide(program, machine, numbers[column], *arguments)
+        return decide(instructions, machine, numbers[column], *arguments)
 
-    assert len(program) < 4096  # the kernel's own limit
+    assert len(instructions) < 4096  # the kernel's own limit
     assert all(
         answer(numbers) == kernel.REFUSE
         for numbers in kernel.REFUSED.values()
@@ -315,9 +212,9 @@ def test_the_filter_of_each_processor_decides_as_meant(name):
         {"x86_64": 9, "aarch64": 222},
         {"x86_64": 257, "aarch64": 56},
     ):
-        assert decide(program, machine, harmless[name]) == kernel.ALLOW  # read, mmap, openat
-    assert decide(program, machine + 1, 0) == kernel.KILL
-    assert decide(program, machine, 0x40000000 | 41) == kernel.REFUSE
+        assert decide(instructions, machine, harmless[name]) == kernel.ALLOW  # read, mmap, openat
+    assert decide(instructions, machine + 1, 0) == kernel.KILL
+    assert decide(instructions, machine, 0x40000000 | 41) == kernel.REFUSE
 
 
 def test_the_system_calls_are_those_of_the_kernels_own_table():

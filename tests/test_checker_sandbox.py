@@ -1,5 +1,4 @@
-"""A stranger's program in its child process: each way of ending with its sentence, and nothing left
-behind."""
+"""A stranger's program in its child process: how it ends, with which sentence, what it leaves."""
 
 import os
 import signal
@@ -8,6 +7,7 @@ import sys
 import time
 
 import pytest
+from judging import program
 from sandboxed import (
     FILTERED,
     HERE,
@@ -129,8 +129,8 @@ BRIEF = {"cpu": {"cpu_s": 0.1}, "timeout": {"wall_s": 3.0}, "stopped": {"wall_s"
 
 @pytest.mark.parametrize("name", ENDINGS)
 def test_each_ending_has_its_kind_and_its_sentence(name):
-    program, how, words = ENDINGS[name]
-    end = hostile(program, limits=Limits(**{**vars(SMALL), **BRIEF.get(name, BRIEF.get(how, {}))}))
+    text, how, words = ENDINGS[name]
+    end = hostile(text, limits=Limits(**{**vars(SMALL), **BRIEF.get(name, BRIEF.get(how, {}))}))
     assert (end.how, end.result) == (how, None), end
     assert words in parts(end.sentence)
 
@@ -157,25 +157,11 @@ def test_what_is_printed_cannot_move_the_readers_cursor():
 
 
 def test_torch_can_be_imported_before_and_its_memory_is_limited(tmp_path):
-    end = hostile(
-        f"""
-        import torch
-        torch.nn.Linear(4, 4)(torch.ones(2, 4)).sum().backward()
-        model = torch.compile(torch.nn.Linear(2, 2))
-        model(torch.ones(1, 2))
-        try: torch.empty(5 * 2**30).fill_(1.0)
-        except RuntimeError: answer = 'refused'
-        torch.save([torch.ones(2)], 'w.pt')
-        try: torch.save([torch.ones(2)], {str(tmp_path / "w.pt")!r})  # compiled code that opens a file: no audit event
-        except (OSError, RuntimeError): pass
-        torch.ones(5 * 2**30)
-        """,
-        "torch",
-        limits=Limits(memory_bytes=2**30),
-    )
+    limits = Limits(memory_bytes=2**30)
+    end = hostile(program("sandbox/torch_memory"), "torch", limits=limits, outside=tmp_path)
     assert (end.how, end.refused) == ("memory", ())
     assert not FILTERED or not (tmp_path / "w.pt").exists()
-    assert "less than 1 GiB of memory; the program asked for more (line 11)" in parts(end.sentence)
+    assert "less than 1 GiB of memory; the program asked for more (line 10)" in parts(end.sentence)
 
 
 def test_a_crash_in_compiled_code_is_told_with_its_line():
@@ -259,11 +245,7 @@ def test_the_child_sees_neither_our_folder_nor_our_environment(tmp_path, monkeyp
     os.write(ours, b"typed by the user\n")
     before = os.dup(0)
     os.dup2(typed, 0)
-    end = hostile("""
-        import colorsys, os, sys
-        answer = ['MY_SECRET' in os.environ, sys.stdin.read(), os.listdir(), sys.flags.isolated, os.getsid(0) == os.getpid(),
-                  [int(n) for n in os.listdir('/proc/self/fd')] if os.path.exists('/proc/self/fd') else []]
-        """)
+    end = hostile(program("sandbox/surroundings"))
     os.dup2(before, 0)
     for descriptor in (typed, ours, before):
         os.close(descriptor)
@@ -277,9 +259,9 @@ def test_the_child_sees_neither_our_folder_nor_our_environment(tmp_path, monkeyp
 
 PARENT = """
 import sys
-from aevb.checker.sandbox import Limits, run
+from aevb.checker.sandbox.parent import Limits, run
 program = "import os\\nopen('pid', 'w').write(str(os.getpid()))\\nwhile True: pass"
-run("hostile", [program], Limits(cpu_s=30), path=[sys.argv[1]])
+run("hostile", [program, ""], Limits(cpu_s=30), path=[sys.argv[1]])
 """
 
 
@@ -324,6 +306,6 @@ def test_the_line_of_a_syntax_error_is_the_strangers():
 
 
 def test_a_kill_by_the_system_is_not_taken_for_the_limit():
-    end = endings.ended(endings.Evidence(code=-signal.SIGKILL, cpu_s=1.0), Limits(cpu_s=60))
+    end = endings.ended(endings.Observed(code=-signal.SIGKILL, cpu_s=1.0), Limits(cpu_s=60))
     assert end.how == "crashed"
     assert "short of memory" in parts(end.sentence)

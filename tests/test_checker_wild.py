@@ -1,5 +1,7 @@
-"""The checker against programs that were written without knowledge of it, each with a label:
-tests/wild/README.md."""
+"""The checker against the shelf: programs of many authors, each with a label.
+
+tests/wild/README.md says more.
+"""
 
 import json
 from pathlib import Path
@@ -32,8 +34,7 @@ def test_the_shelf(part: int) -> None:
 
 
 def test_a_program_is_judged_as_if_it_were_the_first() -> None:
-    """The batch of the program before it once served as the rows of a file that could not be
-    opened."""
+    """A file that could not be opened once gave the batch of the program before."""
     later = "tokens_softmax_mean_error.py"
     seen = judged([SHELF / "td_free_energy.py", SHELF / later])
     assert seen[later] == ("scale", ["reconstruction-mean"])

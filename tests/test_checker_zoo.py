@@ -31,8 +31,10 @@ def test_that_every_mutant_is_named_and_nothing_right_accused(base: str, tmp_pat
 
 @pytest.mark.parametrize("base", mutants.BASES)
 def test_that_no_seed_accuses_a_right_program(base: str, tmp_path: Path) -> None:
-    """8 seeds a base here; 200 were run for docs/checker.md. A single look, without the second seed
-    that confirms."""
+    """A single look, without the second seed that confirms; docs/checker.md says more of 200 seeds.
+
+    Here are 8 for each base.
+    """
     path = tmp_path / f"{base}.py"
     path.write_text(mutants.source(base), encoding="utf-8")
     seen = judged([path], seeds=8)

@@ -7,7 +7,6 @@ import pytest
 from aevb.drill import failing, grading, hints, program, rubric, session, state, workspace
 from aevb.drill.grading import DrillFinding, Grade
 from aevb.drill.hint_texts import HINTS
-from aevb.drill.hint_texts_checks import CHECK_HINTS
 from aevb.drill.workspace import Work
 from aevb.errors import UsageError
 
@@ -79,7 +78,7 @@ def test_numbers_say_the_cause(change, part):
 
 
 def test_checks_have_four_hints_each_and_the_place_is_what_was_seen():
-    for name in CHECK_HINTS:
+    for name in (one for one in HINTS if one and not one.endswith("-")):
         used = {}
         finding = DrillFinding(name, failing.FAILED, "saw 1.0")
         shown = [

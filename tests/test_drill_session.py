@@ -60,7 +60,8 @@ def says(monkeypatch):
         names = ("check", "verdict", "class_", "message", "measured", "expected", "line")
         findings = [*findings, ("kl", "right", "", "the closed KL", "", "", None)]
         found = [
-            types.SimpleNamespace(**dict(zip(names, finding, strict=True))) for finding in findings
+            types.SimpleNamespace(file="", **dict(zip(names, finding, strict=True)))
+            for finding in findings
         ]
         monkeypatch.setattr(
             grading,

@@ -1,5 +1,7 @@
-"""Every mutant of the zoo is wrong in the way that its class says, every right rewriting is right,
-and the table is theirs."""
+"""The zoo is true: its mutants are wrong as their classes say, its right rewritings are right.
+
+The kill table is of the present mutants.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,9 @@ KINDS = {
     "std": "exp-logvar half-exp-logvar raw-head",
     "gradient-cut": "mu logvar both",
     "kl": (
-        """sign doubled halved missing-mu2 missing-log missing-variance missing-half-terms log-sigma-reading swapped reversed
-    sum-over-batch mean-over-latents mean-over-all absent detached subtracted"""
+        "sign doubled halved missing-mu2 missing-log missing-variance missing-half-terms"
+        " log-sigma-reading swapped reversed sum-over-batch mean-over-latents mean-over-all absent"
+        " detached subtracted"
     ),
     "sigmoid": "range twice missing",
 }
@@ -42,6 +45,8 @@ CLASSES = {f"{kind}-{ending}" for kind, endings in KINDS.items() for ending in e
     "prior-uniform",
 }
 SIGMOID_DECODER = {"sigmoid-twice", "sigmoid-missing"}
+ONCE = ("kl-wrong", "kl-mean-over-batch", "bce-swapped", "draws-summed")
+"""Classes that have one case in the zoo, in whichever program it was shortest."""
 
 
 def ids(mutant: Mutant) -> str:
@@ -94,8 +99,10 @@ def parts(base: str) -> tuple[Tensor, Tensor]:
 
 
 def weights(mutant: Mutant) -> tuple[float, float]:
-    """Of the reconstruction and the KL term in the mutant's loss, from its gradient; fails if that
-    is no mixture of the two."""
+    """The weights of the reconstruction and of the KL in the mutant's loss, from its gradient.
+
+    Fails if the gradient is no mixture of theirs.
+    """
     terms = torch.stack(parts(mutant.base), dim=1)
     found = torch.linalg.lstsq(terms, gradient(mutant)[:, None]).solution[:, 0]
     residual = (terms @ found - gradient(mutant)).norm() / gradient(mutant).norm()
@@ -104,9 +111,10 @@ def weights(mutant: Mutant) -> tuple[float, float]:
 
 
 def test_every_class_is_there_wherever_it_can_be_said() -> None:
-    assert {mutant.class_ for mutant in mutants.of("convolutional")} - {""} == CLASSES
+    seen = {base: {one.class_ for one in mutants.of(base)} - {"", *ONCE} for base in mutants.BASES}
+    assert seen["convolutional"] == CLASSES
     for base in ("tutorial", "log_sigma"):
-        assert {mutant.class_ for mutant in mutants.of(base)} - {""} == CLASSES - SIGMOID_DECODER
+        assert seen[base] == CLASSES - SIGMOID_DECODER
     not_said = SIGMOID_DECODER | {
         "logvar-in-place"
     }  # the sampler and the KL of objects share one tensor
@@ -122,7 +130,7 @@ def test_names_are_unique_and_sources_parse() -> None:
     )
     for mutant in ALL:
         ast.parse(mutant.source)
-        assert mutant.accepted <= CLASSES | {""}
+        assert mutant.accepted <= CLASSES | {"", *ONCE}
 
 
 def test_a_replacement_that_does_not_fit_exactly_once_is_refused() -> None:
@@ -133,8 +141,7 @@ def test_a_replacement_that_does_not_fit_exactly_once_is_refused() -> None:
 
 
 def observed(mutant: Mutant) -> list[Tensor]:
-    """What two programs that do the same have in common: loss, gradient, another call, evaluation,
-    new points."""
+    """What equal programs share: loss, gradient, another call, evaluation, new points."""
     loss, model, module = run(mutant)
     with torch.no_grad():
         again = run(mutant, seed=2)[0]
@@ -156,8 +163,10 @@ def test_a_mutant_differs_from_its_base(mutant: Mutant) -> None:
     )
 
 
-@named("kl-doubled", "kl-halved", "kl-absent", "kl-detached", "kl-subtracted", "kl-sum-over-batch", "kl-mean-over-latents",
-       "kl-mean-over-all", "reconstruction-mean", "reduction-ignored")  # fmt: skip
+@named(
+    "kl-doubled", "kl-halved", "kl-absent", "kl-detached", "kl-subtracted", "kl-sum-over-batch",
+    "kl-mean-over-latents", "kl-mean-over-all", "reconstruction-mean", "reduction-ignored",
+)  # fmt: skip
 def test_the_weight_of_the_kl_is_the_one_that_the_class_says(mutant: Mutant) -> None:
     probe, rows = probes.PROBES[mutant.base], probes.ROWS
     summed = mutant.base == "convolutional"
@@ -305,8 +314,8 @@ def kl_slopes(mutant: Mutant, mu: Tensor, head: Tensor) -> Tensor:
         probe = probes.PROBES[mutant.base]
         assert probe.kl is not None
         total = probe.kl(module, probes.evaluate(probe.model, module), mu, head).sum()
-    return torch.cat([torch.zeros_like(mu) if g is None else g
-                      for g in torch.autograd.grad(total, [mu, head], allow_unused=True)])  # fmt: skip
+    slopes = torch.autograd.grad(total, [mu, head], allow_unused=True)
+    return torch.cat([torch.zeros_like(mu) if g is None else g for g in slopes])
 
 
 @named(*KL_FORMULAS)

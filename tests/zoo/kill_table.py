@@ -1,12 +1,11 @@
-"""Which of the tutorial's six checks catch which mutant: trains each mutant of the tutorial's
-program, then applies the checks.
+"""The kill table: which of the tutorial's six checks catch which mutant of the zoo.
 
-Run from tests/: ``OMP_NUM_THREADS=1 python -m zoo.kill_table``; it writes zoo/kill_table.json.
+Each mutant of the tutorial's program is trained, then the checks are applied to it. Run from
+tests/: ``OMP_NUM_THREADS=1 python -m zoo.kill_table``; it writes zoo/kill_table.json.
 ``--checker`` fills in what ``aevb check`` names, and trains nothing; ``--markdown`` prints the
-table. Programs other than the tutorial's have neither its data nor its interface: checks 4 and 5
-are not asked of them, and check 2 only where they have a KL that can be called. Rows that are there
-already and whose mutant has not changed since are kept, so that a run can be broken off and taken
-up again.
+table. Programs other than the tutorial's have neither its data nor its interface, so checks 4 and 5
+are not asked of them, and check 2 only where they have a KL that can be called. Rows of unchanged
+mutants are kept, so that a run can be broken off and taken up again.
 """
 
 from __future__ import annotations
@@ -42,10 +41,10 @@ ASKED = {
 
 
 def fit(module: Any, epochs: int) -> tuple[Any, list[float]]:
-    """The tutorial's training, with its seed, data, batches and Adam. Returns the model and the
-    loss of each epoch.
+    """Train as the tutorial does; the model and the loss of each epoch.
 
-    It ends early once the loss is not a number: no later step would change that.
+    Seed, data, batches and Adam are the tutorial's. It ends early once the loss is not a number: no
+    later step would change that.
     """
     torch.manual_seed(SEED)
     data, model = module.clusters(2000), module.VAE(data_dim=2, hidden=64, latent_dim=2)
@@ -89,8 +88,7 @@ def trained(module: Any, epochs: int = EPOCHS) -> tuple[Tensor, list[float]]:
 
 
 def fails(check: Callable[[], object]) -> bool:
-    """Whether a check fails. A program that crashes inside it fails it, as it would in the
-    tutorial's notebook."""
+    """Whether a check fails, or crashes, as it would in the tutorial's notebook."""
     torch.manual_seed(SEED)
     try:
         check()
@@ -124,8 +122,7 @@ def of_trained(module: Any) -> list[int]:
 
 
 def of_other(module: Any, base: str, prior: float | None = None) -> list[int]:
-    """Numbers of the checks that fail, of those that make sense for a program with other data and
-    other names."""
+    """Numbers of the checks that fail, among those that suit other data and other names."""
     probe = probes.PROBES[base]
     at_prior = probe.at_prior if prior is None else prior
 

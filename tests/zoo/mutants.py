@@ -1,11 +1,16 @@
-"""The zoo: four right programs, their one-change mutants with the class of each, and right
-rewritings of them.
+"""The zoo: four right programs, mutants of each with one mistake, and right rewritings.
 
-NAME.changes lists the changes to NAME.py. A block starts with "@ name | verdict | class, other classes that fit as well"; its
-"- " lines are text that occurs exactly once in the base, its "+ " lines what takes their place; "- " after "+ " starts another
-replacement. "! loss: EXPRESSION" says how the loss is computed where names or outputs changed, "! prior: NUMBER" for which
-value of the head the KL means sigma = 1 where that changed. For a right rewriting the class is empty and the third field says
-how its gradients relate to the base's (``RELATIONS``).
+programs/NAME.changes lists the changes to programs/NAME.py. A block is
+
+    @ name | verdict | class, other classes that fit as well
+    ! loss: EXPRESSION      how the loss is computed, where names or outputs changed
+    ! prior: NUMBER         the value of the head for sigma = 1 in the KL, where that changed
+    - text that occurs exactly once in the base
+    + what takes its place
+
+Several "- " and "+ " lines belong together; a "- " after a "+ " starts another replacement. A right
+rewriting names no class; its third field says how its gradients relate to the base's
+(``RELATIONS``).
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-HERE = Path(__file__).parent
+PROGRAMS = Path(__file__).parent / "programs"
 BASES = ("tutorial", "convolutional", "log_sigma", "distributions")
 VERDICTS = ("right", "bug", "scale")
 RELATIONS = {
@@ -31,11 +36,12 @@ RELATIONS = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """verdict: right, bug or scale. class_: what a checker should name it; also: classes that
-    describe it equally well.
+    """A program of the zoo.
 
-    relation: of a right rewriting, one of RELATIONS. loss: a Python expression of model and x, ""
-    for the base's own. prior: the head's value for sigma = 1, None for the base's own.
+    verdict: right, bug or scale. class_: what a checker should name it; also: classes that describe
+    it equally well. relation: of a right rewriting, one of RELATIONS. loss: a Python expression of
+    model and x, "" for the base's own. prior: the head's value for sigma = 1, None for the base's
+    own.
     """
 
     base: str
@@ -66,7 +72,7 @@ class _Block:
 
 def source(base: str) -> str:
     """The text of a base program."""
-    return (HERE / f"{base}.py").read_text(encoding="utf-8")
+    return (PROGRAMS / f"{base}.py").read_text(encoding="utf-8")
 
 
 def _blocks(text: str) -> Iterator[_Block]:
@@ -111,16 +117,14 @@ def of(base: str) -> tuple[Mutant, ...]:
     """The base itself, called "base", then its mutants and right rewritings."""
     text = source(base)
     made = [Mutant(base, "base", "right", "", text, relation="same")]
-    for block in _blocks((HERE / f"{base}.changes").read_text(encoding="utf-8")):
+    for block in _blocks((PROGRAMS / f"{base}.changes").read_text(encoding="utf-8")):
         if block.verdict not in VERDICTS or (
             block.verdict == "right" and block.labels[0] not in RELATIONS
         ):
             raise ValueError(f"{base} {block.name}: verdict {block.verdict}, {block.labels}")
         changed = apply(text, block.edits, f"{base} {block.name}")
-        right = block.verdict == "right"
-        class_, also, relation = (
-            ("", (), block.labels[0]) if right else (block.labels[0], block.labels[1:], "")
-        )
+        class_, *also = block.labels if block.verdict != "right" else ("",)
+        relation = block.labels[0] if block.verdict == "right" else ""
         made.append(
             Mutant(
                 base,
@@ -128,7 +132,7 @@ def of(base: str) -> tuple[Mutant, ...]:
                 block.verdict,
                 class_,
                 changed,
-                also,
+                tuple(also),
                 relation,
                 block.loss,
                 block.prior,

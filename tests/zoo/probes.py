@@ -1,5 +1,4 @@
-"""How each program of the zoo is run, measured and asked for its parts, by a test or by the kill
-table."""
+"""How the tests and the kill table run each program of the zoo, and reach its parts."""
 
 from __future__ import annotations
 
@@ -18,12 +17,12 @@ ROWS = 12
 
 @dataclass(frozen=True)
 class Probe:
-    """model, loss, new: Python expressions for a model, for its loss on x, for new points. heads:
-    their weights' names.
+    """How one program is run.
 
-    sample(module, model, mu, head): z. kl(module, model, mu, head): of each row, None where the
-    program has no KL by itself. latents, data_dim: widths. at_prior, collapsed: the head's value
-    for sigma = 1, and for sigma near 0.
+    model, loss, new: Python expressions for a model, for its loss on x, for new points. heads:
+    names of the heads' weights. sample(module, model, mu, head): z. kl(module, model, mu, head): of
+    each row, None where the program has no KL by itself. latents, data_dim: widths. at_prior,
+    collapsed: the head's value for sigma = 1, and for sigma near 0.
     """
 
     model: str
@@ -120,7 +119,7 @@ PROBES = {
 
 
 def load(mutant: mutants.Mutant) -> types.ModuleType:
-    """Its source as a module that is registered nowhere."""
+    """Run the program's source as a module that is registered nowhere."""
     module = types.ModuleType(f"{mutant.base}_{mutant.name}".replace("-", "_"))
     exec(compile(mutant.source, f"{mutant.base}.py", "exec"), module.__dict__)
     return module

@@ -1,8 +1,7 @@
-"""The checker: looks at any VAE, in its author's own names, and says what is wrong with it, with
-the number that shows it.
+"""The checker: say what is wrong with any VAE, in its author's own names, with a number.
 
 ``check_file`` reads a stranger's .py or .ipynb in a confined child process. ``check`` looks at a
-model that lives in this one. Both return a ``Report``; importing them imports no torch.
+model that lives in this one. Both return a ``Report``. Importing them imports no torch.
 """
 
 from __future__ import annotations
@@ -11,15 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aevb.checker.report import CLASSES, ROLES, Finding, Report
-from aevb.checker.report import cannot_judge as cannot_judge
+from aevb.checker.findings import CLASSES
+from aevb.checker.report import ROLES, Finding, Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor, nn
 
-    from aevb.checker.sandbox.parent import Limits
+    from aevb.checker.sandbox.child import Limits
 
 __all__ = ["CLASSES", "ROLES", "Finding", "Report", "check", "check_file"]
 
@@ -29,9 +28,23 @@ def check_file(
 ) -> Report:
     """Judge a file that holds a VAE and its loss, without running its top level.
 
-    mapping: the author's names for roles, where they are not found by themselves. Raises
-    NotFoundError for a file that is not there, UsageError for an unknown role; everything else that
-    may go wrong in the file is a finding.
+    Whatever goes wrong in the file is a finding.
+
+    Args:
+        path: a .py or an .ipynb file.
+        mapping: role -> the author's name for it, where it is not found by itself; see ROLES.
+        limits: of time and memory, for the process that runs the file's code.
+
+    Raises:
+        NotFoundError: the file is not there.
+        UsageError: the mapping has an unknown role.
+
+    Example:
+        >>> from aevb.checker import check_file
+        >>> _ = open("empty.py", "w").write("x = 1")
+        >>> report = check_file("empty.py")
+        >>> report.verdict, report.exit_code
+        ('cannot_judge', 2)
     """
     from aevb.checker.examine import in_a_child
 
@@ -41,12 +54,20 @@ def check_file(
 def check(
     model: nn.Module, loss: Callable[..., Any] | None = None, *, example: Tensor | None = None
 ) -> Report:
-    """Judge a model of this process, with its own loss or with ``loss``; the model's weights and
-    mode stay as they are.
+    """Judge a model of this process, with its own loss or with ``loss``.
 
-    example: a batch that the model takes, (B, ...); made up from its first layer if left out. loss:
-    a function of the model's outputs, or of the model and a batch. Nothing is confined: it is your
-    own code.
+    The model's weights and mode stay as they are. Nothing is confined: it is your own code.
+
+    Args:
+        model: a VAE.
+        loss: a function of the model's outputs, or of the model and a batch.
+        example: a batch that the model takes, (B, ...); made up from its first layer if left out.
+
+    Example:
+        >>> import aevb
+        >>> from aevb.checker import check
+        >>> check(aevb.VAE(2)).verdict
+        'right'
     """
     from aevb.checker.live import look_at
 

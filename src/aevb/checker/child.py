@@ -1,5 +1,7 @@
-"""The child's side of a check: ``python -m aevb.checker.child FILE MAPPING``, run by
-``sandbox.run`` and by nobody else."""
+"""The child's side of a check, started by ``sandbox.parent.run`` alone.
+
+``python -m aevb.checker.child FILE MAPPING`` judges a file; MAPPING is JSON.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +9,27 @@ import gc
 import json
 import sys
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
 from aevb.checker.judge import judge
-from aevb.checker.program import replacing
 from aevb.checker.program.program import Program
+from aevb.checker.program.replacing import patched
 from aevb.checker.program.source import read
 from aevb.checker.report import CANNOT_JUDGE, Finding, Report, cannot_judge
 from aevb.checker.sandbox.child import confine, send
-from aevb.checker.steps import numpy_noise
+from aevb.checker.session import Session
 from aevb.checker.steps.mapped import UnknownNameError
 
 
-def examine(path: Path, mapping: dict[str, str], missing: list[str]) -> Report:
+def examine(path: Path, mapping: dict[str, str], session: Session) -> Report:
     """Judge the file, in this process."""
-    program = Program(read(path), mapping=mapping)
+    program = Program(read(path), session, mapping=mapping)
     report = judge(program)
-    if missing:
-        names = ", ".join(sorted({name.split(".")[0] for name in missing}))
+    if session.missing:
+        names = ", ".join(sorted({name.split(".")[0] for name in session.missing}))
         message = f"not installed here, and replaced by what does nothing: {names}"
         if report.verdict == CANNOT_JUDGE:
             report.findings.append(Finding("imports", CANNOT_JUDGE, "", message))
@@ -39,21 +42,22 @@ def main(path: str, mapping: str) -> None:
     """Confine this process, judge the file, send the report."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    missing = replacing.install()
-    numpy_noise.install()
     source = Path(path)
-    layers = confine()
-    # what torch brought is no longer walked through: names of layers are sought among the program's
-    # own objects
-    gc.freeze()
-    try:
-        report = examine(source, json.loads(mapping), missing)
-    except UnknownNameError as error:
-        report = cannot_judge(str(error))
-    except RecursionError:
-        report = cannot_judge("the program calls itself without end")
+    with patched(Session()) as session:
+        layers = confine()
+        gc.freeze()  # names of layers are looked for among the program's own objects, not torch's
+        try:
+            report = examine(source, json.loads(mapping), session)
+        except UnknownNameError as error:
+            report = cannot_judge(str(error))
+        except RecursionError:
+            report = cannot_judge("the program calls itself without end")
     report.trace.append(f"confined by {', '.join(layers)}")
-    send(report.to_dict() | {"trace": report.trace, "fingerprint": report.fingerprint})
+    findings = [asdict(finding) for finding in report.findings]
+    send(
+        report.to_dict()
+        | {"findings": findings, "trace": report.trace, "fingerprint": report.fingerprint}
+    )
 
 
 if __name__ == "__main__":

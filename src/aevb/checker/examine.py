@@ -1,5 +1,4 @@
-"""The parent's side of a check: read the file, hand it to a confined child, make a report of what
-comes back."""
+"""The parent's side of a check: a confined child judges the file, and its answer is read."""
 
 from __future__ import annotations
 
@@ -7,44 +6,42 @@ import difflib
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from aevb.checker.program.source import SourceError, read
+from aevb.checker.program.source import Source, SourceError, read
 from aevb.checker.report import ROLES, Report, cannot_judge
-from aevb.checker.sandbox.parent import Limits, run
+from aevb.checker.sandbox.child import Limits
+from aevb.checker.sandbox.parent import run
 from aevb.errors import NotFoundError, UsageError
 
 
 def in_a_child(path: Path, mapping: dict[str, str], limits: Limits | None) -> Report:
     """See ``aevb.checker.check_file``."""
-    for role in mapping:
-        if role not in ROLES:
-            near = difflib.get_close_matches(role, ROLES, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise UsageError(f"--map knows the roles {', '.join(ROLES)}; got {role!r}{hint}")
+    for role in (one for one in mapping if one not in ROLES):
+        near = difflib.get_close_matches(role, ROLES, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UsageError(f"--map knows the roles {', '.join(ROLES)}; got {role!r}{hint}")
     if not path.is_file():
-        raise NotFoundError(
-            f"no such file: {path}; expected a .py or an .ipynb file with a VAE in it"
-        )
+        message = f"no such file: {path}; expected a .py or an .ipynb file with a VAE in it"
+        raise NotFoundError(message)
     try:
         source = read(path)
     except SourceError as error:
         return cannot_judge(str(error), "source")
-    ended = run(
-        "aevb.checker.child", [str(path.resolve()), json.dumps(mapping)], limits or Limits()
-    )
+    given = [str(path.resolve()), json.dumps(mapping)]
+    ended = run("aevb.checker.child", given, limits or Limits())
     if ended.result is None:
         return cannot_judge(ended.sentence, "sandbox")
     try:
-        trace = [str(line) for line in ended.result.get("trace", [])]
-        numbers = {
-            str(name): [float(x) for x in values]
-            for name, values in ended.result.get("fingerprint", {}).items()
-        }
-        return replace(Report.from_dict(ended.result, trace), fingerprint=numbers).placed(
-            source.where
-        )
+        return _answered(ended.result, source)
     except (KeyError, TypeError, ValueError, AttributeError):
-        return cannot_judge(
-            "the program answered in the checker's place, with something that is no report",
-            "sandbox",
-        )
+        message = "the program answered in the checker's place, with something that is no report"
+        return cannot_judge(message, "sandbox")
+
+
+def _answered(result: dict[str, Any], source: Source) -> Report:
+    """The report that the child sent, with places of this file."""
+    trace = [str(line) for line in result.get("trace", [])]
+    measured = result.get("fingerprint", {}).items()
+    numbers = {str(name): [float(x) for x in values] for name, values in measured}
+    return replace(Report.from_dict(result, trace), fingerprint=numbers).placed(source)

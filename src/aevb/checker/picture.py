@@ -1,5 +1,4 @@
-"""The picture of a check: what a VAE's sampler makes of its head, and its KL's gradient beside the
-right one."""
+"""Draw a check: the sampler's deviation over its head, and the KL's gradient over the right one."""
 
 from __future__ import annotations
 
@@ -22,21 +21,23 @@ READINGS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "h itself": lambda h: np.where(h > 0, h, np.nan),
 }
 STYLES = ("-", "--", "-.", ":")
+HEADS = (
+    ("mean", "by the mean", plots.REAL),
+    ("deviation", "by the head of the deviation", plots.MADE),
+)
 
 
 def draw(report: Report, name: str) -> Figure:
-    """report: of a check that measured something. name: of what was judged."""
+    """Draw a report that measured something; ``name`` says what was judged."""
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     _sampler(left, report.fingerprint)
     _kl(right, report.fingerprint)
-    worst = report.findings[0]
-    message = (
-        ""
-        if worst.verdict == RIGHT
-        else f"\n{textwrap.fill(f'{worst.class_ or worst.check}: {worst.message}', 110)}"
-    )
-    figure.suptitle(f"{name}: {WORDS[report.verdict]}{message}", fontsize=10)
+    title, worst = f"{name}: {WORDS[report.verdict]}", report.findings[0]
+    if worst.verdict != RIGHT:
+        message = textwrap.fill(f"{worst.class_ or worst.check}: {worst.message}", 110)
+        title = f"{title}\n{message}"
+    figure.suptitle(title, fontsize=10)
     return figure
 
 
@@ -59,15 +60,10 @@ def _kl(axes: Axes, found: dict[str, list[float]]) -> None:
         axes.set_axis_off()
         axes.text(0.5, 0.5, "no loss was found", ha="center")
         return
-    heads = {
-        "mean": ("by the mean", plots.REAL),
-        "deviation": ("by the head of the deviation", plots.MADE),
-    }
-    for name, (label, colour) in heads.items():
-        axes.scatter(
-            found[f"right_{name}"], found[f"seen_{name}"], s=12, color=colour, label=label, zorder=3
-        )
-    reach = [value for name in heads for value in found[f"right_{name}"]]
+    for head, label, colour in HEADS:
+        right, seen = found[f"right_{head}"], found[f"seen_{head}"]
+        axes.scatter(right, seen, s=12, color=colour, label=label, zorder=3)
+    reach = found["right_mean"] + found["right_deviation"]
     ends = (min(reach), max(reach)) if reach else (-1.0, 1.0)
     axes.plot(ends, ends, color="0.6", linewidth=1, label="right")
     axes.set_xlabel("gradient of the right KL")

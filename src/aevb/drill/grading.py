@@ -208,8 +208,9 @@ def _for_learner(finding: Finding, work: Work) -> DrillFinding:
         # Elsewhere a weight on the KL is a choice. The drill asks for the plain bound.
         ours = replace(ours, class_="kl-weight", verdict="scale")
     if work.path.suffix != ".py":
-        return ours
-    line = finding.line if program.is_the_learners(finding.line, work) else None
+        return replace(ours, line=None if finding.file else finding.line)
+    own = not finding.file and program.is_the_learners(finding.line, work)
+    line = finding.line if own else None
     return replace(ours, line=line, message=_placed(ours.message, line))
 
 

@@ -1,14 +1,15 @@
-"""Which hint comes next: four stages for each finding, from a question to the change itself."""
+"""The next hint: four stages for each finding, from a question to the change itself."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
+from aevb.checker.findings import RULES
+from aevb.checker.rules import Hint
 from aevb.drill.failing import FAILED
 from aevb.drill.grading import UNFINISHED, WRONG, DrillFinding
-from aevb.drill.hint_texts import HINTS, Hint
-from aevb.drill.hint_texts_checks import CHECK_HINTS
+from aevb.drill.hint_texts import HINTS
 from aevb.errors import UsageError
 
 STAGES = Hint._fields
@@ -28,20 +29,24 @@ class Shown:
 
 
 def find(class_: str) -> Hint:
-    """The hints for a class of findings: its own, those of its family, or the general ones."""
-    if class_ in CHECK_HINTS or class_ in HINTS:
-        return CHECK_HINTS.get(class_) or HINTS[class_]
-    return next(
-        (hint for name, hint in HINTS.items() if name.endswith("-") and class_.startswith(name)),
-        HINTS[""],
-    )
+    """The hints for a finding: its own, those of its rule or its family, or the general ones."""
+    if class_ in HINTS:
+        return HINTS[class_]
+    hint = RULES[class_].hint if class_ in RULES else None
+    families = (name for name in HINTS if name.endswith("-") and class_.startswith(name))
+    return hint or HINTS[next(families, "")]
 
 
 def choose(findings: list[DrillFinding], about: str | None) -> DrillFinding:
-    """The finding to give a hint on: the one asked for, or else a bug, a check that failed, what is
-    not written yet, in order.
+    """The finding to give a hint on.
 
-    Raises UsageError if there is none of that name, or nothing to hint at.
+    Args:
+        findings: what is wrong with the file.
+        about: the name of one of them; otherwise a bug comes first, then a check that failed, then
+            what could not be judged, then what is not written yet.
+
+    Raises:
+        UsageError: there is none of that name, or nothing to hint at.
     """
     open_ = [finding for finding in findings if finding.verdict in _ORDER]
     if not open_:
@@ -63,8 +68,14 @@ def choose(findings: list[DrillFinding], about: str | None) -> DrillFinding:
 
 
 def advance(used: dict[str, int], finding: DrillFinding, file: str, seen: str = "") -> Shown:
-    """The next stage on a finding, noted in ``used``; after the fourth, the fourth again. seen: the
-    place of checks 4, 5."""
+    """Show the next stage on a finding, or the fourth again, and note it.
+
+    Args:
+        used: the stage that was shown last, by finding; it is changed.
+        finding: what to give a hint on.
+        file: the name of the learner's file.
+        seen: what the numbers of the training say, the place for checks 4 and 5.
+    """
     stage = min(used.get(finding.class_, 0) + 1, len(STAGES))
     used[finding.class_] = stage
     text = find(finding.class_)[stage - 1].replace("{place}", _place(finding, file) or seen)
@@ -72,41 +83,27 @@ def advance(used: dict[str, int], finding: DrillFinding, file: str, seen: str = 
 
 
 def _place(finding: DrillFinding, file: str) -> str:
-    """The finding's line, that of a notebook's cell being of no use to anybody, or the function
-    that it must be in."""
+    """The finding's line, or the function that the mistake must be in.
+
+    The line of a notebook's cell would be of no use to anybody.
+    """
     if finding.line is not None and file.endswith(".py"):
         return f"line {finding.line} of {file}"
     name = finding.class_
-    if name in _CHECKED:
-        return _CHECKED[name]
     if name.startswith(UNFINISHED):
         return name.removeprefix(UNFINISHED)
-    if re.match("std|noise|gradient|softplus|logvar", name):
-        return "reparameterize"
-    if re.match("sigmoid|output", name):
-        return "decode"
-    if name in (
-        "loss",
-        "kl-weight",
-        "kl-absent",
-        "kl-subtracted",
-        "kl-detached",
-        "reconstruction-mean",
-        "reduction-ignored",
-    ):
-        return "vae_loss"
-    return (
-        "kl_divergence" if name.startswith("kl") else "encode" if name.startswith("head") else file
-    )
+    return next((place for pattern, place in _FUNCTIONS if re.match(pattern, name)), file)
 
 
-_CHECKED = {
-    "check-1": "reparameterize",
-    "check-2": "kl_divergence",
-    "check-3": "encode, reparameterize, decode and forward",
-    "check-4": "",
-    "check-5": "",
-    "check-6": "reparameterize",
-}
-"""Where the cause of a failed check is; of those that have to do with training, their numbers say
-it."""
+_FUNCTIONS = (
+    (r"check-[45]$", ""),  # their numbers say it
+    (r"check-3$", "encode, reparameterize, decode and forward"),
+    (r"check-2$", "kl_divergence"),
+    (r"check-[16]$|std|noise|gradient|softplus|logvar", "reparameterize"),
+    (r"sigmoid|output", "decode"),
+    (r"(loss|kl-weight|kl-absent|kl-subtracted|kl-detached)$", "vae_loss"),
+    (r"(reconstruction-mean|reduction-ignored)$", "vae_loss"),
+    (r"kl", "kl_divergence"),
+    (r"head", "encode"),
+)
+"""Where the cause is, by the name of the finding."""

@@ -123,12 +123,13 @@ def main(path: str) -> None:
     from aevb.checker.program.program import Program
     from aevb.checker.program.source import read
     from aevb.checker.sandbox.child import confine, send
+    from aevb.checker.session import Session
 
     torch.set_num_threads(1)
     source = Path(path)
     confine()
     try:
-        low, high = reached(Program(read(source)).get("VAE"))
+        low, high = reached(Program(read(source), Session()).get("VAE"))
         ends = {"low": low, "high": high}
     except Exception:  # any error of the learner's code: the checks report it
         ends = {}

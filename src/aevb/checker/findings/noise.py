@@ -1,205 +1,169 @@
-"""The noise: is there any, is it standard normal, is it another for every row, every latent
-dimension and every call?
-
-False alarms: the fourth moment is taken over at least 10,000 draws, where that of normal noise has
-a standard deviation of 0.05 around 3; the band reaches 10 standard deviations to either side. Noise
-that is shared is shared to the last bit.
-"""
+"""The noise: is there any, is it standard normal, is it new for every row, dimension and call?"""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from aevb.checker.program.source import calls, covers, goes_backward, last_name, place_of
+from aevb.checker.report import CANNOT_JUDGE, RIGHT
+from aevb.checker.rules import NO_SAMPLE, Seen, note, rule
 
-from aevb.checker.findings.evidence import Evidence
-from aevb.checker.program.source import calls, goes_backward, last_name
-from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, Finding
-from aevb.checker.tape.measure import filled, noise_of
+if TYPE_CHECKING:
+    from aevb.checker.evidence.evidence import Evidence
+    from aevb.checker.evidence.unsampled import Unsampled
+    from aevb.checker.places import Place
 
-DRAWS = 10_000
 RANDOM_NAMES = {
-    "randn",
-    "randn_like",
-    "normal",
-    "normal_",
-    "rsample",
-    "sample",
-    "standard_normal",
-    "rand",
+    "randn", "randn_like", "normal", "normal_", "rsample", "sample", "standard_normal", "rand",
     "rand_like",
-}
+}  # fmt: skip
 SEEDS = {"manual_seed", "seed", "set_seed", "seed_everything", "manual_seed_all"}
+NEW_NOISE = "eps = torch.randn_like(std)"
 
 
-def noise_findings(e: Evidence) -> list[Finding]:
-    """What is wrong with the noise, or that nothing is."""
-    wrong = [f for f in (_repeated(e), _shared(e), _shape_of_distribution(e)) if f is not None]
-    if not any(f.class_.startswith("noise-shared") for f in wrong):
-        wrong += [f for f in (_kept(e),) if f is not None]
-    return wrong or [
-        e.finding(
-            "noise",
-            RIGHT,
-            "",
-            "standard normal, another for every row and dimension",
-            "",
-            "",
-            e.parts.z,
-        )
-    ]
+@rule(
+    "noise-uniform",
+    "the noise is uniform; the posterior is normal",
+    "noise",
+    hides=("noise-scaled", "std-half-exp-logvar", "sampler-kl-mismatch"),
+)
+def noise_uniform(e: Evidence) -> Iterator[Seen]:
+    """Find a fourth moment that is too small: it is 3 for normal noise, 1.8 for uniform."""
+    n = e.noise
+    if n.fourth < 2.5:
+        figures = f"mean {n.mean:.2f}, deviation {n.deviation:.2f}, fourth moment {n.fourth:.2f}"
+        message = f"the noise is uniform, not normal: {figures} (uniform: 1.80)"
+        yield e.at_z(message, f"{n.fourth:.2f}", "3")
 
 
-def standardised(e: Evidence, seed: int) -> Tensor:
-    """(z - z at no noise) / (deviation), for noise drawn anew: the noise in the shape of z."""
-    n = e.parts.n
-    low, high = (0.5, 1.5) if e.may_be_negative else (-1.0, 1.0)
-    raw = low + (high - low) * torch.rand(n, generator=torch.Generator().manual_seed(seed))
-    heads = {k: v.detach() for k, v in filled(e.tape, e.parts, torch.zeros(n), raw).items()}
-    z = e.parts.z
-
-    def at(value: float) -> Tensor:
-        return e.tape.play(heads, [z], draw=noise_of(value))[z].detach().double()
-
-    middle, unit = at(0.0), (at(1.0) - at(-1.0)) / 2
-    torch.manual_seed(seed)
-    draws = max(2, -(-DRAWS // middle.numel()))
-    return torch.stack(
-        [
-            (e.tape.play(heads, [z], redraw=True)[z].detach().double() - middle) / unit
-            for _ in range(draws)
-        ]
-    )
+@note("noise")
+def noise_not_normal(e: Evidence) -> Iterator[Seen]:
+    """Find a fourth moment that is too large for normal noise."""
+    if e.noise.fourth > 3.5:
+        fourth = f"{e.noise.fourth:.2f}"
+        message = f"the noise is not normal: fourth moment {fourth}"
+        yield e.at_z(message, fourth, "3", verdict=CANNOT_JUDGE)
 
 
-def _shape_of_distribution(e: Evidence) -> Finding | None:
-    noise = standardised(e, e.seed + 17)
-    flat = noise[noise.isfinite()]
-    centred = flat - flat.mean()
-    second = centred.square().mean()
-    fourth = float(centred.pow(4).mean() / second.square())
-    mean, deviation = float(flat.mean()), float(second.sqrt())
-    if fourth < 2.5:
-        where = (
-            f"mean {mean:.2f}, deviation {deviation:.2f}, fourth moment {fourth:.2f} (uniform:"
-            " 1.80)"
-        )
-        return e.finding(
-            "noise",
-            BUG,
-            "noise-uniform",
-            f"the noise is uniform, not normal: {where}",
-            f"{fourth:.2f}",
-            "3",
-            e.parts.z,
-        )
-    if fourth > 3.5:
-        return e.finding(
-            "noise",
-            CANNOT_JUDGE,
-            "",
-            f"the noise is not normal: fourth moment {fourth:.2f}",
-            f"{fourth:.2f}",
-            "3",
-            e.parts.z,
-        )
-    if abs(mean) > 0.2 * deviation:
-        message = f"the noise has mean {mean:.2f} and deviation {deviation:.2f}; expected 0 and 1"
-        return e.finding("noise", BUG, "noise-scaled", message, f"{mean:.2f}", "0", e.parts.z)
-    if abs(deviation - 1) > 0.1:
-        message = f"the noise has deviation {deviation:.2f}; expected 1"
-        return e.finding("noise", BUG, "noise-scaled", message, f"{deviation:.2f}", "1", e.parts.z)
-    return None
-
-
-def _shared(e: Evidence) -> Finding | None:
-    eps = standardised(e, e.seed + 29)[0]
-    axes = [axis for axis, size in enumerate(eps.shape) if size == e.rows]
-    if axes and _constant_along(eps, axes[0]):
-        first = e.parts.noise[0] if e.parts.noise else None
-        size = (
-            tuple(first.result.shape)
-            if first is not None and isinstance(first.result, Tensor)
-            else ()
-        )
+@rule("noise-scaled", "the noise does not have variance 1", "noise", hides=("kl-sign",))
+def noise_scaled(e: Evidence) -> Iterator[Seen]:
+    """Find normal noise of another mean or deviation."""
+    n = e.noise
+    if not 2.5 <= n.fourth <= 3.5:
+        return
+    if abs(n.mean) > 0.2 * n.deviation:
         message = (
-            f"one noise vector of shape {size} serves all {e.rows} rows of the batch{_since(e)};"
-            " draw noise of the shape of mu"
+            f"the noise has mean {n.mean:.2f} and deviation {n.deviation:.2f}; expected 0 and 1"
         )
-        return e.finding(
-            "noise", BUG, "noise-shared-batch", message, f"{size}", f"{tuple(eps.shape)}", e.parts.z
-        )
-    others = [
-        axis
-        for axis, size in enumerate(eps.shape)
-        if size > 1 and axis != (axes[0] if axes else -1)
-    ]
-    if others and _constant_along(eps, others[-1]):
+        yield e.at_z(message, f"{n.mean:.2f}", "0")
+    elif abs(n.deviation - 1) > 0.1:
+        message = f"the noise has deviation {n.deviation:.2f}; expected 1"
+        yield e.at_z(message, f"{n.deviation:.2f}", "1")
+
+
+@rule(
+    "noise-of-the-sample",
+    "the noise is drawn around mu with the deviation std, and is no noise but the sample",
+    "noise",
+    alone=True,
+)
+def noise_of_the_sample(e: Evidence) -> Iterator[Seen]:
+    """Find ``eps = torch.normal(mu, std)`` and then ``mu + std * eps``."""
+    if e.heads.drawn_twice:
         message = (
-            f"one noise number serves all {eps.shape[others[-1]]} latent dimensions of a row; draw"
-            " noise of the shape of mu"
+            "the noise is drawn with mean mu and deviation std, and multiplied by std and added to"
+            " mu again: z has the mean mu + std * mu and the deviation std^2; draw it with"
+            " randn_like(std)"
         )
-        return e.finding(
-            "noise",
-            BUG,
-            "noise-shared-dims",
-            message,
-            "1 number a row",
-            f"{eps.shape[others[-1]]}",
-            e.parts.z,
-        )
-    return None
+        yield e.at_z(message, "N(mu, std^2)", "N(0, 1)")
 
 
-def _constant_along(eps: Tensor, axis: int) -> bool:
-    gap = (eps - eps.narrow(axis, 0, 1)).abs()
-    return bool(gap.nan_to_num().max() < 1e-3)
+@rule("noise-repeated", "every call draws the same noise", "noise")
+def noise_repeated(e: Evidence) -> Iterator[Seen]:
+    """Find a seed that is set beside the draw, or noise that is drawn once for all calls."""
+    tree = e.program.source.tree
+    for node in (one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef)):
+        place = _seeded(e, node)
+        if place is not None:
+            message = (
+                f"{node.name} sets the random seed before it draws, so every call draws the same"
+                " noise; remove that line"
+            )
+            yield Seen(message, "the same", "another at each call", place)
+            break
+    since = _since(e)
+    if since and not e.noise.shared:
+        message = f"the noise is the same{since}; draw it where z is made"
+        yield e.at_z(message, "the same", "another at each call")
+
+
+def _seeded(e: Evidence, node: ast.FunctionDef) -> Place | None:
+    """The place of a seed in a function that draws the noise and is no training loop."""
+    if goes_backward(node):
+        return None
+    names = {last_name(call.func): call for call in calls(node)}
+    seed = next((names[name] for name in SEEDS if name in names), None)
+    within = any(covers(node, one.place) for one in e.parts.noise)
+    return place_of(seed) if seed is not None and within and RANDOM_NAMES & names.keys() else None
 
 
 def _since(e: Evidence) -> str:
     """Where noise was drawn that is kept from one call to the next."""
     kept = next((one for one in e.parts.noise if one.kept), None)
-    return (
-        f", at every call: it is drawn once, in {e.program.source.where(kept.line)}"
-        if kept is not None
-        else ""
-    )
+    if kept is None:
+        return ""
+    return f", at every call: it is drawn once, in {e.program.source.where(kept.place)}"
 
 
-def _kept(e: Evidence) -> Finding | None:
-    """Noise that is drawn once for all calls, if it is another for every row."""
-    since = _since(e)
-    if not since:
-        return None
-    message = f"the noise is the same{since}; draw it where z is made"
-    return e.finding(
-        "noise", BUG, "noise-repeated", message, "the same", "another at each call", e.parts.z
-    )
-
-
-def _repeated(e: Evidence) -> Finding | None:
-    """A seed that is set where noise is drawn, in a function that is no training loop."""
-    for node in ast.walk(e.program.source.tree):
-        if not isinstance(node, ast.FunctionDef) or goes_backward(node):
-            continue
-        names = {last_name(call.func): call for call in calls(node)}
-        seed = next((names[name] for name in SEEDS if name in names), None)
-        within = any(
-            node.lineno <= (one.line or 0) <= (node.end_lineno or 0) for one in e.parts.noise
+@rule("noise-shared-batch", "one noise vector serves all rows of the batch", "noise")
+def noise_shared_batch(e: Evidence) -> Iterator[Seen]:
+    """Find noise that is the same in all rows."""
+    if e.noise.shared == "rows":
+        first = e.parts.noise[0].result if e.parts.noise else None
+        size = tuple(getattr(first, "shape", ()))
+        message = (
+            f"one noise vector of shape {size} serves all {e.rows} rows of the batch{_since(e)};"
+            " draw noise of the shape of mu"
         )
-        if seed is not None and within and RANDOM_NAMES & names.keys():
-            message = (
-                f"{node.name} sets the random seed before it draws, so every call draws the same"
-                " noise; remove that line"
-            )
-            return Finding(
-                "noise",
-                BUG,
-                "noise-repeated",
-                message,
-                "the same",
-                "another at each call",
-                seed.lineno,
-            )
-    return None
+        yield e.at_z(message, f"{size}", f"{e.noise.shape}")
+
+
+@rule("noise-shared-dims", "one noise number serves all latent dimensions of a row", "noise")
+def noise_shared_dims(e: Evidence) -> Iterator[Seen]:
+    """Find noise that is the same in all dimensions of a row."""
+    if e.noise.shared == "dimensions":
+        message = (
+            f"one noise number serves all {e.noise.dimensions} latent dimensions of a row; draw"
+            " noise of the shape of mu"
+        )
+        yield e.at_z(message, "1 number a row", f"{e.noise.dimensions}")
+
+
+@note("noise", otherwise=True)
+def noise_right(e: Evidence) -> Iterator[Seen]:
+    """Say that nothing is wrong with the noise."""
+    yield e.at_z("standard normal, another for every row and dimension", verdict=RIGHT)
+
+
+@rule(
+    "noise-eval-only",
+    "noise is drawn in evaluation and not in training",
+    "noise",
+    of=NO_SAMPLE,
+    alone=True,
+)
+def noise_eval_only(e: Unsampled) -> Iterator[Seen]:
+    """Find a sample in evaluation where training has none."""
+    if e.in_evaluation is not None:
+        message = "noise is drawn in evaluation and not in training: turn the condition around"
+        yield e.in_evaluation.at_z(message, "none in training", "noise in training")
+
+
+@rule("noise-missing", "no noise reaches the decoder", "noise", of=NO_SAMPLE)
+def noise_missing(e: Unsampled) -> Iterator[Seen]:
+    """Find the KL of two heads, and nothing drawn between them and the decoder."""
+    if e.heads is not None and e.drawn is None and not e.unseen:
+        message = "no noise reaches the decoder: what it gets is no sample; add std * eps to mu"
+        yield e.at(e.heads[0], message, "none", "eps ~ N(0, I)")

@@ -1,188 +1,203 @@
-"""The sampler: z = mean + deviation * noise, with gradients to both, and heads that reach what they
-have to."""
+"""The sampler: z = mean + deviation * noise, with gradients to both heads, which may take any value
+and which the KL reads alike."""
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
-from aevb.checker.findings.evidence import Evidence
-from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, Finding
-from aevb.checker.tape.measure import filled, fit, z_at
-from aevb.checker.tape.parts import NORMALISING
+from aevb.checker.report import CANNOT_JUDGE, RIGHT
+from aevb.checker.rules import (
+    CLASSES,
+    NO_SAMPLE,
+    Seen,
+    also,
+    note,
+    rule,
+)
 
-FAR = -30.0
-"""A raw head this low means a deviation of nearly 0, whatever it is read as, unless something holds
-it."""
+if TYPE_CHECKING:
+    from aevb.checker.evidence.divergence import Misread
+    from aevb.checker.evidence.evidence import Evidence
+    from aevb.checker.evidence.unsampled import Unsampled
 
 
-def gradient_finding(e: Evidence) -> Finding:
-    """Whether the gradient flows through z to mean and deviation, in the program as it is written."""
-    s = e.on_the_whole_line
-    cut = {(False, False): "both", (False, True): "mu", (True, False): "logvar"}.get(
-        (s.flows_to_mean, s.flows_to_raw)
-    )
-    if cut is None:
-        return e.finding(
-            "gradient",
-            RIGHT,
-            "",
-            "z = mu + std * eps passes gradients to both heads",
-            "1 and eps std / 2",
-            "",
-            e.parts.z,
+@note("sampler", alone=True)
+def not_linear(e: Evidence) -> Iterator[Seen]:
+    """Find a z that is no mean plus deviation times noise: no other rule can judge it."""
+    if not e.sampler.linear:
+        message = "z is not mean + deviation * noise; name the sampler with --map"
+        yield e.at_z(message, verdict=CANNOT_JUDGE)
+
+
+@note("parts", alone=True)
+def entangled(e: Evidence) -> Iterator[Seen]:
+    """Find a mean and a deviation that are made of the same number."""
+    if e.parts.entangled:
+        message = (
+            "the model has a mean and a deviation made of the same number; only one Gaussian z is"
+            " judged"
         )
-    to = {"both": "mu and logvar", "mu": "mu", "logvar": "logvar"}[cut]
-    message = (
-        f"no gradient flows through z to {to}: d z / d ({to}) is 0; use mu + std * eps on tensors"
-        " that carry gradients"
-    )
-    return e.finding(
-        "gradient",
-        BUG,
-        f"gradient-cut-{cut}",
-        message,
-        "0",
-        "1" if cut == "mu" else "eps std / 2",
-        e.parts.z,
-    )
+        yield e.at_z(message, verdict=CANNOT_JUDGE)
 
 
-def head_findings(e: Evidence) -> list[Finding]:
-    """Activations, normalisation and dropout on the heads."""
-    found = [
-        f
-        for f in (_one_layer(e), _normalised(e), _mean_held(e), _deviation_held(e))
-        if f is not None
-    ]
-    return found[:1]
-
-
-def _one_layer(e: Evidence) -> Finding | None:
-    """Two calls of one layer on one input: the heads are the same number under two names."""
-    first, second = (
-        e.tape.made_by(e.parts.roots[int(places[0, 0])]) for places in (e.parts.mean, e.parts.raw)
-    )
-    if (
-        first is None
-        or second is None
-        or first is second
-        or first.name != second.name
-        or first.inputs != second.inputs
-    ):
-        return None
-    name = e.layer(second.outputs[0]) or first.name
-    message = (
-        f"mean and deviation come from one layer, {name}, on the same input: they are one number;"
-        " use a layer for each"
-    )
-    return e.finding("heads", BUG, "heads-shared", message, "one layer", "two", second.outputs[0])
-
-
-def _normalised(e: Evidence) -> Finding | None:
-    for root, entry in zip(e.parts.roots, e.makers(e.parts.roots), strict=False):
-        if entry.name in NORMALISING:
-            message = (
-                f"{entry.name.replace('_', ' ')} is the last call before z; a head has to be free"
-                " to take any value"
-            )
-            return e.finding("heads", BUG, "head-activation", message, entry.name, "none", root)
-    return None
-
-
-def _mean_held(e: Evidence) -> Finding | None:
+@rule("gradient-cut-mu", "no gradient flows through z to mu", "gradient")
+@rule("gradient-cut-logvar", "no gradient flows through z to logvar", "gradient")
+@rule("gradient-cut-both", "no gradient flows through z to the encoder", "gradient")
+def gradient_cut(e: Evidence) -> Iterator[Seen]:
+    """Look at the gradient through z, in the program as it is written."""
     s = e.on_the_whole_line
-    flat = s.m.reshape(-1)
-    good = flat.isfinite()
-    if not good.any():
-        return None
-    # Between settings: what else is added to the mean of an element, such as the code of a class,
-    # stays the same.
-    moved, by = (s.m[1:] - s.m[:1]).reshape(-1), (s.a[1:] - s.a[:1]).reshape(-1)
-    _, residual = fit(moved, [by])
-    if residual < 1e-3:
-        return None
-    message = (
-        f"an activation holds the mean of z: for heads from -2 to 2 it lies in {_span(flat[good])};"
-        " use the linear output"
-    )
-    return e.finding(
-        "heads",
-        BUG,
-        "head-activation",
-        message,
-        _span(flat[good]),
-        "-2 to 2",
-        _root(e, e.parts.mean),
-    )
-
-
-def _deviation_held(e: Evidence) -> Finding | None:
-    if e.may_be_negative:
-        return None
-    n = e.parts.n
-    heads = filled(e.tape, e.parts, torch.zeros(n), torch.full((n,), FAR))
-    far = float(
-        (z_at(e.tape, e.parts, heads, 1.0) - z_at(e.tape, e.parts, heads, 0.0)).abs().mean()
-    )
-    if not far > 0.3:
-        return None
-    name, _ = e.reading
-    class_ = (
-        "softplus-confusion"
-        if name in ("softplus logvar", "softplus log sigma")
-        else "head-activation"
-    )
-    what = f"a {name.removesuffix(' sigma').removesuffix(' variance')}" if name else "an activation"
-    message = (
-        f"{what} holds the deviation of z above {far:.2g}, however low the head: logvar has to be"
-        " free to fall"
-    )
-    return e.finding("heads", BUG, class_, message, f"{far:.2g}", "0", _root(e, e.parts.raw))
-
-
-def drawn_twice(e: Evidence) -> Finding | None:
-    """``eps = torch.normal(mu, std)`` and then ``mu + std * eps``: what was drawn was the sample."""
-    z = e.tape.shown(e.parts.z).double()
-    for entry in e.parts.noise:
-        if entry.function is not torch.normal or len(entry.inputs) != 2:
-            continue
-        mean, deviation, drawn = (
-            e.tape.shown(value).double() for value in (*entry.inputs, *entry.outputs)
+    flows = s.flows_to_mean, s.flows_to_raw
+    cut = {(False, False): "both", (False, True): "mu", (True, False): "logvar"}.get(flows)
+    if cut is not None:
+        to = "mu and logvar" if cut == "both" else cut
+        message = (
+            f"no gradient flows through z to {to}: d z / d ({to}) is 0; use mu + std * eps on"
+            " tensors that carry gradients"
         )
-        if (
-            drawn.shape == z.shape
-            and torch.allclose(z, mean + deviation * drawn, atol=1e-5)
-            and not torch.allclose(z, drawn)
-        ):
-            message = (
-                "the noise is drawn with mean mu and deviation std, and multiplied by std and added"
-                " to mu again: z has the mean mu + std * mu and the deviation std^2; draw it with"
-                " randn_like(std)"
-            )
-            return e.finding(
-                "noise", BUG, "noise-of-the-sample", message, "N(mu, std^2)", "N(0, 1)", e.parts.z
-            )
-    return None
+        expected = "1" if cut == "mu" else "eps std / 2"
+        yield e.at_z(message, "0", expected, class_=f"gradient-cut-{cut}")
 
 
-def _span(values: torch.Tensor) -> str:
-    return f"{float(values.min()):.2f} to {float(values.max()):.2f}"
+@also("gradient-cut-mu", "gradient-cut-logvar", of=NO_SAMPLE)
+def head_without_a_part(e: Unsampled) -> Iterator[Seen]:
+    """Find a sample that is made of one of the two heads that the KL reads."""
+    if e.heads is None or e.drawn is None:
+        return
+    mean, raw = (head in e.drawn.roots for head in e.heads)
+    if mean and not raw:
+        message = (
+            "the deviation has no part in z: no gradient flows through z to logvar; use mu + std *"
+            " eps"
+        )
+        yield e.at(e.drawn.z, message, "0", "eps std / 2", class_="gradient-cut-logvar")
+    if raw and not mean:
+        message = "the mean has no part in z: no gradient flows through z to mu; use mu + std * eps"
+        yield e.at(e.drawn.z, message, "0", "1", class_="gradient-cut-mu")
 
 
-def _root(e: Evidence, places: torch.Tensor) -> int:
-    return e.parts.roots[int(places[0, 0])] if len(places) else e.parts.z
+@note("gradient", otherwise=True)
+def gradient_right(e: Evidence) -> Iterator[Seen]:
+    """Say that both heads get a gradient."""
+    message = "z = mu + std * eps passes gradients to both heads"
+    yield e.at_z(message, "1 and eps std / 2", verdict=RIGHT)
 
 
-def not_linear(e: Evidence) -> Finding | None:
-    """A sampler that is no mean plus deviation times noise cannot be judged by what follows."""
-    if e.sampler.linear:
-        return None
-    return e.finding(
-        "sampler",
-        CANNOT_JUDGE,
-        "",
-        "z is not mean + deviation * noise; name the sampler with --map",
-        "",
-        "",
-        e.parts.z,
+@rule("heads-shared", "one layer gives both the mean and the deviation", "heads")
+def heads_shared(e: Evidence) -> Iterator[Seen]:
+    """Find two calls of one layer on one input: one number under two names."""
+    if e.heads.shared:
+        message = (
+            f"mean and deviation come from one layer, {e.heads.shared}, on the same input: they are"
+            " one number; use a layer for each"
+        )
+        yield e.at(e.heads.raw, message, "one layer", "two")
+
+
+@rule(
+    "head-activation",
+    "an activation, dropout or normalisation sits on a head that has to reach all real numbers",
+    "heads",
+    hides=("sampler-kl-mismatch", "softplus-confusion", "noise-scaled"),
+)
+@also("softplus-confusion")
+def head_held(e: Evidence) -> Iterator[Seen]:
+    """Find what keeps a head from taking any value; the first that is found is named."""
+    h = e.heads
+    if h.shared:
+        return
+    if h.normalised is not None:
+        call, root = h.normalised
+        message = (
+            f"{call.replace('_', ' ')} is the last call before z; a head has to be free to take any"
+            " value"
+        )
+        yield e.at(root, message, call, "none", class_="head-activation")
+    elif h.span_of_mean:
+        message = (
+            f"an activation holds the mean of z: for heads from -2 to 2 it lies in"
+            f" {h.span_of_mean}; use the linear output"
+        )
+        yield e.at(h.mean, message, h.span_of_mean, "-2 to 2", class_="head-activation")
+    elif h.least_deviation > 0.3:
+        name, far = e.reading[0], f"{h.least_deviation:.2g}"
+        softplus = name in ("softplus logvar", "softplus log sigma")
+        what = f"a {name.removesuffix(' sigma').removesuffix(' variance')}" if name else ""
+        message = (
+            f"{what or 'an activation'} holds the deviation of z above {far}, however low the head:"
+            " logvar has to be free to fall"
+        )
+        class_ = "softplus-confusion" if softplus else "head-activation"
+        yield e.at(h.raw, message, far, "0", class_=class_, check="heads")
+
+
+@rule(
+    "sigma-raw-linear",
+    "the deviation comes straight out of a linear layer and can be negative",
+    "heads",
+)
+def sigma_raw_linear(e: Evidence) -> Iterator[Seen]:
+    """Find a KL that is right, of a deviation that may be negative."""
+    if e.negative_deviation:
+        message = (
+            "the deviation is the output of a linear layer and can be negative; let the head be"
+            " logvar, or use a softplus"
+        )
+        yield e.at_z(message, "any sign", "above 0")
+
+
+MISREADINGS: list[tuple[str, Callable[[Misread], bool]]] = [
+    ("logvar-in-place", lambda m: m.in_place),
+    ("noise-scaled", lambda m: m.sampler == m.kl and m.factor not in (0.0, 1.0)),
+    ("softplus-confusion", lambda m: "softplus" in m.sampler + m.kl),
+    ("std-half-exp-logvar", lambda m: m.exp_of_logvar and abs(m.factor - 0.5) < 0.01),
+    ("std-exp-logvar", lambda m: m.exp_of_logvar and m.factor == 1.0),
+    ("noise-scaled", lambda m: m.exp_of_logvar),
+    ("std-raw-head", lambda m: m.sampler == "sigma" and m.kl in ("logvar", "log sigma")),
+    ("kl-log-sigma-reading", lambda m: m.log_sigma_in_kl),
+    ("sampler-kl-mismatch", lambda _: True),
+]
+"""What two different readings of one head mean; the first that holds is named."""
+
+
+@rule("std-exp-logvar", "the deviation is exp(logvar); it is exp(logvar / 2)", "sampler")
+@rule("std-half-exp-logvar", "the deviation is exp(logvar) / 2; it is exp(logvar / 2)", "sampler")
+@rule(
+    "std-raw-head",
+    "the head that the KL reads as logvar is used as the deviation as it is",
+    "sampler",
+    hides=("sigma-raw-linear",),
+)
+@rule(
+    "logvar-in-place",
+    "logvar is changed in place before the KL reads it",
+    "sampler",
+    hides=("sampler-kl-mismatch", "head-activation", "gradient-cut-logvar"),
+)
+@rule(
+    "softplus-confusion",
+    "the softplus output is read in two ways",
+    "sampler",
+    hides=("head-activation", "sampler-kl-mismatch"),
+)
+@rule("sampler-kl-mismatch", "the sampler and the KL read the head in two ways", "sampler")
+@rule("kl-log-sigma-reading", "the KL reads logvar as log sigma", "sampler")
+@also("noise-scaled")
+def two_readings(e: Evidence) -> Iterator[Seen]:
+    """Name what it means that the sampler and the KL read the deviation's head differently."""
+    m, d = e.misread, e.divergence
+    if m is None or d is None:
+        return
+    class_ = next(name for name, holds in MISREADINGS if holds(m))
+    sampler = m.sampler or "something else"
+    if m.factor not in (0.0, 1.0):
+        sampler = f"{m.factor:.2g} times what {m.sampler} gives"
+    head = e.layer(e.heads.raw)
+    message = (
+        f"{CLASSES[class_]}: the sampler reads the head {f'{head} ' if head else ''}as"
+        f" {sampler}{m.fit}, the KL as {m.kl}"
     )
+    figures = f"sampler: {sampler}{m.fit}; KL: {m.kl}", "one reading in both"
+    named: dict[str, Any] = {"class_": class_, "check": "sampler"}
+    at = d.place if class_ == "kl-log-sigma-reading" else e.parts.z
+    yield e.at(at, message, *figures, **named)

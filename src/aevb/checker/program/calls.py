@@ -1,152 +1,164 @@
-"""What to call a stranger's functions with: by the names of their parameters, and by what a tensor
-is."""
+"""What to call a stranger's functions with: by the names of parameters, and by what a tensor is."""
 
 from __future__ import annotations
 
 import ast
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aevb.checker.program.callers import batches_of, called_in, given_changed
-from aevb.checker.program.making import PART, bare_object, construct
-from aevb.checker.program.matching import ASKED_FOR as ASKED_FOR
-from aevb.checker.program.matching import NUMBERS, rest_of
-from aevb.checker.program.matching import loss_of as loss_of
-from aevb.checker.program.matching import parameters_of as parameters_of
-from aevb.checker.program.names import role_of as role_of
+from aevb.checker.places import is_strangers
+from aevb.checker.program import source as syntax
+from aevb.checker.program import vocabulary as words
+from aevb.checker.program.making import Maker, bare_object, models, parameters_of
 from aevb.checker.program.program import Program
-from aevb.checker.program.shapes import data_range
-from aevb.checker.program.source import calls, last_name, looped_over, returned
-from aevb.checker.program.stand_ins import STRANGER, Batch, FakeLoader, FakeOptimizer, StandIn
-from aevb.checker.program.vocabulary import SIZES
-from aevb.checker.tape.tape import unrecorded
-from aevb.checker.tape.values import flat_outputs
+from aevb.checker.program.stand_ins import FakeLoader, FakeOptimizer, OfASession, StandIn
+from aevb.checker.program.vocabulary import role_of
+from aevb.checker.session import Batch, Session
+from aevb.checker.tape.returned import flat_outputs
 
-ROWS_OF_DATA = r"x|xs|rows|records|x_?train|features?|data|train_?data|inputs?|train_?x|dataset|samples|embeddings"
-LABELS = re.compile(r"^y$|label|class|target|digit")
-"""What a model calls the numbers of classes."""
-OUTPUTS = re.compile(
-    r"^(model_?)?(out|outs|outputs?|res|results?|ret|preds?|forward_ret)$|_outputs?$"
-)
-"""What a loss calls all that a model returned."""
+Function = Callable[..., Any]
+Pairs = list[tuple[str, Any]]
+Parameters = Sequence[inspect.Parameter]
+HEADS = {"mean", "raw"}
+MOST_WEIGHTS = 4
+"""Weights that a loss may look for among its ``**kwargs``."""
 
 
-def rows(program: Program, count: int, shape: tuple[int, ...], numbers: str = "") -> Tensor:
-    """A batch of random rows in the range of the program's data. numbers: "tokens", small whole
-    ones; "double"; else float."""
-    if numbers == "tokens":
-        return torch.randint(0, 10, (count, *shape[:1]))
-    uniform = 0.02 + 0.96 * torch.rand(
-        count, *shape, dtype=torch.double if numbers == "double" else torch.float
-    )
-    kind = data_range(program)
-    if kind == "symmetric":
-        return 2 * uniform - 1
-    if kind == "bytes":
-        return (255 * uniform).round()
-    return torch.randn_like(uniform) * 1.3 if kind == "real" else uniform
+class HandedOver(OfASession):
+    """A criterion that a caller would give: its form is ours, and nothing is said of it."""
+
+    def __call__(self, output: Tensor, target: Tensor, *_: Any, **__: Any) -> Tensor:
+        """Return the sum of squares."""
+        self.__session__.error_is_ours = True
+        return F.mse_loss(output, target, reduction="sum")
 
 
-def for_function(program: Program, function: Callable[..., Any]) -> dict[str, Any]:
-    """Arguments for a function that trains: its model, loaders and the rest by name, as the program
-    would have them."""
+def _number(session: Session, name: str, table: words.Meanings, default: Any) -> Any:
+    """What a table gives for a name, with a criterion of ours where it says so."""
+    found = words.meaning(name.lower(), table, default)
+    return session.make(HandedOver) if found is words.HANDED_OVER else found
+
+
+def number_for(session: Session, name: str) -> Any:
+    """Return what a parameter that is no output gets: a weight, an epoch, else labels."""
+    found = _number(session, name, words.NUMBERS, session.batch.y)
+    return found.clone() if found is session.batch.y else found
+
+
+def rest_of(session: Session, parameters: Parameters) -> list[Any]:
+    """Return the batch, or what a name says, for each of the parameters."""
+    x = session.batch.x
+    return [
+        x.clone() if role_of(p.name) == "x" else number_for(session, p.name) for p in parameters
+    ]
+
+
+def for_function(program: Program, function: Function) -> dict[str, Any]:
+    """Return arguments for a function that trains, as the program would have them."""
     out: dict[str, Any] = {}
-    for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+    for parameter in parameters_of(function):
+        name, given = parameter.name, parameter.default not in (parameter.empty, None)
+        if given and not re.search("epoch|step", name):
             continue
-        if parameter.default not in (parameter.empty, None) and not re.search(r"epoch|step", name):
-            continue
-        with unrecorded():
-            value = (
-                FakeLoader()
-                if name in looped_over(program.source.tree, function.__name__)
-                else program.get(name)
-            )
-            if isinstance(value, StandIn) and not isinstance(value, FakeOptimizer):
-                given = _as_called(program, function.__name__, len(out), name)
-                value = value if given is None else given
-            if type(value) is StandIn and name in batches_of(
-                program.source.tree, function.__name__
-            ):
-                value = FakeLoader()
-            if isinstance(value, StandIn) and re.fullmatch(ROWS_OF_DATA, name.lower()):
-                value = Batch.x.clone()
-            if isinstance(value, StandIn) and not isinstance(value, FakeOptimizer):
-                value = next(
-                    (v for pattern, v in NUMBERS[:4] + SIZES if re.search(pattern, name.lower())),
-                    value,
-                )
-        if (
-            isinstance(value, StandIn)
-            and parameter.default is not parameter.empty
-            and not re.search("^opt|optim", name)
-        ):
-            continue  # but a function that trains only where it is given an optimiser is given one
+        with program.session.unrecorded():
+            value = _argument(program, function.__name__, len(out), name)
+        spare = parameter.default is not parameter.empty and not words.OPTIMISER.search(name)
+        if spare and isinstance(value, StandIn):
+            continue  # a function that trains only with an optimiser does get one
         out[name] = value
     return out
 
 
+def _argument(program: Program, function: str, place: int, name: str) -> Any:
+    """What the parameter at that place, with that name, of a function that trains gets."""
+    session, tree = program.session, program.tree
+    if name in syntax.looped_over(tree, function):
+        return session.make(FakeLoader)
+    value = program.get(name)
+    if _says_nothing(value):
+        given = _as_called(program, function, place, name)
+        value = value if given is None else given
+    if type(value) is session.bound(StandIn) and name in syntax.batches_of(tree, function):
+        return session.make(FakeLoader)
+    if isinstance(value, StandIn) and words.DATA_PARAMETER.fullmatch(name.lower()):
+        return session.batch.x.clone()
+    table = words.NUMBERS[:4] + words.SIZES
+    return _number(session, name, table, value) if _says_nothing(value) else value
+
+
+def _says_nothing(value: Any) -> bool:
+    return isinstance(value, StandIn) and not isinstance(value, FakeOptimizer)
+
+
 def _as_called(program: Program, function: str, place: int, name: str) -> Any:
     """The argument that the program itself gives to its function, if it can be had."""
-    for call in calls(program.source.tree):
-        if last_name(call.func) != function:
-            continue
-        named = next((k.value for k in call.keywords if k.arg == name), None)
-        given = named if named is not None else call.args[place] if place < len(call.args) else None
-        if given is None or isinstance(given, ast.Starred):
-            continue
-        try:
-            return program.evaluate(given)
-        except Exception as error:
-            program.trace.append(
-                f"line {call.lineno}: the argument {name} could not be made:"
-                f" {type(error).__name__}: {error}"
-            )
+    for call in (
+        one for one in syntax.calls(program.tree) if syntax.last_name(one.func) == function
+    ):
+        given = syntax.argument(call, place, name)
+        if given is not None and not isinstance(given, ast.Starred):
+            try:
+                return program.evaluate(given)
+            except Exception as error:
+                program.not_made(f"the argument {name}", error, call)
     return None
 
 
-def _further(name: str, labels: Tensor, module: nn.Module) -> Any:
-    """What a model gets besides the batch: a graph's adjacency, lengths of sequences, a mask,
-    numbers as wide as its attribute says that they are (``action``, ``action_dim``); else labels.
-    """
-    name = name.lower()
-    if re.search(r"^adj|_adj$|^a_hat$", name):
-        return torch.eye(len(Batch.x))
-    if re.search(r"len(gth)?s?$|lens?_|lengths?_", name):
-        length = Batch.x.shape[1] if Batch.x.ndim > 1 else 1
-        return (
-            length
-            if re.search(r"seq_?len|max_?len|out_?len", name)
-            else torch.full((len(Batch.x),), length)
-        )
-    said = (
-        getattr(module, form.format(name), None)
-        for form in ("{}_dim", "{}_size", "dim_{}", "n_{}", "num_{}", "{}_features")
-    )
+def _adjacency(batch: Batch, name: str, _: nn.Module) -> Any:
+    return torch.eye(len(batch.x)) if re.search("^adj|_adj$|^a_hat$", name) else None
+
+
+def _lengths(batch: Batch, name: str, _: nn.Module) -> Any:
+    if not re.search("len(gth)?s?$|lens?_|lengths?_", name):
+        return None
+    length = batch.x.shape[1] if batch.x.ndim > 1 else 1
+    one = re.search("seq_?len|max_?len|out_?len", name)
+    return length if one else torch.full((len(batch.x),), length)
+
+
+def _as_wide_as_said(batch: Batch, name: str, module: nn.Module) -> Any:
+    """Numbers as wide as an attribute of the model says: ``action``, ``action_dim``."""
+    forms = ("{}_dim", "{}_size", "dim_{}", "n_{}", "num_{}", "{}_features")
+    said = (getattr(module, form.format(name), None) for form in forms)
     width = next((int(one) for one in said if isinstance(one, int) and one > 1), 0)
-    if width and labels.ndim < 2 and not LABELS.search(name):
-        return torch.rand(len(Batch.x), width)
-    return torch.ones_like(Batch.x) if "mask" in name else labels
+    fits = width and batch.y.ndim < 2 and not words.LABELS.search(name)
+    return torch.rand(len(batch.x), width) if fits else None
 
 
-def call_model(module: nn.Module, method: str = "forward") -> Any:
-    """The module on the batch; further parameters get labels, or what their names say."""
-    target = module if method == "forward" else getattr(module, method)
-    parameters = list(inspect.signature(getattr(module, method)).parameters.values())
+def _mask(batch: Batch, name: str, _: nn.Module) -> Any:
+    return torch.ones_like(batch.x) if "mask" in name else None
+
+
+BESIDES = (_adjacency, _lengths, _as_wide_as_said, _mask)
+"""What a model may get besides the batch: each returns None where the name does not say so."""
+
+
+def _besides(batch: Batch, name: str, module: nn.Module) -> Any:
+    found = (way(batch, name.lower(), module) for way in BESIDES)
+    return next((one for one in found if one is not None), batch.y)
+
+
+def call_model(batch: Batch, target: Callable[..., Any]) -> Any:
+    """Call a module, or a method of one, on a batch; raise what it raises.
+
+    Further parameters get labels, as numbers or one-hot, or what their names say.
+    """
+    module: Any = getattr(target, "__self__", target)
+    named = parameters_of(target.forward if isinstance(target, nn.Module) else target)
     failures: list[Exception] = []
-    named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    for labels in (Batch.y, F.one_hot(Batch.y.long().reshape(-1), 10).float()):
-        values = [Batch.x.clone()]
-        if named:
-            values += [_further(p.name, labels, module) for p in named[1:] if p.default is p.empty]
-        elif failures or labels is not Batch.y:  # forward(*inputs)
-            values.append(Batch.y)
+    for labels in (batch.y, F.one_hot(batch.y.long().reshape(-1), 10).float()):
+        values, own = [batch.x.clone()], Batch(batch.x, labels)
+        values += [_besides(own, p.name, module) for p in named[1:] if p.default is p.empty]
+        if not named and failures:  # forward(*inputs)
+            values.append(batch.y)
         try:
             return target(*values)
         except NameError:
@@ -154,133 +166,300 @@ def call_model(module: nn.Module, method: str = "forward") -> Any:
         except Exception as error:
             failures.append(error)
     try:
-        return target({"data": Batch.x.clone()})
+        return target({"data": batch.x.clone()})
     except Exception:
         raise _both(failures if named else failures[::-1]) from None
 
 
 def _both(failures: list[Exception]) -> Exception:
-    """The first failure, with what the second says if that is something else: either may tell the
-    size that was wanted."""
+    """The first failure, with what the second says: either may tell the size that was wanted."""
     first, second = failures
-    return (
-        first
-        if str(second) == str(first)
-        else type(first)(f"{first}; with labels one-hot: {second}")
-    )
+    if str(second) == str(first):
+        return first
+    return type(first)(f"{first}; with labels one-hot: {second}")
 
 
-LOSS = re.compile(r"loss|elbo|criterion|objective|nll|free_energy|cost", re.IGNORECASE)
-KL = re.compile(r"kl|divergence|latent_loss|regulari", re.IGNORECASE)
-
-
-def loss_functions(program: Program, module: nn.Module) -> list[tuple[str, Callable[..., Any]]]:
+def loss_functions(program: Program, module: nn.Module) -> list[tuple[str, Function]]:
     """Functions and methods that sound like the whole loss, those last that another of them calls.
 
     Not one that the program gives something else than what the model returns, ``kl_loss(mu,
     torch.exp(logvar / 2))``: by itself it says nothing.
     """
-    tree = program.source.tree
-    found = list(_loss_functions(program, module))
-    names = {name.rpartition(".")[2] for name, _ in found}
-    within = {call for name in names for call in called_in(tree, name)}
+    found = {name: (name.rpartition(".")[2], loss) for name, loss in _losses(program, module)}
+    own = {last for last, _ in found.values()}
+    scopes = [(last, scope) for last in own for scope in syntax.functions(program.tree, last)]
+    within = {name for last, scope in scopes for name in syntax.called_names(scope) - {last}}
     plain = [
-        pair
-        for pair in found
-        if not given_changed(tree, pair[0].rpartition(".")[2], _spread_place(pair[1]))
+        (name, loss)
+        for name, (last, loss) in found.items()
+        if not syntax.given_changed(program.tree, last, _spread_place(loss))
     ]
-    return sorted(plain, key=lambda pair: pair[0].rpartition(".")[2] in within)
+    return sorted(plain, key=lambda pair: found[pair[0]][0] in within)
 
 
-def _spread_place(function: Callable[..., Any]) -> tuple[int, str]:
+def _spread_place(function: Function) -> tuple[int, str]:
     """Place and name of the parameter that is the spread; -1 without one."""
     names = [p.name for p in parameters_of(function)]
-    return next(
-        ((place, name) for place, name in enumerate(names) if role_of(name) == "raw"), (-1, "")
-    )
+    spreads = (pair for pair in enumerate(names) if role_of(pair[1]) == "raw")
+    return next(spreads, (-1, ""))
 
 
-def _loss_functions(
-    program: Program, module: nn.Module
-) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """Methods of the model first, then functions, then loss modules."""
-    for name in filter(LOSS.search, dir(type(module))):
-        function = getattr(type(module), name, None)
-        own = getattr(function, "__code__", None)
-        if callable(function) and own is not None and own.co_filename == STRANGER:
+def _losses(program: Program, module: nn.Module) -> Iterator[tuple[str, Function]]:
+    """Methods of the model, then functions, methods of plain classes and loss modules."""
+    for name in filter(words.LOSS.search, dir(type(module))):
+        code = getattr(getattr(type(module), name, None), "__code__", None)
+        if code is not None and is_strangers(code.co_filename):
             yield f"{type(module).__name__}.{name}", getattr(module, name)
-    yield from (
-        (name, function) for name, function in program.functions().items() if LOSS.search(name)
-    )
+    yield from (pair for pair in program.functions().items() if words.LOSS.search(pair[0]))
     for owner, kind in program.plain_classes().items():
-        own = [
-            name
-            for name, function in vars(kind).items()
-            if LOSS.search(name) and inspect.isroutine(function)
-        ]
-        yield from ((f"{owner}.{name}", getattr(bare_object(kind), name)) for name in own)
-    for name, kind in program.classes().items():
-        if LOSS.search(name) and not isinstance(module, kind):
+        for name in [n for n in vars(kind) if words.LOSS.search(n)]:
+            if inspect.isroutine(vars(kind)[name]):
+                yield f"{owner}.{name}", getattr(bare_object(kind), name)
+    yield from _loss_modules(program, module)
+
+
+def _loss_modules(program: Program, module: nn.Module) -> Iterator[tuple[str, Function]]:
+    for name, own in program.classes().items():
+        if words.LOSS.search(name) and not isinstance(module, own):
             try:
-                yield name, construct(kind).forward
+                yield name, Maker(program).make(own, parts=False).forward
             except Exception as error:
-                program.trace.append(f"{name} could not be made: {type(error).__name__}: {error}")
+                program.not_made(name, error)
 
 
-def parts_for(
-    loss: Callable[..., Any], found: Sequence[tuple[str, nn.Module]]
-) -> dict[str, nn.Module]:
-    """Parameter -> network of the program, for a loss that takes networks, ``elbo(x, encoder,
-    decoder)``; {} unless two fit."""
+def with_parts(program: Program, loss: Function) -> Callable[[], Any] | None:
+    """The call of a loss of networks, ``elbo(x, encoder, decoder)``; None unless two fit."""
     parts: dict[str, nn.Module] = {}
-    for parameter in parameters_of(loss):
-        word = PART.fullmatch(parameter.name.lower())
-        fitting = [
-            module for _, module in found if word and word[1] in type(module).__name__.lower()
-        ]
-        if fitting:
-            parts[parameter.name] = fitting[0]
-    return parts if len(parts) > 1 else {}
+    for name in (parameter.name for parameter in parameters_of(loss)):
+        word = words.PART.fullmatch(name.lower())
+        for _, module in models(program) if word else ():
+            if word and word[1] in type(module).__name__.lower():
+                parts.setdefault(name, module)
+    if len(parts) < 2:
+        return None
+    rest = [p for p in parameters_of(loss, required=True) if p.name not in parts]
+    names = [p.name for p in rest]
+    return lambda: loss(**parts, **dict(zip(names, rest_of(program.session, rest), strict=True)))
 
 
-def call_with_parts(loss: Callable[..., Any], parts: Mapping[str, nn.Module]) -> Any:
-    """The loss of the batch, with the networks that it asks for."""
-    rest = [p for p in parameters_of(loss) if p.default is p.empty and p.name not in parts]
-    return loss(**parts, **dict(zip([p.name for p in rest], rest_of(rest), strict=True)))
+@dataclass
+class LossCall:
+    """A loss that is to be called on a model's outputs for the batch. tree: the program."""
+
+    session: Session
+    loss: Function
+    module: nn.Module
+    tree: ast.AST
+
+    @cached_property
+    def required(self) -> list[inspect.Parameter]:
+        """Parameters without a default."""
+        return parameters_of(self.loss, required=True)
+
+    @cached_property
+    def made(self) -> Any:
+        """What the model returns."""
+        return call_model(self.session.batch, self.module)
+
+    def call(self) -> Any:
+        """Call the loss by the first convention that fits."""
+        for convention in CONVENTIONS:
+            given = convention(self)
+            if given is not None:
+                return given()
+        return Outputs(self.session, self.pairs()).give_to(self.loss)
+
+    def pairs(self) -> Pairs:
+        """(name or "", value) of the model's outputs, and of a KL that it keeps."""
+        pairs, names = flat_outputs(self.made), self._returned()
+        if len(names) == len(pairs) and not any(name for name, _ in pairs):
+            told = [name if role_of(name) in HEADS | {"z"} else "" for name in names]
+            pairs = [(name, value) for name, (_, value) in zip(told, pairs, strict=True)]
+        kept = [pair for part in self.module.modules() for pair in vars(part).items()]
+        return [*pairs, *[("kl", value) for name, value in kept if _is_kl(name, value)][:1]]
+
+    def _returned(self) -> list[str]:
+        """What the model's class, or one that it derives from, calls what it returns."""
+        lineage = (syntax.returned(self.tree, kind.__name__) for kind in type(self.module).__mro__)
+        return next(filter(None, lineage), [])
 
 
-def call_loss(loss: Callable[..., Any], module: nn.Module, tree: ast.AST) -> Any:
-    """The loss of the model's outputs on the batch: what goes where is told by names, or by order
-    for a tuple."""
-    required = [p for p in parameters_of(loss) if p.default is p.empty]
-    if required and re.search(r"model|net|vae|^m$", required[0].name):
-        return loss(module, *rest_of(required[1:]))
-    roles = [role_of(p.name) for p in required]
-    of_rows = roles[:1] in (["x"], [""]) and not {"x", "recon", "mean", "raw"} & set(roles[1:])
-    if of_rows and not hasattr(loss, "__wrapped__") and not OUTPUTS.search(required[0].name):
-        return loss(Batch.x.clone(), *rest_of(required[1:]))
-    made = call_model(module)
-    whole = [
-        p.name for p in required if OUTPUTS.search(p.name) or "dict" in str(p.annotation).lower()
+def _is_kl(name: str, value: Any) -> bool:
+    return bool(words.KL.search(name)) and isinstance(value, Tensor)
+
+
+def _of_the_model(one: LossCall) -> Callable[[], Any] | None:
+    """``loss(model, x)``"""
+    if not one.required or not words.MODEL.search(one.required[0].name):
+        return None
+    return lambda: one.loss(one.module, *rest_of(one.session, one.required[1:]))
+
+
+def _of_rows(one: LossCall) -> Callable[[], Any] | None:
+    """``loss(x)``: the loss calls the model itself."""
+    roles = [role_of(p.name) for p in one.required]
+    rows = roles[:1] in (["x"], [""]) and not {"x", "recon", *HEADS} & set(roles[1:])
+    if not rows or hasattr(one.loss, "__wrapped__") or words.OUTPUTS.search(one.required[0].name):
+        return None
+    x = one.session.batch.x
+    return lambda: one.loss(x.clone(), *rest_of(one.session, one.required[1:]))
+
+
+def _of_all_in_one(one: LossCall) -> Callable[[], Any] | None:
+    """``loss(outputs, x)``"""
+    whole = [p.name for p in one.required if _takes_all(p)]
+    heads = any(role_of(p.name) in HEADS for p in one.required)
+    if len(whole) != 1 or heads or isinstance(one.made, Tensor):
+        return None
+    rest = [p for p in one.required if p.name != whole[0]]
+    names, given = [p.name for p in rest], rest_of(one.session, rest)
+    if names and "x" not in map(role_of, names):
+        given[0] = one.session.batch.x.clone()
+    return lambda: one.loss(**{whole[0]: one.made}, **dict(zip(names, given, strict=True)))
+
+
+def _takes_all(parameter: inspect.Parameter) -> bool:
+    told = "dict" in str(parameter.annotation).lower()
+    return told or bool(words.OUTPUTS.search(parameter.name))
+
+
+CONVENTIONS = (_of_the_model, _of_rows, _of_all_in_one)
+"""How a loss may want to be called: each returns None where it does not fit.
+
+Where none fits, outputs are matched with parameters one by one.
+"""
+
+
+class Outputs:
+    """What a model returned, (name or "", value) each, to be handed to a loss one by one."""
+
+    def __init__(self, session: Session, pairs: Pairs) -> None:
+        self.session, self.pairs = session, pairs
+
+    def give_to(self, loss: Function) -> Any:
+        """Call ``loss(recon, x, mu, logvar)``, in any order, or ``loss(*outputs)``."""
+        required, batch = parameters_of(loss, required=True), self.session.batch
+        settings: dict[str, float] = {}
+        as_given = False
+        while True:
+            try:
+                if not required:
+                    return loss(*self._in_order(), **settings)
+                roles = Matching(self.session, self.pairs, as_given)
+                return loss(**roles.of(required), **settings)
+            except (IndexError, ValueError):  # of a loss that flattens the picture, by its sides
+                if as_given or not required or batch.x.ndim < 3:
+                    raise
+                as_given = True
+            except KeyError as error:  # a weight that the loss looks for among its **kwargs
+                key = error.args[0] if error.args else None
+                if not isinstance(key, str) or key in settings or len(settings) >= MOST_WEIGHTS:
+                    raise
+                settings[key] = words.ASKED_FOR
+
+    def _in_order(self) -> list[Any]:
+        """The outputs as they come, with the input after the first if it is not among them."""
+        x, values = self.session.batch.x, [value for _, value in self.pairs]
+        same = (v for v in values if isinstance(v, Tensor) and v.shape == x.shape)
+        if any(torch.equal(value, x) for value in same):
+            return values
+        return [values[0], x.clone(), *(v for v in values[1:] if v is not None)]
+
+
+class Matching:
+    """What a model returned, by the role that it plays.
+
+    Names say it, else the order reconstruction, mean, spread. as_given: whether the batch keeps its
+    own shape, else it has that of the reconstruction.
+    """
+
+    def __init__(self, session: Session, pairs: Pairs, as_given: bool) -> None:
+        self.session = session
+        self.own = [(role_of(name) if name else "", value) for name, value in pairs]
+        self.recons, self.x = self._compared([v for _, v in pairs if isinstance(v, Tensor)])
+        if not self.recons:
+            self._of_another_width()
+        self.roles = self._roles()
+        if as_given:
+            self.roles["x"] = self.x
+
+    def of(self, parameters: Parameters) -> dict[str, Any]:
+        """Return values for the parameters."""
+        names = [parameter.name for parameter in parameters]
+        roles = _roles_of(names)
+        values = {}
+        for name, role in zip(names, roles, strict=True):
+            several = role == "recon" and len(self.recons) > 1
+            value = self.recons.pop(0) if several else self.roles.get(role)
+            if value is None and _is_compared(name, names):
+                value = self.roles["x"]
+            values[name] = number_for(self.session, name) if value is None else value
+        return values
+
+    def _compared(self, outputs: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+        """What may be reconstructions, and the batch; of other channels, one that has theirs."""
+        x = self.session.batch.x.clone()
+        recons = [v for v in outputs if v.numel() == x.numel()]
+        if not recons and not x.is_floating_point():  # of tokens, numbers for each of the words
+            wide = (v for v in outputs if v.ndim == x.ndim + 1)
+            recons = [v for v in wide if v.shape[: x.ndim] == x.shape]
+        if not recons and outputs and outputs[0].ndim == x.ndim > 2:
+            recons, x = outputs[:1], outputs[0].detach().clone().uniform_(0.02, 0.98)
+        return recons, x
+
+    def _of_another_width(self) -> None:
+        """Of a model that makes other columns than it gets: the one output that is no head."""
+        left = [v for role, v in self.own if role in ("", "recon") and isinstance(v, Tensor)]
+        if not {role for role, _ in self.own} >= HEADS or len(left) != 1:
+            return
+        if left[0].ndim == self.x.ndim == 2 and len(left[0]) == len(self.x):
+            self.recons, self.x = left, torch.empty_like(left[0]).uniform_(0.02, 0.98)
+
+    def _roles(self) -> dict[str, Any]:
+        """Role -> what plays it."""
+        recon = self.recons[0] if self.recons else None
+        roles: dict[str, Any] = {"x": _shaped_like(self.x, recon), "recon": recon}
+        for role, value in self.own:
+            if role in (*HEADS, "z", "q", "kl"):
+                roles.setdefault(role, value)
+        others = [v for role, v in self.own if role != "kl" and v is not recon and v is not None]
+        if not roles.keys() >= HEADS:
+            for role, value in self._heads(others).items():
+                roles.setdefault(role, value)
+        roles.setdefault("q", next((v for v in others if not isinstance(v, Tensor)), None))
+        return roles
+
+    def _heads(self, others: list[Any]) -> dict[str, Any]:
+        """The last two outputs that may be heads, after a sample if there are three."""
+        of_rows = (v for v in others if isinstance(v, Tensor) and v.ndim > 0)
+        found = [v for v in of_rows if v.numel() < 4 * self.x.numel()]
+        if len(found) < 2:
+            return {}
+        sample = {"z": found[0]} if len(found) == 3 else {}
+        return sample | {"mean": found[-2], "raw": found[-1]}
+
+
+def _shaped_like(x: Tensor, recon: Tensor | None) -> Tensor:
+    return x if recon is None or recon.numel() != x.numel() else x.reshape(recon.shape)
+
+
+def _roles_of(names: list[str]) -> list[str]:
+    """The roles of a loss's parameters.
+
+    One name that says nothing, beside heads, is the reconstruction or what it is held against; a
+    second batch is the reconstruction.
+    """
+    roles = [role_of(name) for name in names]
+    left = "recon" if "x" in roles else "x"
+    if roles.count("") == 1 and left not in roles and set(roles) >= HEADS:
+        roles[roles.index("")] = left
+    own = [role_of(name) for name in names]
+    return [
+        "recon" if role == "x" and "x" in own[:place] else role for place, role in enumerate(roles)
     ]
-    heads = [p.name for p in required if role_of(p.name) in ("mean", "raw")]
-    if len(whole) == 1 and not heads and not isinstance(made, Tensor):
-        rest = [p for p in required if p.name != whole[0]]
-        given = rest_of(rest)
-        if rest and not any(role_of(p.name) == "x" for p in rest):
-            given[0] = Batch.x.clone()
-        return loss(**{whole[0]: made}, **dict(zip([p.name for p in rest], given, strict=True)))
-    kept = [
-        ("kl", v)
-        for part in module.modules()
-        for n, v in vars(part).items()
-        if KL.search(n) and isinstance(v, Tensor)
-    ]
-    pairs, lineage = flat_outputs(made), [kind.__name__ for kind in type(module).__mro__]
-    names = next(filter(None, (returned(tree, name) for name in lineage)), [])
-    if len(names) == len(pairs) and not any(name for name, _ in pairs):
-        pairs = [
-            (name if role_of(name) in ("mean", "raw", "z") else "", value)
-            for name, (_, value) in zip(names, pairs, strict=True)
-        ]
-    return loss_of(loss, [*pairs, *kept[:1]])
+
+
+def _is_compared(name: str, names: list[str]) -> bool:
+    """Whether the name is that of what ``recon_{name}`` is held against."""
+    longer = (other for other in names if name in other and other != name)
+    return any(role_of(other) == "recon" for other in longer)

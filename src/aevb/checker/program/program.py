@@ -1,5 +1,4 @@
-"""A stranger's program without its top level: imports, classes, functions and constants, and the
-rest on demand.
+"""A stranger's program without its top level: definitions and constants, and the rest on demand.
 
 What looks like work (training loops, loading, calls) is put aside. A statement that was put aside
 runs when a later one asks for a name that it gives: ``model = VAE(784, 20)`` runs if a training
@@ -9,56 +8,90 @@ random batches, an optimiser by an object that does nothing.
 
 from __future__ import annotations
 
+import argparse
 import ast
+import contextlib
 import math
 import os
 import re
+import signal
 import sys
-import types
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from aevb.checker.program.guards import at_most, quiet_options
-from aevb.checker.program.names import (
-    FREE_CALLS,
-    MODEL,
-    TABLES,
-    Digits,
-    data_set,
-    loads,
-    named_stand_in,
-)
+from aevb.checker.places import STRANGER
+from aevb.checker.program import source as syntax
+from aevb.checker.program import stand_ins
+from aevb.checker.program import vocabulary as words
 from aevb.checker.program.rewriting import HELPERS, rewritten
-from aevb.checker.program.source import (
-    Source,
-    assigned,
-    blocks,
-    calls,
-    default_of,
-    last_name,
-    outermost,
-)
-from aevb.checker.program.stand_ins import STRANGER, Batch, FakeLoader, StandIn, StandInModule
-from aevb.checker.program.vocabulary import size_of
-from aevb.checker.tape.tape import unrecorded
+from aevb.checker.program.siblings import file_of
+from aevb.checker.session import Patches, Session
 
 DEFINITION = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+OPTIONS, PARSED = ("add_argument", "set_defaults"), ("parse_args", "parse_known_args")
 USUAL = {
-    "torch": torch,
-    "nn": nn,
-    "F": F,
-    "optim": torch.optim,
-    "np": np,
-    "math": math,
-    "os": os,
+    "torch": torch, "nn": nn, "F": F, "optim": torch.optim, "np": np, "math": math, "os": os,
     "Tensor": torch.Tensor,
-}
+}  # fmt: skip
 """Names that libraries hand on, ``from fastai.vision.all import *``."""
+
+
+class OutOfTimeError(Exception):
+    """A part of the program took longer than it was given."""
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Raise OutOfTimeError within, where that takes longer.
+
+    It does nothing outside the main thread of a Unix process.
+    """
+
+    def stop(*_: Any) -> None:
+        raise OutOfTimeError(f"took longer than {seconds:g} s")
+
+    try:
+        before = signal.signal(signal.SIGALRM, stop)
+    except (ValueError, AttributeError):  # not the main thread, or no such signal
+        yield
+        return
+    began = time.monotonic()
+    left, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        if left:  # of a limit around this one
+            signal.setitimer(signal.ITIMER_REAL, max(0.01, left - (time.monotonic() - began)))
+
+
+@contextmanager
+def quiet_options() -> Iterator[None]:
+    """Give stand-ins for options that the command line would have to give; hide our own options."""
+    add = argparse.ArgumentParser.add_argument
+
+    def never_required(self: argparse.ArgumentParser, *names: Any, **settings: Any) -> Any:
+        if names and str(names[0]).startswith("-"):
+            settings.pop("required", None)
+        else:
+            settings.update(nargs="?")
+        return add(self, *names, **settings)
+
+    with Patches() as patches:
+        patches.attribute(sys, "argv", [STRANGER])
+        patches.attribute(argparse.ArgumentParser, "add_argument", never_required)
+        parse = lambda self, *_, **__: self.parse_known_args([])[0]  # noqa: E731
+        patches.attribute(argparse.ArgumentParser, "parse_args", parse)
+        yield
 
 
 class Program:
@@ -69,44 +102,30 @@ class Program:
     shows no call. on_retry: called before a part of the program runs again.
     """
 
-    def __init__(self, source: Source, *, mapping: Mapping[str, str] | None = None) -> None:
-        self.source = source
+    def __init__(
+        self, source: syntax.Source, session: Session, *, mapping: Mapping[str, str] | None = None
+    ) -> None:
+        self.source, self.tree, self.session = source, source.tree, session
         self.mapping = dict(mapping or {})
-        self.names: dict[str, Any] = {
-            "__name__": STRANGER,
-            "__file__": str(source.path),
-            "__builtins__": __builtins__,
-        }
         self.trace: list[str] = []
         self.failed: dict[str, BaseException] = {}
         self.tried: list[tuple[str, BaseException]] = []
         self.guess: Callable[[Program], list[tuple[str, nn.Module]]] = lambda _: []
         self.on_retry: Callable[[], None] = lambda: None
         self._looking = False
-        Batch.clear()  # nothing of a program looked at before
-        self._aside: dict[str, list[ast.stmt]] = {}
         self._running: set[str] = set()
-        module = types.ModuleType(STRANGER)
-        self.names = module.__dict__ | self.names
-        module.__dict__.update(self.names)
-        self.names = module.__dict__
-        self.names.update(HELPERS)
-        sys.modules[STRANGER] = module
-        if any(
-            isinstance(one, ast.ImportFrom) and one.names[0].name == "*"
-            for one in ast.walk(source.tree)
-        ):
-            self.names.update(USUAL)  # what such an import may have brought
-        source.tree.body = rewritten(source.tree.body)
-        self._put_aside()
-        self._start(source.tree.body)
-
-    def _put_aside(self) -> None:
-        """Assignments of all blocks by name; those of the module itself come first."""
-        for block in blocks(self.source.tree):
-            for statement in block:
-                for name in assigned(statement):
-                    self._aside.setdefault(name, []).append(statement)
+        module = ModuleType(STRANGER)
+        self.names: dict[str, Any] = module.__dict__
+        self.names |= {"__file__": str(source.path), "__builtins__": __builtins__, **HELPERS}
+        session.patches.entry(sys.modules, STRANGER, module)
+        if any(one.names[0].name == "*" for one in syntax.each(self.tree, ast.ImportFrom)):
+            self.names |= USUAL  # what such an import may have brought
+        self.tree.body = rewritten(self.tree.body)
+        self._aside: dict[str, list[ast.stmt]] = {}
+        for statement in syntax.statements(self.tree):  # those of the module itself come first
+            for name in syntax.assigned(statement):
+                self._aside.setdefault(name, []).append(statement)
+        self._start(self.tree.body)
 
     def _start(self, body: list[ast.stmt]) -> None:
         for statement in body:
@@ -118,41 +137,38 @@ class Program:
                 self._start_inside(statement)
 
     def _start_inside(self, statement: ast.If | ast.Try) -> None:
-        is_main = isinstance(statement, ast.If) and "__name__" in ast.unparse(statement.test)
-        cheap = all(self._is_cheap(s) or isinstance(s, DEFINITION) for s in statement.body)
-        plain = (
-            isinstance(statement, ast.Try)
-            or not any(calls(statement.test))
-            or self._is_free(statement.test)
-        )
-        if cheap and plain and not is_main:
-            self._try(statement)
-        elif not cheap:
+        test = statement.test if isinstance(statement, ast.If) else ast.Constant(True)
+        if not all(self._is_cheap(s) or isinstance(s, DEFINITION) for s in statement.body):
             self._start([s for s in statement.body if isinstance(s, DEFINITION)])
+        elif "__name__" not in ast.unparse(test) and (
+            not syntax.called_names(test) or self._is_free(test)
+        ):
+            self._try(statement)
 
     def _is_cheap(self, statement: ast.stmt) -> bool:
         """Constants, names for devices and sizes, options with their defaults."""
+        value = getattr(statement, "value", None)
         if isinstance(statement, ast.Expr):
-            return last_name(statement.value) in ("add_argument", "set_defaults")
-        if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
-            value = statement.value
-            if value is not None and last_name(value) in ("parse_args", "parse_known_args"):
-                return True
-            return value is not None and self._is_free(value)
-        return False
+            return syntax.last_name(statement.value) in OPTIONS
+        gives = isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign)
+        return (
+            gives
+            and value is not None
+            and (syntax.last_name(value) in PARSED or self._is_free(value))
+        )
 
     def _is_free(self, value: ast.AST) -> bool:
-        local = {
-            n for n, v in self.names.items() if isinstance(v, type) and not issubclass(v, nn.Module)
-        }
-        return all(last_name(call.func) in FREE_CALLS | local for call in calls(value)) and not any(
-            isinstance(node, ast.ListComp | ast.GeneratorExp | ast.Await | ast.Yield)
-            for node in ast.walk(value)
-        )
+        """Whether an expression calls only what makes sizes, and the program's own tables."""
+        work = ast.ListComp | ast.GeneratorExp | ast.Await | ast.Yield
+        if any(isinstance(node, work) for node in ast.walk(value)):
+            return False
+        kinds = {name: one for name, one in self.names.items() if isinstance(one, type)}
+        tables = {name for name, one in kinds.items() if not issubclass(one, nn.Module)}
+        return syntax.called_names(value) <= words.FREE_CALLS | tables
 
     def _define(self, statement: Any) -> None:
         try:
-            self._exec([statement])
+            self._exec(statement)
         except Exception as error:
             if getattr(statement, "decorator_list", None):
                 statement.decorator_list = []
@@ -162,33 +178,37 @@ class Program:
 
     def _try(self, statement: ast.stmt) -> None:
         try:
-            self._exec([statement])
+            self._exec(statement)
         except (Exception, SystemExit) as error:
             self._note(statement, error)
 
     def _note(self, statement: ast.stmt, error: BaseException) -> None:
-        named = (
-            getattr(statement, "name", None)
-            or ", ".join(assigned(statement))
-            or type(statement).__name__
-        )
-        self.failed[named] = error
-        self.note(
-            f"line {statement.lineno}: {named} could not be made: {type(error).__name__}: {error}"
-        )
+        own = getattr(statement, "name", None) or ", ".join(syntax.assigned(statement))
+        name = own or type(statement).__name__
+        self.failed[name] = error
+        self.not_made(name, error, statement)
 
-    def note(self, line: str) -> None:
-        """Add a line to the trace, unless it is there."""
+    def not_made(
+        self, what: str, error: BaseException, node: ast.stmt | ast.expr | None = None
+    ) -> None:
+        """Add a line to the trace, unless it is there: what could not be made, and why.
+
+        Args:
+            what: Its name.
+            error: Why.
+            node: Where.
+        """
+        place = f"line {node.lineno}: " if node is not None else ""
+        line = f"{place}{what} could not be made: {type(error).__name__}: {error}"
         if line not in self.trace:
             self.trace.append(line)
 
-    def _exec(self, statements: list[ast.stmt], seconds: float = 5.0) -> None:
+    def _exec(self, statement: ast.stmt, seconds: float = 5.0) -> None:
         with at_most(seconds), quiet_options():
-            exec(compile(ast.Module(statements, []), STRANGER, "exec"), self.names)
+            exec(compile(ast.Module([statement], []), file_of(statement), "exec"), self.names)
 
     def run(self, action: Callable[[], Any], tries: int = 60) -> Any:
-        """Call ``action``; whenever it asks for a name that is not there, get that and call it
-        again."""
+        """Call ``action``; where a name is not there, get that and call it again."""
         for _ in range(tries):
             try:
                 return action()
@@ -200,103 +220,100 @@ class Program:
                 self.on_retry()
         raise RuntimeError("names could not be resolved")
 
-    def execute(self, statements: list[ast.stmt], seconds: float = 10.0) -> None:
-        """Run statements of the program, with the names they need."""
-        code = compile(ast.Module(statements, []), STRANGER, "exec")
+    def execute(self, statement: ast.stmt, seconds: float = 10.0) -> None:
+        """Run a statement of the program, with the names it needs."""
+        code = compile(ast.Module([statement], []), file_of(statement), "exec")
         with at_most(seconds):
             self.run(lambda: exec(code, self.names))
 
     def evaluate(self, expression: ast.expr) -> Any:
-        """The value of an expression of the program, with the names it needs."""
-        code = compile(ast.Expression(expression), STRANGER, "eval")
+        """Return the value of an expression of the program, with the names it needs."""
+        code = compile(ast.Expression(expression), file_of(expression), "eval")
         with at_most(10), quiet_options():
             return self.run(lambda: eval(code, self.names))
 
     def get(self, name: str) -> Any:
-        """The value of a name: made by the statement that was put aside for it, or a stand-in."""
+        """Return the value of a name: made by the statement put aside for it, or a stand-in."""
         if name in self.names:
             return self.names[name]
         if name in self._running:
             return self.stand_in(name)
         self._running.add(name)
         try:
-            with unrecorded():
+            with self.session.unrecorded():
                 return self._make(name)
         finally:
             self._running.discard(name)
 
     def _make(self, name: str) -> Any:
         if re.search(rf"\b{name}\.train\.(next_batch|images)", self.source.text):
-            return Digits()
+            return self.session.make(stand_ins.Digits)
         for statement in self._aside.get(name, ()):
-            if any(last_name(call.func) == "DataLoader" for call in calls(statement)):
-                return FakeLoader()
+            if "DataLoader" in syntax.called_names(statement):
+                return self.session.make(stand_ins.FakeLoader)
             try:
                 with quiet_options():
-                    self.execute([statement], seconds=5)
-                value = self.names[name]
+                    self.execute(statement, seconds=5)
+                value = self._or_rows(self.names[name], statement)
             except (Exception, SystemExit) as error:
                 self._note(statement, error)
                 self.names.pop(name, None)
                 continue
-            loaded = loads(list(calls(statement)))
-            bare = (
-                isinstance(value, torch.Tensor) and not value.numel()
-            )  # of rows that were to come from a file
-            loaded = loaded and not isinstance(value, nn.Module) and not getattr(value, "ndim", 0)
-            if (loaded or bare) and len(Batch.x):
-                value = self.names[name] = Batch.x.clone()
-            if isinstance(value, StandIn) and not isinstance(value, StandInModule):
+            if isinstance(value, stand_ins.StandIn):
                 self.names.pop(name, None)
                 continue
+            self.names[name] = value
             self._attributes(name)
             return value
         return self.stand_in(name)
 
+    def _or_rows(self, value: Any, statement: ast.stmt) -> Any:
+        """The value; the batch in the place of what was to come from a file."""
+        bare = isinstance(value, Tensor) and not value.numel()
+        shapeless = not isinstance(value, nn.Module) and not getattr(value, "ndim", 0)
+        loaded = shapeless and stand_ins.loads(list(syntax.calls(statement)))
+        rows = self.session.batch.x
+        return rows.clone() if (loaded or bare) and len(rows) else value
+
     def _attributes(self, name: str) -> None:
-        """Run assignments to attributes of ``name``, ``criterion.size_average = False``, and calls
-        that add options to it."""
-        for block in blocks(self.source.tree):
-            for statement in block:
-                if isinstance(statement, ast.Expr) and re.match(
-                    rf"{name}\.(add_argument|set_defaults)\(", ast.unparse(statement)
-                ):
+        """Run assignments to attributes of ``name``, and calls that add options to it."""
+        for statement in syntax.statements(self.tree):
+            if isinstance(statement, ast.Expr):
+                said = ast.unparse(statement)
+                if said.startswith(tuple(f"{name}.{option}(" for option in OPTIONS)):
                     self._try(statement)
-                if isinstance(statement, ast.Assign) and any(
-                    isinstance(t, ast.Attribute)
-                    and isinstance(t.value, ast.Name)
-                    and t.value.id == name
-                    for t in statement.targets
-                ):
+            if isinstance(statement, ast.Assign):
+                owners = [getattr(t, "value", None) for t in statement.targets if _is_attribute(t)]
+                if name in [one.id for one in owners if isinstance(one, ast.Name)]:
                     self._try(statement)
 
     def stand_in(self, name: str) -> Any:
-        """Something to put in the place of a name that could not be made."""
-        found = data_set(name, self.source.text) or named_stand_in(name)
-        if found is not None:
-            return found
-        made = [call for one in self._aside.get(name, ()) for call in calls(one)]
-        if any(TABLES.match(ast.unparse(call.func)) for call in made):
-            return size_of(name)
-        if loads(made) and len(Batch.x):
-            return Batch.x.clone()
+        """Return something to put in the place of a name that could not be made."""
+        named = stand_ins.data_set(self.session, name, self.source.text) or self.session.named(name)
+        if named is not None:
+            return named
+        made = [call for one in self._aside.get(name, ()) for call in syntax.calls(one)]
+        if any(words.TABLES.match(ast.unparse(call.func)) for call in made):
+            return words.size_of(name)
+        if stand_ins.loads(made) and len(self.session.batch.x):
+            return self.session.batch.x.clone()
         model = self.model_named(name)
         return model if model is not None else self._default(name)
 
     def _default(self, name: str) -> Any:
-        """What a function of the program takes for a parameter of that name, in which case a local
-        name of another is meant."""
-        default = default_of(self.source.tree, name)
-        try:
-            return StandIn(name) if default is None else self.evaluate(default)
-        except Exception:  # whatever a stranger's default does
-            return StandIn(name)
+        """What a function of the program takes for a parameter of that name.
+
+        A local name of another function is meant then.
+        """
+        default = syntax.default_of(self.tree, name)
+        with contextlib.suppress(Exception):  # whatever a stranger's default does
+            if default is not None:
+                return self.evaluate(default)
+        return self.session.make(stand_ins.StandIn, name)
 
     def model_named(self, name: str) -> nn.Module | None:
-        """A module that the program makes, if ``name`` sounds like one."""
-        if not MODEL.search(name):
-            return None
-        if self._looking:
+        """Return a module that the program makes, if ``name`` sounds like one."""
+        if self._looking or not words.MODEL.search(name):
             return None
         self._looking = True
         try:
@@ -306,67 +323,52 @@ class Program:
         return models[0][1] if models else None
 
     def modules(self) -> list[tuple[str, nn.Module]]:
-        """Modules that the program's own calls make, by name, each a new one; the outermost class
-        first."""
-        found = []
-        classes = self.classes()
-        for name, statements in self._aside.items():
-            for statement in statements:
-                made = getattr(statement, "value", None)
-                own = classes.keys() | (self.functions().keys() if MODEL.search(name) else set())
-                inside = (
-                    [call for call in outermost(made) if last_name(call.func) in own]
-                    if made is not None
-                    else []
-                )
-                if made is not None and inside:
-                    trains = inside[0] is not inside[-1] or last_name(made) not in own
-                    trains = trains and last_name(made) in self.functions()
-                    module = (
-                        self._module(inside[-1])
-                        if trains
-                        else self.names.get(name) or self.get(name)
-                    )
-                    if isinstance(module, nn.Module):
-                        found.append((name, module))
+        """Return the modules that the program's own calls make, by name, each a new one."""
+        found, classes = [], self.classes().keys()
+        for name, made in self._aside.items():
+            for value in (getattr(statement, "value", statement) for statement in made):
+                own = classes | (self.functions().keys() if words.MODEL.search(name) else set())
+                inside = [
+                    one for one in syntax.outermost(value) if syntax.last_name(one.func) in own
+                ]
+                if inside:
+                    module = self._made_by(name, value, inside, own)
+                    found += [(name, module)] if isinstance(module, nn.Module) else []
                     break
         return found
 
-    def _module(self, call: ast.Call) -> Any:
-        """A module from the call that makes it, without what is then done with it: ``train(VAE(20),
-        data)``."""
+    def _made_by(self, name: str, value: Any, inside: list[ast.Call], own: set[str]) -> Any:
+        """The module called ``name``, without what is done with it: ``train(VAE(20), data)``.
+
+        value: what the program assigns to it. inside: calls within that make a module, from outside
+        in. own: names of all that may make one.
+        """
+        wrapped = inside[0] is not inside[-1] or syntax.last_name(value) not in own
+        if not (wrapped and syntax.last_name(value) in self.functions()):
+            return self.names.get(name) or self.get(name)
         try:
-            return self.evaluate(call)
+            return self.evaluate(inside[-1])
         except Exception as error:
-            self.note(
-                f"line {call.lineno}: {ast.unparse(call)} could not be made:"
-                f" {type(error).__name__}: {error}"
-            )
+            self.not_made(ast.unparse(inside[-1]), error, inside[-1])
             return None
 
     def classes(self) -> dict[str, type[nn.Module]]:
-        """The program's own classes of modules, in order."""
-        return {
-            name: value
-            for name, value in self.names.items()
-            if isinstance(value, type)
-            and issubclass(value, nn.Module)
-            and value.__module__ == STRANGER
-        }
+        """Return the program's own classes of modules, in order."""
+        return {name: kind for name, kind in self._kinds() if issubclass(kind, nn.Module)}
 
     def plain_classes(self) -> dict[str, type]:
-        """The program's own classes that are no modules: trainers, solvers."""
-        own = {
-            name: value
-            for name, value in self.names.items()
-            if isinstance(value, type) and value.__module__ == STRANGER
-        }
-        return {name: value for name, value in own.items() if not issubclass(value, nn.Module)}
+        """Return the program's own classes that are no modules: trainers, solvers."""
+        return {name: kind for name, kind in self._kinds() if not issubclass(kind, nn.Module)}
+
+    def _kinds(self) -> Iterator[tuple[str, type]]:
+        kinds = ((name, value) for name, value in self.names.items() if isinstance(value, type))
+        return ((name, kind) for name, kind in kinds if kind.__module__ == STRANGER)
 
     def functions(self) -> dict[str, Callable[..., Any]]:
-        """The program's own functions, in order."""
-        return {
-            name: value
-            for name, value in self.names.items()
-            if isinstance(value, types.FunctionType) and value.__module__ == STRANGER
-        }
+        """Return the program's own functions, in order."""
+        found = ((n, value) for n, value in self.names.items() if isinstance(value, FunctionType))
+        return {name: value for name, value in found if value.__module__ == STRANGER}
+
+
+def _is_attribute(target: ast.expr) -> bool:
+    return isinstance(target, ast.Attribute)

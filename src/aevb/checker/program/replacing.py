@@ -1,46 +1,40 @@
-"""Replace what a stranger's program must not have, or cannot: packages that are not here,
-optimisers, loaders, devices."""
+"""Replace what a stranger's program must not have, or cannot: packages, optimisers, devices.
+
+All is replaced by way of the session's patches, which put everything back.
+"""
 
 from __future__ import annotations
 
+import functools
 import importlib.abc
 import importlib.machinery
-import re
 import sys
-import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from types import FrameType, ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aevb.checker.program.names import named_stand_in
-from aevb.checker.program.stand_ins import (
-    STRANGER,
-    Batch,
-    FakeLoader,
-    FakeOptimizer,
-    StandIn,
-    StandInModule,
+from aevb.checker.places import STRANGER
+from aevb.checker.program import vocabulary as words
+from aevb.checker.program.stand_ins import FakeLoader, FakeOptimizer, OfASession, StandIn
+from aevb.checker.program.unknown import UnknownPart
+from aevb.checker.session import Session
+
+NEVER_IMPORTED = words.as_set(
+    "IPython PIL cv2 datasets google h5py imageio ipywidgets lightning matplotlib pandas plotly"
+    " pytorch_lightning scipy seaborn skimage sklearn tensorboard tensorboardX tensorflow"
+    " torchaudio torchinfo torchsummary torchtext torchvision tqdm transformers wandb"
 )
-from aevb.checker.program.unknown import UnknownPart, layer, network, outputs, part
-from aevb.checker.program.vocabulary import size_of
-from aevb.checker.tape.tape import Tape
-
-NEVER_IMPORTED = {
-    "IPython", "PIL", "cv2", "datasets", "google", "h5py", "imageio", "ipywidgets", "lightning", "matplotlib", "pandas",
-    "plotly", "pytorch_lightning", "scipy", "seaborn", "skimage", "sklearn", "tensorboard", "tensorboardX",
-    "tensorflow", "torchaudio", "torchinfo", "torchsummary", "torchtext", "torchvision", "tqdm", "transformers",
-    "wandb",
-}  # fmt: skip
+NORMAL = ("randn", "standard_normal", "normal")
+DRAWS = (*NORMAL, "rand", "random", "random_sample", "uniform")
 
 
-NUMBER = re.compile(r"SIZE|DIM|LATENT|HIDDEN|CHANNEL|WIDTH|HEIGHT|FEATURES|VOCAB|LEN|^N_|^NUM_")
-"""Constants of a file that is not here that are sizes."""
-
-
-class StandInPackage(types.ModuleType):
+class StandInPackage(OfASession, ModuleType):
     """A module with every attribute."""
 
     __path__: ClassVar[list[str]] = []  # type: ignore[misc]
@@ -49,114 +43,113 @@ class StandInPackage(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name.endswith("__"):
             raise AttributeError(name)
-        if name.isupper() and NUMBER.search(name):
-            return size_of(name)
-        return StandIn(f"{self.__name__}.{name}")
+        if name.isupper() and words.CONSTANT.search(name):
+            return words.size_of(name)
+        return self.__session__.make(StandIn, f"{self.__name__}.{name}")
 
 
 class Missing(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds every package that is not to be imported, or could not be. packages: those that were
-    asked for."""
+    """Finds packages for the stranger's code: those of ``always``, or all that are missing."""
 
-    def __init__(self, always: Sequence[str] = ()) -> None:
-        self.always = frozenset(always)
-        self.packages: list[str] = []
+    def __init__(self, session: Session, always: Sequence[str] = ()) -> None:
+        self.session, self.always = session, frozenset(always)
 
     def find_spec(self, fullname: str, *_: Any) -> Any:
-        """A stand-in's specification."""
-        if (
-            self.always
-            and fullname.split(".")[0] not in self.always
-            and fullname != "torch.utils.tensorboard"
-        ):
+        """Return a stand-in's specification."""
+        named = fullname.split(".")[0] in self.always or fullname == "torch.utils.tensorboard"
+        if (self.always and not named) or not _asked_by_the_stranger():
             return None
-        if not _asked_by_the_stranger():
-            return None
-        self.packages.append(fullname)
+        if not self.always:
+            self.session.missing.append(fullname)
         return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
 
-    def create_module(self, spec: Any) -> types.ModuleType:
-        """A stand-in."""
-        return StandInPackage(spec.name)
+    def create_module(self, spec: Any) -> ModuleType:
+        """Return a stand-in."""
+        return self.session.make(StandInPackage, spec.name)
 
-    def exec_module(self, module: types.ModuleType) -> None:
-        """Nothing."""
-
-
-def _rows_for_a_file(load: Callable[..., Any]) -> Callable[..., Any]:
-    """numpy's function, which gives rows of data where the stranger's file is not here."""
-
-    def loaded(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return load(*args, **kwargs)
-        except OSError:
-            return Batch.x.numpy()
-
-    return loaded
+    def exec_module(self, module: ModuleType) -> None:
+        """Do nothing."""
 
 
 def _asked_by_the_stranger() -> bool:
-    """Whether the import that is going on was begun by the stranger's code: torch's own optional
-    packages are left alone."""
-    frame: types.FrameType | None = sys._getframe(2)
+    """Whether the stranger's code began the import: torch's optional packages are left alone."""
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None and "importlib" in frame.f_globals.get("__name__", ""):
         frame = frame.f_back
     return frame is not None and frame.f_globals.get("__name__") == STRANGER
 
 
-def variable(tensor: Tensor, requires_grad: bool = False, *_: Any, **__: Any) -> Tensor:
-    """The tensor itself: a weight, where it is made outside the training step and asks for
-    gradients."""
-    return (
-        tensor.requires_grad_()
-        if requires_grad and Tape.paused and tensor.is_floating_point()
-        else tensor
-    )
-
-
-def install() -> list[str]:
-    """Replace packages from now on, and devices by the CPU. Returns the list to which missing
-    packages will be added."""
+def _packages(session: Session) -> None:
+    """Replace packages that are never imported, and those that could not be."""
     for name in [name for name in sys.modules if name.split(".")[0] in NEVER_IMPORTED]:
-        del sys.modules[name]
-    missing = Missing()
-    sys.meta_path.insert(0, Missing(sorted(NEVER_IMPORTED)))
+        session.patches.entry(sys.modules, name)
+    never, missing = Missing(session, sorted(NEVER_IMPORTED)), Missing(session)
+    sys.meta_path.insert(0, never)
     sys.meta_path.append(missing)
-    nn.Module.cuda = nn.Module.cpu = lambda self, *_, **__: self  # type: ignore[method-assign, assignment]
-    Tensor.cuda = lambda self, *_, **__: self  # type: ignore
-    torch.cuda.set_device = lambda *_: None
-    torch.cuda.synchronize = lambda *_: None
-    torch.cuda.FloatTensor = torch.FloatTensor  # type: ignore
-    torch.autograd.Variable = variable  # type: ignore
-    linear = nn.Linear.__init__
+    session.patches.afterwards(partial(_without_stand_ins, never, missing))
+
+
+def _without_stand_ins(*finders: Missing) -> None:
+    for one in finders:
+        sys.meta_path.remove(one)
+    for name, module in list(sys.modules.items()):
+        if isinstance(module, StandInPackage):
+            del sys.modules[name]
+
+
+def _modules(session: Session) -> None:
+    """Keep modules on the CPU, of whole sizes and without parts that are elsewhere."""
+    linear, add, as_ever = nn.Linear.__init__, nn.Module.add_module, nn.Module.to
 
     def whole(
         self: nn.Linear, in_features: Any, out_features: Any, *args: Any, **kwargs: Any
     ) -> None:
-        """Sizes by a division that was one of whole numbers in Python 2."""
+        """Sizes may come of a division that was one of whole numbers in Python 2."""
         linear(self, int(in_features), int(out_features), *args, **kwargs)
 
-    StandIn.network, StandIn.outputs = staticmethod(network), staticmethod(outputs)
-    StandInModule.part = staticmethod(part)
-    StandIn.layer, StandIn.named = staticmethod(layer), staticmethod(named_stand_in)
-    nn.Linear.__init__ = whole  # type: ignore[method-assign]
-    add = nn.Module.add_module
-
     def added(self: nn.Module, name: str, module: Any) -> None:
-        """A part that is elsewhere, among those of a ``Sequential``."""
-        add(self, name, UnknownPart() if isinstance(module, StandIn) else module)
-
-    nn.Module.add_module = added  # type: ignore[method-assign]
-    as_ever = nn.Module.to
+        """A ``Sequential`` may have a part that is elsewhere."""
+        add(self, name, session.make(UnknownPart) if isinstance(module, StandIn) else module)
 
     def to(self: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
         kinds = [a for a in (*args, *kwargs.values()) if isinstance(a, torch.dtype)]
         return as_ever(self, kinds[0]) if kinds else self
 
-    nn.Module.to = to  # type: ignore[method-assign, assignment]
-    nn.DataParallel = lambda module, *_, **__: module  # type: ignore[assignment, misc]
-    torch.compile = lambda model=None, **_: model if model is not None else (lambda m: m)  # type: ignore[assignment]
-    torch.utils.data.DataLoader = FakeLoader  # type: ignore[misc, assignment]
+    def itself(self: Any, *_: Any, **__: Any) -> Any:
+        return self
+
+    session.patches.attribute(nn.Linear, "__init__", whole)
+    session.patches.attribute(nn.Module, "add_module", added)
+    session.patches.attribute(nn.Module, "to", to)
+    for owner, name in ((nn.Module, "cuda"), (nn.Module, "cpu"), (Tensor, "cuda")):
+        session.patches.attribute(owner, name, itself)
+
+
+def _variable(session: Session) -> Callable[..., Tensor]:
+    """torch's old wrapper of tensors: a weight, where it is made outside the step for gradients."""
+
+    def variable(tensor: Tensor, requires_grad: bool = False, *_: Any, **__: Any) -> Tensor:
+        weight = requires_grad and session.paused and tensor.is_floating_point()
+        return tensor.requires_grad_() if weight else tensor
+
+    return variable
+
+
+def _compiled(model: Any = None, **_: Any) -> Any:
+    return model if model is not None else (lambda own: own)
+
+
+def _torch(session: Session) -> None:
+    """Replace devices, loaders, optimisers and compilation."""
+    from_numpy, replace = torch.from_numpy, session.patches.attribute
+    for name in ("set_device", "synchronize"):
+        replace(torch.cuda, name, lambda *_: None)
+    replace(torch.cuda, "FloatTensor", torch.FloatTensor)
+    replace(torch.autograd, "Variable", _variable(session))
+    replace(nn, "DataParallel", lambda module, *_, **__: module)
+    replace(torch, "compile", _compiled)
+    replace(torch, "from_numpy", lambda x: x if isinstance(x, Tensor) else from_numpy(x))
+    replace(torch.utils.data, "DataLoader", session.bound(FakeLoader))
     # The base classes are replaced on the way, among the others.
     schedulers = torch.optim.lr_scheduler
     for module, base in (
@@ -165,12 +158,82 @@ def install() -> list[str]:
     ):
         for name, kind in list(vars(module).items()):
             if isinstance(kind, type) and issubclass(kind, base):
-                setattr(module, name, FakeOptimizer)
-    # ``optim = optim.Adam(...)``: the name is the module's and the optimiser's.
-    for name in ("zero_grad", "step"):
-        setattr(torch.optim, name, lambda *_, **__: None)
+                replace(module, name, session.bound(FakeOptimizer))
+    for name in ("zero_grad", "step"):  # ``optim = optim.Adam(...)``: a module and an optimiser
+        replace(torch.optim, name, lambda *_, **__: None)
+
+
+def _numpy(session: Session) -> None:
+    """Replace numpy's readers of files, and let its generators remember what they drew."""
+    replace, make, old = session.patches.attribute, np.random.default_rng, np.random.RandomState
     for name in ("load", "loadtxt", "genfromtxt"):
-        setattr(np, name, _rows_for_a_file(getattr(np, name)))
-    from_numpy = torch.from_numpy
-    torch.from_numpy = lambda rows: rows if isinstance(rows, Tensor) else from_numpy(rows)  # type: ignore[assignment]
-    return missing.packages
+        replace(np, name, _rows_for_a_file(session, getattr(np, name)))
+    for name in DRAWS:
+        replace(np.random, name, _remembering(session, getattr(np.random, name), name))
+    generator = lambda *args, **kwargs: RememberingGenerator(session, make(*args, **kwargs))  # noqa: E731
+    replace(np.random, "default_rng", generator)
+    own = {name: _remembering(session, getattr(old, name), name, skip=1) for name in DRAWS}
+    replace(np.random, "RandomState", type("RandomState", (old,), own))
+
+
+def _rows_for_a_file(session: Session, load: Callable[..., Any]) -> Callable[..., Any]:
+    """numpy's function, which gives rows of data where the stranger's file is not here."""
+
+    def loaded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return load(*args, **kwargs)
+        except OSError:
+            return session.batch.x.numpy()
+
+    return loaded
+
+
+def _remembering(
+    session: Session, function: Callable[..., Any], name: str, skip: int = 0
+) -> Callable[..., Any]:
+    """Make a function of numpy, called ``name``, remember what it draws.
+
+    skip: how many arguments come before those of the draw: 1 for a method of a class.
+    """
+    like = torch.normal if name in NORMAL else torch.rand
+
+    @functools.wraps(function)
+    def draw(*args: Any, **kwargs: Any) -> Any:
+        array = function(*args, **kwargs)
+        loc, scale = (*args[skip:], 0.0, 1.0)[:2] if len(args) != skip + 1 else (args[skip], 1.0)
+        shape = (kwargs.get("loc", loc), kwargs.get("scale", scale)) if name == "normal" else (0, 1)
+        if np.size(array) > 1 and all(isinstance(one, float | int) for one in shape):
+            session.drawn.append((like, (float(shape[0]), float(shape[1])), np.array(array)))
+        return array
+
+    return draw
+
+
+class RememberingGenerator:
+    """One of numpy's generators, whose draws are remembered."""
+
+    def __init__(self, session: Session, own: Any) -> None:
+        self._session, self._own = session, own
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(self._own, name)
+        return _remembering(self._session, function, name) if name in DRAWS else function
+
+
+def install(session: Session) -> None:
+    """Replace all of this, until ``session.patches.undo()``."""
+    kind, grad = torch.get_default_dtype(), torch.is_grad_enabled()
+    session.patches.afterwards(partial(torch.set_default_dtype, kind))
+    session.patches.afterwards(partial(torch.set_grad_enabled, grad))
+    for replace in (_packages, _modules, _torch, _numpy):
+        replace(session)
+
+
+@contextmanager
+def patched(session: Session) -> Iterator[Session]:
+    """Replace all of this within."""
+    try:
+        install(session)
+        yield session
+    finally:
+        session.patches.undo()

@@ -1,33 +1,25 @@
-"""Changes to a stranger's program before it runs, so that one step of it shows what a whole
-training would.
+"""Changes to a stranger's program, so that one step of it shows what a whole training would.
 
 Loops over epochs start at their last epoch: a warm-up of the KL weight has ended there. Batch sizes
 that are written down become the batch size of the checker, so that a division by them is a mean
-over rows. Line numbers stay.
+over rows. A class that has a model's methods and derives from nothing becomes a module. Line
+numbers stay.
 """
 
 from __future__ import annotations
 
 import ast
-import re
-from collections.abc import Iterable
 from typing import Any
 
-from aevb.checker.program.plain import PLAIN, PlainModule, acts_as_module
-from aevb.checker.program.source import last_name
+from torch import nn
 
-ROWS = 7
-"""Rows of a batch: a number that is seldom that of anything else, so that a factor of it tells
-where a sum was averaged."""
-BATCH_SIZE = re.compile(
-    r"^-*(train_|mini_?|n_)?(batch_?-?size|batchsize|bs|bsz|batch|mb_?size|minibatch)$",
-    re.IGNORECASE,
-)
-EPOCH_NAME = re.compile(
-    r"^(epochs?|ep|e|n_?epoch|epoch_?(num|idx|number|i)?|i_?epoch|cur_?epoch|current_epoch)$",
-    re.IGNORECASE,
-)
-LAST = "__last_of__"
+from aevb.checker.program.source import last_name
+from aevb.checker.program.vocabulary import BATCH_SIZE, EPOCH_NAME, ROWS, as_set
+
+LAST, PLAIN = "__last_of__", "__plain__"
+CODES, TORCH = {"encode", "decode"}, {"torch", "nn", "F"}
+OWN_WAY = as_set("modules parameters named_parameters children __getattr__ __setattr__ __new__")
+"""Methods that a module needs from torch."""
 
 
 def last_of(items: Any) -> Any:
@@ -38,8 +30,34 @@ def last_of(items: Any) -> Any:
         return items
 
 
+class PlainModule(nn.Module):
+    """A module though its class never calls ``super().__init__``."""
+
+    def __new__(cls, *_: Any, **__: Any) -> PlainModule:
+        """Make a whole module, before the class's own ``__init__``."""
+        made = super().__new__(cls)
+        nn.Module.__init__(made)
+        return made
+
+
 HELPERS = {LAST: last_of, PLAIN: PlainModule}
 """What the rewritten program needs besides its own names."""
+
+
+def acts_as_module(node: ast.ClassDef) -> bool:
+    """Whether the class derives from nothing, and has ``forward``, or ``encode`` and ``decode``."""
+    own = {one.name for one in node.body if isinstance(one, ast.FunctionDef)}
+    derives = any(last_name(base) != "object" for base in node.bases)
+    if derives or node.keywords or node.decorator_list or own & OWN_WAY:
+        return False
+    named = {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
+    return not named.isdisjoint(TORCH) and ("forward" in own or own >= CODES)
+
+
+def set_mode(module: nn.Module, training: bool) -> None:
+    """As ``module.train(training)``, where the class may have a ``train`` that trains."""
+    for one in module.modules():
+        one.training = training
 
 
 class Rewriter(ast.NodeTransformer):
@@ -48,11 +66,8 @@ class Rewriter(ast.NodeTransformer):
     def visit_For(self, node: ast.For) -> ast.AST:
         """``for epoch in range(n)``: only the last."""
         self.generic_visit(node)
-        if (
-            isinstance(node.target, ast.Name)
-            and EPOCH_NAME.match(node.target.id)
-            and isinstance(node.iter, ast.Call)
-        ):
+        epochs = isinstance(node.target, ast.Name) and EPOCH_NAME.match(node.target.id)
+        if epochs and isinstance(node.iter, ast.Call):
             node.iter = _at(ast.Call(ast.Name(LAST, ast.Load()), [node.iter], []), node.iter)
         return node
 
@@ -60,9 +75,7 @@ class Rewriter(ast.NodeTransformer):
         """``class VAE:`` with a ``forward``: a module."""
         self.generic_visit(node)
         if acts_as_module(node):
-            node.bases = [
-                ast.fix_missing_locations(ast.copy_location(ast.Name(PLAIN, ast.Load()), node))
-            ]
+            node.bases = [_at(ast.Name(PLAIN, ast.Load()), node)]
         return node
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
@@ -75,64 +88,51 @@ class Rewriter(ast.NodeTransformer):
         """``batch_size = 128``, ``self.bs, lr = 128, 1e-3``, ``config["batch_size"] = 128``."""
         self.generic_visit(node)
         for target in node.targets:
-            if (
-                isinstance(target, ast.Tuple)
-                and isinstance(node.value, ast.Tuple)
-                and len(target.elts) == len(node.value.elts)
-            ):
-                pairs = list(zip(target.elts, node.value.elts, strict=True))
-                node.value.elts = [
-                    _rows(value) if BATCH_SIZE.match(_name(one)) else value for one, value in pairs
-                ]
-            elif BATCH_SIZE.match(_name(target)):
-                node.value = _rows(node.value)
+            own = target.elts if isinstance(target, ast.Tuple) else []
+            values = node.value.elts if isinstance(node.value, ast.Tuple) else []
+            if own and len(own) == len(values):
+                pairs = zip(own, values, strict=True)
+                values[:] = [_if_a_batch(_name(one), value) for one, value in pairs]
+            else:
+                node.value = _if_a_batch(_name(target), node.value)
         return node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
         """``batch_size: int = 128``."""
         self.generic_visit(node)
-        if node.value is not None and BATCH_SIZE.match(_name(node.target)):
-            node.value = _rows(node.value)
+        if node.value is not None:
+            node.value = _if_a_batch(_name(node.target), node.value)
         return node
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         """``f(batch_size=128)``, ``add_argument("--batch-size", default=128)``."""
         self.generic_visit(node)
-        option = last_name(node.func) == "add_argument" and any(
-            BATCH_SIZE.match(_name(a)) for a in node.args
-        )
+        named = (one for one in map(_name, node.args) if BATCH_SIZE.match(one))
+        option = next(named, "") if last_name(node.func) == "add_argument" else ""
         for keyword in node.keywords:
-            if (keyword.arg and BATCH_SIZE.match(keyword.arg)) or (
-                option and keyword.arg == "default"
-            ):
-                keyword.value = _rows(keyword.value)
+            name = option if keyword.arg == "default" and option else keyword.arg or ""
+            keyword.value = _if_a_batch(name, keyword.value)
         return node
 
     def visit_Dict(self, node: ast.Dict) -> ast.AST:
         """``{"batch_size": 128}``."""
         self.generic_visit(node)
-        node.values = [_rows(v) if k is not None and BATCH_SIZE.match(_name(k)) else v
-                       for k, v in zip(node.keys, node.values, strict=True)]  # fmt: skip
+        pairs = zip(node.keys, node.values, strict=True)
+        node.values = [_if_a_batch("" if k is None else _name(k), v) for k, v in pairs]
         return node
 
     def visit_arguments(self, node: ast.arguments) -> ast.AST:
         """``def train(batch_size=128)``."""
         self.generic_visit(node)
-        named = [*node.posonlyargs, *node.args][
-            len(node.posonlyargs) + len(node.args) - len(node.defaults) :
-        ]
-        node.defaults = [
-            _rows(v) if BATCH_SIZE.match(a.arg) else v
-            for a, v in zip(named, node.defaults, strict=True)
-        ]
-        node.kw_defaults = [
-            _rows(v) if v is not None and BATCH_SIZE.match(a.arg) else v
-            for a, v in zip(node.kwonlyargs, node.kw_defaults, strict=True)
-        ]
+        named = [*node.posonlyargs, *node.args]
+        pairs = zip(named[len(named) - len(node.defaults) :], node.defaults, strict=True)
+        node.defaults = [_if_a_batch(a.arg, v) for a, v in pairs]
+        others = zip(node.kwonlyargs, node.kw_defaults, strict=True)
+        node.kw_defaults = [v if v is None else _if_a_batch(a.arg, v) for a, v in others]
         return node
 
 
-def _at(node: ast.expr, place: ast.expr) -> ast.expr:
+def _at(node: ast.expr, place: ast.AST) -> ast.expr:
     return ast.fix_missing_locations(ast.copy_location(node, place))
 
 
@@ -142,12 +142,13 @@ def _name(node: ast.AST) -> str:
     return str(node.value) if isinstance(node, ast.Constant) else last_name(node)
 
 
-def _rows(value: ast.expr) -> ast.expr:
-    if isinstance(value, ast.Constant) and type(value.value) is int:
+def _if_a_batch(name: str, value: ast.expr) -> ast.expr:
+    """The number of our rows, where the name is that of a batch size and the value a number."""
+    if BATCH_SIZE.match(name) and isinstance(value, ast.Constant) and type(value.value) is int:
         return _at(ast.Constant(ROWS), value)
     return value
 
 
-def rewritten(body: Iterable[ast.stmt]) -> list[ast.stmt]:
+def rewritten(body: list[ast.stmt]) -> list[ast.stmt]:
     """The statements, changed in place."""
     return [Rewriter().visit(statement) for statement in body]

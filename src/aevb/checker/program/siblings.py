@@ -1,10 +1,9 @@
-"""What a stranger's file imports from files beside it: the definitions that it needs, put before
-its own.
+"""What a stranger's file imports from files beside it: definitions, put before its own.
 
 Files are read and parsed, never run as they are. Of one, only what the importing file asks for is
 taken, with all that these definitions name in turn; its loops, its main part and its other classes
-stay where they are. Lines of such a file are numbered from a million on, of the next from two
-million, so that a finding can say where it stands.
+stay where they are. What is taken is compiled under a file name of its own, so that a finding can
+say where it stands.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from aevb.checker.report import LINES
+from aevb.checker.places import STRANGER, beside
 
 MOST_FILES, MAX_BYTES, UP = 20, 1_000_000, 3
 NEVER = {"torch", "numpy", "torchvision", "pytorch_lightning", "lightning", "tensorflow"}
@@ -23,8 +22,7 @@ Definition = ast.FunctionDef | ast.ClassDef
 
 
 class Beside:
-    """The files beside ``path``, as far as its tree imports from them. files: those read, in the
-    order of their lines."""
+    """The files beside a program, as far as it imports from them. files: those read, in order."""
 
     def __init__(self, path: Path, tree: ast.Module) -> None:
         self.files: list[Path] = []
@@ -32,77 +30,91 @@ class Beside:
         self._path = path.resolve()
         self._trees: dict[Path, ast.Module] = {}
         self._done: set[tuple[Path, str]] = set()
-        self._owner: dict[str, Path] = {
-            name: self._path for one in _statements(tree.body) for name in _names(one, whole=True)
-        }
-        own = _Imports(self, self._path, tree).visit(tree)
-        tree.body = [*self.taken, *own.body]
+        own = (one for one in _statements(tree.body) if isinstance(one, Definition))
+        self._owner: dict[str, Path] = {one.name: self._path for one in own}
+        changed = _Imports(self, self._path, tree).visit(tree)
+        tree.body = [*self.taken, *changed.body]
         ast.fix_missing_locations(tree)
 
     def find(self, start: Path, module: str, level: int = 0) -> Path | None:
-        """The file that ``import module`` means in the file ``start``, if it stands beside it or
-        above."""
+        """Find the file that ``import module`` means in a file, beside it or above.
+
+        Args:
+            start: The importing file.
+            module: The name after ``import`` or ``from``.
+            level: How many dots stand before it.
+
+        Returns:
+            None where there is none.
+        """
         steps = module.split(".") if module else []
-        if level:
-            bases = [[start.parent, *start.parents][level]] if level < len(start.parents) else []
-        elif steps[0] in NEVER or steps[0] in sys.stdlib_module_names:
-            return None
-        else:
-            bases = [start.parent] if _installed(steps[0]) else list(start.parents[: 1 + UP])
-        for base in bases:
+        for base in self._bases(start, steps, level):
             place = base.joinpath(*steps)
             for file in (place.with_name(place.name + ".py"), place / "__init__.py"):
                 if file.is_file() and file.resolve() != self._path:
                     return file
         return None
 
+    def _bases(self, start: Path, steps: list[str], level: int) -> list[Path]:
+        """Folders to look into."""
+        if level:
+            return [[start.parent, *start.parents][level]] if level < len(start.parents) else []
+        if steps[0] in NEVER or steps[0] in sys.stdlib_module_names:
+            return []
+        return [start.parent] if _installed(steps[0]) else list(start.parents[: 1 + UP])
+
     def tree(self, file: Path) -> ast.Module | None:
-        """The file's own tree, its lines moved; None if it cannot be read."""
+        """Return the file's own tree; None if it cannot be read."""
         if file not in self._trees:
             if len(self.files) >= MOST_FILES or file.stat().st_size > MAX_BYTES:
                 return None
             try:
-                parsed = ast.parse(file.read_bytes().decode("utf-8-sig"))
+                self._trees[file] = ast.parse(file.read_bytes().decode("utf-8-sig"))
             except (OSError, SyntaxError, ValueError, RecursionError):
                 return None
             self.files.append(file)
-            self._trees[file] = ast.increment_lineno(parsed, LINES * len(self.files))
         return self._trees[file]
 
     def take(self, file: Path, name: str) -> bool:
-        """Put the definition of ``name`` in ``file`` before the program, with what it needs; False
-        if there is none."""
+        """Put the definition of ``name`` in ``file`` before the program, with what it needs.
+
+        Returns:
+            False if there is none.
+        """
         if (file, name) in self._done:
             return True
-        tree = self.tree(file)
-        found = (
-            next((s for s in _statements(tree.body) if name in _names(s)), None)
-            if tree is not None
-            else None
-        )
-        if found is None or (
-            isinstance(found, Definition) and self._owner.setdefault(name, file) != file
-        ):
+        found = next((one for one in self._top(file) if name in _names(one)), None)
+        taken = isinstance(found, Definition) and self._owner.setdefault(name, file) != file
+        if found is None or taken:
             return False
         self._done.add((file, name))
-        for needed in sorted(
-            {one.id for one in ast.walk(found) if isinstance(one, ast.Name)} - {name}
-        ):
-            self.take(file, needed)
+        for other in sorted(_uses(found).keys() - {name}):
+            self.take(file, other)
         self._done.update((file, other) for other in _names(found))
-        made = _Imports(self, file, tree).visit(found)
-        self.taken += made if isinstance(made, list) else [made]
+        made = _Imports(self, file, self.tree(file)).visit(found)
+        self._put(file, made if isinstance(made, list) else [made])
         return True
+
+    def _put(self, file: Path, statements: list[ast.stmt]) -> None:
+        """Put the statements of a file before the program."""
+        for node in (node for one in statements for node in ast.walk(one)):
+            node.file = beside(self.files.index(file) + 1)  # type: ignore[attr-defined]
+        self.taken += statements
+
+    def _top(self, file: Path) -> Iterator[ast.stmt]:
+        """The statements of a file's top level."""
+        tree = self.tree(file)
+        return _statements(tree.body if tree is not None else [])
 
     def public(self, file: Path) -> Iterator[str]:
         """Names that ``from file import *`` brings."""
-        tree = self.tree(file)
-        names = (
-            (name for one in _statements(tree.body) for name in _names(one))
-            if tree is not None
-            else ()
-        )
-        yield from (name for name in names if not name.startswith("_"))
+        names = (name for one in self._top(file) for name in _names(one))
+        return (name for name in names if not name.startswith("_"))
+
+
+def file_of(node: ast.AST) -> str:
+    """The name that the file of the node is compiled under."""
+    return getattr(node, "file", STRANGER)
 
 
 class _Imports(ast.NodeTransformer):
@@ -113,76 +125,67 @@ class _Imports(ast.NodeTransformer):
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | list[ast.stmt]:
         """``from models import VAE as Net``, ``from . import losses``, ``from nets import *``."""
-        beside, left, made = self.beside, [], []
-        file = (
-            beside.find(self.file, node.module or "", node.level)
-            if node.module or node.level
-            else None
-        )
+        named = node.module or node.level
+        file = self.beside.find(self.file, node.module or "", node.level) if named else None
+        left: list[ast.alias] = []
+        made: list[ast.stmt] = []
         for alias in node.names:
-            inner = ".".join(filter(None, (node.module, alias.name)))
-            bound = alias.asname or alias.name
-            if alias.name == "*":
-                if file is None:
-                    return node
-                for name in beside.public(file):
-                    beside.take(file, name)
-            elif file is not None and beside.take(file, alias.name):
-                made += (
-                    []
-                    if bound == alias.name
-                    else [_assign(bound, ast.Name(alias.name, ast.Load()))]
-                )
-            elif (module := beside.find(self.file, inner, node.level)) is not None:
-                made.append(self._namespace(bound, module))
-            else:
-                left.append(alias)
+            found = self._bound(node, file, alias)
+            made += found or []
+            left += [alias] if found is None else []
         if len(left) == len(node.names):
             return node
         node.names = left
-        return [
-            ast.copy_location(one, node) for one in [*made, *([node] if left else []), ast.Pass()]
-        ]
+        kept = [*made, *([node] if left else []), ast.Pass()]
+        return [ast.copy_location(one, node) for one in kept]
+
+    def _bound(
+        self, node: ast.ImportFrom, file: Path | None, alias: ast.alias
+    ) -> list[ast.stmt] | None:
+        """Statements in the place of one name that is imported; None if it is not beside."""
+        take, bound = self.beside.take, alias.asname or alias.name
+        if alias.name == "*":
+            for name in self.beside.public(file) if file is not None else ():
+                take(file, name)  # type: ignore[arg-type]
+            return None if file is None else []
+        if file is not None and take(file, alias.name):
+            other = [_assign(bound, ast.Name(alias.name, ast.Load()))]
+            return [] if bound == alias.name else other
+        inner = ".".join(filter(None, (node.module, alias.name)))
+        module = self.beside.find(self.file, inner, node.level)
+        return None if module is None else [self._namespace(bound, module)]
 
     def visit_Import(self, node: ast.Import) -> ast.AST | list[ast.stmt]:
         """``import losses``, ``import models.vae as vae``."""
-        found = [(one, self.beside.find(self.file, one.name)) for one in node.names]
-        found = [
-            (one, file)
-            for one, file in found
-            if file is not None and (one.asname or "." not in one.name)
-        ]
-        if not found:
+        made: list[ast.stmt] = []
+        left = []
+        for one in node.names:
+            file = self.beside.find(self.file, one.name)
+            if file is not None and (one.asname or "." not in one.name):
+                made.append(self._namespace(one.asname or one.name, file))
+            else:
+                left.append(one)
+        if not made:
             return node
-        made = [
-            self._namespace(one.asname or one.name, file) for one, file in found if file is not None
-        ]
-        node.names = [one for one in node.names if all(one is not other for other, _ in found)]
-        return [ast.copy_location(one, node) for one in [*made, *([node] if node.names else [])]]
+        node.names = left
+        return [ast.copy_location(one, node) for one in [*made, *([node] if left else [])]]
 
     def _namespace(self, bound: str, file: Path) -> ast.stmt:
         """``bound`` as an object that has what is asked of the module under that name."""
+        nodes = ast.walk(self.tree or ast.Module([], []))
         asked = {
             one.attr
-            for one in ast.walk(self.tree or ast.Module([], []))
-            if isinstance(one, ast.Attribute)
-            and isinstance(one.value, ast.Name)
-            and one.value.id == bound
+            for one in nodes
+            if isinstance(one, ast.Attribute) and getattr(one.value, "id", None) == bound
         }
-        have = [
-            ast.keyword(name, ast.Name(name, ast.Load()))
-            for name in sorted(asked)
-            if self.beside.take(file, name)
+        have = [name for name in sorted(asked) if self.beside.take(file, name)]
+        kind = ast.Name("type", ast.Load()), ast.Name("staticmethod", ast.Load())
+        values: list[ast.expr] = [
+            ast.Call(kind[1], [ast.Name(name, ast.Load())], []) for name in have
         ]
-        kind = ast.parse("type('Module', (), {})", mode="eval").body
-        kind.args[2] = ast.Dict(
-            [ast.Constant(one.arg) for one in have], [_static(one.value) for one in have]
-        )  # type: ignore[attr-defined]
-        return _assign(bound, kind)
-
-
-def _static(value: ast.expr) -> ast.expr:
-    return ast.Call(ast.Name("staticmethod", ast.Load()), [value], [])
+        own = ast.Dict([ast.Constant(name) for name in have], values)
+        made = ast.Call(kind[0], [ast.Constant("Module"), ast.Tuple([], ast.Load()), own], [])
+        return _assign(bound, made)
 
 
 def _assign(name: str, value: ast.expr) -> ast.stmt:
@@ -197,12 +200,11 @@ def _installed(name: str) -> bool:
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """The statements of the top level, with those of its ``try`` and ``if``, but for the main part."""
+    """The statements of the top level and of its ``try`` and ``if``, but for the main part."""
     for one in body:
         if isinstance(one, ast.Try):
-            yield from _statements(
-                [*one.body, *(inner for handler in one.handlers for inner in handler.body)]
-            )
+            handled = [inner for handler in one.handlers for inner in handler.body]
+            yield from _statements([*one.body, *handled])
         elif isinstance(one, ast.If):
             if "__name__" not in ast.unparse(one.test):
                 yield from _statements([*one.body, *one.orelse])
@@ -210,21 +212,17 @@ def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
             yield one
 
 
-def _names(one: ast.stmt, *, whole: bool = False) -> list[str]:
-    """Names that the statement defines. whole: only classes and functions."""
+def _names(one: ast.stmt) -> list[str]:
+    """Names that the statement defines."""
     if isinstance(one, Definition):
         return [one.name]
-    if whole:
-        return []
     if isinstance(one, ast.Import | ast.ImportFrom):
         return [alias.asname or alias.name.split(".")[0] for alias in one.names]
-    targets = (
-        one.targets
-        if isinstance(one, ast.Assign)
-        else [one.target]
-        if isinstance(one, ast.AnnAssign)
-        else []
-    )
-    return [
-        node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)
-    ]
+    targets = one.targets if isinstance(one, ast.Assign) else []
+    targets = [one.target] if isinstance(one, ast.AnnAssign) else targets
+    return [name for target in targets for name in _uses(target)]
+
+
+def _uses(one: ast.AST) -> dict[str, None]:
+    """All plain names in it, in order."""
+    return {node.id: None for node in ast.walk(one) if isinstance(node, ast.Name)}

@@ -1,5 +1,4 @@
-"""Stand-ins for what a stranger's program needs and does not get: packages that are not here, data,
-devices, progress bars.
+"""Stand-ins for what a stranger's program needs and does not get: packages, data, progress bars.
 
 A package that is missing, slow to import or made to draw and load is replaced by an object that has
 every attribute. Its classes can be derived from: they then are torch modules, as Lightning's are.
@@ -7,55 +6,60 @@ every attribute. Its classes can be derived from: they then are torch modules, a
 
 from __future__ import annotations
 
+import ast
 import operator
+import re
 import sys
-import types
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aevb.checker.program.frames import STRANGER as STRANGER
-from aevb.checker.program.frames import Pair, stored
-from aevb.checker.program.helpers import HANDS_ON, ONE_HOT, SERVICES
-from aevb.checker.program.vocabulary import size_of
+from aevb.checker.places import STRANGER
+from aevb.checker.program import vocabulary as words
+from aevb.checker.program.frames import stored
+
+if TYPE_CHECKING:
+    from aevb.checker.session import Session
 
 SIZE = 1000
-"""What a stand-in answers where a number is asked of it, for example for the length of a data set.
-"""
+"""The answer of a stand-in where a program wants a number, as for the length of a data set."""
 
 
-class StandInModule(nn.Module):
-    """The base class that a missing package's class becomes: a torch module that takes Lightning's
-    calls."""
+class OfASession:
+    """An object that a session makes, see ``Session.make``."""
+
+    __session__: ClassVar[Session]
+
+
+class StandInModule(OfASession, nn.Module):
+    """The base class that a missing package's class becomes: a module with Lightning's methods."""
 
     automatic_optimization = True
-    current_epoch = 1_000
+    current_epoch = words.EPOCH
     global_step = 1_000_000
     device = torch.device("cpu")
 
     def __new__(cls, *_: Any, **__: Any) -> StandInModule:
-        """A whole module, though its class may be derived from what is none, and never call
-        ``super().__init__``."""
+        """Make a whole module, though its class may never call ``super().__init__``."""
         made = super().__new__(cls)
         nn.Module.__init__(made)
-        made.__dict__["hparams"] = Table()
+        made.__dict__["hparams"] = Options()
         return made
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        """Nothing: it has been made."""
-
-    part: ClassVar[Callable[[str], Any] | None] = None
-    """Makes what stands for a network that the class elsewhere may have, else None."""
+        """Do nothing: it has been made."""
 
     def __getattr__(self, name: str) -> Any:
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if name in SERVICES:
-                return StandIn(name)
-            made = StandInModule.part(name) if StandInModule.part is not None else None
+            if name in words.SERVICES:
+                return self.__session__.make(StandIn, name)
+            made = self.__session__.unseen.part(name)
             if made is None:
                 raise
             setattr(self, name, made)
@@ -64,124 +68,31 @@ class StandInModule(nn.Module):
     def save_hyperparameters(self, *given: Any, **__: Any) -> None:
         """Keep the caller's arguments, or the table that is given, as ``self.hparams``."""
         if given and not isinstance(given[0], str):
-            self.__dict__["hparams"] = Table(given[0]) if isinstance(given[0], dict) else given[0]
+            self.__dict__["hparams"] = Options(given[0]) if isinstance(given[0], dict) else given[0]
             return
-        local = dict(sys._getframe(1).f_locals)
-        local.pop("self", None)
-        self.__dict__["hparams"].update({k: v for k, v in local.items() if not k.startswith("__")})
+        local = sys._getframe(1).f_locals.items()
+        own = {k: v for k, v in local if k != "self" and not k.startswith("__")}
+        self.__dict__["hparams"].update(own)
 
     def log(self, *_: Any, **__: Any) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     log_dict = log
 
 
-class Table(dict[str, Any]):
-    """A dictionary whose keys are attributes too."""
+class Options(dict[str, Any]):
+    """A dictionary whose keys are attributes too; others come with a command line."""
 
     def __getattr__(self, name: str) -> Any:
         if name not in self and name.startswith("__"):
             raise AttributeError(name)
-        return self[name] if name in self else size_of(name)  # one that comes with a command line
+        return self[name] if name in self else words.size_of(name)
 
     __setattr__ = dict.__setitem__
 
 
-class StandIn:
-    """Has every attribute, can be called, counted with, iterated (empty) and derived from. name:
-    what it stands for.
-
-    network: makes what stands for an object of a class that sounds like a network, else None.
-    outputs: what such an object gives for tensors, where the names that it is unpacked into say
-    that it is a model, else None. layer: makes what stands for an object of any other class that a
-    module calls on a tensor, else None. named: what a name alone says, else None.
-    """
-
-    network: ClassVar[Callable[[str, Any, Any], Any] | None] = None
-    outputs: ClassVar[Callable[[str, list[Tensor], list[str]], Any] | None] = None
-    layer: ClassVar[Callable[[str], Any] | None] = None
-    named: ClassVar[Callable[[str], Any] | None] = None
-
-    def __init__(self, name: str = "") -> None:
-        self.__name__ = name
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name.endswith("__"):
-            raise AttributeError(name)
-        return StandIn(f"{self.__name__}.{name}")
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Another stand-in; what was given, where a decorator or a progress bar would hand it on."""
-        last = self.__name__.rsplit(".", 1)[-1]
-        if last == "trange":
-            return range(*args)
-        if args and isinstance(args[0], Tensor) and HANDS_ON.search(last):
-            return args[0]
-        if args and isinstance(args[0], Tensor) and ONE_HOT.search(last):
-            count = next((n for n in (*args[1:], *kwargs.values()) if isinstance(n, int)), 10)
-            return nn.functional.one_hot(args[0].reshape(-1).long() % count, count).float()
-        # A decorator gives back what it decorates, a progress bar what it iterates over.
-        decorates = (
-            args
-            and isinstance(args[0], type | types.FunctionType)
-            and args[0].__module__ == STRANGER
-        )
-        if args and last in ("tqdm", "track", "tqdm_notebook", "notebook_tqdm"):
-            return args[0] if isinstance(args[0], FakeLoader) else Bar(args[0])
-        if decorates:
-            return args[0]
-        given = [one for one in (*args, *kwargs.values()) if isinstance(one, Tensor)]
-        if (
-            given
-            and StandIn.outputs is not None
-            and (outputs := StandIn.outputs(last, given, stored())) is not None
-        ):
-            return outputs
-        if given and last[:1].isupper() and last.endswith("()") and StandIn.layer is not None:
-            self.layer_here = self.__dict__.get("layer_here") or StandIn.layer(last[:-2])
-            if self.layer_here is not None:
-                return self.layer_here(*args)
-        if (
-            StandIn.network is not None
-            and (made := StandIn.network(last, args, kwargs)) is not None
-        ):
-            return made
-        return StandIn(f"{self.__name__}()")
-
-    def __mro_entries__(self, bases: Any) -> tuple[type, ...]:
-        return (
-            ()
-            if StandInModule in bases
-            or any(isinstance(b, type) and issubclass(b, nn.Module) for b in bases)
-            else (StandInModule,)
-        )
-
-    def __iter__(self) -> Iterator[Any]:
-        """Nothing; what their names say, where it is unpacked: ``train_loader, test_loader =
-        loaders()``."""
-        for name in stored():
-            made = StandIn.named(name) if StandIn.named is not None else None
-            yield StandIn(name) if made is None else made
-
-    def __getitem__(self, _: Any) -> Any:
-        return StandIn(self.__name__)
-
-    def __setitem__(self, _: Any, __: Any) -> None:
-        return None
-
-    def __len__(self) -> int:
-        return SIZE
-
-    def __bool__(self) -> bool:
-        return True
-
-    def __int__(self) -> int:
-        return SIZE
-
-    __index__ = __int__
-
-    def __float__(self) -> float:
-        return float(SIZE)
+class Managed(OfASession):
+    """Can be entered, as with ``with``."""
 
     def __enter__(self) -> Any:
         return self
@@ -190,9 +101,101 @@ class StandIn:
         return None
 
 
+class StandIn(Managed):
+    """Has every attribute; can be called, counted with, iterated (empty) and derived from."""
+
+    def __init__(self, name: str = "") -> None:
+        self.__name__ = name
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name.endswith("__"):
+            raise AttributeError(name)
+        return self.__session__.make(StandIn, f"{self.__name__}.{name}")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the first way that fits makes of the call, else another stand-in."""
+        last = self.__name__.rsplit(".", 1)[-1]
+        for way in CALLS:
+            made = way(self, last, args, kwargs)
+            if made is not None:
+                return made
+        return self.__session__.make(StandIn, f"{self.__name__}()")
+
+    def __mro_entries__(self, bases: Any) -> tuple[type, ...]:
+        if any(isinstance(one, type) and issubclass(one, nn.Module) for one in bases):
+            return ()
+        return (self.__session__.bound(StandInModule),)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Nothing; or what it is unpacked into, by name: ``train_loader, test = loaders()``."""
+        for name in stored():
+            made = self.__session__.named(name)
+            yield self.__session__.make(StandIn, name) if made is None else made
+
+    def __getitem__(self, _: Any) -> Any:
+        return self.__session__.make(StandIn, self.__name__)
+
+    def __setitem__(self, _: Any, __: Any) -> None:
+        return None
+
+    def __int__(self) -> int:
+        return SIZE
+
+    __len__ = __index__ = __int__
+
+    def __float__(self) -> float:
+        return float(SIZE)
+
+
+def _as_range(_: StandIn, last: str, args: Any, __: Any) -> Any:
+    return range(*args) if last == "trange" else None
+
+
+def _as_helper(_: StandIn, last: str, args: Any, kwargs: Any) -> Any:
+    """What a helper makes of a tensor: itself, or labels one-hot."""
+    if not args or not isinstance(args[0], Tensor):
+        return None
+    if words.HANDS_ON.search(last):
+        return args[0]
+    if not words.ONE_HOT.search(last):
+        return None
+    count = next((n for n in (*args[1:], *kwargs.values()) if isinstance(n, int)), 10)
+    return nn.functional.one_hot(args[0].reshape(-1).long() % count, count).float()
+
+
+def _as_bar(one: StandIn, last: str, args: Any, _: Any) -> Any:
+    if not args or last not in words.BARS:
+        return None
+    return args[0] if isinstance(args[0], FakeLoader) else one.__session__.make(Bar, args[0])
+
+
+def _as_decorator(_: StandIn, __: str, args: Any, ___: Any) -> Any:
+    own = args and isinstance(args[0], type | FunctionType) and args[0].__module__ == STRANGER
+    return args[0] if own else None
+
+
+def _as_model(one: StandIn, last: str, args: Any, kwargs: Any) -> Any:
+    """What a model, or a layer, whose code is not here gives for tensors."""
+    given = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+    unseen = one.__session__.unseen
+    outputs = unseen.outputs(given, stored()) if given else None
+    if outputs is not None or not (given and last[:1].isupper() and last.endswith("()")):
+        return outputs
+    layer = one.__dict__.get("layer_here") or unseen.layer(last[:-2])
+    one.__dict__["layer_here"] = layer
+    return None if layer is None else layer(*args)
+
+
+def _as_network(one: StandIn, last: str, args: Any, kwargs: Any) -> Any:
+    return one.__session__.unseen.network(last, args, kwargs)
+
+
+CALLS = (_as_range, _as_helper, _as_bar, _as_decorator, _as_model, _as_network)
+"""The ways to answer a call of a stand-in: each returns None where it does not fit."""
+
+
 def _counting(does: Callable[[Any, Any], Any], turned: bool) -> Callable[[Any, Any], Any]:
-    """An operator of StandIn: SIZE beside numbers, 1 beside a tensor, of which it is an unknown
-    weight."""
+    """Make an operator of stand-ins: SIZE beside numbers; beside a tensor 1, an unknown weight."""
 
     def counted(_: StandIn, other: Any) -> Any:
         own = 1.0 if isinstance(other, Tensor) else SIZE
@@ -225,8 +228,7 @@ class Bar(StandIn):
 
 
 class FakeOptimizer(StandIn):
-    """Changes nothing; calls the closure that LBFGS is given. The step ends where the program goes
-    backward."""
+    """Changes nothing; calls the closure that LBFGS is given."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         super().__init__("optimizer")
@@ -237,78 +239,29 @@ class FakeOptimizer(StandIn):
         return closure() if closure is not None else None
 
 
-class Batch:
-    """The batch that fake loaders give. structure: "pair", of rows and labels; "twins", of rows;
-    "tensor", "list", "dict"."""
-
-    x: Tensor = torch.zeros(0)
-    y: Tensor = torch.zeros(0)
-    structure = "pair"
-    error_is_ours = False
-
-    @classmethod
-    def clear(cls) -> None:
-        """No batch yet, as at the start of the process."""
-        cls.x, cls.y, cls.structure = torch.zeros(0), torch.zeros(0), "pair"
-
-    @classmethod
-    def give(cls) -> Any:
-        """The batch in its structure; a new tensor each time."""
-        x, y = cls.x.clone(), cls.y.clone()
-        if cls.structure == "tensor":
-            return x
-        if cls.structure == "list":
-            return [x]
-        if cls.structure == "dict":
-            return {name: y if name in ("label", "labels", "target") else x for name in DICT_KEYS}
-        return Pair([x, x.clone() if cls.structure == "twins" else y])
-
-
-DICT_KEYS = (
-    "image",
-    "images",
-    "img",
-    "pixel_values",
-    "x",
-    "data",
-    "input",
-    "inputs",
-    "features",
-    "label",
-    "labels",
-    "target",
-)
-
-
-class FakeLoader:
-    """A data loader of which every batch is ``Batch.give()``, and a data set of its rows."""
+class FakeLoader(Managed):
+    """A data loader whose batches all are the session's, and a data set of its rows."""
 
     def __init__(self, _: Any = None, batch_size: int = 1, **__: Any) -> None:
-        self.dataset = FakeRows()
+        self.dataset = self.__session__.make(FakeRows)
         self.batch_size = batch_size
 
     def __iter__(self) -> Iterator[Any]:
         for _ in range(4):
-            yield Batch.give()
+            yield self.__session__.batch.give()
 
     def __call__(self, *_: Any, **__: Any) -> FakeLoader:
-        """Itself: of a function that loads."""
+        """Return itself: it stands for a function that loads, too."""
         return self
 
     def __getattr__(self, name: str) -> Any:
-        """What its rows have: of a function that loads rows."""
+        """Return what its rows have: it stands for a function that loads rows, too."""
         if name.startswith("__"):
             raise AttributeError(name)
-        return getattr(Batch.x, name)
-
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        return None
+        return getattr(self.__session__.batch.x, name)
 
     def set_description(self, *_: Any, **__: Any) -> None:
-        """Nothing, as of a progress bar."""
+        """Do nothing, as a progress bar."""
 
     set_postfix = set_postfix_str = set_description_str = update = set_description
 
@@ -316,18 +269,95 @@ class FakeLoader:
         return 10
 
 
-class FakeRows:
+class FakeRows(OfASession):
     """A data set of SIZE rows."""
 
     def __init__(self) -> None:
-        self.data = Batch.x
-        self.targets = Batch.y
+        self.data, self.targets = self.__session__.batch.x, self.__session__.batch.y
 
     def __len__(self) -> int:
         return SIZE
 
     def __getitem__(self, index: Any) -> Any:
+        batch = self.__session__.batch
         if not isinstance(index, int):
-            return Batch.x.clone()
-        row = Batch.x[index % max(1, len(Batch.x))].clone()
-        return row if Batch.structure == "tensor" else (row, 0)
+            return batch.x.clone()
+        row = batch.x[index % max(1, len(batch.x))].clone()
+        return row if batch.structure == "tensor" else (row, 0)
+
+
+class DataElsewhere(StandIn):
+    """A data set of another file, whatever its methods are called: each gives the batch."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *_, **__: self.__session__.batch.x.clone()
+
+    def __iter__(self) -> Iterator[Any]:
+        yield self.__session__.batch.give()
+
+    def __getitem__(self, _: Any) -> Any:
+        return self.__session__.batch.give()
+
+
+class Digits(OfASession):
+    """MNIST as TensorFlow's tutorials had it: ``mnist.train.next_batch(64)``, ``test.images``."""
+
+    images = np.zeros((SIZE, 784), dtype="float32")
+    labels = np.zeros((SIZE, 10), dtype="float32")
+    num_examples = SIZE
+
+    def __init__(self) -> None:
+        self.train = self.test = self.validation = self
+
+    def next_batch(self, *_: Any, **__: Any) -> tuple[Any, Any]:
+        """Return the batch, and its labels one-hot."""
+        batch = self.__session__.batch
+        return batch.x.numpy(), np.eye(10, dtype="float32")[batch.y.numpy() % 10]
+
+
+def data_set(session: Session, name: str, text: str) -> DataElsewhere | None:
+    """Stand in for ``name``, if it sounds like data and has methods that a tensor does not have.
+
+    Args:
+        session: Makes the stand-in.
+        name: The program's name for it.
+        text: The program.
+
+    Returns:
+        None for another name.
+    """
+    sounds = words.DATA.search(name) or words.STORE.search(name)
+    called = re.findall(rf"\b{re.escape(name)}\.(\w+)\(", text) if sounds else []
+    foreign = any(not hasattr(Tensor, method) for method in called)
+    return session.make(DataElsewhere, name) if foreign else None
+
+
+def named_stand_in(session: Session, name: str) -> Any:
+    """Return what a name alone says: a loader, a batch, an epoch, a device; None for nothing."""
+    if words.LOADERS.search(name.lower()):
+        return session.make(FakeLoader)
+    if words.NOTHING.search(name):
+        return session.make(StandIn, name)
+    for said, value in words.WHOLE_NAMES:
+        if re.fullmatch(said, name):
+            return value() if isinstance(value, words.OfTorch) else value
+    if words.SIZE_NAME.search(name.lower()):
+        return words.size_of(name)
+    return _of_the_batch(session, name) if len(session.batch.x) else None
+
+
+def _of_the_batch(session: Session, name: str) -> Any:
+    if words.LABELS_ALONE.fullmatch(name):
+        return session.batch.y.clone()
+    if name in ("batch", "minibatch"):
+        return session.batch.give()
+    return session.batch.x.clone() if words.DATA.search(name) else None
+
+
+def loads(made: list[ast.Call]) -> bool:
+    """Whether the calls load data, and no table of settings."""
+    names = [ast.unparse(call.func) for call in made]
+    of_data = any(words.LOADS.search(name.rsplit(".", 1)[-1]) for name in names)
+    return of_data and not any(map(words.TABLES.match, names))

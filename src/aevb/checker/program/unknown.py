@@ -1,5 +1,4 @@
-"""Networks that are in another file, or that a caller hands over: modules that learn, made at their
-first call.
+"""Networks that are in another file, or that a caller hands over: made at their first call.
 
 What they do inside is not known, so nothing is said of it: of activations on heads, of the
 decoder's output, of a sample or of a KL that may be in there.
@@ -8,79 +7,58 @@ decoder's output, of a sample or of a KL that may be in there.
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from aevb.checker.program.frames import calling, unpacked
-from aevb.checker.program.names import role_of
-from aevb.checker.program.stand_ins import Batch, StandIn
-from aevb.checker.tape.tape import unrecorded
+from aevb.checker.program import vocabulary as words
+from aevb.checker.program.frames import strangers_frames, unpacked
+from aevb.checker.program.stand_ins import OfASession, StandIn
 
-NETWORK = re.compile(
-    r"enc|dec|net|backbone|mlp|perceptron|fcn?|gcn|conv|cnn|featur|lstm|gru|transformer|powerful",
-    re.IGNORECASE,
-)
-CODER = re.compile(r"^[a-z]\w*_(en|de)coder$")
-NO_NETWORK = re.compile(
-    r"vae|auto|model|loss|crit|metric|optim|data|load|log|disc|callback|sched|config|label|tokeniz|trainer",
-    re.IGNORECASE,
-)
-WIDTH, UNKNOWN_LATENT = 16, 5
-LOG_SIGMA = re.compile(r"log_?(sigma|std|sd|scale)(?!_?(2|sq))|logs$", re.IGNORECASE)
-LOG_VARIANCE = re.compile(
-    r"log_?var|ln_?var|logv$|^lv$|log_?(sigma|std)_?(2|sq)|logs2", re.IGNORECASE
-)
+if TYPE_CHECKING:
+    from aevb.checker.session import Session
+
+PRODUCT = re.compile(r"cannot be multiplied \((\d+)x(\d+) and (\d+)x\d+\)")
+"""What torch says of a matrix product: rows, columns, and the columns that were wanted."""
+TWO_SIZES = re.compile(r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)")
 
 
-class UnknownNetwork(nn.Module):
-    """Features of the width that its maker names; a tensor for each name that its caller unpacks;
-    rows of data if it decodes.
+class UnknownNetwork(OfASession, nn.Module):
+    """Features of the width that its maker names, or rows of data if it decodes.
 
-    used: whether one was called. whole: whether it was a model, with its sampler. reading: of a
-    model's spread, where it is not what its name says. decodes_only: whether a decoder of ours
-    follows the program's sample. wanted: the width that the next layer asked for, told by an error.
+    It gives as many tensors as its caller unpacks.
     """
-
-    used: ClassVar[bool] = False
-    whole: ClassVar[bool] = False
-    decodes_only: ClassVar[bool] = False
-    reading: ClassVar[str | None] = None
-    wanted: ClassVar[int | None] = None
 
     def __init__(self, name: str, *args: Any, **kwargs: Any) -> None:
         super().__init__()
         self.name = name
         self.made: dict[tuple[Any, ...], nn.Linear] = {}
         self.outputs = nn.ModuleList()
-        self.decodes = bool(re.search(r"dec|gener", name, re.IGNORECASE))
+        self.decodes = bool(words.DECODES.search(name))
         named = [v for k, v in kwargs.items() if re.search(r"out|latent|z_dim|final", k)]
-        self.width = next((v for v in (*named, *args[::-1]) if isinstance(v, int) and v > 1), WIDTH)
+        widths = (v for v in (*named, *args[::-1]) if isinstance(v, int) and v > 1)
+        self.width = next(widths, words.HIDDEN)
 
     def __getattr__(self, name: str) -> Any:
-        """A stand-in for what the network may have besides."""
+        """Return a stand-in for what the network may have besides."""
         try:
             return super().__getattr__(name)
         except AttributeError:
             if name.startswith("__"):
                 raise
-            return StandIn(f"{self.name}.{name}")
+            return self.__session__.make(StandIn, f"{self.name}.{name}")
 
     def forward(self, *inputs: Any, **_: Any) -> Any:
-        """(B, ...) -> (B, width), or the shape of the batch; as many as are unpacked."""
-        given = [one for one in inputs if isinstance(one, Tensor) and one.ndim > 0]
-        kind = given[0].dtype if given[0].is_floating_point() else torch.get_default_dtype()
-        x = torch.cat(
-            [one.reshape(len(one), -1).to(kind) for one in given if len(one) == len(given[0])], 1
-        )
-        UnknownNetwork.used = True
-        row = Batch.x.shape[1:] if self.decodes else (UnknownNetwork.wanted or self.width,)
-        made = [
-            self._layer(place, x, row.numel() if self.decodes else row[0])(x)
-            for place in range(unpacked() or 1)
-        ]  # type: ignore[union-attr]
-        made = [one.reshape(len(x), *row) for one in made]
+        """(B, ...) -> (B, width), or the shape of the batch."""
+        x, unseen = _side_by_side(inputs), self.__session__.unseen
+        unseen.used = True
+        features = torch.Size((unseen.wanted or self.width,))
+        row = self.__session__.batch.x.shape[1:] if self.decodes else features
+        layers = [self._layer(place, x, row.numel()) for place in range(unpacked() or 1)]
+        made = [layer(x).reshape(len(x), *row) for layer in layers]
         return made if unpacked() else made[0]
 
     def _layer(self, place: int, x: Tensor, width: int) -> nn.Linear:
@@ -91,99 +69,112 @@ class UnknownNetwork(nn.Module):
         return self.made[key]
 
 
-def network(name: str, args: Any, kwargs: Any) -> UnknownNetwork | None:
-    """What stands for ``name(*args, **kwargs)``, if that sounds like a network."""
-    sounds = CODER.search(name) or (
-        name[:1].isupper() and NETWORK.search(name) and not NO_NETWORK.search(name)
-    )
-    return UnknownNetwork(name, *args, **kwargs) if sounds else None
+def _side_by_side(inputs: Sequence[Any]) -> Tensor:
+    """The columns of all tensors that have as many rows as the first."""
+    given = [one for one in inputs if isinstance(one, Tensor) and one.ndim > 0]
+    kind = given[0].dtype if given[0].is_floating_point() else torch.get_default_dtype()
+    rows = [one.reshape(len(one), -1).to(kind) for one in given if len(one) == len(given[0])]
+    return torch.cat(rows, 1)
 
 
-class UnknownPart(nn.Module):
-    """A part of a ``Sequential`` that is in another file: hands on what it gets; a picture in the
-    sides of the batch's."""
+class UnknownPart(OfASession, nn.Module):
+    """A part of a ``Sequential`` that is in another file: hands on what it gets.
+
+    A picture gets the sides of the batch's pictures.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) -> (B, ...)"""
-        UnknownNetwork.used = True
-        picture = x.ndim == 4 and Batch.x.ndim == 4 and x.shape[1] == Batch.x.shape[1]
-        return nn.functional.adaptive_avg_pool2d(x, list(Batch.x.shape[2:])) if picture else x  # type: ignore[arg-type]
+        self.__session__.unseen.used = True
+        shape = self.__session__.batch.x.shape
+        picture = x.ndim == len(shape) == 4 and x.shape[1] == shape[1]
+        return nn.functional.adaptive_avg_pool2d(x, list(shape[2:])) if picture else x  # type: ignore[arg-type]
 
 
-def part(name: str) -> UnknownNetwork | None:
-    """What stands for ``self.encoder`` of a class that is elsewhere."""
-    return (
-        UnknownNetwork(name) if re.fullmatch(r"_?(en|de)coder(_?net\w*)?|backbone", name) else None
-    )
+@dataclass
+class Unseen:
+    """What is known of networks whose code is not here, and what stands for them.
 
+    used: whether one was called in this step. whole: whether it was a model, with its sampler.
+    decodes_only: whether a decoder of ours follows the program's sample. reading: of a model's
+    spread, where it is not what the name of the spread says. wanted: the width that the next layer
+    asked for in an error.
+    """
 
-def layer(name: str) -> UnknownNetwork | None:
-    """What stands for an object of the class ``name`` that is called on a tensor, within a module's
-    method."""
-    frame = calling()
-    within = frame is not None and isinstance(frame.f_locals.get("self"), nn.Module)
-    return UnknownNetwork(name) if within and not NO_NETWORK.search(name) else None
+    session: Session
+    used: bool = False
+    whole: bool = False
+    decodes_only: bool = False
+    reading: str | None = None
+    wanted: int | None = None
 
+    def begin(self) -> None:
+        """Forget which networks were called."""
+        self.used = self.whole = self.decodes_only = False
 
-def begin() -> None:
-    """No unknown network has been called yet."""
-    UnknownNetwork.used = UnknownNetwork.whole = UnknownNetwork.decodes_only = False
+    def network(self, name: str, args: Any, kwargs: Any) -> UnknownNetwork | None:
+        """Return what stands for ``name(*args, **kwargs)``, if that sounds like a network."""
+        kind = name[:1].isupper() and words.NETWORK.search(name)
+        sounds = words.CODER.search(name) or (kind and not words.NO_NETWORK.search(name))
+        return self.session.make(UnknownNetwork, name, *args, **kwargs) if sounds else None
 
+    def part(self, name: str) -> UnknownNetwork | None:
+        """Return what stands for ``self.encoder`` of a class that is elsewhere."""
+        sounds = words.OWN_PART.fullmatch(name)
+        return self.session.make(UnknownNetwork, name) if sounds else None
 
-def _linear(rows: Tensor, width: int) -> Tensor:
-    with unrecorded():
-        layer = nn.Linear(rows.shape[1], width)
-    made: Tensor = layer(rows)
-    return made
+    def layer(self, name: str) -> UnknownNetwork | None:
+        """Return what stands for an object of the class ``name`` that a module's method calls."""
+        frame = next(strangers_frames(), None)
+        within = frame is not None and isinstance(frame.f_locals.get("self"), nn.Module)
+        sounds = within and not words.NO_NETWORK.search(name)
+        return self.session.make(UnknownNetwork, name) if sounds else None
 
+    def outputs(self, given: list[Tensor], names: list[str]) -> list[Any] | None:
+        """Return the outputs of a model, or an encoder, that are unpacked into these names.
 
-def _spread(name: str, raw: Tensor) -> tuple[Tensor, Tensor]:
-    """What a model calls ``name``, and the deviation that this means."""
-    reading = (
-        "logvar" if LOG_VARIANCE.search(name) else "log sigma" if LOG_SIGMA.search(name) else ""
-    )
-    reading = UnknownNetwork.reading or reading
-    if reading:
-        return raw, torch.exp(raw if reading == "log sigma" else raw / 2)
-    positive = nn.functional.softplus(raw)
-    return positive, positive.sqrt() if "var" in name.lower() else positive
+        None where the names do not say that it is one.
+        """
+        roles = [words.role_of(name) for name in names]
+        if not {"mean", "raw"} <= set(roles) or "kl" in roles:
+            return None
+        x = next((one for one in given if one.shape == self.session.batch.x.shape), given[0])
+        rows = x.reshape(len(x), -1).float()
+        mean, raw = self._linear(rows, words.LATENT), self._linear(rows, words.LATENT)
+        value, deviation = self._spread(names[roles.index("raw")], raw)
+        self.used = True
+        if set(roles) == {"mean", "raw"}:
+            return [mean if role == "mean" else value for role in roles]
+        self.whole = True
+        z = mean + deviation * torch.randn_like(deviation)
+        recon = torch.sigmoid(self._linear(z, rows.shape[1])).reshape(x.shape)
+        by_role = {"mean": mean, "raw": value, "z": z, "x": x}
+        return [by_role.get(role, recon) for role in roles]
 
+    def _linear(self, rows: Tensor, width: int) -> Tensor:
+        with self.session.unrecorded():
+            layer = nn.Linear(rows.shape[1], width)
+        made: Tensor = layer(rows)
+        return made
 
-def outputs(_: str, given: list[Tensor], names: list[str]) -> list[Any] | None:
-    """What a model, or an encoder, in another file gives for a batch, if the ``names`` that it is
-    unpacked into tell."""
-    roles = [role_of(name) for name in names]
-    if not {"mean", "raw"} <= set(roles) or "kl" in roles:
-        return None
-    x = next((one for one in given if one.shape == Batch.x.shape), given[0])
-    rows = x.reshape(len(x), -1).float()
-    mean = _linear(rows, UNKNOWN_LATENT)
-    value, deviation = _spread(names[roles.index("raw")], _linear(rows, UNKNOWN_LATENT))
-    UnknownNetwork.used = True
-    if set(roles) == {"mean", "raw"}:
-        return [mean if role == "mean" else value for role in roles]
-    UnknownNetwork.whole = True
-    z = mean + deviation * torch.randn_like(deviation)
-    recon = torch.sigmoid(_linear(z, rows.shape[1])).reshape(x.shape)
-    by_role = {"mean": mean, "raw": value, "z": z, "x": x}
-    return [by_role.get(role, recon) for role in roles]
+    def _spread(self, name: str, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """The spread that a model calls ``name``, and the deviation that this means."""
+        reading = self.reading or words.meaning(name.lower(), words.SPREADS)
+        if reading:
+            return raw, torch.exp(raw if reading == "log sigma" else raw / 2)
+        positive = nn.functional.softplus(raw)
+        return positive, positive.sqrt() if "var" in name.lower() else positive
 
-
-def learn_from(message: str) -> None:
-    """Take the width that an error of torch says the layer after the network has."""
-    sizes = re.search(r"cannot be multiplied \(\d+x(\d+) and (\d+)x\d+\)", message)
-    halves = re.search(
-        r"size of tensor [ab] \(0\) must match the size of tensor [ab] \((\d+)\)", message
-    )
-    alike = re.search(
-        r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)", message
-    )
-    pair = {int(alike[1]), int(alike[2])} if alike else set()
-    if UnknownNetwork.used and sizes:
-        UnknownNetwork.wanted = int(sizes[2])
-    elif (
-        UnknownNetwork.used and len(pair - {0, 1}) == 2 and WIDTH in pair
-    ):  # its output beside what is of another width
-        UnknownNetwork.wanted = (pair - {WIDTH}).pop()
-    elif UnknownNetwork.used and halves:  # mean and deviation were to be cut out of one output
-        UnknownNetwork.wanted = 2 * int(halves[1])
+    def learn_from(self, message: str) -> None:
+        """Take the width that an error of torch says the layer after the network has."""
+        if not self.used:
+            return
+        sizes, alike = PRODUCT.search(message), TWO_SIZES.search(message)
+        pair = {int(alike[1]), int(alike[2])} if alike else set()
+        other = pair - {words.HIDDEN}
+        if sizes:
+            self.wanted = int(sizes[3])
+        elif len(pair - {0, 1}) == 2 and len(other) == 1:  # beside what has another width
+            self.wanted = other.pop()
+        elif alike and int(alike[1]) == 0:  # mean and deviation were to be cut out of one output
+            self.wanted = 2 * int(alike[2])

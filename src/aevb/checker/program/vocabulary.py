@@ -1,54 +1,238 @@
-"""What a parameter or an option of a stranger's program is given, by its name: sizes, rates, tables
-of them."""
+"""What names mean in strangers' programs: one table, an entry for each meaning."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from aevb.checker.program.frames import unpacked
-from aevb.checker.program.rewriting import ROWS
 
+ROWS = 7
+"""Rows of a batch.
+
+The number is seldom that of anything else, so that a factor of it tells where a sum was averaged.
+"""
 DATA_DIM, LATENT, HIDDEN = 12, 5, 16
+EPOCH = 1_000
+"""The epoch that a program finds itself in: schedules of the KL weight have ended by then."""
+ASKED_FOR = 0.37
+"""The value of a weight that the program takes from outside: no number of rows or dimensions."""
 
 
-class Widths(list[int]):
-    """Widths of layers, as many as are asked for."""
-
-    def __getitem__(self, place: Any) -> Any:
-        return (
-            HIDDEN
-            if isinstance(place, int) and not -len(self) <= place < len(self)
-            else super().__getitem__(place)
-        )
+def as_set(text: str) -> frozenset[str]:
+    """The words of a text."""
+    return frozenset(text.split())
 
 
-SIZES: list[tuple[str, Any]] = [
-    (r"dropout|^p$|_prob$", 0.0),
-    (r"^adj", torch.eye(ROWS)),
-    (r"^(vocab|word2idx|token2idx|stoi)$", {chr(97 + place): place for place in range(DATA_DIM)}),
-    (r"^(num|n)_?(\w+_)?layers?$|depth|n_blocks|heads?$", 1),
-    (r"_idx$", 0),
-    (r"class|label|cond|n_y|^c_?dim|^y_?dim|attr", 10),
-    (r"latent|z_dim|zdim|^z$|nz|code(?!r)|bottleneck|embed|encoding", LATENT),
-    (r"hidden_dims|hidden_sizes|layers|widths|layer_sizes", Widths([HIDDEN, HIDDEN])),
-    (r"hid|^h|h_dim|units|width|inter|enc_|dec_|mid|feature_dim", HIDDEN),
-    (r"img_size|image_size|^size", 28),
-    (r"input|data|in_dim|in_feat|x_dim|xdim|n_feat|features|out|obs|dim", DATA_DIM),
-    (r"beta|weight|gamma", 1.0),
-    (r"device", "cpu"),
-    (r"batch", 7),
-    (r"lr|rate", 1e-3),
-    (r"kernel", 3),
+def _any(*words: str) -> re.Pattern[str]:
+    return re.compile("|".join(words), re.IGNORECASE)
+
+
+WEIGHT = "beta|weight|lambda|alpha|gamma|coef"
+"""What every table below calls the weight of a term."""
+LOSS = _any("loss|elbo|criterion|objective|nll|free_energy|cost")
+KL = _any("kl|divergence|latent_loss|regulari")
+SAMPLER = _any("re_?param|sampl|latent|noise|draw")
+MODEL = _any("model|net|vae|autoencoder|^m$|^self$")
+NAMED_WEIGHT = _any(WEIGHT, r"lam(b|bda)?$|anneal|scale|factor|kl_?w|^w(_|$)|_w$")
+"""What a program multiplies a term by that it asks for."""
+OF_A_LOSS = _any(
+    "loss|kl|elbo|nll|criterion|diverg|objective|likelihood|log_?prob|entropy|backward|mse|bce"
+)
+"""Functions and classes that say that a program trains, or could."""
+OF_A_KL = _any(
+    r"(?<![a-z])kl|elbo|diverg|objective|likelihood|log_?prob|entropy|backward|training_step",
+    "vae_?loss",
+)
+"""Names of any kind that say that there is a KL."""
+LOG_SIGMA = _any("log_?(sigma|std|sd|scale)(?!_?(2|sq))|lsig")
+LOG_VARIANCE = _any("log_?var|ln_?var|logv$|^lv$|log_?(sigma|std)_?(2|sq)|logs2")
+MAXIMISED, MINIMISED = _any("elbo|bound|likelihood|log_?p"), _any("loss|neg|minus|nelbo|nll")
+
+PART = re.compile(r"_?(enc|dec)(oder)?(_net|_model)?")
+"""Parameters that take a network, in lower case and as a whole."""
+OWN_PART = re.compile(r"_?(en|de)coder(_?net\w*)?|backbone")
+"""Attributes that a class elsewhere may give a module."""
+CODER = re.compile(r"^[a-z]\w*_(en|de)coder$")
+NETWORK = _any(
+    "enc|dec|net|backbone|mlp|perceptron|fcn?|gcn|conv|cnn|featur|lstm|gru|transformer|powerful"
+)
+NO_NETWORK = _any(
+    "vae|auto|model|loss|crit|metric|optim|data|load|log|disc|callback|sched|config|label",
+    "tokeniz|trainer",
+)
+NO_NETWORK_CALLED = re.compile(
+    "act|nonlin|loss|crit|sampl|reparam|norm|prior|drop|optim|sched|func|fn$|log"
+)
+"""Parameters that a class calls, and that are no networks."""
+DECODES = _any("dec|gener")
+DECODER = _any(r"^(dec\w*|generat\w*|.*decode\w*|p_x\w*)$")
+"""Functions that make new points of z."""
+
+HANDS_ON = _any(
+    r"^(to_?var(iable)?|to_?(device|gpu|cuda|torch|tensor)|cuda|gpu|maybe_cuda|move_to\w*)$"
+)
+"""Helpers of other files that give back the tensor that they get."""
+ONE_HOT = _any("one_?hot")
+BARS = ("tqdm", "track", "tqdm_notebook", "notebook_tqdm")
+SERVICES = as_set(
+    "logger loggers trainer fabric optimizers lr_schedulers print toggle_optimizer log_metrics"
+)
+"""What Lightning gives a module besides."""
+
+LOADS = re.compile(r"^(load\w*|read_\w+|genfromtxt|fetch_\w+|from_numpy|open|get_data\w*)$")
+TABLES = _any("yaml|json|toml|OmegaConf|configparser")
+LOADERS = re.compile("load|iterator|_dl$|^dl$|batches|generator|_iter$")
+STORE = _any("store|reader|corpus|archive|recordings?|source")
+NOTHING = _any(
+    "optim|sched|writer|logger|scaler|accelerator|pbar|bar$|tb$|wandb|callback|^opt$|meter|history"
+)
+"""Objects that do nothing in a step."""
+OPTIMISER = re.compile("^opt|optim")
+DATA = _any("^x$|data|dataset|images?$|^imgs?$|_x$|^x_|features|samples|inputs?$")
+DATA_PARAMETER = re.compile(
+    "x|xs|rows|records|x_?train|features?|data|train_?data|inputs?|train_?x|dataset|samples|embeddings"
+)
+"""Parameters that take all rows at once, in lower case and as a whole."""
+MADE_DATA = re.compile(
+    "data|gmm|mixture|cluster|moons|circles|swiss|^x$|^x_train|samples$|blobs|ring|spiral"
+)
+PIXELS = re.compile(
+    r"^(x|xs|xb|t|im|arr|pics?|frames?|pixels?|inputs?|tensor|sample|batch\w*|data\w*|\w*im(g|age)s?\w*)$"
+)
+LABELS = re.compile("^y$|label|class|target|digit")
+LABELS_ALONE = re.compile("y|labels?|targets?|c|cond|condition")
+OUTPUTS = re.compile(
+    "^(model_?)?(out|outs|outputs?|res|results?|ret|preds?|forward_ret)$|_outputs?$"
+)
+"""What a loss calls all that a model returned."""
+BATCH_SIZE = _any(
+    r"^-*(train_|mini_?|n_)?(batch_?-?size|batchsize|bs|bsz|batch|mb_?size|minibatch)$"
+)
+EPOCH_NAME = _any(
+    "^(epochs?|ep|e|n_?epoch|epoch_?(num|idx|number|i)?|i_?epoch|cur_?epoch|current_epoch)$"
+)
+SIZE_NAME = re.compile("(^|_)(dims?|size|width|height|channels|features?_?num)$|^(n|num|dim)_")
+CONSTANT = re.compile("SIZE|DIM|LATENT|HIDDEN|CHANNEL|WIDTH|HEIGHT|FEATURES|VOCAB|LEN|^N_|^NUM_")
+"""Constants of a file that is not here that are sizes."""
+FREE_CALLS = as_set(
+    "device is_available int float str len range dict list tuple set max min sum round sqrt log"
+    " exp Namespace SimpleNamespace namedtuple join Path prod ArgumentParser dataclass environ get"
+    " device_count TypeVar NewType field"
+)
+"""Calls that only make a size, a path, a device or a table of options."""
+
+ROLES: list[tuple[str, str]] = [
+    ("weight", r"(kld?|latent|loss|recon\w*)_?(scale|weight|coeff?|factor|w)$|_(idx|index)$"),
+    ("kl", "^(kl|kld|latent)_?(div|divergence|loss|term)$|^kld?$|^divergence$"),
+    (
+        "raw",
+        "log_?var|^logv$|log_?sig|logvar|lnvar|log_?std|^lv$|logs2|sigma|^std|stddev|_std$|scale"
+        "|^var$|variance|log_?sd|^s$",
+    ),
+    (
+        "x",
+        "^(x|xs|xb|x_true|x_real|x_in|x_orig|x0|real|orig.*|inputs?|targets?|data|batch|images?"
+        "|imgs?|img|y_true|true|truth|gt|ground_truth|sample|samples|original_x|input_data"
+        "|batch_x|bx|obs)$",
+    ),
+    (
+        "recon",
+        "rec|hat|copy|pred|decoded|output|^out|prime|generated|tilde|logits|^x?_?p$|^y$|x_prob"
+        "|probs|x_mean|mu_x|x_mu|^px",
+    ),
+    ("mean", "mu|mean|loc|cent(er|re)|^(z_)?m$"),
+    ("z", "^z|latent|code"),
+    ("q", "^q|posterior|dist"),
 ]
 
 
+def role_of(name: str) -> str:
+    """Return the role of a name: "x", "recon", "mean", "raw", "z", "q", "kl", "weight" or ""."""
+    return next((role for role, said in ROLES if re.search(said, name.lower())), "")
+
+
+class Widths(list[int]):
+    """Widths of layers, as many as a program asks for."""
+
+    def __getitem__(self, place: Any) -> Any:
+        outside = isinstance(place, int) and not -len(self) <= place < len(self)
+        return HIDDEN if outside else super().__getitem__(place)
+
+
+@dataclass(frozen=True)
+class OfTorch:
+    """A value that is made by torch when it is asked for: to read a program takes no torch."""
+
+    make: str
+    argument: Any
+
+    def __call__(self) -> Any:
+        import torch
+
+        return getattr(torch, self.make)(self.argument)
+
+
+CPU = OfTorch("device", "cpu")
+Meanings = list[tuple[str, Any]]
+SIZES: Meanings = [
+    ("dropout|^p$|_prob$", 0.0),
+    ("^adj", OfTorch("eye", ROWS)),
+    ("^(vocab|word2idx|token2idx|stoi)$", {chr(97 + place): place for place in range(DATA_DIM)}),
+    (r"^(num|n)_?(\w+_)?layers?$|depth|n_blocks|heads?$", 1),
+    ("_idx$", 0),
+    ("class|label|cond|n_y|^c_?dim|^y_?dim|attr", 10),
+    ("latent|z_dim|zdim|^z$|nz|code(?!r)|bottleneck|embed|encoding", LATENT),
+    ("hidden_dims|hidden_sizes|layers|widths|layer_sizes", Widths([HIDDEN, HIDDEN])),
+    ("hid|^h|h_dim|units|width|inter|enc_|dec_|mid|feature_dim", HIDDEN),
+    ("img_size|image_size|^size", 28),
+    ("input|data|in_dim|in_feat|x_dim|xdim|n_feat|features|out|obs|dim", DATA_DIM),
+    (WEIGHT, 1.0),
+    ("device", "cpu"),
+    ("batch", ROWS),
+    ("lr|rate", 1e-3),
+    ("kernel", 3),
+]
+"""Parameters of a model, and options."""
+HANDED_OVER = object()
+"""Stands in the next table for a criterion that a caller would give."""
+NUMBERS: Meanings = [
+    (f"{WEIGHT}|anneal|_scale$|factor", 1.0),
+    ("_(idx|index)$", 0),
+    ("^(fn|func|callback)$|perceptual_?(fn|net|loss)", None),
+    ("criterion|loss_?f(n|unc)|reconstruction_function|^(bce|mse)(_?loss)?$", HANDED_OVER),
+    ("epoch|step|iter", EPOCH),
+    ("kwargs", None),
+]
+"""Parameters of a loss that are no outputs of a model."""
+ATTRIBUTES: Meanings = [
+    ("^device$", CPU),
+    (f"{WEIGHT}|noise_scale|temperature", 1.0),
+]
+"""What a method may ask of an object that was never made."""
+SPREADS: Meanings = [
+    (LOG_VARIANCE.pattern, "logvar"),
+    (f"{LOG_SIGMA.pattern}|logs$", "log sigma"),
+]
+"""How a model takes a spread of that name."""
+WHOLE_NAMES: Meanings = [
+    ("epoch|ep|e|global_step|step|iteration|it|n_iter|(n_|num_|total_)?(epochs?|EPOCHS?)", EPOCH),
+    ("batch_idx|batch_id|i|idx|j|n", 0),
+    ("device|DEVICE|dev", CPU),
+]
+"""Names of a program's top level, as a whole."""
+
+
+def meaning(name: str, table: Iterable[tuple[str, Any]], default: Any = None) -> Any:
+    """Return the value of the first entry that the name matches, else ``default``."""
+    found = next((value for said, value in table if re.search(said, name)), default)
+    return found() if isinstance(found, OfTorch) else found
+
+
 class Setting(int):
-    """A size that may turn out to be a list of sizes, or a table: ``args.latent_dim``,
-    ``config["model"]["hidden"]``."""
+    """A size that may turn out to be a list of sizes, or a table: ``config["model"]["hidden"]``."""
 
     def __getitem__(self, key: Any) -> Any:
         return Widths([HIDDEN, HIDDEN])[key] if isinstance(key, slice) else size_of(str(key))
@@ -72,8 +256,8 @@ class Setting(int):
 
 
 def size_of(name: str, *first: tuple[str, Any]) -> Any:
-    """What a parameter of that name is given."""
-    value = next(
-        (value for pattern, value in (*first, *SIZES) if re.search(pattern, name.lower())), HIDDEN
-    )
+    """Return what a parameter of that name is given; entries of ``first`` come before the table."""
+    value = meaning(name.lower(), (*first, *SIZES), HIDDEN)
+    if isinstance(value, list | dict):  # a program may fill its own
+        return type(value)(value)
     return Setting(value) if type(value) is int else value

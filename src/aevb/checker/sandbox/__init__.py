@@ -1,1 +1,1 @@
-"""A process that has given up what it could harm with, and its parent."""
+"""A stranger's program in a child process that first gives up the means to do harm."""

@@ -1,5 +1,4 @@
-"""What a confined program may not do from Python: a hook on the interpreter's own audit events (PEP
-578).
+"""Python's own guard: an audit hook (PEP 578) that refuses what a confined program must not do.
 
 A refused operation raises ``RefusedError``, an ordinary PermissionError, so that a program which
 can do without goes on.
@@ -10,13 +9,12 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from types import FrameType, TracebackType
 from typing import Any
 
-STRANGER = "<stranger>"
-"""The file name under which a stranger's code is compiled."""
+from aevb.checker.places import STRANGER, is_strangers
 
 NETWORK = "open a network connection"
 PROGRAM = "start another program"
@@ -48,7 +46,7 @@ _EVENTS = {
 }
 _NEVER = {event: what for what, events in _EVENTS.items() for event in events.split()}
 
-# event: (what it does, places of its paths, place of the folder's descriptor)
+# event: (what it does, the places of its paths, the place of the folder's descriptor)
 _CHANGES: dict[str, tuple[str, tuple[int, ...], int | None]] = {
     "os.remove": ("remove", (0,), 1),
     "os.rmdir": ("remove", (0,), 1),
@@ -66,12 +64,11 @@ _CHANGES: dict[str, tuple[str, tuple[int, ...], int | None]] = {
     "sqlite3.connect": ("write to", (0,), None),
 }
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_IN_MEMORY = {"", ":memory:"}
+_NO_FILE = {"", ":memory:", os.devnull}
 
 
 class RefusedError(PermissionError):
-    """An operation that the checker does not let a stranger's program do. ``what``, ``line``: as
-    noted."""
+    """An operation that a stranger's program may not do, and the line that tried it."""
 
     def __init__(self, what: str, line: int | None) -> None:
         super().__init__(f"the checker does not let a program {what}")
@@ -79,27 +76,21 @@ class RefusedError(PermissionError):
         self.line = line
 
 
-def line_of(frame: FrameType | None) -> int | None:
-    """The innermost line of the stranger's file on a stack, or None if it is not there."""
+def _frames(frame: FrameType | None) -> Iterator[FrameType]:
     while frame is not None:
-        if frame.f_code.co_filename == STRANGER:
-            return frame.f_lineno
+        yield frame
         frame = frame.f_back
-    return None
 
 
-def _by_an_import(frame: FrameType | None) -> bool:
-    """Whether a module that the stranger imports does it: that is no act of the program (matplotlib
-    looks for fonts so)."""
-    while frame is not None and frame.f_code.co_filename != STRANGER:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            return True
-        frame = frame.f_back
-    return False
+def line_of(frame: FrameType | None) -> int | None:
+    """Find the innermost line of the stranger's file on a stack, else of a file beside it."""
+    found = [(one.f_code.co_filename, one.f_lineno) for one in _frames(frame)]
+    own = next((line for file, line in found if file == STRANGER), None)
+    return own or next((line for file, line in found if is_strangers(file)), None)
 
 
 def line_of_error(error: BaseException) -> int | None:
-    """The innermost line of the stranger's file that an exception went through."""
+    """Find the innermost line of the stranger's file that an exception went through."""
     if isinstance(error, SyntaxError) and error.filename == STRANGER:
         return error.lineno
     line, step = None, error.__traceback__
@@ -110,12 +101,31 @@ def line_of_error(error: BaseException) -> int | None:
     return line
 
 
+def _by_an_import(frame: FrameType | None) -> bool:
+    """Say whether an imported module acts: matplotlib looks for fonts, and the program did not."""
+    for one in _frames(frame):
+        if is_strangers(one.f_code.co_filename):
+            return False
+        if one.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+    return False
+
+
 def hook(
     folder: str, note: Callable[[str, int | None], None]
 ) -> Callable[[str, tuple[Any, ...]], None]:
-    """An audit hook that lets files be written under ``folder`` alone, and tells ``note`` what it
-    refused, with the line."""
-    rules = _rules(os.path.realpath(folder))
+    """Make an audit hook that lets a program write files under ``folder`` alone.
+
+    The hook calls ``note`` with what it refused and the line.
+    """
+    root = os.path.realpath(folder)
+    # From the name of an event to a function of its arguments: what is refused, None if nothing.
+    rules: dict[str, Callable[[tuple[Any, ...]], str | None]] = {
+        **{event: partial(_change, root, event) for event in _CHANGES},
+        "open": partial(_open, root),
+        "import": partial(_import, root),
+        "os.kill": _kill,
+    }
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
         rule = rules.get(event)
@@ -133,15 +143,14 @@ def hook(
 
 
 def _open(root: str, arguments: tuple[Any, ...]) -> str | None:
-    path = _outside(root, arguments[:1], None, follow=True) if arguments[2] & _WRITING else None
+    path = _outside(root, arguments[:1], follow=True) if arguments[2] & _WRITING else None
     return None if path is None else f"write outside its own folder ({path!r})"
 
 
 def _change(root: str, event: str, arguments: tuple[Any, ...]) -> str | None:
     does, places, descriptor = _CHANGES[event]
-    path = _outside(
-        root, [arguments[i] for i in places], None if descriptor is None else arguments[descriptor]
-    )
+    folder = None if descriptor is None else arguments[descriptor]
+    path = _outside(root, [arguments[i] for i in places], folder)
     if path is None or (event == "os.mkdir" and os.path.lexists(path)):
         return None
     return f"{does} something outside its own folder ({path!r})"
@@ -152,32 +161,19 @@ def _kill(arguments: tuple[Any, ...]) -> str | None:
 
 
 def _import(root: str, arguments: tuple[Any, ...]) -> str | None:
-    """The event of a compiled module names its file."""
-    file = arguments[1]
-    return OWN_CODE if isinstance(file, str) and _outside(root, [file], None) is None else None
-
-
-def _rules(root: str) -> dict[str, Callable[[tuple[Any, ...]], str | None]]:
-    """What an event's arguments amount to, if that is refused."""
-    changes = {event: partial(_change, root, event) for event in _CHANGES}
-    return {
-        **changes,
-        "open": partial(_open, root),
-        "os.kill": _kill,
-        "import": partial(_import, root),
-    }
+    file = arguments[1]  # of a compiled module
+    return OWN_CODE if isinstance(file, str) and _outside(root, [file]) is None else None
 
 
 def _outside(
-    root: str, paths: Iterable[object], folder: object, *, follow: bool = False
+    root: str, paths: Iterable[object], folder: object = None, *, follow: bool = False
 ) -> str | None:
-    """The first of the paths that is not under ``root``; descriptors were opened before and are let
-    through."""
+    """Find the first path that is not under ``root``; ``_real`` explains the other arguments."""
     for path in paths:
-        if isinstance(path, int) or path is None:
+        if isinstance(path, int) or path is None:  # a descriptor that was opened before
             continue
         text = os.fsdecode(path)  # type: ignore[arg-type]
-        if text in _IN_MEMORY or text == os.devnull:
+        if text in _NO_FILE:
             continue
         real = _real(text, folder, follow)
         if not real.startswith(root + os.sep):
@@ -186,8 +182,10 @@ def _outside(
 
 
 def _real(text: str, folder: object, follow: bool) -> str:
-    """The path without links, but for its last part where that is not followed: a link is removed,
-    not what it leads to."""
+    """Resolve the links of a path, relative to the descriptor ``folder``.
+
+    A link in the last part stays unless ``follow``: who removes a link removes no other file.
+    """
     base = "" if text.startswith(os.sep) else _path_of(folder)
     head, _, tail = text.rstrip(os.sep).rpartition(os.sep)
     if follow or tail in ("", ".", ".."):
@@ -196,9 +194,9 @@ def _real(text: str, folder: object, follow: bool) -> str:
 
 
 def _path_of(folder: object) -> str:
-    """The folder that a relative path starts from: that of a descriptor, or the working directory."""
+    """Find the folder where relative paths start: a descriptor's, or the working directory."""
     if not isinstance(folder, int) or folder < 0:
-        return os.getcwd()  # noqa: PTH109 (as short a way as there is: any file that is opened comes by)
+        return os.getcwd()  # noqa: PTH109 (fast: every file that is opened comes by)
     if sys.platform == "darwin":
         return os.fsdecode(fcntl.fcntl(folder, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0"))
     return os.path.realpath(f"/proc/self/fd/{folder}")

@@ -1,10 +1,9 @@
-"""The child's side of the sandbox: what a process gives up before it runs a stranger's program, and
-how it reports.
+"""The child's side: what a process gives up before a stranger's program, and how it reports.
 
-A module that ``sandbox.run`` starts imports what it needs, calls ``confine()``, runs the stranger's
-code, compiled under the file name ``watching.STRANGER``, and hands back its findings with ``send``.
-An exception that it lets through ends it with a note of its kind and line. Nothing here imports
-torch.
+``sandbox.parent.run`` starts a module in a child process. That module imports what it needs, calls
+``confine()``, runs the stranger's code, compiled under the file name ``audit.STRANGER``, and hands
+in its result with ``send``. An exception that leaves the module ends the process with a note of its
+kind and line. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -33,14 +32,13 @@ from aevb.checker.sandbox import kernel
 from aevb.checker.sandbox.audit import INPUT, PROCESS, RefusedError, hook, line_of, line_of_error
 
 LAYERS = (
-    "memory", "processor time", "file size", "no core files", "number of processes", "audit hook", "no new privileges",
-    "ends with its parent", "system calls", "files (Landlock)",
+    "memory", "processor time", "file size", "no core files", "number of processes", "audit hook",
+    "no new privileges", "ends with its parent", "system calls", "files (Landlock)",
 )  # fmt: skip
-"""All that ``confine`` can put on; which of it is there depends on the system."""
+"""Everything that ``confine`` can give up; the system decides how much of it."""
 FILE_BYTES = 64 * 2**20
 NOTES = 8
-"""Refused operations that are reported; a program that tries again and again must not fill the
-channel."""
+"""How many refused operations are reported: endless attempts must not fill the channel."""
 FORGE = "write the checker's own result"
 
 
@@ -48,9 +46,9 @@ FORGE = "write the checker's own result"
 class Limits:
     """What a child process may use.
 
-    ``wall_s``: seconds from its start. ``cpu_s``: processor seconds after ``confine``, rounded up
-    to a whole one. ``memory_bytes``: address space beyond what it has at ``confine``.
-    ``output_bytes``: how much of its prints is kept.
+    wall_s: seconds from its start. cpu_s: processor seconds after ``confine``, rounded up to a
+    whole one. memory_bytes: address space beyond that at ``confine``. output_bytes: how much of
+    its prints is kept.
     """
 
     wall_s: float = 60.0
@@ -60,8 +58,10 @@ class Limits:
 
 
 class _Channel:
-    """One line a message, each signed with a key that came with the orders: chance writing to the
-    pipe is recognised."""
+    """The pipe to the parent, one signed line for each message.
+
+    The key of the signatures came with the orders, so the parent knows what others wrote.
+    """
 
     def __init__(self, descriptor: int, key: bytes) -> None:
         self.descriptor = descriptor
@@ -93,13 +93,14 @@ class _Channel:
 
 
 def signed(key: bytes, text: str) -> bytes:
-    """A message as it goes through the pipe: its signature (HMAC-SHA256), a space, JSON without a
-    line break, a line break."""
+    """One line of the pipe: the HMAC-SHA256 of the text in hexadecimal, a space, the text."""
     body = text.encode("ascii")
     return hmac.new(key, body, hashlib.sha256).hexdigest().encode() + b" " + body + b"\n"
 
 
 class _State:
+    """This process, once ``main`` has read the parent's orders."""
+
     channel: _Channel | None = None
     limits = Limits()
     folder = ""
@@ -108,35 +109,36 @@ class _State:
 
 
 def send(result: dict[str, Any]) -> None:
-    """Hand back the result, once. Refused to a stranger's code, from the stack, and to threads;
-    TypeError if it is not JSON."""
-    channel = _State.channel
-    if channel is None:
+    """Hand in the result, once; TypeError if it is not JSON.
+
+    A stranger's code anywhere on the stack is refused, and so is every thread but the first.
+    """
+    if _State.channel is None:
         raise RuntimeError(
             "send expected a process started by sandbox.parent.run; got another. Start it with run."
         )
-    channel.result(result)
+    _State.channel.result(result)
 
 
 def confine(limits: Limits | None = None) -> list[str]:
-    """Give up, for good, what a stranger's program must not have; the names of the layers that are
-    active, of ``LAYERS``."""
-    limits = limits or _State.limits
+    """Give up, for good, what a stranger's program must not have.
+
+    Returns the names of the layers that took effect, of ``LAYERS``.
+    """
     channel = _State.channel
+    note: Callable[[str, int | None], None] = channel.note if channel else lambda *_: None
     folder = _State.folder or str(Path.cwd())
     sys.dont_write_bytecode = True
     sys.stdout.flush()
-    active = {*_State.layers, *_limit(limits)}
+    active = {*_State.layers, *_limit(limits or _State.limits)}
     if kernel.forbid_new_privileges():
         active.add("no new privileges")
-        descriptors = [channel.descriptor, _State.faults] if channel else []
         if kernel.restrict_writing(folder):
             active.add("files (Landlock)")
-        if kernel.filter_calls(descriptors):
+        if kernel.filter_calls([channel.descriptor, _State.faults] if channel else []):
             active.add("system calls")
-    note: Callable[[str, int | None], None] = channel.note if channel else lambda *_: None
     if "system calls" not in active:
-        _without_a_filter(note)
+        _refuse_fork_exec(note)
         if _lowered(resource.RLIMIT_NPROC, 0):
             active.add("number of processes")
     sys.addaudithook(hook(folder, note))
@@ -145,29 +147,28 @@ def confine(limits: Limits | None = None) -> list[str]:
 
 
 def _limit(limits: Limits) -> list[str]:
-    used = time_used()
+    """Lower the limits of the system; returns the names of those that took effect."""
+    usage, used = resource.getrusage(resource.RUSAGE_SELF), _address_space()
+    cpu_s = usage.ru_utime + usage.ru_stime + limits.cpu_s
     wanted = {
-        "memory": (
-            resource.RLIMIT_AS,
-            _address_space() + limits.memory_bytes if _address_space() else None,
-        ),
-        "processor time": (resource.RLIMIT_CPU, math.ceil(used + limits.cpu_s)),
+        "processor time": (resource.RLIMIT_CPU, math.ceil(cpu_s)),
         "file size": (resource.RLIMIT_FSIZE, FILE_BYTES),
         "no core files": (resource.RLIMIT_CORE, 0),
     }
-    return [
-        name
-        for name, (kind, value) in wanted.items()
-        if value is not None and _lowered(kind, value)
-    ]
+    if used:
+        wanted["memory"] = (resource.RLIMIT_AS, used + limits.memory_bytes)
+    return [name for name, (kind, value) in wanted.items() if _lowered(kind, value)]
 
 
 def _lowered(kind: int, value: int) -> bool:
-    """Set a limit, the hard one as well, unless a lower one stands; of processor time a second
-    later, to tell the two."""
+    """Set a limit for good, unless a lower one stands.
+
+    The hard limit of the processor time is a second later, so that the signals tell the two apart.
+    """
     hard = resource.getrlimit(kind)[1]
-    spare = 1 if kind == resource.RLIMIT_CPU else 0
-    ceiling = value + spare if hard == resource.RLIM_INFINITY else min(hard, value + spare)
+    ceiling = value + 1 if kind == resource.RLIMIT_CPU else value
+    if hard != resource.RLIM_INFINITY:
+        ceiling = min(hard, ceiling)
     try:
         resource.setrlimit(kind, (min(value, ceiling), ceiling))
     except (ValueError, OSError):
@@ -175,23 +176,16 @@ def _lowered(kind: int, value: int) -> bool:
     return True
 
 
-def time_used() -> float:
-    """Processor seconds of this process so far."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
 def _address_space() -> int:
-    """Bytes of address space in use, or 0 where the system does not say (macOS, which keeps no such
-    limit either)."""
+    """Bytes of address space in use; 0 on macOS, which neither says nor limits them."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     except OSError:
         return 0
 
 
-def _without_a_filter(note: Callable[[str, int | None], None]) -> None:
-    """Where the kernel cannot refuse it: the one way to a new process that has no audit event."""
+def _refuse_fork_exec(note: Callable[[str, int | None], None]) -> None:
+    """Close the one way to a new process that has no audit event, where the kernel cannot."""
     import _posixsubprocess
 
     def fork_exec(*_: Any, **__: Any) -> NoReturn:
@@ -203,8 +197,13 @@ def _without_a_filter(note: Callable[[str, int | None], None]) -> None:
 
 
 def main(orders: dict[str, Any], faults: int, channel: int) -> NoReturn:
-    """Run the module that the parent named, and end the process at once when it is through,
-    whatever else still runs in it."""
+    """Run the module that the parent named, then end the process whatever else runs in it.
+
+    Args:
+        orders: the parent's, from ``parent._Child``.
+        faults: descriptor of the file where faulthandler writes the stack.
+        channel: descriptor of the pipe to the parent.
+    """
     os.ftruncate(faults, 0)
     os.lseek(faults, 0, os.SEEK_SET)
     _State.faults, pipe = _out_of_the_way(faults), _out_of_the_way(channel)
@@ -219,12 +218,11 @@ def main(orders: dict[str, Any], faults: int, channel: int) -> NoReturn:
     code = 0
     try:
         runpy.run_module(orders["module"], run_name="__main__", alter_sys=True)
-    except BaseException as error:
-        code = 1
-        _last_words(error)
-    else:
         if not _State.channel.sent:
             _State.channel.write({"ended": "silent", "line": None, "detail": ""})
+    except BaseException as error:
+        code = 1
+        _last_words(_State.channel, error)
     with contextlib.suppress(BaseException):
         sys.stdout.flush()
         sys.stderr.flush()
@@ -232,54 +230,46 @@ def main(orders: dict[str, Any], faults: int, channel: int) -> NoReturn:
 
 
 def _out_of_the_way(descriptor: int) -> int:
-    """The same file under a high number, which a loop over the first descriptors does not meet."""
+    """Move a file to a high number, which a loop over the first descriptors does not meet."""
     most = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 1024)
-    moved = fcntl.fcntl(
-        descriptor, fcntl.F_DUPFD_CLOEXEC, random.SystemRandom().randrange(most // 2, most - 16)
-    )
+    number = random.SystemRandom().randrange(most // 2, most - 16)
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, number)
     os.close(descriptor)
     return moved
 
 
-def _last_words(error: BaseException) -> None:
-    kind, line = _kind(error), line_of_error(error)
-    detail, refused = type(error).__name__, _refused(error)
-    if kind == "memory":
-        error.__traceback__ = error.__context__ = error.__cause__ = (
-            None  # what it holds is what there is too much of
-        )
+def _last_words(channel: _Channel, error: BaseException) -> None:
+    """Report the exception that ended the program."""
+    refused = _refused(error)
+    kind = _kind(error, channel)
+    message = {"ended": kind, "line": line_of_error(error), "detail": type(error).__name__}
+    if kind == "memory":  # let go of what fills it
+        error.__traceback__ = error.__context__ = error.__cause__ = None
     with contextlib.suppress(Exception):
-        detail = repr(error.code) if isinstance(error, SystemExit) else f"{detail}: {error}"[:500]
+        text = f"{type(error).__name__}: {error}"[:500]
+        message["detail"] = repr(error.code) if isinstance(error, SystemExit) else text
     if kind == "crashed":
         with contextlib.suppress(Exception):
             traceback.print_exception(error)
-    message = {"ended": kind, "line": line, "detail": detail}
     if refused is not None:
         message |= {"refused_at_last": refused.what, "line": refused.line}
     with contextlib.suppress(OSError):
-        if _State.channel is not None:
-            _State.channel.write(message)
+        channel.write(message)
 
 
-def _kind(error: BaseException) -> str:
+def _kind(error: BaseException, channel: _Channel) -> str:
     if isinstance(error, SystemExit):
         return "exited"
-    if isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and "allocate memory" in str(error)
-    ):
+    by_torch = isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    if isinstance(error, MemoryError) or by_torch:
         return "memory"
-    asked = _State.channel is not None and INPUT in _State.channel.notes
-    if (
-        _refused(error)
-        or isinstance(error, PermissionError)
-        or (isinstance(error, EOFError) and asked)
-    ):
-        return "forbidden"
-    return "crashed"
+    no_input = isinstance(error, EOFError) and INPUT in channel.notes
+    refused = isinstance(error, PermissionError) or _refused(error) is not None
+    return "forbidden" if refused or no_input else "crashed"
 
 
 def _refused(error: BaseException | None) -> RefusedError | None:
-    """The refusal that an exception is, or was raised from."""
+    """Find the refusal that an exception is, or was raised from."""
     for _ in range(20):
         if error is None or isinstance(error, RefusedError):
             return error

@@ -1,5 +1,7 @@
-"""How a child process ended, and the sentence that says so: what was expected, what happened, what
-to do next."""
+"""How a child process ended: one word for the code, one sentence for people.
+
+Every sentence says what a check expects, what happened, and what to do next.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +16,81 @@ from aevb.checker.sandbox.child import Limits
 How = Literal["done", "timeout", "cpu", "memory", "crashed", "exited", "forbidden"]
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
+_ENDINGS: dict[str, tuple[How, str]] = {
+    "tampered": (
+        "forbidden",
+        "A check expects its own result alone; the program wrote into the channel of the result, so"
+        " that nothing that came through it counts. Leave out code that writes to file descriptors"
+        " or to the checker.",
+    ),
+    "wall": (
+        "timeout",
+        "A check expects an end within {wall:g} s; the program was still running{at} and was"
+        " stopped. Look for a loop without an end, for waiting, or for training that a check does"
+        " not need.",
+    ),
+    "disk": (
+        "forbidden",
+        "A check expects few and small files; the program was filling its temporary folder and was"
+        " stopped. Leave out what it saves.",
+    ),
+    "flood": (
+        "forbidden",
+        "A check expects a result of a few kilobytes; the program filled the channel of the result"
+        " and was stopped. Leave out code that writes to file descriptors.",
+    ),
+    "memory": (
+        "memory",
+        "A check expects less than {memory} of memory; the program asked for more{at}. Use smaller"
+        " tensors, or a smaller batch.",
+    ),
+    "exited": (
+        "exited",
+        "A check expects a program to go on to its end; it ended itself with"
+        ' sys.exit({detail}){at}. Put that call under `if __name__ == "__main__":` or leave it'
+        " out.",
+    ),
+    "silent": (
+        "exited",
+        "A check is expected to hand in a result; this one ended without. That is a fault of the"
+        " checker: please report it.",
+    ),
+    "forbidden": (
+        "forbidden",
+        "A check expects a program to stay within its own folder and process; the system refused it"
+        " something{at} ({detail}). Leave that out, or catch the error.",
+    ),
+    "crashed": (
+        "crashed",
+        "A check expects a program to run without an error; it got {detail}{at}. Put that right and"
+        " check again.",
+    ),
+    "cpu": (
+        "cpu",
+        "A check expects less than {cpu:g} s of processor time; the program used them up{at} and"
+        " was stopped. Look for a loop without an end, or for training that a check does not need.",
+    ),
+    "signal": (
+        "crashed",
+        "A check expects a program to run without an error; its process was ended by the system"
+        " ({signal}){at}. Endless recursion, compiled code or a system short of memory do that.",
+    ),
+    "os._exit": (
+        "exited",
+        "A check expects a program to go on to its end; its process ended at once, with exit code"
+        " {code} (os._exit). Leave that call out.",
+    ),
+}
+
 
 @dataclass(frozen=True)
 class Ended:
-    """``how`` the child ended; its ``result`` if it is ``done``; what it printed; a ``sentence``
-    for people.
+    """The end of a child process.
 
-    ``refused``: a sentence for every kind of operation that was refused, in order; the program may
-    have gone on without. ``sentence`` is empty if all went well; of a child that is done, it is the
-    first of ``refused``.
+    how: one word. result: what the child handed in if it is "done", else None. output: its prints.
+    sentence: the end for people; empty if all went well, the first of ``refused`` if the child is
+    done but was refused something. refused: a sentence for each kind of operation that was
+    refused, in order.
     """
 
     how: How
@@ -33,9 +101,14 @@ class Ended:
 
 
 @dataclass
-class Evidence:
-    """What the parent has seen of a child. ``stopped``: why the parent ended it; ``line``: where it
-    was, by its own stack."""
+class Observed:
+    """What the parent has seen of a child.
+
+    result, notes, last: the child's messages: its result, what it was refused with the line, and
+    why it ended. tampered: whether anybody else wrote into their channel. stopped: why the parent
+    stopped the child. code, cpu_s: exit code and processor time. line: where the child's own dump
+    of its stack says that it was. output, printed: the prints that were kept, and the bytes of all.
+    """
 
     result: dict[str, Any] | None = None
     notes: list[tuple[str, int | None]] = field(default_factory=list)
@@ -49,7 +122,7 @@ class Evidence:
     printed: int = 0
 
     def take(self, message: dict[str, Any]) -> None:
-        """One message of the child."""
+        """Note one message of the child; a second result voids the first."""
         if "result" in message:
             self.tampered |= self.result is not None
             self.result = message["result"]
@@ -59,148 +132,52 @@ class Evidence:
             self.last = message
 
 
-def ended(seen: Evidence, limits: Limits) -> Ended:
-    """The evidence as one ending."""
+def ended(seen: Observed, limits: Limits) -> Ended:
+    """Say how the child ended, from all that was seen of it."""
     refused = tuple(_refusal(what, line) for what, line in seen.notes)
-    how, sentence = _how(seen, limits, refused)
-    return Ended(
-        how, seen.result if how == "done" else None, _text(seen), _clean(sentence), refused
-    )
+    if seen.result is not None and not seen.tampered:
+        return Ended("done", seen.result, _prints(seen), refused[0] if refused else "", refused)
+    how, sentence = _how(seen, limits)
+    return Ended(how, None, _prints(seen), sentence, refused)
 
 
-def _how(seen: Evidence, limits: Limits, refused: tuple[str, ...]) -> tuple[How, str]:
+def _how(seen: Observed, limits: Limits) -> tuple[How, str]:
+    cause, line, detail = _cause(seen, limits), seen.line, ""
+    if not cause and seen.last:
+        cause, line, detail = (seen.last[name] for name in ("ended", "line", "detail"))
+        what = seen.last.get("refused_at_last", INPUT if detail.startswith("EOFError") else "")
+        if cause == "forbidden" and what:
+            return "forbidden", _refusal(what, line)
+    how, sentence = _ENDINGS.get(cause, _ENDINGS["crashed"])
+    values = {
+        "at": _at(line),
+        "detail": detail,
+        "wall": limits.wall_s,
+        "cpu": limits.cpu_s,
+        "memory": _bytes(limits.memory_bytes),
+        "code": seen.code,
+        "signal": "" if seen.code >= 0 else signal.strsignal(-seen.code) or f"signal {-seen.code}",
+    }
+    return how, _clean(sentence.format(**values))
+
+
+def _cause(seen: Observed, limits: Limits) -> str:
+    """Name the row of ``_ENDINGS``, or "" where the child itself said why it ended."""
     if seen.tampered:
-        return (
-            "forbidden",
-            (
-                "A check expects its own result alone; the program wrote into the channel of the"
-                " result, so that nothing that came through it counts. Leave out code that writes"
-                " to file descriptors or to the checker."
-            ),
-        )
-    if seen.result is not None:
-        return "done", refused[0] if refused else ""
-    if seen.stopped is not None:
-        return _stopped(seen, limits)
-    if seen.last is not None:
-        return _said(seen.last, limits)
-    return _killed(seen, limits)
-
-
-def _stopped(seen: Evidence, limits: Limits) -> tuple[How, str]:
-    if seen.stopped == "wall":
-        return (
-            "timeout",
-            (
-                f"A check expects an end within {limits.wall_s:g} s; the program was still"
-                f" running{_at(seen.line)} and was stopped. Look for a loop without an end, for"
-                " waiting, or for training that a check does not need."
-            ),
-        )
-    if seen.stopped == "disk":
-        return (
-            "forbidden",
-            (
-                "A check expects few and small files; the program was filling its temporary folder"
-                " and was stopped. Leave out what it saves."
-            ),
-        )
-    return (
-        "forbidden",
-        (
-            "A check expects a result of a few kilobytes; the program filled the channel of the"
-            " result and was stopped. Leave out code that writes to file descriptors."
-        ),
-    )
-
-
-def _said(last: dict[str, Any], limits: Limits) -> tuple[How, str]:
-    where, detail = _at(last["line"]), last["detail"]
-    if last["ended"] == "memory":
-        return "memory", _memory(limits, where)
-    if last["ended"] == "exited":
-        return (
-            "exited",
-            "A check expects a program to go on to its end; it ended itself with"
-            f' sys.exit({detail}){where}. Put that call under `if __name__ == "__main__":` or leave'
-            " it out.",
-        )
-    if last["ended"] == "silent":
-        return (
-            "exited",
-            (
-                "A check is expected to hand in a result; this one ended without. That is a fault"
-                " of the checker: please report it."
-            ),
-        )
-    if "refused_at_last" in last:
-        return "forbidden", _refusal(last["refused_at_last"], last["line"])
-    if last["ended"] == "forbidden" and detail.startswith("EOFError"):
-        return "forbidden", _refusal(INPUT, last["line"])
-    if last["ended"] == "forbidden":
-        return (
-            "forbidden",
-            (
-                "A check expects a program to stay within its own folder and process; the system"
-                f" refused it something{where} ({detail}). Leave that out, or catch the error."
-            ),
-        )
-    return (
-        "crashed",
-        (
-            f"A check expects a program to run without an error; it got {detail}{where}. Put that"
-            " right and check again."
-        ),
-    )
-
-
-def _killed(seen: Evidence, limits: Limits) -> tuple[How, str]:
-    """It left without a word: by a signal, or by ``os._exit``."""
-    at = _at(seen.line)
-    if seen.code == -signal.SIGXCPU or (
-        seen.code == -signal.SIGKILL and seen.cpu_s >= limits.cpu_s
-    ):
-        return (
-            "cpu",
-            (
-                f"A check expects less than {limits.cpu_s:g} s of processor time; the program used"
-                f" them up{at} and was stopped. Look for a loop without an end, or for training"
-                " that a check does not need."
-            ),
-        )
-    if seen.code < 0:
-        name = signal.strsignal(-seen.code) or f"signal {-seen.code}"
-        return (
-            "crashed",
-            (
-                "A check expects a program to run without an error; its process was ended by the"
-                f" system ({name}){at}. Endless recursion, compiled code or a system short of"
-                " memory do that."
-            ),
-        )
-    return (
-        "exited",
-        (
-            "A check expects a program to go on to its end; its process ended at once, with exit"
-            f" code {seen.code} (os._exit). Leave that call out."
-        ),
-    )
-
-
-def _memory(limits: Limits, where: str) -> str:
-    return (
-        f"A check expects less than {_bytes(limits.memory_bytes)} of memory; the program asked for"
-        f" more{where}. Use smaller tensors, or a smaller batch."
-    )
+        return "tampered"
+    if seen.stopped or seen.last:
+        return seen.stopped or ""
+    used_up = seen.code == -signal.SIGKILL and seen.cpu_s >= limits.cpu_s
+    if seen.code == -signal.SIGXCPU or used_up:
+        return "cpu"
+    return "signal" if seen.code < 0 else "os._exit"
 
 
 def _refusal(what: str, line: int | None) -> str:
-    next_step = (
+    advice = (
         "give the value in the program" if what == INPUT else "leave it out, or catch the error"
     )
-    return _clean(
-        f"The program tried to {what}{_at(line)}; the checker does not let it: {next_step}."
-    )
+    return _clean(f"The program tried to {what}{_at(line)}; the checker does not let it: {advice}.")
 
 
 def _at(line: int | None) -> str:
@@ -211,12 +188,12 @@ def _bytes(number: int) -> str:
     return f"{number / 2**30:.3g} GiB" if number >= 2**30 else f"{number / 2**20:.3g} MiB"
 
 
-def _text(seen: Evidence) -> str:
+def _prints(seen: Observed) -> str:
     text = _CONTROL.sub("", seen.output.decode("utf-8", "replace"))
     cut = seen.printed - len(seen.output)
     return text if cut <= 0 else f"{text}\n[{cut} bytes more were printed and are left out]\n"
 
 
 def _clean(text: str) -> str:
-    """Without what would move a terminal's cursor or colour it; also on one line."""
+    """One line without the characters that move a terminal's cursor or colour its text."""
     return _CONTROL.sub("", text.replace("\n", " "))

@@ -1,8 +1,7 @@
-"""What Linux itself can refuse to a process and cannot be asked to allow again: system calls and
-writing to files.
+"""Linux's own guards: it refuses system calls and writing to files, and never allows them again.
 
-Each function returns whether it took effect; elsewhere than on Linux, on other processors than
-x86_64 and aarch64, and where a container forbids it, it returns False and changes nothing. Numbers
+Each function returns whether it took effect. It returns False and changes nothing on other systems
+than Linux, on other processors than x86_64 and aarch64, and where a container forbids it. Numbers
 are those of the kernel's headers (seccomp.h, landlock.h, unistd.h of both processors).
 """
 
@@ -19,19 +18,14 @@ from collections.abc import Sequence
 
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
 SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC = 1, 1
-ALLOW, KILL, REFUSE, UNKNOWN, IGNORE = (
-    0x7FFF0000,
-    0x80000000,
-    0x50000 | errno.EPERM,
-    0x50000 | errno.ENOSYS,
-    0x50000,
-)
+ALLOW, KILL, IGNORE = 0x7FFF0000, 0x80000000, 0x50000
+REFUSE, UNKNOWN = 0x50000 | errno.EPERM, 0x50000 | errno.ENOSYS
 LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 NUMBER, ARCHITECTURE, ARGUMENT = 0, 4, (16, 24, 32)
 CLONE_THREAD = 0x10000
 
 MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
-"""The kernel's number of an architecture, and the column of the tables below."""
+"""The kernel's number of an architecture, and its column in the tables below."""
 SECCOMP = (317, 277)
 # x86_64, aarch64; -1 where the processor has no such call.
 REFUSED = {
@@ -48,32 +42,29 @@ REFUSED = {
     "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
     "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282),
     "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219),
-    "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51), "unshare": (272, 97),
-    "setns": (308, 268), "move_mount": (429, 429), "open_tree": (428, 428), "fsopen": (430, 430), "fsmount": (432, 432),
-    "mount_setattr": (442, 442), "init_module": (175, 105), "finit_module": (313, 273), "delete_module": (176, 106),
-    "kexec_load": (246, 104), "kexec_file_load": (320, 294), "reboot": (169, 142), "swapon": (167, 224), "swapoff": (168, 225),
-    "sethostname": (170, 161), "setdomainname": (171, 162), "settimeofday": (164, 170), "clock_settime": (227, 112),
+    "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51),
+    "unshare": (272, 97), "setns": (308, 268), "move_mount": (429, 429), "open_tree": (428, 428),
+    "fsopen": (430, 430), "fsmount": (432, 432), "mount_setattr": (442, 442),
+    "init_module": (175, 105), "finit_module": (313, 273), "delete_module": (176, 106),
+    "kexec_load": (246, 104), "kexec_file_load": (320, 294), "reboot": (169, 142),
+    "swapon": (167, 224), "swapoff": (168, 225), "sethostname": (170, 161),
+    "setdomainname": (171, 162), "settimeofday": (164, 170), "clock_settime": (227, 112),
     "adjtimex": (159, 171), "clock_adjtime": (305, 266), "acct": (163, 89), "quotactl": (179, 60),
     "iopl": (172, -1), "ioperm": (173, -1),
     "sched_setparam": (142, 118), "sched_setscheduler": (144, 119), "sched_setattr": (314, 274),
 }  # fmt: skip
-# Landlock does not know permissions; shutil.copy, which sets them of its copy, must not fail.
+# Landlock does not know permissions; shutil.copy, which sets them on its copy, must not fail.
 WITHOUT_EFFECT = {
-    "chmod": (90, -1),
-    "fchmod": (91, 52),
-    "fchmodat": (268, 53),
-    "fchmodat2": (452, 452),
-}
+    "chmod": (90, -1), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
+}  # fmt: skip
 CLONE, PRLIMIT = (56, 220), (302, 261)
-# C libraries fall back to calls whose arguments a filter can read, which it cannot for these.
+# A filter cannot read the arguments of these; C libraries fall back to calls where it can.
 UNREADABLE = {"clone3": (435, 435), "close_range": (436, 436)}
 TO_A_PROCESS = {"kill": (62, 129), "tgkill": (234, 131)}
+# The third number: the place of the descriptor among the arguments.
 TO_A_DESCRIPTOR = {
-    "close": (3, 57, 0),
-    "fcntl": (72, 25, 0),
-    "dup2": (33, -1, 1),
-    "dup3": (292, 24, 1),
-}
+    "close": (3, 57, 0), "fcntl": (72, 25, 0), "dup2": (33, -1, 1), "dup3": (292, 24, 1),
+}  # fmt: skip
 
 Instruction = tuple[int, int, int, int]
 
@@ -82,12 +73,9 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
 
-def _column() -> tuple[int, int] | None:
-    return (
-        MACHINES.get(platform.machine())
-        if sys.platform == "linux" and sys.maxsize > 2**32
-        else None
-    )
+def _machine() -> tuple[int, int] | None:
+    is_linux = sys.platform == "linux" and sys.maxsize > 2**32
+    return MACHINES.get(platform.machine()) if is_linux else None
 
 
 def _library() -> ctypes.CDLL:
@@ -102,12 +90,12 @@ def _prctl(option: int, value: int) -> bool:
 
 
 def forbid_new_privileges() -> bool:
-    """Programs that change the user (sudo) no longer do; the two filters below need it."""
+    """Keep programs such as sudo from changing the user; the two filters below need this."""
     return _prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
 def die_with(parent: int) -> bool:
-    """Be killed when the parent ends, however it ends."""
+    """Let the kernel kill this process when the parent ends, however it ends."""
     active = _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if active and os.getppid() != parent:  # it ended before the call
         os._exit(1)
@@ -115,9 +103,11 @@ def die_with(parent: int) -> bool:
 
 
 def filter_calls(descriptors: Sequence[int]) -> bool:
-    """Refuse sockets, new processes (not threads), other programs, signals to others, and closing
-    these descriptors."""
-    machine = _column()
+    """Refuse sockets, new processes, other programs, signals to others, closing ``descriptors``.
+
+    Threads stay allowed.
+    """
+    machine = _machine()
     if machine is None:
         return False
     instructions = b"".join(struct.pack("=HBBI", *one) for one in _filter(*machine, descriptors))
@@ -128,8 +118,10 @@ def filter_calls(descriptors: Sequence[int]) -> bool:
 
 
 def _filter(architecture: int, column: int, descriptors: Sequence[int]) -> list[Instruction]:
-    """A program for the kernel's BPF machine; ``jump`` counts are of instructions to leave out if
-    true, if false."""
+    """Write the program for the kernel's BPF machine.
+
+    An instruction is (code, how many to leave out if true, how many if false, value).
+    """
     refuse, allow = (RETURN, 0, 0, REFUSE), (RETURN, 0, 0, ALLOW)
     program: list[Instruction] = [
         (LOAD, 0, 0, ARCHITECTURE), (EQUAL, 1, 0, architecture), (RETURN, 0, 0, KILL),
@@ -137,70 +129,55 @@ def _filter(architecture: int, column: int, descriptors: Sequence[int]) -> list[
         (LOAD, 0, 0, NUMBER), (AT_LEAST, 0, 1, 0x40000000), refuse,
     ]  # fmt: skip
 
-    def on(number: int, *body: Instruction) -> None:
-        if number >= 0:
-            program.extend([(EQUAL, 0, len(body), number), *body])
+    def on(numbers: Sequence[int], *body: Instruction) -> None:
+        if numbers[column] >= 0:
+            program.extend([(EQUAL, 0, len(body), numbers[column]), *body])
 
-    for numbers in REFUSED.values():
-        on(numbers[column], refuse)
-    for numbers in WITHOUT_EFFECT.values():
-        on(numbers[column], (RETURN, 0, 0, IGNORE))
-    for numbers in UNREADABLE.values():
-        on(numbers[column], (RETURN, 0, 0, UNKNOWN))
-    on(CLONE[column], (LOAD, 0, 0, ARGUMENT[0]), (ANY_BIT, 1, 0, CLONE_THREAD), refuse, allow)
+    answers = ((REFUSED, REFUSE), (WITHOUT_EFFECT, IGNORE), (UNREADABLE, UNKNOWN))
+    for table, answer in answers:
+        for numbers in table.values():
+            on(numbers, (RETURN, 0, 0, answer))
+    on(CLONE, (LOAD, 0, 0, ARGUMENT[0]), (ANY_BIT, 1, 0, CLONE_THREAD), refuse, allow)
     for numbers in TO_A_PROCESS.values():
-        on(numbers[column], (LOAD, 0, 0, ARGUMENT[0]), (EQUAL, 1, 0, os.getpid()), refuse, allow)
-    new_limit = ARGUMENT[2]  # a pointer, null where a limit is only read
-    on(
-        PRLIMIT[column],
-        *(
-            (LOAD, 0, 0, new_limit),
-            (EQUAL, 0, 2, 0),
-            (LOAD, 0, 0, new_limit + 4),
-            (EQUAL, 1, 0, 0),
-            refuse,
-            allow,
-        ),
-    )
-    for *numbers_, place in TO_A_DESCRIPTOR.values():
+        on(numbers, (LOAD, 0, 0, ARGUMENT[0]), (EQUAL, 1, 0, os.getpid()), refuse, allow)
+    low, high = ARGUMENT[2], ARGUMENT[2] + 4  # a pointer, null where a limit is only read
+    is_null = ((LOAD, 0, 0, low), (EQUAL, 0, 2, 0), (LOAD, 0, 0, high), (EQUAL, 1, 0, 0))
+    on(PRLIMIT, *is_null, refuse, allow)
+    for *columns, place in TO_A_DESCRIPTOR.values():
         tests = [(EQUAL, len(descriptors) - i, 0, number) for i, number in enumerate(descriptors)]
-        on(numbers_[column], (LOAD, 0, 0, ARGUMENT[place]), *tests, allow, refuse)
+        on(columns, (LOAD, 0, 0, ARGUMENT[place]), *tests, allow, refuse)
     return [*program, allow]
 
 
 LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446
-WRITING = 0b1_1111_1111_0011  # execute, write, remove, make; reading is left alone
+WRITING = 0b1_1111_1111_0011  # execute, write, remove, make; reading stays allowed
 MOVING, TRUNCATING = 1 << 13, 1 << 14  # known to the second and third version
 WRITE_FILE = 1 << 1
 SOCKETS_AND_SIGNALS = 0b11  # of other processes; known to the sixth
 
 
 def restrict_writing(folder: str) -> bool:
-    """Files can be made, changed and removed under ``folder`` and nowhere else (Landlock);
-    ``/dev/null`` can be written."""
-    if _column() is None:
+    """Let files be made, changed and removed under ``folder`` alone, by Linux's Landlock.
+
+    ``/dev/null`` can still be written.
+    """
+    if _machine() is None:
         return False
-    call = _library().syscall
-    version = call(ctypes.c_long(LANDLOCK_CREATE), None, ctypes.c_size_t(0), ctypes.c_uint(1))
+    call, number, none = _library().syscall, ctypes.c_long, ctypes.c_uint(0)
+    version = call(number(LANDLOCK_CREATE), None, ctypes.c_size_t(0), ctypes.c_uint(1))
     if version < 1:
         return False
     handled = WRITING | (MOVING if version >= 2 else 0) | (TRUNCATING if version >= 3 else 0)
-    attribute = (
-        struct.pack("=Q", handled)
-        if version < 6
-        else struct.pack("=QQQ", handled, 0, SOCKETS_AND_SIGNALS)
-    )
-    rules = call(
-        ctypes.c_long(LANDLOCK_CREATE), attribute, ctypes.c_size_t(len(attribute)), ctypes.c_uint(0)
-    )
+    attribute = struct.pack("=Q", handled)
+    if version >= 6:
+        attribute += struct.pack("=QQ", 0, SOCKETS_AND_SIGNALS)
+    rules = call(number(LANDLOCK_CREATE), attribute, ctypes.c_size_t(len(attribute)), none)
     if rules < 0:
         return False
     try:
         _allow(rules, folder, handled)
         _allow(rules, os.devnull, WRITE_FILE | (handled & TRUNCATING))
-        return bool(
-            call(ctypes.c_long(LANDLOCK_RESTRICT), ctypes.c_int(rules), ctypes.c_uint(0)) == 0
-        )
+        return bool(call(number(LANDLOCK_RESTRICT), ctypes.c_int(rules), none) == 0)
     finally:
         os.close(rules)
 

@@ -8,191 +8,207 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from aevb.checker.program import calls as by_name
-from aevb.checker.program.making import LATENT, bare_object, construct
+from aevb.checker.program import vocabulary as words
+from aevb.checker.program.calls import Outputs, call_model
+from aevb.checker.program.making import Maker, bare_object, parameters_of
 from aevb.checker.program.program import Program
 from aevb.checker.program.source import unpacked_first
-from aevb.checker.program.stand_ins import Batch
-from aevb.checker.program.unknown import UnknownNetwork
-from aevb.checker.tape.tape import unrecorded
-from aevb.checker.tape.values import tensors
+from aevb.checker.program.vocabulary import role_of
+from aevb.checker.session import Session
+from aevb.checker.tape.tape import tensors
 
-SAMPLER = re.compile(r"re_?param|sampl|latent|noise|draw", re.IGNORECASE)
+Function = Callable[..., Any]
 
 
 class UnknownNameError(Exception):
     """A name given with ``--map`` that the program does not have; the message is one sentence."""
 
 
-def named(program: Program, models: list[tuple[str, nn.Module]], name: str) -> Callable[..., Any]:
-    """The function or method called ``name``: "loss_fn", "reparameterize" or "VAE.reparameterize"."""
+def named(program: Program, models: list[tuple[str, nn.Module]], name: str) -> Function:
+    """Find a function or method.
+
+    Args:
+        program: Has functions and classes.
+        models: Objects whose methods may be meant.
+        name: "loss_fn", "reparameterize" or "VAE.reparameterize".
+
+    Returns:
+        The function, or a method of an object.
+
+    Raises:
+        UnknownNameError: The program has none of that name.
+    """
     owner, _, last = name.rpartition(".")
-    functions = program.functions()
+    functions, classes = program.functions(), program.classes()
     if not owner and last in functions:
         return functions[last]
     for own, module in models:
-        if owner in ("", own, type(module).__name__):
-            method = getattr(module, last, None)
-            if callable(method):
-                return method  # type: ignore[no-any-return]
-    kind = program.classes().get(last)
-    if kind is not None and not owner:
-        return construct(kind)
-    method = getattr(program.classes().get(owner), last, None)
-    if callable(method):
-        return getattr(bare_object(program.classes()[owner]), last)  # type: ignore[no-any-return]
-    have = ", ".join([*functions, *program.classes()]) or "nothing"
+        method = getattr(module, last, None) if owner in ("", own, type(module).__name__) else None
+        if callable(method):
+            return method  # type: ignore[no-any-return]
+    if last in classes and not owner:
+        return Maker(program).make(classes[last], parts=False)
+    if callable(getattr(classes.get(owner), last, None)):
+        return getattr(bare_object(classes[owner]), last)  # type: ignore[no-any-return]
+    have = ", ".join([*functions, *classes]) or "nothing"
     raise UnknownNameError(
         f"--map names {name!r}, which the file does not define; it defines {have}"
     )
 
 
 def alone(program: Program) -> dict[str, str]:
-    """Role -> name of the functions and methods that are the program's sampler and its loss or KL,
-    by what they are called.
+    """Return role -> name of functions that are the program's sampler and its loss or KL, by name.
 
     A loss is taken only where its parameters and the sampler's call the spread alike: what a model
     that cannot be run does between the two is not known.
     """
-    functions = dict(program.functions())
-    for name, kind in program.classes().items():
-        methods = {
-            key: value
-            for key, value in vars(kind).items()
-            if inspect.isroutine(value) or isinstance(value, staticmethod)
-        }
-        functions |= {
-            f"{name}.{key}": getattr(bare_object(kind), key)
-            for key in methods
-            if not key.startswith("__")
-        }
-    heads = {
-        name: by_role
-        for name, one in functions.items()
-        if {"mean", "raw"} <= (by_role := _by_role(one)).keys()
+    functions = _functions_and_methods(program)
+    heads = _with_heads(program, functions)
+    sampler = _first(words.SAMPLER, heads, whole=False)
+    if not sampler:
+        loss = _first(words.LOSS, heads, whole=True)
+        return {"loss": loss} if loss and only_a_loss(program) else {}
+    spread = heads.pop(sampler)["raw"]
+    alike = {name: roles for name, roles in heads.items() if roles["raw"] == spread}
+    loss = _first(words.LOSS, alike, whole=True)
+    if loss:
+        return {"sampler": sampler, "loss": loss}
+    two: dict[str, list[str]] = {
+        name: [] for name in alike if len(parameters_of(functions[name])) == 2
     }
+    kl = _first(words.KL, two, whole=False)
+    return {"sampler": sampler, "kl": kl} if kl else {"sampler": sampler}
+
+
+def _first(said: re.Pattern[str], found: Mapping[str, Collection[str]], *, whole: bool) -> str:
+    """The first name that sounds so, of functions with a reconstruction (whole) or without."""
+    own = (name for name, roles in found.items() if ("recon" in roles) == whole)
+    return next(filter(said.search, own), "")
+
+
+def _functions_and_methods(program: Program) -> dict[str, Function]:
+    found = dict(program.functions())
+    for name, kind in program.classes().items():
+        for key, value in list(vars(kind).items()):
+            method = inspect.isroutine(value) or isinstance(value, staticmethod)
+            if method and not key.startswith("__"):
+                found[f"{name}.{key}"] = getattr(bare_object(kind), key)
+    return found
+
+
+def _with_heads(program: Program, functions: dict[str, Function]) -> dict[str, dict[str, str]]:
+    """The functions that get a mean and a spread: name -> role -> parameter."""
+    found = {}
+    for name, function in functions.items():
+        roles = {role_of(p.name): _bare(p.name) for p in parameters_of(function)}
+        if {"mean", "raw"} <= roles.keys():
+            found[name] = roles
     for name in functions:  # of all outputs in one
-        roles = {
-            by_name.role_of(one) or "recon": one.lower()
-            for one in unpacked_first(program.source.tree, name)
-        }
-        heads |= {name: roles} if {"recon", "mean", "raw"} <= roles.keys() else {}
-    sampler = next(
-        (n for n, roles in heads.items() if SAMPLER.search(n) and "recon" not in roles), None
-    )
-    if sampler is None:
-        whole = next(
-            (n for n, roles in heads.items() if by_name.LOSS.search(n) and "recon" in roles), None
-        )
-        return {"loss": whole} if whole and only_a_loss(program) else {}
-    out = {"sampler": sampler}
-    alike = [
-        n for n, roles in heads.items() if n != sampler and roles["raw"] == heads[sampler]["raw"]
-    ]
-    loss = next((n for n in alike if by_name.LOSS.search(n) and "recon" in heads[n]), None)
-    kl = next(
-        (
-            n
-            for n in alike
-            if by_name.KL.search(n) and len(by_name.parameters_of(functions[n])) == 2
-        ),
-        None,
-    )
-    return out | ({"loss": loss} if loss else {"kl": kl} if kl else {})
+        outputs = unpacked_first(program.tree, name)
+        roles = {role_of(one) or "recon": one.lower() for one in outputs}
+        found |= {name: roles} if {"recon", "mean", "raw"} <= roles.keys() else {}
+    return found
+
+
+def _bare(name: str) -> str:
+    return name.replace("_", "").lower()
 
 
 def only_a_loss(program: Program) -> bool:
-    """Whether the program has no module that could be a model: what it imports it from is
-    elsewhere."""
-    return all(
-        by_name.LOSS.search(name) or issubclass(kind, nn.modules.loss._Loss)
-        for name, kind in program.classes().items()
-    )
+    """Whether no module of the program could be a model: what it imports it from is elsewhere."""
+    loss = nn.modules.loss._Loss
+    own = program.classes().items()
+    return all(words.LOSS.search(name) or issubclass(kind, loss) for name, kind in own)
 
 
-def _by_role(function: Callable[..., Any]) -> dict[str, str]:
-    """Role -> the parameter that plays it, without underscores."""
-    return {
-        by_name.role_of(p.name): p.name.replace("_", "").lower()
-        for p in by_name.parameters_of(function)
-    }
-
-
-def spread_of(function: Callable[..., Any]) -> str:
+def spread_of(function: Function) -> str:
     """The parameter that the deviation is made of; "" if none sounds like it."""
-    return next(
-        (p.name for p in by_name.parameters_of(function) if by_name.role_of(p.name) == "raw"), ""
-    )
+    names = (p.name for p in parameters_of(function))
+    return next((name for name in names if role_of(name) == "raw"), "")
 
 
-def between_layers(
-    sampler: Callable[..., Any] | None = None,
-    kl: Callable[..., Any] | None = None,
-    loss: Callable[..., Any] | None = None,
-    outputs: Sequence[str] = (),
-) -> Any:
-    """The loss of a small VAE with the given sampler: the given one, else the squared error plus
-    the given KL.
+@dataclass
+class BetweenLayers:
+    """A small VAE of the given sampler, with the given loss, else the squared error plus the KL.
 
     outputs: names of all that a model returns, if the loss takes that in one.
     """
-    width = Batch.x[0].numel()
-    encoder, decoder = nn.Linear(width, 2 * LATENT), nn.Linear(LATENT, width)
-    x = Batch.x.reshape(len(Batch.x), width)
-    mu, raw = encoder(x).chunk(2, -1)
-    half = 1.0 if UnknownNetwork.reading == "log sigma" else 0.5
-    z = (
-        _called(sampler, mu, raw)
-        if sampler is not None
-        else mu + torch.exp(half * raw) * torch.randn_like(raw)
-    )
-    z = z if isinstance(z, Tensor) else next(one for one in z if isinstance(one, Tensor))
-    if loss is not None:
-        recon = torch.sigmoid(decoder(z)).reshape(Batch.x.shape)
-        if outputs:
-            by_role = {"recon": recon, "mean": mu, "raw": raw, "z": z}
-            return loss(
-                [by_role.get(by_name.role_of(name) or "recon") for name in outputs], Batch.x.clone()
-            )
-        return by_name.loss_of(loss, [("recon", recon), ("mu", mu), ("logvar", raw)])
-    error = (decoder(z) - x).square().sum()
-    return error if kl is None else error + _called(kl, mu, raw).sum()
+
+    session: Session
+    sampler: Function | None = None
+    kl: Function | None = None
+    loss: Function | None = None
+    outputs: Sequence[str] = ()
+
+    def __call__(self) -> Any:
+        """Return its loss on the batch."""
+        rows = self.session.batch.x
+        x = rows.reshape(len(rows), -1)
+        width = x.shape[1]
+        encoder, decoder = nn.Linear(width, 2 * words.LATENT), nn.Linear(words.LATENT, width)
+        mu, raw = encoder(x).chunk(2, -1)
+        z = self._sample(mu, raw)
+        if self.loss is None:
+            error = (decoder(z) - x).square().sum()
+            return error if self.kl is None else error + _called(self.kl, mu, raw).sum()
+        recon = torch.sigmoid(decoder(z)).reshape(rows.shape)
+        if not self.outputs:
+            pairs = [("recon", recon), ("mu", mu), ("logvar", raw)]
+            return Outputs(self.session, pairs).give_to(self.loss)
+        by_role = {"recon": recon, "mean": mu, "raw": raw, "z": z}
+        given = [by_role.get(role_of(name) or "recon") for name in self.outputs]
+        return self.loss(given, rows.clone())
+
+    def _sample(self, mu: Tensor, raw: Tensor) -> Tensor:
+        if self.sampler is None:
+            half = 1.0 if self.session.unseen.reading == "log sigma" else 0.5
+            return mu + torch.exp(half * raw) * torch.randn_like(raw)
+        made = _called(self.sampler, mu, raw)
+        if isinstance(made, Tensor):
+            return made
+        return next(one for one in made if isinstance(one, Tensor))
 
 
-def _called(function: Callable[..., Any], mu: Tensor, raw: Tensor) -> Any:
+def _called(function: Function, mu: Tensor, raw: Tensor) -> Any:
     """With mean and spread where their names say so, else in this order."""
-    parameters = [
-        p for p in inspect.signature(function).parameters.values() if p.default is p.empty
-    ]
-    roles = [by_name.role_of(p.name) for p in parameters[:2]]
+    named = inspect.signature(function).parameters.values()
+    roles = [role_of(p.name) for p in named if p.default is p.empty][:2]
     return function(raw, mu) if roles == ["raw", "mean"] else function(mu, raw)
 
 
-def before_a_decoder(module: nn.Module, method: str) -> Tensor | None:
-    """The loss of a module that makes a sample and no reconstruction: our decoder's error, and the
-    KL if it returns that."""
-    made = [one for one in tensors(by_name.call_model(module, method)) if one.is_floating_point()]
-    with unrecorded():
-        again = [
-            one for one in tensors(by_name.call_model(module, method)) if one.is_floating_point()
-        ]
-    drawn = [not torch.equal(one, other) for one, other in zip(made, again, strict=False)]
-    codes = [
-        one
-        for one, new in zip(made, drawn, strict=False)
-        if new and one.ndim == 2 and len(one) == len(Batch.x)
-    ]
+def before_a_decoder(session: Session, method: Function) -> Tensor | None:
+    """Return the loss of a model's method that makes a sample and no reconstruction.
+
+    It is the error of a decoder of ours, with the KL if the method returns that; None where the
+    method makes no sample or several.
+    """
+    batch = session.batch
+
+    def outputs() -> list[Tensor]:
+        made = tensors(call_model(batch, method))
+        return [one for one in made if one.is_floating_point()]
+
+    made = outputs()
+    with session.unrecorded():
+        again = outputs()
+    drawn = [one for one, two in zip(made, again, strict=False) if not torch.equal(one, two)]
+    codes = [one for one in drawn if one.ndim == 2 and len(one) == len(batch.x)]
     if len(codes) != 1:
         return None
-    UnknownNetwork.used = UnknownNetwork.decodes_only = True
-    x = Batch.x.reshape(len(Batch.x), -1)
-    with unrecorded():
+    session.unseen.used = session.unseen.decodes_only = True
+    x = batch.x.reshape(len(batch.x), -1)
+    with session.unrecorded():
         decoder = nn.Linear(codes[0].shape[1], x.shape[1])
     error: Tensor = (decoder(codes[0]) - x).square().sum()
-    return error + sum(one.sum() for one in made if one.numel() == 1 and one.requires_grad)
+    return error + sum(one.sum() for one in made if _is_a_term(one))
+
+
+def _is_a_term(made: Tensor) -> bool:
+    return made.numel() == 1 and made.requires_grad

@@ -1,7 +1,7 @@
-"""Noise that a stranger's program draws once, before any step, and keeps: ``self.eps =
-torch.randn(20)`` in ``__init__``.
+"""Noise of a stranger's program that no call on the tape of a step makes.
 
-No call on the tape of a step makes it. Where a step shows no whole sample, such tensors are taken
+The program draws it with numpy; or once, before any step, and keeps it: ``self.eps =
+torch.randn(20)`` in ``__init__``. Where a step shows no whole sample, such kept tensors are taken
 for the noise that they are.
 """
 
@@ -9,93 +9,105 @@ from __future__ import annotations
 
 import ast
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from aevb.checker.program.source import calls, last_name
-from aevb.checker.tape.entries import Entry
+from aevb.checker.places import Place
+from aevb.checker.program.source import called_names, functions, last_name, place_of
 from aevb.checker.tape.parts import Parts, find
-from aevb.checker.tape.tape import Tape
+from aevb.checker.tape.tape import Entry, Tape
 
 NORMAL = {"randn", "randn_like", "normal", "normal_", "standard_normal", "sample"}
 UNIFORM = {"rand", "rand_like", "uniform_", "uniform"}
+CONVERSIONS = {"tensor", "from_numpy", "as_tensor"}
+Drawn = tuple[Place, Callable[..., Tensor]]
 
 
-def find_with_kept(tape: Tape, tree: ast.AST, names: Mapping[str, Any]) -> list[Parts]:
-    """The parts of a VAE on the tape, of noise that was drawn before it too. names: those of the
-    program's top level."""
+def adopt(tape: Tape) -> None:
+    """Make calls of torch's random functions of what numpy drew, where the tape holds that.
+
+    Entries that only convert an array become such calls, and values that come from outside.
+    """
+    for function, shape, array in tape.session.drawn:
+        flat = torch.as_tensor(array, dtype=torch.float32).reshape(-1)
+        for value, tensor in enumerate(tape.values):
+            entry, shown = tape.made_by(value), tape.shown(value)
+            if (entry is None or entry.name in CONVERSIONS) and _holds(shown, flat):
+                normal = function is torch.normal
+                arguments = (shape, {"size": shown.shape}) if normal else ((shown.shape,), {})
+                place = entry.place if entry else None
+                tape.put(Entry(function, arguments, [], [value], tensor, False, place))
+
+
+def _holds(shown: Tensor, flat: Tensor) -> bool:
+    alike = shown.is_floating_point() and shown.numel() == flat.numel()
+    return alike and torch.allclose(shown.reshape(-1).float(), flat)
+
+
+def find_with_kept(tape: Tape, tree: ast.Module, names: Mapping[str, Any]) -> list[Parts]:
+    """Find the parts of a VAE, of noise that was drawn before the step too.
+
+    Args:
+        tape: Of the step.
+        tree: The program.
+        names: Those of its top level.
+
+    Returns:
+        As ``tape.parts.find``.
+    """
     parts = find(tape)
     if any(len(one.mean) and len(one.raw) for one in parts):
         return parts
-    known = dict(_drawn(tree))
-    adopted = False
+    known, adopted = dict(_drawn(tree)), False
     for value, tensor in enumerate(list(tape.values)) if known else ():
-        name = _kept_as(tensor, known, names) if _may_be_noise(tape, value, tensor) else ""
+        name = _kept_as(tensor, known, names) if _may_be_noise(tape, value) else ""
         if name:
-            line, function = known[name]
-            adopted = True
-            tape.put(
-                Entry(
-                    function,
-                    ((tuple(tensor.shape),), {}),
-                    [],
-                    [value],
-                    tensor,
-                    False,
-                    line,
-                    kept=True,
-                )
-            )
+            adopted, (place, function) = True, known[name]
+            shape = (tuple(tensor.shape),)
+            tape.put(Entry(function, (shape, {}), [], [value], tensor, False, place, kept=True))
     return find(tape) if adopted else parts
 
 
-def _may_be_noise(tape: Tape, value: int, tensor: Tensor) -> bool:
-    plain = (
-        tensor.is_floating_point() and tensor.numel() > 1 and not isinstance(tensor, nn.Parameter)
-    )
-    return plain and tape.made_by(value) is None and value not in tape.parameters
+def _may_be_noise(tape: Tape, value: int) -> bool:
+    tensor = tape.values[value]
+    plain = tensor.is_floating_point() and tensor.numel() > 1
+    outside = tape.made_by(value) is None and value not in tape.parameters
+    return plain and outside and not isinstance(tensor, nn.Parameter)
 
 
-def _kept_as(tensor: Tensor, known: Mapping[str, Any], names: Mapping[str, Any]) -> str:
-    """The name under which a module, or the top level, keeps the tensor; "" if none that is
-    ``known`` for noise."""
-    places: Iterator[Mapping[str, Any]] = (
-        place
-        for one in gc.get_objects()
-        if issubclass(type(one), nn.Module)
-        for place in (vars(one), one._buffers)
-    )
+def _kept_as(tensor: Tensor, known: Mapping[str, Drawn], names: Mapping[str, Any]) -> str:
+    """The name of ``known`` noise under which a module, or the top level, keeps the tensor."""
+    modules = (one for one in gc.get_objects() if issubclass(type(one), nn.Module))
+    places = (place for one in modules for place in (vars(one), one._buffers))
     for place in (names, *places):
-        name = next((name for name in known if place.get(name) is tensor), "")
-        if name:
-            return name
+        for name in known:
+            if place.get(name) is tensor:
+                return name
     return ""
 
 
-def _drawn(tree: ast.AST) -> Iterator[tuple[str, tuple[int, Any]]]:
-    """Names of attributes and of the top level that are assigned a draw: with the line, and torch's
-    function for it."""
-    top = tree.body if isinstance(tree, ast.Module) else []
-    made = [
-        one
-        for f in ast.walk(tree)
-        if isinstance(f, ast.FunctionDef) and f.name == "__init__"
-        for one in ast.walk(f)
-    ]
-    for node in [*top, *made]:
-        buffer = (
-            node.args
-            if isinstance(node, ast.Call) and last_name(node.func) == "register_buffer"
-            else []
-        )
+def _drawn(tree: ast.Module) -> Iterator[tuple[str, Drawn]]:
+    """Names that are given a draw, with its place and torch's function for it.
+
+    They are those of attributes, of buffers and of the top level.
+    """
+    made = [one for f in functions(tree, "__init__") for one in ast.walk(f)]
+    for node in [*tree.body, *made]:
         name, value = "", None
-        if len(buffer) > 1 and isinstance(buffer[0], ast.Constant):
-            name, value = str(buffer[0].value), buffer[1]
-        elif isinstance(node, ast.Assign):
+        if isinstance(node, ast.Assign):
             name, value = last_name(node.targets[0]), node.value
-        drawn = {last_name(call.func) for call in calls(value)} if value is not None else set()
-        if name and value is not None and drawn & (NORMAL | UNIFORM):
-            yield name, (value.lineno, torch.randn if drawn & NORMAL else torch.rand)
+        elif isinstance(node, ast.Call) and last_name(node.func) == "register_buffer":
+            name, value = _buffer(node)
+        drawn = called_names(value) if name and value is not None else set()
+        if value is not None and drawn & (NORMAL | UNIFORM):
+            yield name, (place_of(value), torch.randn if drawn & NORMAL else torch.rand)
+
+
+def _buffer(call: ast.Call) -> tuple[str, ast.expr | None]:
+    """The name and the value of ``register_buffer("eps", torch.randn(20))``."""
+    if len(call.args) < 2 or not isinstance(call.args[0], ast.Constant):
+        return "", None
+    return str(call.args[0].value), call.args[1]

@@ -14,34 +14,29 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from aevb.checker.program import calls as by_name
-from aevb.checker.program.making import construct, models
+from aevb.checker.program import calls
+from aevb.checker.program import vocabulary as words
+from aevb.checker.program.making import Maker, made_by_calls, models
 from aevb.checker.program.program import Program
 from aevb.checker.program.shapes import channels
-from aevb.checker.program.source import calls, goes_backward, last_name, unpacked_first
-from aevb.checker.program.stand_ins import STRANGER, Batch
-from aevb.checker.steps.mapped import (
-    UnknownNameError,
-    before_a_decoder,
-    between_layers,
-    named,
-    only_a_loss,
-)
+from aevb.checker.program.source import goes_backward, place_of, unpacked_first
+from aevb.checker.steps import mapped
 from aevb.checker.tape.parts import Parts
-from aevb.checker.tape.tape import Tape
-from aevb.checker.tape.values import tensors
+from aevb.checker.tape.tape import Tape, tensors
+
+LIGHTNING = ("training_step", "_step", "step", "shared_step", "_shared_step")
 
 
 @dataclass
-class Step:
-    """One step on tape. loss: the value differentiated, None if there was none. how: what was run,
-    in words.
+class RecordedStep:
+    """One step on tape.
 
-    faithful: whether the program's own training code ran, so that what went where was its own doing
-    and no guess by name. error_is_ours: whether a caller would give the reconstruction error, so
-    that its reduction is not the program's. action: kept, for it holds the model, whose layers and
+    how: what was run, in words. loss: the value differentiated, None if there was none. faithful:
+    whether the program's own training code ran, so that what went where was its own doing and no
+    guess by name. error_is_ours: whether a caller would give the reconstruction error, so that its
+    reduction is not the program's. action: kept, for it holds the model, whose layers and
     attributes are asked for later.
     """
 
@@ -55,216 +50,171 @@ class Step:
     error_is_ours: bool = False
 
     @property
-    def score(self) -> tuple[int, ...]:
+    def score(self) -> tuple[bool, ...]:
         """How much of a VAE was seen; larger is more."""
-        whole = [p for p in self.parts if len(p.mean) and len(p.raw)]
-        return (
-            int(bool(whole) and self.loss is not None),
-            int(bool(whole)),
-            int(bool(self.parts)),
-            int(self.loss is not None),
-        )
+        whole = any(len(p.mean) and len(p.raw) for p in self.parts)
+        loss = self.loss is not None
+        return (whole and loss, whole, bool(self.parts), loss)
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """Something to run. how: in words. line: where it stands. action: returns a loss, or outputs,
-    or goes backward.
+    """Something to run.
 
-    spare: to be run only where none before showed a sample. begun: steps that ended with an error
-    after their loss was whole.
+    how: in words. action: returns a loss, or outputs, or goes backward. structured: whether it
+    takes the batch from a loader, in any structure. spare: to be run only where none before showed
+    a sample. begun: steps that ended with an error after their loss was whole.
     """
 
     how: str
-    line: int | None
     action: Callable[[], Any]
     structured: bool = True
     spare: bool = False
-    begun: list[Step] = field(default_factory=list)
+    begun: list[RecordedStep] = field(default_factory=list)
 
 
 def attempts(program: Program) -> Iterator[Attempt]:
     """Everything in the program that could be a training step, the most faithful first."""
-    tree = program.source.tree
     if program.mapping:
         yield from _mapped(program)
         return
-    yield from _going_backward(
-        program, sorted(tree.body, key=lambda one: one.lineno), None
-    )  # files beside come last
+    yield from _going_backward(program, sorted(program.tree.body, key=place_of))
     for name, module in models(program):
-        for method in ("training_step", "_step", "step", "shared_step", "_shared_step"):
-            if callable(getattr(type(module), method, None)) and method in vars(type(module)):
-                yield Attempt(
-                    f"{name}.{method}",
-                    _line(getattr(type(module), method)),
-                    _lightning(program, module, method),
-                )
-    yield from by_model(program)
+        for method in LIGHTNING:
+            if callable(vars(type(module)).get(method)):
+                yield Attempt(f"{name}.{method}", partial(_lightning, program, module, method))
+    yield from _by_model(program)
 
 
 def _mapped(program: Program) -> Iterator[Attempt]:
     """The step that a person's names make."""
-    given, found = program.mapping, models(program)
-    if "model" in given:
-        found = [pair for pair in found if given["model"] in (pair[0], type(pair[1]).__name__)]
-        if not found:
-            raise UnknownNameError(
-                f"--map names the model {given['model']!r}, which the file does not define or could"
-                " not be made"
-            )
-    if "sampler" in given or "kl" in given or (set(given) == {"loss"} and only_a_loss(program)):
-        own = {
-            role: named(program, found, given[role])
-            for role in ("sampler", "kl", "loss")
-            if role in given
-        }
-        all_in_one = unpacked_first(program.source.tree, given.get("loss", ""))
-        how, line = " and ".join(given[role] for role in own), _line(next(iter(own.values())))
-        yield Attempt(
-            how,
-            line,
-            lambda: program.run(lambda: between_layers(**own, outputs=all_in_one)),
-            structured=False,
-        )
+    given, found = program.mapping, _meant(program)
+    roles = [role for role in ("sampler", "kl", "loss") if role in given]
+    if roles not in ([], ["loss"]) or (set(given) == {"loss"} and mapped.only_a_loss(program)):
+        own = {role: mapped.named(program, found, given[role]) for role in roles}
+        outputs = unpacked_first(program.tree, given.get("loss", ""))
+        small = mapped.BetweenLayers(program.session, outputs=outputs, **own)
+        how = " and ".join(given[role] for role in roles)
+        yield Attempt(how, partial(program.run, small), structured=False)
         return
     for name, module in found:
         if "loss" in given:
-            loss = named(program, found, given["loss"])
-            yield Attempt(
-                f"{given['loss']}({name}(x))",
-                _line(loss),
-                _model_then_loss(program, module, loss),
-                structured=False,
-            )
+            loss = mapped.named(program, found, given["loss"])
+            yield _model_then_loss(program, (given["loss"], loss), (name, module))
         else:
             yield from _of_one_model(program, name, module)
 
 
-def _line(function: Any) -> int | None:
-    code = getattr(function, "__code__", None)
-    return code.co_firstlineno if code is not None and code.co_filename == STRANGER else None
+def _meant(program: Program) -> list[tuple[str, nn.Module]]:
+    """The program's models, or the one that a person named."""
+    name, found = program.mapping.get("model"), models(program)
+    if name is None:
+        return found
+    found = [pair for pair in found if name in (pair[0], type(pair[1]).__name__)]
+    if not found:
+        raise mapped.UnknownNameError(
+            f"--map names the model {name!r}, which the file does not define or could not be made"
+        )
+    return found
 
 
-def _going_backward(program: Program, body: list[ast.stmt], owner: str | None) -> Iterator[Attempt]:
-    for statement in body:
-        if not goes_backward(statement):
-            continue
+def _going_backward(
+    program: Program, body: list[ast.stmt], owner: str | None = None
+) -> Iterator[Attempt]:
+    """Functions, methods of the class ``owner`` and loops that go backward."""
+    for statement in filter(goes_backward, body):
         if isinstance(statement, ast.FunctionDef):
-            yield _function(program, statement, owner)
+            name = statement.name
+            method = partial(_run_method, program, owner or "", name)
+            function = partial(_run_function, program, name)
+            yield Attempt(f"{owner}.{name}", method) if owner else Attempt(name, function)
         elif isinstance(statement, ast.ClassDef):
             yield from _going_backward(program, statement.body, statement.name)
         elif isinstance(statement, ast.If | ast.With | ast.Try):
             yield from _going_backward(program, statement.body, owner)
         else:
-            yield Attempt(
-                f"the loop in line {statement.lineno}",
-                statement.lineno,
-                partial(program.execute, [statement]),
-            )
+            run = partial(program.execute, statement)
+            yield Attempt(f"the loop in line {statement.lineno}", run)
 
 
-def _function(program: Program, statement: ast.FunctionDef, owner: str | None) -> Attempt:
-    def action() -> Any:
-        if owner is None:
-            function = program.get(statement.name)
-            made = program.run(lambda: function(**by_name.for_function(program, function)))
-            # A function that makes the function that trains, or an object that keeps it.
-            kept = [made, *getattr(made, "__dict__", {}).values()]
-            inner = next((one for one in kept if inspect.isfunction(one)), None)
-            return (
-                made
-                if inner is None
-                else program.run(lambda: inner(**by_name.for_function(program, inner)))
-            )
-        private = statement.name.startswith("__") and not statement.name.endswith("__")
-        bound = getattr(
-            instance(program, owner),
-            f"_{owner.lstrip('_')}{statement.name}" if private else statement.name,
-        )
-        return program.run(lambda: bound(**by_name.for_function(program, bound)))
+def _run(program: Program, function: Callable[..., Any]) -> Any:
+    return program.run(lambda: function(**calls.for_function(program, function)))
 
-    return Attempt(f"{owner + '.' if owner else ''}{statement.name}", statement.lineno, action)
+
+def _run_function(program: Program, name: str) -> Any:
+    """Run a function; and the function that it makes, or that an object which it makes keeps."""
+    made = _run(program, program.get(name))
+    kept = [made, *getattr(made, "__dict__", {}).values()]
+    inner = next((one for one in kept if inspect.isfunction(one)), None)
+    return made if inner is None else _run(program, inner)
+
+
+def _run_method(program: Program, owner: str, name: str) -> Any:
+    private = name.startswith("__") and not name.endswith("__")
+    own = f"_{owner.lstrip('_')}{name}" if private else name
+    return _run(program, getattr(instance(program, owner), own))
 
 
 def instance(program: Program, name: str) -> Any:
-    """An object of the program's class ``name``: made by the program's own call, or by arguments
-    chosen by name."""
+    """Make an object of the class ``name``: by the program's own call, else by names."""
     kind = program.get(name)
-    for call in calls(program.source.tree):
-        if last_name(call.func) == name:
-            try:
-                return program.evaluate(call)
-            except Exception as error:
-                program.note(
-                    f"line {call.lineno}: {name} could not be made: {type(error).__name__}: {error}"
-                )
+    for made in made_by_calls(program, name):
+        return made
     if isinstance(kind, type) and issubclass(kind, nn.Module):
-        return construct(kind, channels(program.source.text), program.classes())
-    return program.run(lambda: kind(**by_name.for_function(program, kind)))
+        return Maker(program, channels(program.source.text)).make(kind)
+    return _run(program, kind)
 
 
-def _lightning(program: Program, module: nn.Module, method: str) -> Callable[[], Any]:
-    def action() -> Any:
-        function = getattr(module, method)
-        count = len(inspect.signature(function).parameters)
-        return program.run(lambda: function(*(Batch.give(), 0, "train")[:count]))
-
-    return action
+def _lightning(program: Program, module: nn.Module, method: str) -> Any:
+    function = getattr(module, method)
+    count = len(inspect.signature(function).parameters)
+    return program.run(lambda: function(*(program.session.batch.give(), 0, "train")[:count]))
 
 
-def by_model(program: Program) -> Iterator[Attempt]:
+def _by_model(program: Program) -> Iterator[Attempt]:
     """Losses that take networks, models called on a batch, then their losses."""
     for name, loss in program.functions().items():
-        parts = by_name.parts_for(loss, models(program)) if by_name.LOSS.search(name) else {}
-        if parts:
-            yield Attempt(
-                name,
-                _line(loss),
-                partial(program.run, partial(by_name.call_with_parts, loss, parts)),
-                structured=False,
-            )
+        action = calls.with_parts(program, loss) if words.LOSS.search(name) else None
+        if action is not None:
+            yield Attempt(name, partial(program.run, action), structured=False)
     for name, module in models(program):
         yield from _of_one_model(program, name, module)
 
 
 def _of_one_model(program: Program, name: str, module: nn.Module) -> Iterator[Attempt]:
-    for loss_name, loss in by_name.loss_functions(program, module):
-        yield Attempt(
-            f"{loss_name}({name}(x))",
-            _line(loss),
-            _model_then_loss(program, module, loss),
-            structured=False,
-        )
-    yield Attempt(
-        f"{name}(x)", _line(type(module).forward), _model(program, module), structured=False
-    )
+    for loss in calls.loss_functions(program, module):
+        yield _model_then_loss(program, loss, (name, module))
+
+    def outputs() -> Any:
+        return program.run(lambda: calls.call_model(program.session.batch, module))
+
+    yield Attempt(f"{name}(x)", outputs, structured=False)
     if len(models(program)) == 1 and not program.mapping:
-        own = [
-            key
-            for key, one in vars(type(module)).items()
-            if inspect.isfunction(one) and not key.startswith("_")
-        ]
-        for method in (
-            key for key in own if type(module).forward is nn.Module.forward or key == "forward"
-        ):
-            line = _line(getattr(type(module), method))
-            action = partial(program.run, partial(before_a_decoder, module, method))
-            yield Attempt(
-                f"{name}.{method}(x), before a decoder", line, action, structured=False, spare=True
-            )
+        for method in _own_methods(type(module)):
+            how = f"{name}.{method}(x), before a decoder"
+            target = module if method == "forward" else getattr(module, method)
+            action = partial(mapped.before_a_decoder, program.session, target)
+            yield Attempt(how, partial(program.run, action), structured=False, spare=True)
 
 
-def _model(program: Program, module: nn.Module) -> Callable[[], Any]:
-    return lambda: program.run(lambda: by_name.call_model(module))
+def _own_methods(kind: type[nn.Module]) -> list[str]:
+    """``forward``, or all of a class without one."""
+    own = [key for key, one in vars(kind).items() if inspect.isfunction(one) and key[0] != "_"]
+    return [key for key in own if kind.forward is nn.Module.forward or key == "forward"]
 
 
 def _model_then_loss(
-    program: Program, module: nn.Module, loss: Callable[..., Any]
-) -> Callable[[], Any]:
-    return lambda: program.run(lambda: by_name.call_loss(loss, module, program.source.tree))
+    program: Program, loss: tuple[str, Callable[..., Any]], model: tuple[str, nn.Module]
+) -> Attempt:
+    """The attempt of a loss on a model's outputs, each with its name."""
+
+    def action() -> Any:
+        call = lambda: calls.LossCall(program.session, loss[1], model[1], program.tree).call()  # noqa: E731
+        return program.run(call)
+
+    return Attempt(f"{loss[0]}({model[0]}(x))", action, structured=False)
 
 
-def output_values(step: Step) -> list[int]:
+def output_values(step: RecordedStep) -> list[int]:
     """The values that the step returned."""
-    return [step.tape.number(t) for t in tensors(step.outputs) if isinstance(t, Tensor)]
+    return [step.tape.number(one) for one in tensors(step.outputs)]

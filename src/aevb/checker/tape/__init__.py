@@ -1,1 +1,1 @@
-"""What a step computed: a record of every operation on tensors, replayed and measured."""
+"""Record one training step, play it again with other values, find and measure a VAE in it."""

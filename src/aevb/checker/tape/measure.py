@@ -1,42 +1,45 @@
-r"""Numbers off the tape: the sampler's mean and deviation, its gradients, the KL's gradient, the
-reconstruction's.
+r"""Measure the sampler, the KL and the reconstruction error by playing the tape with other values.
 
-The KL is what the loss owes to the heads while the decoder's output is held still. Its gradient
-with respect to each element is compared with that of the right one for the sampler's own mean m and
-deviation s,
+The KL is the part of the loss that the heads change while the decoder's output is held still. Its
+gradient by each element of the heads is compared with the gradient of the right KL of the sampler's
+own mean m and deviation s,
 
     KL = sum 1/2 (m^2 + s^2 - 1 - log s^2),
 
 whatever the head means: logvar, log sigma, a softplus. A Monte-Carlo KL is averaged over the noise
-by Gauss-Hermite quadrature with nodes 0, -sqrt(3), sqrt(3) and weights 2/3, 1/6, 1/6, exact for it,
-since it is quadratic in the noise.
+by Gauss-Hermite quadrature with nodes 0, -sqrt(3), sqrt(3) and weights 2/3, 1/6, 1/6. That is
+exact, since a Monte-Carlo KL is quadratic in the noise.
+
+Many functions share arguments. tape, parts: the step, and the VAE on it. a, r: settings of the n
+mean and the n raw (deviation) elements of the heads, (n,) each; points: several such pairs. value,
+loss, output: numbers of values on the tape. transparent: whether gradients also pass where the
+program cuts them. seed: of the settings that are tried.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from aevb.checker.tape.entries import Entry
-from aevb.checker.tape.parts import Parts, values_of_parameters
-from aevb.checker.tape.parts import is_layer as _is_layer
-from aevb.checker.tape.tape import Tape
+from aevb.checker.tape.parts import Parts, outputs_of, outputs_of_layers, values_of_parameters
+from aevb.checker.tape.tape import Tape, gradients, noise_of
 
 NODES = ((0.0, 2 / 3), (-(3**0.5), 1 / 6), (3**0.5, 1 / 6))
 POINTS = 4
 """How many settings of all heads a fit uses."""
 
+Point = tuple[Tensor, Tensor]
+
 
 @dataclass(frozen=True)
 class Sampled:
-    """What the sampler does with mean element a and raw element r, each (P, n): mean m and
-    deviation s of z.
+    """What the sampler makes of mean elements a and raw elements r, (P, n) each, at P points.
 
-    linear: whether z is m + s * eps. flows_to_mean, flows_to_raw: whether a gradient goes through z
-    to either.
+    m, s: mean and deviation of z, (P, n). linear: whether z is m + s * eps. flows_to_mean,
+    flows_to_raw: whether a gradient goes through z to either.
     """
 
     a: Tensor
@@ -50,8 +53,7 @@ class Sampled:
 
 @dataclass(frozen=True)
 class Slopes:
-    """Gradients with respect to the mean and the raw elements, a vector each of P * n, and the
-    settings of both."""
+    """Gradients by the mean and by the raw elements, and the settings of both: (P * n,) each."""
 
     a: Tensor
     r: Tensor
@@ -65,8 +67,7 @@ class Slopes:
 
 
 def filled(tape: Tape, parts: Parts, a: Tensor, r: Tensor) -> dict[int, Tensor]:
-    """The roots with their n mean elements set to a and their n deviation elements to r,
-    differentiable in both."""
+    """The roots with their elements set to a and to r, differentiable in both."""
     out = {}
     for index, root in enumerate(parts.roots):
         tensor = tape.shown(root).detach().clone().reshape(-1)
@@ -78,120 +79,98 @@ def filled(tape: Tape, parts: Parts, a: Tensor, r: Tensor) -> dict[int, Tensor]:
     return out
 
 
-def settings(n: int, low: float, high: float, seed: int) -> list[tuple[Tensor, Tensor]]:
-    """POINTS pairs of mean and raw elements: means in [-2, 2], raw in [low, high]."""
+def settings(n: int, low: float, high: float, seed: int) -> list[Point]:
+    """Draw POINTS points: means uniform in [-2, 2], raw elements uniform in [low, high]."""
     generator = torch.Generator().manual_seed(seed)
     uniform = torch.rand(POINTS, 2, n, generator=generator)
     return [(4 * a - 2, low + (high - low) * r) for a, r in uniform]
 
 
-def noise_of(value: float) -> Callable[[Entry, Tensor], Tensor]:
-    """Noise that is ``value`` everywhere."""
-    return lambda _, like: like.fill_(value)
-
-
 def z_at(
     tape: Tape, parts: Parts, heads: dict[int, Tensor], noise: float, *, transparent: bool = True
 ) -> Tensor:
-    """The first n elements of z for the given roots and noise."""
+    """The first n elements of z for given roots and the same noise everywhere."""
     z = tape.play(heads, [parts.z], transparent=transparent, draw=noise_of(noise))[parts.z]
     return z.reshape(-1)[: parts.n]
 
 
-def sampled(tape: Tape, parts: Parts, points: list[tuple[Tensor, Tensor]]) -> Sampled:
-    """Measure the sampler at the given settings."""
+def sampled(tape: Tape, parts: Parts, points: list[Point]) -> Sampled:
+    """Measure the sampler: play z with noise 0, 1, -1 and 2 everywhere."""
     means, deviations, linear = [], [], True
     for a, r in points:
         heads = filled(tape, parts, a, r)
         at = {e: z_at(tape, parts, heads, e).detach().double() for e in (0.0, 1.0, -1.0, 2.0)}
         s = (at[1.0] - at[-1.0]) / 2
         gap = (at[2.0] - at[0.0] - 2 * s).abs()
-        linear &= bool(
-            (gap <= 1e-3 * (s.abs() + at[0.0].abs() + 1e-3)).logical_or(gap.isnan()).all()
-        )
+        straight = gap <= 1e-3 * (s.abs() + at[0.0].abs() + 1e-3)
+        linear &= bool(straight.logical_or(gap.isnan()).all())
         means.append(at[0.0])
         deviations.append(s)
-    a, r = points[0][0].clone().requires_grad_(), points[0][1].clone().requires_grad_()
-    # Seen where z has entered the decoder: it may be cut on its way there.
-    entered = tape.play(filled(tape, parts, a, r), parts.entrances, draw=noise_of(1.0))
-    total = torch.stack(
-        [
-            (one.float() * torch.rand(one.shape, generator=_generator())).sum()
-            for one in entered.values()
-        ]
-    ).sum()
-    slopes = (
-        torch.autograd.grad(total, [a, r], allow_unused=True)
-        if total.requires_grad
-        else (None, None)
-    )
-    reaches = [g is not None and bool((g.abs() > 1e-7).any()) for g in slopes]
-    return Sampled(
-        torch.stack([p[0] for p in points]).double(), torch.stack([p[1] for p in points]).double(),
-        torch.stack(means), torch.stack(deviations), linear, reaches[0], reaches[1],
-    )  # fmt: skip
+    a, r = _joined(points, torch.stack)
+    m, s = torch.stack(means), torch.stack(deviations)
+    flows_to_mean, flows_to_raw = _flows(tape, parts, *points[0])
+    return Sampled(a, r, m, s, linear, flows_to_mean, flows_to_raw)
 
 
-def _generator() -> torch.Generator:
-    return torch.Generator().manual_seed(3)
+def _joined(points: list[Point], join: Callable[[list[Tensor]], Tensor]) -> Point:
+    firsts, seconds = zip(*points, strict=True)
+    return join(list(firsts)).double(), join(list(seconds)).double()
 
 
-def slopes_of(
-    points: list[tuple[Tensor, Tensor]], value: Callable[[Tensor, Tensor], Tensor]
-) -> Slopes:
-    """Gradients of ``value(a, r)``, () or summed, at each setting."""
-    by_a: list[Tensor] = []
-    by_r: list[Tensor] = []
-    for a0, r0 in points:
-        a, r = a0.clone().requires_grad_(), r0.clone().requires_grad_()
-        total = value(a, r).sum()
-        grads = (
-            torch.autograd.grad(total, [a, r], allow_unused=True)
-            if total.requires_grad
-            else (None, None)
-        )
-        for out, grad, like in ((by_a, grads[0], a), (by_r, grads[1], r)):
-            out.append(torch.zeros_like(like).double() if grad is None else grad.double())
-    return Slopes(
-        torch.cat([p[0] for p in points]).double(),
-        torch.cat([p[1] for p in points]).double(),
-        torch.cat(by_a),
-        torch.cat(by_r),
-    )
+def _flows(tape: Tape, parts: Parts, a: Tensor, r: Tensor) -> list[bool]:
+    """Whether the mean and the raw elements get a gradient from what the decoder takes in.
+
+    z may be cut on its way there.
+    """
+    leaves = [_leaf(a), _leaf(r)]
+    entered = tape.play(filled(tape, parts, *leaves), parts.entrances, draw=noise_of(1.0))
+    sums = [
+        (one.float() * torch.rand(one.shape, generator=torch.Generator().manual_seed(3))).sum()
+        for one in entered.values()
+    ]
+    slopes = gradients(torch.stack(sums).sum(), leaves)
+    return [slope is not None and bool((slope.abs() > 1e-7).any()) for slope in slopes]
+
+
+def _leaf(tensor: Tensor) -> Tensor:
+    return tensor.clone().requires_grad_()
+
+
+def slopes_of(points: list[Point], value: Callable[[Tensor, Tensor], Tensor]) -> Slopes:
+    """Gradients of the sum of ``value(a, r)`` at each point."""
+    slopes = []
+    for point in points:
+        leaves = [_leaf(one) for one in point]
+        by_a, by_r = map(_or_zeros, gradients(value(*leaves).sum(), leaves), leaves)
+        slopes.append((by_a, by_r))
+    return Slopes(*_joined(points, torch.cat), *_joined(slopes, torch.cat))
+
+
+def _or_zeros(slope: Tensor | None, leaf: Tensor) -> Tensor:
+    return (torch.zeros_like(leaf) if slope is None else slope).double()
 
 
 def kl_slopes(
-    tape: Tape,
-    parts: Parts,
-    value: int,
-    points: list[tuple[Tensor, Tensor]],
-    *,
-    transparent: bool = True,
+    tape: Tape, parts: Parts, value: int, points: list[Point], *, transparent: bool = True
 ) -> Slopes:
-    """Gradients of a value of the tape (the loss) with respect to the heads, the decoder held
-    still, noise averaged."""
+    """Gradients of a loss by the heads, with the decoder held still and the noise averaged."""
     still = {v: tape.shown(v) for v in parts.entrances}
-    drawn = [v for one in parts.noise for v in one.outputs]
-    nodes = NODES if value in tape.dependents(drawn, stop=parts.entrances) else ((0.0, 1.0),)
+    noisy = value in tape.dependents(outputs_of(parts.noise), stop=parts.entrances)
+    nodes = NODES if noisy else ((0.0, 1.0),)
 
     def averaged(a: Tensor, r: Tensor) -> Tensor:
         total = torch.zeros(())
+        replaced = {**still, **filled(tape, parts, a, r)}
         for node, weight in nodes:
-            heads = filled(tape, parts, a, r)
-            played = tape.play(
-                {**still, **heads}, [value], transparent=transparent, draw=noise_of(node)
-            )[value]
-            total = total + weight * played.sum()
+            played = tape.play(replaced, [value], transparent=transparent, draw=noise_of(node))
+            total = total + weight * played[value].sum()
         return total
 
     return slopes_of(points, averaged)
 
 
-def right_kl_slopes(
-    tape: Tape, parts: Parts, points: list[tuple[Tensor, Tensor]], *, moved: bool = True
-) -> Slopes:
-    """Gradients of the right KL of the sampler's own mean and deviation. moved: the mean with what
-    else is added to it."""
+def right_kl_slopes(tape: Tape, parts: Parts, points: list[Point], *, moved: bool = True) -> Slopes:
+    """Gradients of the right KL; ``moved``: of the mean with everything that is added to it."""
 
     def right(a: Tensor, r: Tensor) -> Tensor:
         heads = filled(tape, parts, a, r)
@@ -205,8 +184,7 @@ def right_kl_slopes(
 
 
 def ratio(of: Tensor, to: Tensor) -> tuple[float, float]:
-    """c such that of = c * to in least squares, and the relative residual; where either is not
-    finite, it is left out."""
+    """Fit of = c * to by least squares: c and the relative residual, over what is finite."""
     keep = of.isfinite() & to.isfinite()
     of, to = of[keep], to[keep]
     size, norm = float(to.square().sum()), float(of.square().sum())
@@ -217,40 +195,38 @@ def ratio(of: Tensor, to: Tensor) -> tuple[float, float]:
 
 
 def fit(of: Tensor, to: list[Tensor]) -> tuple[list[float], float]:
-    """Coefficients of least squares and the relative residual."""
+    """Fit a sum of several by least squares: the coefficients and the relative residual."""
     columns = torch.stack(to, 1)
     keep = of.isfinite() & columns.isfinite().all(1)
     if int(keep.sum()) < 2 * len(to):
         return [0.0] * len(to), 1.0
     of, columns = of[keep], columns[keep]
     scale = columns.square().mean(0).sqrt().clamp(min=1e-12)
-    solution = torch.linalg.lstsq(
-        columns / scale, of.unsqueeze(1), driver="gelsd"
-    ).solution.squeeze(1)
+    found = torch.linalg.lstsq(columns / scale, of.unsqueeze(1), driver="gelsd")
+    solution = found.solution.squeeze(1)
     residual = float((columns / scale @ solution - of).norm() / of.norm().clamp(min=1e-30))
     return [float(c) for c in solution / scale], residual
 
 
 def outputs_of_decoder(tape: Tape, parts: Parts, loss: int) -> list[int]:
-    """Outputs of layers that follow z and from which the loss is reached through no further layer."""
-    of_parameters = values_of_parameters(tape)
-    layers = {v for e in tape.entries if _is_layer(e, of_parameters) for v in e.outputs}
-    downstream = tape.dependents(parts.entrances) & layers
-    needed = tape.ancestors(loss)
-    last = []
-    for value in sorted(downstream & needed):
-        others = layers - {value}
-        if loss in tape.dependents([value], stop=others):
-            last.append(value)
-    return last
+    """Outputs of layers after z from which no further layer leads to the loss."""
+    layers = outputs_of_layers(tape, values_of_parameters(tape))
+    candidates = tape.dependents(parts.entrances) & layers & tape.ancestors(loss)
+    return [v for v in sorted(candidates) if loss in tape.dependents([v], stop=layers - {v})]
+
+
+def reachable(tape: Tape, loss: int, starts: Iterable[int], closed: Iterable[int]) -> list[int]:
+    """Values between ``starts`` and the loss that do not depend on ``closed``; the loss is last."""
+    shut = tape.dependents(closed)
+    return sorted((tape.dependents(starts) & tape.ancestors(loss)) - shut - set(starts))
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """How the loss reads the decoder's output: error "squared" or "cross-entropy", after
-    ``activation``.
+    """How the loss reads the decoder's output.
 
-    weight: of one element's error. targets: what the output is held against, flat. output: the
+    error: "squared" or "cross-entropy". activation: what the output goes through first. weight: of
+    one element's error. targets: what the output is compared with, flat. output: the number of the
     value on the tape.
     """
 
@@ -272,91 +248,69 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def _error_slopes(
-    tape: Tape, value: int, output: int, seed: int
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Two settings of the output, flat, and the gradients of the value's sum there."""
+def _error_slopes(tape: Tape, value: int, output: int, seed: int) -> list[Point]:
+    """Two settings of the output, flat, each with the gradient of the value's sum there."""
     generator = torch.Generator().manual_seed(seed)
+    shape = tape.shown(output).shape
     # Between 0 and 1, where logarithms of a bare output exist too.
-    draws = [
-        0.05 + 0.9 * torch.rand(tape.shown(output).shape, generator=generator) for _ in range(2)
-    ]
-    slopes = []
-    for u0 in draws:
-        u = u0.clone().requires_grad_()
+    draws = [0.05 + 0.9 * torch.rand(shape, generator=generator) for _ in range(2)]
+    found = []
+    for u in map(_leaf, draws):
         total = tape.play({output: u}, [value], transparent=True)[value].sum()
-        (slope,) = (
-            torch.autograd.grad(total, u, allow_unused=True) if total.requires_grad else (None,)
-        )
-        slopes.append(
-            torch.zeros(u.numel()).double() if slope is None else slope.double().reshape(-1)
-        )
-    return [u.double().reshape(-1) for u in draws], slopes
+        slope = _or_zeros(gradients(total, [u])[0], u)
+        found.append((u.detach().double().reshape(-1), slope.reshape(-1)))
+    return found
 
 
 def reconstruction(tape: Tape, loss: int, output: int, seed: int) -> Reconstruction | None:
-    """Recognise the reconstruction error by its gradient at the decoder's output; None if it is
-    none of these."""
-    flat, slopes = _error_slopes(tape, loss, output, seed)
-    best: tuple[float, Reconstruction] | None = None
-    for name, activation in ACTIVATIONS.items():
-        for error in ("squared", "cross-entropy"):
-            found = _recognised(error, activation, flat, slopes)
-            # A sigmoid of what lies in [0, 1] is nearly a line: the closest form is the one, not
-            # the first that is close.
-            if found and (best is None or found[2] < best[0]):
-                best = found[2], Reconstruction(error, name, found[0], found[1], output)
-    return best[1] if best else None
+    """Recognise the reconstruction error by its gradient at the decoder's output.
+
+    Returns the form that fits best: a sigmoid of values in [0, 1] is nearly a line, so the first
+    one that fits need not be the right one.
+    """
+    points = _error_slopes(tape, loss, output, seed)
+    found = [
+        (residual, Reconstruction(error, name, weight, targets, output))
+        for name, activation in ACTIVATIONS.items()
+        for error in ("squared", "cross-entropy")
+        for weight, targets, residual in _recognised(error, activation, points)
+    ]
+    return min(found, key=lambda one: one[0])[1] if found else None
 
 
 def weight_at(tape: Tape, value: int, seen: Reconstruction, seed: int) -> float:
-    """The weight of one element's error, of the form already seen, in the sum of another value; 0
-    if it is not of that form."""
-    draws, slopes = _error_slopes(tape, value, seen.output, seed)
-    found = _recognised(
-        seen.error, ACTIVATIONS.get(seen.activation, ACTIVATIONS["none"]), draws, slopes
-    )
-    return found[0] if found else 0.0
+    """The weight of one element's error, of the form seen before, in another value; 0 if none."""
+    points = _error_slopes(tape, value, seen.output, seed)
+    activation = ACTIVATIONS.get(seen.activation, ACTIVATIONS["none"])
+    return next((weight for weight, _, _ in _recognised(seen.error, activation, points)), 0.0)
 
 
 def factor_at(tape: Tape, value: int, seen: Reconstruction, seed: int) -> float:
-    """What the output, after its activation, is multiplied by in a value of its size; 0 where that
-    is no one number."""
-    draws, slopes = _error_slopes(tape, value, seen.output, seed)
-    factors = []
-    for u0, g in zip(draws, slopes, strict=True):
-        u = u0.clone().requires_grad_()
-        (slope,) = torch.autograd.grad(
-            ACTIVATIONS.get(seen.activation, ACTIVATIONS["none"])(u).sum(), u
-        )
-        factors.append(g / slope)
-    both = torch.cat(factors)
-    return (
-        float(both.mean())
-        if bool((both - both.mean()).abs().max() < 1e-3 * both.abs().max())
-        else 0.0
-    )
+    """The factor of the activated output in a value of its size; 0 where it is not one number."""
+    activation = ACTIVATIONS.get(seen.activation, ACTIVATIONS["none"])
+    points = _error_slopes(tape, value, seen.output, seed)
+    factors = torch.cat([slope / _activated(activation, u)[1] for u, slope in points])
+    gap = (factors - factors.mean()).abs().max()
+    return float(factors.mean()) if bool(gap < 1e-3 * factors.abs().max()) else 0.0
+
+
+def _activated(activation: Callable[[Tensor], Tensor], output: Tensor) -> Point:
+    """The activated output and its slope."""
+    u = _leaf(output)
+    value = activation(u)
+    return value.detach(), torch.autograd.grad(value.sum(), u)[0]
 
 
 def _recognised(
-    error: str, activation: Callable[[Tensor], Tensor], draws: list[Tensor], slopes: list[Tensor]
-) -> tuple[float, Tensor, float] | None:
+    error: str, activation: Callable[[Tensor], Tensor], points: list[Point]
+) -> Iterator[tuple[float, Tensor, float]]:
+    """Yield (weight, targets, residual) if the error has that form: a slope of weight * (v - x)."""
     v, h = [], []
-    for u0, g in zip(draws, slopes, strict=True):
-        u = u0.clone().requires_grad_()
-        value = activation(u)
-        (slope,) = torch.autograd.grad(value.sum(), u)
-        value = value.detach()
-        h.append(g / slope * (0.5 if error == "squared" else value * (1 - value)))
+    for u, slope in points:
+        value, by_u = _activated(activation, u)
+        h.append(slope / by_u * (0.5 if error == "squared" else value * (1 - value)))
         v.append(value)
     weight, residual = ratio(h[0] - h[1], v[0] - v[1])
     if residual > 1e-2 or abs(weight) < 1e-12:
-        return None
-    return weight, v[0] - h[0] / weight, residual
-
-
-def reachable(tape: Tape, loss: int, starts: Iterable[int], closed: Iterable[int]) -> list[int]:
-    """Values between ``starts`` and the loss that do not depend on ``closed``, in the order they
-    were made, the loss last."""
-    shut = tape.dependents(closed)
-    return sorted((tape.dependents(starts) & tape.ancestors(loss)) - shut - set(starts))
+        return
+    yield weight, v[0] - h[0] / weight, residual

@@ -1,65 +1,135 @@
-"""A tape of the tensor operations of a stranger's training step, which can be played again with
-other values in it.
+"""A tape: the record of one training step, which can be played again with other values.
 
-The step runs once. Every call of torch in it is written down in order, with what went in and what
-came out, and the line of the stranger's file that made it. ``Tape.play`` then runs the calls that
-depend on given values again, with those values replaced: mu, logvar and the noise can be set to
-anything, wherever in the program they arise, and whatever they are called there.
+The step runs once, with the tape entered. Each call of torch becomes an ``Entry``: the function,
+the numbers of the values that went in and came out, and the line of the stranger's program. Take
 
-A value is a number: an operation in place gives its tensor a new one. Two ways to play: as written,
-where gradients are cut where the program cuts them; and ``transparent``, where ``detach``,
-``.data``, ``no_grad`` and sampling without a gradient let them through, which shows what depends on
+    mu, logvar = self.encoder(x)                    # values 5 and 6
+    z = mu + exp(logvar / 2) * torch.randn(3)       # noise is value 9, z is value 11
+
+``tape.play({5: mu2}, [11])`` runs again the calls between value 5 and value 11, with mu2 in the
+place of mu, and returns z for it. So mu, logvar and the noise can be set to anything, wherever they
+arise in the program and whatever their names are there, and gradients flow through what is played.
+
+A value is a number, not a tensor: an operation in place gives its tensor a new number. A tape plays
+in two ways. As written, gradients stop where the program stops them. ``transparent``, they also
+pass ``detach``, ``.data``, ``no_grad`` and sampling without a gradient, which shows what depends on
 what even where the program is wrong.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from aevb.checker.tape.entries import CUTS, LIKE, NORMAL, RANDOM, UNIFORM, Entry, Function, drawn
-from aevb.checker.tape.values import Ref, binary_cross_entropy, mapped, on_cpu, tensors
+from aevb.checker.places import STRANGER, Place
+from aevb.checker.session import Session
 
 MAX_ENTRIES = 200_000
 MOST_BYTES = 1 << 30
-"""That the values of a step may take, of each of which a copy is kept."""
+"""For the values of a step; the tape keeps a copy of each."""
 MOST_NUMBERS = 100_000
-"""In a tensor of a step that is filled in place; a copy is kept of each state."""
+"""In a tensor that a step fills in place; the tape keeps a copy of each state."""
+
+Function = Callable[..., Any]
+
+NORMAL = {torch.randn, torch.randn_like, torch.normal, Tensor.normal_}
+UNIFORM = {torch.rand, torch.rand_like, Tensor.uniform_}
+RANDOM = {
+    *NORMAL, *UNIFORM, torch.bernoulli, Tensor.bernoulli_, torch.randint, torch.randint_like,
+    torch.multinomial, Tensor.exponential_,
+}  # fmt: skip
+LIKE = {torch.randn_like, torch.rand_like, torch.randint_like, Tensor.normal_, Tensor.uniform_}
+"""They take nothing but the shape from a tensor, so their noise stays unless it is drawn anew."""
+CUTS = {Tensor.detach, Tensor.detach_, torch.detach, torch.detach_, Tensor.data.__get__}  # type: ignore[attr-defined]
+TO_NUMBERS = {Tensor.item, Tensor.tolist, Tensor.__float__}
+IN_PLACE_OPERATORS = {"__iadd__", "__isub__", "__imul__", "__itruediv__", "__idiv__", "__ipow__"}
 
 
 class BackwardCalledError(BaseException):
-    """Raised in the stranger's program where it would go backward: the step has been seen. A
-    BaseException, since programs write ``except Exception``."""
+    """Raised where the stranger's program goes backward: the step has been seen.
+
+    It is a BaseException, since programs write ``except Exception``.
+    """
 
     def __init__(self, loss: Tensor) -> None:
         super().__init__()
         self.loss = loss
 
 
-@dataclass
-class Tape(TorchFunctionMode):
-    """Records while it is entered. file: the name under which the stranger's code was compiled.
+@dataclass(frozen=True)
+class Ref:
+    """Stands for a tensor among the arguments of an entry. value: its number."""
 
-    uniform: what noise of 0 and of 1 means where the program draws uniform noise: (0, 1), or (1/2,
-    1) where it centres it.
+    value: int
+
+
+@dataclass
+class Entry:
+    """One call of torch.
+
+    arguments: (args, kwargs) with a ``Ref`` for each tensor. inputs, outputs: numbers of values.
+    grad: whether gradients were on. place: in the stranger's files, None if no line of them ran.
+    functions: those of the stranger's that were running, the innermost first. kept: whether it ran
+    once, before the step.
     """
 
-    file: str = "<stranger>"
+    function: Function
+    arguments: Any
+    inputs: list[int]
+    outputs: list[int]
+    result: Any
+    grad: bool
+    place: Place | None
+    functions: tuple[str, ...] = ()
+    kept: bool = False
+
+    @property
+    def name(self) -> str:
+        """The function's plain name: "linear", "add", "exp"."""
+        return str(getattr(self.function, "__name__", "")).strip("_")
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the call changes its first argument."""
+        name = str(getattr(self.function, "__name__", ""))
+        method = name.endswith("_") and not name.startswith("__")
+        return method or name == "__setitem__" or name in IN_PLACE_OPERATORS
+
+
+Draw = Callable[[Entry, Tensor], Tensor]
+"""draw(entry, like): noise of the shape of ``like``, which may be filled."""
+
+
+def noise_of(value: float) -> Draw:
+    """Noise that is ``value`` everywhere."""
+    return lambda _, like: like.fill_(value)
+
+
+@dataclass
+class Tape(TorchFunctionMode):
+    """Records while it is entered, unless its session is paused.
+
+    files: the names under which the stranger's code was compiled. parameters: values that are
+    weights. items: values that became plain numbers, each after so many entries. uniform: what
+    noise of 0 and of 1 means where the program draws uniform noise: (0, 1), or (1/2, 1) where it
+    centres it. maker: the index of the entry that made a value.
+    """
+
+    session: Session = field(default_factory=Session)
+    files: Collection[str] = (STRANGER,)
     entries: list[Entry] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
     parameters: set[int] = field(default_factory=set)
     items: list[tuple[int, int]] = field(default_factory=list)
     uniform: tuple[float, float] = (0.0, 1.0)
-    paused: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -71,25 +141,25 @@ class Tape(TorchFunctionMode):
     def __hash__(self) -> int:
         return id(self)
 
+    # Recording.
+
     def __torch_function__(
         self, func: Function, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        kwargs = dict(kwargs or {})
         if func is Tensor.backward:
             raise BackwardCalledError(args[0])
         if func in (Tensor.cuda, Tensor.cpu):
             return args[0]
-        args, kwargs = on_cpu(func, args, kwargs)
-        if func is F.binary_cross_entropy:
-            func = binary_cross_entropy
+        args, kwargs = _on_cpu(func, args, dict(kwargs or {}))
+        func = _binary_cross_entropy if func is F.binary_cross_entropy else func
         result = func(*args, **kwargs)
-        if func in (Tensor.item, Tensor.tolist, Tensor.__float__) and args:
+        if func in TO_NUMBERS:
             self.items.append((len(self.entries), self.number(args[0])))
-        if func is Tensor.__setitem__ and _prepares(args[0]):
-            self._number.pop(
-                id(args[0]), None
-            )  # what it holds at its next use is new, and comes from outside
-        elif not Tape.paused and (any(True for _ in tensors(result)) or func is Tensor.__setitem__):
+        fills = func is Tensor.__setitem__
+        if fills and _prepares(args[0]):
+            # What it holds at its next use is new, and comes from outside.
+            self._number.pop(id(args[0]), None)
+        elif not self.session.paused and (fills or any(True for _ in tensors(result))):
             self._write(func, args, kwargs, result)
         return result
 
@@ -103,61 +173,52 @@ class Tape(TorchFunctionMode):
         self.maker.clear()
 
     def number(self, tensor: Tensor) -> int:
-        """The value that ``tensor`` holds now."""
+        """The number of the value that ``tensor`` holds now."""
         number = self._number.get(id(tensor))
         if number is None:
             same = self._sharing(tensor)
             number = self._new(tensor)
             if same is not None:
-                arguments: Any = ((Ref(same),), {})
-                self.maker[number] = len(self.entries)
-                self.entries.append(
-                    Entry(Tensor.detach, arguments, [same], [number], tensor, False, *self._place())
-                )
+                call: Any = ((Ref(same),), {})
+                place = self._place()
+                self._append(Entry(Tensor.detach, call, [same], [number], tensor, False, *place))
             if tensor.requires_grad and tensor.is_leaf:  # a weight that is kept in no module
                 self.parameters.add(number)
         return number
-
-    def _sharing(self, tensor: Tensor) -> int | None:
-        """The latest value in the same memory: of ``torch.Tensor(t)`` and ``from_numpy(t.numpy())``
-        no call is seen."""
-        if (
-            isinstance(tensor, nn.Parameter)
-            or tensor.numel() < 2
-            or tensor.layout is not torch.strided
-        ):
-            return None
-        place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
-        for number in range(len(self.values) - 1, -1, -1):
-            other = self.values[number]
-            if (
-                other.layout is torch.strided
-                and (other.data_ptr(), other.shape, other.stride(), other.dtype) == place
-            ):
-                return number
-        return None
 
     def known(self, tensor: Tensor) -> int | None:
         """The same, None for a tensor that no call on the tape took or made."""
         return self._number.get(id(tensor))
 
+    def _sharing(self, tensor: Tensor) -> int | None:
+        """The latest value in the same memory.
+
+        No call is seen of ``torch.Tensor(t)`` and ``from_numpy(t.numpy())``.
+        """
+        strided = tensor.layout is torch.strided
+        if isinstance(tensor, nn.Parameter) or tensor.numel() < 2 or not strided:
+            return None
+        pointer, form = tensor.data_ptr(), (tensor.shape, tensor.stride(), tensor.dtype)
+        for number in range(len(self.values) - 1, -1, -1):
+            other = self.values[number]
+            if other.layout is not torch.strided or other.data_ptr() != pointer:
+                continue
+            if (other.shape, other.stride(), other.dtype) == form:
+                return number
+        return None
+
     def _new(self, tensor: Tensor) -> int:
         number = len(self.values)
         self.values.append(tensor)
-        self._bytes += (
-            0 if isinstance(tensor, nn.Parameter) else tensor.numel() * tensor.element_size()
-        )
+        if isinstance(tensor, nn.Parameter):
+            self.parameters.add(number)
+        else:
+            self._bytes += tensor.numel() * tensor.element_size()
         if self._bytes > MOST_BYTES:
             raise MemoryError(f"the values of the step take more than {MOST_BYTES >> 20} MiB")
         self._shown.append(tensor.detach().clone())
         self._number[id(tensor)] = number
-        if isinstance(tensor, nn.Parameter):
-            self.parameters.add(number)
         return number
-
-    def shown(self, value: int) -> Tensor:
-        """What the value was when it was made, whatever happened to its tensor since."""
-        return self._shown[value]
 
     def _write(self, func: Function, args: Any, kwargs: Any, result: Any) -> None:
         if len(self.entries) >= MAX_ENTRIES:
@@ -168,33 +229,32 @@ class Tape(TorchFunctionMode):
             inputs.append(self.number(tensor))
             return Ref(inputs[-1])
 
-        # Inputs are numbered before outputs: an operation in place returns a tensor that it was
-        # given.
-        arguments = mapped((args, kwargs), refer)
+        # Inputs are numbered before outputs: an operation in place returns a tensor that it took.
+        arguments = _mapped((args, kwargs), refer)
         if func is Tensor.__setitem__:
             result = args[0]
         outputs = [self._new(tensor) for tensor in tensors(result)]
-        entry = Entry(
-            func, arguments, inputs, outputs, result, torch.is_grad_enabled(), *self._place()
-        )
-        for value in outputs:
-            self.maker[value] = len(self.entries)
+        grad, place = torch.is_grad_enabled(), self._place()
+        self._append(Entry(func, arguments, inputs, outputs, result, grad, *place))
+
+    def _append(self, entry: Entry) -> None:
+        self.maker.update(dict.fromkeys(entry.outputs, len(self.entries)))
         self.entries.append(entry)
 
-    def _place(self) -> tuple[int | None, tuple[str, ...]]:
-        line: int | None = None
+    def _place(self) -> tuple[Place | None, tuple[str, ...]]:
+        """The innermost line of the stranger's that runs now, and the functions that it is in."""
+        place: Place | None = None
         functions = []
         frame: FrameType | None = sys._getframe(2)
         while frame is not None:
-            if frame.f_code.co_filename == self.file:
-                line = frame.f_lineno if line is None else line
+            if frame.f_code.co_filename in self.files:
+                place = place or Place(frame.f_code.co_filename, frame.f_lineno)
                 functions.append(frame.f_code.co_name)
             frame = frame.f_back
-        return line, tuple(functions)
+        return place, tuple(functions)
 
     def put(self, entry: Entry) -> None:
-        """Say how a value was made: in the place of the entry that made it, or first of all if it
-        came from outside."""
+        """Say how a value was made, in the place of its entry; first of all if it had none."""
         (value,) = entry.outputs
         if value in self.maker:
             self.entries[self.maker[value]] = entry
@@ -202,16 +262,22 @@ class Tape(TorchFunctionMode):
         self.entries.insert(0, entry)
         self.maker = {made: index for index, one in enumerate(self.entries) for made in one.outputs}
 
+    # Reading.
+
+    def shown(self, value: int) -> Tensor:
+        """The value as it was made, whatever happened to its tensor since."""
+        return self._shown[value]
+
     def made_by(self, value: int) -> Entry | None:
         """The entry that made the value, None for one that came from outside."""
         index = self.maker.get(value)
         return None if index is None else self.entries[index]
 
     def dependents(self, values: Iterable[int], stop: Iterable[int] = ()) -> set[int]:
-        """All values that depend on ``values``, which count too; not through the values ``stop``."""
+        """All values that depend on ``values``, these included; not through the values ``stop``."""
         reached, closed = set(values), set(stop)
         for entry in self.entries:
-            if reached.intersection(entry.inputs):
+            if not reached.isdisjoint(entry.inputs):
                 reached.update(set(entry.outputs) - closed)
         return reached
 
@@ -226,6 +292,8 @@ class Tape(TorchFunctionMode):
                     open_.append(other)
         return reached
 
+    # Playing.
+
     def play(
         self,
         replaced: Mapping[int, Tensor],
@@ -233,52 +301,59 @@ class Tape(TorchFunctionMode):
         *,
         transparent: bool = False,
         redraw: bool = False,
-        draw: Callable[[Entry, Tensor], Tensor] | None = None,
+        draw: Draw | None = None,
     ) -> dict[int, Tensor]:
-        """Play again all that depends on the values ``replaced``, or on noise if that is drawn
-        anew, up to those ``wanted``.
+        """Run again what depends on replaced values, and on noise if that is drawn anew.
 
-        redraw: call random functions again. draw(entry, as_drawn): what a random function of normal
-        or uniform noise returns instead; for ``torch.normal`` with a mean and a deviation it stands
-        for the standard normal noise within.
+        Args:
+            replaced: tensors for values, by their numbers.
+            wanted: the values to return.
+            transparent: whether gradients pass where the program cuts them.
+            redraw: whether random functions are called again.
+            draw: what a random function of normal or uniform noise returns instead; for
+                ``torch.normal`` with a mean and a deviation, the standard normal noise within.
+
+        Returns:
+            The values wanted, by their numbers.
         """
-        env = {value: tensor.clone() for value, tensor in replaced.items()}
+        played = {value: tensor.clone() for value, tensor in replaced.items()}
         wanted = list(wanted)
         for entry in self._needed(wanted, replaced):
             noisy = entry.function in RANDOM and (redraw or draw is not None)
-            if not noisy and not any(value in env for value in entry.inputs):
+            moved = entry.function not in LIKE and not played.keys().isdisjoint(entry.inputs)
+            if not (noisy or moved) or replaced.keys() >= set(entry.outputs):
                 continue
-            if all(value in replaced for value in entry.outputs) or (
-                entry.function in LIKE and not noisy
-            ):
-                continue
-            result = self._call(entry, env, transparent, draw)
+            result = self._call(entry, played, transparent, draw)
             for value, tensor in zip(entry.outputs, tensors(result), strict=False):
                 if value not in replaced:
-                    env[value] = tensor
-        return {value: env.get(value, self._shown[value]) for value in wanted}
+                    played[value] = tensor
+        return {value: played.get(value, self._shown[value]) for value in wanted}
 
     def _needed(self, wanted: list[int], replaced: Mapping[int, Tensor]) -> list[Entry]:
-        """The entries that ``wanted`` are made by, in order, without what lies before the values
-        ``replaced``."""
+        """The entries that make ``wanted``, in order, without those before ``replaced``."""
         reached = set(wanted) - set(replaced)
+        last = max((self.maker.get(value, -1) for value in reached), default=-1)
         needed = []
-        for entry in reversed(
-            self.entries[: max((self.maker.get(value, -1) for value in reached), default=-1) + 1]
-        ):
+        for entry in reversed(self.entries[: last + 1]):
             if not reached.isdisjoint(entry.outputs):
                 needed.append(entry)
                 reached.update(value for value in entry.inputs if value not in replaced)
         return needed[::-1]
 
-    def _call(self, entry: Entry, env: dict[int, Tensor], transparent: bool, draw: Any) -> Any:
-        args, kwargs = mapped(
-            entry.arguments,
-            lambda ref: env[ref.value] if ref.value in env else self._outside(ref.value),
-        )
+    def _call(
+        self, entry: Entry, played: dict[int, Tensor], transparent: bool, draw: Draw | None
+    ) -> Any:
+        def value_of(ref: Ref) -> Tensor:
+            held = self.values if ref.value in self.parameters else self._shown
+            return played[ref.value] if ref.value in played else held[ref.value]
+
+        args, kwargs = _mapped(entry.arguments, value_of)
         with torch.set_grad_enabled(True if transparent else entry.grad):
             if draw is not None and entry.function in NORMAL | UNIFORM:
-                return drawn(entry, args, kwargs, draw, transparent, self.uniform)
+                eps = draw(entry, torch.empty_like(next(iter(tensors(entry.result)))))
+                sample = _from_noise(entry.function, args, kwargs, eps, self.uniform)
+                cut = entry.function is torch.normal and not transparent
+                return sample.detach() if cut else sample
             if transparent and entry.function in CUTS:
                 return args[0].view_as(args[0])
             if entry.in_place:  # on a copy, since what came before may be asked for again
@@ -286,23 +361,87 @@ class Tape(TorchFunctionMode):
             result = entry.function(*args, **kwargs)
             return args[0] if entry.function is Tensor.__setitem__ else result
 
-    def _outside(self, value: int) -> Tensor:
-        return self.values[value] if value in self.parameters else self._shown[value]
+
+def gradients(total: Tensor, leaves: list[Tensor]) -> list[Tensor | None]:
+    """Gradients of a number by tensors; None where it does not depend on one."""
+    if not total.requires_grad:
+        return [None for _ in leaves]
+    return list(torch.autograd.grad(total, leaves, allow_unused=True))
+
+
+def tensors(tree: Any) -> Iterable[Tensor]:
+    """All tensors in nested tuples, lists and dictionaries, in order."""
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, tuple | list | dict):
+        for item in tree.values() if isinstance(tree, dict) else tree:
+            yield from tensors(item)
+
+
+def _mapped(tree: Any, change: Callable[[Any], Any]) -> Any:
+    """A copy of the tree with ``change`` applied to its tensors, or to the references to them."""
+    if isinstance(tree, Tensor | Ref):
+        return change(tree)
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return type(tree)(*(_mapped(item, change) for item in tree))
+    if type(tree) in (tuple, list):
+        return type(tree)(_mapped(item, change) for item in tree)
+    if isinstance(tree, dict):
+        return {key: _mapped(item, change) for key, item in tree.items()}
+    return tree
+
+
+def _from_noise(
+    function: Function, args: Any, kwargs: Any, eps: Tensor, uniform: tuple[float, float]
+) -> Tensor:
+    """What a random function returns for standard noise eps."""
+    if function in UNIFORM:
+        low, high = uniform
+        return low + (high - low) * eps
+    if function not in (torch.normal, Tensor.normal_):
+        return eps
+    own = args[1:] if function is Tensor.normal_ else args
+    given = dict(zip(("mean", "std"), own, strict=False)) | kwargs
+    sample: Tensor = given.get("mean", 0.0) + given.get("std", 1.0) * eps
+    return sample
 
 
 def _prepares(filled: Tensor) -> bool:
-    """Whether a tensor that is filled number by number is one of tokens or a whole data set, no
-    part of a step."""
-    return not filled.requires_grad and (
-        not filled.is_floating_point() or filled.numel() > MOST_NUMBERS
-    )
+    """Whether a tensor that is filled in place is no part of a step: tokens, whole data sets."""
+    large = filled.numel() > MOST_NUMBERS
+    return not filled.requires_grad and (large or not filled.is_floating_point())
 
 
-@contextmanager
-def unrecorded() -> Iterator[None]:
-    """Leave what happens within off all tapes: models are made, data are drawn."""
-    before, Tape.paused = Tape.paused, True
-    try:
-        yield
-    finally:
-        Tape.paused = before
+def _on_cpu(func: Function, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The same call on the CPU: strangers' programs name devices that are not here."""
+    if kwargs.get("device") is not None:
+        kwargs["device"] = "cpu"
+    if func is Tensor.to and len(args) > 1:
+        args = tuple("cpu" if _names_a_device(arg) else arg for arg in args)
+    return args, kwargs
+
+
+def _names_a_device(value: Any) -> bool:
+    named = isinstance(value, str) and value.split(":")[0] in ("cuda", "mps", "xpu", "cpu")
+    return named or isinstance(value, torch.device)
+
+
+def _binary_cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """torch's function, for values outside [0, 1] too: the checker names them, torch raises."""
+    if size_average is not None or reduce is not None:
+        reduction = nn._reduction.legacy_get_string(size_average, reduce)
+    if input.shape != target.shape:
+        raise ValueError(
+            f"binary cross-entropy of shapes {tuple(input.shape)} and {tuple(target.shape)}"
+        )
+    p = input.clamp(1e-12, 1 - 1e-7)
+    error = -(target * p.log() + (1 - target) * (1 - p).log())
+    error = error if weight is None else error * weight
+    return error if reduction == "none" else error.mean() if reduction == "mean" else error.sum()

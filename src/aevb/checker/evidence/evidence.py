@@ -1,0 +1,316 @@
+"""The evidence of one recorded step: everything that a rule may ask, measured when it is asked."""
+
+from __future__ import annotations
+
+import ast
+import gc
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+from torch import Tensor, nn
+
+from aevb.checker.evidence import by_names, sampling, weighing
+from aevb.checker.evidence.divergence import Divergence, measured, misread
+from aevb.checker.evidence.readings import recognise, sampler_reading
+from aevb.checker.places import Place
+from aevb.checker.program.source import covers
+from aevb.checker.program.vocabulary import KL, ROWS
+from aevb.checker.rules import Seen
+from aevb.checker.tape.measure import (
+    Reconstruction,
+    Sampled,
+    Slopes,
+    kl_slopes,
+    ratio,
+    right_kl_slopes,
+    sampled,
+    settings,
+)
+
+if TYPE_CHECKING:
+    from aevb.checker.program.source import Source
+    from aevb.checker.session import Session
+    from aevb.checker.steps.steps import RecordedStep
+    from aevb.checker.tape.parts import Parts
+    from aevb.checker.tape.tape import Entry, Tape
+
+Points = list[tuple[Tensor, Tensor]]
+WHOLE_LINE, POSITIVE = (-2.5, 1.8), (0.2, 2.0)
+"""Ranges of the raw head: any number; and positive ones, for a head that is itself the deviation
+or the variance."""
+MOST_POINTS = 400
+"""Points of each kind in a fingerprint."""
+
+
+class Judged(Protocol):
+    """A program, or a model of this process. trace: how it was run. mapping: role -> name."""
+
+    source: Source
+    session: Session
+    trace: list[str]
+    mapping: dict[str, str]
+
+
+@dataclass
+class StepEvidence:
+    """A recorded step, and where in the program its values stand."""
+
+    program: Judged
+    step: RecordedStep
+    seed: int
+
+    @property
+    def tape(self) -> Tape:
+        """The step's tape."""
+        return self.step.tape
+
+    def place(self, value: int) -> Place | None:
+        """The place in the program that made the value."""
+        entry = self.tape.made_by(value)
+        return entry.place if entry else None
+
+    def at(
+        self,
+        value: int,
+        message: str,
+        *figures: str,
+        class_: str = "",
+        verdict: str = "",
+        check: str = "",
+    ) -> Seen:
+        """What was seen at the place that made the value. figures: measured, expected."""
+        measured, expected = (*figures, "", "")[:2]
+        return Seen(message, measured, expected, self.place(value), class_, verdict, check)
+
+    def named(self, value: int) -> str:
+        """The program's name for the value: what it is assigned to, and the function around."""
+        place = self.place(value)
+        return "" if place is None else name_at(self.program.source.tree, place)
+
+    @cached_property
+    def modules(self) -> list[nn.Module]:
+        """All modules of this process: a program need not give its model a name."""
+        return [one for one in gc.get_objects() if issubclass(type(one), nn.Module)]
+
+    def layer(self, value: int) -> str:
+        """The program's name for the layer that made the value, such as "encoder.head", or ""."""
+        own = [v for one in self.makers([value]) for v in one.inputs if v in self.tape.parameters]
+        return attribute_of(self.tape.values[own[0]], self.modules) if own else ""
+
+    def makers(self, values: list[int]) -> list[Entry]:
+        """The calls that made the values."""
+        return [entry for entry in map(self.tape.made_by, values) if entry is not None]
+
+
+@dataclass
+class Evidence(StepEvidence):
+    """The evidence of one latent sample.
+
+    parts: the parts of its VAE. spread: the parameter of the sampler that the deviation is made of,
+    where the sampler was run alone.
+    """
+
+    parts: Parts
+    spread: str = ""
+
+    def __post_init__(self) -> None:
+        self._slopes: dict[tuple[int, bool], Slopes] = {}
+
+    @cached_property
+    def rows(self) -> int:
+        """Rows of the batch: ours, unless the program chose its own number."""
+        shape = self.tape.shown(self.parts.z).shape
+        if ROWS in shape or not shape:
+            return ROWS
+        return shape[1] if len(shape) > 2 and shape[0] == self.parts.draws else shape[0]
+
+    def at_z(self, message: str, *figures: str, **more: str) -> Seen:
+        """What was seen at the place that made z."""
+        return self.at(self.parts.z, message, *figures, **more)
+
+    # The sampler.
+
+    @cached_property
+    def on_the_whole_line(self) -> Sampled:
+        """The sampler where the raw head is any number."""
+        return sampled(self.tape, self.parts, settings(self.parts.n, *WHOLE_LINE, self.seed))
+
+    @cached_property
+    def may_be_negative(self) -> bool:
+        """Whether the deviation takes the sign of the raw head, or is no number below 0."""
+        whole = self.on_the_whole_line
+        below, above = whole.s[whole.r < -0.05], whole.s[whole.r > 0.05]
+        if not below.numel():
+            return False
+        # mu - std * eps is as good as mu + std * eps.
+        sign = 1.0 if float(above.nanmedian()) > 0 else -1.0
+        return bool((below.isnan() | (sign * below < 0)).float().mean() > 0.9)
+
+    @cached_property
+    def points(self) -> Points:
+        """Settings of the heads at which the KL is measured."""
+        span = POSITIVE if self.may_be_negative else WHOLE_LINE
+        return settings(self.parts.n, *span, self.seed)
+
+    @cached_property
+    def sampler(self) -> Sampled:
+        """The sampler at the same settings."""
+        return sampled(self.tape, self.parts, self.points)
+
+    @cached_property
+    def reading(self) -> tuple[str, float]:
+        """How the sampler reads the raw head, and a factor of its deviation."""
+        return sampler_reading(self.sampler)
+
+    @property
+    def exact_reading(self) -> str:
+        """The reading where its factor is 1, otherwise ""."""
+        return self.reading[0] if self.reading[1] == 1.0 else ""
+
+    noise = cached_property(sampling.noise_of)
+    """The moments of the noise, and what it is shared by."""
+
+    heads = cached_property(sampling.Heads)
+    """What holds the heads, or joins them."""
+
+    names = cached_property(by_names.Names)
+    """What the names of the program say."""
+
+    # The loss and its two terms.
+
+    @property
+    def loss(self) -> int | None:
+        """The step's loss."""
+        return self.step.loss
+
+    @cached_property
+    def kept_kl(self) -> int | None:
+        """A KL that a module keeps as an attribute, ``self.kl``, for a loss that is elsewhere."""
+        if self.loss is not None:
+            return None
+        for module in self.modules:
+            for name, value in vars(module).items():
+                found = KL.search(name) and isinstance(value, Tensor) and value.numel() == 1
+                if found and value.requires_grad:
+                    return self.tape.known(value)
+        return None
+
+    @cached_property
+    def with_kl(self) -> int | None:
+        """The value that should hold the KL: the loss, or a KL that a module keeps.
+
+        It is None if only a sampler was named: then the KL is ours.
+        """
+        given = self.program.mapping
+        if self.loss is not None and "sampler" in given and not {"kl", "loss"} & given.keys():
+            return None
+        return self.kept_kl if self.loss is None else self.loss
+
+    def slopes(self, value: int, *, transparent: bool = True) -> Slopes:
+        """Gradients of a value with respect to the heads, while the decoder is held still."""
+        key = value, transparent
+        if key not in self._slopes:
+            self._slopes[key] = kl_slopes(
+                self.tape, self.parts, value, self.points, transparent=transparent
+            )
+        return self._slopes[key]
+
+    @cached_property
+    def right(self) -> Slopes:
+        """Gradients of the KL that fits the sampler.
+
+        What else is added to the mean, such as the code of a class, may be in the KL or not.
+        """
+        right = right_kl_slopes(self.tape, self.parts, self.points)
+        if not self.parts.shifted or self.with_kl is None:
+            return right
+        slopes = self.slopes(self.with_kl)
+        if not recognise(slopes, right, self.exact_reading).class_:
+            return right
+        other = right_kl_slopes(self.tape, self.parts, self.points, moved=False)
+        fits = not recognise(slopes, other, self.exact_reading).class_
+        return other if fits else right
+
+    @cached_property
+    def divergence(self) -> Divergence | None:
+        """What is known of the KL; None where none is to be judged."""
+        return None if self.with_kl is None else measured(self, self.with_kl)
+
+    @property
+    def negative_deviation(self) -> bool:
+        """Whether the KL is right, but for a deviation that may be negative."""
+        d = self.divergence
+        right = d is not None and self.loss is not None and d.counts and d.kl.class_ == ""
+        return right and self.may_be_negative
+
+    misread = cached_property(misread)
+    """How the sampler and the KL read the raw head, where they differ."""
+
+    @cached_property
+    def error(self) -> Reconstruction | None:
+        """The reconstruction error in the loss, if it has a known form."""
+        return None if self.loss is None else weighing.error_of(self, self.loss)
+
+    weights = cached_property(weighing.weighed)
+    """The weights of the KL and of the error; None where there is no KL to weigh."""
+
+    def fingerprint(self) -> dict[str, list[float]]:
+        """What was measured of the sampler and the KL, as plain numbers for a picture.
+
+        head, deviation: settings of the raw head, and the deviation of z there. right_mean,
+        seen_mean, right_deviation, seen_deviation: gradients of the right KL and of the loss with
+        respect to either head; those of the loss are divided by factor, their ratio to the right
+        ones in least squares.
+        """
+        found = dict(
+            zip(("head", "deviation"), _finite(self.sampler.r, self.sampler.s.abs()), strict=True)
+        )
+        if self.loss is None:
+            return found
+        seen, right = self.slopes(self.loss), self.right
+        factor = ratio(seen.both, right.both)[0]
+        found["factor"] = [factor]
+        scale = factor if abs(factor) > 1e-12 else 1.0
+        pairs = {"mean": (right.by_a, seen.by_a), "deviation": (right.by_r, seen.by_r)}
+        for name, (own, other) in pairs.items():
+            found[f"right_{name}"], found[f"seen_{name}"] = _finite(own, other / scale)
+        return found
+
+
+def _finite(a: Tensor, b: Tensor) -> tuple[list[float], list[float]]:
+    """Up to MOST_POINTS places where both are finite."""
+    a, b = a.detach().reshape(-1).double(), b.detach().reshape(-1).double()
+    keep = a.isfinite() & b.isfinite()
+    step = max(1, -(-int(keep.sum()) // MOST_POINTS))
+    return a[keep][::step].tolist(), b[keep][::step].tolist()
+
+
+def attribute_of(parameter: Tensor, modules: list[nn.Module]) -> str:
+    """The attribute under which a module keeps the layer that has the parameter."""
+    names: list[str] = []
+    inner = next((m for m in modules if any(p is parameter for p in m._parameters.values())), None)
+    while inner is not None and len(names) < 4:
+        keepers = ((m, n) for m in modules for n, child in m._modules.items() if child is inner)
+        inner, name = next(keepers, (None, ""))
+        names[:0] = [name] if name else []
+        if name and not name.isdigit():  # a place in a Sequential says little by itself
+            break
+    return ".".join(names)
+
+
+def name_at(tree: ast.AST, place: Place) -> str:
+    """What a statement at the place assigns to, and in which function: "mu in forward"."""
+    best: ast.stmt | None = None
+    inside = ""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.stmt) or not covers(node, place):
+            continue
+        if isinstance(node, ast.FunctionDef):
+            inside = node.name
+        elif not hasattr(node, "body"):
+            best = node
+    target = ""
+    if isinstance(best, ast.Assign | ast.AnnAssign | ast.AugAssign):
+        target = ast.unparse(best.targets[0] if isinstance(best, ast.Assign) else best.target)
+    return f"{target} in {inside}" if inside and target else target or inside

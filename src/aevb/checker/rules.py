@@ -1,0 +1,199 @@
+"""The table of mistakes: one rule for each class, and the looks that find it.
+
+A class of mistake is declared once, by the decorator ``rule`` on a function that looks at the
+evidence of one recorded step. The table gives the list of classes, what hides what, the drill's
+hints and the table in docs/checker.md. Every module of ``aevb.checker.findings`` adds its rules
+when it is imported. Rules import no torch: they read what ``Evidence`` has measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from aevb.checker.places import Place
+from aevb.checker.report import BUG, RIGHT, SCALE, WEIGHT, Finding
+
+CHECKS = (
+    "noise", "gradient", "heads", "parts", "sampler", "kl", "loss", "weight", "decoder", "prior",
+)  # fmt: skip
+"""What is checked, in the order of a report."""
+SAMPLE, NO_SAMPLE, PROGRAM = "sample", "no sample", "program"
+"""What a look is given: ``Evidence`` of a latent sample, ``Unsampled`` evidence of a step without
+one, or the program itself."""
+
+
+class Hint(NamedTuple):
+    """Four stages of help. ``{place}`` in one becomes the line of the finding."""
+
+    question: str
+    rule: str
+    place: str
+    change: str
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a look has seen; the rule makes a ``Finding`` of it.
+
+    class_: needed where the look belongs to several rules. verdict: given where this is no mistake,
+    but right, unusual, or no ground to judge on. check: where it differs from the rule's.
+    """
+
+    message: str
+    measured: str = ""
+    expected: str = ""
+    place: Place | None = None
+    class_: str = ""
+    verdict: str = ""
+    check: str = ""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A class of mistake. hides: classes of which a finding only repeats what this one causes."""
+
+    name: str
+    says: str
+    check: str
+    verdict: str
+    hides: tuple[str, ...]
+    hint: Hint | None
+
+
+@dataclass
+class Look:
+    """A function that looks at evidence, and the classes that it may name.
+
+    alone: if it sees anything, no later look is asked. otherwise: it is asked only if its check has
+    no finding yet.
+    """
+
+    see: Callable[[Any], Iterable[Seen]]
+    of: str = SAMPLE
+    alone: bool = False
+    otherwise: bool = False
+    of_check: str = ""
+    classes: tuple[str, ...] = ()
+
+    @property
+    def check(self) -> str:
+        """What is checked: the note's own, or that of the first class."""
+        return self.of_check or RULES[self.classes[0]].check
+
+    def finding(self, seen: Seen) -> Finding:
+        """A finding of one of the classes, or without a class for what is no mistake."""
+        figures = (seen.message, seen.measured, seen.expected)
+        if seen.verdict:
+            found = Finding(seen.check or self.check, seen.verdict, "", *figures)
+        else:
+            one = RULES[seen.class_ or self.classes[0]]
+            found = Finding(seen.check or one.check, one.verdict, one.name, *figures)
+        return found.at(seen.place)
+
+
+RULES: dict[str, Rule] = {}
+CLASSES: dict[str, str] = {}
+"""Each class of findings with what it says."""
+LOOKS: dict[Callable[[Any], Iterable[Seen]], Look] = {}
+See = TypeVar("See", bound=Callable[[Any], Iterable[Seen]])
+
+
+def rule(
+    name: str,
+    says: str,
+    check: str,
+    *,
+    hides: tuple[str, ...] = (),
+    hint: Hint | None = None,
+    of: str = SAMPLE,
+    alone: bool = False,
+) -> Callable[[See], See]:
+    """Declare a class of mistake, found by the decorated function.
+
+    Args:
+        name: of the class, as users see it.
+        says: the mistake in one sentence without a number.
+        check: one of CHECKS, the part of a VAE that is wrong. A mistake of "weight" has the verdict
+            SCALE: both terms are right, and reduced differently. Every other one is a BUG.
+        hides: classes that are left out where this one is found.
+        hint: for the drill, if its own texts have none for the class.
+        of: what the function looks at: SAMPLE, NO_SAMPLE or PROGRAM.
+        alone: whether nothing else is looked at once this is found.
+
+    Raises:
+        ValueError: there is such a class already.
+    """
+    if name in RULES:
+        raise ValueError(f"there is a rule {name} already")
+    RULES[name] = Rule(name, says, check, SCALE if check == "weight" else BUG, hides, hint)
+    CLASSES[name] = says
+    return also(name, of=of, alone=alone)
+
+
+def also(*names: str, of: str = SAMPLE, alone: bool = False) -> Callable[[See], See]:
+    """The decorated function finds mistakes of these classes, which are declared elsewhere, too."""
+
+    def added(see: See) -> See:
+        look = LOOKS.setdefault(see, Look(see, of=of, alone=alone))
+        look.classes += names
+        return see
+
+    return added
+
+
+def note(
+    check: str, *, of: str = SAMPLE, alone: bool = False, otherwise: bool = False
+) -> Callable[[See], See]:
+    """The decorated function says what is right, unusual or not to be judged: no mistake."""
+
+    def added(see: See) -> See:
+        LOOKS[see] = Look(see, of, alone, otherwise, check)
+        return see
+
+    return added
+
+
+def forget(name: str) -> None:
+    """Take a class back, with the looks that find nothing else."""
+    del RULES[name], CLASSES[name]
+    for see, look in [(see, look) for see, look in LOOKS.items() if name in look.classes]:
+        look.classes = tuple(one for one in look.classes if one != name)
+        if not look.classes:
+            del LOOKS[see]
+
+
+def judged(evidence: Any, of: str = SAMPLE) -> list[Finding]:
+    """Ask every look for that kind of evidence, in the order of CHECKS."""
+    looks = [look for look in LOOKS.values() if look.of == of]
+    found: list[Finding] = []
+    for look in sorted(looks, key=lambda look: (not look.alone, _place(look.check))):
+        if look.otherwise and any(finding.check == look.check for finding in found):
+            continue
+        seen = [look.finding(one) for one in look.see(evidence)]
+        found += seen
+        if look.alone and seen:
+            break
+    return found
+
+
+def _place(check: str) -> int:
+    return CHECKS.index(check) if check in CHECKS else len(CHECKS)
+
+
+def ordered(found: Iterable[Finding]) -> list[Finding]:
+    """The worst findings first, without those that another one hides."""
+    found = list(found)
+    hidden = {name for one in found if one.class_ in RULES for name in RULES[one.class_].hides}
+    if any(one.check == "kl" and one.verdict == BUG for one in found):
+        # The KL has the right form, but its factor or its sign is wrong.
+        found = [one for one in found if (one.check, one.verdict) != ("kl", RIGHT)]
+    kept = (one for one in found if one.class_ not in hidden)
+    return sorted(kept, key=lambda one: -WEIGHT[one.verdict])
+
+
+def table() -> str:
+    """The classes as rows of a Markdown table: name, verdict, sentence."""
+    rows = (f"| {one.name} | {one.verdict} | {one.says} |" for one in RULES.values())
+    return "\n".join(["| class | verdict | what it says |", "| --- | --- | --- |", *rows])

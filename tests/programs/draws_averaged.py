@@ -1,0 +1,36 @@
+import torch
+from torch import nn
+import torch.nn.functional as F
+
+def sample(mu, logvar):
+    return mu + torch.randn_like(mu) * torch.exp(0.5 * logvar)
+
+def kl_of(mu, logvar):
+    return -0.5 * (1 + logvar - mu ** 2 - logvar.exp())
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Linear(30, 16)
+        self.mu, self.logvar = nn.Linear(16, 4), nn.Linear(16, 4)
+        self.style_mu, self.style_logvar = nn.Linear(16, 3), nn.Linear(16, 3)
+        self.first, self.style = nn.Linear(4, 16), nn.Linear(3, 16)
+        self.out = nn.Linear(16, 30)
+
+    def decode(self, z):
+        return torch.sigmoid(self.out(self.first(z).relu()))
+
+    def loss(self, x):
+        h = self.body(x).relu()
+        mu, logvar = self.mu(h), self.logvar(h)
+        error = 0.0
+        for _ in range(5):
+            error = error + F.binary_cross_entropy(self.decode(sample(mu, logvar)), x, reduction='sum')
+        return error / 5 + kl_of(mu, logvar).sum()
+
+model = Net()
+optimizer = torch.optim.Adam(model.parameters())
+for x, _ in loader:
+    optimizer.zero_grad()
+    model.loss(x.view(-1, 30)).backward()
+    optimizer.step()
