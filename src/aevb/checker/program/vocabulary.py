@@ -170,6 +170,7 @@ class OfTorch:
     argument: Any
 
     def __call__(self) -> Any:
+        """Return the value, imported when it is first asked for."""
         import torch
 
         return getattr(torch, self.make)(self.argument)
