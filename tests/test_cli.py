@@ -646,7 +646,7 @@ import io, json, sys
 from contextlib import redirect_stderr, redirect_stdout
 import aevb
 assert "torch" not in sys.modules, "import aevb"
-from aevb.cli import main
+from aevb.commands.cli import main
 for line, expected in json.loads(sys.argv[1]):
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         try: main(line.split())
