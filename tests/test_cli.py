@@ -748,7 +748,7 @@ def test_a_reader_that_leaves_is_no_defect():
     read, write = os.pipe()
     os.close(read)
     code = (
-        "from aevb import cli; cli.make_app = lambda: lambda *_, **__: print('x' * 100_000);"
+        "from aevb.commands import cli; cli.make_app = lambda: lambda *_, **__: print('x' * 100_000);"
         " cli.main()"
     )
     process = python(code, stdout=write)
