@@ -748,8 +748,8 @@ def test_a_reader_that_leaves_is_no_defect():
     read, write = os.pipe()
     os.close(read)
     code = (
-        "from aevb.commands import cli; cli.make_app = lambda: lambda *_, **__: print('x' * 100_000);"
-        " cli.main()"
+        "from aevb.commands import cli; "
+        "cli.make_app = lambda: lambda *_, **__: print('x' * 100_000); cli.main()"
     )
     process = python(code, stdout=write)
     os.close(write)
