@@ -599,7 +599,7 @@ import io, json, sys
 from contextlib import redirect_stderr, redirect_stdout
 import aevb
 assert "torch" not in sys.modules, "import aevb"
-from aevb.cli import main
+from aevb.commands.cli import main
 for line, expected in json.loads(sys.argv[1]):
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         try: main(line.split())
@@ -701,8 +701,8 @@ def test_a_reader_that_leaves_is_no_defect():
     read, write = os.pipe()
     os.close(read)
     code = (
-        "from aevb import cli; cli.make_app = lambda: lambda *_, **__: print('x' * 100_000);"
-        " cli.main()"
+        "from aevb.commands import cli; "
+        "cli.make_app = lambda: lambda *_, **__: print('x' * 100_000); cli.main()"
     )
     process = python(code, stdout=write)
     os.close(write)
