@@ -56,11 +56,11 @@ def _where(state: State) -> str:
     """Block, time and what to do now."""
     from aevb.drill import clock
 
-    standing = clock.read(state.events, time.time())
-    lines = [clock.told(standing, state.untimed)]
-    if standing.block is None:
+    reading = clock.read(state.events, time.time())
+    lines = [clock.told(reading, state.untimed)]
+    if reading.block is None:
         return "\n".join([*lines, "  aevb drill report     what was shown"])
-    lines += [f"  aim: {standing.block.aim}", *(f"  {line}" for line in standing.block.do)]
+    lines += [f"  aim: {reading.block.aim}", *(f"  {line}" for line in reading.block.do)]
     return "\n".join(lines)
 
 
@@ -200,9 +200,9 @@ def check(folder: Folder = None, /, *, six: Flag = False, json: Json = False) ->
     from aevb.drill import clock, session, state, tutorial, watch
 
     place = _here(folder)
-    standing = clock.read(state.load(place).events, time.time())
+    reading = clock.read(state.load(place).events, time.time())
     result = None
-    if six or standing.over or (standing.block is not None and standing.block.name == "sanity"):
+    if six or reading.over or (reading.block is not None and reading.block.name == "sanity"):
         with terminal.progress(json) as bar:
             task = bar.add_task("training", total=tutorial.EPOCHS, terms="")
             result = session.run_six(
