@@ -1,5 +1,4 @@
-"""The table of rules: every class is said of a program of its own, and a new one is a file and a
-case, as docs/extending.md shows it."""
+"""The table of rules: every class is said of a case, and a new class is one file and one case."""
 
 import json
 import re

@@ -7,6 +7,7 @@ import gc
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
+from weakref import proxy
 
 from torch import Tensor, nn
 
@@ -99,7 +100,8 @@ class Evidence(StepEvidence):
     """The evidence of one latent sample.
 
     parts: the parts of its VAE. spread: the parameter of the sampler that the deviation is made of,
-    where the sampler was run alone.
+    where the sampler was run alone. What it keeps points back by proxies, so that the step is freed
+    with it.
     """
 
     parts: Parts
@@ -162,11 +164,15 @@ class Evidence(StepEvidence):
     noise = cached_property(sampling.noise_of)
     """The moments of the noise, and what it is shared by."""
 
-    heads = cached_property(sampling.Heads)
-    """What holds the heads, or joins them."""
+    @cached_property
+    def heads(self) -> sampling.Heads:
+        """What holds the heads, or joins them."""
+        return sampling.Heads(proxy(self))
 
-    names = cached_property(by_names.Names)
-    """What the names of the program say."""
+    @cached_property
+    def names(self) -> by_names.Names:
+        """What the names of the program say."""
+        return by_names.Names(proxy(self))
 
     # The loss and its two terms.
 
@@ -183,8 +189,9 @@ class Evidence(StepEvidence):
         for module in self.modules:
             for name, value in vars(module).items():
                 found = KL.search(name) and isinstance(value, Tensor) and value.numel() == 1
-                if found and value.requires_grad:
-                    return self.tape.known(value)
+                known = self.tape.known(value) if found and value.requires_grad else None
+                if known is not None:  # modules of an earlier look may still be there
+                    return known
         return None
 
     @cached_property
@@ -243,8 +250,10 @@ class Evidence(StepEvidence):
         """The reconstruction error in the loss, if it has a known form."""
         return None if self.loss is None else weighing.error_of(self, self.loss)
 
-    weights = cached_property(weighing.weighed)
-    """The weights of the KL and of the error; None where there is no KL to weigh."""
+    @cached_property
+    def weights(self) -> weighing.Weights | None:
+        """The weights of the KL and of the error; None where there is no KL to weigh."""
+        return weighing.weighed(proxy(self))
 
     def fingerprint(self) -> dict[str, list[float]]:
         """What was measured of the sampler and the KL, as plain numbers for a picture.

@@ -1,5 +1,7 @@
-"""The sampler: z = mean + deviation * noise, with gradients to both heads, which may take any value
-and which the KL reads alike."""
+"""The sampler: z = mean + deviation * noise, with gradients to both heads.
+
+The heads may take any value, and the KL reads them as the sampler does.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from aevb.checker.report import CANNOT_JUDGE, RIGHT
-from aevb.checker.rules import (
-    CLASSES,
-    NO_SAMPLE,
-    Seen,
-    also,
-    note,
-    rule,
-)
+from aevb.checker.rules import CLASSES, NO_SAMPLE, Seen, also, note, rule
 
 if TYPE_CHECKING:
     from aevb.checker.evidence.divergence import Misread
