@@ -8,7 +8,7 @@ no result. "torch": with torch.
 
 import sys
 
-from aevb.checker.sandbox import child, kernel
+from aevb.checker.sandbox import confine, kernel
 from aevb.checker.sandbox.audit import STRANGER
 
 
@@ -18,12 +18,12 @@ def main(program, outside, *words):
     if "no-kernel" in words:
         kernel.filter_calls = kernel.restrict_writing = lambda *_: False
     if "no-hook" in words:
-        child.hook = lambda *_: lambda *_: None
-    layers = [] if "unconfined" in words else child.confine()
+        confine.hook = lambda *_: lambda *_: None
+    layers = [] if "unconfined" in words else confine.confine()
     names = {"__name__": STRANGER, "outside": outside}
     exec(compile(program, STRANGER, "exec"), names)
     if "silent" not in words:
-        child.send({"layers": layers, "answer": names.get("answer")})
+        confine.send({"layers": layers, "answer": names.get("answer")})
 
 
 if __name__ == "__main__":

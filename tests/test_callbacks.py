@@ -14,7 +14,7 @@ from helpers import hooks
 import aevb
 from aevb import Callbacks, Config
 from aevb.commands import cli
-from aevb.datasets import files
+from aevb.datasets import readers
 from aevb.datasets.schema import Data
 from aevb.storage import checkpoint
 from aevb.training.callbacks import watches_steps
@@ -178,8 +178,10 @@ def test_the_command_that_resumes_reads_each_file_of_the_save_once(command, monk
 
 
 def test_every_command_loads_its_data_once(command, data, monkeypatch):
-    loaded, real = [], files.read
-    monkeypatch.setattr(files, "read", lambda path, **o: (loaded.append(path), real(path, **o))[1])
+    loaded, real = [], readers.read
+    monkeypatch.setattr(
+        readers, "read", lambda path, **o: (loaded.append(path), real(path, **o))[1]
+    )
     np.save("rows.npy", data.rows)
     np.save("others.npy", data.rows[:30])
     assert command(f"fit rows.npy --out run {FIT}") == 0

@@ -10,7 +10,7 @@ from judging import program
 from sandboxed import FILTERED, hostile, needs_filter, nothing_left_behind, parts  # noqa: F401
 
 from aevb.checker.sandbox import kernel
-from aevb.checker.sandbox.child import LAYERS, signed
+from aevb.checker.sandbox.confine import LAYERS, signed
 
 pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 
@@ -115,11 +115,11 @@ def test_flooding_the_channel_ends_the_child():
     "text",
     [
         (
-            "import threading, aevb.checker.sandbox.child as c\n"
+            "import threading, aevb.checker.sandbox.confine as c\n"
             "t = threading.Thread(target=c.send, args=({},)); t.start(); t.join()"
         ),
         (
-            "import atexit, aevb.checker.sandbox.child as c, sys\natexit.register(c.send,"
+            "import atexit, aevb.checker.sandbox.confine as c, sys\natexit.register(c.send,"
             " {})\nsys.exit()"
         ),
     ],
@@ -132,7 +132,7 @@ def test_a_result_is_taken_from_the_checkers_own_code_alone(text):
 
 def test_a_second_result_makes_both_void():
     end = hostile("""
-        import aevb.checker.sandbox.child as c
+        import aevb.checker.sandbox.confine as c
         c._State.channel.write({'result': {'answer': 'forged'}})
         """)
     assert (end.how, end.result) == ("forbidden", None)

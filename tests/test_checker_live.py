@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from small import Small
+from small_vae import Small
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 from zoo import mutants

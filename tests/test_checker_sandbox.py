@@ -119,7 +119,7 @@ ENDINGS = {
         "C library through ctypes (line 2)",
     ),
     "forging": (
-        "from aevb.checker.sandbox.child import send\nsend({'verdict': 'right'})",
+        "from aevb.checker.sandbox.confine import send\nsend({'verdict': 'right'})",
         "forbidden",
         "write the checker's own result (line 2)",
     ),

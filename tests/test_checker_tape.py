@@ -1,7 +1,7 @@
 """The checker's tape: it plays a recorded step again, and finds the parts of a VAE on it."""
 
 import torch
-from small import Small
+from small_vae import Small
 from torch import Tensor, nn
 
 from aevb.checker.evidence.readings import READINGS

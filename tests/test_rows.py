@@ -12,7 +12,7 @@ from scipy.stats import chi2
 
 import aevb
 from aevb.config import Config
-from aevb.datasets import files, load, stored
+from aevb.datasets import load, readers, stored
 from aevb.datasets.batches import epoch_batches
 from aevb.datasets.draws import uniforms
 from aevb.datasets.planning import plan
@@ -299,7 +299,7 @@ def test_the_first_value_that_is_not_a_number_is_named(place, tmp_path, monkeypa
     refuses(
         DataError,
         ["1 missing (NaN) and 1 infinite of 1500 values", "[499, 1]"],
-        files.read,
+        readers.read,
         str(tmp_path / "x.npy"),
     )
 

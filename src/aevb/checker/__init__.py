@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from aevb.checker.sandbox.child import Limits
+    from aevb.checker.sandbox.confine import Limits
 
 __all__ = ["CLASSES", "ROLES", "Finding", "Report", "check", "check_file"]
 

@@ -19,12 +19,12 @@ from aevb.checker.program.program import Program
 from aevb.checker.program.replacing import patched
 from aevb.checker.program.source import read
 from aevb.checker.report import CANNOT_JUDGE, Finding, Report, cannot_judge
-from aevb.checker.sandbox.child import confine, send
+from aevb.checker.sandbox.confine import confine, send
 from aevb.checker.session import Session
 from aevb.checker.steps.mapped import UnknownNameError
 
 
-def examine(path: Path, mapping: dict[str, str], session: Session) -> Report:
+def judge_file(path: Path, mapping: dict[str, str], session: Session) -> Report:
     """Judge the file, in this process."""
     program = Program(read(path), session, mapping=mapping)
     report = judge(program)
@@ -47,7 +47,7 @@ def main(path: str, mapping: str) -> None:
         layers = confine()
         gc.freeze()  # names of layers are looked for among the program's own objects, not torch's
         try:
-            report = examine(source, json.loads(mapping), session)
+            report = judge_file(source, json.loads(mapping), session)
         except UnknownNameError as error:
             report = cannot_judge(str(error))
         except RecursionError:

@@ -10,7 +10,7 @@ from typing import Any
 
 from aevb.checker.program.source import Source, SourceError, read
 from aevb.checker.report import ROLES, Report, cannot_judge
-from aevb.checker.sandbox.child import Limits
+from aevb.checker.sandbox.confine import Limits
 from aevb.checker.sandbox.parent import run
 from aevb.errors import NotFoundError, UsageError
 

@@ -16,9 +16,9 @@ from aevb.checker.program.rewriting import set_mode
 from aevb.checker.program.vocabulary import DATA_DIM, LATENT
 from aevb.checker.report import BUG, CANNOT_JUDGE, RIGHT, SCALE, UNUSUAL, Finding, Report
 from aevb.checker.rules import CHECKS, NO_SAMPLE, PROGRAM, judged, ordered
+from aevb.checker.steps.candidates import RecordedStep, attempts
 from aevb.checker.steps.mapped import alone, named, only_a_loss, spread_of
-from aevb.checker.steps.stepping import RowKind, Runner, record
-from aevb.checker.steps.steps import RecordedStep, attempts
+from aevb.checker.steps.running import RowKind, Runner, record
 from aevb.checker.tape.parts import Parts
 
 SEEDS = (0, 1)

@@ -23,8 +23,8 @@ from aevb.checker.program.vocabulary import ROWS
 from aevb.checker.report import BUG, SCALE, Report, cannot_judge
 from aevb.checker.rules import NO_SAMPLE, judged, ordered
 from aevb.checker.session import Batch, Session
+from aevb.checker.steps.candidates import RecordedStep
 from aevb.checker.steps.outside_noise import find_with_kept
-from aevb.checker.steps.steps import RecordedStep
 from aevb.checker.tape.returned import loss_in
 from aevb.checker.tape.tape import BackwardCalledError, Tape
 

@@ -6,7 +6,7 @@ command line accepts the same names and paths.
 Where to find the code:
 
 ==================  ==============================================================================
-``files.py``        chooses the reader for a path by the end of its name
+``readers.py``      chooses the reader for a path by the end of its name
 ``tables.py``       reads .csv, .tsv, .txt and .parquet
 ``arrays.py``       reads .npy, .npz and idx
 ``pictures.py``     reads a folder of PNG and JPEG files
@@ -23,7 +23,7 @@ Where to find the code:
 ==================  ==============================================================================
 
 To add a data set by name, write one line in ``DATASETS``. To add a file format, write one line in
-``files.READERS``.
+``readers.READERS``.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def load(source: str | Path, **options: Any) -> Data:
         source: A name (``digits``), a name with a split (``mnist:test``), or the path of a file or
             a folder of pictures.
         options: ``resize=(height, width)`` and ``grey=True``, for a folder of pictures alone. See
-            ``aevb.datasets.files.read``.
+            ``aevb.datasets.readers.read``.
 
     Returns:
         The rows and the facts that are known about them.
@@ -99,10 +99,10 @@ def load(source: str | Path, **options: Any) -> Data:
             )
         data: Data = DATASETS[name](split or None)
         return data
-    from aevb.datasets import files
+    from aevb.datasets import readers
 
-    if files.exists(text):
-        return files.read(text, **options)
+    if readers.exists(text):
+        return readers.read(text, **options)
     if any(mark in text for mark in "/\\.~"):
         raise NotFoundError(f"there is no file or folder {text!r}. Check the path.")
     try:

@@ -122,7 +122,7 @@ def main(path: str) -> None:
 
     from aevb.checker.program.program import Program
     from aevb.checker.program.source import read
-    from aevb.checker.sandbox.child import confine, send
+    from aevb.checker.sandbox.confine import confine, send
     from aevb.checker.session import Session
 
     torch.set_num_threads(1)

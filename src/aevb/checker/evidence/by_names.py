@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from aevb.checker.program.vocabulary import LOG_SIGMA, LOG_VARIANCE, OF_A_KL, OF_A_LOSS
-from aevb.checker.steps.steps import output_values
+from aevb.checker.steps.candidates import output_values
 from aevb.checker.tape.tape import LIKE
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from torch import Tensor
 from aevb.checker.evidence.factors import has_literal
 from aevb.checker.evidence.readings import TOLERANCE, Recognised, recognise
 from aevb.checker.program.vocabulary import LOG_SIGMA
-from aevb.checker.steps.steps import output_values
+from aevb.checker.steps.candidates import output_values
 from aevb.checker.tape.measure import ratio, reachable
 from aevb.checker.tape.parts import SHAPES
 

@@ -32,7 +32,7 @@ from aevb.checker.tape.measure import (
 if TYPE_CHECKING:
     from aevb.checker.program.source import Source
     from aevb.checker.session import Session
-    from aevb.checker.steps.steps import RecordedStep
+    from aevb.checker.steps.candidates import RecordedStep
     from aevb.checker.tape.parts import Parts
     from aevb.checker.tape.tape import Entry, Tape
 

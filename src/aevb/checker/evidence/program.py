@@ -15,7 +15,7 @@ from aevb.checker.program.vocabulary import DECODER
 if TYPE_CHECKING:
     from aevb.checker.evidence.evidence import Judged
     from aevb.checker.places import Place
-    from aevb.checker.steps.steps import RecordedStep
+    from aevb.checker.steps.candidates import RecordedStep
 
 UNIFORM = {"rand", "rand_like", "uniform_", "random_sample", "uniform"}
 

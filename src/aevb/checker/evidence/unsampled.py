@@ -11,7 +11,7 @@ import torch
 
 from aevb.checker.evidence.evidence import Evidence, StepEvidence
 from aevb.checker.evidence.readings import READINGS, fitted, kl_terms
-from aevb.checker.findings.not_judged import PLAIN
+from aevb.checker.findings.no_sample import PLAIN
 from aevb.checker.tape.measure import kl_slopes, settings
 from aevb.checker.tape.parts import Parts, is_layer, values_of_parameters
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from aevb.checker.sandbox.audit import INPUT
-from aevb.checker.sandbox.child import Limits
+from aevb.checker.sandbox.confine import Limits
 
 How = Literal["done", "timeout", "cpu", "memory", "crashed", "exited", "forbidden"]
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")

@@ -4,7 +4,7 @@ The parent never runs a line of the program. The child is a fresh interpreter in
 Its working directory, HOME and TMPDIR are an empty temporary folder, its standard input is empty,
 and its environment holds next to nothing. Its prints are kept up to a limit. Its result comes
 through a pipe as signed JSON. At the end the parent kills the child's process group and removes the
-folder. ``child.confine`` says what the child gives up before it runs the stranger's code.
+folder. ``confine.confine`` says what the child gives up before it runs the stranger's code.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from aevb.checker.sandbox.child import Limits, signed
+from aevb.checker.sandbox.confine import Limits, signed
 from aevb.checker.sandbox.endings import Ended, Observed, ended
 from aevb.errors import UsageError
 
@@ -40,7 +40,7 @@ import json, os, sys
 with os.fdopen(os.dup(int(sys.argv[1])), "rb") as file:
     orders = json.load(file)
 sys.path[:] = orders.pop("path")
-from aevb.checker.sandbox.child import main
+from aevb.checker.sandbox.confine import main
 main(orders, int(sys.argv[1]), int(sys.argv[2]))
 """
 KEPT_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "KMP_DUPLICATE_LIB_OK")
@@ -63,7 +63,7 @@ def run(
     """Run ``python -m module arguments`` in a child process.
 
     Args:
-        module: a module that calls ``child.confine()`` and ``child.send(result)`` itself.
+        module: a module that calls ``confine()`` and ``send(result)`` itself.
         arguments: the module's.
         limits: what the child may use.
         path: folders to search for modules before all others.

@@ -21,8 +21,8 @@ from aevb.checker.program.source import calls, covers, each, functions
 from aevb.checker.program.stand_ins import StandIn
 from aevb.checker.program.vocabulary import LOSS
 from aevb.checker.session import STRUCTURES, Batch
+from aevb.checker.steps.candidates import Attempt, RecordedStep, attempts
 from aevb.checker.steps.outside_noise import adopt, find_with_kept
-from aevb.checker.steps.steps import Attempt, RecordedStep, attempts
 from aevb.checker.tape.returned import loss_in, sum_of_rows
 from aevb.checker.tape.tape import BackwardCalledError, Tape
 

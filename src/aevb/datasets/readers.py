@@ -31,7 +31,7 @@ def exists(text: str) -> bool:
     """Whether ``text`` names a file, a folder, or an array in an archive (``arrays.npz:name``).
 
     Example:
-        >>> from aevb.datasets.files import exists
+        >>> from aevb.datasets.readers import exists
         >>> exists("."), exists("no such file.csv")
         (True, False)
     """
@@ -62,7 +62,7 @@ def read(text: str, *, resize: tuple[int, int] | None = None, grey: bool | None 
 
     Example:
         >>> from pathlib import Path
-        >>> from aevb.datasets.files import read
+        >>> from aevb.datasets.readers import read
         >>> _ = Path("points.csv").write_text("x,y\\n1,2\\n3,4\\n5,6\\n")
         >>> read("points.csv").rows.shape
         (3, 2)
