@@ -76,7 +76,7 @@ class DivergedError(AevbError, ArithmeticError):
 
 
 class LostProcessError(AevbError, RuntimeError):
-    """A process of a group that trains together has gone, or does not answer."""
+    """One of several processes that train together has ended or does not answer."""
 
     exit_code = 75
 
