@@ -1,8 +1,8 @@
 """``Data``: rows as they were found. ``Schema``: how rows become the model's numbers and back.
 
 The model works on float32 rows x = (row - shift) / scale, flattened to (N, D). The ``Schema`` holds
-shift and scale and is saved with the model. So everything that the model makes is returned in the
-data's own units, and a density is reported per unit of the data,
+shift and scale and is saved with the model. So the rows that the model makes are returned in the
+data's own units, and densities are reported in these units, too:
 
     log p(row) = log p(x) - sum_d log scale_d.
 
@@ -34,13 +34,13 @@ BINARIZE = {
 }
 """The ways to treat grey levels under a Bernoulli likelihood, and what each one does."""
 FEWEST_SAMPLED = 100
-"""A sample may always hold this many rows, however long they are."""
+"""A sample may always hold this many rows, even if they are long."""
 MOST_NUMBERS = 2**24
-"""A sample of more rows than that holds at most this many numbers."""
+"""A sample of more than ``FEWEST_SAMPLED`` rows holds at most this many numbers."""
 
 
 def sample_size(most: int, data_dim: int) -> int:
-    """How many rows a sample of at most ``most`` rows may hold, so that it fits into memory.
+    """Return how many rows to sample, at most ``most``, so that the sample fits into memory.
 
     data_dim: the numbers in one row.
 
@@ -62,7 +62,7 @@ class Data:
         columns: Names of the columns, for a table.
         labels: (N,), used only to colour pictures.
         white: The value of white if the rows are grey levels (255 for 8 bits). Black is 0.
-            Integers from 0 to 255 in the form of pictures are taken for 8-bit grey levels.
+            Without it, pictures of integers from 0 to 255 are taken for 8-bit grey levels.
         test_split: The name under which ``load`` finds rows meant for testing.
         resize: (height, width) that pictures were brought to.
         grey: Whether pictures were read as grey.
@@ -209,7 +209,7 @@ class Schema:
         binarize: How grey levels become bits: a key of ``BINARIZE``.
         resize: (height, width) that pictures are brought to.
         grey: Whether pictures are read as grey.
-        levels: How many integers 0, 1, ... a value can be, for a likelihood that counts them.
+        levels: How many integers 0, 1, ... a value can take, for a likelihood over levels.
 
     Example:
         >>> import numpy as np
@@ -316,8 +316,8 @@ class Schema:
     ) -> NDArray[np.float32]:
         """Turn some rows into the model's numbers x: (M, D), without checking them.
 
-        Static binarisation depends on seed, row and column alone. So a row becomes the same bits,
-        whichever rows are read with it.
+        Static binarisation depends on seed, row and column alone. So a row becomes the same bits in
+        any batch.
 
         Args:
             rows: (M, *shape), in the form that ``require`` allows.
@@ -366,9 +366,9 @@ class Schema:
             if np.dtype(self.dtype).kind in "ui":
                 return rows.round().astype(self.dtype)
         if self.levels is not None:
-            # A draw is an integer, up to the rounding of float32. A mean is not: it stays as it is.
+            # A draw is an integer, up to the rounding of float32. A mean need not be one.
             rows = np.where(np.abs(rows - rows.round()) < 1e-3, rows.round(), rows)
-        # In float64 if the data was: float32 cannot tell two dates in seconds apart.
+        # float64 data stay float64: float32 cannot tell two dates in seconds apart.
         return rows.astype(np.result_type(np.float32, np.dtype(self.dtype)))
 
     def require(self, data: Data) -> None:
@@ -426,6 +426,6 @@ class Schema:
 
 
 def _may_be_dark(data: Data) -> bool:
-    """Whether integers 0 and 1 may be the two darkest grey levels. Fractions may not."""
+    """Whether the values may be the two darkest grey levels: only the integers 0 and 1."""
     low, high = data.range
     return data.white is None and data.rows.dtype.kind in "ui" and low >= 0 and high <= 1
