@@ -423,7 +423,7 @@ def _histogram(axes: Axes, per_row: Mapping[str, Array]) -> None:
 def _kl_bars(axes: Axes, kl: Array | None, latent_dim: int) -> None:
     axes.set_title("KL(q(z|x) || p(z)) by dimension", fontsize=9)
     if kl is None:
-        note = "no closed form for this posterior and prior"
+        note = "no KL by dimension for this posterior and prior"
         axes.text(0.5, 0.5, note, ha="center", transform=axes.transAxes, fontsize=8)
         axes.set_axis_off()
         return
