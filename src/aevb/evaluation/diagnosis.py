@@ -155,8 +155,8 @@ def _vanishing_noise(facts: Facts) -> Diagnosis | None:
         return None
     return Diagnosis(
         "vanishing_variance",
-        f"vanishing decoder variance: noise {facts.noise[0]:.2g} of the data's standard deviation:"
-        " a density without limit. Repeated or rounded values? Use discretized_logistic for"
+        f"vanishing decoder variance: noise {facts.noise[0]:.2g} of the data's standard deviation;"
+        " the density has no upper limit. Repeated or rounded values? Use discretized_logistic for"
         " integers, fewer latent dimensions, or gaussian_fixed.",
     )
 
