@@ -41,7 +41,7 @@ class UsageError(AevbError, ValueError):
 
 
 class DataError(AevbError, ValueError):
-    """Data that cannot be used: NaN, text in a numeric column, another shape, a damaged file."""
+    """Data that cannot be used: NaN, text in a numeric column, a wrong shape, a damaged file."""
 
     exit_code = 65
 

@@ -460,7 +460,7 @@ def _check_that_parts_fit(model: VAE) -> None:
             except (RuntimeError, NotImplementedError) as error:
                 first = (str(error) or type(error).__name__).splitlines()[0]
                 raise UsageError(
-                    f"the {name} cannot take what the part before it gives: {first}"
+                    f"the {name} cannot take the output of the part before it: {first}"
                 ) from error
             if shape != expected:
                 raise UsageError(

@@ -18,7 +18,7 @@ Where to find the code:
 ``stored.py``       leaves a large file on disk and reads its rows when they are needed
 ``rows.py``         hands rows to a training step, from memory or from a file
 ``batches.py``      decides which rows each step sees, and seeds its random numbers
-``draws.py``        draws random numbers that depend on seed, row and column alone
+``draws.py``        draws random numbers that depend only on seed, row and column
 ``damage.py``       lists the errors that a damaged file causes, and explains them
 ==================  ==============================================================================
 

@@ -1,6 +1,6 @@
 """Decide which rows a step sees, and seed its random bits.
 
-All functions depend on (seed, epoch, step) alone and keep no state. Epoch 7 of a run is the same
+All functions depend only on (seed, epoch, step) and keep no state. Epoch 7 of a run is the same
 whether the first six epochs ran in the same process or not.
 """
 

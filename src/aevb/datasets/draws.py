@@ -1,4 +1,4 @@
-"""Draw random numbers that depend on seed, row and column alone.
+"""Draw random numbers that depend only on seed, row and column.
 
 A row gets the same numbers in any batch. The method is SplitMix64 (Steele, Lea
 & Flood 2014) at the position of row and column in the data. A counter is multiplied by an odd

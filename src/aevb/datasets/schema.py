@@ -104,7 +104,7 @@ Fill them in or remove those rows.
             object.__setattr__(self, "white", 255.0)
 
     def _has_grey_levels(self) -> bool:
-        """Whether the rows look like 8-bit pictures: integers in 0..255, not 0 and 1 alone."""
+        """Whether the rows look like 8-bit pictures: integers in 0..255, and not only 0 and 1."""
         pictures = self.columns is None and (self.rows.ndim > 2 or self.rows.dtype == np.uint8)
         low, high = self.range
         return pictures and self.rows.dtype.kind in "ui" and low >= 0 and 1 < high <= 255
@@ -136,7 +136,7 @@ Fill them in or remove those rows.
     def kind(self) -> str:
         """The kind of the values.
 
-        ``binary``: 0 and 1 alone. ``grey``: grey levels from 0 to ``white``. ``unit``: real numbers
+        ``binary``: only 0 and 1. ``grey``: grey levels from 0 to ``white``. ``unit``: real numbers
         in [0, 1]. ``real``: any other numbers.
         """
         if self.survey.bits:
@@ -316,7 +316,7 @@ class Schema:
     ) -> NDArray[np.float32]:
         """Turn some rows into the model's numbers x: (M, D), without checking them.
 
-        Static binarisation depends on seed, row and column alone. So a row becomes the same bits in
+        Static binarisation depends only on seed, row and column. So a row becomes the same bits in
         any batch.
 
         Args:
@@ -404,7 +404,7 @@ class Schema:
             )
 
     def _require_same_white(self, data: Data) -> None:
-        """Refuse values that have another range of grey levels."""
+        """Refuse values with a different range of grey levels."""
         if self.kind == "real" or data.white == self.white or _may_be_dark(data):
             return
         low, high = data.range

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from aevb.errors import DataError
 
 IN_MEMORY_BYTES = 2**30
-"""A .npy or unpacked idx file larger than this is read as it is needed; a smaller one is loaded."""
+"""A larger .npy or uncompressed idx file stays on disk; a smaller one is loaded."""
 CHUNK_VALUES = 2**20
 """Numbers in a chunk. In double precision they take 8 MiB."""
 GAP = 8192

@@ -28,7 +28,7 @@ class Diagnosis(NamedTuple):
 
     Args:
         name: A fixed name, for programs.
-        message: What was seen, and what to do.
+        message: The observation, and a remedy.
 
     Example:
         >>> from aevb.evaluation.diagnosis import Facts, diagnose
@@ -206,7 +206,7 @@ def _ceiling(facts: Facts) -> Diagnosis | None:
     return Diagnosis(
         "information_ceiling",
         f"mutual information at its ceiling: {facts.information:.2f} nats, and {facts.rows} rows"
-        f" allow no more than log {facts.rows} = {ceiling:.2f}. What the codes hold"
+        f" allow no more than log {facts.rows} = {ceiling:.2f}. Any information"
         " beyond that counts as marginal_kl, which is therefore only an upper bound. Use more"
         " --rows.",
     )

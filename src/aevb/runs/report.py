@@ -267,7 +267,7 @@ class _Work:
         return None
 
     def _counter(self, name: str, of: int) -> Callable[[int], None]:
-        """Return a function that adds up how many rows are done and says so."""
+        """Return a function that adds up the rows that are done and reports the sum."""
         done = 0
 
         def on_rows(n: int) -> None:

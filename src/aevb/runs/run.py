@@ -242,7 +242,7 @@ class Run:
         """Return the means of p(x|z): (N, *shape). z: (N, L).
 
         Raises:
-            DataError: The codes have another shape.
+            DataError: The codes have a wrong shape.
 
         Example:
             >>> import aevb, numpy as np

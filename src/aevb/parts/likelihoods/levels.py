@@ -56,7 +56,7 @@ class _Levels(Likelihood):
             )
         if not bool(((k > -0.5) & (k < self.levels - 0.5)).all()):
             raise DataError(
-                f"this model knows the integers 0 to {self.levels - 1}; got {float(k.min()):.4g} to"
+                f"this model takes the integers 0 to {self.levels - 1}; got {float(k.min()):.4g} to"
                 f" {float(k.max()):.4g}. Save the rows in the form that the model was trained on."
             )
 
