@@ -1,12 +1,12 @@
-"""aevb: variational autoencoders to use, to trust and to learn from.
+"""aevb: train, evaluate and study variational autoencoders.
 
     from aevb import VAE, kl_divergence, vae_loss          the model and its loss, on tensors
     run = aevb.fit("digits")                               train on a data set by name, on a file,
                                                            on a folder of pictures, on an array
     run.sample(16); run.encode(rows); run.evaluate(rows)   use the trained model; rows as for fit
     aevb.save(run, "runs/digits"); aevb.load("runs/digits")
-    aevb.report.evaluate(run, rows)                        all figures, with error bars
-    aevb.checker.check_file("their_vae.py")                find the mistakes in any VAE
+    aevb.report.evaluate(run, rows)                        every figure, with its standard error
+    aevb.checker.check_file("their_vae.py")                find mistakes in the code of a VAE
 
 ``import aevb`` does not import torch: each name is imported when it is first used.
 
@@ -58,12 +58,6 @@ _HOMES = {
     "load": "aevb.storage.checkpoint",
     "save": "aevb.storage.checkpoint",
     "vae_loss": "aevb.parts.objectives.elbo",
-}
-
-_MODULES = {
-    "checker": "aevb.checker",
-    "datasets": "aevb.datasets",
-    "report": "aevb.runs.report",
 }
 
 __all__ = [

@@ -34,7 +34,7 @@ PRECISIONS = ("auto", "fp32", "bf16")
 KERNELS = ("auto", "torch", "onednn")
 COMPILE = ("auto", "on", "off")
 HIDDEN = {"mlp": (500, 500), "conv": (32, 64)}
-"""The encoder's widths, or numbers of channels, where none are given."""
+"""The encoder's default widths, or numbers of channels, for each network."""
 
 
 def _one_of(names: Sequence[str] | Registry | dict[str, str]) -> Parameter:
@@ -168,9 +168,9 @@ class Config:
     beta: float = 1.0
     """Weight of the KL in the loss."""
     warmup_epochs: float = 0.0
-    """Epochs in which that weight rises from 0."""
+    """Epochs in which the weight of the KL rises from 0 to beta."""
     free_bits: float = 0.0
-    """Nats of KL that each latent dimension has for free; their sum if the KL is one number."""
+    """Nats of KL per latent dimension that cost nothing."""
     samples: Whole = 1
     """Draws of z per row and step."""
     optimizer: Annotated[str, _one_of(OPTIMIZERS)] = "adam"
@@ -178,7 +178,7 @@ class Config:
     learning_rate: float = 1e-3
     """Step size."""
     decay: float = 0.0
-    """Share of the steps at the end in which the step size falls to 0. More --epochs raise it."""
+    """Share of the steps, at the end of the run, in which the step size falls to 0."""
     batch_size: Whole = 128
     """Rows per step."""
     epochs: Whole = 50
@@ -186,7 +186,7 @@ class Config:
     patience: Whole = 0
     """Stop after this many epochs without a better validation bound; keep the best. 0: never."""
     binarize: Annotated[str, _one_of(BINARIZE)] = "none"
-    """Grey levels under bernoulli: kept, or binarised once, at every step, or at one half."""
+    """Grey levels under bernoulli: keep them, or binarise once, at every step, or at one half."""
     validation: str = "0.1"
     """Rows held out: a fraction of DATA, or the name or path of other data. 0: none."""
     resize: str | None = None
@@ -194,20 +194,20 @@ class Config:
     grey: Annotated[bool, Parameter(negative=())] = False
     """Turn the colour pictures of a folder into grey ones."""
     start: str | None = None
-    """A run whose weights to start from: same encoder and decoder, and other parts that match."""
+    """Folder of a run that gives the first weights. Its encoder and decoder must be the same."""
     seed: Whole = 0
-    """Decides initial weights, order, noise and split."""
+    """Seeds the initial weights, the order of the rows, the noise and the split."""
     threads: Annotated[int | None, Parameter(converter=whole_number)] = None
-    """CPU threads; the bits of the result depend on them. Default: one or all, as measured."""
+    """CPU threads; they affect the last bits of the result. Default: the faster of one and all."""
     # No worse: the change of the result is no larger than that from another seed.
     precision: Annotated[str, _one_of(PRECISIONS)] = "auto"
     """Number format of matrix products. auto: bf16 in a long run, if faster and no worse."""
     kernels: Annotated[str, _one_of(KERNELS)] = "auto"
     """Library for fp32 matrix products. auto: torch, or oneDNN in a long run if it is faster."""
     compile: Annotated[str, _one_of(COMPILE)] = "auto"
-    """Compile the training step, ten seconds. auto: in a long run. off: do not even record it."""
+    """Compile the step, in ten seconds. auto: in a long run. off: do not record it either."""
     save_every: Whole = 0
-    """Save after this many steps, too. 0: by time alone."""
+    """Also save every so many steps. 0: save at intervals of time only."""
     device: Annotated[str, _one_of(DEVICES)] = "auto"
     """Where to train."""
 

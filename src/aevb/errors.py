@@ -41,7 +41,7 @@ class UsageError(AevbError, ValueError):
 
 
 class DataError(AevbError, ValueError):
-    """Data that cannot be used: NaN, text in a numeric column, another shape, a damaged file."""
+    """Data that cannot be used: NaN, text in a numeric column, a wrong shape, a damaged file."""
 
     exit_code = 65
 
@@ -76,7 +76,7 @@ class DivergedError(AevbError, ArithmeticError):
 
 
 class LostProcessError(AevbError, RuntimeError):
-    """A process of a group that trains together has gone, or does not answer."""
+    """One of several processes that train together has ended or does not answer."""
 
     exit_code = 75
 

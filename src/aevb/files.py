@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from aevb.errors import CannotWriteError, OutputExistsError, UsageError
 
 ARRAYS = (".npy", ".npz", ".csv")
-"""Ends of the names of files of numbers."""
+"""Endings of the names of files with numbers."""
 PICTURES = (".png", ".pdf", ".svg")
-"""Ends of the names of pictures."""
+"""Endings of the names of files with pictures."""
 
 
 def check(path: Path, *, make_folder: bool = False) -> None:
@@ -24,7 +24,7 @@ def check(path: Path, *, make_folder: bool = False) -> None:
 
     Args:
         path: The output.
-        make_folder: Whether its folder will be made if need be.
+        make_folder: Whether its folder will be made if there is none.
 
     Raises:
         UsageError: The format is unknown.
@@ -51,7 +51,7 @@ def check(path: Path, *, make_folder: bool = False) -> None:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether the name asks for a picture and not for numbers.
+    """Whether the ending of the name is one of a picture.
 
     Example:
         >>> from pathlib import Path
@@ -63,7 +63,7 @@ def is_picture(path: Path) -> bool:
 
 
 def write(path: Path, arrays: dict[str, NDArray[Any]], columns: Sequence[str]) -> None:
-    """Write arrays (N, ...) into a file. The end of its name gives the format.
+    """Write arrays (N, ...) into a file. The ending of its name gives the format.
 
     A .npy file holds the first array, a .npz file all arrays by name. A .csv file holds all arrays
     side by side, each flattened to (N, columns).
@@ -71,7 +71,7 @@ def write(path: Path, arrays: dict[str, NDArray[Any]], columns: Sequence[str]) -
     Args:
         path: The file.
         arrays: By name.
-        columns: Names for .csv, for the columns of all arrays together.
+        columns: The header of a .csv file: one name for each column of all arrays.
 
     Raises:
         CannotWriteError: The file could not be written.
@@ -143,7 +143,7 @@ def part_of(path: Path) -> Path:
 
 
 def to_disk(path: Path) -> None:
-    """Wait until a file, or the list of names in a folder, is on the disk and not only in memory.
+    """Wait until a file, or the list of names in a folder, is on the disk.
 
     Example:
         >>> from pathlib import Path

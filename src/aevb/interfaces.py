@@ -1,4 +1,4 @@
-"""The contracts of aevb: one class for each kind of part that you can exchange.
+"""The interfaces of aevb: one base class for each kind of part that you can replace.
 
 A variational autoencoder (``aevb.VAE``) has five parts, and an objective trains it:
 
@@ -8,9 +8,9 @@ A variational autoencoder (``aevb.VAE``) has five parts, and an objective trains
     Objective(model, x) -> Estimate            a loss to differentiate, and figures to report
 
 Encoder and decoder are ordinary networks. A likelihood, a posterior and a prior are modules whose
-``forward`` returns a ``torch.distributions.Distribution``; there is no further abstraction. None of
-these parts knows another one, and an objective sees them only through ``Model``. Any likelihood
-therefore works with any posterior, any prior and any objective.
+``forward`` returns a ``torch.distributions.Distribution``; there is no further abstraction. No part
+depends on the class of another part, and an objective uses them only through ``Model``. Therefore
+any likelihood works with any posterior, any prior and any objective.
 
 To add a part of your own, derive from its class here and write the methods marked as abstract. The
 example in each class is complete: it defines a part and uses it. docs/extending.md shows how a part
@@ -21,7 +21,7 @@ Shapes, here and in every docstring of the package:
     K  importance samples        B  rows of a batch        N  rows of a data set
     L  latent dimensions         D  data dimensions        ...  any leading dimensions
 
-Units: every log-density, bound and divergence is in nats. A density is that of one row.
+Units: every log-density, bound and divergence is in nats. A density is the density of one row.
 """
 
 from __future__ import annotations
@@ -88,14 +88,15 @@ class Likelihood(nn.Module, ABC):
     def check(self, x: Tensor) -> None:
         """Raise DataError if a value of x: (N, D) lies outside the support.
 
-        The package calls this once for a data set, when it takes the data in, and never in a step.
+        The package calls this when it loads a data set, on one part of the rows after another. It
+        never calls it in a training step.
         """
 
     @property
     def noise(self) -> Tensor | None:
         """The standard deviation of x given z, () or (D,), if it is the same for every z.
 
-        None if it depends on z.
+        None if it depends on z, or if the likelihood has no such number.
         """
         return None
 
@@ -160,15 +161,15 @@ class Prior(nn.Module, ABC):
         """Return the distribution over one latent vector: batch shape (), event shape (L,)."""
 
     def connect(self, posterior_given: Callable[[Tensor], Distribution], data_dim: int) -> None:
-        """Receive the model's q(z|x) and D, once, when a VAE takes this prior.
+        """Receive the model's q(z|x) and D. A VAE calls this once, when it is made.
 
-        A prior that is made of posteriors overrides this. The default does nothing.
+        A prior that is a mixture of posteriors overrides this. The default does nothing.
         """
 
     def initialise(self, x: Tensor) -> None:
-        """Start from some training rows x: (N, D), drawn with torch's generator.
+        """Set the first values of the parameters from some training rows x: (N, D).
 
-        The default does nothing.
+        Random choices use torch's global generator. The default does nothing.
         """
 
 
@@ -188,7 +189,7 @@ class Density(Protocol):
 
 
 class Model(Protocol):
-    """What an objective may ask of a model. ``aevb.VAE`` answers all of it.
+    """The methods of a model that an objective may use. ``aevb.VAE`` has all of them.
 
     Example:
         >>> import torch
@@ -232,7 +233,7 @@ class Model(Protocol):
     def in_evaluation(self) -> AbstractContextManager[None]:
         """Put every part into evaluation mode for a ``with`` block.
 
-        No part learns from the batches that it sees meanwhile.
+        Inside the block, no part updates anything from the batches that it sees.
         """
 
 
@@ -248,8 +249,8 @@ class Estimate(NamedTuple):
     """
 
     loss: Tensor
-    """(): differentiate this, and report nothing from it. It may be a surrogate, weighted or
-    floored."""
+    """(): the number to differentiate. Do not report it: it may be a surrogate, and its KL may have
+    a weight or a floor."""
     log: dict[str, Tensor]
     """name -> (), averaged over the batch, nats unless the objective says otherwise. "bound" (never
     weighted), "reconstruction" and "kl" are always there."""
@@ -258,12 +259,12 @@ class Estimate(NamedTuple):
 class Objective(nn.Module, ABC):
     """A way to train: turns a model and a batch into an ``Estimate``.
 
-    An objective may keep something from step to step. It keeps that in persistent buffers, which a
-    run saves with its training state, and changes them in place.
+    An objective may keep state from step to step. It must keep this state in persistent buffers,
+    which a run saves with its training state, and must change them in place.
 
     Attributes:
         recordable: False if a step cannot be recorded once and replayed. Each step then runs as
-            Python.
+            ordinary Python code.
 
     Example:
         >>> import torch
@@ -283,9 +284,9 @@ class Objective(nn.Module, ABC):
 
     @property
     def couples_rows_by(self) -> str:
-        """The setting by which the loss of a row depends on the other rows of its batch.
+        """The name of the setting that makes a row's loss depend on the other rows of its batch.
 
-        Empty where the loss is a mean over rows: several processes can then share a batch.
+        Empty if the loss is a mean over rows. Several processes can then share a batch.
         """
         return ""
 
@@ -294,17 +295,17 @@ class Objective(nn.Module, ABC):
         """Estimate the loss and the figures on one batch. x: (B, D)."""
 
     def schedule(self, step: int) -> None:
-        """Set everything that depends on time, such as a warm-up's weight, for one step.
+        """Set everything that changes over time, such as the KL weight of a warm-up.
 
-        ``step`` counts from 0. The result must depend on ``step`` alone: a resumed run has no
-        memory of the steps before. The default does nothing.
+        ``step`` is the number of the next step, from 0. The result must depend on ``step`` alone,
+        because a resumed run does not repeat the earlier steps. The default does nothing.
         """
 
     def begin(self, rows: int, latent_dim: int) -> None:
         """Prepare for ``rows`` training rows, before the first step.
 
-        An objective that keeps something for each row makes room here. The default does nothing.
+        An objective that keeps state for each row allocates it here. The default does nothing.
         """
 
     def select(self, index: Tensor) -> None:
-        """Learn which training rows make the next batch: (B,). The default does nothing."""
+        """Receive the numbers of the next batch's rows: (B,). The default does nothing."""

@@ -8,7 +8,8 @@ For any distribution q,
 
 The last term is never negative, so the first two are a lower bound on log p(x): the ELBO (Kingma &
 Welling 2013, equations 1 to 3). The first term rewards codes from which x can be rebuilt. The
-second keeps the codes where the prior draws from when the model generates.
+second term keeps the codes close to the prior, because the model draws z from the prior when it
+generates.
 """
 
 from __future__ import annotations
@@ -85,8 +86,8 @@ class VAE(nn.Module):
         super().__init__()
         data_dim, latent_dim = _size("data_dim", data_dim), _size("latent_dim", latent_dim)
         widths = _widths(hidden)
-        # Encoder, posterior, decoder: in this order the tutorial's code draws its initial weights,
-        # so the same seed gives the same weights here.
+        # The tutorial's code draws its initial weights in the order encoder, posterior, decoder.
+        # With the same order here, the same seed gives the same weights.
         if encoder is None:
             encoder = mlp(data_dim, widths, activation=activation)
         if posterior is None:
@@ -283,10 +284,11 @@ class VAE(nn.Module):
     def elbo_terms(self, x: Tensor, samples: int = 1) -> tuple[Tensor, Tensor]:
         """Return the two terms of the ELBO for each row, from ``samples`` draws of z from q(z|x).
 
-        The KL has a closed form where the prior is N(0, I) and q is Gaussian (estimator B of the
-        paper, equation 10). Otherwise it comes from the same draws as the first term (estimator A,
-        equation 6). A flow is a Gaussian that is bent; only what the bending adds to the Gaussian's
-        KL is drawn then, which avoids nearly all of the noise.
+        The KL has a closed form if the prior is N(0, I) and q is Gaussian (estimator B of the
+        paper, equations 7 and 10). Otherwise it is estimated from the same draws as the first term
+        (estimator A, equation 6). A flow under N(0, I) is a special case, because it transforms a
+        Gaussian: the Gaussian's KL is exact, and only the change due to the transform is estimated
+        from the draws. This avoids most of the noise.
 
         Args:
             x: (B, D).
@@ -318,7 +320,7 @@ class VAE(nn.Module):
         self, q: DiagonalNormal, x: Tensor, samples: int
     ) -> tuple[Tensor, Tensor]:
         # A single draw has no axis for draws: in a small network, views and sums over that axis
-        # would take a tenth of a step.
+        # would take a tenth of the time of a step.
         z = q.rsample((samples,) if samples > 1 else ())
         reconstruction = self.likelihood_given(z).log_prob(x)
         if samples > 1:
@@ -366,9 +368,9 @@ class VAE(nn.Module):
 
     @contextmanager
     def in_evaluation(self) -> Iterator[None]:
-        """Put every part into evaluation mode for a ``with`` block, and then each as it was.
+        """Put every part into evaluation mode for a ``with`` block, then restore each part's mode.
 
-        No part learns from the batches that it sees meanwhile.
+        Inside the block, no part updates anything from the batches that it sees.
 
         Example:
             >>> from aevb import VAE
@@ -405,8 +407,8 @@ class FrozenPosterior:
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return the log-density at z: (..., L) -> (...), nats."""
-        # The density is one call under constant parameters, because a flow reads its parameters
-        # only when its density is evaluated.
+        # The whole density is evaluated in one call with constant parameters, because a flow reads
+        # its parameters only when its density is evaluated.
         density = _Density(self.posterior)
         constants = {name: value.detach() for name, value in density.named_parameters()}
         log_q: Tensor = torch.func.functional_call(density, constants, (self.h, z))
@@ -458,7 +460,7 @@ def _check_that_parts_fit(model: VAE) -> None:
             except (RuntimeError, NotImplementedError) as error:
                 first = (str(error) or type(error).__name__).splitlines()[0]
                 raise UsageError(
-                    f"the {name} cannot take what the part before it gives: {first}"
+                    f"the {name} cannot take the output of the part before it: {first}"
                 ) from error
             if shape != expected:
                 raise UsageError(

@@ -23,12 +23,12 @@ Array = NDArray[Any]
 REAL, MADE, THIRD = "#3465a4", "#e07b00", "#4e9a06"
 """Colours for given rows, for rows that the model made, and for anything else.
 
-They differ in grey print too, and for colour-blind readers.
+They can also be told apart in grey print and by colour-blind readers.
 """
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a figure in the format that the end of the name gives, and return the path.
+    """Write a figure in the format that the ending of the name gives, and return the path.
 
     Raises:
         CannotWriteError: The file could not be written.
@@ -87,7 +87,7 @@ def as_pictures(rows: Array, low: float, high: float) -> Array:
 
 
 def tile(pictures: Array, columns: int, gap: int = 1) -> Array:
-    """Put pictures together into one, row by row, with white gaps.
+    """Arrange pictures in one large picture, row by row, with white gaps.
 
     Args:
         pictures: (N, H, W) or (N, H, W, 3), in [0, 1].
@@ -118,7 +118,7 @@ def grid(pictures: Array, columns: int, title: str, *, gap: int = 1) -> Figure:
     Args:
         pictures: (N, H, W) or (N, H, W, 3), in [0, 1].
         columns: Pictures in each row.
-        title: The title.
+        title: Text above the figure.
         gap: Width of the gaps in pixels.
 
     Example:
@@ -184,7 +184,7 @@ def manifold(pictures: Array, z: Array) -> Figure:
 
 
 def warped_grid(real: Array, lines: Sequence[Array], columns: Sequence[str]) -> Figure:
-    """Draw data in the plane, and over them the decoded lines of a latent grid.
+    """Draw data in the plane, with the decoded lines of a latent grid on top.
 
     Args:
         real: (N, 2).
@@ -216,7 +216,7 @@ def scatter(
         real: (N, 2).
         generated: (M, 2).
         columns: The names of the two axes.
-        title: The title.
+        title: Text above the figure.
 
     Example:
         >>> import numpy as np
@@ -240,13 +240,13 @@ def scatter(
 def scatter_matrix(
     real: Array, generated: Array, columns: Sequence[str], title: str = ""
 ) -> Figure:
-    """Draw every pair of columns of a table, with data and generated rows over each other.
+    """Draw every pair of columns of a table, with generated rows on top of the data.
 
     Args:
         real: (N, D), with small D.
         generated: (M, D).
         columns: The names of the columns.
-        title: The title.
+        title: Text above the figure.
 
     Example:
         >>> import numpy as np
@@ -320,7 +320,7 @@ def latent_scatter(
 
     Args:
         codes: (N, 2).
-        labels: (N,), which give the colours, or None.
+        labels: (N,), one number for each code, which gives its colour; or None.
         names: The names of the two axes.
 
     Example:
@@ -336,7 +336,7 @@ def latent_scatter(
     else:
         points = axes.scatter(codes[:, 0], codes[:, 1], c=labels, cmap="tab10", **style)
         figure.colorbar(points, ax=axes, label="label")
-    for radius in (1, 2, 3):  # These circles show where the prior is.
+    for radius in (1, 2, 3):  # These circles show the prior N(0, I).
         angle = np.linspace(0, 2 * math.pi, 100)
         x, y = radius * np.cos(angle), radius * np.sin(angle)
         axes.plot(x, y, color="0.7", linewidth=0.6, zorder=0)
@@ -353,10 +353,10 @@ def evaluation(
     generated: Array,
     title: str = "",
 ) -> Figure:
-    """Draw one page about a model.
+    """Draw one page of four plots about a model.
 
-    It shows log p(x) of the rows, the KL of each dimension, the codes over the prior, and generated
-    rows over real ones.
+    The plots show log p(x) of the rows, the KL of each dimension, the codes with draws from the
+    prior, and the real rows with generated ones.
 
     Args:
         per_row: (N,) each, nats, by name. One is called "bound".
@@ -365,7 +365,7 @@ def evaluation(
         prior: (N, L), draws from p(z).
         real: (M, D), shown on their two principal axes.
         generated: (M, D), shown on the same axes.
-        title: The title.
+        title: Text above the figure.
 
     Example:
         >>> import numpy as np
@@ -423,7 +423,7 @@ def _histogram(axes: Axes, per_row: Mapping[str, Array]) -> None:
 def _kl_bars(axes: Axes, kl: Array | None, latent_dim: int) -> None:
     axes.set_title("KL(q(z|x) || p(z)) by dimension", fontsize=9)
     if kl is None:
-        note = "no closed form for this posterior and prior"
+        note = "no KL by dimension for this posterior and prior"
         axes.text(0.5, 0.5, note, ha="center", transform=axes.transAxes, fontsize=8)
         axes.set_axis_off()
         return
@@ -447,14 +447,14 @@ def _cloud(
     columns: tuple[int, int],
     name: str,
 ) -> None:
-    """Draw two sets of points over each other in two columns, or two histograms in one column.
+    """Draw two sets of points in two columns, or two histograms in one column.
 
     Args:
         axes: Where to draw.
         below: Points (N, L), their label and their colour.
         above: The same for the points on top.
         columns: Two columns, or one column twice.
-        name: The name of the columns, before their numbers.
+        name: The label of an axis is this name and the number of its column.
     """
     first, second = columns
     for points, label, colour in (below, above):
@@ -487,7 +487,7 @@ def _show(axes: Axes, sheet: Array) -> None:
 
 
 def _ignore_the_start(axes: Axes, lines: Sequence[Any]) -> None:
-    """Scale to the last nine tenths of the curves. The first epochs would flatten all the rest."""
+    """Fit the axis to the last nine tenths of the curves: the start would flatten the rest."""
     tails = np.concatenate([np.asarray(line, float)[len(line) // 10 :] for line in lines])
     tails = tails[np.isfinite(tails)]
     if len(tails) > 1 and tails.max() > tails.min():

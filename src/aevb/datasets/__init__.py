@@ -6,19 +6,19 @@ command line accepts the same names and paths.
 Where to find the code:
 
 ==================  ==============================================================================
-``readers.py``      chooses the reader for a path by the end of its name
+``readers.py``      chooses the reader for a path by the ending of its name
 ``tables.py``       reads .csv, .tsv, .txt and .parquet
 ``arrays.py``       reads .npy, .npz and idx
 ``pictures.py``     reads a folder of PNG and JPEG files
 ``synthetic.py``    makes points in the plane: gmm, moons, circles, spiral
-``images.py``       loads digits, mnist, mnist_binarized, frey, and downloads them if need be
+``images.py``       loads digits, mnist, mnist_binarized and frey; downloads what is missing
 ``schema.py``       defines ``Data`` (rows as they were found) and ``Schema`` (their form)
-``checks.py``       refuses rows that are no finite numbers, and names the first one
+``checks.py``       refuses values that are not finite numbers, and names the first one
 ``planning.py``     chooses the likelihood and the ``Schema`` for a data set
 ``stored.py``       leaves a large file on disk and reads its rows when they are needed
 ``rows.py``         hands rows to a training step, from memory or from a file
 ``batches.py``      decides which rows each step sees, and seeds its random numbers
-``draws.py``        draws random numbers that depend on seed, row and column alone
+``draws.py``        draws random numbers that depend only on seed, row and column
 ``damage.py``       lists the errors that a damaged file causes, and explains them
 ==================  ==============================================================================
 
@@ -66,7 +66,7 @@ def load(source: str | Path, **options: Any) -> Data:
     Args:
         source: A name (``digits``), a name with a split (``mnist:test``), or the path of a file or
             a folder of pictures.
-        options: ``resize=(height, width)`` and ``grey=True``, for a folder of pictures alone. See
+        options: ``resize=(height, width)`` and ``grey=True``, only for a folder of pictures. See
             ``aevb.datasets.readers.read``.
 
     Returns:
@@ -94,8 +94,8 @@ def load(source: str | Path, **options: Any) -> Data:
     if name in DATASETS:
         if options:
             raise UsageError(
-                f"{' and '.join(options)} are for a folder of pictures; {name} has a form of its"
-                " own"
+                f"{' and '.join(options)} are for a folder of pictures; {name} is a built-in data"
+                " set"
             )
         data: Data = DATASETS[name](split or None)
         return data

@@ -98,7 +98,7 @@ def _member(archive: zipfile.ZipFile, path: Path, name: str) -> str:
 
 
 def _one_array(file: IO[bytes]) -> NDArray[Any]:
-    """Decode .npy, and refuse bytes after its end.
+    """Decode .npy, and refuse bytes after the array.
 
     If the shape in the header is damaged, numpy would silently drop the rows beyond it.
     """

@@ -1,7 +1,7 @@
 """Decide which rows a step sees, and seed its random bits.
 
-All functions depend on (seed, epoch, step) alone and keep no state. Epoch 7 of a run is the same,
-whether the six epochs before it were run, resumed or skipped.
+All functions depend only on (seed, epoch, step) and keep no state. Epoch 7 of a run is the same
+whether the first six epochs ran in the same process or not.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from aevb.probability.seeds import counter_seed, generator
 def epoch_batches(rows: int, batch_size: int, seed: int, epoch: int) -> Iterator[Tensor]:
     """Yield the row numbers (B,) of each batch of an epoch.
 
-    Every epoch has another random order. The last batch may be smaller; no row is dropped.
+    Every epoch has a different random order. The last batch may be smaller; no row is dropped.
 
     Args:
         rows: How many rows there are.
@@ -87,7 +87,7 @@ def shard_of(total: int, rank: int, world: int) -> Shard:
 def random_bits(seed: int, epoch: int, step: int, shard: Shard, columns: int) -> Tensor:
     """Draw uniform 32-bit integers for the rows of a shard: (rows, columns), int32.
 
-    A row of the batch gets the same integers, however the batch is divided among processes.
+    A row gets the same integers for any division of the batch among processes.
 
     Args:
         seed: The seed of the run.
@@ -113,8 +113,8 @@ def random_bits(seed: int, epoch: int, step: int, shard: Shard, columns: int) ->
 def binarize(probability: Tensor, bits: Tensor) -> Tensor:
     """Draw 1 with the given probability, else 0.
 
-    Of the 2^24 values of the upper 24 bits, those below 2^24 p give 1. The probability is right to
-    2^-24, and exact for p = 0 and p = 1.
+    The upper 24 bits of each integer have 2^24 values; those below 2^24 p give 1. The probability
+    is right to 2^-24, and exact for p = 0 and p = 1.
 
     Args:
         probability: float32 in [0, 1].
@@ -146,11 +146,11 @@ def steps_per_epoch(rows: int, batch_size: int) -> int:
 def split_rows(rows: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     """Split the row numbers 0, 1, ... at random into training rows and held-out rows.
 
-    Both parts are in order. Both have at least one row, if there are two.
+    Both parts are in ascending order. Each has at least one row if there are two rows or more.
 
     Args:
         rows: How many rows there are.
-        fraction: About the share of held-out rows.
+        fraction: The share of rows to hold out. It is rounded to whole rows.
         seed: The seed of the run.
 
     Returns:

@@ -9,7 +9,7 @@ from aevb.errors import DataError, UsageError
 
 
 def require_numbers(rows: Stored, source: str) -> None:
-    """Raise DataError unless ``rows`` hold numbers, and at least one."""
+    """Raise DataError unless ``rows`` hold numbers, at least one of them."""
     if rows.dtype.kind not in "buif":
         raise DataError(
             f"{source}: expected numbers; got values of type {rows.dtype}. Save them as integers or"
@@ -23,12 +23,12 @@ def require_numbers(rows: Stored, source: str) -> None:
 
 
 def not_finite(rows: Stored, columns: tuple[str, ...] | None, source: str) -> DataError:
-    """Make the error that counts the values which are not finite and says where the first is.
+    """Make the error that counts the values that are not finite, and says where the first is.
 
     Args:
         rows: (N, ...), with at least one NaN or infinity.
         columns: Names of the columns, for a table.
-        source: Where the rows come from, for the message.
+        source: The name of the data, for the message.
     """
     where, nan, infinite = None, 0, 0
     for start, part in chunks(rows):

@@ -1,4 +1,4 @@
-"""The errors that a damaged file causes, and what to tell the user about them."""
+"""The errors that a damaged file causes, and how to explain them to the user."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Draw random numbers that depend on seed, row and column alone.
+"""Draw random numbers that depend only on seed, row and column.
 
-Row 7 gets the same numbers, whichever rows are drawn with it. The method is SplitMix64 (Steele, Lea
+A row gets the same numbers in any batch. The method is SplitMix64 (Steele, Lea
 & Flood 2014) at the position of row and column in the data. A counter is multiplied by an odd
 constant and then mixed by multiplications and shifts, until every bit of the counter affects every
 bit of the result.

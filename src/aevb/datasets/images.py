@@ -46,7 +46,7 @@ BINARIZED_SHA256 = {
     "valid": "a256ac44ae26be720fad8616a05ed6ecfd1619930d9a208379bb2a4405df5b6d",
     "test": "9fcd8da6f0fdf09b2ba30fe63a0bb784042a0de82563172530229b983e294ff2",
 }
-"""SHA-256 of the bits of each split, packed eight to a byte. It holds for any file format."""
+"""SHA-256 of the bits of each split, packed eight to a byte, for any format of the file."""
 
 FREY_URL = "https://cs.nyu.edu/~roweis/data/frey_rawface.mat"
 FREY_SHA256 = "2438ba4f0d2a6bd8bac43de756141eaa33c8d248dd613d464bdb1210d9b7af78"
@@ -191,7 +191,7 @@ def _cached(
         name: The name of the .npy file with the decoded array.
         url: Where the original file comes from. It may be in AEVB_DATA or the cache, too.
         decode: Turns the bytes of the original into the array.
-        sha256: Of the bytes of the array.
+        sha256: The SHA-256 of the bytes of the array.
 
     Raises:
         NotFoundError: The original could not be downloaded.

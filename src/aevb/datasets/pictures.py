@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 PICTURES = (".png", ".jpg", ".jpeg")
-"""Ends of the names of the files that are read."""
+"""Endings of the names of the files that are read."""
 
 
 def read_pictures(

@@ -17,7 +17,7 @@ from aevb.datasets.stored import moments
 from aevb.errors import DataError, UsageError
 
 MOST_LEVELS = 4096
-"""Integers below this may be levels. Larger ones are amounts, or numbers that name the rows."""
+"""Integers below this may be levels. Larger ones are amounts or identifiers."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Plan:
     Args:
         likelihood: Its name.
         schema: How rows become the model's numbers.
-        reason: Why, as a phrase to print.
+        reason: The reason for the choice, as a phrase to print.
 
     Example:
         >>> import numpy as np
@@ -47,7 +47,7 @@ class Plan:
 class Transform:
     """x = (row - shift) / scale, and a phrase that says so.
 
-    levels: how many integers 0, 1, ... a value can be, for a likelihood that counts them.
+    levels: how many integers 0, 1, ... a value can take, for a likelihood over levels.
     """
 
     shift: tuple[float, ...]
@@ -75,12 +75,12 @@ def plan(
         binarize: How grey levels become bits: a key of ``aevb.datasets.schema.BINARIZE``.
         form_of: Returns the ``form`` of x ("real", "unit", "levels") for a likelihood's name, as
             ``Likelihood`` documents it.
-        whole: The data that ``data`` was split from. Levels are counted there, because a rare one
-            may occur in the held-out rows alone.
+        whole: The data that ``data`` was split from. Levels are counted there, because a rare level
+            may occur only in the held-out rows.
 
     Raises:
         UsageError: The binarisation makes no sense for these values.
-        DataError: There is one row only, all values are the same, or a column of a table of real
+        DataError: There is only one row, all values are the same, or a column of a table of real
             numbers is constant.
 
     Example:
@@ -122,8 +122,8 @@ def _require_variety(data: Data) -> None:
         )
     if data.range[0] == data.range[1]:
         raise DataError(
-            f"{data.source}: every value is {data.range[0]:g}; a constant has nothing to learn. The"
-            " right file?"
+            f"{data.source}: every value is {data.range[0]:g}; a model learns nothing from a"
+            " constant. Is it the right file?"
         )
 
 
@@ -203,8 +203,8 @@ def _to_levels(data: Data, likelihood: str) -> Transform:
 def _standardisation(data: Data) -> Transform:
     """Bring values to mean 0 and variance 1: each column of a table, or all pixels together.
 
-    The pixels of a picture share one unit. Some never change, as in a black border; that is no
-    defect.
+    The pixels of a picture share one unit. Pixels that never change, as in a black border, are
+    therefore allowed; a constant column of a table is not.
     """
     by_column = data.columns is not None or (data.rows.ndim == 2 and data.kind == "real")
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
@@ -218,17 +218,17 @@ def _standardisation(data: Data) -> Transform:
         # A standard deviation may be so small that division by it loses all differences.
         _refuse_constants(data, np.flatnonzero(std <= np.finfo(np.float64).tiny))
     shift, scale = tuple(mean.tolist()), tuple(std.tolist())
-    how = "as a whole" if len(scale) == 1 else "column by column"
+    how = "over all values" if len(scale) == 1 else "column by column"
     return Transform(shift, scale, f"standardised {how}")
 
 
 def _refuse_constants(data: Data, constant: np.ndarray) -> None:
-    """Raise DataError if there are constant columns: their numbers, from 0."""
+    """Raise DataError if any columns are constant. constant: their numbers, from 0."""
     if not constant.size:
         return
     names = ", ".join(column_name(data.columns, int(i)) for i in constant[:5])
     more = ", ..." if constant.size > 5 else ""
     raise DataError(
         f"{data.source}: {constant.size} of {math.prod(data.shape)} columns are constant"
-        f" ({names}{more}); a constant has nothing to learn. Remove them."
+        f" ({names}{more}); a model learns nothing from a constant. Remove them."
     )

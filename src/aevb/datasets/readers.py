@@ -24,7 +24,7 @@ READERS: dict[str, Callable[[Path], Data]] = {
     ".gz": read_idx,
     ".idx": read_idx,
 }
-"""The function that reads a file, by the end of the file's name."""
+"""The function that reads a file, by the ending of the file's name."""
 
 
 def exists(text: str) -> bool:

@@ -1,7 +1,7 @@
 """Hand the rows of a data set to a training step, from memory or from their file.
 
-Integers in 0..255 stay 8 bits wide until they are inside the step: that moves a quarter of the
-bytes of float32. Everything else is kept as the model's numbers. A step sees the same numbers, to
+Integers in 0..255 stay 8 bits wide until they are inside the step, so only a quarter of the bytes
+of float32 is moved. Other rows are stored as the model's numbers. A step sees the same numbers, to
 the last bit, whether the rows are in memory or in a file.
 """
 
@@ -23,7 +23,7 @@ from aevb.datasets.stored import FileRows
 from aevb.probability.seeds import generator
 
 AHEAD = 2
-"""How many batches are read ahead, or wait, while a step runs."""
+"""How many batches are read ahead while a step runs."""
 
 
 class Rows(ABC):
@@ -98,9 +98,9 @@ class Rows(ABC):
     def to_x(self, stored: Tensor) -> Tensor:
         """Turn stored rows (B, D) into the model's numbers x: (B, D).
 
-        The result equals ``Schema.to_model`` bit by bit. Only tensor operations are used, so that
-        it can be compiled into a step. Shift and scale are tensors, because the quotient by a
-        Python number is rounded differently on different devices.
+        The result equals that of ``Schema.to_model`` bit by bit. Only tensor operations are used,
+        so that it can be compiled into a step. Shift and scale are tensors, because devices round a
+        division by a Python number differently.
         """
         if stored.dtype == torch.float32:
             return stored
@@ -238,7 +238,7 @@ class RowsStreamed(Rows):
 def _divides_alike(schema: Schema) -> bool:
     """Whether float32 and double precision give the same x for all 256 numbers of 8 bits.
 
-    They do if grey levels are divided by 255.
+    They do so for grey levels that are divided by 255.
     """
     wide = (np.arange(256) - np.float64(schema.shift[0])) / np.float64(schema.scale[0])
     narrow = (np.arange(256, dtype=np.float32) - np.float32(schema.shift[0])) / np.float32(

@@ -1,8 +1,8 @@
 """``Data``: rows as they were found. ``Schema``: how rows become the model's numbers and back.
 
 The model works on float32 rows x = (row - shift) / scale, flattened to (N, D). The ``Schema`` holds
-shift and scale and is saved with the model. So everything that the model makes is returned in the
-data's own units, and a density is reported per unit of the data,
+shift and scale and is saved with the model. So the rows that the model makes are returned in the
+data's own units, and densities are reported in these units, too:
 
     log p(row) = log p(x) - sum_d log scale_d.
 
@@ -34,13 +34,13 @@ BINARIZE = {
 }
 """The ways to treat grey levels under a Bernoulli likelihood, and what each one does."""
 FEWEST_SAMPLED = 100
-"""A sample may always hold this many rows, however long they are."""
+"""A sample may always hold this many rows, even if they are long."""
 MOST_NUMBERS = 2**24
-"""A sample of more rows than that holds at most this many numbers."""
+"""A sample of more than ``FEWEST_SAMPLED`` rows holds at most this many numbers."""
 
 
 def sample_size(most: int, data_dim: int) -> int:
-    """How many rows a sample of at most ``most`` rows may hold, so that it fits into memory.
+    """Return how many rows to sample, at most ``most``, so that the sample fits into memory.
 
     data_dim: the numbers in one row.
 
@@ -62,7 +62,7 @@ class Data:
         columns: Names of the columns, for a table.
         labels: (N,), used only to colour pictures.
         white: The value of white if the rows are grey levels (255 for 8 bits). Black is 0.
-            Integers from 0 to 255 in the form of pictures are taken for 8-bit grey levels.
+            Without it, pictures of integers from 0 to 255 are taken for 8-bit grey levels.
         test_split: The name under which ``load`` finds rows meant for testing.
         resize: (height, width) that pictures were brought to.
         grey: Whether pictures were read as grey.
@@ -104,7 +104,7 @@ Fill them in or remove those rows.
             object.__setattr__(self, "white", 255.0)
 
     def _has_grey_levels(self) -> bool:
-        """Whether the rows look like 8-bit pictures: integers in 0..255, not 0 and 1 alone."""
+        """Whether the rows look like 8-bit pictures: integers in 0..255, and not only 0 and 1."""
         pictures = self.columns is None and (self.rows.ndim > 2 or self.rows.dtype == np.uint8)
         low, high = self.range
         return pictures and self.rows.dtype.kind in "ui" and low >= 0 and 1 < high <= 255
@@ -136,7 +136,7 @@ Fill them in or remove those rows.
     def kind(self) -> str:
         """The kind of the values.
 
-        ``binary``: 0 and 1 alone. ``grey``: grey levels from 0 to ``white``. ``unit``: real numbers
+        ``binary``: only 0 and 1. ``grey``: grey levels from 0 to ``white``. ``unit``: real numbers
         in [0, 1]. ``real``: any other numbers.
         """
         if self.survey.bits:
@@ -209,7 +209,7 @@ class Schema:
         binarize: How grey levels become bits: a key of ``BINARIZE``.
         resize: (height, width) that pictures are brought to.
         grey: Whether pictures are read as grey.
-        levels: How many integers 0, 1, ... a value can be, for a likelihood that counts them.
+        levels: How many integers 0, 1, ... a value can take, for a likelihood over levels.
 
     Example:
         >>> import numpy as np
@@ -316,8 +316,8 @@ class Schema:
     ) -> NDArray[np.float32]:
         """Turn some rows into the model's numbers x: (M, D), without checking them.
 
-        Static binarisation depends on seed, row and column alone. So a row becomes the same bits,
-        whichever rows are read with it.
+        Static binarisation depends only on seed, row and column. So a row becomes the same bits in
+        any batch.
 
         Args:
             rows: (M, *shape), in the form that ``require`` allows.
@@ -366,9 +366,9 @@ class Schema:
             if np.dtype(self.dtype).kind in "ui":
                 return rows.round().astype(self.dtype)
         if self.levels is not None:
-            # A draw is an integer, up to the rounding of float32. A mean is not: it stays as it is.
+            # A draw is an integer, up to the rounding of float32. A mean need not be one.
             rows = np.where(np.abs(rows - rows.round()) < 1e-3, rows.round(), rows)
-        # In float64 if the data was: float32 cannot tell two dates in seconds apart.
+        # float64 data stay float64: float32 cannot tell two dates in seconds apart.
         return rows.astype(np.result_type(np.float32, np.dtype(self.dtype)))
 
     def require(self, data: Data) -> None:
@@ -404,7 +404,7 @@ class Schema:
             )
 
     def _require_same_white(self, data: Data) -> None:
-        """Refuse values that have another range of grey levels."""
+        """Refuse values with a different range of grey levels."""
         if self.kind == "real" or data.white == self.white or _may_be_dark(data):
             return
         low, high = data.range
@@ -426,6 +426,6 @@ class Schema:
 
 
 def _may_be_dark(data: Data) -> bool:
-    """Whether integers 0 and 1 may be the two darkest grey levels. Fractions may not."""
+    """Whether the values may be the two darkest grey levels: only the integers 0 and 1."""
     low, high = data.range
     return data.white is None and data.rows.dtype.kind in "ui" and low >= 0 and high <= 1

@@ -1,9 +1,9 @@
 """Rows that stay in their file and are read when they are needed, a batch or a chunk at a time.
 
-``preadv`` reads them into a buffer. A memory mapping would do too, but its pages count as memory of
-the process, and the system's cache of a file does not.
+``preadv`` reads them into a buffer. A memory mapping would also work, but its pages count as memory
+of the process, while the system's cache of a file does not.
 
-Every pass over all rows of a data set goes through ``chunks``. The chunks are the same, whether the
+Every pass over all rows of a data set goes through ``chunks``. The chunks are the same whether the
 rows are in memory or in a file. So the sums over them are equal to the last bit.
 """
 
@@ -22,15 +22,15 @@ from numpy.typing import NDArray
 from aevb.errors import DataError
 
 IN_MEMORY_BYTES = 2**30
-"""A .npy or unpacked idx file larger than this is read as it is needed; a smaller one is loaded."""
+"""A larger .npy or uncompressed idx file stays on disk; a smaller one is loaded."""
 CHUNK_VALUES = 2**20
 """Numbers in a chunk. In double precision they take 8 MiB."""
 GAP = 8192
-"""A gap of up to this many bytes between two rows is read and dropped, to save a call."""
+"""If two rows are at most this many bytes apart, one call reads both and what lies between."""
 BLOCK = 2**22
-"""One call reads at most this many bytes and one row more."""
+"""One call reads at most this many bytes plus one row."""
 BEYOND_ITS_END = "it goes on after the last value that its header announces"
-"""The fault of a file whose last rows numpy would drop."""
+"""The message for a file that is longer than its header says; numpy would drop the last rows."""
 
 
 class FileRows:
@@ -43,7 +43,7 @@ class FileRows:
         file_dtype: The type of the array in the file.
         shape: The shape of the array.
         offset: Bytes before its first row.
-        dtype: The type of the rows that are returned. By default it is that of the file.
+        dtype: The type of the rows that are returned. Default: that of the file.
 
     Raises:
         DataError: The file cannot be read any more.

@@ -38,8 +38,8 @@ def read_csv(path: Path) -> Data:
         path: The file, in UTF-8.
 
     Raises:
-        DataError: The file is not a table, or a cell is not a number. The message counts the rows
-            from 1, without the header.
+        DataError: The file is not a table, or a cell is not a number. The message counts rows from
+            1, without the header.
 
     Example:
         >>> from pathlib import Path

@@ -4,15 +4,15 @@ Chains start from q(z|x) and move to the posterior p(z|x) through densities betw
 
     f_t(z) = q(z|x)^(1 - b_t) p(x, z)^b_t,      0 = b_0 < b_1 < ... < b_T = 1,
 
-with one Hamiltonian move at each. Take the product of the ratios f_t / f_(t-1), each at the point
-from which move t starts. It is an unbiased estimate of p(x). Its logarithm is a lower bound on
-average, and a tight one if the moves mix well.
+with one Hamiltonian move at each. The product of the ratios f_t / f_(t-1), each at the point from
+which move t starts, is an unbiased estimate of p(x). Its logarithm is a lower bound on average, and
+a tight one if the moves mix well.
 
-The same product can be run backwards from an exact draw of the posterior. It then estimates 1 /
-p(x) and gives an upper bound. Exact draws exist for rows that the model itself makes: draw z from
-the prior and x from p(x|z); then z is a draw from p(z|x). For such rows the two bounds enclose log
-p(x), and their gap shows how well the estimate works (bidirectional Monte Carlo; Grosse, Ancha &
-Roy 2016).
+The same product can be computed backwards from an exact draw of the posterior. It then estimates
+1 / p(x) and gives an upper bound. Exact draws exist for rows that the model itself makes: draw z
+from the prior and x from p(x|z); then z is a draw from p(z|x). For such rows the two bounds enclose
+log p(x), and their gap shows how well the estimate works (bidirectional Monte Carlo; Grosse, Ancha
+& Roy 2016).
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ def ais_rows(
 ) -> Tensor:
     """Estimate log p(x) of every row from below: (N,), nats.
 
-    Step sizes are found in an earlier run on other noise. The result depends on ``seed``, and not
-    on torch's global generator.
+    Step sizes are adapted in an earlier run with other noise, and then fixed. The result depends on
+    ``seed``, and not on torch's global generator.
 
     Args:
         model: The VAE.
@@ -106,7 +106,7 @@ def ais_rows(
         temperatures: T, the number of moves.
         leapfrogs: Leapfrog steps in each move.
         seed: Seeds the chains.
-        log_jacobian: Nats that are added to turn a density of x into one of the data.
+        log_jacobian: Nats that are added to turn the density of x into that of the data.
         on_rows: Called with the number of rows each time some are done.
 
     Raises:
@@ -154,7 +154,7 @@ def sandwich(
     Args:
         model: The VAE.
         rows: How many rows to draw.
-        chains: As for ``ais_rows``, and so are the other arguments.
+        chains: Chains for each row.
         temperatures: T, the number of moves.
         leapfrogs: Leapfrog steps in each move.
         seed: Seeds the rows and the chains.

@@ -2,7 +2,8 @@
 
 A real column is a Gaussian with the mean and variance of the training rows. A column of numbers in
 [0, 1] is a Bernoulli variable with their mean. A column of levels has their frequencies. One is
-added to every count (Laplace), so that no value is impossible because the training rows lack it.
+added to every count (Laplace), so that a value that the training rows lack has a probability above
+0.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def fit_baseline(x: Tensor | Rows, form: str, levels: int | None = None) -> Tens
         log-probabilities (levels, D) for "levels".
 
     Raises:
-        UsageError: There is no baseline for this form.
+        UsageError: The form is unknown, or ``levels`` is missing.
 
     Example:
         >>> import torch

@@ -24,7 +24,7 @@ class Figure(NamedTuple):
 
     Args:
         value: The number.
-        standard_error: Of a mean over rows. It is NaN if there is none, as for one row.
+        standard_error: That of a mean over rows. It is NaN if it is not known, as for one row.
         unit: For example "nats".
         details: More numbers about the estimate, by name: how many samples were drawn, the
             effective sample size, ...
@@ -47,7 +47,7 @@ class RowTerms(NamedTuple):
 
     Args:
         reconstruction: (N,), the mean of log p(x|z) over the draws of z.
-        kl: (N, L), KL(q(z|x) || p(z)) of each latent dimension, or (N, 1) in all if it was sampled.
+        kl: (N, L), KL(q(z|x) || p(z)) of each latent dimension, or (N, 1), that of all together.
 
     Example:
         >>> import torch
@@ -67,10 +67,10 @@ class RowTerms(NamedTuple):
 
 @contextmanager
 def evaluating(model: VAE) -> Iterator[None]:
-    """Put the model into evaluation mode for a while, with exact float32 in convolutions.
+    """Put the model into evaluation mode for a ``with`` block, with exact float32 convolutions.
 
-    torch's global generator may be seeded meanwhile. At the end, the mode and the generator are as
-    they were before.
+    torch's global generator may be seeded inside the block. At the end, the mode and the generator
+    are as they were before.
 
     Example:
         >>> import torch
@@ -108,8 +108,8 @@ def elbo_rows(
         x: (N, D), or ``Rows``, which become x one batch at a time.
         samples: Draws of z for each row.
         seed: Seeds the draws.
-        log_jacobian: Nats that are added to the reconstruction. With ``Schema.log_jacobian``, the
-            density of x becomes one of the data.
+        log_jacobian: Nats that are added to the reconstruction. ``Schema.log_jacobian`` turns the
+            density of x into that of the data.
         batch_size: How many draws go through the network together.
 
     Example:
@@ -136,8 +136,7 @@ def elbo_rows(
 def summarise(rows: RowTerms) -> dict[str, Figure]:
     """Average the terms over the rows: ``bound``, ``reconstruction`` and ``kl``, in nats.
 
-    The standard error is that of a mean over rows drawn from the population. It includes the noise
-    of z.
+    The standard errors treat the rows as draws from the population. They include the noise of z.
 
     Raises:
         DataError: The bound is not finite.

@@ -1,4 +1,4 @@
-"""Name what is wrong with a model, and give the remedy. Figures alone decide."""
+"""Find the faults of a model from its figures, and suggest a remedy for each."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ LEAST_NOISE, GREATEST_NOISE = 1e-3, 2.0
 FEWEST_ROWS = 20
 """From fewer rows, the variance of the codes' means says nothing about active units."""
 SMALL_KL = 1.0
-"""From this KL in nats on, the codes carry information, even if their means hardly vary."""
+"""From this KL in nats upwards, codes carry information even if their means hardly vary."""
 OVERFITTING_SHARE, OVERFITTING_NATS = 0.05, 0.5
-"""A gap between training and held-out rows is reported if it exceeds this share of the bound and
-this many nats."""
+"""A gap between the bounds on training and held-out rows is reported if it exceeds both this share
+of the bound and this many nats."""
 UNRELIABLE_SHARE = 0.05
 """log p(x) is called unreliable if more than this share of the rows is."""
 
 
 class Diagnosis(NamedTuple):
-    """One thing that is wrong with a model.
+    """One fault of a model.
 
     Args:
         name: A fixed name, for programs.
-        message: What was seen, and what to do.
+        message: The observation, and a remedy.
 
     Example:
         >>> from aevb.evaluation.diagnosis import Facts, diagnose
@@ -47,20 +47,20 @@ class Facts(NamedTuple):
     Densities are in nats per row. Errors are standard errors of means over rows.
 
     Args:
-        bound: On held-out rows.
-        bound_error: Of the bound.
-        kl: On held-out rows.
+        bound: The ELBO on held-out rows.
+        bound_error: The standard error of ``bound``.
+        kl: The KL on held-out rows.
         active_units: How many latent dimensions are active.
         latent_dim: How many there are.
         baseline: log p(x) of independent columns, on held-out rows.
-        margin_error: Of bound - baseline, over the same rows.
-        training_bound: On training rows.
-        training_error: Of the training bound.
+        margin_error: The standard error of bound - baseline, over the same rows.
+        training_bound: The ELBO on training rows.
+        training_error: The standard error of ``training_bound``.
         noise: The smallest and the largest noise of a column, in standard deviations of the data.
         unreliable: The share of rows whose estimate of log p(x) is unreliable.
         fidelity: log p(x|z) at the mean of q(z|x), if that was trained in place of a bound
             (objective autoencoder).
-        rows: How many rows the codes are from.
+        rows: How many rows were encoded to measure the codes.
         information: I(x; z), which is at most the log of ``rows``.
 
     Example:
@@ -115,8 +115,8 @@ def _autoencoder(facts: Facts) -> Diagnosis | None:
     return Diagnosis(
         "not_a_generative_model",
         f"an autoencoder: it was trained for log p(x|z) at the mean of q(z|x), {facts.fidelity:.2f}"
-        f" nats; its bound, {facts.bound:.2f}, and draws from its prior are what nothing was done"
-        " for. For those use --objective elbo.",
+        f" nats, and neither for its bound, {facts.bound:.2f}, nor for draws from its prior. For"
+        " those use --objective elbo.",
     )
 
 
@@ -155,8 +155,8 @@ def _vanishing_noise(facts: Facts) -> Diagnosis | None:
         return None
     return Diagnosis(
         "vanishing_variance",
-        f"vanishing decoder variance: noise {facts.noise[0]:.2g} of the data's standard deviation:"
-        " a density without limit. Repeated or rounded values? Use discretized_logistic for"
+        f"vanishing decoder variance: noise {facts.noise[0]:.2g} of the data's standard deviation;"
+        " the density has no upper limit. Repeated or rounded values? Use discretized_logistic for"
         " integers, fewer latent dimensions, or gaussian_fixed.",
     )
 
@@ -167,8 +167,8 @@ def _exploding_noise(facts: Facts) -> Diagnosis | None:
     return Diagnosis(
         "exploding_variance",
         f"exploding decoder variance: noise {facts.noise[1]:.2g} times the data's standard"
-        " deviation, which itself would do. Try a smaller --learning-rate, or look for outliers in"
-        " the data.",
+        " deviation; more than 1 is never needed. Try a smaller --learning-rate, or look for"
+        " outliers in the data.",
     )
 
 
@@ -206,7 +206,7 @@ def _ceiling(facts: Facts) -> Diagnosis | None:
     return Diagnosis(
         "information_ceiling",
         f"mutual information at its ceiling: {facts.information:.2f} nats, and {facts.rows} rows"
-        f" allow no more than log {facts.rows} = {ceiling:.2f}. What the codes hold"
+        f" allow no more than log {facts.rows} = {ceiling:.2f}. Any information"
         " beyond that counts as marginal_kl, which is therefore only an upper bound. Use more"
         " --rows.",
     )
@@ -237,7 +237,7 @@ def facts_of_record(record: Mapping[str, float]) -> Facts | None:
 class Watch:
     """Diagnose a run while it trains, and report each diagnosis once.
 
-    The first report comes when a quarter of the epochs and the warm-up are over.
+    It reports nothing before epoch 5, in the first quarter of the epochs, or during the warm-up.
 
     Args:
         epochs: The epochs of the run.

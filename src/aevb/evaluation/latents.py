@@ -4,9 +4,9 @@ The average KL has two parts (Hoffman & Johnson 2016),
 
     E_x[KL(q(z|x) || p(z))] = I(x; z) + KL(q(z) || p(z)),      q(z) = 1/N sum_n q(z|x_n).
 
-I(x; z) is the information that a code holds about its row. KL(q(z) || p(z)) is the distance of all
-codes together from the prior, where samples come from. Both are estimated with the aggregate
-posterior q(z) of the N given rows. The estimate of I(x; z) cannot exceed log N.
+I(x; z) is the information that a code holds about its row. KL(q(z) || p(z)) measures how far all
+codes together are from the prior, from which samples are drawn. Both are estimated with the
+aggregate posterior q(z) of the N given rows. The estimate of I(x; z) cannot exceed log N.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from aevb.probability.distributions import DiagonalNormal, NormalMixture, rsampl
 from aevb.probability.seeds import counter_seed
 
 ACTIVE = 0.01
-"""A latent dimension is active if the variance over the rows of the mean of q(z|x) is larger (Burda
-et al. 2016)."""
+"""A latent dimension is active if the mean of q(z|x) has a larger variance over the rows than this
+(Burda et al. 2016)."""
 NEAR_CEILING = 0.9
 """Above this share of log N, the mutual information says more about N than about the codes."""
 COLLAPSED = 0.1
@@ -90,7 +90,7 @@ def latents(model: VAE, x: Tensor, *, seed: int = 0) -> Latents:
     active = means.var(0) > ACTIVE if len(x) > 1 else torch.zeros(means.shape[-1], dtype=torch.bool)
     information = mean_figure(log_q[0] - log_aggregate)
     marginal, ceiling = mean_figure(log_aggregate - log_prior), math.log(len(x))
-    if information.value >= NEAR_CEILING * ceiling:  # The information lost there was added here.
+    if information.value >= NEAR_CEILING * ceiling:  # The excess over it counts as marginal KL.
         marginal = marginal._replace(details={"at_most": marginal.value})
     count = float(active.sum()) if len(x) > 1 else math.nan
     figures = {
@@ -109,7 +109,7 @@ def _log_aggregate(model: VAE, q: Distribution, x: Tensor, z: Tensor) -> Tensor:
         )
         return torch.cat([aggregate.log_prob(part) for part in z.split(256)])
     parts = []
-    for part in z.split(32):  # A flow is evaluated for every pair of a row and a point.
+    for part in z.split(32):  # A flow is evaluated at every pair of a row and a point.
         pairs = [model.posterior_given(rows).log_prob(part.unsqueeze(1)) for rows in x.split(256)]
         parts.append(torch.cat(pairs, dim=1).logsumexp(1) - math.log(len(x)))
     return torch.cat(parts)

@@ -3,9 +3,9 @@ r"""Estimate log p(x) itself, by importance sampling from q(z|x).
     log p(x) ~ log 1/K sum_k w_k,     w_k = p(x, z_k) / q(z_k|x),     z_k ~ q(z|x)
 
 The mean of the w_k is unbiased for p(x). Let ESS = (sum w)^2 / sum w^2 be the effective sample
-size. The logarithm is low by about 1 / (2 ESS) on average, and its standard deviation is about
+size. The logarithm is too low by about 1 / (2 ESS) on average, and its standard deviation is about
 sqrt(1/ESS - 1/K). If a few of the weights make up most of the sum, ESS is small: q(z|x) misses part
-of p(z|x), and the estimate cannot be trusted. The figures report this.
+of p(z|x), and the estimate is not reliable. The figures include the ESS.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ PAIRS = {"cpu": 4096, "cuda": 65_536}
 More would not fit into a processor's cache; fewer would leave most of a GPU idle.
 """
 ROWS = 32
-"""Rows that share a pass. This is fixed, because the noise of a row depends on it."""
+"""Rows that are estimated together. This is fixed, because the noise of a row depends on it."""
 RELIABLE = 10.0
-"""A row with a smaller effective sample size is low by 1 / (2 * 10) = 0.05 nats or more."""
+"""Below this effective sample size, an estimate is too low by 1 / (2 * 10) = 0.05 nats or more."""
 
 
 class Importance(NamedTuple):
-    """Estimates of log p(x) for every row, with the means to judge them.
+    """Estimates of log p(x) for every row, with their effective sample sizes.
 
     Args:
         log_likelihood: (N,), nats.
@@ -69,8 +69,8 @@ class Importance(NamedTuple):
     def figure(self) -> Figure:
         """Average over the rows.
 
-        The standard error is that of rows drawn from the population. It includes the noise of the
-        draws of z.
+        The standard error treats the rows as draws from the population. It includes the noise of
+        the draws of z.
 
         Example:
             >>> import torch
@@ -111,8 +111,8 @@ def importance_rows(
         x: (N, D).
         samples: K, the draws of z for each row.
         seed: Seeds the draws.
-        first: The number of the first row of x, if x is a part of more rows.
-        log_jacobian: Nats that are added to turn a density of x into one of the data.
+        first: The number of the first row of x in the data, if x is a part of the data.
+        log_jacobian: Nats that are added to turn the density of x into that of the data.
         on_rows: Called with the number of rows each time some are done.
 
     Raises:

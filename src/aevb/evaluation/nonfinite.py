@@ -1,4 +1,4 @@
-"""Find where a NaN or an infinity came from: the first tensor that holds it, and the rows."""
+"""Find the first tensor that holds a NaN or an infinity, and the rows that caused it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def where_not_finite(model: VAE, x: Tensor, index: Tensor) -> str:
     for name, parameter in model.named_parameters():
         if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
             return f"the gradient of {name} is not finite; {_largest(x, index)}"
-    return f"it does not happen again with other noise; {_largest(x, index)}"
+    return f"all tensors are finite with other noise; {_largest(x, index)}"
 
 
 def _row_tensors(model: VAE, x: Tensor) -> list[tuple[str, Tensor]]:

@@ -1,4 +1,4 @@
-"""Measure how well generated rows match real ones. No single number suffices, so there are several.
+"""Measure how well generated rows match real ones, by several figures.
 
 Rows are flattened: arrays of shape (N, D), of any numeric type. First, both sides are brought to
 common units: the mean of the real rows is subtracted from each column, and the column is divided by
@@ -7,8 +7,8 @@ column that is constant in the real rows is centred and keeps its unit. A column
 constant weighs heavily, since a small difference is many standard deviations.
 
 The pixels of a picture share one unit. With ``one_unit``, all columns are divided by the same
-number, the root of the mean of their variances. Then a pixel of the border that hardly ever changes
-weighs little.
+number, the root of the mean of their variances. So a pixel that hardly ever changes, as at the
+border, weighs little.
 
 The measures are a classifier, the energy distance, precision, recall, density and coverage, and the
 distance to the training rows. ``compare`` returns all of them.
@@ -31,10 +31,10 @@ from aevb.evaluation.bound import Figure
 from aevb.evaluation.sides import Array, checked, common_units
 
 MOST_COLUMNS = 100
-"""With more columns, the classifier sees principal components, since boosting takes time in
-proportion to the columns."""
+"""With more columns, boosted trees see principal components, since the time of boosting is
+proportional to the number of columns."""
 COMPONENTS = 50
-"""Principal components that the classifier sees."""
+"""The number of principal components that boosted trees see."""
 MOST_ROWS = 1000
 """Rows of each side in the energy distance, which needs all pairs."""
 BLOCK = 1000
@@ -46,13 +46,13 @@ PERMUTATIONS = 200
 FEWEST_BOOSTED = 200
 """With fewer rows a side, the classifier is a random forest on the columns themselves.
 
-Boosted trees need 20 rows in a leaf, so of 30 rows they split nothing. And the principal components
-of a few rows in many columns describe these rows alone: all other rows, real or not, lie near the
-centre.
+Boosted trees need 20 rows in a leaf, so they cannot split 30 rows at all. The principal components
+of a few rows in many columns are no remedy, because they describe only these rows: all other rows,
+real or not, lie near the centre.
 """
 COPY_SHARE = 0.01
-"""A generated row counts as memorised if it is nearer to a training row than this share of held-out
-rows."""
+"""A generated row counts as memorised if it is nearer to a training row than all but this share of
+the held-out rows."""
 
 
 def compare(
@@ -68,9 +68,9 @@ def compare(
     Args:
         real: (N, D), rows that the model was not trained on.
         generated: (M, D). The first min(N, M) rows of ``real`` and ``generated`` are used.
-        training: (T, D), the rows that the model was trained on. Without them, the figures about
-            copies are left out, and so is the detail ``training_rows_score``. It is the score of as
-            many training rows in place of the generated ones: the best score one can hope for.
+        training: (T, D), the rows that the model was trained on. They give the figures about
+            copies, and the detail ``training_rows_score``. This is the score of as many training
+            rows in place of the generated ones: the best score that one can expect.
         seed: Seeds the measures that draw at random.
         one_unit: Whether all columns share one unit, as the module explains.
 
@@ -123,12 +123,12 @@ def classifier_two_sample(
     lower bound on their difference: another classifier may see more (Lopez-Paz & Oquab 2017).
 
     n = min(N, M) rows of each side are drawn and halved. Trees learn from one half, whose real rows
-    give the units, and are tested on the other half. Below 200 rows a side they are a random
-    forest, else they are boosted. With more than 100 columns, boosted trees see the first 50
-    principal components of the half they learn from, and miss differences outside those. From few
-    rows they learn little: with 30 a side they see only plain differences.
+    give the units, and are tested on the other half. The trees are a random forest below 200 rows a
+    side, and boosted otherwise. With more than 100 columns, boosted trees see the first 50
+    principal components of the half that they learn from, and miss differences outside those. Few
+    rows teach little: with 30 rows a side, the trees find only obvious differences.
 
-    The standard error is that of a binomial proportion, and never 0.
+    The standard error is that of a binomial proportion, with a correction that keeps it above 0.
 
     Args:
         real: (N, D).
@@ -204,8 +204,8 @@ def energy_distance(
 
     The standard error is the larger of two. One is that of the mean over rows (first-order
     projection), which vanishes if both sides have the same distribution. The other is the standard
-    deviation of the permuted values, which remains in that case. The result is too large by about
-    one half near 0, so judge that case by the p-value.
+    deviation of the permuted values, which does not vanish. Near a distance of 0, the larger of the
+    two is too large by about one half, so use the p-value there.
 
     Args:
         real: (N, D). At most 1000 rows of each side are used, a random subset.
@@ -248,7 +248,7 @@ def energy_distance(
     for column in range(1, permutations + 1):
         first[rng.permutation(n + m)[:n], column] = 1
     values = _energies(distances, first)
-    # Splits of duplicated rows tie, but for the rounding of their sums.
+    # With duplicated rows, splits have equal energies, up to the rounding of their sums.
     rounding = 1e-12 * distances.mean()
     p_value = (1 + int((values[1:] >= values[0] - rounding).sum())) / (1 + permutations)
     null = math.sqrt(float(np.mean(values[1:] ** 2)))  # The mean over all splits is exactly 0.
@@ -271,16 +271,16 @@ def precision_recall_density_coverage(
       sides have the same distribution and N = M (both Naeem et al. 2020).
 
     If both sides have the same distribution, precision and recall are near 1 in few columns, but
-    not in many: 0.65 for a Gaussian in 784. ``compare`` gives the score of real rows too. A row on
-    the rim of a ball is inside, so that duplicated rows are near each other. The standard errors
-    are those over the rows counted, with the balls given.
+    lower in many: 0.65 for a Gaussian in 784 columns. For comparison, ``compare`` gives the score
+    of training rows. A row on the rim of a ball counts as inside, so that a row counts as near its
+    own copy. The standard errors hold for fixed balls: they cover only the rows that are counted.
 
     All pairs are measured. The time grows as N M D: one second for 1000 rows of 784 on either side.
 
     Args:
         real: (N, D).
         generated: (M, D).
-        k: Which neighbour the balls reach.
+        k: A ball reaches to the k-th nearest row.
         one_unit: Whether all columns share one unit, as the module explains.
 
     Raises:
@@ -303,8 +303,8 @@ def precision_recall_density_coverage(
             f" got {k}; try 5"
         )
     real, generated = common_units(real, generated, one_unit=one_unit)
-    # The nearest row of a row is the row itself, at place 0. The small margin puts a row on the rim
-    # inside, however its distance is rounded.
+    # The nearest row of a row is the row itself, at place 0. With the small margin, a row on the
+    # rim is inside for any rounding of its distance.
     real_radii, generated_radii = (
         _by_rows(rows, rows, lambda d: np.partition(d, k)[:, k] * (1 + 1e-9))
         for rows in (real, generated)
@@ -329,14 +329,14 @@ def nearest_training_distance(
 
     * ``distance_to_training`` and ``held_out_distance_to_training``: the means over rows, in
       standard deviations.
-    * ``memorised``: the share of generated rows that are nearer to a training row than 1 % of
+    * ``memorised``: the share of generated rows that are nearer to a training row than 99 % of the
       held-out rows are. It is about 0.01 for a model that draws from the data's distribution
       (1 / (N + 1) if N < 99), and near 1 for one that copies.
 
-    Blurred rows, such as means of p(x|z), are near to training rows without being copies: look at
-    them. If more than 1 % of held-out rows equal a training row, as in tables of few categories,
-    nothing can be nearer, and ``memorised`` is 0. Its standard error includes the scatter of the
-    generated rows and that of the 1 %.
+    Blurred rows, such as means of p(x|z), are near training rows without being copies, so look at
+    them. If more than 1 % of the held-out rows equal a training row, as in tables of few
+    categories, no generated row can be nearer, and ``memorised`` is 0. Its standard error includes
+    the sampling errors of the generated rows and of the 1 % quantile.
 
     Args:
         generated: (M, D).

@@ -14,13 +14,13 @@ Array = NDArray[Any]
 """Rows (N, D), or one number for each row (N,)."""
 
 FEWEST_ROWS = 20
-"""Rows that each side needs."""
+"""Each side needs at least this many rows."""
 
 
 def checked(**sides: Array) -> list[Array]:
     """Return the sides as float64: (N, D) each. Raises DataError if they cannot be compared.
 
-    sides: by the name that messages use.
+    sides: the rows of each side, by the name that messages use.
 
     Example:
         >>> import numpy as np
@@ -80,8 +80,8 @@ def _require_finite(name: str, side: Array) -> None:
 def common_units(reference: Array, *others: Array, one_unit: bool = False) -> list[Array]:
     """Bring all sides to the units of ``reference``, the real rows, and return it first.
 
-    Its columns then have mean 0 and standard deviation 1, or 0 if constant. With ``one_unit``, they
-    have mean 0, and their variances have mean 1.
+    The columns of ``reference`` then have mean 0 and standard deviation 1, and constant columns are
+    0. With ``one_unit``, all columns are divided by one number, and their variances have mean 1.
 
     Example:
         >>> import numpy as np

@@ -1,5 +1,6 @@
-"""The parts of a model that can be exchanged, in five families, one folder each.
+"""The replaceable parts of a model, in five families with one folder each.
 
-networks, likelihoods, posteriors, priors and objectives. The members of a family do not import each
-other. Each family's package holds a registry of its names; a new part is one line there.
+The families are networks, likelihoods, posteriors, priors and objectives. The members of a family
+do not import each other. Each family's package holds a registry of names. To add a part, write its
+class and add one line to the registry.
 """

@@ -19,7 +19,7 @@ from torch.distributions import Bernoulli, Distribution, Independent, Normal, Tr
 
 LOGVAR_MIN, LOGVAR_MAX = -30.0, 20.0
 """Bounds of logvar. A part whose network emits a logvar applies them with ``clamp``; outside them
-the gradient is zero. exp(20) keeps every sum of squares inside float32. At the least sigma,
+the gradient is zero. exp(20) keeps every sum of squares inside float32. At the smallest sigma,
 exp(-15), a sample differs from its mean by 3e-7 eps."""
 
 DRAWS = 512
@@ -139,7 +139,7 @@ class TriangularNormal(Distribution):
     ) -> tuple[Tensor, Tensor]:
         """Draw z: (*sample_shape, ..., L), and return their log-density too: (*sample_shape, ...).
 
-        The noise is known here, so ``log_prob`` need not solve for it.
+        The noise eps is known here, so the density needs no triangular solve.
 
         Example:
             >>> import torch
@@ -209,12 +209,12 @@ class NormalMixture(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """(L,)."""
+        """The mean: (L,)."""
         return self.log_weights.exp() @ self.mu
 
     @property
     def variance(self) -> Tensor:
-        """(L,)."""
+        """The variance: (L,)."""
         return self.log_weights.exp() @ (self.logvar.exp() + (self.mu - self.mean).square())
 
     def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:  # type: ignore[override]
@@ -239,9 +239,9 @@ class NormalMixture(Distribution):
         )
         constant = logvar.sum(-1) + self.mu.shape[-1] * math.log(2 * math.pi)
         log_joint = self.log_weights.double() - 0.5 * (square + constant)
-        # At logvar -30 even float64 loses hundredths of a nat. The component that counts most is
-        # therefore computed once more, without the expansion. The gradient loses fewer digits and
-        # stays as it is.
+        # At logvar -30 even float64 loses hundredths of a nat. The largest component is therefore
+        # computed once more, without the expansion. The gradient loses fewer digits, so it is not
+        # corrected.
         with torch.no_grad():
             most = log_joint.argmax(-1, keepdim=True)
             straight = ((z - mu[most[..., 0]]).square() * precision[most[..., 0]]).sum(
@@ -258,7 +258,7 @@ class TransformedNormal(Distribution):
     The inverse of the transform makes draws; the transform itself gives the density.
 
     Args:
-        mu: (..., L), the place.
+        mu: (..., L), the location.
         logvar: (..., L), the logs of the squared scales.
         transform: an invertible map of (..., L), such as a flow returns.
 
@@ -289,7 +289,7 @@ class TransformedNormal(Distribution):
     ) -> tuple[Tensor, Tensor]:
         """Draw z: (*sample_shape, ..., L), and return their log-density too: (*sample_shape, ...).
 
-        The noise is known here, so ``log_prob`` need not go back through the map.
+        The noise eps is known here, so the density needs no second pass through the map.
 
         Example:
             >>> import torch
@@ -351,7 +351,7 @@ class TransformedNormal(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """The mean: (..., L), estimated from fixed draws: equal parameters give an equal mean."""
+        """The mean: (..., L), estimated from fixed draws, so equal parameters give equal means."""
         return self._fixed_draws().mean(0)
 
     @property
@@ -375,7 +375,7 @@ class TransformedNormal(Distribution):
 def rsample_and_log_prob(d: Distribution, samples: int) -> tuple[Tensor, Tensor]:
     """Draw z: (K, ..., L) from ``d``, differentiably, and return log d(z): (K, ...) too.
 
-    K = ``samples``. One pass does both if ``d`` can do that.
+    K = ``samples``. A flow and a full Gaussian do both in one pass.
 
     Example:
         >>> import torch

@@ -1,9 +1,9 @@
-r"""Normalising flows: invertible maps whose Jacobian is cheap.
+r"""Normalising flows: invertible maps whose Jacobian determinant is cheap.
 
 A flow takes u in R^L to eps ~ N(0, I), given a context; p(u) = p(eps) |d eps / d u|. Coupling
-layers (Dinh et al. 2017) change one half of u given the other half, so both directions cost one
-evaluation of the network per half: drawing is as fast as evaluating the density.
-(An autoregressive layer is slower by a factor of L in one of the two directions.)
+layers (Dinh et al. 2017) change one half of u given the other half. So each direction costs one
+evaluation of the network per half, and a draw takes as long as a density. (An autoregressive layer
+is slower by a factor of L in one of the two directions.)
 
 This is the only file that imports zuko.
 """
@@ -29,8 +29,8 @@ class Flow(nn.Module):
         couplings: how many layers.
         spline: use rational quadratic splines on [-5, 5] (Durkan et al. 2019) in place of shifts
             and scales (Dinh et al. 2017).
-        gain: factor on the output of the layers' networks. Below 1, the flow bends more slowly than
-            the rest of a model learns.
+        gain: factor on the output of the layers' networks. With a gain below 1, the flow learns
+            more slowly than the rest of a model.
 
     Example:
         >>> import torch

@@ -2,8 +2,8 @@ r"""Hamiltonian Monte Carlo over latent vectors, many chains at once (Neal 2011)
 
 A chain at z draws a momentum r ~ N(0, I). It follows the dynamics of the energy -log density(z) +
 |r|^2 / 2 by leapfrog steps, and accepts the end point with probability min(1, exp(-change of
-energy)). The leapfrog map is reversible and keeps volumes, so a move leaves the density invariant
-exactly, whatever the step size. The step size decides only how far a chain moves.
+energy)). The leapfrog map is reversible and preserves volume. So a move leaves the density exactly
+invariant for any step size. The step size decides only how far a chain moves.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def hmc_move(log_density: LogDensity, z: Tensor, step: Tensor, leapfrogs: int = 
     Args:
         log_density: the log of the target density, up to a constant; differentiable.
         z: (..., L), where the chains are.
-        step: the step size. Any shape that broadcasts to z: for each chain, for each dimension, ...
-        leapfrogs: how many leapfrog steps make a move.
+        step: the step size, of any shape that broadcasts to z, such as one for each dimension.
+        leapfrogs: the number of leapfrog steps in a move.
 
     Example:
         >>> import torch
@@ -72,13 +72,13 @@ def hmc_move(log_density: LogDensity, z: Tensor, step: Tensor, leapfrogs: int = 
 def adapted(step: Tensor, acceptance: Tensor, target: float = 0.65, rate: float = 0.1) -> Tensor:
     """Return a larger step where acceptance exceeds ``target``, and a smaller step elsewhere.
 
-    Adapting the step within a run makes its result inexact. Adapt it in a run before.
+    A run that adapts its own step size does not give exact results. Adapt it in an earlier run.
 
     Args:
         step: the step sizes.
         acceptance: the probabilities of acceptance; the same shape.
         target: the share of proposals that should be accepted.
-        rate: how much the log of the step changes, per unit of missed acceptance.
+        rate: the change of the log of the step, per unit of ``acceptance - target``.
 
     Example:
         >>> import torch

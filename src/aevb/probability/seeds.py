@@ -1,4 +1,4 @@
-"""Seeds as pure functions of a run's seed and of counters: no generator has state to save."""
+"""Compute each seed from the run's seed and counters, so that no generator state is saved."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 def counter_seed(seed: int, *counters: int | str) -> int:
     """Return a seed in [0, 2**63) for one use of randomness.
 
-    ``counters`` name the use, for example (epoch, step) or ("split",). The seed is a hash, so
-    neighbouring counters and neighbouring seeds give unrelated streams.
+    ``counters`` name the use, for example (epoch, step) or ("split",). The result is a hash, so
+    neighbouring counters and neighbouring seeds give unrelated random numbers.
 
     Example:
         >>> from aevb.probability.seeds import counter_seed

@@ -1,4 +1,4 @@
-"""The step from the names and numbers of a ``Config`` to objects: model, objective, optimiser."""
+"""Make the model, the objective and the optimiser from the settings in a ``Config``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OBJECTIVE_SETTINGS = {
     "free_bits": "free_bits",
     "samples": "samples",
 }
-"""The same for an objective."""
+"""Settings of a ``Config`` that an objective may take: name in ``Config`` -> argument."""
 
 
 def build(
@@ -52,7 +52,7 @@ def build(
         The model, on the CPU and in training mode, and the objective.
 
     Raises:
-        UsageError: two parts do not go together, or a setting would be ignored.
+        UsageError: two parts do not fit each other, or a setting would be ignored.
 
     Example:
         >>> from aevb import Config
@@ -125,7 +125,7 @@ def _likelihood(name: str, data_dim: int, levels: int | None) -> Any:
 def _encoder(config: Config, likelihood: Any, shape: tuple[int, ...]) -> tuple[nn.Module, int]:
     """Return the encoder's network and its number of features.
 
-    A perceptron sees an indicator for each level where the levels are names.
+    If the levels are names, a perceptron sees an indicator for each level.
     """
     make = NETWORKS[config.network].encoder
     if not (likelihood.nominal and config.network == "mlp"):

@@ -1,4 +1,4 @@
-"""Draw the pictures of a run: those that its data and its latent space allow."""
+"""Draw the pictures of a run. Its data and its latent space decide which there are."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def draw(run: Run, folder: Path, data: Data | None = None) -> list[Path]:
 
     Args:
         run: The trained model.
-        folder: Where the PNG files go. It is made if need be.
+        folder: Where the PNG files go. It is made if there is none.
         data: Rows to reconstruct and to place in the latent space.
 
     Example:
@@ -53,7 +53,7 @@ def draw(run: Run, folder: Path, data: Data | None = None) -> list[Path]:
 def figures(run: Run, data: Data | None = None) -> Iterator[tuple[str, Figure]]:
     """Yield (name, figure) of each picture that this run allows.
 
-    A fixed random subset of at most 10 000 rows of ``data`` is used.
+    A fixed random subset of at most 10,000 rows of ``data`` is used.
 
     Example:
         >>> import aevb
@@ -78,7 +78,7 @@ def figures(run: Run, data: Data | None = None) -> Iterator[tuple[str, Figure]]:
 
 
 def drawn_from(noise: bool) -> str:
-    """Say in a phrase what samples are.
+    """Say in a phrase whether samples are draws from p(x|z) or its means.
 
     Example:
         >>> from aevb.runs.pictures import drawn_from
@@ -110,7 +110,7 @@ def sample_figure(run: Run, n: int, *, seed: int = 0, noise: bool = False) -> Fi
 
 
 def table_figure(run: Run, data: Data, n: int, *, seed: int = 0, noise: bool = True) -> Figure:
-    """Draw n generated rows of a table beside the data.
+    """Draw n generated rows of a table with rows of the data.
 
     Args:
         run: A model of a table.
@@ -160,8 +160,8 @@ def latent_figure(run: Run, data: Data) -> Figure:
 def to_pictures(run: Run, rows: NDArray[Any], like: Data | None = None) -> NDArray[Any]:
     """Turn rows into pictures (N, H, W) or (N, H, W, 3) in [0, 1].
 
-    Black and white are those of the data. If the data are real numbers, the range of ``like`` gives
-    them, or else that of the rows.
+    Black and white are those of the data. If the data are real numbers, the smallest and the
+    largest value of ``like`` are black and white, or those of the rows without ``like``.
 
     Args:
         run: The model that the rows belong to.

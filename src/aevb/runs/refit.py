@@ -1,10 +1,10 @@
 """Fit a better prior to the codes of a trained model. Nothing else in the model changes.
 
-Samples are drawn from the prior and decoded. If the prior reaches where no codes of the data are,
-the decoder has learned nothing there, and its samples look unlike the data. For a given encoder and
-decoder, the prior that maximises the bound is the aggregate posterior 1/N sum_n q(z|x_n) (Tomczak &
-Welling 2018). So a density that is fitted to draws from it raises the bound and avoids the holes
-(Ghosh et al. 2020 do this for deterministic autoencoders).
+Samples are drawn from the prior and decoded. Where the prior has probability but the data have no
+codes, the decoder has learned nothing, and its samples look unlike the data. For a given encoder
+and decoder, the prior that maximises the bound is the aggregate posterior 1/N sum_n q(z|x_n)
+(Tomczak & Welling 2018). So a prior that is fitted to draws from it raises the bound and avoids the
+places without codes (Ghosh et al. 2020 do this for deterministic autoencoders).
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ def refit_prior(
             couplings, by maximum likelihood).
         components: How many Gaussians the mixture has, 10 by default.
         seed: Seeds the codes and the fit.
-        on_step: Called with n after step n of a flow, of ``STEPS``.
+        on_step: Called with n after step n of the ``STEPS`` steps that fit a flow.
 
     Raises:
-        UsageError: The name is another, or ``components`` does not apply.
+        UsageError: The name is unknown, or ``components`` does not apply.
         DataError: There are fewer codes than components.
 
     Example:
@@ -83,7 +83,7 @@ def refit_prior(
         )
         model = deepcopy(run.model)
         model.prior = prior.to(run.device)
-    # The history belongs to the old prior.
+    # The history was measured with the old prior.
     settings = replace(run.config, prior=name, components=components)
     return replace(run, model=model.eval(), config=settings, history=[], kept_epoch=0, trained=0)
 

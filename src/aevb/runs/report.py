@@ -1,4 +1,4 @@
-"""Evaluate a trained model on given rows: figures with units and error bars, and what is wrong."""
+"""Evaluate a trained model on given rows: figures with standard errors, and the model's faults."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MOST_ANNEALED = 100
 
 Floats = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
-"""Called with the name of a part, how much of it is done, and how much there is."""
+"""Called with the name of a part, the amount of it that is done, and the whole amount."""
 
 
 @dataclass
@@ -41,11 +41,11 @@ class Evaluation:
     """Everything that ``evaluate`` measured. Densities are in nats, in the data's own units.
 
     Args:
-        rows: How many rows were looked at.
+        rows: How many rows were used.
         left_out: Phrases that say what could not be measured, and why.
         figures: By name: ``bound``, ``log_likelihood``, ``classifier_accuracy``, ...
-        findings: What is wrong with the model.
-        kl_per_dimension: (L,), if the KL has a closed form.
+        findings: The faults of the model.
+        kl_per_dimension: (L,), if the KL of each dimension has a closed form.
         per_row: (N,) each: ``bound``, ``log_likelihood`` and, if it is known, ``baseline``.
         codes: (N, L), draws from q(z|x).
         prior: (N, L), draws from p(z).
@@ -91,14 +91,14 @@ def evaluate(
         run: The trained model.
         data: ``Data``, an array, the name of a data set, or a path.
         training: The rows that the model was trained on, to look for copies of them. If they stay
-            in a file, a fixed random subset of 10 000 is used.
+            in a file, a fixed random subset of 10,000 is used.
         samples: Draws of z for each row, for log p(x).
         ais: Whether to run annealed importance sampling too, on the first 100 rows.
         seed: Seeds everything that is drawn.
         on_part: Called with (name, done, of) as long parts proceed.
 
     Raises:
-        DataError: The rows have another form than those of the training.
+        DataError: The rows do not have the form of the training rows.
         UsageError: ``samples`` is below 1.
 
     Example:
@@ -170,7 +170,7 @@ class _Work:
         found.per_row["log_likelihood"] = _array(estimate.log_likelihood)
         found.figures["log_likelihood"] = figure
         found.figures["gap"] = mean_figure(estimate.log_likelihood - bound)
-        # Grey levels as Bernoulli targets have no density, and no code could be made from it.
+        # Grey levels as Bernoulli targets have no normalised density, so there is no code length.
         if draws_are_data(run):
             bits = run.schema.data_dim * math.log(2)
             found.figures["bits_per_dim"] = Figure(
@@ -193,7 +193,7 @@ class _Work:
         return mean_figure(margin).standard_error
 
     def add_annealing(self) -> None:
-        """Add annealed importance sampling on the first rows, and the two bounds around it."""
+        """Add annealed importance sampling: log p(x) of the first rows, bounds on model rows."""
         run, found = self.run, self.found
         count = min(len(self.x), MOST_ANNEALED)
         on_rows = self._counter("annealing", 2 * count)
@@ -267,7 +267,7 @@ class _Work:
         return None
 
     def _counter(self, name: str, of: int) -> Callable[[int], None]:
-        """Return a function that adds up how many rows are done and says so."""
+        """Return a function that adds up the rows that are done and reports the sum."""
         done = 0
 
         def on_rows(n: int) -> None:
@@ -322,14 +322,14 @@ def _ends(noise: Tensor | None) -> tuple[float, float] | None:
 
 
 def after_training(run: Run, data: Data) -> tuple[Figure | None, list[Diagnosis]]:
-    """Look quickly at a model that was just trained, without log p(x).
+    """Check a model right after its training, without estimating log p(x).
 
     Args:
         run: The trained model.
         data: Held-out rows. The codes are those of the first 1000.
 
     Returns:
-        log p(x) of independent columns on these rows, and what is wrong with the model.
+        log p(x) of independent columns on these rows, and the faults of the model.
 
     Example:
         >>> import aevb
@@ -347,8 +347,8 @@ def after_training(run: Run, data: Data) -> tuple[Figure | None, list[Diagnosis]
     if facts is None:
         return figure, []
     codes = latents(run.model, rows.head(MOST_COMPARED))
-    # The margin is taken row by row, as in ``evaluate``: rows differ far more from each other than
-    # the model differs from independent columns.
+    # The margin is computed row by row, as in ``evaluate``, because rows differ far more from each
+    # other than the model differs from independent columns.
     bound = run.elbo_rows_of(rows, seed=run.config.seed).bound
     facts = facts._replace(
         active_units=float(codes.active.sum()),
@@ -380,8 +380,8 @@ def what_log_p_is(run: Run) -> str:
 def verdict(found: Evaluation) -> str:
     """Say whether the samples can be told from the data, and by which figure.
 
-    The classifier tells them apart if it is right three standard errors more often than chance. The
-    energy distance tells them apart if its p-value is at most 0.01.
+    The classifier tells them apart if its accuracy is more than three standard errors above 0.5.
+    The energy distance tells them apart if its p-value is at most 0.01.
 
     Returns:
         A phrase. It is empty if the samples were not compared with data.
@@ -412,7 +412,7 @@ def verdict(found: Evaluation) -> str:
 def draws_are_data(run: Run) -> bool:
     """Whether draws from p(x|z) have the form of the rows.
 
-    They have not if grey levels are Bernoulli targets: then draws are black or white, and means are
+    They do not if grey levels are Bernoulli targets: then draws are black or white, and means are
     compared instead.
 
     Example:

@@ -39,20 +39,20 @@ This bounds the memory and changes no result.
 class Run:
     """A trained VAE, with all that is needed to use it. ``aevb.fit`` and ``aevb.load`` return one.
 
-    Every array is in the units and the shape of the data that the model was trained on. Methods
-    that take rows also take the name of a data set or a path. The pictures of a folder are brought
-    to the size of those trained on.
+    Arrays of rows have the units and the shape of the data that the model was trained on. Methods
+    that take rows also take the name of a data set or a path. The pictures of a folder are resized
+    to the size of the training pictures.
 
     Args:
         model: The VAE.
-        config: How it was trained.
+        config: The settings of the training.
         likelihood: The name of the likelihood.
         schema: The form of the data.
         source: The name or the path of the data.
         history: One dictionary for each epoch, as in metrics.jsonl.
-        kept_epoch: The epoch whose weights the model has, or 0 if it is not known.
-        baseline: The independent columns of the training rows, from ``fit_baseline``.
-        trained: How many epochs were completed, or 0 if it is not known.
+        kept_epoch: The epoch whose weights the model has, or 0 if this is not known.
+        baseline: The parameters of the baseline, from ``fit_baseline`` on the training rows.
+        trained: How many epochs were completed, or 0 if this is not known.
 
     Example:
         >>> import aevb
@@ -91,7 +91,7 @@ class Run:
 
     @property
     def stopped_by_patience(self) -> bool:
-        """Whether the validation bound did not rise for ``patience`` epochs, and training ended."""
+        """Whether training ended because the validation bound stopped rising (``patience``)."""
         return (
             self.trained < self.config.epochs
             and 0 < self.config.patience <= self.trained - self.kept_epoch
@@ -128,13 +128,13 @@ class Run:
     def kept_record(self) -> dict[str, Any]:
         """The record of the epoch whose weights the model has, or {} if it is missing.
 
-        With ``patience`` it is the best epoch, else the last.
+        This is the best epoch with ``patience``, and otherwise the last.
         """
         return next((record for record in self.history if record["epoch"] == self.kept_epoch), {})
 
     @property
     def log_jacobian(self) -> float:
-        """Nats that turn a log-density of the model's numbers into one of the data.
+        """Nats to add to a log-density of the model's numbers to get that of the data.
 
         It is 0 if p(x|z) is a probability and not a density.
         """
@@ -148,7 +148,7 @@ class Run:
             seed: Seeds the binarisation, if the model was trained on rows binarised at random.
 
         Raises:
-            DataError: The rows have another form than those of the training.
+            DataError: The rows do not have the form of the training rows.
             NotFoundError: There is no such data set or file.
 
         Example:
@@ -164,7 +164,7 @@ class Run:
     def stored(self, data: Source, seed: int = 0) -> Rows:
         """Return ``Rows``, which become the model's numbers one part at a time.
 
-        It takes and raises the same as ``tensor``, for any number of rows.
+        Arguments and errors are those of ``tensor``. The rows may be too many for memory.
 
         Example:
             >>> import aevb
@@ -176,7 +176,7 @@ class Run:
             data = load_like(data, self.schema)
         elif not isinstance(data, Data):
             data = from_array(data, "the array", like=self.schema)
-        # Outside training, dynamic binarisation is a single draw too.
+        # Outside training, dynamic binarisation draws each row once, as static binarisation does.
         schema = (
             replace(self.schema, binarize="static")
             if self.schema.binarize == "dynamic"
@@ -194,7 +194,7 @@ class Run:
             n: How many rows.
             seed: Seeds the draws. ``aevb sample`` with the same seed makes the same rows.
             noise: True for draws from p(x|z), False for its means, which vary less than the data.
-                None means draws, but means for pictures.
+                Default: means for pictures, draws for anything else.
 
         Raises:
             UsageError: ``n`` is below 1.
@@ -218,8 +218,8 @@ class Run:
     def encode(self, data: Source) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the mean and the log-variance of q(z|x) for every row: (N, L) each.
 
-        Nothing is sampled: the same rows give the same codes. Mean and variance of a flow have no
-        closed form and are taken over a fixed set of draws.
+        The same rows always give the same codes. The mean and the variance of a flow have no closed
+        form, and are computed from a fixed set of draws.
 
         Example:
             >>> import aevb
@@ -242,7 +242,7 @@ class Run:
         """Return the means of p(x|z): (N, *shape). z: (N, L).
 
         Raises:
-            DataError: The codes have another shape.
+            DataError: The codes have a wrong shape.
 
         Example:
             >>> import aevb, numpy as np
@@ -289,7 +289,7 @@ class Run:
         return self.elbo_rows_of(self.stored(data, seed), samples=samples, seed=seed)
 
     def elbo_rows_of(self, x: Tensor | Rows, *, samples: int = 1, seed: int = 0) -> RowTerms:
-        """Do the same as ``elbo_rows`` for the model's numbers.
+        """Estimate the terms of the bound as ``elbo_rows`` does, from the model's numbers.
 
         Args:
             x: (N, D).
@@ -324,11 +324,11 @@ class Run:
 
         Returns:
             Arrays (N,), in nats: ``log_likelihood`` by importance sampling, ``bound``,
-            ``reconstruction`` and ``kl``, and ``baseline`` if the run has one. Besides, the
-            ``effective_sample_size`` of each ``log_likelihood``.
+            ``reconstruction`` and ``kl``, and ``baseline`` if the run has one. The array
+            ``effective_sample_size`` belongs to ``log_likelihood``.
 
         Raises:
-            DataError: The rows have another form than those of the training.
+            DataError: The rows do not have the form of the training rows.
             UsageError: ``samples`` is below 1.
 
         Example:
@@ -373,7 +373,7 @@ class Run:
     def baseline_rows(self, x: Tensor | Rows) -> Tensor | None:
         """Return log p(x) of every row under independent columns: (N,), nats.
 
-        It is in the data's own units. None if the run has no baseline. x: (N, D).
+        The density is in the data's own units. None if the run has no baseline. x: (N, D).
 
         Example:
             >>> import aevb
@@ -421,12 +421,13 @@ class Run:
 def from_array(array: Any, source: str, like: Schema | None = None) -> Data:
     """Make ``Data`` from an array or a data frame. The columns of a frame keep their names.
 
-    An array cannot say which value is white. The white of ``like`` is assumed, unless the values
-    contradict it: they exceed it, or they are fractions up to 1 and white is more than 1.
+    An array does not say which value is white. The white of ``like`` is assumed, unless the values
+    contradict it: they are negative, they exceed it, or they are fractions up to 1 although white
+    is more than 1.
 
     Args:
         array: (N, ...).
-        source: What to call the rows in messages.
+        source: The name of the rows in messages.
         like: The form that the rows should have.
 
     Example:

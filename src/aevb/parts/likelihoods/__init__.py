@@ -1,6 +1,6 @@
 """Likelihoods p(x|z): each turns the decoder's features into a distribution over one row.
 
-A new likelihood is one line here.
+To add a likelihood, write its class and add one line to ``LIKELIHOODS``.
 
 Example:
     >>> import torch

@@ -4,12 +4,12 @@ r"""Gaussian likelihoods, for real data: five models of the noise around the dec
 
 With v = 1/2 this is -|x - h|^2 - (D/2) log(pi). Many VAEs (and ``vae_loss``) use the sum of squared
 errors as their reconstruction term. Up to the constant, it is the negative log-density of a
-Gaussian of variance 1/2. That variance is an assumption about the noise in the data, and it is
-another assumption if the data have another scale.
+Gaussian of variance 1/2. That variance is an assumption about the noise in the data, and the
+meaning of the assumption changes with the scale of the data.
 
-The variance that fits best is the mean squared error v* = |x - h|^2 / D, averaged over the rows.
-Learned by gradient, the variance goes there; ``GaussianOptimal`` sets it there (Rybkin, Daniilidis
-& Levine 2021).
+The variance that fits best is the mean squared error v* = |x - h|^2 / D, averaged over the rows. A
+variance that is learned by gradient approaches v*; ``GaussianOptimal`` sets it to v* (Rybkin,
+Daniilidis & Levine 2021).
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from aevb.interfaces import Likelihood
 from aevb.probability.distributions import LOGVAR_MAX, DiagonalNormal
 
 LOGVAR_MIN = -20.0
-"""The least log-variance: a standard deviation of 5e-5 times that of the data. Below it, float32
+"""The smallest log-variance: a standard deviation of 5e-5 times that of the data. Below it, float32
 cannot tell noise from rounding."""
 GAIN = 10.0
 """A learned log-variance is GAIN times its parameter. An optimiser like Adam moves each parameter
-by about the learning rate in a step. At 1e-3 and without GAIN, the noise would need 4,600 steps to
-fall to a tenth, long after the weights around it are in place."""
+by about the learning rate in a step. At 1e-3 and without GAIN, the standard deviation would need
+4,600 steps to fall to a tenth. That is long after the networks have learned."""
 MOMENTUM = 0.1
 """Weight of the newest batch in the stored variance of ``GaussianOptimal``. The stored value then
 follows a falling error with a delay of ten batches. The noise of single batches costs the bound
-less than 0.03 nats / B if the errors are Gaussian."""
+less than 0.03 / B nats for batches of B rows, if the errors are Gaussian."""
 
 
 class _Gaussian(Likelihood):
-    """The part that all five share: rows of real numbers, and densities."""
+    """The code that all five share: they take real numbers and give densities."""
 
     discrete = False
 
@@ -74,7 +74,7 @@ class _OneNoise(_Gaussian):
 
 
 class GaussianFixed(_OneNoise):
-    """A Gaussian with one variance for all dimensions, which is not learned.
+    """A Gaussian with one fixed variance for all dimensions.
 
     Args:
         data_dim: D.
@@ -155,11 +155,11 @@ class GaussianPerDimension(_OneNoise):
 
 
 class GaussianNetwork(_Gaussian):
-    """A Gaussian with both mean and variance from the decoder.
+    """A Gaussian whose mean and variance both come from the decoder.
 
     The source is appendix C.2 of *Auto-Encoding Variational Bayes* (Kingma & Welling 2013). The
     density has no upper bound: a decoder that repeats training rows may let the variances fall to
-    their least value.
+    their smallest value.
 
     Args:
         data_dim: D.
@@ -190,8 +190,8 @@ class GaussianOptimal(_OneNoise):
     Daniilidis & Levine 2021. In evaluation mode, and under ``torch.no_grad``, the variance is the
     stored one: a running average over the batches of the training steps.
 
-    The bound that training reports is a little optimistic, because each batch has its own variance.
-    That of validation is not.
+    The bound on training batches is a little too high, because each batch has its own variance. The
+    validation bound is not affected.
 
     Args:
         data_dim: D.
@@ -235,8 +235,8 @@ class GaussianOptimal(_OneNoise):
             >>> float(likelihood.best_logvar(torch.ones(5, 3), torch.zeros(5, 3)))
             0.0
         """
-        # No gradient goes through it: at the best variance, the derivative of the bound with
-        # respect to the variance is 0.
+        # No gradient goes through the variance: at the best variance, the derivative of the bound
+        # with respect to it is 0.
         best = (x - h).detach().square().mean()
         self.batches += 1
         self.variance.lerp_(

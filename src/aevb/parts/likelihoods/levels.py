@@ -2,8 +2,8 @@ r"""Likelihoods for integers k = 0, 1, ..., levels - 1.
 
 The model sees the number x = k / (levels - 1) in place of k.
 
-Categorical: each level has its own probability, P = softmax(h). Nothing is assumed about an order
-of the levels.
+Categorical: each level has its own probability, P = softmax(h). The order of the levels does not
+matter.
 
 Discretised logistic (Kingma et al. 2016, section 5.1; Salimans et al. 2017): a logistic density
 with mean m and scale s is integrated over the cell of each level. Neighbouring grey levels
@@ -29,12 +29,13 @@ from aevb.errors import DataError, UsageError
 from aevb.interfaces import Likelihood
 
 LOG_SCALE_MIN, LOG_SCALE_MAX = -9.0, 7.0
-"""Bounds of log s, with x in [0, 1]. At the lower bound one level has probability 1. At the upper
-bound the first and the last level have one half each, because their cells reach to infinity."""
+"""Bounds of log s, with x in [0, 1]. At the lower bound one of 256 levels has a probability near 1.
+At the upper bound the first and the last level have one half each, because their cells reach to
+infinity."""
 
 
 class _Levels(Likelihood):
-    """The part that both share: the support."""
+    """The code that both share: the check of the levels."""
 
     discrete = True
     form = "levels"
@@ -55,7 +56,7 @@ class _Levels(Likelihood):
             )
         if not bool(((k > -0.5) & (k < self.levels - 0.5)).all()):
             raise DataError(
-                f"this model knows the integers 0 to {self.levels - 1}; got {float(k.min()):.4g} to"
+                f"this model takes the integers 0 to {self.levels - 1}; got {float(k.min()):.4g} to"
                 f" {float(k.max()):.4g}. Save the rows in the form that the model was trained on."
             )
 
@@ -119,7 +120,7 @@ class DiscretizedLogistic(_Levels):
         Features of 0 give the mean 1/2 and the scale s = 1/10.
         """
         mean, log_scale = h.chunk(2, dim=-1)
-        # Through the offsets, a fresh network gives all levels similar probabilities.
+        # With these offsets, a fresh network gives all levels similar probabilities.
         return _DiscretizedLogistic(
             mean + 0.5, (log_scale - 2.3).clamp(LOG_SCALE_MIN, LOG_SCALE_MAX), self.levels
         )
@@ -137,7 +138,7 @@ class _CategoricalLevels(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """The mean: (..., D), the mean of the numbers, which says little if levels are names."""
+        """The mean: (..., D). It has no meaning if the levels are names."""
         values = torch.linspace(0, 1, self.levels, dtype=self.log_p.dtype, device=self.log_p.device)
         return (self.log_p.exp() * values[:, None]).sum(-2)
 

@@ -1,4 +1,4 @@
-"""Networks for encoder and decoder: tensors in, features out, and no probability.
+"""Networks for the encoder and the decoder. They map tensors to features.
 
 Each name in ``NETWORKS`` stands for a class with two static methods, one for each half of a model:
 
@@ -10,10 +10,10 @@ Each name in ``NETWORKS`` stands for a class with two static methods, one for ea
         The module maps (..., L) to (..., num_features). ``hidden`` is in the decoder's order, from
         z outwards. num_features = m D: the features are (m, D), flattened, so chunk i holds the
         i-th feature of every number in the row. ``skip`` feeds z into every layer again (Dieng et
-        al. 2019, "Avoiding latent variable collapse with generative skip models"): z then has a way
-        past every layer, and the decoder can less easily ignore it.
+        al. 2019, "Avoiding latent variable collapse with generative skip models"). Then z reaches
+        every layer directly, and the decoder is less likely to ignore it.
 
-A new network is one line here.
+To add a network, write its class and add one line to ``NETWORKS``.
 
 Example:
     >>> from aevb.parts.networks import ACTIVATIONS, NETWORKS

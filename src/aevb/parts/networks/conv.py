@@ -1,10 +1,10 @@
-"""Convolutional networks, for pictures: one filter serves every place in the picture.
+"""Convolutional networks for pictures.
 
-The encoder halves the picture at each stage. The decoder goes back through the encoder's sizes: it
-repeats pixels and then convolves. A transposed convolution of kernel 3 and stride 2 would cover
-some pixels with more of its kernel than their neighbours, which shows as a checkerboard (Odena et
-al. 2016, "Deconvolution and checkerboard artifacts"). Each stage enlarges to exactly the size that
-the encoder had there, so odd sizes need no padding and no cropping.
+Each stage of the encoder halves the height and the width. The decoder goes through the same sizes
+in reverse: it repeats pixels and then convolves. A transposed convolution of kernel 3 and stride 2
+would cover some pixels with more of its kernel than their neighbours, which shows as a checkerboard
+(Odena et al. 2016, "Deconvolution and checkerboard artifacts"). Each stage of the decoder enlarges
+to exactly the size that the encoder had there, so odd sizes need no padding and no cropping.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class ConvEncoder(nn.Module):
 
     Args:
         layout: how a row holds a picture.
-        hidden: the channels after each stage; a stage halves the picture.
+        hidden: the channels after each stage; a stage halves height and width.
         activation: a name in ``ACTIVATIONS``.
 
     Example:
@@ -152,7 +152,7 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """A linear layer, and then stages that enlarge and convolve: (..., L) -> (..., m D).
+    """A linear layer, then stages that enlarge and convolve: (..., L) -> (..., m D).
 
     Args:
         latent_dim: L.
@@ -197,7 +197,7 @@ class ConvDecoder(nn.Module):
         )
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map z to features: (..., L) -> (..., m D), feature by feature, in the data's layout."""
+        """Map z to features: (..., L) -> (..., m D), as m rows in the layout of the data."""
         lead = z.shape[:-1]
         z = z.reshape(lead.numel(), z.shape[-1])
         h: Tensor = self.first(z)
@@ -213,7 +213,7 @@ class ConvDecoder(nn.Module):
 class Conv:
     """The convolutional network ``conv``; ``hidden`` holds its numbers of channels.
 
-    Each number is one stage, and each stage halves the picture.
+    There is one stage for each number, and each stage halves height and width.
 
     Example:
         >>> import torch

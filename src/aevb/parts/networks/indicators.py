@@ -1,4 +1,4 @@
-"""Indicators of levels, for an encoder whose data are integers that stand for names."""
+"""One-hot indicators, for an encoder of data whose integers stand for categories."""
 
 from __future__ import annotations
 

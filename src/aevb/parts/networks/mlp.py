@@ -1,4 +1,4 @@
-"""Multi-layer perceptrons, for rows of any shape; they do not see its layout."""
+"""Multi-layer perceptrons, which take rows of any shape as flat vectors."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def mlp(
 
     Args:
         in_features: width of the input.
-        hidden: a linear layer of each of these widths, followed by the activation.
-        out_features: width of a last linear layer without activation; None for no such layer.
+        hidden: widths of the hidden layers. The activation follows each of them.
+        out_features: width of a last linear layer without activation. None: no such layer.
         activation: a name in ``ACTIVATIONS``.
 
     Returns:
-        The layers; the identity if ``hidden`` is empty and ``out_features`` is None.
+        The layers. They are the identity if ``hidden`` is empty and ``out_features`` is None.
 
     Raises:
         UsageError: the activation is unknown.
@@ -49,9 +49,9 @@ def mlp(
 
 
 class SkipMLP(nn.Module):
-    """A perceptron whose later layers take z, too: (..., L) -> (..., out_features).
+    """A perceptron that feeds z into every layer: (..., L) -> (..., out_features).
 
-    Every layer after the first takes [h, z], h being the output of the layer before.
+    Every layer after the first takes [h, z], where h is the output of the layer before.
 
     Args:
         latent_dim: L.

@@ -1,6 +1,6 @@
 """Objectives: each turns a model and a batch into a loss to differentiate and figures to report.
 
-A new objective is one line here.
+To add an objective, write its class and add one line to ``OBJECTIVES``.
 
 Example:
     >>> import torch

@@ -2,8 +2,9 @@ r"""The plain autoencoder: z is the mean of q(z|x), and there is no KL.
 
     loss = -log p(x | z = E_q[z])
 
-Nothing tells the codes where to lie. The decoder is good at the codes, but a draw from p(z) may be
-far from all of them, and the decoder was never trained there: the latent space has holes.
+Nothing in this loss decides where the codes lie. The decoder learns to decode the codes of the
+data, but a draw from p(z) may be far from all of them. The decoder was never trained there, so the
+latent space has holes.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ class Autoencoder(Objective):
     def forward(self, model: Model, x: Tensor) -> Estimate:
         """Estimate the loss on x: (B, D).
 
-        The log has "fidelity", which is log p(x|z) at the mean and is trained. It also has "bound",
-        "reconstruction" and "kl" of the present p and q, which are not trained. All in nats.
+        The log has "fidelity", which is log p(x|z) at the mean of q(z|x). Only this is trained. The
+        log also has "bound", "reconstruction" and "kl" of the current p and q. All are in nats.
         """
         fidelity = model.log_joint(x, model.posterior_given(x).mean)[0].mean()
         with torch.no_grad():

@@ -27,9 +27,8 @@ class ELBO(Objective):
     Args:
         beta: weight of the KL.
         warmup_steps: optimiser steps in which that weight rises linearly from 0.
-        free_bits: lambda, nats per latent dimension. With another posterior than the diagonal
-            Gaussian, or another prior than N(0, I), the KL is one number; L lambda then holds for
-            all dimensions together.
+        free_bits: lambda, nats per latent dimension. If the posterior is not a diagonal Gaussian or
+            the prior is not N(0, I), the KL is one number, and its floor is L lambda.
         samples: draws of z per row.
 
     Raises:
@@ -71,7 +70,7 @@ class ELBO(Objective):
 
     @property
     def couples_rows_by(self) -> str:
-        """Free bits compare the KL of a whole batch with their floor."""
+        """``free_bits`` if they are used: their floor applies to the mean KL of the whole batch."""
         return "free_bits" if self.free_bits else ""
 
     def schedule(self, step: int) -> None:
@@ -94,7 +93,7 @@ class ELBO(Objective):
         """
         reconstruction, kl = model.elbo_terms(x, self.samples)
         mean_reconstruction, mean_kl = reconstruction.mean(), kl.mean(0)
-        # A KL without a closed form is one number. All latent dimensions then share one floor.
+        # A KL of all latent dimensions together has one floor for all of them.
         floor = self.free_bits * model.latent_dim / kl.shape[-1]
         floored = mean_kl.clamp(min=floor) if self.free_bits else mean_kl
         loss = self.kl_weight * floored.sum() - mean_reconstruction
@@ -112,8 +111,8 @@ class SampledELBO(Objective):
     """Maximise the ELBO with a sampled KL, from the same draws of z as the reconstruction.
 
     This is estimator A of *Auto-Encoding Variational Bayes* (Kingma & Welling 2013, equation 6).
-    ``ELBO`` is estimator B (equation 7), which uses the closed form of the KL where it has one.
-    Both have the same mean, and in both the gradient goes through z.
+    ``ELBO`` is estimator B (equation 7), which uses the closed form of the KL if there is one.
+    Both have the same expectation, and in both the gradient goes through z.
 
     Args:
         samples: draws of z per row, at least 1.
@@ -164,7 +163,7 @@ def vae_loss(recon: Tensor, x: Tensor, mu: Tensor, logvar: Tensor) -> tuple[Tens
         L. All are () and averaged over the batch.
 
     Raises:
-        ValueError: recon and x differ in shape. Broadcasting them would train something else.
+        ValueError: recon and x differ in shape. Broadcasting them would give another loss.
 
     Example:
         >>> import torch

@@ -1,19 +1,20 @@
-r"""Objectives of K importance samples, and gradients that go through z alone.
+r"""Importance-weighted objectives, and gradients for q that go through z alone.
 
 With z_k ~ q(z|x) and w_k = p(x, z_k) / q(z_k|x), the importance-weighted bound is
 
     L_K = E[log 1/K sum_k w_k] <= log p(x)
 
-(Burda, Grosse & Salakhutdinov 2016). It rises with K, and L_1 is the ELBO. Its gradient is that of
-sum_k a_k log w_k, where the normalised weights a_k = w_k / sum w are held constant. This sum is a
-surrogate: its value lies above the bound by up to log K. It is differentiated and never reported.
+(Burda, Grosse & Salakhutdinov 2016). It rises with K, and L_1 is the ELBO. Its gradient equals the
+gradient of sum_k a_k log w_k, where the normalised weights a_k = w_k / sum w are held constant.
+This sum is a surrogate: its value lies above the bound by up to log K. It is differentiated and
+never reported.
 
-The gradient with respect to q has two parts. The path goes through z. The score, d log q(z) / d phi
-at a fixed z, has expectation 0 for K = 1. Sticking-the-landing (Roeder, Wu & Duvenaud 2017) drops
-the score; the gradient then has no variance where q is exact. For K > 1 the score's expectation is
-not 0, but it can be written as a path, too: DReG (Tucker et al. 2019) gives the path the weight
-a_k^2 in place of a_k. The signal of the plain estimator fades as K grows (Rainforth et al. 2018);
-that of DReG does not.
+The gradient with respect to q has two parts. The path part goes through z. The score part is
+d log q(z) / d phi at a fixed z. For K = 1 its expectation is 0. Sticking-the-landing (Roeder, Wu &
+Duvenaud 2017) drops it; the gradient then has no variance where q is exact. For K > 1 the
+expectation of the score part is not 0, but it can be written as a path part, too: DReG (Tucker et
+al. 2019) gives the path the weight a_k^2 in place of a_k. The signal-to-noise ratio of the plain
+estimator falls as K grows (Rainforth et al. 2018); that of DReG does not.
 """
 
 from __future__ import annotations
@@ -100,8 +101,8 @@ class DReG(Objective):
 class StickingTheLanding(Objective):
     """Maximise the ELBO with a gradient for q that goes through z alone.
 
-    The source is Roeder, Wu & Duvenaud 2017. The KL is sampled even where it has a closed form: as
-    q becomes exact, the noise of the KL cancels that of the reconstruction.
+    The source is Roeder, Wu & Duvenaud 2017. The KL is sampled even if it has a closed form,
+    because the noise of the KL cancels that of the reconstruction as q becomes exact.
 
     Args:
         beta: weight of the KL.

@@ -1,21 +1,22 @@
 r"""Monte-Carlo EM (Wei & Tanner 1990) with Hamiltonian Monte Carlo.
 
-The source is section 5 of *Auto-Encoding Variational Bayes* (Kingma & Welling 2013). Two steps take
-turns:
+The source is section 5 and appendix E of *Auto-Encoding Variational Bayes* (Kingma & Welling 2013).
+Two steps alternate:
 
-    E   the chain of each row moves towards the present p(z|x), by 10 leapfrog steps
-    M   log p(x, z) rises with respect to p, at the z of the chains
+    E   the chain of each row moves towards the current p(z|x), by 10 leapfrog steps
+    M   an update of p raises log p(x, z) at the z of the chains
 
-A chain makes one move for five M steps. Its step size is adapted until 90 % of the moves are
-accepted.
+The chain of a row makes one move for every five updates that use the row. All chains share one step
+size, which is adapted so that about 90 % of the moves are accepted.
 
-Every training row has a chain, which lives as long as the run, because one move from a fresh start
-would not reach the posterior. At the fixed point the gradient is that of log p(x) itself, by
-Fisher's identity. No q stands in between, so the method reaches the maximum of the likelihood. It
-costs a chain for each row, and ten gradients a move.
+Every training row has a chain, which lasts as long as the run, because one move from a fresh start
+would not reach the posterior. If the chains draw from the posterior, the gradient is that of
+log p(x) itself, by Fisher's identity. No approximation q is involved, so the method reaches the
+maximum of the likelihood. The cost is one chain for each row and ten leapfrog steps for each move.
 
-The paper's method has no encoder. Here q(z|x) is fitted to the z of the chains (log q(z|x) rises),
-so that a run can be encoded, plotted and given a bound like any other. p learns nothing from q.
+The paper's method has no encoder. Here each update also raises log q(z|x) at the z of the chains.
+This fits q to the chains, so that a run can be encoded, plotted and given a bound like any other. p
+learns nothing from q.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ LEAPFROGS = 10
 ACCEPTED = 0.9
 """The share of moves that should be accepted."""
 RATE = 0.3
-"""Change of the log of the step size, per unit of missed acceptance."""
+"""Change of the log of the step size, per unit of acceptance above or below ``ACCEPTED``."""
 START = 0.1
 """The first step size."""
 
@@ -94,7 +95,7 @@ class MonteCarloEM(Objective):
         self.visits = torch.zeros(rows, dtype=torch.int64, device=self.visits.device)
 
     def select(self, index: Tensor) -> None:
-        """Learn which training rows make the next batch. index: (B,).
+        """Receive the numbers of the training rows in the next batch. index: (B,).
 
         Example:
             >>> import torch
@@ -104,7 +105,7 @@ class MonteCarloEM(Objective):
         self._index = index.to(self.chains.device)
 
     def forward(self, model: Model, x: Tensor) -> Estimate:
-        """Estimate the loss on x: (B, D), after a move of the chains whose turn it is.
+        """Move the chains that are due, and estimate the loss on x: (B, D).
 
         The log has "bound", "reconstruction" and "kl" of p and the fitted q, in nats, and
         "acceptance": the mean probability with which the last moves were accepted.
@@ -139,7 +140,7 @@ class MonteCarloEM(Objective):
         return index
 
     def _move(self, model: Model, x: Tensor, index: Tensor) -> None:
-        """Move the chains whose turn it is, and adapt the step size to the acceptance."""
+        """Move the chains that are due, and adapt the step size to the acceptance."""
         due = self.visits[index] % self.updates == 0
         self.visits[index] += 1
         if not bool(due.any()):
@@ -150,7 +151,7 @@ class MonteCarloEM(Objective):
             reconstruction, log_prior = model.log_joint(rows, z)
             return reconstruction + log_prior
 
-        # The chains need a constant p while they move: gaussian_optimal would change its variance.
+        # p must stay constant while the chains move: gaussian_optimal would change its variance.
         with model.in_evaluation():
             z, acceptance = hmc_move(log_density, self.chains[moving], self.step_size, LEAPFROGS)
         self.chains[moving] = z.to(self.chains.dtype)

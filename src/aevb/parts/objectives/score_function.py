@@ -25,8 +25,8 @@ class ScoreFunction(Objective):
 
     Args:
         samples: draws of z per row.
-        baseline: subtract from the f of each draw the mean over the row's other draws. Default: if
-            there are other draws.
+        baseline: whether to subtract, from the f of each draw, the mean of f over the row's other
+            draws. Default: True if ``samples`` is above 1.
 
     Raises:
         UsageError: there are fewer than 1 samples, or fewer than 2 with a baseline.

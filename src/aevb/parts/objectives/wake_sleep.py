@@ -4,7 +4,7 @@ r"""Wake-sleep (Hinton, Dayan, Frey & Neal 1995): one objective for p, another o
     sleep    z ~ p(z), x ~ p(x|z), a dream        log q(z|x) rises with respect to q
 
 Sleep minimises KL(p(z|x) || q(z|x)), averaged over the model's dreams; the bound has KL(q || p)
-over the data. The two phases therefore do not maximise one function. If q cannot represent the
+over the data. So there is no single function that both phases maximise. If q cannot represent the
 posterior, their fixed point is not the maximum of the bound. No gradient goes through z, so z could
 be discrete.
 
@@ -24,10 +24,10 @@ from aevb.probability.distributions import draw
 
 
 class WakeSleep(Objective):
-    """Train by wake-sleep, both phases in every step.
+    """Train by wake-sleep, with both phases in every step.
 
-    The loss is the sum of two, one for p and one for q, which share no parameters. (A VampPrior
-    shares the encoder's parameters with q; these then learn in both phases.)
+    The loss is the sum of two losses, one for p and one for q. p and q share no parameters, except
+    with a VampPrior: it uses the encoder, whose parameters then learn in both phases.
 
     Args:
         samples: draws of z per row, and dreams per row; at least 1.
@@ -53,8 +53,8 @@ class WakeSleep(Objective):
     def forward(self, model: Model, x: Tensor) -> Estimate:
         """Estimate the loss on x: (B, D).
 
-        The log has "bound", "reconstruction" and "kl" of the present p and q, and "dream", the mean
-        of log q(z|x) over the dreams; nats.
+        The log has "bound", "reconstruction" and "kl" of the current p and q, and "dream", the mean
+        of log q(z|x) over the dreams, in nats.
         """
         with torch.no_grad():
             q = model.posterior_given(x)

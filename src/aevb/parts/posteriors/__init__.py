@@ -1,6 +1,6 @@
 """Posteriors q(z|x): each turns the encoder's features into a distribution over the latent vector.
 
-A new posterior is one line here.
+To add a posterior, write its class and add one line to ``POSTERIORS``.
 
 Example:
     >>> import torch

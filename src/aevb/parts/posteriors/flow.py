@@ -4,8 +4,9 @@ r"""Normalising flows as posteriors (Rezende & Mohamed 2015): q(z|x) of any shap
 
     log q(z|x) = log N(f(u); 0, I) + log |df/du| - sum_j log sigma_j
 
-mu and sigma place and scale the posterior, as in a diagonal Gaussian. The flow f bends it. f starts
-near the identity: training starts with the diagonal Gaussian, and leaves it where the bound gains.
+mu and sigma shift and scale the posterior, as in a diagonal Gaussian. The flow f changes its shape.
+f starts near the identity, so q starts near a diagonal Gaussian, and departs from it where that
+raises the bound.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from aevb.probability.distributions import LOGVAR_MAX, LOGVAR_MIN, TransformedNo
 from aevb.probability.flows import Flow
 
 GAIN = 0.01
-"""Factor on the output of the flow's networks. Without it, the noise of the flow's gradients keeps
-the decoder from learning (measured on binarised MNIST: docs/evaluation.md)."""
+"""Factor on the output of the flow's networks. It slows the flow down, because the noise of the
+gradients of a richer posterior hinders the decoder at the start (docs/evaluation.md)."""
 
 
 class _FlowPosterior(Posterior):
-    """The part that both flows share.
+    """The code that both flows share.
 
     Args:
         num_features: width of the encoder's features.
@@ -69,7 +70,7 @@ class CouplingFlow(_FlowPosterior):
 class SplineFlow(_FlowPosterior):
     """Coupling layers of rational quadratic splines (Durkan et al. 2019), given x.
 
-    They can have several modes and sharp bends.
+    Such a posterior can have several modes and sharp bends.
 
     Args:
         num_features: width of the encoder's features.

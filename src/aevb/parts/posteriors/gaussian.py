@@ -21,8 +21,8 @@ from aevb.interfaces import Posterior
 from aevb.probability.distributions import LOGVAR_MAX, LOGVAR_MIN, DiagonalNormal, TriangularNormal
 
 GAIN = 0.3
-"""Factor on the correlations. The encoder emits L/2 times as many of them as of its other outputs,
-so together they would change too fast."""
+"""Factor on the correlations. There are (L - 1) / 2 of them for each mean, so without the factor
+they would together change q too fast."""
 
 
 def kl_per_dimension(mu: Tensor, logvar: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
 class DiagonalGaussian(Posterior):
     """A diagonal Gaussian: one linear layer on the features gives mu, another one gives logvar.
 
-    logvar is clamped to [-30, 20]. Without that, exp(logvar) can overflow, a common source of NaN.
+    logvar is clamped to [-30, 20]. Otherwise exp(logvar) can overflow, a common source of NaN.
 
     Args:
         num_features: width of the encoder's features.

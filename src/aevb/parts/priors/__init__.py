@@ -1,6 +1,6 @@
 """Priors p(z): each is a distribution over the latent vector.
 
-A new prior is one line here.
+To add a prior, write its class and add one line to ``PRIORS``.
 
 Example:
     >>> from aevb import VAE

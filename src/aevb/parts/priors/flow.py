@@ -14,7 +14,7 @@ from aevb.probability.flows import Flow
 
 
 class FlowPrior(Prior):
-    """Spline coupling layers (Durkan et al. 2019) over (L,), placed and scaled by mu and logvar.
+    """Spline coupling layers (Durkan et al. 2019) over (L,), shifted and scaled by mu and logvar.
 
     The prior starts near N(0, I).
 

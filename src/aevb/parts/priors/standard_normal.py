@@ -26,8 +26,8 @@ class StandardNormal(Prior):
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
         self.zeros: Tensor
-        # A buffer follows the model to its device and dtype. It is not saved, because latent_dim
-        # says all that it holds.
+        # A buffer follows the model to its device and dtype. It is not saved, because it depends
+        # on latent_dim alone.
         self.register_buffer("zeros", torch.zeros(latent_dim), persistent=False)
 
     def forward(self) -> Distribution:

@@ -46,7 +46,7 @@ class VampPrior(Prior):
         self.posterior_given: Callable[[Tensor], Distribution] | None = None
 
     def connect(self, posterior_given: Callable[[Tensor], Distribution], data_dim: int) -> None:
-        """Take the model's q(z|x), and make the pseudo-inputs: (C, D), small at first.
+        """Receive the model's q(z|x), and make the pseudo-inputs: (C, D), small at first.
 
         A VAE calls this when it takes the prior.
 
