@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Block:
     """A block of the drill.
 
-    minutes: the planned time. shown: the same in words. aim: the result to reach. do: what to type
-    or open, a line for each step.
+    minutes: the planned time. shown: the planned time in words. aim: the result to reach. do: the
+    steps of the block, one line each.
     """
 
     name: str
