@@ -40,7 +40,7 @@ COMMANDS = {
         "Practise on a clock: read the paper, explain it, write a VAE from a stub, check it. Begin:"
         " aevb drill start."
     ),
-    "reproduce": "Run the experiments of the paper again and draw them beside its own.",
+    "reproduce": "Run the experiments of the paper again, and draw them over its own curves.",
 }
 
 HELP = """Variational autoencoders to use, to trust and to learn from.
