@@ -68,7 +68,7 @@ def check(
 
 
 def _draw(report: Report, name: str, path: Path, *, quiet: bool) -> None:
-    """Draw what was measured, if anything was."""
+    """Draw the measurements, if there are any."""
     from aevb import plots
     from aevb.checker.picture import draw
     from aevb.commands import terminal

@@ -60,7 +60,7 @@ def _where(state: State) -> str:
     reading = clock.read(state.events, time.time())
     lines = [clock.told(reading, state.untimed)]
     if reading.block is None:
-        return "\n".join([*lines, "  aevb drill report     what was shown"])
+        return "\n".join([*lines, "  aevb drill report     what you have shown"])
     lines += [f"  aim: {reading.block.aim}", *(f"  {line}" for line in reading.block.do)]
     return "\n".join(lines)
 

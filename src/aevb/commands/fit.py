@@ -84,7 +84,7 @@ def fit(
 class Narrator(Callbacks):
     """Tells the user what happens during a run, and keeps the values that the final report needs.
 
-    settings: of the run. quiet: print nothing. json: print only notes, on stderr.
+    settings: those of the run. quiet: print nothing. json: print only notes, on stderr.
     """
 
     prepared: Prepared
@@ -133,7 +133,7 @@ class Narrator(Callbacks):
             if before.get(name, now[name]) != now[name]:
                 self.note(
                     f"the run was trained with {word} {before[name]} so far and goes on with"
-                    f" {now[name]}: it will end in other bits than without the break"
+                    f" {now[name]}: its bits will differ from those of a run without the break"
                 )
 
     def on_epoch(self, record: Record) -> None:

@@ -65,7 +65,7 @@ BLOCKS = (
             "aevb drill check      trains your model, half a minute;"
             " say aloud what each check shows",
             "aevb drill next       ends the drill",
-            "aevb drill report     what was shown",
+            "aevb drill report     what you have shown",
         ),
     ),
 )

@@ -37,7 +37,7 @@ def rounds(marks: Marks) -> list[tuple[str, list[Question]]]:
     more = [question for question in FOLLOW_UPS if question.key not in marks]
     found = [
         ("The four core questions", new),
-        ("Once more, what was missed", missed(marks)),
+        ("Once more, the questions with a missed point", missed(marks)),
         ("Follow-up questions", more),
     ]
     return [(heading, questions) for heading, questions in found if questions]

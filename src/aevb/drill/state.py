@@ -134,7 +134,7 @@ def _state(value: Any) -> State:
         raise ValueError("it is not a drill of this version")
     for name, fits in _FIELDS.items():
         if name not in value or not fits(value[name]):
-            raise ValueError(f"{name!r} is not what it should be")
+            raise ValueError(f"{name!r} is missing or has a wrong value")
     if unknown := value.keys() - _FIELDS.keys():
         raise ValueError(f"{min(unknown)!r} does not belong there")
     events = [Event(event["at"], event["what"]) for event in value["events"]]

@@ -104,7 +104,7 @@ def screen(state: State, grade: Grade | None, judging: bool, now: float, width: 
     lines = [clock.told(reading, state.untimed)]
     if reading.block is not None:
         lines += [f"  {line}" for line in reading.block.do]
-    news = textwrap.wrap("judging what was saved ...", width) if judging else told(grade, width)
+    news = textwrap.wrap("judging the saved file ...", width) if judging else told(grade, width)
     return "\n".join([*lines, "", *news])
 
 

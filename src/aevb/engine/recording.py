@@ -39,7 +39,7 @@ _DRAWS = {
 class Draw:
     """Noise that a step needs.
 
-    sampler: ``torch.randn`` or ``torch.rand``. shape: of the draw. dtype: of its numbers.
+    sampler: ``torch.randn`` or ``torch.rand``. shape, dtype: those of the drawn tensor.
     """
 
     sampler: Callable[..., Tensor]

@@ -63,9 +63,9 @@ def reciprocal(model: VAE, x: Tensor, seed: int = 0) -> Tensor:
     Each row has one chain, with DRAWS draws to fit q and DRAWS more for the mean.
 
     Args:
-        model: From ``paper_model``, with a Bernoulli decoder.
+        model: A model from ``paper_model``, with a Bernoulli decoder.
         x: Rows, (N, D).
-        seed: Of all draws.
+        seed: Seeds all draws.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -82,9 +82,9 @@ def fitted_importance(model: VAE, x: Tensor, seed: int = 0) -> Tensor:
     """Return log p(x) by importance sampling from a proposal that is fitted to draws of p(z|x).
 
     Args:
-        model: From ``paper_model``, with a Bernoulli decoder.
+        model: A model from ``paper_model``, with a Bernoulli decoder.
         x: Rows, (N, D).
-        seed: Of all draws.
+        seed: Seeds all draws.
 
     Returns:
         (N,), nats.

@@ -130,13 +130,13 @@ def states(
 def open_training(
     trial: Trial, scheduled: ScheduledTrial, rows: TrialRows, folder: Path
 ) -> Training:
-    """Open a trial in the state of its file, or new.
+    """Open a trial in the state of its file, or begin it if there is no file.
 
     Args:
         trial: The settings, with a step size.
-        scheduled: Says whether log p(x) is measured, or the bound.
+        scheduled: The entry of the schedule, which says whether to measure log p(x) or the bound.
         rows: Training and test rows.
-        folder: Of the trials' files.
+        folder: The folder of the trials' files.
     """
     kind = KINDS.get(trial.method, Training)
     return kind(trial, rows, folder, log_likelihoods if scheduled.log_p else bounds)
@@ -146,9 +146,9 @@ def load(record: dict[str, Any], rows: TrialRows, folder: Path) -> VAE:
     """Return the model of a record at the last point of its trial.
 
     Args:
-        record: From ``run``.
-        rows: Of the trial. The model is put on their device.
-        folder: Of the trials' files.
+        record: A record that ``run`` returned.
+        rows: The rows of the trial. The model is put on their device.
+        folder: The folder of the trials' files.
     """
     trial = Trial(**record["trial"])
     return KINDS.get(trial.method, Training)(trial, rows, folder).model

@@ -89,7 +89,7 @@ class Saved(NamedTuple):
     run: Run
     progress: Progress
     state: dict[str, Tensor]
-    """The tensors needed to continue: weights, moments, and what the objective keeps."""
+    """The tensors needed to continue: weights, moments, and those that the objective keeps."""
 
 
 class _Parts(NamedTuple):

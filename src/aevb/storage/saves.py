@@ -313,7 +313,7 @@ def _known(folder: Path, text: bytes | None) -> Manifest | None:
 
 
 def _prune(folder: Path) -> None:
-    """Remove tensor files that neither manifest names, and what a killed process left unfinished.
+    """Remove tensor files that neither manifest names, and unfinished files of killed processes.
 
     If a manifest exists but cannot be read, nothing is removed, since it may name any file.
     """

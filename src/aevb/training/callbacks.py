@@ -42,7 +42,7 @@ class Callbacks:
     def on_data(self, prepared: Prepared) -> None:
         """The data are loaded and split, and likelihood and transform are chosen.
 
-        prepared: the rows, and what was decided.
+        prepared: the rows, and the chosen likelihood and transform.
 
         Example:
             >>> import aevb
