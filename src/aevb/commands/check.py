@@ -26,23 +26,23 @@ def check(
 ) -> int:
     """Say what is wrong with a VAE in a .py or .ipynb file, or that it is right.
 
-    Every fault comes with the number that shows it. The file's top level is not run. Its classes
-    and functions run on made-up data, in a confined process. Its names do not matter, only what its
-    parts do. Exit code 0: right; 1: wrong; 2: could not judge.
+    Each mistake comes with the number that shows it. The file is not run as a script. Its classes
+    and functions run on made-up data, in a confined process. Names in the file do not matter.
+    Exit code 0: right; 1: wrong; 2: could not judge.
 
     Parameters
     ----------
     file
         A program or a notebook that holds a model and its loss.
     map_
-        The file's own names for parts that are not found:
+        Names of parts that the checker does not find by itself:
         model=VAE,sampler=sample,kl=kl_term,loss=criterion.
     json
         Print one JSON object and nothing else.
     trace
-        Show how the parts were found, too.
+        Also show how the parts were found.
     picture
-        Draw what was measured of sampler and KL, beside what is right, into this file.
+        Draw the measured sampler and KL beside the right ones into this file (.png, .pdf or .svg).
     """
     from aevb import files
     from aevb.checker import check_file
@@ -68,7 +68,7 @@ def check(
 
 
 def _draw(report: Report, name: str, path: Path, *, quiet: bool) -> None:
-    """Draw what was measured, if anything was."""
+    """Draw the measurements, if there are any."""
     from aevb import plots
     from aevb.checker.picture import draw
     from aevb.commands import terminal

@@ -1,7 +1,7 @@
 """The command line: names, help and exit codes.
 
-Each command lives in a module of its name, which is imported when the command is called. ``aevb
---help``, ``--version`` and errors of usage never import torch, which takes seconds.
+Each command is a function in the module of its name, which is imported when the command is called.
+So ``aevb --help``, ``--version`` and usage errors do not import torch, which takes seconds.
 
 Exit codes: 0 done; 1 judged wrong; 2 usage, or could not judge; 65 bad data; 66 no such input; 70
 training diverged, or a defect of aevb; 73 output exists; 74 could not write; 75 a process of the
@@ -40,7 +40,7 @@ COMMANDS = {
         "Practise on a clock: read the paper, explain it, write a VAE from a stub, check it. Begin:"
         " aevb drill start."
     ),
-    "reproduce": "Run the experiments of the paper again and draw them beside its own.",
+    "reproduce": "Run the experiments of the paper again, and draw them over its own curves.",
 }
 
 HELP = """Variational autoencoders to use, to trust and to learn from.
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 @contextmanager
 def _warnings_in_one_line() -> Iterator[None]:
-    """Show the warning of a damaged save as one line on stderr, once. Others look as ever."""
+    """Show the warning of a damaged save once, as one line on stderr. Leave others as they are."""
     said: set[str] = set()
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **named: Any) -> None:
@@ -137,7 +137,7 @@ def _report(error: BaseException) -> int:
 
 
 def _usage(error: CycloptsError) -> str:
-    """cyclopts' sentence, or a plainer one."""
+    """The message of a usage error: cyclopts' own, or a plainer one."""
     command = " ".join(("aevb", *(error.command_chain or ())))
     if isinstance(error, UnusedCliTokensError):
         return f"unexpected argument {' '.join(error.unused_tokens or ())!r}. See {command} --help."
@@ -155,9 +155,9 @@ def _one_line(error: BaseException) -> str:
 
 
 def _settings_from_files(app: App, commands: tuple[str, ...], arguments: Any) -> None:
-    """Fill what the command line of ``fit`` left open.
+    """Fill in settings that the command line of ``fit`` does not give.
 
-    The settings come from ``--config FILE.toml``, and with ``--resume`` from the file of the run.
+    They come from ``--config FILE.toml``, and with ``--resume`` from the run's own file.
     """
     if commands != ("fit",):
         return

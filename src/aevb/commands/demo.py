@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from aevb.training.split import Prepared
 
 MARK = "demo.json"
-"""A file that marks the folder of a demonstration, which a second one may replace."""
+"""A file that marks the folder of a demonstration. A later demonstration may replace it."""
 
 Say = Callable[..., object]
 """Prints a line, or does nothing."""
@@ -44,8 +44,8 @@ def demo(
     Parameters
     ----------
     out
-        The folder for pictures and models. That of an earlier demonstration is replaced; any other
-        must be empty.
+        The folder for pictures and models. An earlier demonstration in it is replaced; otherwise
+        the folder must be empty.
     json
         Print one JSON object and nothing else.
     """
@@ -122,7 +122,7 @@ def _make_folder(out: Path) -> None:
         if (out / MARK).is_file() and (out / "digits").is_dir():
             shutil.rmtree(out / "digits")
         out.mkdir(parents=True, exist_ok=True)
-        # Mark it now: a demonstration that is interrupted may be started again.
+        # Mark it now, so that an interrupted demonstration can be started again.
         (out / MARK).write_text("{}")
     except OSError as error:
         raise CannotWriteError(f"{out} could not be written: {error.strerror or error}") from error

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from aevb.drill.state import State
 
 Folder = Annotated[
-    Path | None, Parameter(help="Of the drill; the present folder or ./vae-drill by default.")
+    Path | None,
+    Parameter(help="The drill's folder. The default is the current folder, or else ./vae-drill."),
 ]
 Json = Annotated[bool, Parameter(negative=())]
 Flag = Annotated[bool, Parameter(negative=())]
@@ -30,7 +31,7 @@ drill = App(name="drill", help_format="plaintext")
 
 
 def _here(folder: Folder) -> Path:
-    """The drill's folder: the given one, the present one if it holds a drill, or ./vae-drill."""
+    """The drill's folder: the given one, the current one if it holds a drill, or ./vae-drill."""
     from aevb.drill import state
 
     if folder is not None:
@@ -44,7 +45,7 @@ def _here(folder: Folder) -> Path:
 
 
 def _show(text: str) -> None:
-    """Print a text. On a terminal, lines that are too long continue further in."""
+    """Print a text. On a terminal, long lines are wrapped with an indent."""
     if not sys.stdout.isatty():
         print(text)
         return
@@ -53,13 +54,13 @@ def _show(text: str) -> None:
 
 
 def _where(state: State) -> str:
-    """Block, time and what to do now."""
+    """The present block, its time, its aim and its steps, as text."""
     from aevb.drill import clock
 
     reading = clock.read(state.events, time.time())
     lines = [clock.told(reading, state.untimed)]
     if reading.block is None:
-        return "\n".join([*lines, "  aevb drill report     what was shown"])
+        return "\n".join([*lines, "  aevb drill report     what you have shown"])
     lines += [f"  aim: {reading.block.aim}", *(f"  {line}" for line in reading.block.do)]
     return "\n".join(lines)
 
@@ -72,7 +73,7 @@ def start(folder: Path = DEFAULT, /, *, untimed: Flag = False) -> None:
     Parameters
     ----------
     folder
-        A folder that is new, or holds nothing of these names.
+        A new folder, or one without other files of these names.
     untimed
         Show no times.
     """
@@ -105,7 +106,7 @@ def next_(folder: Folder = None, /) -> None:
 @drill.command
 @unwrapped
 def back(folder: Folder = None, /) -> None:
-    """Go back to the block before; its time is counted on."""
+    """Go back to the previous block, whose clock then continues from where it stopped."""
     _move(folder, "back")
 
 
@@ -126,7 +127,7 @@ def resume(folder: Folder = None, /) -> None:
 @drill.command
 @unwrapped
 def status(folder: Folder = None, /, *, json: Json = False) -> None:
-    """Say where the drill stands: block, time, interview, what was last found.
+    """Show the block, the time, the interview so far and the last findings.
 
     Parameters
     ----------
@@ -155,10 +156,10 @@ def status(folder: Folder = None, /, *, json: Json = False) -> None:
 @drill.command
 @unwrapped
 def interview(folder: Folder = None, /) -> None:
-    """Hold a round of questions.
+    """Ask one round of questions.
 
-    Answer typed or aloud, read the model answer, and mark yourself point by point. The four core
-    questions come first, then what was missed, then the follow-ups.
+    Type your answer or say it aloud, read the model answer, and mark yourself point by point. The
+    four core questions come first, then the questions with a missed point, then the follow-ups.
     """
     from aevb.drill import interview as talk
     from aevb.drill import state
@@ -184,15 +185,15 @@ def interview(folder: Folder = None, /) -> None:
 @drill.command
 @unwrapped
 def check(folder: Folder = None, /, *, six: Flag = False, json: Json = False) -> int:
-    """Judge your file; in the last block train it, and run the tutorial's six checks first.
+    """Judge your file, and in the last block also run the six checks on your trained model.
 
-    Exits with 0 if nothing is wrong, 1 if something is or is not written yet, 2 if it could not be
-    judged.
+    Exit code 0: nothing is wrong; 1: something is wrong or not written yet; 2: the file could not
+    be judged.
 
     Parameters
     ----------
     six
-        Train and run the six checks now, whatever the block.
+        Train and run the six checks, whatever the block.
     json
         Print one JSON object and nothing else.
     """
@@ -223,7 +224,7 @@ def check(folder: Folder = None, /, *, six: Flag = False, json: Json = False) ->
 @drill.command
 @unwrapped
 def watch(folder: Folder = None, /) -> None:
-    """Show block and time, and judge your file whenever it is saved. Ctrl-C ends it."""
+    """Show block and time, and judge your file after each save, until you press Ctrl-C."""
     from aevb.commands import terminal
     from aevb.drill import session, state
     from aevb.drill import watch as watching
@@ -251,13 +252,14 @@ def watch(folder: Folder = None, /) -> None:
 def hint(folder: Folder = None, /, *, about: str | None = None, json: Json = False) -> None:
     """Give the next of four hints on a finding.
 
-    They are a question, the rule, the place and the change. The report notes each hint.
+    The four hints are a question, the rule, the place and the change. The report names the hints
+    that you asked for.
 
     Parameters
     ----------
     about
-        The name of the finding, or of a check that failed, as check-4; if not given, a bug before a
-        check.
+        The name of a finding, or of a failed check, such as check-4. By default the first bug, or
+        else the first failed check.
     json
         Print one JSON object and nothing else.
     """
@@ -274,7 +276,10 @@ def hint(folder: Folder = None, /, *, about: str | None = None, json: Json = Fal
 @drill.command
 @unwrapped
 def solution(folder: Folder = None, /) -> None:
-    """Print the six functions as they may be written. It is noted in the report."""
+    """Print one way to write the six functions.
+
+    The report notes that you looked.
+    """
     from aevb.drill import percent, state
 
     with state.editing(_here(folder)) as now:
@@ -285,14 +290,14 @@ def solution(folder: Folder = None, /) -> None:
 @drill.command
 @unwrapped
 def report(folder: Folder = None, /, *, json: Json = False) -> None:
-    """Say what was shown, and write it as a page, report.html.
+    """Report what you have shown, as text and as a page, report.html.
 
-    That is the rubric's four lines, red flags, times and hints.
+    The report has the four lines of the rubric, red flags, the checks, times and hints.
 
     Parameters
     ----------
     json
-        Print one JSON object and nothing else; the page is written all the same.
+        Print one JSON object and nothing else. The page is still written.
     """
     from aevb.commands import terminal
     from aevb.drill import account, page, session, state
@@ -311,7 +316,7 @@ def report(folder: Folder = None, /, *, json: Json = False) -> None:
 @drill.command
 @unwrapped
 def reset(folder: Folder = None, /, *, untimed: Flag = False) -> None:
-    """Begin again. Your files and the old state are kept, under a number.
+    """Begin again, and keep your files and the old state under numbered names.
 
     Parameters
     ----------

@@ -34,26 +34,26 @@ def evaluate(
 ) -> None:
     """Measure a model: the bound and its terms, log p(x), the codes, the samples.
 
-    Everything has a unit and an error bar: +- is one standard error over rows. bound is the ELBO
+    Each figure has a unit and an error bar: +- is one standard error over rows. bound is the ELBO
     with weight 1 on the KL, whatever beta the model was trained with. log_likelihood is an
-    importance-weighted estimate of log p(x). Densities are those of the data in its own units.
+    importance-weighted estimate of log p(x). All densities are in the units of the data.
 
     Parameters
     ----------
     run
         The folder of a trained run.
     data
-        A name, a file or a folder. By default the test split of the run's data, else its validation
-        rows.
+        A name, a file or a folder. The default is the test split of the run's data, or else its
+        validation rows.
     samples
-        Draws of z a row for log p(x).
+        Draws of z for each row, to estimate log p(x).
     rows
         Use at most this many rows, drawn at random.
     ais
-        Annealed importance sampling too, on 100 rows, and between bounds on 100 rows of the model's
-        own: minutes.
+        Also estimate log p(x) by annealed importance sampling, on 100 rows of the data, and between
+        a lower and an upper bound on 100 rows drawn from the model. This takes minutes.
     seed
-        Of the draws of z, of the rows, and of the binarisation where there is one.
+        Seed for the draws of z, for the choice of rows, and for the binarisation if there is one.
     json
         Print one JSON object and nothing else.
     device
@@ -91,8 +91,8 @@ def _refuse_less(name: str, value: int, *, least: int, default: int) -> None:
 class _Chosen(NamedTuple):
     """Rows to measure.
 
-    name: a phrase for them. total: of how many they were drawn. training: the rows that the model
-    was trained on, None where they are gone.
+    name: a phrase for the rows. total: how many rows they were drawn from. training: the rows that
+    the model was trained on, None if they are gone.
     """
 
     rows: Data
@@ -104,7 +104,7 @@ class _Chosen(NamedTuple):
 def _print(
     measured: Evaluation, trained: Run, what: str, picture: Path | None, *, annealed: bool
 ) -> None:
-    """Print the figures for people. what: was measured, a phrase."""
+    """Print the figures as text. what: a phrase for the measured rows."""
     from aevb.commands import terminal
     from aevb.runs import report
 
@@ -128,8 +128,8 @@ def _print(
 def _rows_to_measure(trained: Run, data: str | None, rows: int, seed: int) -> _Chosen:
     """Choose the rows, at most ``rows`` of them, drawn at random. The run's data are loaded once.
 
-    Only the search for copies needs the training rows. Without them, given ``data`` can be measured
-    all the same.
+    Only the search for copies of training rows needs the training rows. So if they are gone, other
+    rows given as ``data`` can still be measured.
     """
     from aevb.datasets import load_like
     from aevb.datasets.batches import split_rows
@@ -154,7 +154,7 @@ def _rows_to_measure(trained: Run, data: str | None, rows: int, seed: int) -> _C
 
 
 def _training_rows(own: RunData | None) -> Data | None:
-    """The rows that the model was trained on, or None where they are gone."""
+    """The rows that the model was trained on, or None if they are gone."""
     try:
         return own.prepared.train if own else None
     except AevbError:
@@ -164,7 +164,7 @@ def _training_rows(own: RunData | None) -> Data | None:
 def _measure(
     trained: Run, chosen: _Chosen, *, samples: int, ais: bool, seed: int, quiet: bool
 ) -> Evaluation:
-    """Measure under a progress bar for each long part."""
+    """Measure, with a progress bar for each long part."""
     from aevb.commands import terminal
     from aevb.runs import report
 
@@ -204,7 +204,7 @@ def _as_json(measured: Evaluation, trained: Run) -> dict[str, Any]:
 
 
 def _draw(measured: Evaluation, title: str, path: Path) -> Path | None:
-    """Draw the page of pictures. Returns None where it cannot be written."""
+    """Draw the page of pictures. Returns None if it cannot be written."""
     from aevb import plots
     from aevb.commands import terminal
 
@@ -219,6 +219,6 @@ def _draw(measured: Evaluation, title: str, path: Path) -> Path | None:
     )
     try:
         return plots.save(figure, path)
-    except CannotWriteError as error:  # the figures are worth more than their picture
+    except CannotWriteError as error:  # print the figures even without their picture
         terminal.note(f"without a picture: {error}")
         return None

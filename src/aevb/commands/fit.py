@@ -51,11 +51,11 @@ def fit(
     out
         The folder of the run. It must not hold anything yet, unless --resume is given.
     resume
-        Continue the run in --out, with its own settings; --epochs, of the whole run, may be raised,
-        --learning-rate changed.
+        Continue the run in --out with its own settings. --epochs (the length of the whole run),
+        --patience, --learning-rate and --decay may be changed.
     config
-        A TOML file with any of these settings, named as here with underscores. The command line
-        goes first.
+        A TOML file with any of these settings, named as here but with underscores. The command line
+        takes precedence.
     json
         Print one JSON object and nothing else.
     quiet
@@ -82,9 +82,9 @@ def fit(
 
 
 class Narrator(Callbacks):
-    """Tells the user what happens during a run, and keeps what the report at its end needs.
+    """Tells the user what happens during a run, and keeps the values that the final report needs.
 
-    settings: of the run. quiet: print nothing. json: print nothing on stdout, notes on stderr.
+    settings: those of the run. quiet: print nothing. json: print only notes, on stderr.
     """
 
     prepared: Prepared
@@ -103,7 +103,7 @@ class Narrator(Callbacks):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Remove what is shown only while the run trains."""
+        """Nothing to remove from the screen."""
 
     def on_data(self, prepared: Prepared) -> None:
         """Describe the data."""
@@ -115,52 +115,52 @@ class Narrator(Callbacks):
         self.started = time.perf_counter()
 
     def on_fresh(self, parts: Sequence[str]) -> None:
-        """Name the parts that are not taken from another run."""
+        """Name the parts that begin with fresh weights."""
         self.note(f"begun with {self.settings.start}; begun afresh: {', '.join(parts)}")
 
     def on_resume(self, saved: Saved) -> None:
-        """Say so if the run is to end sooner than planned."""
+        """Note if the run will end sooner than planned."""
         self.before = saved.progress
         planned, now = saved.run.config.epochs, self.settings.epochs
         if planned > now:
             self.note(f"the run was planned for {planned} epochs and will now end after {now}")
 
     def on_start(self, engine: Engine) -> None:
-        """Say so if a resumed run goes on in another engine: other sums, so other bits."""
+        """Note if a resumed run continues with another engine, which changes its bits."""
         self.engine = engine
         before, now = self.before.engine if self.before else {}, asdict(engine)
         for name, word in ENGINE_WORDS.items():
             if before.get(name, now[name]) != now[name]:
                 self.note(
                     f"the run was trained with {word} {before[name]} so far and goes on with"
-                    f" {now[name]}: it will end in other bits than without the break"
+                    f" {now[name]}: its bits will differ from those of a run without the break"
                 )
 
     def on_epoch(self, record: Record) -> None:
-        """Warn of what goes wrong, as soon as it shows."""
+        """Warn of a problem as soon as it shows."""
         if self.quiet or self.json:
             return
         for finding in self.watch.new(record):
             self.warn(f"epoch {record['epoch']}: {finding.message}")
 
     def on_end(self, run: Run) -> None:  # noqa: ARG002
-        """Note how long it took."""
+        """Note how long the run took."""
         self.seconds = time.perf_counter() - self.started
 
     def note(self, text: str) -> None:
-        """A line on stderr, unless all is to be quiet."""
+        """Print a line on stderr, unless quiet."""
         from aevb.commands import terminal
 
         if not self.quiet:
             terminal.note(text)
 
     def warn(self, text: str) -> None:
-        """A warning on stderr."""
+        """Print a warning on stderr."""
         self.note(text)
 
 
 class NarratorWithBar(Narrator):
-    """A narrator with a progress bar that shows the terms of the bound apart."""
+    """A narrator with a progress bar, which also shows the bound and its terms."""
 
     def __init__(self, settings: Config, bar: Bar) -> None:
         super().__init__(settings)
@@ -193,7 +193,7 @@ class NarratorWithBar(Narrator):
         super().on_epoch(record)
 
     def warn(self, text: str) -> None:
-        """A warning above the bar."""
+        """Print a warning above the bar."""
         self.bar.console.print(text, markup=False, soft_wrap=True)
 
 
@@ -209,7 +209,7 @@ ENGINE_WORDS = {
 
 @contextmanager
 def _how_to_go_on(out: Path, epochs: int, *, speaks: bool) -> Iterator[None]:
-    """If a run is interrupted that can be resumed, say on stderr where it stands and how to."""
+    """If a run is interrupted, say on stderr how far it came and how to continue it."""
     from aevb.commands import terminal
 
     try:
@@ -222,18 +222,18 @@ def _how_to_go_on(out: Path, epochs: int, *, speaks: bool) -> Iterator[None]:
 
 
 def _where(out: Path, epochs: int) -> str:
-    """In which epoch a run was interrupted, as a phrase; empty where nothing was saved."""
+    """A phrase for the epoch in which a run was interrupted; "" if nothing was saved."""
     from aevb.storage import checkpoint
 
     try:
         done = checkpoint.read_progress(out).epoch if checkpoint.exists(out) else None
-    except AevbError:  # to resume the run will show what is wrong with it
+    except AevbError:  # resuming the run will report this error
         done = None
     return "" if done is None else f" in epoch {min(done + 1, epochs)} of {epochs}"
 
 
 def _report(run: Run, narrator: Narrator, out: Path, *, json: bool, quiet: bool) -> None:
-    """Draw the run, and print what was done and found."""
+    """Draw the run, and print its summary and warnings."""
     from aevb.commands import summary, terminal
     from aevb.runs.pictures import draw
     from aevb.runs.report import after_training

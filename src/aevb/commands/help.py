@@ -14,7 +14,7 @@ PARAMETERS = "\n\nParameters\n----------\n"
 def unwrapped(command: Command) -> Command:
     """Join the lines of each paragraph and of each option's description in a docstring.
 
-    The help shows line breaks as they are, while a terminal has lines of another length.
+    The help would keep the line breaks of the docstring, which do not fit the terminal's width.
     """
     about, header, parameters = (inspect.getdoc(command) or "").partition(PARAMETERS)
     paragraphs = [" ".join(paragraph.split("\n")) for paragraph in about.split("\n\n")]

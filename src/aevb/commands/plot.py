@@ -17,16 +17,16 @@ def plot(
 ) -> None:
     """Draw everything that a trained model can show.
 
-    That is training curves, samples, reconstructions, the latent space and its manifold, as far as
-    the model allows.
+    The pictures are training curves, samples, reconstructions, the latent space and its manifold,
+    as far as the model allows.
 
     Parameters
     ----------
     run
         The folder of a trained run.
     output
-        The folder for the pictures; by default the one called pictures in the run, whose pictures
-        are drawn anew.
+        The folder for the pictures. The default is the folder "pictures" of the run; its old
+        pictures are replaced.
     """
     import numpy as np
 
@@ -43,7 +43,7 @@ def plot(
             files.check(output / f"{name}.png", make_folder=True)
     try:
         data = held_out(trained)[0]
-        trained.tensor(data.take(np.arange(1)))  # it may have changed its form since
+        trained.tensor(data.take(np.arange(1)))  # raises if the form of the data has changed
     except AevbError as error:
         terminal.note(
             f"without reconstructions and codes, since the data could not be read again: {error}"

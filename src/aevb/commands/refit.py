@@ -31,8 +31,8 @@ def refit(
 ) -> None:
     """Fit a prior to the codes of a trained model, and write the model with it as another run.
 
-    Nothing else is trained. The new prior mends samples that fall into holes of the latent space,
-    and raises the bound if there are enough rows to fit it to.
+    Nothing else is trained. With the new prior, fewer samples come from regions of the latent space
+    without codes. The bound rises, too, if there are enough rows for the fit.
 
     Parameters
     ----------
@@ -43,9 +43,9 @@ def refit(
     prior
         A mixture of diagonal Gaussians, or a normalising flow.
     components
-        Of the mixture. Default: 10.
+        Components of the mixture. Default: 10.
     seed
-        Of the draws of the codes and of the fit.
+        Seed for the draws of the codes and for the fit.
     """
     from aevb.commands import terminal
     from aevb.runs.pictures import draw

@@ -33,33 +33,32 @@ def reproduce(
 ) -> None:
     """Repeat experiments of "Auto-Encoding Variational Bayes".
 
-    Trains what a figure shows, and draws it with the paper's curves under it.
+    The command trains the models of a figure, and draws their curves over those of the paper.
 
     Parameters
     ----------
     what
-        2: the bound, 3: log p(x), 4: manifolds, 5: samples; full_vb: appendix F; name_part: a part
-        of a figure.
+        figure2: the bound; figure3: log p(x); figure4: manifolds; figure5: samples; variance: of
+        the gradient; full_vb: appendix F. The other names are parts of figures or further trials.
     quick
-        Minutes, and curves that end early. This is what happens unless --full is given.
+        Train for minutes, with curves that end early. This is the default.
     full
-        The paper's lengths, as far as the documents go: hours.
+        Train for hours, as long as docs/reproduction.md shows.
     seeds
         How many times the main curves are trained.
     resume
-        Go on where an earlier run stopped, however it ended, and draw over its pictures.
+        Continue an earlier run, however it ended, and replace its pictures.
     out
-        A folder for what training needs to go on.
+        A folder for the states of the trainings.
     results
-        A folder for numbers (paper_*.json) and the page that shows them; by default the one of
+        A folder for numbers (paper_*.json) and the page that shows them. The default is that of
         --out.
     pictures
-        A folder for pictures (paper_*.png); by default the one of --results.
+        A folder for pictures (paper_*.png). The default is that of --results.
     threads
-        How many threads train. Another number ends in other last bits.
+        Threads for training. Another number changes the last bits of the results.
     device
-        cuda takes minutes for what takes a processor hours; its results differ as another seed's
-        do.
+        cuda takes minutes where a CPU takes hours. Its results differ like those of another seed.
     """
     from aevb.commands import terminal
     from aevb.paper.figures import reproduce as run
@@ -77,7 +76,7 @@ def reproduce(
 
 
 def _use(threads: int, device: str) -> None:
-    """Let torch take so many threads. Raises UsageError for a device that is not there."""
+    """Make torch use this many threads. Raises UsageError if there is no such device."""
     import torch
 
     torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""aevb sample: generate."""
+"""aevb sample: generate new rows."""
 
 from __future__ import annotations
 
@@ -25,25 +25,24 @@ def sample(
 ) -> None:
     """Draw z ~ p(z) and write new rows in the units of the data.
 
-    They are draws from p(x|z), or its means for pictures.
+    The new rows are draws from p(x|z). For pictures they are means of p(x|z).
 
     Parameters
     ----------
     run
         The folder of a trained run.
     n
-        How many.
+        How many rows to generate.
     output
         .npy, .npz or .csv for the rows; .png, .pdf or .svg for a sheet of pictures, or a scatter
         plot beside the data.
     noise
-        Write draws from p(x|z), noise included: they look as the model takes the data to look. The
-        default unless for pictures.
+        Write draws from p(x|z), with its noise. This is the default, except for pictures.
     mean
-        Write means of p(x|z). The default for pictures; rows of a table then vary less than the
-        data do.
+        Write means of p(x|z). This is the default for pictures. Rows of a table then vary less than
+        the data do.
     seed
-        Another seed, other samples.
+        Seed of the draws. Another seed gives other samples.
     """
     from aevb import files, plots
     from aevb.commands import terminal

@@ -29,9 +29,9 @@ def score(
 ) -> None:
     """Write log p(x) of every row, in nats: the least likely rows are the odd ones.
 
-    It comes with effective_sample_size, below 10 of which log p(x) is unreliable; bound,
-    reconstruction and kl; and baseline, log p of independent columns; in this order. Densities are
-    those of the data in its own units.
+    The columns are log_likelihood, effective_sample_size, bound, reconstruction, kl and baseline.
+    Where effective_sample_size is below 10, log p(x) is unreliable. baseline is log p(x) of a model
+    of independent columns. All densities are in the units of the data.
 
     Parameters
     ----------
@@ -40,12 +40,12 @@ def score(
     data
         A name, a file or a folder, in the form that the run was trained on.
     output
-        .csv or .npz for all of it; .npy for log p(x) alone (N,); .png, .pdf or .svg for a
+        .csv or .npz for all columns; .npy for log p(x) alone (N,); .png, .pdf or .svg for a
         histogram.
     samples
-        Draws of z a row for log p(x).
+        Draws of z for each row, to estimate log p(x).
     seed
-        Of the draws of z, and of the binarisation where there is one.
+        Seed for the draws of z, and for the binarisation if there is one.
     device
         Where to compute.
     quiet

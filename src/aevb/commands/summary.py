@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 FEWEST_STEPS = 1000
-"""Optimiser steps below which a model is hardly trained, whatever its data."""
+"""With fewer optimiser steps than this a model is hardly trained, whatever its data."""
 
 
 FIGURES = (
@@ -32,7 +32,8 @@ FIGURES = (
 class Done(NamedTuple):
     """What one call of the command did.
 
-    before: epochs that were done before. steps, seconds: of this call. steps_in_all: of the run.
+    before: epochs that were done before this call. steps, seconds: the steps and the time of this
+    call. steps_in_all: the steps of the whole run so far.
     """
 
     before: int
@@ -43,13 +44,13 @@ class Done(NamedTuple):
 
 
 def done_since(before: Progress | None, run: Run, rows: int, seconds: float) -> Done:
-    """Count what was done.
+    """Count the epochs and steps that this call of the command trained.
 
     Args:
         before: how far the run was when the command began, None for a new run.
         run: the run as it is now.
         rows: number of training rows.
-        seconds: that the command took.
+        seconds: the duration of the training.
     """
     each = steps_per_epoch(rows, run.config.batch_size)
     epoch, step = (before.epoch, before.step) if before else (0, 0)
@@ -83,7 +84,7 @@ def as_json(run: Run, found: dict[str, Any], out: Path, done: Done) -> dict[str,
 
 
 def _what_was_trained(run: Run, done: Done) -> str:
-    """Epochs and steps that this call did, and why it ended."""
+    """The epochs and steps of this call, and why it ended, as a phrase."""
     text = _new_steps(run, done) if done.steps else _nothing_new(run)
     return text + ("" if run.kept_epoch == run.trained else f", kept epoch {run.kept_epoch}")
 
@@ -114,7 +115,7 @@ def print_for_people(
         engine: how its steps were executed, as plain values.
         out: the folder of the run.
         done: what this call did.
-        pictures: how many were drawn.
+        pictures: the number of pictures that were drawn.
         baseline: the bound of independent columns on held-out rows, if it is known.
     """
     print(f"trained    {_what_was_trained(run, done)}")

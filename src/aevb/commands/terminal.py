@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 FEW_VALUES = 10
-"""Most different values of a column that may well be categories."""
+"""A column with at most this many different values may hold categories."""
 MOST_NAMED = 8
-"""Most names of columns that are printed."""
+"""At most this many names of columns are printed."""
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -50,7 +50,7 @@ def note(text: str) -> None:
 
 
 def note_unfinished(run: Run, folder: Path) -> None:
-    """Say on stderr if the training of a run was cut short, since the model is half trained."""
+    """Note on stderr if a run was interrupted, since its model is not fully trained."""
     if run.is_unfinished and (folder / "config.toml").is_file():
         note(
             f"trained {run.trained} of {run.config.epochs} epochs; `aevb fit --resume --out"
@@ -118,7 +118,7 @@ def live(text: Callable[[int], str]) -> Iterator[None]:
 
 
 def describe(prepared: Prepared) -> dict[str, Any]:
-    """What was found in the data and what was decided, as plain values."""
+    """The properties of the data, and the choice of the likelihood, as plain values."""
     data, plan, held_out = prepared.data, prepared.plan, prepared.validation
     is_continuous = plan.schema.kind == "real" and plan.schema.levels is None
     low, high = data.range
@@ -139,10 +139,10 @@ def describe(prepared: Prepared) -> dict[str, Any]:
 
 
 def few_valued(data: Data) -> list[str]:
-    """Names of a table's columns that may well be categories.
+    """Names of a table's columns that may hold categories.
 
-    Such a column holds at most ``FEW_VALUES`` different integers, many times each. Two neighbours,
-    like 0 and 1, do not count: they say the same either way.
+    Such a column holds at most ``FEW_VALUES`` different integers, many times each. A column of just
+    two neighbouring integers, such as 0 and 1, does not count: it is good as numbers too.
     """
     if not data.columns or data.in_file:
         return []
@@ -152,14 +152,14 @@ def few_valued(data: Data) -> list[str]:
 
 
 def _may_be_categories(column: NDArray[Any]) -> bool:
-    """Whether a column (N,) holds a few integers, many times each, and not just two neighbours."""
+    """Whether a column (N,) holds few integers, many times each, but not two neighbours only."""
     values = np.unique(column)
     is_few = len(values) <= min(FEW_VALUES, len(column) / 5)
     return is_few and values[-1] - values[0] != 1 and bool((values == np.round(values)).all())
 
 
 def print_description(found: Mapping[str, Any]) -> None:
-    """Print the dictionary of ``describe`` for people."""
+    """Print the result of ``describe`` as text."""
     shape = " x ".join(map(str, found["shape"]))
     train, held_out = found["training_rows"], found["validation_rows"]
     rows = [("data", f"{found['source']}: {found['rows']} rows of {shape} ({found['type']})")]
@@ -179,7 +179,7 @@ def print_description(found: Mapping[str, Any]) -> None:
 
 
 def _first_names(names: Sequence[str]) -> str:
-    """The first names of a list, for a line."""
+    """The first names of a list, as one line."""
     return ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
 
 
@@ -218,7 +218,7 @@ def figures_json(figures: Mapping[str, Figure]) -> dict[str, Any]:
 
 
 def print_findings(findings: Iterable[Diagnosis]) -> None:
-    """Print a line for each on stdout: they belong to the result."""
+    """Print each finding as a line on stdout, since findings belong to the result."""
     for finding in findings:
         print(f"warning    {finding.message}")
 

@@ -1,4 +1,4 @@
-"""The result of a drill, as plain values and as text, and the points that the model generated."""
+"""The report of a drill as plain values and as text, and the file of the generated points."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def text(report: dict[str, Any]) -> str:
 
 
 def _rubric_part(report: dict[str, Any]) -> list[str]:
-    """Return the rubric in lines. Missing evidence is left out where the line is shown anyway."""
+    """Return the rubric in lines: each verdict, and the evidence below it."""
     parts = ["Rubric"]
     for line in report["rubric"]:
         parts.append(row(line["verdict"], line["line"]))
@@ -120,12 +120,12 @@ def _part(heading: str, rows: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def row(word: str, what: str) -> str:
-    """Return a line of the report: a word, and what it is about."""
+    """Return a line of the report: a word, and the text that it judges."""
     return f"  {word:<10} {what}"
 
 
 def checks(report: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the outcome of each check in one word, and what the check saw."""
+    """Return the outcome of each check in one word, and its name and message."""
     return [
         (
             "passed" if check["passed"] else "FAILED",
@@ -186,6 +186,6 @@ def read_points(path: Path) -> dict[str, list[tuple[float, float]]] | None:
 
 
 def points_text(points: dict[str, list[list[float]]]) -> str:
-    """Return points by kind as the text of POINTS."""
+    """Return points by kind as the text of the file ``POINTS``."""
     rows = [f"{kind},{x:.6g},{y:.6g}" for kind, cloud in points.items() for x, y in cloud]
     return "\n".join(["kind,x,y", *rows]) + "\n"

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Block:
     """A block of the drill.
 
-    minutes: the planned time. shown: the same in words. aim: the result to reach. do: what to type
-    or open, a line for each step.
+    minutes: the planned time. shown: the planned time in words. aim: the result to reach. do: the
+    steps of the block, one line each.
     """
 
     name: str
@@ -65,7 +65,7 @@ BLOCKS = (
             "aevb drill check      trains your model, half a minute;"
             " say aloud what each check shows",
             "aevb drill next       ends the drill",
-            "aevb drill report     what was shown",
+            "aevb drill report     what you have shown",
         ),
     ),
 )

@@ -1,7 +1,7 @@
-"""The clock of a drill, worked out from the events in its state, so that nothing has to run.
+"""The clock of a drill, computed from the recorded events, so that no process has to keep running.
 
-Times are seconds since 1970, passed in by the caller. A system clock that is set back counts as
-standing still. No block ends by itself: the clock goes on counting after a block's time is over.
+Times are seconds since 1970, passed in by the caller. If the system clock is set back, no time
+passes until it has caught up. No block ends by itself: the clock counts on after its planned time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class Event:
 class Reading:
     """What the clock shows at one moment.
 
-    index: of the present block, or 4 when the drill is over. seconds: spent in each block.
+    index: the number of the present block, from 0, or 4 when the drill is over. seconds: the time
+    spent in each block.
     """
 
     index: int
@@ -46,14 +47,14 @@ class Reading:
 
     @property
     def left(self) -> float:
-        """Seconds that remain of the present block: negative over its time, 0 after the drill."""
+        """Seconds left in the present block: negative after its planned time, 0 after the drill."""
         return 0.0 if self.over else 60.0 * BLOCKS[self.index].minutes - self.seconds[self.index]
 
 
 def read(events: Iterable[Event], now: float) -> Reading:
-    """Work out what the clock shows at ``now``.
+    """Compute what the clock shows at ``now``.
 
-    A move that leads nowhere, such as back from the first block, changes nothing.
+    An impossible move, such as back from the first block, changes nothing.
     """
     index, paused, since = 0, False, None
     seconds = [0.0] * len(BLOCKS)

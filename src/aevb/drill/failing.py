@@ -1,4 +1,4 @@
-"""Turn failed checks into findings, and tell the likely cause from the numbers of the training."""
+"""Turn failed checks into findings, and guess their cause from the numbers of the training."""
 
 from __future__ import annotations
 
@@ -24,8 +24,12 @@ error, kl: means over rows of squared error and KL (nats). low, high: the least 
 generated coordinate.
 """
 MOVED, NOTHING, MUCH, NARROW = 0.02, 0.1, 5.0, 0.75
-"""Bounds on the numbers of a training: a relative change of the loss, a squared error or a KL that
-counts as 0, a large KL (nats), and a narrow range as a part of the right one."""
+"""Thresholds for the numbers of a training.
+
+The loss has hardly moved if it changed by less than the fraction MOVED. A squared error or a KL
+below NOTHING counts as 0. A KL above MUCH nats is large. A range is narrow if it is less than
+NARROW times that of a right solution.
+"""
 
 Numbers = dict[str, float]
 
@@ -33,8 +37,8 @@ Numbers = dict[str, float]
 def findings(six: dict[str, Any] | None, grade: Grade) -> list[DrillFinding]:
     """Return a finding for each failed check, in the order in which they should be mended.
 
-    There is none if the checks were run on another version of the file than the grade, or while
-    functions are missing.
+    The list is empty if the checks and the grade are of different versions of the file, or if
+    functions are still missing.
     """
     if (
         six is None
@@ -55,12 +59,13 @@ def _finding(number: int, message: str) -> DrillFinding:
 
 
 def diagnosis(six: dict[str, Any] | None) -> str:
-    """Return the likely cause of a failed check 4 or 5, by the numbers of the training."""
+    """Return the likely cause of a failed check 4 or 5, judging by the numbers of the training."""
     losses, seen = (six or {}).get("losses"), (six or {}).get("seen") or {}
     if losses and not all(map(math.isfinite, (*losses, *seen.values()))):
         return (
-            "the loss is no number at its end: sigma has become 0 or infinite, or a logarithm met"
-            " 0; see that sigma is exp(0.5 * logvar) and that nothing else takes a logarithm"
+            "the final loss is no number (NaN or infinite): sigma has become 0 or infinite, or a"
+            " logarithm was taken of 0; make sure that sigma is exp(0.5 * logvar) and that nothing"
+            " else takes a logarithm"
         )
     if losses and losses[1] > (1 - MOVED) * losses[0] > 0:
         return (
@@ -74,7 +79,7 @@ def diagnosis(six: dict[str, Any] | None) -> str:
 def _cause(seen: Numbers) -> str:
     """Return the likely cause by squared error, KL and range: the first that fits."""
     return next(
-        (cause for fits, cause in _CAUSES if fits(seen)), f"no number stands out; so {_USUAL}"
+        (cause for fits, cause in _CAUSES if fits(seen)), f"no number stands out; check {_USUAL}"
     )
 
 
@@ -94,20 +99,19 @@ def _is_narrow(seen: Numbers) -> bool:
 _CAUSES: tuple[tuple[Callable[[Numbers], bool], str], ...] = (
     (
         lambda seen: seen["kl"] < NOTHING and seen["error"] < NOTHING,
-        "the error is 0 though z carries nothing of x, so forgetting x costs nothing: the error"
-        " compares the reconstruction with itself, or x reaches the reconstruction by a way"
-        " around z.",
+        "the error is 0 although z carries nothing of x: the error compares the reconstruction with"
+        " itself, or x reaches the reconstruction by a way around z.",
     ),
     (
         lambda seen: seen["kl"] < NOTHING,
-        "z carries nothing of x, since the KL has gone to 0: the KL weighs too much, being summed"
-        " where the error is averaged; or decode and forward do not use z; or the error does not"
-        " reach the weights.",
+        "z carries nothing of x, since the KL has gone to 0: the KL weighs too much, because it is"
+        " summed where the error is averaged; or decode and forward do not use z; or no gradient of"
+        " the error reaches the weights.",
     ),
     (
         lambda seen: seen["kl"] > MUCH,
         "nothing holds the codes near the prior: the KL is divided, averaged or multiplied by a"
-        " small number in vae_loss, or it is not in the loss at all; so z ~ N(0, I) falls where"
+        " small number in vae_loss, or it is not in the loss at all. So z ~ N(0, I) falls where"
         " the decoder has learnt nothing.",
     ),
     (
@@ -116,9 +120,9 @@ _CAUSES: tuple[tuple[Callable[[Numbers], bool], str], ...] = (
         " end of decode.",
     ),
 )
-"""A condition on the numbers, and the cause that it points to."""
+"""Conditions on the numbers, each with the cause that it points to."""
 _USUAL = (
     "in this order: does decode end in a bare linear layer; is the error summed over dim=1 and then"
-    " averaged over rows together with the KL; is the KL that of appendix B, at weight 1; is"
-    " z = mu + exp(0.5 * logvar) * eps what decode gets?"
+    " averaged over rows together with the KL; is the KL that of appendix B, at weight 1; does"
+    " decode get z = mu + exp(0.5 * logvar) * eps?"
 )

@@ -1,4 +1,4 @@
-"""Grade a learner's file: find the missing functions by reading it, and mistakes by the checker."""
+"""Grade a learner's file: read it for missing functions, and let the checker find mistakes."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class DrillFinding:
     It comes from a finding of the checker, a function that is missing, or a check that failed.
 
     Attributes:
-        class_: Its name in hints and reports.
+        class_: The name of the finding in hints and reports.
         verdict: One of WRONG, "right", "unusual", "cannot_judge", "unfinished" or "failed".
         message: One sentence.
-        line: Its line in the file, or None.
+        line: The line in the file that it is about, or None.
     """
 
     class_: str
@@ -46,7 +46,7 @@ class DrillFinding:
     line: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the form of the state and of ``--json``, where ``class_`` is called "class"."""
+        """Return the finding as plain values, in which ``class_`` is called "class"."""
         return {
             "class": self.class_,
             "verdict": self.verdict,
@@ -62,7 +62,7 @@ class Grade:
     Attributes:
         verdict: "right", "unusual", "bug", "scale", "cannot_judge" or "unfinished".
         file: The name of the file.
-        digest: Of the version that was judged.
+        digest: A digest of the version that was judged.
         findings: The lines for the learner.
     """
 
@@ -87,7 +87,7 @@ class Grade:
 
 
 def from_dict(value: dict[str, Any] | None) -> Grade | None:
-    """Return the grade that ``to_dict`` wrote, None for None. The state has checked its fields."""
+    """Undo ``to_dict``; return None for None. The fields were checked when the state was read."""
     if value is None:
         return None
     findings = [
@@ -135,8 +135,8 @@ def _raises_not_implemented(statement: ast.stmt) -> bool:
 def grade(work: Work) -> Grade:
     """Grade a file.
 
-    The checker runs the file's code in a process of its own. It is not asked while there is a
-    syntax error, or while both functions that it could judge alone are missing.
+    The checker runs the file's code in a process of its own. It is not called if there is a syntax
+    error, or if reparameterize and kl_divergence, which it can judge alone, are both missing.
     """
     missing = unfinished(work)
     names = {finding.class_ for finding in missing}
@@ -146,7 +146,7 @@ def grade(work: Work) -> Grade:
         return Grade("unfinished", work.path.name, digest(work), missing)
     report = check(work)
     if missing:
-        # In an unfinished file, a part that cannot be judged yet is no news.
+        # In an unfinished file, parts that cannot be judged yet are not worth a line.
         wrong = [finding for finding in report.findings if finding.verdict in WRONG]
         findings = _judged(wrong, work) + missing
         return Grade("unfinished", work.path.name, digest(work), findings)
@@ -159,9 +159,9 @@ def grade(work: Work) -> Grade:
 
 
 def _judged(findings: list[Finding], work: Work) -> list[DrillFinding]:
-    """Return the checker's findings in the drill's form, after one about the decoder's range.
+    """Return the checker's findings in the drill's form.
 
-    The latter is there only if the decoder cannot reach the data.
+    If the decoder cannot reach the data, a finding about its range comes first.
     """
     wrong = {finding.check for finding in findings if finding.verdict in WRONG}
     short = [] if "decoder" in wrong else out_of_reach(work)
@@ -182,7 +182,7 @@ def _stopped(report: Report, work: Work) -> list[DrillFinding]:
 
 
 def _kl_not_seen(report: Report) -> list[DrillFinding]:
-    """Return a finding if the checker passed the file without having judged a KL."""
+    """Return a finding if the checker called the file right without having judged a KL."""
     judged = any(finding.check == "kl" for finding in report.findings)
     if judged or report.verdict not in ("right", "unusual"):
         return []
@@ -194,7 +194,7 @@ def _kl_not_seen(report: Report) -> list[DrillFinding]:
 
 
 def _worst(findings: Iterable[DrillFinding], otherwise: str) -> str:
-    """Return the worst verdict of the findings, or ``otherwise`` if none of them is bad."""
+    """Return the worst verdict of the findings, or ``otherwise`` if there is no bad one."""
     verdicts = {finding.verdict for finding in findings}
     return next((bad for bad in (*WRONG, "cannot_judge") if bad in verdicts), otherwise)
 
@@ -228,9 +228,9 @@ def _placed(message: str, line: int | None) -> str:
 
 
 def check(work: Work) -> Report:
-    """Ask the checker. It is imported here, so that commands that do not judge start fast.
+    """Run the checker on the file. A notebook is checked with its own training, on its own data.
 
-    A notebook is checked with its own training, on its own data.
+    The checker is imported here, so that commands that do not judge start fast.
     """
     from aevb.checker import check_file
 
@@ -243,7 +243,7 @@ def check(work: Work) -> Report:
 def out_of_reach(work: Work) -> list[DrillFinding]:
     """Return a finding if the decoder cannot reach the data.
 
-    A decoder that is written like the solution's can, so it is not tried.
+    A decoder that is written like the solution's can reach it, so it is not tested.
     """
     from aevb.checker.sandbox.parent import run
 

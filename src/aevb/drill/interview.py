@@ -16,11 +16,11 @@ Marks = Mapping[str, Mapping[str, Any]]
 
 
 class Left(Exception):  # noqa: N818 - this is no error: the learner has had enough for now
-    """Raised by ``ask`` when the learner wants to leave."""
+    """Raised by ``ask`` when the learner wants to leave the interview."""
 
 
 def missed(marks: Marks) -> list[Question]:
-    """Return the questions with a missed point at their last asking."""
+    """Return the questions that had a missed point when they were last asked."""
     return [
         question
         for question in QUESTIONS
@@ -37,7 +37,7 @@ def rounds(marks: Marks) -> list[tuple[str, list[Question]]]:
     more = [question for question in FOLLOW_UPS if question.key not in marks]
     found = [
         ("The four core questions", new),
-        ("Once more, what was missed", missed(marks)),
+        ("Once more, the questions with a missed point", missed(marks)),
         ("Follow-up questions", more),
     ]
     return [(heading, questions) for heading, questions in found if questions]
@@ -54,7 +54,7 @@ def hold(
     Args:
         marks: The marks so far, by question.
         ask: Shows a prompt and returns the learner's line. It raises Left to end the round.
-        say: Shows a text.
+        say: Shows a text to the learner.
         keep: Stores a question's key, marks and answer. It is called after each question, so
             that a learner who leaves loses nothing.
     """
@@ -80,10 +80,10 @@ def _yes(ask: Callable[[str], str], point: str) -> bool:
 
 
 def note(interview: dict[str, dict[str, Any]], key: str, marks: list[bool], answer: str) -> None:
-    """Put a question's marks and answer into the state, after the answers typed earlier.
+    """Store the marks of a question, and append the typed answer to the earlier ones.
 
     Args:
-        interview: The interview of a ``State``. It is changed in place.
+        interview: The field ``interview`` of a ``State``. It is changed in place.
         key: The question's key.
         marks: One mark for each point of the question.
         answer: The typed answer. An empty one is not kept.

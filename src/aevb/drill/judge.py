@@ -33,7 +33,8 @@ def run_six(
         on_epoch: Called after each epoch of training with its number and its loss.
 
     Returns:
-        "checks", "losses", "points" and "seen", or else "error"; and always "printed".
+        A dictionary with "checks", "losses", "points" and "seen", or else with "error"; and always
+        with "printed", the beginning of the output of the learner's code.
     """
     if work.path.suffix == ".py":
         return _run(work.path, work.path.name, seconds, on_epoch)

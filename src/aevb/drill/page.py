@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs no other file: no script, no link, the picture inside."""
+"""The report as one HTML page with its picture inside, without scripts or links to other files."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def html(report: dict[str, Any], points: dict[str, list[tuple[float, float]]] | 
     """Return the page.
 
     Args:
-        report: From ``account.collect``, with "changed_since".
-        points: From ``account.read_points``; None if no model was trained.
+        report: The result of ``account.collect``, with "changed_since" added.
+        points: The result of ``account.read_points``; None if no model was trained.
     """
     stale = "<p>Your file has changed since it was last judged.</p>"
     flags = [(flag["state"], flag["text"]) for flag in report["red_flags"]]
@@ -108,7 +108,7 @@ _KINDS = dict.fromkeys(("shown", "passed", "none", "right", "unusual"), "good") 
 )
 """Colour of a badge by its word. Times are plain, and all other words are in between."""
 _TITLE = "<title>VAE drill: report</title>"
-"""Marks a page as a drill's report, whatever version of aevb wrote it."""
+"""This line marks a page as a drill's report, whatever version of aevb wrote it."""
 _HEAD = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>VAE drill: report</title>

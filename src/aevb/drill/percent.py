@@ -1,8 +1,8 @@
 """Read the cells of the stub and of the solution, which are files in jupytext's percent format.
 
 A cell begins with a line ``# %%``, which may carry ``[markdown]`` and ``tags=["vae"]``. The cells
-with that tag make the learner's file ``vae.py``. All cells together make the notebook, which is
-shipped as jupytext writes it.
+with that tag form the learner's file ``vae.py``. All cells together form the notebook. The package
+contains the notebook as jupytext made it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ STUB, SOLUTION, NOTEBOOK, GUIDE = (
     MATERIAL / name for name in ("stub.py", "solution.py", "vae_mock.ipynb", "notes.md")
 )
 TAG = "vae"
-"""The tag of the cells that make the learner's file."""
+"""The tag of the cells that form the learner's file."""
 
 _MARK = re.compile(r"^# %%(?P<markdown> \[markdown\])?(?: tags=(?P<tags>\[.*\]))?$")
 _HEAD = """\
@@ -65,9 +65,9 @@ def module(path: Path) -> str:
 
 
 def notebook_module(text: str) -> str:
-    """Return the learner's code in a saved notebook: its tagged cells, or all if the tags are lost.
+    """Return the learner's code in a saved notebook: its tagged code cells, joined.
 
-    Raises ValueError if the text is no notebook.
+    If the tags are lost, all code cells are joined. Raises ValueError if the text is no notebook.
     """
     try:
         book: dict[str, Any] = json.loads(text)

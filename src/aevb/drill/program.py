@@ -1,8 +1,8 @@
-"""The learner's file as the checker sees it: the drill's own training is appended.
+"""Append the drill's own training to the learner's file, for the checker.
 
-The learner's file only defines functions. It does not say which data the model is for, so the
-checker could not tell whether the decoder can reach them. The training runs the model on the
-drill's data. The learner's lines keep their numbers.
+The learner's file only defines functions. It does not contain the data, so the checker could not
+tell whether the decoder can reach them. The appended training runs the model on the drill's data.
+The learner's lines keep their numbers.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ for index in torch.randperm(2000).split(256):
 """
 """The training that is appended. Its long names cannot clash with the learner's own names."""
 MOST_BESIDE = 20
-"""How many Python files beside the learner's are copied at most."""
+"""At most this many other Python files of the learner's folder are copied."""
 
 
 def put(work: Work, folder: Path) -> Path:
@@ -64,7 +64,7 @@ def is_the_learners(line: int | None, work: Work) -> bool:
 def stopped(work: Work, trace: list[str]) -> str:
     """Return the error that ended the drill's training, or "" if there was none.
 
-    trace: of the checker, which ran the training.
+    trace: the trace of the checker, which ran the training.
     """
     line = _text(work).rpartition("\nfor index in ")[0].count("\n") + 2
     said = next((one for one in trace if one.startswith(f"the loop in line {line} on ")), "")

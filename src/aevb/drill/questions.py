@@ -1,7 +1,7 @@
 """The interview's questions, their model answers, and the points by which learners mark themselves.
 
-The first four questions are the core; the others follow up. This file is data alone: to add a
-question, add an entry.
+The first four questions are the core, and the others are follow-ups. To add a question, add an
+entry here and a section in docs/faq.md.
 """
 
 from __future__ import annotations
@@ -67,11 +67,11 @@ CORE = (
     Question(
         "kl",
         "What does the KL term do, and what happens without it?",
-        "It makes each q(z|x) pay for the information about x that it carries beyond the prior."
-        " Without it, nothing keeps the codes near N(0, I), and nothing stops sigma from shrinking"
-        " to 0. The model learns to turn its noise off and becomes a plain autoencoder. Draws from"
-        " the prior then land where the decoder was never trained. If the KL has too much weight,"
-        " q becomes the prior, and z says nothing about x.",
+        "It penalises the distance of each q(z|x) from the prior, and so limits how much z can say"
+        " about x. Without it, nothing keeps the codes near N(0, I), and nothing stops sigma from"
+        " shrinking to 0. The model learns to turn its noise off and becomes a plain autoencoder."
+        " Draws from the prior then land where the decoder was never trained. If the KL has too"
+        " much weight, q becomes the prior, and z says nothing about x.",
         (
             "it pulls q(z|x) towards the prior N(0, I): a regulariser",
             "without it, sigma shrinks and the model becomes a plain autoencoder",
@@ -148,7 +148,8 @@ FOLLOW_UPS = (
     ),
     Question(
         "mse",
-        "Which likelihood stands behind a squared error, summed over dimensions, plus the KL?",
+        "The loss is a squared error, summed over dimensions, plus the KL. Which likelihood does it"
+        " assume?",
         "A Gaussian of variance 1/2: -log N(x; recon, 1/2) is the squared error plus a constant,"
         " (1/2) log(pi) for each dimension. A mean over dimensions, or another weight, means"
         " another variance, and so another balance with the KL.",

@@ -1,9 +1,9 @@
 """``python -m aevb.drill.reach FILE``: test whether the decoder can reach the data.
 
-Only ``checker.sandbox.parent.run`` starts it. With a tanh, a ReLU or a softmax at the decoder's end
-the squared error keeps its form and training ends without an error, but some of the data can never
-come out. The test does not look for particular activations. It trains a new decoder towards the
-least and the greatest values of the data, and compares its outputs with them.
+Only ``checker.sandbox.parent.run`` starts it. With a tanh, a ReLU or a softmax at the decoder's
+end, training runs without an error, but the decoder can never return some of the data. The test
+does not look for particular activations. It trains a new decoder towards the least and the greatest
+values of the data, and compares its outputs with them.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ LEAST, GREATEST = (-2.46, -0.46), (2.43, 2.41)
 SHORT = 0.5
 """How far the output may stay from an end of the data.
 
-It is a third of what a tanh misses, and more than three standard deviations of a cluster.
+A tanh misses the ends by three times as much. And this is more than three standard deviations of a
+cluster.
 """
 STEPS, SEEDS, ROWS = 150, 2, 64
-"""Training steps at most, models for each end of the data, and rows of z."""
+"""The most training steps, the number of models for each end of the data, and the rows of z."""
 
 
 def is_plain(source: str) -> bool:
     """Whether the decoder is written like the solution's, so that no test is needed.
 
-    That is also the answer for a file that Python cannot read.
+    The result is also true for a file that Python cannot parse.
     """
     ours = percent.module(percent.SOLUTION)
     try:
@@ -95,8 +96,8 @@ def _train(model: nn.Module, end: Tensor, low: Tensor, high: Tensor) -> None:
     Args:
         model: A new model.
         end: One end of the data, (2,).
-        low: The least output so far, (2,). It is updated in place.
-        high: The greatest output so far, (2,). It is updated in place.
+        low: The least output so far, (2,), updated in place.
+        high: The greatest output so far, (2,), updated in place.
     """
     import torch
 
@@ -114,7 +115,7 @@ def _train(model: nn.Module, end: Tensor, low: Tensor, high: Tensor) -> None:
 
 
 def main(path: str) -> None:
-    """Confine this process, train the file's decoder and send the ends that it reached.
+    """Confine this process, train the file's decoder, and send its least and greatest outputs.
 
     The result is {} if the decoder cannot be run.
     """

@@ -16,7 +16,7 @@ from aevb.drill.state import State
 
 @dataclass(frozen=True)
 class Observation:
-    """One piece of evidence, and whether it was seen."""
+    """One piece of evidence: a phrase for it, and whether the drill has seen it."""
 
     what: str
     seen: bool
@@ -50,10 +50,11 @@ class Flag:
 
 @dataclass(frozen=True)
 class _Criterion:
-    """What a line of the rubric asks for.
+    """The evidence that a line of the rubric asks for.
 
-    questions: whose points the learner must have said. checks: that must have passed. part: of the
-    file that must have nothing wrong. classes: beginnings of the names of findings in that part.
+    questions: the questions whose points the learner must have said. checks: the numbers of the
+    checks that must have passed. part: the part of the file that must have no mistake. classes:
+    beginnings of the names of the findings in that part.
     """
 
     text: str
@@ -65,7 +66,7 @@ class _Criterion:
 
 _CRITERIA = (
     _Criterion(
-        "the reparameterisation trick as what makes the draw differentiable: z = mu + sigma * eps",
+        "the reparameterisation trick, which makes the draw differentiable: z = mu + sigma * eps",
         ("reparameterisation",),
         (1, 6),
         "the sampler",
@@ -170,14 +171,17 @@ def _clean(state: State, part: str, classes: tuple[str, ...]) -> Observation:
 
 
 def _no_gradient(state: State) -> bool:
-    """Whether check 1 saw no gradient. Other errors fail that check too, and do not count."""
+    """Whether check 1 failed for lack of a gradient. Its failures by other errors do not count."""
     return any(
         not check["passed"] and "gradient" in str(check["message"]) for check in _checks(state, 1)
     )
 
 
 def _flag(state: State, text: str, classes: tuple[str, ...], *, raised: bool = False) -> Flag:
-    """Return a flag that findings of these classes raise; ``raised``: something else raises it."""
+    """Return a flag that findings of these classes raise.
+
+    raised: whether something else raises it already.
+    """
     findings = (state.grade or {}).get("findings", [])
     now = any(
         finding["class"].startswith(classes) for finding in findings if finding["verdict"] in WRONG

@@ -1,6 +1,6 @@
 """The tutorial's six sanity checks, with its numbers and thresholds.
 
-Each check returns a sentence with the number that it saw. It raises AssertionError if it fails.
+Each check returns a sentence with the number that it measured, or raises AssertionError.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class CheckResult:
-    """Outcome of one check. message: what the check saw, or why it failed."""
+    """Outcome of one check. message: the numbers that it measured, or why it failed."""
 
     number: int
     name: str

@@ -1,4 +1,4 @@
-"""Steps that several commands share: judge the file in a drill's folder and remember the result."""
+"""Judge the file in a drill's folder and remember the result, as several commands do."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class View:
         try:
             self._grade, self._problem = grade(self._folder), ""
         except AevbError as error:
-            state.load(self._folder)  # raises if the drill itself is gone: then watching is over
+            state.load(self._folder)  # raises if the drill itself is gone, which ends the watching
             self._grade, self._problem = None, str(error)
         finally:
             self._judging = False

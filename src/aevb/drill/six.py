@@ -1,9 +1,9 @@
 """``python -m aevb.drill.six FILE``: run the six checks on a learner's file.
 
-Only ``judge`` starts it, in a process of its own. A learner's code may loop, exit or exhaust
-memory, and none of that may end the command. All output of the code goes to stderr. stdout carries
-one JSON object in each line: {"epoch", "loss"} during training, then the result. The result is
-either {"checks", "losses", "points", "seen"} or {"error"} with one sentence.
+Only ``judge`` starts it, in a process of its own. A learner's code may loop for ever, exit or use
+up the memory, and none of that may end the drill's command. All output of the code goes to stderr.
+On stdout, each line is one JSON object: {"epoch", "loss"} during training, then the result. The
+result is either {"checks", "losses", "points", "seen"}, or {"error"} with one sentence.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Send = Callable[[dict[str, Any]], None]
 
 
 def main(path: Path, send: Send) -> None:
-    """Judge the file and send the result. Errors of the file's code become a result as well."""
+    """Judge the file and send the result. An error of the file's code is sent as the result."""
     try:
         send(_judge(_names(path), send))
     except SyntaxError as error:
@@ -104,7 +104,7 @@ def _seen(outcome: Any, loss: Callable[..., Any]) -> dict[str, float]:
 
 
 def _sender() -> Send:
-    """Keep stdout for results: everything else that writes there goes to stderr from now on."""
+    """Return a function that writes messages to stdout, and redirect all other output to stderr."""
     sys.stdout.flush()
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

@@ -1,8 +1,8 @@
 """``drill.json``: everything that a drill remembers.
 
-The file is checked when it is read, and it is written whole or not at all. Commands in several
-terminals may change it at once. So each command reads, changes and writes it under a lock
-(``editing``).
+The file is checked when it is read. It is written completely or not at all. Commands in several
+terminals may want to change it at the same time. So each command reads, changes and writes it under
+a lock (``editing``).
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class State:
 
     Attributes:
         untimed: Whether times are hidden.
-        events: Of the clock.
-        interview: By question, "marks" (one for each point) and "answers" (those typed).
-        hints: The stage shown last (1 to 4), by finding.
+        events: The events of the clock.
+        interview: For each question, its "marks" (one for each point) and the typed "answers".
+        hints: For each finding, the last stage shown (1 to 4).
         grade: The last grade of the learner's file.
         met: Names of the bugs in any grade so far.
         six: The last run of the six checks.
@@ -99,7 +99,7 @@ def editing(folder: Path) -> Iterator[State]:
 def _locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock.
 
-    Without locks in the system or on its disk, the last writer wins, with a whole file.
+    If the system or its disk has no locks, the last writer wins. Its file is still complete.
     """
     try:
         file = (folder / ".drill.lock").open("a")
@@ -134,7 +134,7 @@ def _state(value: Any) -> State:
         raise ValueError("it is not a drill of this version")
     for name, fits in _FIELDS.items():
         if name not in value or not fits(value[name]):
-            raise ValueError(f"{name!r} is not what it should be")
+            raise ValueError(f"{name!r} is missing or has a wrong value")
     if unknown := value.keys() - _FIELDS.keys():
         raise ValueError(f"{min(unknown)!r} does not belong there")
     events = [Event(event["at"], event["what"]) for event in value["events"]]
@@ -210,7 +210,7 @@ def _is_check(value: Any) -> bool:
 
 
 def _are_numbers(value: Any, kind: type) -> bool:
-    """Whether a value is None, or a list or dictionary of numbers, which may be infinite."""
+    """Whether a value is None, or of this kind (list or dict) with numbers alone, finite or not."""
     numbers = value.values() if isinstance(value, dict) else value
     return value is None or (
         isinstance(value, kind) and all(isinstance(one, int | float) for one in numbers)
@@ -218,7 +218,7 @@ def _are_numbers(value: Any, kind: type) -> bool:
 
 
 def _list(value: Any) -> list[Any]:
-    """Return a list as it is, and for anything else a list whose entry no check accepts."""
+    """Return a list as it is. For anything else, return a list that fails every check."""
     return value if isinstance(value, list) else [None]
 
 

@@ -1,4 +1,4 @@
-"""Numbers of the tutorial's experiment that several modules need. Imports no torch."""
+"""Numbers of the tutorial's experiment that several modules need. It does not import torch."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Watch the learner's files and judge them after each save.
 
-The watcher looks at the files again and again. It does not use the system's notifications, since
-those do not work on every disk, such as WSL's or a network's. Each look compares the times and
-sizes of the files. Every tenth look also compares their contents, since some disks store times in
-whole seconds.
+The watcher looks at the files twice a second. It does not use the system's notifications, since
+some disks, such as network disks and those of WSL, do not send them. Each look compares the times
+and sizes of the files. Every tenth look also compares their contents, since some disks store times
+in whole seconds.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def loop(
     """Look, judge what has changed, and sleep, again and again.
 
     Args:
-        watcher: Of the learner's folder.
+        watcher: Watches the learner's folder.
         judge: Called after each change.
         sleep: Called with INTERVAL between two looks.
         go_on: The loop ends when this returns False. Ctrl-C ends it as well.
@@ -91,20 +91,20 @@ def loop(
 
 
 def screen(state: State, grade: Grade | None, judging: bool, now: float, width: int = 100) -> str:
-    """Return what the learner sees: block and time, then the last grade.
+    """Return the learner's screen: block and time, then the last grade.
 
     Args:
-        state: Of the drill.
+        state: The state of the drill.
         grade: The last grade, or None.
         judging: Whether the file is being judged at the moment.
         now: Seconds since 1970.
-        width: Of the terminal, in characters.
+        width: The width of the terminal, in characters.
     """
     reading = clock.read(state.events, now)
     lines = [clock.told(reading, state.untimed)]
     if reading.block is not None:
         lines += [f"  {line}" for line in reading.block.do]
-    news = textwrap.wrap("judging what was saved ...", width) if judging else told(grade, width)
+    news = textwrap.wrap("judging the saved file ...", width) if judging else told(grade, width)
     return "\n".join([*lines, "", *news])
 
 

@@ -18,8 +18,8 @@ FILE, NOTEBOOK, GUIDE, REPORT = "vae.py", "vae_mock.ipynb", "notes.md", "report.
 class Work:
     """The learner's file.
 
-    source: its Python code; the cells of a notebook are joined. unchanged: whether it is still the
-    stub.
+    source: its Python code; the cells of a notebook are joined. unchanged: whether the file is
+    still the stub.
     """
 
     path: Path
@@ -45,7 +45,7 @@ def start(folder: Path, *, untimed: bool, now: float) -> None:
         now: Seconds since 1970.
 
     Raises:
-        OutputExistsError: There is a drill already, or a file of the same name and another content.
+        OutputExistsError: There is a drill already, or a file of the same name with other content.
     """
     if (folder / state.NAME).exists():
         raise OutputExistsError(
@@ -61,10 +61,12 @@ def start(folder: Path, *, untimed: bool, now: float) -> None:
 
 
 def reset(folder: Path, *, untimed: bool, now: float) -> list[Path]:
-    """Begin again, also after a damaged state, and keep the old files (vae-1.py, drill-1.json).
+    """Begin again, and keep the old files under numbered names (vae-1.py, drill-1.json).
+
+    This works with a damaged state as well.
 
     Args:
-        folder: Of the drill.
+        folder: The folder of the drill.
         untimed: Whether times are hidden from now on.
         now: Seconds since 1970.
 
@@ -100,7 +102,7 @@ def _write(folder: Path, untimed: bool, now: float) -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a text, whole or not at all. Raises CannotWriteError."""
+    """Write a text completely or not at all. Raises CannotWriteError."""
     files.whole(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
@@ -126,7 +128,7 @@ def _put_aside(path: Path, *, copy: bool = False) -> Path:
 def _text(path: Path) -> str:
     """Return a file's text, "" if there is no file.
 
-    Bytes that are no text are replaced, so that they differ from all that the drill writes.
+    Bytes that are not UTF-8 are replaced, so the text differs from all texts that the drill writes.
     """
     try:
         return path.read_text(encoding="utf-8", errors="replace")
@@ -140,7 +142,7 @@ def find_work(folder: Path) -> Work:
     It is the one that differs from the stub. If both do, it is the one saved last.
 
     Raises:
-        NotFoundError: There is neither.
+        NotFoundError: Neither file exists.
         DataError: There is only a notebook, and it cannot be read.
     """
     found = [work for name in (FILE, NOTEBOOK) if (work := _work(folder / name)) is not None]

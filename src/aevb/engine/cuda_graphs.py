@@ -1,9 +1,9 @@
 """A step as one CUDA graph.
 
-A GPU does the operations of a small step faster than a program can ask for them one by one. A graph
-holds addresses: all that it reads and writes stays in its place. So inputs are copied into place,
-and the next replay overwrites the results. A replay draws its noise from where its generator stands
-at that time.
+A GPU executes the operations of a small step faster than Python can launch them one by one. A CUDA
+graph launches all of them at once. It holds fixed memory addresses. So each replay copies its
+inputs to these addresses, and overwrites the results of the replay before. It draws its noise from
+the current state of the generator.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ import torch
 from torch import Tensor
 
 WARM_UP = 3
-"""Runs before the capture. Libraries set themselves up in the first, which a capture forbids."""
+"""Runs before the capture. Libraries initialise in the first run, which a capture forbids."""
 
 Result = TypeVar("Result")
 
 
 class Captured(Generic[Result]):
-    """A function on the GPU, captured as a graph. Capturing changes nothing itself.
+    """A function on the GPU, captured as a graph. The capture does not execute the function.
 
     Args:
-        run: from inputs to tensors, on the GPU alone and without waiting for it.
-        inputs: examples of the sizes to come.
-        warm_up: does what ``run`` does, except for lasting effects; called a few times first.
+        run: maps inputs to tensors. It works on the GPU alone and never waits for it.
+        inputs: examples, of the sizes that all later inputs have.
+        warm_up: runs the operations of ``run`` that have no lasting effects. It is called a few
+            times before the capture.
         noise: the generator that ``run`` draws from.
     """
 

@@ -1,9 +1,9 @@
 """How the steps of a run are executed: mode, precision, kernels and threads.
 
-Each is decided by a function that says why. The mode follows from counts, never from a stopwatch:
-the same run is executed in the same way every time. A short measurement at the start of a run
-decides what the counts leave open for large recorded steps. The result is saved with the run, and a
-resumed run keeps it.
+The mode follows from counts of steps and operations, never from a measurement. So the same run has
+the same mode every time. For recorded steps that are not tiny, a short measurement at the start of
+a new run then decides the number of threads. In long or compiled runs it also decides kernels and
+precision. The choices are saved with the run, and a resumed run keeps them.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ SOME_WORK = 1e12
 Such a run takes some ten seconds.
 """
 LITTLE_WORK = 1e8
-"""Floating-point operations of a step up to which one thread and torch's kernels are the fastest.
+"""Floating-point operations of a step below which one thread and torch's kernels are the fastest.
 
-It takes longer to wake a second thread, or to start oneDNN, than to do the work.
+For less work, waking a second thread or starting oneDNN takes longer than the work itself.
 """
 WORTH = 0.9
-"""Share of the plainer kernels' time that other kernels or precision must stay below."""
+"""Other kernels or bfloat16 are chosen only if they need less than this share of the time."""
 ROUNDS = 7
-"""Times that each way of executing a step is measured."""
+"""How many times each way of executing a step is measured."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Wishes:
     """What the user asks for; ``auto`` and ``None`` leave the decision to this module.
 
     compile: auto, on or off. precision: auto, fp32 or bf16. kernels: auto, torch or onednn.
-    threads: of the processor.
+    threads: number of CPU threads.
     """
 
     compile: str = "auto"
@@ -68,9 +68,9 @@ class Wishes:
 class Circumstances:
     """The facts about a run that decide how its steps are executed.
 
-    steps: of the whole run. world: number of processes. bf16_is_free: whether bfloat16 is known to
-    change the result of such a model by less than another seed does. before: the engine that a
-    resumed run had so far.
+    steps: number of steps of the whole run. world: number of processes. bf16_is_free: whether
+    bfloat16 is known to change the result of such a model by less than another seed does. before:
+    the engine of a resumed run so far, None for a new run.
     """
 
     steps: int
@@ -84,12 +84,12 @@ def plan(step: Step, inputs: Sequence[Tensor], wishes: Wishes, run: Circumstance
 
     Args:
         step: the step to be executed.
-        inputs: those of a whole batch.
+        inputs: the inputs of a step for a whole batch.
         wishes: what the user asks for.
         run: the facts about the run.
 
     Returns:
-        The engine. A resumed run keeps the one it began in, except for what ``wishes`` names.
+        The engine. A resumed run keeps its engine, except for what the user asks for.
     """
 
     @cache
@@ -127,18 +127,19 @@ def decide_mode(
 ) -> tuple[str, str]:
     """The mode of a run, and the reason for it.
 
-    An objective that keeps something of every row runs as Python. A resumed run keeps its mode,
-    unless the user asks for another one or eager steps would have to be shared among processes.
+    An objective that keeps a state for every row runs as Python. A resumed run keeps its mode,
+    unless the user asks for another one, or its steps were eager and there are now several
+    processes.
 
     Args:
         step: the step to be executed.
         wishes: what the user asks for.
         run: the facts about the run.
         work: counts the floating-point operations of a step.
-        gpu: whether the steps run on one.
+        gpu: whether the steps run on a GPU.
 
     Returns:
-        One of eager, traced and compiled, and a phrase.
+        The mode (eager, traced or compiled), and the reason as a phrase.
     """
     if not step.loss.objective.recordable:
         return "eager", "the objective keeps something of every row"
@@ -155,14 +156,14 @@ def choose_mode(
 
     Args:
         compile: auto, on or off.
-        steps: of the whole run.
+        steps: number of steps of the whole run.
         work: counts the floating-point operations of a step. It is called only if the count
             matters, since counting imports modules for seconds.
         world: number of processes. Only recorded steps can hand each process its rows of the noise.
-        gpu: whether the steps run on one.
+        gpu: whether the steps run on a GPU.
 
     Returns:
-        One of eager, traced and compiled, and a phrase.
+        The mode (eager, traced or compiled), and the reason as a phrase.
     """
     if compile != "auto":
         return ("compiled" if compile == "on" else "eager"), f"--compile {compile}"
@@ -176,21 +177,21 @@ def choose_mode(
 
 
 def decide_precision(wishes: Wishes, before: Engine | None) -> str:
-    """The precision of the products: the user's, that of the run so far, or fp32 to begin with."""
+    """The precision: the user's choice, else that of the run so far, else fp32."""
     if wishes.precision != "auto":
         return wishes.precision
     return before.precision if before else "fp32"
 
 
 def decide_kernels(wishes: Wishes, before: Engine | None) -> str:
-    """The kernels for products: the user's, those of the run so far, or torch's to begin with."""
+    """The kernels for products: the user's choice, else those of the run so far, else torch's."""
     if wishes.kernels != "auto":
         return wishes.kernels
     return before.kernels if before else "torch"
 
 
 def decide_threads(wishes: Wishes, before: Engine | None) -> int:
-    """The threads: the user's, those of the run so far, or as many as torch uses to begin with."""
+    """The threads: the user's choice, else those of the run so far, else as many as torch uses."""
     return wishes.threads or (before.threads if before else torch.get_num_threads())
 
 
@@ -220,9 +221,9 @@ def fastest(step: Step, inputs: Sequence[Tensor], ways: Sequence[Sequence[Engine
 
     Args:
         step: the step to be executed; its model stays as it was.
-        inputs: those of a whole batch.
+        inputs: the inputs of a step for a whole batch.
         ways: lists of engines, the plainest list first. The engines of one list differ in their
-            threads alone. A later list has to be faster by a good deal (``WORTH``).
+            threads alone. A later list is chosen only if it is clearly faster (``WORTH``).
 
     Returns:
         One of the engines.
@@ -242,7 +243,7 @@ def _measured(
 ) -> dict[Engine, float]:
     """Median seconds of three replays in each engine.
 
-    The engines take turns, so that whatever else the machine does meets all of them.
+    The engines take turns, so that other work of the machine slows all of them alike.
     """
     buffers = [value.clone() for value in step.loss.buffers()]
     shard = Shard(0, len(inputs[0]), len(inputs[0]))

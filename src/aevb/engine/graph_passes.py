@@ -12,8 +12,8 @@ from torch.fx.node import map_arg
 ONEDNN = torch.backends.mkldnn.is_available()
 """Whether oneDNN can multiply matrices here.
 
-In float32 torch takes MKL's products, which leave AVX-512 unused on processors that Intel did not
-make. There oneDNN takes half the time (docs/performance.md).
+In float32 torch multiplies with MKL, which does not use AVX-512 on processors that Intel did not
+make. On these oneDNN takes half the time (docs/performance.md).
 """
 _PRODUCTS = (torch.ops.aten.mm.default, torch.ops.aten.addmm.default, torch.ops.aten.bmm.default)
 _CONVOLUTIONS = (torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default)
@@ -27,14 +27,14 @@ _WITH_NUMBER = {
 }
 """Operations whose second argument is a number, or a tensor that holds one."""
 _ON_FRESH = torch.ops.aten.logical_and_.default
-"""Works in place, but only on a tensor made for it, in the backward pass of a clamp."""
+"""Works in place, but only on a fresh tensor that nothing else reads (a clamp's backward pass)."""
 _OPERATIONS = torch.library.Library("aevb", "DEF")
 _OPERATIONS.define("product(Tensor x, Tensor w, Tensor? bias) -> Tensor")
 
 
 def _product(x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
     """x w' + bias by oneDNN, in float32 too. x: (B, n); w: (m, n); bias: (m,) -> (B, m)."""
-    # A separate name: the compiler takes torch's name for that of a network with fixed weights.
+    # This operation has its own name, since the compiler assumes fixed weights under torch's name.
     result: Tensor = torch.ops.mkldnn._linear_pointwise(x, w, bias, "none", [], "")
     return result
 
@@ -44,10 +44,7 @@ _OPERATIONS.impl("product", lambda x, w, _: x.new_empty(x.shape[0], w.shape[0]),
 
 
 def drop_aliases(graph: GraphModule) -> None:
-    """Remove second names of a tensor and transpositions of transpositions.
-
-    Autograd alone needs them.
-    """
+    """Remove aliases of tensors, and transpositions of transpositions. Only autograd needs them."""
     transpose = torch.ops.aten.t.default
     for node in list(graph.graph.nodes):
         if node.target in (torch.ops.aten.detach.default, torch.ops.aten.alias.default):
@@ -59,7 +56,7 @@ def drop_aliases(graph: GraphModule) -> None:
 
 
 def simplify(graph: GraphModule) -> None:
-    """Leave out work that need not be repeated at every step. The bits stay the same.
+    """Remove work that need not be repeated at every step. The results keep every bit.
 
     A graph with operations that work in place stays as it is.
     """
@@ -76,9 +73,9 @@ def simplify(graph: GraphModule) -> None:
 
 
 def _fold_constants(graph: GraphModule) -> None:
-    """Compute now what is the same at every step, and drop powers of 1.
+    """Compute constant values now instead of at every step, and drop powers of 1.
 
-    Most of it is the start of the backward pass.
+    Most constants come from the start of the backward pass.
     """
     known: dict[Node, Tensor] = {}
     for node in list(graph.graph.nodes):
@@ -99,7 +96,7 @@ def _fold_constants(graph: GraphModule) -> None:
 
 
 def _merge_equals(graph: GraphModule) -> None:
-    """Compute once what is computed twice from the same arguments."""
+    """Merge operations that compute the same from the same arguments."""
     seen: dict[str, Node] = {}
     for node in list(graph.graph.nodes):
         if (
@@ -125,7 +122,7 @@ def _drop_views(graph: GraphModule) -> None:
 def _keep_numbers(graph: GraphModule) -> None:
     """Turn numbers beside a tensor into tensors of its type.
 
-    The interpreter would convert them from doubles at every step.
+    Otherwise the interpreter would convert them from doubles at every step.
     """
     kept: dict[float, Node] = {}
     first = next(iter(graph.graph.nodes))
@@ -162,9 +159,9 @@ def _is_pure(node: Node) -> bool:
 
 
 def round_products(graph: GraphModule) -> None:
-    """Let every matrix product and convolution read bfloat16.
+    """Make every matrix product and convolution take its inputs in bfloat16.
 
-    All else stays as it is, the weights and their moments included.
+    All other operations, the weights and their moments stay in float32.
     """
     for node in list(graph.graph.nodes):
         if node.target in (*_PRODUCTS, *_CONVOLUTIONS) and _is_float32(node):
@@ -181,7 +178,7 @@ def round_products(graph: GraphModule) -> None:
 
 
 def multiply_by_onednn(graph: GraphModule) -> None:
-    """Let oneDNN multiply matrices of float32: x w, or bias + x w in one call, as x (w')'."""
+    """Replace float32 products x w and bias + x w by calls of oneDNN, which takes w transposed."""
     transpose = torch.ops.aten.t.default
     for node in list(graph.graph.nodes):
         if node.target not in (

@@ -1,4 +1,4 @@
-r"""Optimisers, as one fused operation over all parameters each.
+r"""Optimisers, each as one fused operation over all parameters.
 
     Adam (Kingma & Ba 2015)          p -= lr m_hat / (sqrt(v_hat) + eps)
     Adagrad (Duchi et al. 2011)      p -= lr g / (sqrt(sum g^2) + eps)
@@ -18,18 +18,18 @@ import torch
 from torch import Tensor, nn
 
 FEW_NUMBERS = {"cpu": 100_000, "cuda": 100_000_000}
-"""Most parameters of a model, by device, that are moved into one tensor.
+"""A model with at most this many parameters, by device, keeps them in one tensor.
 
-With few numbers, the calls take most of the time, above all on a GPU.
+For small models the calls take most of the time, above all on a GPU.
 """
 
 BLOCKS = 36
-"""Tensors that one launch of torch's kernels takes, if each comes with three others."""
+"""Parameters that one launch of torch's kernels takes, with a gradient and two moments each."""
 
 
 @torch.no_grad()
 def join(parameters: Iterable[Tensor]) -> Tensor:
-    """Move parameters into one tensor (N,), in their order. They are views of it from then on."""
+    """Move parameters into one tensor (N,), in their order. They become views of it."""
     parameters = list(parameters)
     flat = torch.cat([parameter.reshape(-1) for parameter in parameters])
     for parameter, part in zip(parameters, parts_of(flat, parameters), strict=True):
@@ -47,7 +47,7 @@ class Update(ABC):
     """An optimiser that changes parameters in place.
 
     Args:
-        parameters: in a fixed order.
+        parameters: the tensors to train, in a fixed order.
         lr: step size.
         flat: the result of ``join`` on the parameters, if they were joined.
     """
@@ -103,7 +103,7 @@ class Update(ABC):
         """
 
     def tensors(self) -> list[Tensor]:
-        """All that a step changes, parameters included, in as few tensors as hold it."""
+        """All tensors that a step changes, parameters included; joined parameters as one tensor."""
         return [
             *self.pieces,
             *(moment for moments in self.piece_moments.values() for moment in moments),
@@ -111,7 +111,7 @@ class Update(ABC):
         ]
 
     def state_dict(self) -> dict[str, Tensor]:
-        """``{index}.{moment}`` and ``{index}.step`` -> tensors."""
+        """The moments and the step count, by the names ``{index}.{moment}``, ``{index}.step``."""
         found = {
             f"{i}.{name}": values[i]
             for name, values in self.state.items()
@@ -154,10 +154,10 @@ class Adagrad(Update):
 
 
 def _cut(lists: list[list[Tensor]]) -> list[list[Tensor]]:
-    """Cut lists of tensors alike, into parts for as many blocks of a GPU as a launch has.
+    """Cut the tensors of all lists in the same way, into about ``BLOCKS`` parts.
 
-    torch's kernels give each block 65,536 numbers. A model of 0.8 million would then leave nine
-    tenths of an H100 idle.
+    torch's kernels give each block of the GPU 65,536 numbers of a tensor. Without the cut, a model
+    of 0.8 million parameters would leave nine tenths of an H100 idle.
     """
     size = -(-sum(each.numel() for each in lists[0]) // BLOCKS)
     size += -size % 4  # the kernels read four numbers at once

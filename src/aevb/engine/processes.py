@@ -1,10 +1,10 @@
 """Several processes that train one model.
 
 Each process computes the gradient of its rows of every batch, and all take the same step. torchrun
-starts them and tells each its rank. Weights, moments, order and noise are the same in all of them,
-so only gradients travel, once per step, in one buffer. Process 0 alone writes files. If a process
-dies, so does the group: the others find its connection closed, or wait for ``PATIENCE`` seconds at
-most, and end with one sentence.
+starts the processes and gives each its rank. Weights, moments, order and noise are the same in all
+of them, so they exchange only gradients: once per step, in one buffer. Process 0 alone writes
+files. If a process dies, the whole group ends. The others find its connection closed, or wait for
+``PATIENCE`` seconds at most, and then stop with an error.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PATIENCE = 60.0
 class Group:
     """The processes of a run.
 
-    rank: the number of this process. world: how many there are. local_rank: the number of this
+    rank: the number of this process. world: the number of processes. local_rank: the number of this
     process on its machine.
     """
 
@@ -95,9 +95,9 @@ class Group:
         return shard_of(total, self.rank, self.world)
 
     def sum_weighted(self, tensors: Sequence[Tensor], weight: float) -> Sequence[Tensor]:
-        """Sum each tensor over the processes, in one message. weight: of this process in the sum.
+        """Sum each tensor over the processes, in one message.
 
-        Raises LostProcessError.
+        weight: the factor of this process's tensors in the sum. Raises LostProcessError.
         """
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors]).mul_(weight)
         with _others_alive():
@@ -106,7 +106,7 @@ class Group:
         return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
 
     def same(self, value: Any) -> Any:
-        """Return the value that process 0 has, for a decision that all must take alike.
+        """Return process 0's value in every process, for a decision that must be the same in all.
 
         Raises LostProcessError.
         """

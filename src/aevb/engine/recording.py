@@ -2,11 +2,12 @@
 
 A small network spends most of a step between its operations: in Python, in distribution objects,
 in the bookkeeping of autograd. All of that is the same at every step. So the objective and its
-backward pass run once under ``make_fx``, which writes down each operation on tensors in order. From
-then on that list alone is run:
+backward pass run once under ``make_fx``, which writes down each operation on tensors in order. All
+later steps run only that list:
 
     traced      by TorchScript's interpreter, with the same kernels: ready in half a second
-    compiled    by TorchInductor, which fuses what lies between the products: ready in 10 to 30 s
+    compiled    by TorchInductor, which fuses the operations between the matrix products: ready in
+                10 to 30 s
 
 Draws of noise become inputs of the list: the caller decides where they come from.
 """
@@ -38,7 +39,7 @@ _DRAWS = {
 class Draw:
     """Noise that a step needs.
 
-    sampler: ``torch.randn`` or ``torch.rand``. shape: of the draw. dtype: of its numbers.
+    sampler: ``torch.randn`` or ``torch.rand``. shape, dtype: those of the drawn tensor.
     """
 
     sampler: Callable[..., Tensor]
@@ -69,8 +70,8 @@ class Loss(nn.Module):
 class Recording:
     """A recorded gradient.
 
-    graph: from parameters, buffers, inputs and draws, one after the other, to ``Outcome.flat``.
-    draws: in order. names: of the log.
+    graph: takes parameters, buffers, inputs and draws, in this order, and returns ``Outcome.flat``.
+    draws: the noise that the graph needs, in order. names: the names of the figures in the log.
     """
 
     graph: GraphModule
@@ -84,7 +85,7 @@ class Outcome(NamedTuple):
     """What one gradient step computes, before the update."""
 
     gradients: Sequence[Tensor]
-    """Of the parameters, or a single one (N,) of all numbers where parameters are joined."""
+    """One for each parameter, or a single tensor (N,) if the parameters are joined."""
     log: Tensor
     """(names,), nats, averaged over the rows."""
     bad: Tensor
@@ -106,10 +107,10 @@ def outcome(estimate: Estimate, gradients: Sequence[Tensor], joined: bool = Fals
 
     Args:
         estimate: the loss and its log.
-        gradients: of the parameters that have one.
-        joined: give the gradients as one tensor (N,).
+        gradients: one for each parameter that is trained.
+        joined: return the gradients as one tensor (N,).
     """
-    # A sum carries every NaN and infinity on, at a third of the price of a norm.
+    # A sum is not finite if any term is NaN or infinite, and it costs a third of a norm.
     loss, gradients = estimate.loss.detach(), [gradient.detach() for gradient in gradients]
     if joined:
         gradients = [torch.cat([gradient.reshape(-1) for gradient in gradients])]
@@ -130,16 +131,16 @@ def record(
     bf16: bool = False,
     kernels: str = "torch",
 ) -> Recording:
-    """Write down the gradient of ``loss(to_x(*inputs))`` in every parameter that has one.
+    """Record the gradient of ``loss(to_x(*inputs))`` with respect to every trained parameter.
 
-    The model stays as it was. The recording keeps whatever the objective decides in Python now, for
-    good. A branch on a tensor's value cannot be recorded and raises.
+    The model stays as it was. Whatever the objective decides in Python is decided now, and stays
+    fixed in the recording. A branch on a tensor's value cannot be recorded and raises an error.
 
     Args:
         loss: objective and model.
         inputs: examples of the inputs of ``to_x``.
         to_x: turns them into x: (B, D).
-        joined: give all gradients as one tensor.
+        joined: return all gradients as one tensor.
         bf16: compute products and convolutions in bfloat16.
         kernels: torch or onednn, for the products that stay in float32.
     """
@@ -217,7 +218,7 @@ def traced(recording: Recording, inputs: Sequence[Tensor]) -> Callable[..., Sequ
     graph_passes.simplify(recording.graph)
     run: Callable[..., Sequence[Tensor]] = recording.graph
     # TorchScript refuses some operations, such as the backward pass of a convolution. It also warns
-    # that it will be retired.
+    # that it is deprecated.
     with warnings.catch_warnings(), torch.no_grad(), suppress(RuntimeError):
         warnings.simplefilter("ignore")
         example = tuple(_example(recording, inputs))
@@ -244,7 +245,7 @@ def compiled(recording: Recording, inputs: Sequence[Tensor]) -> Callable[..., Se
     example: list[Any] = list(_example(recording, inputs))
     forked = torch.random.fork_rng(devices=_devices(inputs))
     with warnings.catch_warnings(), torch.no_grad(), forked:
-        # It recommends TensorFloat32, and imports modules that announce their retirement.
+        # TorchInductor recommends TensorFloat32, and imports modules that warn of deprecation.
         warnings.simplefilter("ignore")
         run = inductor(recording.graph, example)
 

@@ -39,9 +39,9 @@ from aevb.probability.seeds import counter_seed
 class Engine:
     """How the steps of a run are executed. It is saved with the run, whose bits depend on it.
 
-    mode: eager, traced or compiled. precision: of the products, fp32 or bf16. kernels: of the
-    products in float32, torch or onednn. threads: of the processor. world: number of processes.
-    reason: for the mode, a phrase.
+    mode: eager, traced or compiled. precision: fp32 or bf16, for matrix products and convolutions.
+    kernels: torch or onednn, for matrix products in float32. threads: CPU threads of each process.
+    world: number of processes. reason: why this mode was chosen, as a phrase.
     """
 
     mode: str = "eager"
@@ -60,7 +60,7 @@ class StepResult(NamedTuple):
     log: Tensor
     """(names,), nats, averaged over the whole batch."""
     bad: Tensor
-    """(), 1.0 if a number was not finite, here or in a step before; else 0.0."""
+    """(), 1.0 if a number was not finite in this step or an earlier one, else 0.0."""
 
     def figures(self) -> dict[str, Tensor]:
         """Each figure by name, as a copy: () each."""
@@ -93,7 +93,7 @@ class Step:
         objective: how to train it.
         update: the optimiser.
         to_x: turns the inputs of a step into x: (B, D). The inputs are rows as they are stored and
-            perhaps random numbers. It is recorded with the rest.
+            perhaps random numbers. This function is recorded as part of the step.
         engine: how to execute the step.
         reduce: adds up weighted tensors over all processes; None for a single process.
     """
@@ -121,11 +121,12 @@ class Step:
     def __call__(self, inputs: Sequence[Tensor], seed: int, shard: Shard) -> StepResult:
         """Take one step.
 
-        Once a number was not finite, no weight and no moment changes, now or later.
+        If a loss or a gradient is not finite, this step and all later ones leave the weights and
+        moments as they are.
 
         Args:
-            inputs: those of ``to_x``.
-            seed: of the noise.
+            inputs: the arguments of ``to_x``.
+            seed: seeds the noise.
             shard: which rows of the whole batch these are.
 
         Returns:
@@ -142,8 +143,8 @@ class Step:
         """The gradients for the given rows, with the log and ``bad`` of these rows alone.
 
         Args:
-            inputs: those of ``to_x``.
-            seed: of the noise.
+            inputs: the arguments of ``to_x``.
+            seed: seeds the noise.
             shard: which rows of the whole batch these are.
 
         Returns:
@@ -166,7 +167,7 @@ class Step:
         return StepResult(self.names, log, bad)
 
     def make_ready(self, inputs: Sequence[Tensor], shard: Shard) -> None:
-        """Record, and perhaps compile, what inputs of this size need, unless it is there already.
+        """Record, and perhaps compile, the step for inputs of this size, unless that was done.
 
         A step that cannot be recorded runs as Python from then on.
         """
@@ -226,9 +227,9 @@ class Step:
     def _row_axes(
         self, recording: Recording, inputs: Sequence[Tensor], shard: Shard
     ) -> tuple[int, ...]:
-        """The axis of each draw along which the rows of the batch lie, or -1 if there is none.
+        """For each draw, the axis along which the rows of the batch lie, or -1 if there is none.
 
-        A recording of a batch of twice the size shows it.
+        A second recording, of a batch of twice the size, shows it: this axis is twice as long.
         """
         if shard.is_whole:
             return (-1,) * len(recording.draws)
@@ -242,8 +243,8 @@ class Step:
 def _kind(inputs: Sequence[Tensor], shard: Shard) -> tuple[object, ...]:
     """A key for steps that can share a recording.
 
-    ``is_whole`` belongs to it: the recording of a whole batch, even of a single row, does not know
-    which axes of its noise are rows.
+    ``is_whole`` is part of the key, because a recording for whole batches does not know which axes
+    of its noise are rows.
     """
     return shard.is_whole, *(each.shape for each in inputs)
 
@@ -266,7 +267,7 @@ def _default_generator(device: torch.device) -> torch.Generator:
 def _part_of(draw: Draw, axis: int, noise: torch.Generator, shard: Shard) -> Tensor:
     """The shard's rows of the noise for the whole batch.
 
-    Each process draws all of the noise, so that none depends on the others.
+    Each process draws the noise of the whole batch, so it needs nothing from the others.
     """
     if axis < 0:
         return draw(noise)

@@ -33,7 +33,7 @@ def figure2(
     """Draw the bound against the samples seen, with a panel for each latent size.
 
     Args:
-        records: Of the trials.
+        records: The records of the trials.
         latents: The latent sizes.
         constant: The test log-density of a model without z. It is drawn instead of the paper's
             curves.
@@ -101,7 +101,7 @@ def samples(models: Iterable[tuple[str, VAE]], data: str, side: int = 8) -> Figu
 
     Args:
         models: Names and models.
-        data: Whose shape the pictures have.
+        data: "mnist" or "frey", which gives the shape of the pictures.
         side: Pictures along a side of a sheet.
     """
     models = list(models)
@@ -203,8 +203,8 @@ def _paper(axes: Axes, curves: numbers.Curves, size: int) -> None:
 def _scale(axes: Axes) -> None:
     """Scale both axes.
 
-    The samples go as far as our curves, and at least to a million. The steep rise of the first
-    points and a curve that fails are cut off.
+    The horizontal axis goes as far as our curves, and at least to a million samples. The steep rise
+    of the first points, and curves of trials that failed, are cut off.
     """
     lines = [
         (

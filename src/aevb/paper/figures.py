@@ -26,14 +26,14 @@ def reproduce(what: str, full: bool, seeds: int, place: Place) -> Iterator[Path]
     """Run one experiment or all of them, and yield each file as soon as it is written.
 
     Args:
-        what: An experiment, the beginning of some experiments' names, or "all".
+        what: The name of an experiment, the beginning of some experiments' names, or "all".
         full: Whether to run the full form, or else the quick one.
         seeds: How many times the main curves are trained.
         place: Where to read and write.
 
     Raises:
-        UsageError: The experiment has no quick form.
-        OutputExistsError: A file exists, and the place does not resume.
+        UsageError: The experiment has no quick form, and ``full`` is False.
+        OutputExistsError: A file exists, and ``place.resume`` is False.
     """
     length = _length(full)
     wanted = [name for name in EXPERIMENTS if what == "all" or name.startswith(what)]
@@ -157,7 +157,7 @@ def _no_picture(records: Records, place: Place, full: bool) -> Iterator[tuple[st
 
 Recipe = Callable[[bool, int], recipes.Schedule]
 Draw = Callable[[Records, Place, bool], Iterator[tuple[str, Figure]]]
-"""Draws an experiment's pictures, each with the suffix of its name."""
+"""Yields an experiment's pictures, each with the suffix of its file name."""
 EXPERIMENTS: dict[str, tuple[Recipe, Draw]] = {
     "figure2_mnist": (recipes.figure2, _mnist),
     "figure2_tried": (recipes.figure2_tried, _no_picture),

@@ -5,11 +5,12 @@ r"""Full variational Bayes (appendix F of the paper): the decoder's parameters g
     log p(X) >= E_q(theta)[ sum_i bound(x_i; theta) ] - KL(q(theta) || p(theta))
 
 AEVB learns a point estimate of each weight. This method learns a mean and a standard deviation
-instead. The gradients reach them through theta, as they reach mu and logvar through z. Both KLs
-have a closed form. The right-hand side is a bound on the evidence of the whole training set, and
-every fitted parameter of p costs part of it. So two models can be compared by it without test rows.
-The encoder is not part of p, so its weights keep their prior as in the other methods. One draw of
-theta serves a whole minibatch. (The appendix draws one for each row, which gives the same mean.)
+instead. Gradients reach these two through theta, as they reach mu and logvar through z. Both KLs
+have a closed form. The right-hand side is a bound on the evidence of the whole training set. Its KL
+grows with the number of parameters and with how far they are fitted. So two models can be compared
+by this bound without test rows. The encoder is not part of p, so its weights keep the prior that
+they have in the other methods. All rows of a minibatch share one draw of theta. (The appendix draws
+one for each row, which gives the same mean.)
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from aevb.probability.seeds import generator
 START_LOGVAR = -6.0
 """Initial log-variances of q(theta).
 
-They are standard deviations of 0.05, half of the usual spread of a weight with 100 inputs.
+The standard deviation is then 0.05: half of the usual spread of a weight with 100 inputs.
 """
 DRAWS = 10
 """Draws of theta for each measurement."""
@@ -34,7 +35,7 @@ DRAWS = 10
 class FullVBTraining(Training):
     """A trial with the method full_vb. Its model holds the means of q(theta).
 
-    Its curve has the bounds at the means, and besides "train_drawn" and "test_drawn", the mean
+    Its curve has the bounds at these means. It also has "train_drawn" and "test_drawn", the mean
     bounds of a row over draws of theta, and "evidence", the bound on log p(X) / N.
     """
 
@@ -66,16 +67,16 @@ class FullVBTraining(Training):
         return super()._step(x)
 
     def _theta(self, zetas: list[Tensor]) -> list[Tensor]:
-        """Return the draw of theta from this noise."""
+        """Return the draw of theta that this noise gives."""
         return [
             mean + torch.exp(0.5 * logvar) * zeta
             for mean, logvar, zeta in zip(self.means, self.logvars, zetas, strict=True)
         ]
 
     def _prior(self, gradients: list[Tensor], share: float) -> list[Tensor]:
-        """Return the gradients of minus ``share`` of the bound on log p(X).
+        """Return the gradients of the negative bound on log p(X), times ``share``.
 
-        gradients: of minus a minibatch's bound at the draw of theta.
+        gradients: those of a minibatch's negative bound, at the draw of theta.
         """
         encoder = super()._prior(gradients, share)
         by_mean, by_logvar = [], []

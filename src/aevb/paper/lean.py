@@ -54,9 +54,10 @@ def paper_model(
         data_dim: D.
         hidden: Units of each hidden layer.
         latent_dim: L.
-        bernoulli: Whether p(x|z) is a Bernoulli, or else a Gaussian with means in [0, 1].
+        bernoulli: Whether p(x|z) is a Bernoulli distribution. If not, it is a Gaussian with means
+            in [0, 1].
         std: Every initial parameter is drawn from N(0, std^2).
-        generator: Of these draws.
+        generator: The generator of these draws.
     """
     likelihood = Bernoulli(data_dim) if bernoulli else SigmoidGaussian(data_dim)
     encoder = mlp(data_dim, [hidden], activation="tanh")
@@ -79,12 +80,12 @@ def paper_model(
 class LeanGradient:
     """Gradients of the loss of a minibatch, summed over its rows.
 
-    Every method writes them into ``gradients``, in the order of ``parameters``, and returns that
-    list. The next call overwrites it.
+    ``aevb``, ``wake_sleep`` and ``decoder`` write them into ``gradients``, in the order of
+    ``parameters``, and return that list. The next call overwrites it.
 
     Args:
-        model: From ``paper_model``.
-        generator: Of all noise.
+        model: A model from ``paper_model``.
+        generator: The generator of all noise.
     """
 
     def __init__(self, model: VAE, generator: Generator) -> None:
@@ -100,12 +101,12 @@ class LeanGradient:
 
     @torch.no_grad()
     def aevb(self, x: Tensor) -> list[Tensor]:
-        """Return the gradients of minus the bound, by estimator B. x: (B, D)."""
+        """Return the gradients of the negative bound, by estimator B. x: (B, D)."""
         h, mu, logvar = self.encode(x)
         eps = self.normal(mu.shape)
         noise = torch.exp(0.5 * logvar).mul_(eps)
         dz = self.decoder_gradient(mu + noise, x, to_z=True)
-        # Add the gradient of the closed KL to the one that came through z.
+        # Add the gradient of the closed-form KL to the gradient that came through z.
         self.encoder_gradient(x, h, dz + mu, 0.5 * (dz * noise + logvar.exp() - 1))
         return self.gradients
 
@@ -124,7 +125,10 @@ class LeanGradient:
 
     @torch.no_grad()
     def decoder(self, x: Tensor, z: Tensor) -> list[Tensor]:
-        """Return gradients of -log p(x|z); the encoder's do not change. x: (B, D), z: (B, L)."""
+        """Return the gradients of -log p(x|z). Those of the encoder keep their last values.
+
+        x: (B, D), z: (B, L).
+        """
         self.decoder_gradient(z, x, to_z=False)
         return self.gradients
 
@@ -196,7 +200,7 @@ class LeanGradient:
 
 
 class _Layer:
-    """A linear layer and the tensors of its gradients. own: id of a parameter -> its gradient."""
+    """A linear layer and the tensors for its gradients. own: id of a parameter -> its gradient."""
 
     def __init__(self, layer: nn.Linear, own: dict[int, Tensor]) -> None:
         self.weight, self.bias = layer.weight.detach(), layer.bias.detach()
@@ -217,7 +221,10 @@ class _Layer:
 
 
 def _gaussian_gradient(a: Tensor, x: Tensor) -> Tensor:
-    """Return the gradient of -log N(x; sigmoid(a_1), exp(a_2)) by a = (a_1, a_2): (B, 2 D)."""
+    """Return the gradient of -log N(x; sigmoid(a_1), exp(a_2)) with respect to a: (B, 2 D).
+
+    a: (a_1, a_2), side by side.
+    """
     logit, logvar = a.chunk(2, dim=-1)
     mean, precision = logit.sigmoid(), torch.exp(-logvar)
     off = mean - x

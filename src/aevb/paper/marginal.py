@@ -5,17 +5,17 @@ to the draws, draws again, and takes
 
     log p(x) ~ -log 1/L sum_l q(z_l) / (p(z_l) p(x|z_l)),     z_l ~ p(z|x)
 
-This holds since E[q(z) / p(x, z)] under p(z|x) is 1 / p(x) for any q. It has two weaknesses: chains
-that have not reached all of the posterior make it wrong, and a q with more mass than the posterior
-somewhere gives it a large variance. Neither shows in the result.
+This holds since E[q(z) / p(x, z)] under p(z|x) is 1 / p(x) for any q. The estimator has two
+weaknesses. It is wrong if the chains have not reached all of the posterior. And it has a large
+variance if q has more mass than the posterior somewhere. Its result shows neither.
 
 ``importance`` is ``evaluation.log_likelihood`` with q(z|x) as the proposal. It fails if the encoder
 has overfitted.
 
-``fitted_importance`` does the same with a proposal that needs no encoder: a t distribution that is
-fitted to chains, mixed with the prior.
+``fitted_importance`` also samples by importance, but its proposal needs no encoder: it is a t
+distribution that is fitted to chains, mixed with the prior.
 
-``paper.quadrature`` is the judge of all three.
+``paper.quadrature`` is exact up to its grid, and serves as the reference for the other three.
 """
 
 from __future__ import annotations
@@ -34,11 +34,14 @@ from aevb.probability.hmc import LogDensity, adapted, hmc_move
 BURN_IN, DRAWS = 200, 100
 """Moves of a chain before its first draw, and draws of a chain."""
 WIDER = 1.5
-"""How much wider a second grid is than the judge's. Their difference exceeds the judge's error."""
-REACH = 7.0
-"""Reach of the judge's grid.
+"""A second grid has a width this many times that of the reference grid.
 
-Weights that are fitted to 1,000 rows put single codes beyond 4.5 standard deviations of the prior.
+The difference between the two exceeds the error of the reference.
+"""
+REACH = 7.0
+"""Reach of the reference grid.
+
+A model that is trained on 1,000 rows has a few codes beyond 4.5 standard deviations of the prior.
 """
 IMPORTANCE = 5000
 """Draws for importance sampling."""
@@ -60,9 +63,9 @@ def reciprocal(model: VAE, x: Tensor, seed: int = 0) -> Tensor:
     Each row has one chain, with DRAWS draws to fit q and DRAWS more for the mean.
 
     Args:
-        model: From ``paper_model``, with a Bernoulli decoder.
+        model: A model from ``paper_model``, with a Bernoulli decoder.
         x: Rows, (N, D).
-        seed: Of all draws.
+        seed: Seeds all draws.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -79,9 +82,9 @@ def fitted_importance(model: VAE, x: Tensor, seed: int = 0) -> Tensor:
     """Return log p(x) by importance sampling from a proposal that is fitted to draws of p(z|x).
 
     Args:
-        model: From ``paper_model``, with a Bernoulli decoder.
+        model: A model from ``paper_model``, with a Bernoulli decoder.
         x: Rows, (N, D).
-        seed: Of all draws.
+        seed: Seeds all draws.
 
     Returns:
         (N,), nats.
@@ -108,15 +111,15 @@ def comparison(
     """Estimate log p(x) of the first training and test rows in each way.
 
     Args:
-        model: From ``paper_model``, with a Bernoulli decoder.
+        model: A model from ``paper_model``, with a Bernoulli decoder.
         rows: Training and test rows.
-        shown: How many rows of each.
-        encoder: Whether the model has a trained encoder. ``importance`` needs one.
-        width: Of the judge's grid.
+        shown: How many rows of each to use.
+        encoder: Whether the model has a trained encoder, which ``importance`` needs.
+        width: The width of the reference grid.
 
     Returns:
-        "SPLIT_WAY", the mean over rows, and "SPLIT_WAY_row_error", the root mean square of the
-        rows' differences from the judge; nats.
+        For each split and way, "SPLIT_WAY", the mean over rows, and "SPLIT_WAY_row_error", the root
+        mean square of the rows' differences from the reference; in nats.
     """
     found: dict[str, float] = {}
     for split, x in rows.first(shown):
@@ -136,9 +139,9 @@ def comparison(
 
 
 def _draws(log_density: LogDensity, z: Tensor, count: int) -> Tensor:
-    """Return draws of chains after their burn-in, which also tunes their steps: (count, *z.shape).
+    """Return draws of chains after their burn-in: (count, *z.shape).
 
-    z: where the chains begin, (..., N, L).
+    The burn-in also tunes the step sizes. z: where the chains begin, (..., N, L).
     """
     step = torch.full((*z.shape[:-1], 1), 0.1, device=z.device)
     for _ in range(BURN_IN):
@@ -197,9 +200,9 @@ def _fit(z: Tensor) -> torch.distributions.MultivariateNormal:
 
 
 def _draw_t(fitted: torch.distributions.MultivariateNormal, count: int) -> Tensor:
-    """Draw from the t distribution with DEGREES and the place and shape of each row's Gaussian.
+    """Draw from t distributions with the locations and scales of the rows' Gaussians.
 
-    Returns (count, N, L).
+    They have DEGREES degrees of freedom. Returns (count, N, L).
     """
     size = count, *fitted.loc.shape
     chi2 = torch.distributions.Chi2(fitted.loc.new_tensor(float(DEGREES)))

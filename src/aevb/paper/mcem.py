@@ -6,9 +6,9 @@ There is no encoder. Hamiltonian Monte Carlo (HMC) draws z from p(z|x). A round 
     M   5 updates of the decoder on log p(x|z) at these z
 
 Each step uses the whole training set, as in the code that the authors published later
-(github.com/dpkingma/anglepy, ``step_batch_mcem``). The paper says that the method is not on-line,
-so it is slow for 50,000 rows. One row in one update counts as one sample of a curve; the ten
-gradients of the E step do not count.
+(github.com/dpkingma/anglepy, ``step_batch_mcem``). The paper says that the method is not on-line.
+So it is slow for 50,000 rows. On the horizontal axis of a curve, each row of each update counts as
+one sample. The gradients of the E step do not count.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ LEAPFROGS = 10
 UPDATES = 5
 ACCEPTED = 0.9
 RATE = 1.0
-"""Of the step size's adaptation.
+"""Rate at which the step size adapts, ten times the default.
 
-It is ten times the default. With 50,000 rows there are few rounds, and the mean acceptance over so
-many rows has little noise.
+With 50,000 rows there are few rounds, and the mean acceptance over so many rows has little noise.
 """
 PART = {"cpu": 1000, "cuda": 50_000}
 """Rows that are processed at once. On a CPU they fit into its cache."""

@@ -171,7 +171,7 @@ AT_3E6 = {
 
 
 def at(curve: Curve, samples: float) -> float:
-    """Return a curve at ``samples``: linear in log samples between its points, NaN outside."""
+    """Return a curve's value at ``samples``: linear in log samples, NaN outside its points."""
     for (x0, y0), (x1, y1) in pairwise(curve):
         if x0 <= samples <= x1:
             return y0 + (y1 - y0) * math.log(samples / x0) / math.log(x1 / x0)

@@ -18,7 +18,7 @@ SUFFIXES = ("", "_mnist", "_frey")
 EXTRAS = ("_constant", "_three_ways", "_measured")
 """Ends of the names of an experiment's further results."""
 MARKS = (1_000_000, 3_000_000, 10_000_000)
-"""Samples at which a trial has a line in the table, besides its last point."""
+"""Besides its last point, a trial has a line in the table at these numbers of samples."""
 HEAD = ("trial", "samples", "test", "paper", "difference", "train", "paper", "minutes")
 UNIT = (
     "Nats per row, larger is better; +- is one standard error over rows; minutes of training,"
@@ -30,7 +30,7 @@ WAYS = {
     "fitted_importance": "importance, fitted",
     "importance": "importance, encoder",
 }
-"""Ways to log p(x) -> their names in the table. The first is the judge of the others."""
+"""Ways to estimate log p(x) -> their names in the table. The others are compared with the first."""
 
 
 def write_page(place: Place, length: str, names: Sequence[str]) -> Path:
@@ -39,7 +39,7 @@ def write_page(place: Place, length: str, names: Sequence[str]) -> Path:
     Args:
         place: Where to read and write.
         length: "full" or "quick".
-        names: Of the experiments.
+        names: The names of the experiments.
     """
     lines = [
         "# Auto-Encoding Variational Bayes, run again",
@@ -71,7 +71,7 @@ def table(records: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def three_ways(records: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Yield a table of log p(x) by each way, and of the rows' differences from quadrature."""
+    """Yield a table of log p(x) by each way, with the root mean square error of single rows."""
     others = list(WAYS)[1:]
     errors = [f"one row off, {WAYS[way]}" for way in others]
     yield from _head(("trial", "rows", *WAYS.values(), *errors))
@@ -85,7 +85,7 @@ def three_ways(records: Sequence[dict[str, Any]]) -> Iterator[str]:
 def variances(records: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Yield a table of variances, by group of parameters; +- is one standard error.
 
-    Those of the other estimators are given as multiples of estimator B's.
+    The variances of the other estimators are given as multiples of estimator B's.
     """
     groups = list(next(iter(records[0]["variance"].values())))
     yield from _head(("latent dimensions", "estimator", *groups))
@@ -100,7 +100,7 @@ def variances(records: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def full_vb(records: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Yield a table of bounds: at the means of the weights, over draws, and on the evidence."""
+    """Yield a table of bounds: at the mean weights, over draws of the weights, on the evidence."""
     drawn = {
         "test_drawn": "test, weights drawn",
         "train_drawn": "train, weights drawn",
@@ -121,7 +121,7 @@ def full_vb(records: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def constant(records: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Yield a sentence about a model of Frey Face without z."""
+    """Yield a sentence with the log-density of Frey Face under a model without z."""
     yield (
         f"A mean and a variance for each pixel, without z: {records[0]['test_log_density']:.1f}"
         " nats a test row."
@@ -135,11 +135,11 @@ TABLES = {
     "variance_measured": variances,
     "full_vb": full_vb,
 }
-"""Results with another table than ``table``."""
+"""Results that are not shown by ``table``, with the functions that show them."""
 
 
 def described(trial: dict[str, Any]) -> str:
-    """Return a trial in a few words: the method, and what the heading does not say."""
+    """Return a short description of a trial: its method and settings."""
     words = [
         NAMES[trial["method"]],
         f"{trial['latent_dim']} latent",
@@ -160,7 +160,7 @@ def papers(trial: dict[str, Any], quantity: str, split: str, samples: float) -> 
     """Return the paper's figure for a trial; NaN if it has none.
 
     Args:
-        trial: As a record holds it.
+        trial: The settings of the trial, as its record holds them.
         quantity: "bound" or "log_p".
         split: "train" or "test".
         samples: Training samples seen.
@@ -204,7 +204,7 @@ def _cells(trial: dict[str, Any], point: dict[str, float]) -> list[str]:
 
 
 def _number(value: float, digits: int = 1) -> str:
-    """Return a number with so many digits after the point, "" for NaN."""
+    """Return a number with ``digits`` digits after the point, or "" for NaN."""
     return "" if math.isnan(value) else f"{value:.{digits}f}"
 
 

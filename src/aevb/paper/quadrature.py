@@ -2,9 +2,9 @@ r"""log p(x) of a Bernoulli decoder with few latent dimensions, as a sum over a 
 
     log p(x) ~ log sum_g width^L p(z_g) p(x|z_g),     log p(x|z_g) = x . a_g - sum_d softplus(a_gd)
 
-Here a_g are the decoder's logits at z_g, so many rows x need one matrix product. The only error
-comes from the width of the grid. Once the width is near the posterior's standard deviation, the sum
-converges faster than any power of the width. A finer grid shows whether it has converged.
+Here a_g are the decoder's logits at z_g, so one matrix product serves many rows x. Errors come only
+from the width and the reach of the grid. Once the width is near the posterior's standard deviation,
+the sum converges faster than any power of the width. A finer grid shows whether it has converged.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def log_likelihood(model: VAE, x: Tensor, width: float = WIDTH, reach: float = R
     """Return log p(x): (N,), nats, float64.
 
     Args:
-        model: With a Bernoulli decoder.
+        model: A model with a Bernoulli decoder.
         x: Rows in [0, 1], (N, D).
         width: The distance between two points of the grid, in units of z.
         reach: How far the grid goes on each side, in units of z.

@@ -2,8 +2,8 @@
 
 The docstring of each recipe says what the paper reports, and what a faithful run should give. MNIST
 means grey levels in [0, 1] as Bernoulli targets, the first 50,000 training pictures and all 10,000
-test pictures. A sample is one row seen in training. With ``full`` false, a recipe returns the quick
-form, which takes minutes; ``seeds`` is how many times the main curves are trained.
+test pictures. A sample is one row seen in training. If ``full`` is false, a recipe returns the
+quick form, which takes minutes. ``seeds`` is how many times the main curves are trained.
 """
 
 from __future__ import annotations
@@ -74,12 +74,12 @@ def figure2(full: bool, seeds: int = 1) -> Schedule:
 
     The paper, test bound at 3e6 samples for 3, 5, 10, 20 and 200 latent dimensions: AEVB -143.7,
     -129.2, -115.8, -112.4, -108.7; wake-sleep -148.9, -132.0, -121.8, -115.7, -115.3. Expected:
-    AEVB within 2 nats, wake-sleep within 3, AEVB above wake-sleep for each size. More latent
-    dimensions than needed do no harm. With Adam instead of Adagrad: about 10 nats better at 3e6
-    samples (20 dimensions).
+    AEVB within 2 nats of the paper, wake-sleep within 3, and AEVB above wake-sleep for each size.
+    More latent dimensions than needed do no harm. With Adam instead of Adagrad, AEVB is about 10
+    nats better at 3e6 samples (20 dimensions). docs/reproduction.md says where this did not hold.
     """
     base = Trial("mnist", "aevb", 20, 500, 50_000)
-    # The order puts first what is wanted most, in case there is not enough time for all.
+    # The most important trials come first, in case there is not enough time for all.
     order = [(method, n) for method in METHODS for n in (3, 20, 5, 10, 200)]
     main = [
         replace(_by(method, base), latent_dim=n, seed=seed)
@@ -265,7 +265,7 @@ def _by(method: str, base: Trial) -> Trial:
 
 
 def _of_sizes(data: str, sizes: tuple[int, ...], full: bool) -> Schedule:
-    """Schedule AEVB of figure 2, under figure 2's names, so that nothing is trained twice."""
+    """Schedule AEVB as in figure 2. The trials share its names, so none is trained twice."""
     hidden, rows = (500, 50_000) if data == "mnist" else (200, FREY_TRAIN)
     base = Trial(data, "aevb", 2, hidden, rows)
     return _all([replace(base, latent_dim=n) for n in sizes], FULL if full else QUICK)

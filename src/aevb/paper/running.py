@@ -26,8 +26,8 @@ from aevb.paper.wake_sleep import WakeSleepTraining
 STEP_SIZES = (0.01, 0.02, 0.1)
 """Step sizes of Adagrad; early performance on the training set chooses one (section 5).
 
-The paper does not say whether one step size serves all latent sizes. Here it does, since for a
-single size noise would decide a race of 50 moves (docs/reproduction.md).
+The paper does not say whether all latent sizes share one step size. Here they do, because after 50
+updates the differences at a single size are mostly noise (docs/reproduction.md).
 """
 EM_ROUNDS = 3
 """Rounds after which the step size of Monte-Carlo EM is chosen. A round has five updates."""
@@ -36,7 +36,7 @@ KINDS: dict[str, type[Training]] = {
     "mcem": EMTraining,
     "full_vb": FullVBTraining,
 }
-"""Method -> its kind of training, if that is not ``Training`` itself."""
+"""Method -> its class of training. All other methods use ``Training``."""
 
 Said = Callable[[str], None]
 
@@ -46,10 +46,10 @@ class Place:
     """Where a reproduction reads and writes.
 
     Attributes:
-        trials: Folder of the trials' states.
-        results: Folder of the numbers.
-        pictures: Folder of the pictures.
-        resume: Continue the trials that are there, and overwrite results and pictures.
+        trials: Folder for the trials' states.
+        results: Folder for the numbers.
+        pictures: Folder for the pictures.
+        resume: Whether to continue existing trials, and overwrite results and pictures.
         say: Called with a line of text after every point.
         device: "cpu" or "cuda", which have different noise.
     """
@@ -83,7 +83,7 @@ def run(schedule: Iterable[ScheduledTrial], place: Place, name: str) -> list[dic
     Args:
         schedule: The trials of an experiment.
         place: Where to read and write.
-        name: Of the experiment.
+        name: The name of the experiment.
 
     Returns:
         The final records, one for each scheduled trial.
@@ -111,7 +111,7 @@ def states(
 
     Args:
         scheduled: The trial.
-        schedule: All trials of its experiment, to choose the step size.
+        schedule: All trials of its experiment, which the choice of the step size needs.
         rows: Training and test rows.
         place: Where to read and write.
     """
@@ -130,13 +130,13 @@ def states(
 def open_training(
     trial: Trial, scheduled: ScheduledTrial, rows: TrialRows, folder: Path
 ) -> Training:
-    """Open a trial in the state of its file, or new.
+    """Open a trial in the state of its file, or begin it if there is no file.
 
     Args:
         trial: The settings, with a step size.
-        scheduled: Says whether log p(x) is measured, or the bound.
+        scheduled: The entry of the schedule, which says whether to measure log p(x) or the bound.
         rows: Training and test rows.
-        folder: Of the trials' files.
+        folder: The folder of the trials' files.
     """
     kind = KINDS.get(trial.method, Training)
     return kind(trial, rows, folder, log_likelihoods if scheduled.log_p else bounds)
@@ -146,9 +146,9 @@ def load(record: dict[str, Any], rows: TrialRows, folder: Path) -> VAE:
     """Return the model of a record at the last point of its trial.
 
     Args:
-        record: From ``run``.
-        rows: Of the trial. The model is put on their device.
-        folder: Of the trials' files.
+        record: A record that ``run`` returned.
+        rows: The rows of the trial. The model is put on their device.
+        folder: The folder of the trials' files.
     """
     trial = Trial(**record["trial"])
     return KINDS.get(trial.method, Training)(trial, rows, folder).model
@@ -157,17 +157,17 @@ def load(record: dict[str, Any], rows: TrialRows, folder: Path) -> VAE:
 def chosen(
     scheduled: ScheduledTrial, schedule: Sequence[ScheduledTrial], rows: TrialRows, place: Place
 ) -> tuple[Trial, dict[str, float]]:
-    """Choose the step size of a trial: one for all the latent sizes of an experiment.
+    """Choose the step size of a trial, the same for all latent sizes of its experiment.
 
     Args:
-        scheduled: The trial, whose step size is open.
+        scheduled: The trial, whose step size is not chosen yet.
         schedule: All trials of its experiment.
         rows: Training and test rows.
         place: Where to read and write.
 
     Returns:
-        The trial with its step size; and for each step size the training figure after the first few
-        updates, as a mean over the latent sizes.
+        The trial with its step size. And for each step size, the training figure after the first
+        few updates, averaged over the latent sizes.
     """
     open_trial = scheduled.trial
     sizes = sorted(
@@ -220,7 +220,7 @@ def write(path: Path, records: list[dict[str, Any]], device: str = "cpu") -> Non
 
     Args:
         path: The file. Its folder is made if it is missing.
-        records: Of an experiment.
+        records: The records of an experiment.
         device: "cpu" or "cuda"; the name of the GPU is written too.
     """
     gpu = {"device": torch.cuda.get_device_name(device)} if device == "cuda" else {}

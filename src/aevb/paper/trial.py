@@ -1,9 +1,10 @@
 """One training run of the paper's protocol: its settings, its steps and its file.
 
-A point is a number of training samples at which the curve is measured and the state is saved. Order
-of rows and noise are pure functions of (seed, point), so no state of a generator has to be saved. A
-run that is killed between two points continues from the first, bit for bit. On a GPU the steps of a
-trial are one CUDA graph, and its noise differs from that of a CPU.
+A point is a number of training samples at which the curve is measured and the state is saved. The
+order of the rows follows from the seed and the epoch, the noise from the seed and the point. So no
+state of a generator has to be saved. A run that is killed between two points continues from the
+earlier one, bit for bit. On a GPU, a CUDA graph runs ten steps at once, with other noise than on a
+CPU.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ BATCH = 100
 START = 100_000
 """The first point of a curve, in training samples."""
 CHOICE = 15_000
-"""Training samples after which the best training figure chooses the step size.
+"""The step size with the best training figure after this many training samples is chosen.
 
-These are the first 50 moves of Adagrad.
+Adagrad has then made its first 50 moves.
 """
 STILL = 100
-"""Minibatches whose squared gradients Adagrad adds up before its first move.
+"""Adagrad adds up the squared gradients of this many minibatches before its first move.
 
-As ``warmup`` in the authors' code (github.com/dpkingma/anglepy).
+The authors' code does the same (``warmup`` in github.com/dpkingma/anglepy).
 """
 AT_ONCE = 10
 """Steps in a CUDA graph: as many as an epoch of 1,000 rows has."""
@@ -63,9 +64,9 @@ class Trial:
         hidden: Units of each hidden layer.
         rows: Training rows.
         optimiser: "adagrad" or "adam".
-        lr: The step size; 0: early performance chooses it.
+        lr: The step size. With 0, early performance chooses it.
         std: Standard deviation of the normal distribution of all initial parameters.
-        seed: Of the initial parameters, the order of rows and the noise.
+        seed: Seeds the initial parameters, the order of rows and the noise.
         targets: "grey" for grey levels, or "binary" for pixels binarised at each step.
         logvar: Factor of wake-sleep's log-variance head (``paper.wake_sleep``). With 1, the head is
             like AEVB's.
@@ -94,7 +95,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class TrialRows:
-    """The rows of a trial: unsigned bytes, (N, D). scale: divides them into [0, 1]."""
+    """The rows of a trial: unsigned bytes, (N, D). scale: division by it brings them to [0, 1]."""
 
     train: Tensor
     test: Tensor
@@ -178,7 +179,7 @@ class Training:
     Args:
         trial: The settings.
         rows: Training and test rows. There must be whole minibatches of training rows.
-        folder: Of all trials. The state is read from this trial's file, if it exists.
+        folder: The folder of all trials. The state is read from this trial's file, if it exists.
         measure: What to measure at each point; by default the bounds on training and test rows.
 
     Raises:
@@ -208,7 +209,7 @@ class Training:
             self._read()
 
     def _start(self) -> None:
-        """Set up what depends on the method: what the optimiser moves, and by which gradient."""
+        """Set up the method: the tensors that the optimiser changes, and their gradient."""
         self.moved = list(range(len(self.gradient.parameters)))
         self.update = self._optimiser()
         methods = {"aevb": self.gradient.aevb, "wake_sleep": self.gradient.wake_sleep}
@@ -266,7 +267,8 @@ class Training:
     def _can_be_captured(self, step: int, steps: int) -> bool:
         """Whether the next steps can replay the CUDA graph.
 
-        The graph holds the step size, which is another only in Adagrad's first steps.
+        The step size is fixed in the graph. It differs only during Adagrad's first steps, where it
+        is 0.
         """
         return (
             self.rows.device.type == "cuda"
@@ -325,12 +327,12 @@ class Training:
     def _prior(self, gradients: list[Tensor], share: float) -> list[Tensor]:
         """Add the gradient of the prior, and return the gradients of the tensors to move.
 
-        The training is MAP with p(weights) = N(0, I); biases have no prior.
+        Training is MAP estimation with p(weights) = N(0, I). Biases have no prior.
 
         Args:
-            gradients: Of all parameters, from a minibatch. They are changed in place.
-            share: The minibatch's part of the training set. It gets this part of the prior, which
-                so counts once for each epoch.
+            gradients: Those of all parameters, from a minibatch. They are changed in place.
+            share: The size of the minibatch over that of the training set. The prior gets this
+                weight, so that it counts once in each epoch.
         """
         for i in self.moved:
             if gradients[i].ndim == 2:

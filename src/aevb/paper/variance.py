@@ -5,7 +5,8 @@ They estimate the encoder's part of the gradient:
     reparameterised, B    through z = mu + sigma eps, with the closed KL    (equation 10)
     reparameterised, A    through z, with the KL from the same draw         (equation 6)
     score                 (log p(x, z) - log q(z|x)) grad log q(z|x)        (section 2.2)
-    score with baseline   the same, less its mean over other draws of the same row
+    score with baseline   the same, with a baseline subtracted from the factor in parentheses: its
+                          mean over other draws of z for the same row
 
 All four have the same mean, the gradient of the bound; the baseline adds no bias. The gradient is
 that of the sum over one minibatch of 100 rows, with one draw of z for each row. Its variance is
@@ -30,7 +31,7 @@ ESTIMATORS = ("reparameterised, B", "reparameterised, A", "score with baseline",
 GROUPS = {"hidden layer": (0,), "mu": (1,), "logvar": (2,)}
 """Name -> layers of ``LeanGradient``."""
 BLOCKS = 10
-"""Blocks that the draws are split into. The spread of the blocks' variances is the error bar."""
+"""The draws are split into this many blocks. The spread of their variances is the error bar."""
 OTHERS = 20
 """Draws for the baseline of each row."""
 ALL = "all"
@@ -73,10 +74,10 @@ def gradient_variance(model: VAE, rows: TrialRows, draws: int, seed: int = 0) ->
     """Measure the variances of the gradient.
 
     Args:
-        model: From ``paper_model``, with a Bernoulli decoder.
-        rows: The first minibatch of training rows is used.
-        draws: For each estimator, a multiple of BLOCKS.
-        seed: Of the draws.
+        model: A model from ``paper_model``, with a Bernoulli decoder.
+        rows: Training and test rows. Only the first minibatch of training rows is used.
+        draws: Number of draws for each estimator, a multiple of BLOCKS.
+        seed: Seeds the draws.
     """
     lean = LeanGradient(model, generator(seed, "baseline", device=rows.device))
     x = rows.batch(torch.arange(BATCH, device=rows.device))
@@ -118,13 +119,13 @@ def _block(
 def one_gradient(
     lean: LeanGradient, x: Tensor, eps: Tensor, baseline: Tensor, estimator: str
 ) -> None:
-    """Put the gradient of minus the bound by one draw into ``lean.gradients``.
+    """Write the gradient of the negative bound, by one draw, into ``lean.gradients``.
 
     Args:
         lean: The gradients of a model.
         x: A minibatch, (B, D).
         eps: The noise of the draw, (B, L).
-        baseline: Of each row, (B,), for "score with baseline".
+        baseline: The baseline of each row, (B,), for "score with baseline".
         estimator: One of ESTIMATORS.
     """
     log_weight, h, mu, logvar = _log_weight(lean, x, eps)

@@ -2,9 +2,9 @@ r"""Wake-sleep with a log-variance head that learns slowly.
 
     logvar = c W h + b,   c = 0.1,   W and b zero at the start
 
-The authors later trained wake-sleep with such an encoder (github.com/dpkingma/anglepy,
-``MLBN_Inverse``, ``logvar_factor``). The paper does not mention it. Adagrad moves W as fast as any
-other weight, so it moves c W at c times that speed.
+The authors' later code trains wake-sleep with such an encoder (github.com/dpkingma/anglepy,
+``MLBN_Inverse``, ``logvar_factor``). The paper does not mention it. Adagrad changes W as fast as
+any other weight, so c W changes at c times that speed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from aevb.paper.trial import Training
 
 
 class WakeSleepTraining(Training):
-    """A trial with the method wake_sleep. ``head``: W, (L, hidden). The model holds c W instead."""
+    """A trial with the method wake_sleep.
+
+    ``head`` is W, (L, hidden). The model's own weight is c W.
+    """
 
     def _start(self) -> None:
         self.at = [name for name, _ in self.model.named_parameters()].index(
@@ -39,7 +42,7 @@ class WakeSleepTraining(Training):
         torch.mul(self.head, self.trial.logvar, out=self.gradient.parameters[self.at])
 
     def _prior(self, gradients: list[Tensor], share: float) -> list[Tensor]:
-        """Add the prior as for all weights; the head's is a prior of W, not of c W."""
+        """Add the gradient of the prior, which for the head is a prior of W, not of c W."""
         gradients[self.at].mul_(self.trial.logvar)
         gradients[self.at].add_(self.head - self.gradient.parameters[self.at], alpha=share)
         return super()._prior(gradients, share)

@@ -1,1 +1,1 @@
-"""Files of a run: saves with checksums, and the folder that holds them."""
+"""The files of a run: saves with checksums, and the folder that holds them."""

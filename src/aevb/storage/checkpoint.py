@@ -3,10 +3,10 @@
 Tensors go into safetensors files. A JSON manifest holds everything else, and the SHA-256 of each
 file. Nothing is pickled.
 
-A save replaces the one before only when all of it is on the disk, and the one before is kept. If
-the disk is full or the machine crashes in between, the one before stays the newest. If the newest
-is damaged, loading falls back to the one before, with a warning (``saves.py`` says how).
-safetensors itself notices few flipped bits; the checksums notice all.
+A new save counts as the newest only when all of it is on the disk. Until then, also on a full disk
+or after a crash, the previous save stays the newest. The previous save is kept. If the newest save
+is damaged, loading falls back to it, with a warning (``saves.py`` says how). safetensors itself
+notices few flipped bits; the checksums notice all.
 """
 
 from __future__ import annotations
@@ -51,11 +51,12 @@ TERMS = ("bound", "reconstruction", "kl")
 class Progress:
     """How far a run came.
 
-    epoch: completed epochs. best_epoch, best_bound: the epoch with the best bound of the validation
-    rows so far, and that bound in nats. rows_sha256: digest of the training and validation rows, ""
-    if it is unknown. step: completed steps of the epoch under way, the one after ``epoch``. totals:
-    sums of the figures over the rows of that epoch so far. engine: how steps are executed, as plain
-    values (``engine.step.Engine``). Older formats hold ``threads`` here, which is ignored.
+    epoch: number of completed epochs. best_epoch, best_bound: the epoch with the best validation
+    bound so far, and that bound in nats. rows_sha256: digest of the training and validation rows,
+    "" if it is unknown. step: number of completed steps of the current epoch, which is the one
+    after ``epoch``. totals: sums of the figures over the rows of the current epoch so far. engine:
+    how steps are executed, as plain values (``engine.step.Engine``). Older formats also hold
+    ``threads``, which is ignored.
     """
 
     epoch: int = 0
@@ -88,7 +89,7 @@ class Saved(NamedTuple):
     run: Run
     progress: Progress
     state: dict[str, Tensor]
-    """The tensors needed to continue: weights, moments, and what the objective keeps."""
+    """The tensors needed to continue: weights, moments, and those that the objective keeps."""
 
 
 class _Parts(NamedTuple):
@@ -116,14 +117,15 @@ def save(
         folder: made if it is not there.
         weights: those to save instead of those of ``run.model``.
         progress: how far the run came.
-        state: further tensors that are needed to continue training. A run that saves itself as it
-            goes gives them: it replaces its own save, and the one before is kept beside it. Without
-            them, a run that was in the folder can no longer be continued.
+        state: further tensors that are needed to continue training. A run that saves itself while
+            it trains gives them. Then its new save replaces the last one, and the last one is kept
+            as the previous save. Without ``state``, a run that was in the folder can no longer be
+            continued.
         overwrite: replace another run.
 
     Raises:
         OutputExistsError: there is a run already, and neither ``overwrite`` nor ``state`` is given.
-        CannotWriteError: the folder still holds the last whole save.
+        CannotWriteError: the disk is full or not writable. The last complete save is unchanged.
 
     Example:
         >>> import aevb
@@ -170,7 +172,7 @@ def _tensors_to_save(
 
 
 def _manifest(run: Run, progress: Progress, files: dict[str, File]) -> Manifest:
-    """All of a save but its tensors."""
+    """Everything in a save except its tensors."""
     return Manifest(
         versions=_versions(),
         data=run.source,
@@ -191,13 +193,13 @@ def _forget_training(folder: Path) -> None:
 def load(folder: str | Path) -> Run:
     """Read a run.
 
-    If the newest save is damaged and the one before is whole, that one is taken, with a
-    DamagedCheckpointWarning. If only the files needed to continue are damaged, the model is read
-    all the same.
+    If the newest save is damaged and the previous one is not, the previous one is read, with a
+    DamagedCheckpointWarning. If every save is damaged, but the model of one is not, that model is
+    read, also with a warning.
 
     Raises:
         NotFoundError: there is no run.
-        DataError: a file is damaged or was changed, and there is no other save.
+        DataError: a file is damaged or was changed, and no other save can be read.
 
     Example:
         >>> import aevb
@@ -227,8 +229,8 @@ def read_progress(folder: str | Path) -> Progress:
 def load_progress(folder: str | Path) -> tuple[Progress, dict[str, Tensor]]:
     """How far the run came, and the tensors to continue from.
 
-    Takes the save before, with a warning, wherever ``load`` does. Raises as ``load``, and DataError
-    for a run that cannot be continued.
+    Like ``load``, it falls back to the previous save with a warning. It raises the errors of
+    ``load``, and DataError for a run that cannot be continued.
 
     Example:
         >>> import aevb
@@ -244,7 +246,7 @@ def load_progress(folder: str | Path) -> tuple[Progress, dict[str, Tensor]]:
 
 
 def load_to_continue(folder: str | Path) -> Saved:
-    """Read a run with everything that is needed to continue it, all of one save, each file once.
+    """Read a run, and everything that is needed to continue it, from one save.
 
     Raises and warns as ``load_progress``.
 
@@ -308,9 +310,10 @@ def _record(line: str) -> dict[str, Any] | None:
 
 @cache
 def _versions() -> dict[str, str]:
-    """The programs that write a save.
+    """The versions of the programs that write a save.
 
-    They are looked up once: to find a version, Python parses files, which takes as long as a save.
+    They are looked up only once: to find a version, Python parses files, which takes as long as a
+    save.
     """
     return {name: version(name) for name in ("aevb", "torch", "safetensors")} | {
         "python": platform.python_version()
@@ -327,7 +330,8 @@ def _packed(tensors: dict[str, Tensor]) -> bytes:
 def _read(folder: Path, *wanted: str, strict: bool = False) -> _Parts:
     """The save to use, and its settings.
 
-    If it is not the newest one, a warning points at the line that called our caller.
+    If it is not the newest one, or only its model can be used, a warning names the damage. It
+    points at the line that called our caller.
     """
     if not saves.exists(folder):
         raise _no_run(folder)

@@ -1,6 +1,7 @@
 """The folder of a run while it trains.
 
-It is opened, grows line by line, is taken up again, and is cleared when nothing came of it.
+The functions here create the folder, append to its history, check it before a run is resumed, and
+remove it if the run failed before its first save.
 """
 
 from __future__ import annotations
@@ -49,13 +50,13 @@ def refuse_other_run(saved: Run, progress: Progress, run: Run, rows_sha256: str)
         rows_sha256: the digest of this run's rows.
 
     Raises:
-        UsageError: a setting differs that is not in ``FREE`` or ``MACHINE``, or the run would end
+        UsageError: a setting outside of ``FREE`` and ``MACHINE`` differs, or the run would end
             before the epoch that it has begun.
         DataError: the rows have changed.
     """
     _refuse_fewer_epochs(saved.config.epochs, progress, run.config.epochs)
     before, now = ({**asdict(each.config), "data": each.source} for each in (saved, run))
-    # The start of a run need not be named again, nor be there any more.
+    # The run in ``start`` need not be named again, and may have been removed.
     before["start"] = before["start"] and absolute(before["start"])
     now["start"] = absolute(now["start"]) if now["start"] else before["start"]
     changed = [
@@ -87,15 +88,15 @@ def _refuse_fewer_epochs(planned: int, progress: Progress, epochs: int) -> None:
 
 
 def absolute(folder: str) -> str:
-    """``folder`` as an absolute path, which later commands find from any directory."""
+    """``folder`` as an absolute path, so that later commands find it from any directory."""
     return str(Path(folder).expanduser().absolute())
 
 
 def start(folder: Path, run: Run) -> list[Path]:
     """Write the settings, and the history up to the last save.
 
-    Lines of epochs after that go, since these epochs are run again. Returns the paths that were not
-    there before, innermost first. Raises CannotWriteError.
+    Lines of later epochs are dropped, since these epochs are trained again. Returns the new files
+    and folders, innermost first. Raises CannotWriteError.
     """
     created = [
         path
@@ -118,7 +119,7 @@ def start(folder: Path, run: Run) -> list[Path]:
 
 
 def clear(created: list[Path]) -> None:
-    """Remove files and empty folders that ``start`` made. The command can then be tried again."""
+    """Remove files and empty folders that ``start`` made, so that the command can be repeated."""
     for path in created:
         with contextlib.suppress(OSError):
             path.rmdir() if path.is_dir() else path.unlink()
@@ -136,9 +137,9 @@ def append_metrics(folder: Path, record: dict[str, Any]) -> None:
 
 
 def metrics_to_disk(folder: Path) -> None:
-    """Wait until metrics.jsonl is on the disk: a save must not survive a crash without its history.
+    """Wait until metrics.jsonl is on the disk.
 
-    Raises CannotWriteError.
+    Otherwise a save might survive a crash without its history. Raises CannotWriteError.
     """
     try:
         to_disk(folder / METRICS)

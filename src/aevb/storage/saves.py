@@ -1,13 +1,15 @@
 """The saves of a run folder.
 
-manifest.json names the newest save, previous.json the one before. Each lists its tensor files with
-their SHA-256. A save goes like this: first the tensor files are written, under names made of their
-content. Then manifest.json is replaced, then previous.json, each in one step and each on the disk
-before the next. Last, the files that neither names are removed.
+manifest.json describes the newest save, previous.json the one before. Each lists its tensor files
+with their SHA-256. A save takes four steps. First the tensor files are written, under names made
+from their content. Then manifest.json is replaced, and then previous.json. Each is replaced in one
+step, and is on the disk before the next step begins. Last, tensor files that neither names are
+removed.
 
-So at every instant manifest.json is a whole save, and previous.json another one. After a crash
-between the two steps, previous.json is the save before that. Saves are numbered, since a checksum
-does not notice that two files were exchanged, or that an old one was copied over a new one.
+So at every instant manifest.json describes a complete save, and previous.json an older one. If the
+machine crashes between the second and the third step, previous.json is one save older than usual.
+Saves are numbered, since a checksum does not notice that two files were exchanged, or that an old
+one was copied over a new one.
 """
 
 from __future__ import annotations
@@ -54,9 +56,9 @@ class File(BaseModel):
 
 
 class Manifest(BaseModel):
-    """All of a save but its tensors.
+    """Everything in a save except its tensors.
 
-    generation: the number of the save, one more than that of the save before.
+    generation: the number of the save, which is one more than that of the previous save.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -75,9 +77,9 @@ class Manifest(BaseModel):
 class Generation:
     """A save as it was read.
 
-    path: its manifest. contents: the bytes of the tensor files that were wanted, by name. damage:
-    why the newest save could not be taken, "" if this is the newest. partial: whether files that
-    were not wanted are damaged.
+    path: its manifest. contents: the bytes of the tensor files that were asked for, by name.
+    damage: why the newest save could not be used, "" if this is the newest save and undamaged.
+    partial: whether some other file of this save is damaged.
     """
 
     path: Path
@@ -92,7 +94,10 @@ class _DamagedError(Exception):
 
 
 def write_file(folder: Path, name: str, content: bytes) -> File:
-    """Write a tensor file and read it back. It counts only after ``publish``. Raises OSError."""
+    """Write a tensor file and read it back. It belongs to no save until ``publish`` is called.
+
+    Raises OSError.
+    """
     digest = hashlib.sha256(content).hexdigest()
     file = f"{name}-{digest[:12]}.safetensors"
     _write_whole(folder / file, content)
@@ -102,18 +107,18 @@ def write_file(folder: Path, name: str, content: bytes) -> File:
 def publish(folder: Path, manifest: Manifest) -> None:
     """Make this the newest save, once its files are written.
 
-    The save before is kept if both can be continued from. Raises OSError; manifest.json is then the
-    old one or the new one, and whole.
+    The save before it is kept if training can be continued from both. Raises OSError. Even then
+    manifest.json is complete: it is the old one or the new one.
     """
     texts = _texts(folder)
     last = _last_whole(folder, texts)
     if last and _is_repeated(last, manifest):
-        _prune(folder)  # a save that only repeats the last one must not push out the one before
+        _prune(folder)  # a save that repeats the last one must not replace the previous one
         return
     numbers = [known.generation for text in texts.values() if (known := _known(folder, text))]
     numbered = manifest.model_copy(update={"generation": 1 + max(numbers, default=0)})
     _write_whole(folder / MANIFEST, _text(numbered))
-    # The new save is there and whole. If the rest fails, previous.json is only an older save.
+    # The new save is complete now. If the rest fails, previous.json is merely older than usual.
     with contextlib.suppress(OSError):
         if last and _can_go_back(last.manifest, manifest):
             _keep_previous(folder, texts[last.path.name], texts[PREVIOUS])
@@ -124,7 +129,7 @@ def publish(folder: Path, manifest: Manifest) -> None:
 
 
 def _last_whole(folder: Path, texts: dict[str, bytes | None]) -> Generation | None:
-    """The newest save of which every file is whole, or None."""
+    """The newest save without a damaged file, or None."""
     try:
         return _choose(folder, texts, (), strict=True)
     except DataError:
@@ -132,15 +137,16 @@ def _last_whole(folder: Path, texts: dict[str, bytes | None]) -> Generation | No
 
 
 def _is_repeated(last: Generation, manifest: Manifest) -> bool:
-    """Whether the new save holds just what the newest one holds."""
+    """Whether the new save has the same content as the newest one."""
     is_newest = last.path.name == MANIFEST and not last.damage
     return is_newest and _same(last.manifest, manifest)
 
 
 def _can_go_back(last: Manifest, new: Manifest) -> bool:
-    """Whether the last save may stand in for the new one: both can be continued, on the same data.
+    """Whether the last save can replace the new one if the new one gets damaged.
 
-    A run saved over another one has no save before it.
+    Both must hold the state of training, and the same data. A run that was saved over another run
+    has no previous save.
     """
     with_state = "state" in new.files and "state" in last.files
     return with_state and _data_of(last) == _data_of(new)
@@ -153,27 +159,29 @@ def _keep_previous(folder: Path, kept: bytes | None, before: bytes | None) -> No
 
 
 def exists(folder: Path) -> bool:
-    """Whether there is a save in ``folder``, whole or not."""
+    """Whether there is a save in ``folder``, damaged or not."""
     return any((folder / name).is_file() for name in (MANIFEST, PREVIOUS))
 
 
 def read(folder: Path, wanted: Collection[str], *, strict: bool = False) -> Generation:
-    """Read the newest save of which every file is whole.
+    """Read the newest save without a damaged file.
+
+    If there is none, and not ``strict``, read the newest save whose wanted files are undamaged.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
         wanted: the tensor files whose contents are returned.
-        strict: take no save of which other files are damaged.
+        strict: refuse a save with any damaged file, wanted or not.
 
     Raises:
-        DataError: no save is whole, nor (unless ``strict``) is there one whose wanted files are.
+        DataError: both saves have damaged files that matter.
     """
     while True:
         texts = _texts(folder)
         try:
             found = _choose(folder, texts, wanted, strict=strict)
         except DataError:
-            # Perhaps a save went on meanwhile, and removed the files that it replaced.
+            # Perhaps another process saved meanwhile, and removed the files that it replaced.
             if _texts(folder) != texts:
                 continue
             raise
@@ -193,7 +201,7 @@ def _choose(
             except _DamagedError as error:
                 damages.setdefault(name, str(error))
                 continue
-            # If manifest.json was taken, nothing is wrong with it, whatever its number.
+            # If manifest.json is used in full, it counts as undamaged, whatever its number.
             is_newest = all_files and name == MANIFEST
             damage = "" if is_newest else damages.get(MANIFEST) or damages[ORDER]
             return Generation(folder / name, manifest, contents, damage, not all_files)
@@ -205,9 +213,10 @@ def _choose(
 def _readable(
     folder: Path, texts: dict[str, bytes | None]
 ) -> tuple[dict[str, Manifest], dict[str, str]]:
-    """The manifests that can be read, the newest first, and what is wrong, by name or ``ORDER``.
+    """The readable manifests, the newest first, and the damages by name of the manifest.
 
-    Raises DataError for a format of the future.
+    If the two manifests were exchanged, ``damages[ORDER]`` says so. Raises DataError for a newer
+    format.
     """
     manifests: dict[str, Manifest] = {}
     damages: dict[str, str] = {}
@@ -228,18 +237,21 @@ def _readable(
 def _contents(
     folder: Path, manifest: Manifest, wanted: Collection[str], *, all_files: bool
 ) -> dict[str, bytes]:
-    """The bytes of the wanted files. Raises _DamagedError unless they, or all files, are whole."""
+    """The bytes of the wanted files.
+
+    Raises _DamagedError if one of them is damaged, or with ``all_files`` if any file is.
+    """
     contents = {}
     for key, entry in manifest.files.items():
         if key in wanted:
             contents[key] = _content(folder, entry)
         elif all_files:
-            _content(folder, entry)  # checked and forgotten: the files need not fit into memory
+            _content(folder, entry)  # only checked, so that not all files are in memory at once
     return contents
 
 
 def _parse(path: Path, text: bytes | None) -> Manifest:
-    """Read a manifest. Raises _DamagedError, and DataError for a format of the future."""
+    """Read a manifest. Raises _DamagedError, and DataError for a newer format."""
     if text is None:
         raise _DamagedError(f"{path} is missing or cannot be read")
     try:
@@ -250,7 +262,7 @@ def _parse(path: Path, text: bytes | None) -> Manifest:
         raise _DamagedError(f"{path} is damaged: it is not the manifest of a run") from error
     if digest != _digest(body):
         raise _DamagedError(f"{path} was changed or damaged: its SHA-256 differs")
-    # A newer format is no damage: an older save must not silently take its place.
+    # A newer format is not damage, so loading must not fall back to an older save.
     if number not in FORMATS:
         raise DataError(
             f"{path} has format {number}, this version of aevb reads formats"
@@ -261,8 +273,8 @@ def _parse(path: Path, text: bytes | None) -> Manifest:
     except ValidationError as error:
         raise _DamagedError(f"{path} is damaged: it is not the manifest of a run") from error
     if number > 1 and text != _text(manifest):
-        # The checksum covers the values, this the bytes: 1e-5 and 1E-5 are the same value, but only
-        # one of them was written here.
+        # The checksum covers the values, but not how they are written: 1e-5 and 1E-5 are the same
+        # value, and only one of them was written here.
         raise _DamagedError(
             f"{path} was changed or damaged: its bytes are not those that were written"
         )
@@ -293,7 +305,7 @@ def _texts(folder: Path) -> dict[str, bytes | None]:
 
 
 def _known(folder: Path, text: bytes | None) -> Manifest | None:
-    """The manifest if it can be read, whether or not its files are whole."""
+    """The manifest, or None if it cannot be read. Its files may be damaged."""
     try:
         return _parse(folder / MANIFEST, text)
     except (_DamagedError, DataError):
@@ -301,9 +313,9 @@ def _known(folder: Path, text: bytes | None) -> Manifest | None:
 
 
 def _prune(folder: Path) -> None:
-    """Remove tensor files that neither manifest names, and what a killed process left unfinished.
+    """Remove tensor files that neither manifest names, and unfinished files of killed processes.
 
-    In doubt nothing is removed: a manifest that is there may be unreadable just now.
+    If a manifest exists but cannot be read, nothing is removed, since it may name any file.
     """
     texts = _texts(folder)
     known = {name: _known(folder, text) for name, text in texts.items()}
@@ -321,7 +333,7 @@ def _prune(folder: Path) -> None:
 def _write_whole(path: Path, content: bytes) -> None:
     """Write a file and read it back before it takes its place.
 
-    A disk that does not keep what it is given must not cost the save before. Raises OSError.
+    So a disk that stores other bytes than it was given cannot damage the last save. Raises OSError.
     """
     whole(path, lambda part: _write_and_compare(part, content))
 
@@ -339,7 +351,7 @@ def _same(old: Manifest, new: Manifest) -> bool:
 
 
 def _data_of(manifest: Manifest) -> tuple[object, ...]:
-    """What a run was trained on."""
+    """The data that a run was trained on, with likelihood and schema."""
     return manifest.data, manifest.likelihood, manifest.data_schema
 
 

@@ -42,7 +42,7 @@ class Callbacks:
     def on_data(self, prepared: Prepared) -> None:
         """The data are loaded and split, and likelihood and transform are chosen.
 
-        prepared: the rows, and what was decided.
+        prepared: the rows, and the chosen likelihood and transform.
 
         Example:
             >>> import aevb
@@ -57,7 +57,8 @@ class Callbacks:
     def on_fresh(self, parts: Sequence[str]) -> None:
         """The run takes its weights from the run in ``config.start``, except for some parts.
 
-        parts: the parts that begin with fresh weights, in words. Not called if there are none.
+        This is not called if the run takes all parts. parts: those that begin with fresh weights,
+        in words.
 
         Example:
             >>> from dataclasses import replace
@@ -89,7 +90,7 @@ class Callbacks:
         """
 
     def on_start(self, engine: Engine) -> None:
-        """The first step follows. engine: how the steps are executed.
+        """Training is about to begin. engine: how the steps are executed.
 
         Example:
             >>> import aevb
@@ -104,12 +105,13 @@ class Callbacks:
     def on_step(self, epoch: int, step: int, log: dict[str, Tensor]) -> None:
         """One optimiser step is done.
 
-        Without this hook, ``fit`` leaves the figures of a step on the device.
+        ``fit`` copies the figures of each step only if this hook is overridden.
 
         Args:
-            epoch: the epoch under way, from 0.
-            step: the number of steps done in this epoch, from 1.
-            log: the figures of the step by name, () each, in nats, averaged over the batch.
+            epoch: the current epoch, counted from 0.
+            step: the number of steps done in this epoch, counted from 1.
+            log: the figures of the step by name: tensors () on the device of the model, in nats,
+                averaged over the batch.
 
         Example:
             >>> import aevb
@@ -142,7 +144,9 @@ class Callbacks:
         return None
 
     def on_end(self, run: Run) -> None:
-        """The run is done: planned epochs, patience or ``on_epoch`` ended it. run: the result.
+        """The run has ended: after its last epoch, by patience, or by ``on_epoch``.
+
+        run: the trained run.
 
         Example:
             >>> import aevb
@@ -156,5 +160,5 @@ class Callbacks:
 
 
 def watches_steps(callbacks: Callbacks) -> bool:
-    """Whether ``on_step`` does anything. If not, the loop spares each step the call."""
+    """Whether ``on_step`` is overridden. If not, the loop does not call it."""
     return getattr(callbacks.on_step, "__func__", None) is not Callbacks.on_step

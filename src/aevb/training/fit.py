@@ -43,7 +43,7 @@ def fit(
         data: ``Data`` as ``aevb.datasets.load`` returns it, an array with one row per example, the
             name of a data set, or a path.
         config: the settings; by default those of ``Config()``.
-        out: a folder where the run saves itself as it goes. Without one nothing is written.
+        out: a folder where the run saves itself while it trains. Without one, nothing is written.
         resume: continue the run in ``out``, if there is one.
         callbacks: hooks that are called on the way.
 
@@ -51,11 +51,12 @@ def fit(
         UsageError: settings that cannot be used, or that differ from those of the resumed run.
         DataError: rows that cannot be used, or that have changed since the run began.
         NotFoundError: there are no such data.
-        OutputExistsError: ``out`` holds anything, and ``resume`` is False.
+        OutputExistsError: ``out`` is not empty, and there is no run in it to resume.
         CannotWriteError: the run could not be saved.
-        DivergedError: a number is not finite. Its ``run`` has the weights of the last good epoch.
+        DivergedError: a number is not finite. The error's ``run`` has the weights of the last good
+            epoch.
         LostProcessError: another process of the group is gone.
-        KeyboardInterrupt: passes through after a save.
+        KeyboardInterrupt: the user interrupted the run. It is saved first.
 
     Example:
         >>> from dataclasses import replace
@@ -87,7 +88,7 @@ def _train(
     group: Group,
     callbacks: Callbacks,
 ) -> Run:
-    """Build the run, take up what is there of it, and train. Raises as ``fit``."""
+    """Build the run, restore its last save if it is resumed, and train. Raises as ``fit``."""
     device = group.device(config.device)
     with (
         _settled(config.threads),
@@ -108,7 +109,7 @@ def _train(
 
 
 def _refuse_occupied(folder: Path, resume: bool) -> None:
-    """Raise OutputExistsError if the folder holds anything, unless that is a run to be resumed."""
+    """Raise OutputExistsError if the folder is not empty, unless it holds a run to resume."""
     if not (resume and (folder / SETTINGS).is_file()):
         refuse_existing(folder)
 
@@ -161,7 +162,7 @@ def _run(loop: Loop, folder: Path | None) -> None:
 
 @contextmanager
 def _settled(threads: int | None) -> Iterator[None]:
-    """For a while: so many CPU threads, and convolutions on a GPU that repeat their bits."""
+    """Inside a ``with`` block: this many CPU threads, and deterministic convolutions on a GPU."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:

@@ -1,9 +1,9 @@
 """The training loop: choose the engine, step, measure, save.
 
 Each step is a pure function of (seed, epoch, step) and of the weights and moments before it. The
-order of the rows, the binarisation and the noise of z are drawn from counters, never from a
-generator that remembers. So a run that was killed at any instant and resumed ends in the same bits
-as one that was not, as long as its ``Engine`` is the same.
+order of the rows, the binarisation and the noise of z are drawn with seeds made from counters,
+never from a generator whose state lasts from step to step. So a run that was killed at any instant
+and resumed ends with the same bits as a run that was not, as long as its ``Engine`` is the same.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from aevb.training.split import Prepared
 from aevb.training.state import TrainingState
 
 CHECK_EVERY = {"cpu": 1, "cuda": 50}
-"""Steps after which the loop asks whether all numbers were finite, by device.
+"""The loop checks after this many steps, by device, whether all numbers were finite.
 
-On a GPU asking means waiting for it to catch up. The step itself looks every time, and changes
-nothing once a number was not finite.
+To check on a GPU, the loop has to wait for the GPU. That can be rare, since each step itself looks
+for numbers that are not finite. If it finds one, it and all later steps change nothing.
 """
 
 MOST_INITIAL = 5000
-"""Most training rows that a prior sees when it starts from them."""
+"""A prior that is initialised from training rows sees at most this many of them."""
 
 DENSITIES = {"bound", "reconstruction", "importance_bound", "fidelity"}
 """Figures that are log-densities: they depend on the units of the data."""
 
 
 class Loop:
-    """A run at work. Everything that one step after another needs is made here, once.
+    """The training loop of one run. Its constructor makes everything that the steps share.
 
     Args:
         run: the run; its model is trained in place.
@@ -56,8 +56,8 @@ class Loop:
         prepared: the rows.
         folder: where the run is saved, or None.
         group: the processes that train this model together.
-        interrupts: holds signals back while a step or a save is under way.
-        callbacks: hooks of the caller.
+        interrupts: holds signals back during a step or a save.
+        callbacks: the caller's hooks.
     """
 
     def __init__(
@@ -97,12 +97,12 @@ class Loop:
         self.step = Step(self.model, objective, update, self.to_x, Engine(), reduce)
 
     def initialise_prior(self) -> None:
-        """Let the prior start from training rows."""
+        """Initialise the prior from training rows."""
         torch.manual_seed(counter_seed(self.config.seed, "prior"))
         self.model.prior.initialise(self.x.sample(MOST_INITIAL))
 
     def run_epochs(self) -> None:
-        """Train, measure and save epoch by epoch, from the state of the run to its end."""
+        """Train, measure and save epoch by epoch, from the present state of the run to its end."""
         self.choose_engine()
         self.callbacks.on_start(self.step.engine)
         try:
@@ -116,13 +116,13 @@ class Loop:
             raise
         except (KeyboardInterrupt, LostProcessError):
             with self.interrupts.held():
-                # A step that failed unnoticed counts for nothing, nor do those after it.
+                # Do not save if a step failed unnoticed: it and all later steps changed nothing.
                 if not bool(self.step.failures) and self.state.is_finite():
                     self.state.save()
             raise
 
     def run_epoch(self, epoch: int) -> bool:
-        """Train and measure one epoch. Returns whether the caller wants to stop there."""
+        """Train and measure one epoch. Returns whether a callback asks to end the run."""
         record = self.train_epoch(epoch)
         record |= self.group.same(self.validate(epoch))
         with self.interrupts.held():
@@ -141,7 +141,8 @@ class Loop:
         self.step.engine = self.group.same(plan(self.step, inputs, wishes, run))
         torch.set_num_threads(self.step.engine.threads)
         self.step.make_ready(inputs, shard)
-        # The last batch of an epoch is recorded now, when no signal has to wait for it.
+        # The smaller last batch of an epoch is recorded now, since during training a signal would
+        # have to wait for it.
         if last := len(self.x) % self.config.batch_size:
             self.step.make_ready(*self.first_inputs(last))
         self.state.engine = self.step.engine
@@ -162,15 +163,16 @@ class Loop:
         return self.inputs(0, 0, rows, self.x.take(self.own(torch.arange(rows))))
 
     def train_epoch(self, epoch: int) -> Record:
-        """Train on the rest of one pass over the rows.
+        """Train on the batches of an epoch that are left.
 
-        Returns the figures of the epoch: averages over the rows as they were when seen.
+        Returns the figures of the epoch. They are averages over the rows, each measured at its own
+        step.
         """
         if not self.model.training:
             self.model.train()
         left = self.order(epoch)[self.state.step :]
         for index, stored in zip(left, self.x.batches(map(self.own, left)), strict=True):
-            # Signals wait until weights, moments and counters are those of one step again.
+            # Signals wait until the step is complete in weights, moments and counters.
             self.interrupts.hold()
             step = self.state.step
             try:
@@ -194,8 +196,8 @@ class Loop:
         """Take one step, count it, and save the run when it is time.
 
         Args:
-            epoch: the epoch under way, from 0.
-            step: the step of this epoch, from 0.
+            epoch: the current epoch, counted from 0.
+            step: the step of this epoch, counted from 0.
             index: (B,), the training rows of the whole batch.
             stored: the rows of this process, as ``Rows.take`` returns them.
         """
@@ -225,9 +227,9 @@ class Loop:
     def inputs(
         self, epoch: int, step: int, rows: int, stored: Tensor
     ) -> tuple[list[Tensor], Shard]:
-        """The tensors that x is made from in this process, and its part of the batch.
+        """The tensors from which this process makes its x, and its part of the batch.
 
-        rows: of the whole batch. stored: the rows of this process.
+        rows: number of rows of the whole batch. stored: the rows of this process.
         """
         shard = self.group.shard(rows)
         if self.run.schema.binarize != "dynamic":
@@ -238,17 +240,17 @@ class Loop:
     def to_x(self, stored: Tensor, bits: Tensor | None = None) -> Tensor:
         """Rows as they are stored -> x: (B, D).
 
-        bits: random, for rows that are binarised anew at every step.
+        bits: random bits, for rows that are binarised anew at every step.
         """
         x = self.x.to_x(stored)
         return x if bits is None else binarize(x, bits)
 
     def refuse_step(self, epoch: int, step: int, index: Tensor, stored: Tensor) -> NoReturn:
-        """Repeat a failed step with time to look, and raise DivergedError with the cause.
+        """Repeat a failed step, find where it went wrong, and raise DivergedError with the cause.
 
-        Arguments as for ``train_step``, of the step at which the failure was noticed.
+        The arguments are those of ``train_step`` for the step at which the failure was noticed.
         """
-        # The first step that failed may be an earlier one: since then nothing has changed.
+        # The failure may have begun at an earlier step. Nothing has changed since then.
         if (later := int(self.step.failures) - 1) > 0:
             step -= later
             index = self.order(epoch)[step]
@@ -267,12 +269,15 @@ class Loop:
         )
 
     def refuse_unless_finite(self, where: str) -> None:
-        """Raise DivergedError unless all weights and moments are finite. where: in the run."""
+        """Raise DivergedError unless all weights and moments are finite.
+
+        where: the place in the run, as a phrase.
+        """
         if not self.state.is_finite():
             raise self.diverged(f"weights or moments that are not finite {where}")
 
     def diverged(self, what: str) -> DivergedError:
-        """The error, with a remedy."""
+        """The error, with a remedy. what: a phrase for what training led to."""
         rate = self.config.learning_rate
         return DivergedError(f"training led to {what}. Try a smaller learning rate than {rate:g}")
 

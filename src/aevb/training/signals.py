@@ -15,7 +15,7 @@ from types import FrameType, TracebackType
 class Interrupts:
     """A context in which signals wait for the end of ``held``. Elsewhere they act at once.
 
-    Python lets only the main thread do this. In other threads, signals go their usual way.
+    Python lets only the main thread handle signals. In other threads this context does nothing.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -42,7 +42,7 @@ class Interrupts:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold signals back during work that must be whole: a step, or a save."""
+        """Hold signals back during a step or a save, which must not be interrupted."""
         self.hold()
         try:
             yield
@@ -50,11 +50,11 @@ class Interrupts:
             self.release()
 
     def hold(self) -> None:
-        """Begin what ``held`` does, without the price of a context: every step calls this."""
+        """Start to hold signals back. Each step calls this, since it is faster than ``held``."""
         self._holding += 1
 
     def release(self) -> None:
-        """End what ``hold`` began, and deliver the last signal that arrived meanwhile."""
+        """Stop holding signals back, and deliver the last signal that arrived meanwhile."""
         self._holding -= 1
         if self._waiting and not self._holding:
             number = self._waiting.pop()

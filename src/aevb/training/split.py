@@ -1,4 +1,4 @@
-"""Rows to train on and rows held out, with the likelihood and the transform that suit them."""
+"""Split data into training and validation rows, and choose likelihood and transform for them."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from aevb.runs.run import Run, Source, from_array
 class Prepared:
     """Data that are ready for training.
 
-    data: all rows as they were found, before the split. train, validation: the two parts, also as
-    they were found. plan: likelihood and transform, decided on the training rows alone.
+    data: all rows before the split, in the units of the data. train, validation: the two parts, in
+    the same units. plan: likelihood and transform, chosen from the training rows alone.
     """
 
     data: Data
@@ -34,7 +34,7 @@ class Prepared:
     def rows_sha256(self) -> str:
         """SHA-256 of all rows, their shapes and types.
 
-        A resumed run sees from it whether its data is still the same.
+        A resumed run compares it with the saved one, to notice that its data has changed.
         """
         digest = hashlib.sha256()
         for data in (self.train, self.validation):
@@ -46,7 +46,7 @@ class Prepared:
 
 
 def load_source(source: Source, config: Config) -> Data:
-    """Load rows to train on: ``Data`` as they are, an array, or by name or path.
+    """Load rows to train on from a name, a path or an array. ``Data`` is returned as it is.
 
     Raises as ``datasets.load``.
     """
@@ -56,7 +56,7 @@ def load_source(source: Source, config: Config) -> Data:
 
 
 def load_data(source: str, config: Config) -> Data:
-    """Load rows by name or path, with the configuration's wishes about pictures.
+    """Load rows by name or path, with the configuration's options for pictures.
 
     Raises as ``datasets.load``.
     """
@@ -110,8 +110,9 @@ class RunData:
     def held_out(self) -> tuple[Data, str]:
         """Rows that the run was not trained on, and a phrase that names them.
 
-        They are the test split of the data, or else the validation rows. Where there are neither,
-        they are the training rows: a bound on them flatters the model, and their name says so.
+        They are the test split of the data, or else the validation rows. If there are neither,
+        they are the training rows. A bound on these is too optimistic, so the phrase says that they
+        are training rows.
         """
         test = self._data.test_split
         if test and test != self._source:

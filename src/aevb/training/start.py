@@ -18,12 +18,13 @@ from aevb.storage.run_folder import absolute
 def begin_with(run: Run, folder: str) -> dict[str, str]:
     """Give ``run.model`` the weights of the run in ``folder``, in place.
 
-    Encoder, decoder and the Gaussian of q(z|x), which every posterior has, must be the same in both
-    runs. The rest of the posterior, the prior, and the likelihood's own numbers are each taken if
-    all their names and sizes agree; otherwise that part begins with fresh weights.
+    Encoder and decoder must be the same in both runs. Their weights are taken, and so are those of
+    the mean and the variance of q(z|x), which every posterior has. The rest of the posterior, the
+    prior, and the likelihood's own parameters are each taken if all their names and sizes agree.
+    Otherwise that part begins with fresh weights.
 
     Returns:
-        The parts that begin with fresh weights: their names, and a description of each.
+        A description of each part that begins with fresh weights, by the part's name.
 
     Raises:
         UsageError: another network, another latent space, other data or another kind of likelihood.

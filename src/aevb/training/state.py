@@ -28,12 +28,12 @@ SAVE_SECONDS = 10.0
 
 
 class TrainingState:
-    """All that training changes. The caller sees to it that no signal interrupts a change.
+    """Everything that training changes. The caller makes sure that no signal interrupts a change.
 
     Args:
         run: the run; its model is trained in place.
         update: the optimiser, with its moments.
-        kept: what the objective keeps from step to step.
+        kept: the tensors that the objective keeps from step to step.
         rows_sha256: the digest of the rows.
         folder: where the run is saved, or None.
     """
@@ -64,7 +64,7 @@ class TrainingState:
 
     @property
     def epoch(self) -> int:
-        """Completed epochs."""
+        """The number of completed epochs."""
         return self.progress.epoch
 
     def totals(self) -> dict[str, float]:
@@ -82,7 +82,7 @@ class TrainingState:
         self.step += 1
 
     def is_due(self) -> bool:
-        """Whether it is time for a save inside the epoch, after the step under way."""
+        """Whether to save after the current step, in the middle of an epoch."""
         if self.folder is None:
             return False
         every, waited = self.run.config.save_every, time.monotonic() - self._saved_at
@@ -92,14 +92,14 @@ class TrainingState:
     def is_finite(self) -> bool:
         """Whether all weights and moments are finite.
 
-        A moment overflows before a gradient does, since it holds the square.
+        A moment may overflow before a gradient does, since it holds the gradient's square.
         """
-        # Minimum and maximum carry every NaN and infinity on, 30 times as fast as the largest norm.
+        # Minimum and maximum show every NaN and infinity, and are 30 times as fast as a norm.
         ends = [end for value in self._floats for end in torch.aminmax(value)]
         return bool(torch.isfinite(torch.stack(ends)).all())
 
     def finish_epoch(self, record: dict[str, Any]) -> None:
-        """Count an epoch, keep its weights if they are the best, and save when it is time."""
+        """Count an epoch, keep its weights if they are the best so far, and save if it is time."""
         self.progress = replace(self.progress, epoch=self.progress.epoch + 1)
         self.step, self._totals = 0, None
         self._keep_best(record.get("validation_bound"))
@@ -111,7 +111,7 @@ class TrainingState:
                 self.save()
 
     def _keep_best(self, bound: float | None) -> None:
-        """Note the best validation bound so far, and with patience the weights that reached it."""
+        """Note the best validation bound so far. With patience, keep its weights as well."""
         best = self.progress.best_bound
         if bound is None or (best is not None and bound <= best):
             return
@@ -121,7 +121,7 @@ class TrainingState:
             self._best = {name: value.clone() for name, value in weights.items()}
 
     def _keep_good(self) -> None:
-        """Remember weights and moments, to go back to if the next epoch diverges."""
+        """Remember weights and moments, to return to them if the next epoch diverges."""
         if self._good is None:
             self._good = [value.clone() for value in self._live]
         torch._foreach_copy_(self._good, self._live)
@@ -131,7 +131,7 @@ class TrainingState:
         return 0 < self.run.config.patience <= self.epoch - self.progress.best_epoch
 
     def finish(self, save: bool = True) -> None:
-        """Save, and give the model the weights that are to be used."""
+        """Save, and load the weights to use (with patience the best ones) into the model."""
         if save:
             self.save()
         if self._best is not None:
@@ -160,7 +160,7 @@ class TrainingState:
         return f"the last save is that of epoch {epoch + 1}, step {step}"
 
     def _returned_in_words(self, what: str, is_saved: bool) -> str:
-        """A sentence on the weights that are left after training failed. what: went wrong."""
+        """A sentence about the weights that remain after a failure. what: what went wrong."""
         weights = f"the weights of epoch {self.epoch}"
         goes_on = "--resume --learning-rate goes on from there"
         if self.folder is None:
@@ -170,7 +170,7 @@ class TrainingState:
         return f"{what}: {weights} are back and saved; {goes_on}."
 
     def save(self) -> None:
-        """Save the weights that are to be used, and everything needed to continue."""
+        """Save the weights to use, and everything that is needed to continue."""
         if self.folder is None:
             return
         started = time.monotonic()
@@ -222,7 +222,7 @@ class TrainingState:
         return saved
 
     def _restore_best(self, saved: Run) -> None:
-        """Take up the best weights so far, if patience needs them and they were kept."""
+        """Restore the best weights so far, if patience needs them and they were saved."""
         if not self.run.config.patience:
             return
         if saved.config.patience:
@@ -232,7 +232,7 @@ class TrainingState:
             self.progress = replace(self.progress, best_epoch=self.epoch, best_bound=None)
 
     def _restore_totals(self, progress: Progress) -> None:
-        """Take up the step of the epoch under way, and the sums of its figures."""
+        """Restore the step within the current epoch, and the sums of its figures."""
         self.step, self._names = progress.step, tuple(progress.totals)
         if progress.step:
             totals = list(progress.totals.values())
