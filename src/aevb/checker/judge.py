@@ -60,7 +60,8 @@ def _look_at_named_parts(program: Program, seed: int, whole: Report) -> Report |
     """The report on the sampler and the loss that go by a name, or on the sampler alone."""
     names = alone(program)
     sampler = {role: name for role, name in names.items() if role == "sampler"}
-    for program.mapping in filter(None, (names, sampler)):
+    for mapping in filter(None, (names, sampler)):
+        program.mapping = mapping
         tries = (Runner(program, seed).run(one, RowKind((DATA_DIM,))) for one in attempts(program))
         step = next(filter(None, tries), None)
         parts = chosen(step) if step is not None else None
@@ -117,7 +118,8 @@ def look_at_all(program: Program, seed: int) -> Report:
 def _read_otherwise(program: Program, seed: int, report: Report) -> Report:
     """The report where an unseen model reads its spread as the KL does, if that is right."""
     unseen = program.session.unseen
-    for unseen.reading in ("logvar", "log sigma"):
+    for reading in ("logvar", "log sigma"):
+        unseen.reading = reading
         other = look_at_all(program, seed)
         if other.verdict != BUG:
             report = other
