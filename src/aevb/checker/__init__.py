@@ -40,8 +40,9 @@ def check_file(
         UsageError: the mapping has an unknown role.
 
     Example:
+        >>> from pathlib import Path
         >>> from aevb.checker import check_file
-        >>> _ = open("empty.py", "w").write("x = 1")
+        >>> characters = Path("empty.py").write_text("x = 1")
         >>> report = check_file("empty.py")
         >>> report.verdict, report.exit_code
         ('cannot_judge', 2)

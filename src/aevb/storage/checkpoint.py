@@ -57,6 +57,14 @@ class Progress:
     after ``epoch``. totals: sums of the figures over the rows of the current epoch so far. engine:
     how steps are executed, as plain values (``engine.step.Engine``). Older formats also hold
     ``threads``, which is ignored.
+
+    Example:
+        >>> import aevb
+        >>> from aevb.storage.checkpoint import read_progress
+        >>> config = aevb.Config(hidden=(8,), latent_dim=2, epochs=1)
+        >>> run = aevb.fit("gmm", config, out="saved")
+        >>> read_progress("saved").epoch
+        1
     """
 
     epoch: int = 0
@@ -84,7 +92,17 @@ _CONFIG, _SCHEMA, _PROGRESS = TypeAdapter(Config), TypeAdapter(Schema), TypeAdap
 
 
 class Saved(NamedTuple):
-    """Everything that one save holds of a run that can be continued."""
+    """Everything that one save holds of a run that can be continued.
+
+    Example:
+        >>> import aevb
+        >>> from aevb.storage.checkpoint import load_to_continue
+        >>> config = aevb.Config(hidden=(8,), latent_dim=2, epochs=1)
+        >>> run = aevb.fit("gmm", config, out="saved")
+        >>> saved = load_to_continue("saved")
+        >>> saved.progress.epoch, saved.run.config == config
+        (1, True)
+    """
 
     run: Run
     progress: Progress
