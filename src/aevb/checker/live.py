@@ -30,7 +30,7 @@ from aevb.checker.tape.tape import BackwardCalledError, Tape
 
 
 def look_at(model: nn.Module, loss: Callable[..., Any] | None, example: Tensor | None) -> Report:
-    """See ``aevb.checker.check``."""
+    """Do what ``aevb.checker.check`` says."""
     live, reports = Live(model, loss, example), []
     for seed in SEEDS:
         with _untouched(model):
