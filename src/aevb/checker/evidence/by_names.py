@@ -49,7 +49,7 @@ class Names:
 
     @property
     def log_variance(self) -> str:
-        """The head's name, if all names say log variance and the sampler reads a log sigma."""
+        """The head's name, if it says log variance but is read as log sigma, and no name says so."""
         return self.e.heads.names[0] if self.contradict and self._log_sigma_by_none else ""
 
     @property

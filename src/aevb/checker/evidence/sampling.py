@@ -1,6 +1,6 @@
 """Measurements of the sampler: the moments of its noise, who shares it, and limits on the heads.
 
-The fourth moment is taken over at least 10,000 draws. For normal noise it is 3, with a standard
+The fourth moment is taken over at least 10,000 numbers. For normal noise it is 3, with a standard
 deviation of 0.05. The rules accuse at 10 standard deviations, so a false alarm is all but
 impossible. Shared noise needs no statistics: it is equal everywhere.
 """

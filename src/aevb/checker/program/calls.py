@@ -228,7 +228,7 @@ def _loss_modules(program: Program, module: nn.Module) -> Iterator[tuple[str, Fu
 
 
 def with_parts(program: Program, loss: Function) -> Callable[[], Any] | None:
-    """The call of a loss of networks, such as ``elbo(x, encoder, decoder)``; None unless two fit."""
+    """The call of a loss of networks, ``elbo(x, encoder, decoder)``; None unless two are found."""
     parts: dict[str, nn.Module] = {}
     for name in (parameter.name for parameter in parameters_of(loss)):
         word = words.PART.fullmatch(name.lower())
