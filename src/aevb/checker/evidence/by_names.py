@@ -49,7 +49,7 @@ class Names:
 
     @property
     def log_variance(self) -> str:
-        """The head's name, if it says log variance but is read as log sigma, and no name says so."""
+        """The head's name, if it says log variance but the head is read as a log sigma."""
         return self.e.heads.names[0] if self.contradict and self._log_sigma_by_none else ""
 
     @property
