@@ -195,7 +195,7 @@ def side_by_side(every: list[Evidence]) -> bool:
 def merged(of_each: list[tuple[Evidence, list[Finding]]]) -> list[Finding]:
     """The findings of several samples, without repetitions.
 
-    A sample without a KL, beside one with a KL, may be no latent but, say, a policy's action.
+    If another sample has a KL, a sample without one is taken for no latent, but an action, say.
     """
     without = [all(f.class_ != "kl-absent" for f in found) for _, found in of_each]
     judged_ones = [pair for pair, has in zip(of_each, without, strict=True) if has] or of_each

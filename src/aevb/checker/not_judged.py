@@ -98,7 +98,7 @@ def known(session: Session, found: list[Finding]) -> list[Finding]:
 
 
 def _explained(finding: Finding) -> bool:
-    """Whether what a network does inside may explain the finding."""
+    """Whether the inside of an unseen network may explain the finding."""
     fixable = finding.class_ in FIXABLE or finding.class_ == "sigma-raw-linear"
     return fixable or finding.check in OF_NETWORKS
 

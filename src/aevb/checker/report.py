@@ -18,8 +18,8 @@ WORDS = {
 }
 WEIGHT = {BUG: 4, SCALE: 3, CANNOT_JUDGE: 2, UNUSUAL: 1, RIGHT: 0}
 ROLES = ("model", "sampler", "kl", "loss")
-"""What ``mapping`` may name: a class, or functions and methods ("VAE.reparameterize" or
-"reparameterize")."""
+"""Roles in ``mapping``: a model's class, or functions and methods by name ("reparameterize" or
+"VAE.reparameterize")."""
 EXIT_CODES = {RIGHT: 0, UNUSUAL: 0, BUG: 1, SCALE: 1, CANNOT_JUDGE: 2}
 
 

@@ -35,7 +35,7 @@ class Hint(NamedTuple):
 
 @dataclass(frozen=True)
 class Seen:
-    """What a look has seen, from which ``Look.finding`` makes a ``Finding``.
+    """An observation of a look, from which ``Look.finding`` makes a ``Finding``.
 
     class_: needed if the look belongs to several rules. verdict: RIGHT, UNUSUAL or CANNOT_JUDGE if
     this is no mistake. check: given if it differs from the rule's.

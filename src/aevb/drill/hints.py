@@ -41,7 +41,7 @@ def choose(findings: list[DrillFinding], about: str | None) -> DrillFinding:
     """The finding to give a hint on.
 
     Args:
-        findings: what is wrong with the file.
+        findings: those on the file.
         about: the name of one of them; without it a bug comes first, then a failed check, then a
             part that could not be judged, then a function that is not written yet.
 

@@ -36,9 +36,9 @@ class Divergence:
     kl: its formula. node: the value on the tape that was judged. place: the value at which a
     finding is reported. cut: the heads that its gradient does not reach, in words.
 
-    absent: why the loss has no gradient from a KL: "times 0", "weight 0" (at this step), "item" (it
-    enters as a plain number), "beside" (it is returned beside the error), "not added", "elsewhere"
-    (the program seems to have one in another place) or "none". The KL counts unless it is absent.
+    absent: why the loss has no gradient from a KL: "times 0", "weight 0" (at this step), "item" (a
+    plain number is added), "beside" (it is returned with the error), "not added", "elsewhere" (the
+    program's text has one) or "none". It is "" if there is such a gradient.
     """
 
     kl: Recognised

@@ -85,7 +85,7 @@ class StepEvidence:
         verdict: str = "",
         check: str = "",
     ) -> Seen:
-        """What was seen at the place that made the value. figures: measured, expected."""
+        """Make a ``Seen`` at the place that made the value. figures: measured, expected."""
         measured, expected = (*figures, "", "")[:2]
         return Seen(message, measured, expected, self.place(value), class_, verdict, check)
 
@@ -133,7 +133,7 @@ class Evidence(StepEvidence):
         return shape[1] if len(shape) > 2 and shape[0] == self.parts.draws else shape[0]
 
     def at_z(self, message: str, *figures: str, **more: str) -> Seen:
-        """What was seen at the place that made z."""
+        """Make a ``Seen`` at the place that made z."""
         return self.at(self.parts.z, message, *figures, **more)
 
     # The sampler.
@@ -185,7 +185,7 @@ class Evidence(StepEvidence):
 
     @cached_property
     def names(self) -> by_names.Names:
-        """What the names of the program say."""
+        """The evidence from the names of the program."""
         return by_names.Names(proxy(self))
 
     # The loss and its two terms.
@@ -220,7 +220,7 @@ class Evidence(StepEvidence):
         return self.kept_kl if self.loss is None else self.loss
 
     def slopes(self, value: int, *, transparent: bool = True) -> Slopes:
-        """Gradients of a value with respect to the heads, while the decoder is held still."""
+        """Gradients of a value with respect to the heads, with the decoder's output constant."""
         key = value, transparent
         if key not in self._slopes:
             self._slopes[key] = kl_slopes(

@@ -66,7 +66,7 @@ ALIKE = "KL and reconstruction are reduced alike"
 )
 @also("kl-sign")
 def weight(e: Evidence) -> Iterator[Seen]:
-    """Say what the weight of the KL is, and how it came about."""
+    """Report the weight of the KL, and the mistake behind it if there is one."""
     seen, d = of_weights(e), e.divergence
     if seen is None or d is None:
         return

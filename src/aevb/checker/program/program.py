@@ -118,7 +118,7 @@ class Program:
         self.names |= {"__file__": str(source.path), "__builtins__": __builtins__, **HELPERS}
         session.patches.entry(sys.modules, STRANGER, module)
         if any(one.names[0].name == "*" for one in syntax.each(self.tree, ast.ImportFrom)):
-            self.names |= USUAL  # what such an import may have brought
+            self.names |= USUAL  # such an import may have brought them
         self.tree.body = rewritten(self.tree.body)
         self._aside: dict[str, list[ast.stmt]] = {}
         for statement in syntax.statements(self.tree):  # those of the module itself come first

@@ -1,4 +1,4 @@
-"""Python's own guard: an audit hook (PEP 578) that refuses what a confined program must not do.
+"""Python's own guard: an audit hook (PEP 578) that refuses forbidden operations.
 
 A refused operation raises ``RefusedError``, an ordinary PermissionError, so that a program that
 does not need it can go on.
@@ -46,7 +46,7 @@ _EVENTS = {
 }
 _NEVER = {event: what for what, events in _EVENTS.items() for event in events.split()}
 
-# event: (what it does, the places of its paths, the place of the folder's descriptor)
+# event: (its verb, the positions of its paths, the position of the folder's descriptor)
 _CHANGES: dict[str, tuple[str, tuple[int, ...], int | None]] = {
     "os.remove": ("remove", (0,), 1),
     "os.rmdir": ("remove", (0,), 1),
@@ -116,7 +116,7 @@ def hook(
 ) -> Callable[[str, tuple[Any, ...]], None]:
     """Make an audit hook that lets a program write files under ``folder`` alone.
 
-    The hook calls ``note`` with what it refused and the line.
+    The hook calls ``note`` with each refused operation and its line.
     """
     root = os.path.realpath(folder)
     # Event -> a function of its arguments that returns what to refuse, or None.

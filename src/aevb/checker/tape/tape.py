@@ -394,7 +394,7 @@ def _mapped(tree: Any, change: Callable[[Any], Any]) -> Any:
 def _from_noise(
     function: Function, args: Any, kwargs: Any, eps: Tensor, uniform: tuple[float, float]
 ) -> Tensor:
-    """What a random function returns for standard noise eps."""
+    """The result of a random function for standard noise eps."""
     if function in UNIFORM:
         low, high = uniform
         return low + (high - low) * eps
