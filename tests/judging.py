@@ -1,8 +1,8 @@
-"""What the checker's tests share: programs to judge, and judging without the confined child.
+"""Helpers for the checker's tests: programs to judge, and judging without the confined child.
 
 ``python -m judging SEEDS FILE...`` judges files in one process, as the checker's child does, and
-prints a JSON line for each. Tests of many programs start it instead of calling ``report_of``: a
-stranger's program may change whatever it likes in its process.
+prints a JSON line for each. Tests of many programs start it instead of calling ``report_of``, since
+a stranger's program may change its process.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 PROGRAMS = Path(__file__).parent / "programs"
 
 Edit = tuple[str, str]
-"""Text that occurs exactly once in a program, and what takes its place."""
+"""Text that occurs exactly once in a program, and its replacement."""
 
 
 def program(name: str, *edits: Edit, more: str = "") -> str:
-    """The text of one of tests/programs, with edits and with more lines at its end."""
+    """The text of a file in tests/programs, with edits and with more lines at its end."""
     text = (PROGRAMS / f"{name}.py").read_text(encoding="utf-8")
     return apply(text, list(edits), name) + more
 
@@ -43,14 +43,14 @@ def put(folder: Path, name: str, *edits: Edit, more: str = "") -> Path:
 
 
 def wrong(report: Report) -> list[str]:
-    """The classes of what is wrong."""
+    """The classes of the mistakes in a report."""
     return [one.class_ for one in report.findings if one.verdict in ("bug", "scale")]
 
 
 def judged(paths: Iterable[Path], seeds: int = 0) -> dict[str, tuple[str, list[str]]]:
-    """(verdict, classes) by file name, judged in one other process.
+    """Judge files in one other process: (verdict, classes) by file name.
 
-    With seeds, a single look with each seed: (verdict, classes) by "NAME SEED".
+    With seeds, take a single look with each seed: (verdict, classes) by "NAME SEED".
     """
     command = [sys.executable, "-m", "judging", str(seeds), *map(str, paths)]
     done = subprocess.run(

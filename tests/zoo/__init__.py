@@ -1,2 +1,4 @@
-"""Right VAEs, each with one-change mutants that are wrong in a stated way and with rewritings that
-are still right."""
+"""The zoo: right VAEs, wrong mutants of each with one change, and rewritings that are still right.
+
+A mutant's class of mistake is stated with it.
+"""

@@ -2,10 +2,10 @@
 
 Each mutant of the tutorial's program is trained, then the checks are applied to it. Run from
 tests/: ``OMP_NUM_THREADS=1 python -m zoo.kill_table``; it writes zoo/kill_table.json.
-``--checker`` fills in what ``aevb check`` names, and trains nothing; ``--markdown`` prints the
-table. Programs other than the tutorial's have neither its data nor its interface, so checks 4 and 5
-are not asked of them, and check 2 only where they have a KL that can be called. Rows of unchanged
-mutants are kept, so that a run can be broken off and taken up again.
+``--checker`` fills in the classes that ``aevb check`` names, and trains nothing; ``--markdown``
+prints the table. Programs other than the tutorial's have neither its data nor its interface, so
+they skip checks 4 and 5, and check 2 unless they have a KL function. Rows of unchanged mutants are
+kept, so that an interrupted run can be continued.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ASKED = {
 
 
 def fit(module: Any, epochs: int) -> tuple[Any, list[float]]:
-    """Train as the tutorial does; the model and the loss of each epoch.
+    """Train as the tutorial does, and return the model and the loss of each epoch.
 
     Seed, data, batches and Adam are the tutorial's. It ends early once the loss is not a number: no
     later step would change that.
@@ -198,12 +198,12 @@ def add_training(mutant: mutants.Mutant, row: dict[str, Any]) -> None:
 
 
 def digest(mutant: mutants.Mutant) -> str:
-    """Changes with the source: a row whose digest is not this one is out of date."""
+    """The digest of a mutant's source; a row with another one is out of date."""
     return hashlib.sha256(mutant.source.encode()).hexdigest()[:12]
 
 
 def named_by_checker(table: list[mutants.Mutant]) -> list[str]:
-    """What ``aevb check`` says of each mutant: the classes it names, else its verdict."""
+    """The classes that ``aevb check`` names for each mutant, else its verdict."""
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{number}.py" for number in range(len(table))]
         for path, mutant in zip(paths, table, strict=True):
@@ -213,7 +213,7 @@ def named_by_checker(table: list[mutants.Mutant]) -> list[str]:
 
 
 def wrong() -> list[mutants.Mutant]:
-    """The bases and the mutants that are wrong."""
+    """The bases, and the mutants that are wrong."""
     return [mutant for mutant in mutants.all() if mutant.class_ or mutant.name == "base"]
 
 
@@ -236,7 +236,7 @@ def summary(rows: list[dict[str, Any]], base: str = "tutorial") -> str:
 
 
 def markdown(rows: list[dict[str, Any]], base: str = "tutorial") -> str:
-    """The table of a base for docs/checker.md. "-": the checker has not been asked yet."""
+    """The table of a base for docs/checker.md; "-" if the checker was not run yet."""
     lines = [
         "| mutant | class | tutorial's six checks that catch it | our checker |",
         "| --- | --- | --- | --- |",
@@ -257,7 +257,7 @@ def read() -> list[dict[str, Any]]:
 
 
 def write(rows: list[dict[str, Any]]) -> None:
-    """One line a row, so that a change of one mutant is a change of one line."""
+    """Write one line for each row, so that a changed mutant changes one line."""
     head = json.dumps(
         {"command": COMMAND, "seed": SEED, "epochs": EPOCHS, "torch": torch.__version__}, indent=2
     )
@@ -266,7 +266,7 @@ def write(rows: list[dict[str, Any]]) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Measure what is new or changed; or ask the checker; or print."""
+    """Measure new and changed mutants, run the checker on all, or print the table."""
     kept = {row["digest"]: row for row in read()}
     if "--markdown" in arguments:
         sys.stdout.write(

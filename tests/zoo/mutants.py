@@ -3,13 +3,13 @@
 programs/NAME.changes lists the changes to programs/NAME.py. A block is
 
     @ name | verdict | class, other classes that fit as well
-    ! loss: EXPRESSION      how the loss is computed, where names or outputs changed
-    ! prior: NUMBER         the value of the head for sigma = 1 in the KL, where that changed
+    ! loss: EXPRESSION      how the loss is computed, if names or outputs changed
+    ! prior: NUMBER         the value of the head for sigma = 1 in the KL, if that changed
     - text that occurs exactly once in the base
-    + what takes its place
+    + its replacement
 
 Several "- " and "+ " lines belong together; a "- " after a "+ " starts another replacement. A right
-rewriting names no class; its third field says how its gradients relate to the base's
+rewriting has no class; its third field says how its gradients relate to the base's
 (``RELATIONS``).
 """
 
@@ -38,10 +38,10 @@ RELATIONS = {
 class Mutant:
     """A program of the zoo.
 
-    verdict: right, bug or scale. class_: what a checker should name it; also: classes that describe
-    it equally well. relation: of a right rewriting, one of RELATIONS. loss: a Python expression of
-    model and x, "" for the base's own. prior: the head's value for sigma = 1, None for the base's
-    own.
+    verdict: right, bug or scale. class_: the class that a checker should name. also: other classes
+    that describe it equally well. relation: for a right rewriting, one of RELATIONS. loss: a Python
+    expression with model and x, "" for the base's own. prior: the head's value for sigma = 1, None
+    for the base's own.
     """
 
     base: str

@@ -1,4 +1,4 @@
-"""How the tests and the kill table run each program of the zoo, and reach its parts."""
+"""How the tests and the kill table run each program of the zoo and call its parts."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Probe:
     """How one program is run.
 
     model, loss, new: Python expressions for a model, for its loss on x, for new points. heads:
-    names of the heads' weights. sample(module, model, mu, head): z. kl(module, model, mu, head): of
-    each row, None where the program has no KL by itself. latents, data_dim: widths. at_prior,
+    names of the heads' layers. sample(module, model, mu, head): z. kl(module, model, mu, head): the
+    KL of each row; None if the program has no function for it. latents, data_dim: widths. at_prior,
     collapsed: the head's value for sigma = 1, and for sigma near 0.
     """
 
@@ -119,12 +119,12 @@ PROBES = {
 
 
 def load(mutant: mutants.Mutant) -> types.ModuleType:
-    """Run the program's source as a module that is registered nowhere."""
+    """Run the program's source as a module outside ``sys.modules``."""
     module = types.ModuleType(f"{mutant.base}_{mutant.name}".replace("-", "_"))
     exec(compile(mutant.source, f"{mutant.base}.py", "exec"), module.__dict__)
     return module
 
 
 def evaluate(expression: str, module: Any, model: Any = None, x: Tensor | None = None) -> Any:
-    """The value of an expression in the module's own names, with model and x."""
+    """The value of an expression with the module's names, model and x."""
     return eval(expression, {**vars(module), "model": model, "x": x})

@@ -1,7 +1,12 @@
 """The checker: say what is wrong with any VAE, in its author's own names, with a number.
 
-``check_file`` reads a stranger's .py or .ipynb in a confined child process. ``check`` looks at a
-model that lives in this one. Both return a ``Report``. Importing them imports no torch.
+``check_file`` judges a stranger's .py or .ipynb file in a confined child process. ``check`` judges
+a model of this process. Both return a ``Report``. Importing them imports no torch.
+
+1. ``program`` and ``steps`` find a training step in the file and run it.
+2. ``tape`` records the step, and plays it again with other values.
+3. ``evidence`` plays the tape to measure the sampler, the KL and the weights.
+4. ``findings`` has the rules, which read the evidence; ``judge`` makes the report.
 """
 
 from __future__ import annotations
@@ -28,12 +33,12 @@ def check_file(
 ) -> Report:
     """Judge a file that holds a VAE and its loss, without running its top level.
 
-    Whatever goes wrong in the file is a finding.
+    An error in the file becomes a finding, not an exception.
 
     Args:
         path: a .py or an .ipynb file.
-        mapping: role -> the author's name for it, where it is not found by itself; see ROLES.
-        limits: of time and memory, for the process that runs the file's code.
+        mapping: the author's names for parts that the checker does not find, by role; see ROLES.
+        limits: on time and memory, for the process that runs the file's code.
 
     Raises:
         NotFoundError: the file is not there.
@@ -62,7 +67,7 @@ def check(
     Args:
         model: a VAE.
         loss: a function of the model's outputs, or of the model and a batch.
-        example: a batch that the model takes, (B, ...); made up from its first layer if left out.
+        example: a batch for the model, (B, ...); by default random rows that fit its first layer.
 
     Example:
         >>> import aevb

@@ -1,6 +1,6 @@
-"""The child's side of a check, started by ``sandbox.parent.run`` alone.
+"""The child's side of a check: ``python -m aevb.checker.child FILE MAPPING``, MAPPING in JSON.
 
-``python -m aevb.checker.child FILE MAPPING`` judges a file; MAPPING is JSON.
+Only ``sandbox.parent.run`` starts it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def main(path: str, mapping: str) -> None:
     source = Path(path)
     with patched(Session()) as session:
         layers = confine()
-        gc.freeze()  # names of layers are looked for among the program's own objects, not torch's
+        gc.freeze()  # the search for names of layers then sees only the program's objects
         try:
             report = judge_file(source, json.loads(mapping), session)
         except UnknownNameError as error:

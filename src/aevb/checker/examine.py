@@ -1,4 +1,4 @@
-"""The parent's side of a check: a confined child judges the file, and its answer is read."""
+"""The parent's side of a check: it lets a confined child judge the file, and reads the answer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aevb.errors import NotFoundError, UsageError
 
 
 def in_a_child(path: Path, mapping: dict[str, str], limits: Limits | None) -> Report:
-    """See ``aevb.checker.check_file``."""
+    """Do what ``aevb.checker.check_file`` says."""
     for role in (one for one in mapping if one not in ROLES):
         near = difflib.get_close_matches(role, ROLES, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
@@ -40,7 +40,7 @@ def in_a_child(path: Path, mapping: dict[str, str], limits: Limits | None) -> Re
 
 
 def _answered(result: dict[str, Any], source: Source) -> Report:
-    """The report that the child sent, with places of this file."""
+    """The report that the child sent, with its places in words."""
     trace = [str(line) for line in result.get("trace", [])]
     measured = result.get("fingerprint", {}).items()
     numbers = {str(name): [float(x) for x in values] for name, values in measured}

@@ -1,4 +1,4 @@
-"""From a program to a report: run a step, ask the rules, accuse only what two seeds show alike."""
+"""From a program to a report: record a step, ask the rules, accuse only if two seeds agree."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SEEDS = (0, 1)
 
 
 def judge(program: Program) -> Report:
-    """Look at the program with each of the seeds."""
+    """Look at the program with one seed; if that finds a mistake, look again with the other."""
     reports = []
     for seed in SEEDS:
         torch.manual_seed(seed)
@@ -36,7 +36,7 @@ def judge(program: Program) -> Report:
 
 
 def agreed(first: Report, second: Report) -> Report:
-    """The first report with only those accusations that the second repeats."""
+    """The first report, without accusations that the second does not repeat."""
     again = {f.class_ for f in second.findings}
     kept = [f for f in first.findings if f.verdict not in (BUG, SCALE) or f.class_ in again]
     if not kept:
@@ -57,7 +57,7 @@ def look(program: Program, seed: int) -> Report:
 
 
 def _look_at_named_parts(program: Program, seed: int, whole: Report) -> Report | None:
-    """The report on the sampler and the loss that go by a name, or on the sampler alone."""
+    """The report on the sampler and the loss that are found by name, or on the sampler alone."""
     names = alone(program)
     sampler = {role: name for role, name in names.items() if role == "sampler"}
     for mapping in filter(None, (names, sampler)):
@@ -70,7 +70,7 @@ def _look_at_named_parts(program: Program, seed: int, whole: Report) -> Report |
         found = look_at_parts(program, Evidence(program, step, seed, parts), whole)
         if "sampler" in names or found.verdict != BUG or program.session.unseen.reading:
             return found
-        # Of a loss alone the sampler's reading is not known.
+        # For a loss without a sampler, the reading is not known: try another one.
         program.session.unseen.reading = "log sigma"
         other = look(program, seed)
         return other if other.verdict != BUG else found
@@ -78,7 +78,7 @@ def _look_at_named_parts(program: Program, seed: int, whole: Report) -> Report |
 
 
 def look_at_parts(program: Program, e: Evidence, whole: Report) -> Report:
-    """Judge a sampler and a loss between layers of ours. whole: could not judge the whole."""
+    """Judge a sampler and a loss between our own layers. whole: the report without a judgement."""
     if list(program.mapping) == ["sampler"]:
         e.spread = spread_of(named(program, [], program.mapping["sampler"]))
     checks = set(CHECKS) - {"decoder", "heads"}
@@ -116,7 +116,7 @@ def look_at_all(program: Program, seed: int) -> Report:
 
 
 def _read_otherwise(program: Program, seed: int, report: Report) -> Report:
-    """The report where an unseen model reads its spread as the KL does, if that is right."""
+    """Judge again with other readings of an unseen model's spread; keep one without a bug."""
     unseen = program.session.unseen
     for reading in ("logvar", "log sigma"):
         unseen.reading = reading
@@ -129,7 +129,7 @@ def _read_otherwise(program: Program, seed: int, report: Report) -> Report:
 
 
 def _look_at_another(program: Program, seed: int, seen: RecordedStep) -> Report | None:
-    """The report on another whole VAE of the program, if there is one that can be judged."""
+    """The report on another VAE of the program, if there is one that can be judged."""
     step = record(program, seed, besides={seen.how})
     parts = chosen(step) if step is not None and step.score[0] else None
     if step is None or parts is None:
@@ -140,7 +140,7 @@ def _look_at_another(program: Program, seed: int, seen: RecordedStep) -> Report 
 
 
 def _in_evaluation(program: Program, seed: int) -> Evidence | None:
-    """The sample that the step has with its modules in evaluation."""
+    """Evidence of the sample that the step draws with its modules in evaluation mode."""
     with evaluating():
         step = record(program, seed, evaluating=True)
     for _, module in models(program):
@@ -150,15 +150,12 @@ def _in_evaluation(program: Program, seed: int) -> Evidence | None:
 
 
 def chosen(step: RecordedStep) -> Parts | None:
-    """The place where z enters the decoder: the first with both heads."""
+    """The first latent sample with both heads."""
     return next(iter(samples(step)), None)
 
 
 def samples(step: RecordedStep) -> list[Parts]:
-    """Every latent sample with both heads, in the order of the program.
-
-    Several draws of one z are one sample.
-    """
+    """Every latent sample with both heads, in order; several draws from the same heads are one."""
     counted = step.tape.ancestors(step.loss) if step.loss is not None else set()
     found: dict[tuple[int, ...], Parts] = {}
     for one in step.parts:
@@ -174,7 +171,7 @@ def samples(step: RecordedStep) -> list[Parts]:
 
 
 def findings(e: Evidence) -> list[Finding]:
-    """Everything that the rules say of a whole VAE."""
+    """What the rules say about the VAE, for each of its latent samples."""
     if not any(len(p.raw) and p.roots != e.parts.roots for p in e.step.parts):
         return judged(e)
     every = [Evidence(e.program, e.step, e.seed, p) for p in samples(e.step)]
@@ -188,7 +185,7 @@ def findings(e: Evidence) -> list[Finding]:
 
 
 def side_by_side(every: list[Evidence]) -> bool:
-    """Whether every sample has both heads, and no head sees another's sample."""
+    """Whether every sample has both heads, and no head depends on a sample."""
     seen = [one.tape.dependents([one.parts.z]) for one in every]
     with_deviation = {tuple(p.roots) for p in every[0].step.parts if len(p.raw)}
     depend = any(a.intersection(one.parts.roots) for a in seen for one in every)
@@ -196,9 +193,9 @@ def side_by_side(every: list[Evidence]) -> bool:
 
 
 def merged(of_each: list[tuple[Evidence, list[Finding]]]) -> list[Finding]:
-    """Findings of several samples, once where they say the same.
+    """The findings of several samples, without repetitions.
 
-    A sample without a KL, beside one that has it, may be no latent: an action, a policy's.
+    If another sample has a KL, a sample without one is taken for no latent, but an action, say.
     """
     without = [all(f.class_ != "kl-absent" for f in found) for _, found in of_each]
     judged_ones = [pair for pair, has in zip(of_each, without, strict=True) if has] or of_each
@@ -216,6 +213,6 @@ def _unsampled(program: Judged, found: list[Finding]) -> Report:
 
 
 def report_of(e: Evidence, found: list[Finding]) -> Report:
-    """The report on a sample, with what was measured of it."""
+    """The report on a sample, with its fingerprint."""
     found = [*found, *without_the_sampler(e, found)]
     return Report(ordered(found), named_parts(e), list(e.program.trace), e.fingerprint())

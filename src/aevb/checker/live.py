@@ -1,4 +1,4 @@
-"""A model of this process: run its step on a tape, measure it, change nothing."""
+"""Check a model of this process: record a step, measure it, and leave the model unchanged."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from aevb.checker.tape.tape import BackwardCalledError, Tape
 
 
 def look_at(model: nn.Module, loss: Callable[..., Any] | None, example: Tensor | None) -> Report:
-    """See ``aevb.checker.check``."""
+    """Do what ``aevb.checker.check`` says."""
     live, reports = Live(model, loss, example), []
     for seed in SEEDS:
         with _untouched(model):
@@ -42,7 +42,7 @@ def look_at(model: nn.Module, loss: Callable[..., Any] | None, example: Tensor |
 
 @contextmanager
 def _untouched(model: nn.Module) -> Iterator[None]:
-    """Put back weights, buffers, the mode of every module and torch's generator."""
+    """Put back the weights, the buffers, each module's mode and the state of torch's generator."""
     state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     modes = [(module, module.training) for module in model.modules()]
     generator = torch.get_rng_state()
@@ -57,7 +57,7 @@ def _untouched(model: nn.Module) -> Iterator[None]:
 
 
 class Live:
-    """A model of this process, in the place of a program; its source, as far as it can be read."""
+    """A model of this process in place of a program, with its source if that can be read."""
 
     def __init__(
         self, model: nn.Module, loss: Callable[..., Any] | None, example: Tensor | None
@@ -81,7 +81,7 @@ class Live:
         return Report(ordered(findings(e)), named_parts(e), self.trace, e.fingerprint())
 
     def _recorded(self, seed: int) -> RecordedStep | None:
-        """The step in which most of a VAE is seen, on the first batch that shows a sample."""
+        """The step that shows most of a VAE, on the first batch that shows a sample."""
         best: RecordedStep | None = None
         for batch in self._batches(seed):
             for call in self._calls():

@@ -1,4 +1,4 @@
-"""What was not judged, and why: no step ran, a network is elsewhere, a sampler was overlooked."""
+"""Parts that were not judged: no step ran, a network is elsewhere, a sampler was overlooked."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OF_THE_BATCH = re.compile(
     r"shape|size|dimension|channels|multiplied|unpack|out of range|indices|missing the"
     r" required|dtype|must be Tensor|KeyError"
 )
-"""What an error says of a batch that does not fit: the batch is our guess, the program is right."""
+"""Words in an error about a batch that does not fit: our guess is wrong, not the program."""
 ENDINGS: Mapping[type[BaseException], str] = {
     OutOfTimeError: "it takes longer than it is given",
     SystemExit: "the program leaves it with sys.exit",
@@ -32,17 +32,17 @@ ENDINGS: Mapping[type[BaseException], str] = {
     MemoryError: "the program needs more memory than it is given",
     RecursionError: "the program calls itself without end",
 }
-"""How a stranger's code may end a step, in words."""
+"""Errors with which a program may end a step, in words."""
 OF_THE_LOSS = ("kl", "weight", "loss", "prior", "error")
 OF_NETWORKS = ("decoder", "heads")
 FIXABLE = {"noise-missing", "noise-eval-only", "kl-absent", "kl-detached"}
-"""What may be put right, or may happen, in a network that is not seen."""
+"""Classes that an unseen network may cause or put right."""
 DRAWS = {"randn", "randn_like", "rand", "rand_like", "normal", "normal_", "rsample"}
 SPREADS = {"exp", "sqrt", "softplus", "Normal", "pow"}
 
 
 def nothing_ran(program: Program) -> Finding:
-    """What stopped the last step that was tried."""
+    """A finding that says why no step ran."""
     alone = next(filter(None, (ONE_ROW.search(str(error)) for _, error in program.tried)), None)
     if alone and ROWS * math.prod(map(int, alone[2].split(","))) == int(alone[3]):
         message = (
@@ -67,7 +67,7 @@ def _not_judged(message: str) -> Finding:
 
 @contextmanager
 def evaluating() -> Iterator[None]:
-    """Keep all modules in evaluation, new ones too, whatever the program asks for."""
+    """Keep all modules in evaluation mode, new ones too, whatever the program asks for."""
     make, train = nn.Module.__init__, nn.Module.train
 
     def made(self: nn.Module, *args: Any, **kwargs: Any) -> None:
@@ -81,7 +81,7 @@ def evaluating() -> Iterator[None]:
 
 
 def known(session: Session, found: list[Finding]) -> list[Finding]:
-    """The findings without those that an unknown network may explain."""
+    """The findings, without those that an unseen network may explain."""
     if not session.unseen.used:
         return found
     if session.unseen.decodes_only:
@@ -98,13 +98,13 @@ def known(session: Session, found: list[Finding]) -> list[Finding]:
 
 
 def _explained(finding: Finding) -> bool:
-    """Whether what a network does inside may explain the finding."""
+    """Whether the inside of an unseen network may explain the finding."""
     fixable = finding.class_ in FIXABLE or finding.class_ == "sigma-raw-linear"
     return fixable or finding.check in OF_NETWORKS
 
 
 def _of_the_loss(found: list[Finding]) -> list[Finding]:
-    """What can be said of a loss whose model is in another file."""
+    """The findings on a loss whose model is in another file."""
     message = (
         "the model is in another file: its sampler, heads and decoder were not judged, the loss was"
     )
@@ -115,7 +115,7 @@ def _of_the_loss(found: list[Finding]) -> list[Finding]:
 
 
 def _of_known_networks(found: list[Finding]) -> list[Finding]:
-    """What can be said of a program of which one network is elsewhere."""
+    """The findings on a program that uses a network from elsewhere."""
     message = "a network is in another file, or handed over: what it does inside is not judged"
     lost = [f for f in found if _explained(f) and f.verdict in (BUG, SCALE)]
     lost = [f for f in lost if f.check not in OF_NETWORKS][:1]
@@ -131,14 +131,14 @@ def draw_a_sample(tree: ast.AST) -> list[ast.ClassDef]:
 
 
 def overlooked(e: Evidence) -> list[str]:
-    """Names of such classes of which no line ran in the step that was judged."""
+    """Names of classes that draw a sample and did not run in the step."""
     ran = {entry.place for entry in e.tape.entries}
     classes = draw_a_sample(e.program.source.tree)
     return [one.name for one in classes if not any(covers(one, place) for place in ran)]
 
 
 def without_the_sampler(e: Evidence, found: list[Finding]) -> list[Finding]:
-    """Say that all would be right, but the noise was ours and a sampler of the file did not run."""
+    """Say that a sampler of the file did not run, if the noise was ours and all else is right."""
     worst = max((f.verdict for f in found), key=WEIGHT.__getitem__, default=CANNOT_JUDGE)
     if worst not in (RIGHT, UNUSUAL) or any(entry.place is not None for entry in e.parts.noise):
         return []
@@ -148,7 +148,7 @@ def without_the_sampler(e: Evidence, found: list[Finding]) -> list[Finding]:
 
 
 def named_parts(e: Evidence) -> dict[str, str]:
-    """What plays which role, in the author's words."""
+    """The author's name for each part, by role."""
 
     def of(value: int) -> str:
         name, line = e.layer(value) or e.named(value), e.program.source.where(e.place(value))

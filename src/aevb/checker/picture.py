@@ -28,7 +28,7 @@ HEADS = (
 
 
 def draw(report: Report, name: str) -> Figure:
-    """Draw a report that measured something; ``name`` says what was judged."""
+    """Draw a report that has a fingerprint. name: that of the file or model."""
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     _sampler(left, report.fingerprint)

@@ -1,25 +1,25 @@
-"""Where something stands: a file and a line of it."""
+"""Places in a program: a file and a line in it."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 STRANGER = "<stranger>"
-"""The module that a stranger's code is in, and the file name that it is compiled under."""
+"""The name of the module that holds a stranger's code, and its file name when compiled."""
 
 
 class Place(NamedTuple):
-    """A line of a file, which goes by the name that it is compiled under."""
+    """A line of a file; the file has the name that it is compiled under."""
 
     file: str
     line: int
 
 
 def beside(number: int) -> str:
-    """The name that the code of the n-th file beside the program is compiled under, n from 1 on."""
+    """The compiled name of the n-th file that the program imports from, counted from 1."""
     return f"{STRANGER}{number:02}"
 
 
 def is_strangers(file: str) -> bool:
-    """Whether code of that file name is the program's own, or comes from a file beside it."""
+    """Whether the file name is that of the program, or of a file that it imports from."""
     return file.startswith(STRANGER)

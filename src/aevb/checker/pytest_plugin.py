@@ -1,7 +1,4 @@
-"""A pytest fixture for a VAE: ``def test_my_vae(check_vae): check_vae(MyVAE(), my_loss)``.
-
-It is installed with aevb.
-"""
+"""A pytest fixture, installed with aevb: ``def test_vae(check_vae): check_vae(MyVAE(), loss)``."""
 
 from __future__ import annotations
 
@@ -18,9 +15,9 @@ from aevb.checker import Report, check, check_file
 def check_vae() -> Callable[..., Report]:
     """A function that fails the test unless a model, or the file of that name, is a right VAE.
 
-    It takes what ``aevb.checker.check`` takes, or ``aevb.checker.check_file`` for a path, and
-    returns the report. The test fails with the checker's lines, also where the checker cannot
-    judge: a test that says nothing is none.
+    It takes the arguments of ``aevb.checker.check``, or of ``aevb.checker.check_file`` for a path,
+    and returns the report. The test fails with the checker's lines, also if the checker cannot
+    judge.
     """
 
     def judge(subject: Any, *arguments: Any, **settings: Any) -> Report:

@@ -1,4 +1,4 @@
-"""What the checker says: findings with a verdict, a class, a sentence and a line, in a report."""
+"""A report and its findings, each with a verdict, a class, a sentence and a line."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ WORDS = {
 }
 WEIGHT = {BUG: 4, SCALE: 3, CANNOT_JUDGE: 2, UNUSUAL: 1, RIGHT: 0}
 ROLES = ("model", "sampler", "kl", "loss")
-"""What ``mapping`` may name: a class, or functions and methods ("VAE.reparameterize" or
-"reparameterize")."""
+"""Roles in ``mapping``: a model's class, or functions and methods by name ("reparameterize" or
+"VAE.reparameterize")."""
 EXIT_CODES = {RIGHT: 0, UNUSUAL: 0, BUG: 1, SCALE: 1, CANNOT_JUDGE: 2}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that the checker says of a program.
+    """One statement of the checker about a program.
 
     Attributes:
-        check: what was looked at, such as "noise" or "kl".
+        check: the part that was checked, such as "noise" or "kl".
         verdict: "right", "unusual", "cannot_judge", "scale" or "bug".
-        class_: the class of the mistake, one of CLASSES; "" for what is none.
+        class_: the class of the mistake, one of CLASSES; "" if it is no mistake.
         message: one sentence.
         measured: a figure or a short formula.
-        expected: what it should have been.
-        line: of the file, or of all code cells of a notebook one after another.
-        where: the place for a person, with the cell or the other file.
-        file: the name of the file beside the program that the line is in, "" for the program.
+        expected: the right figure or formula.
+        line: the line in the file, or in all code cells of a notebook one after another.
+        where: the place in words, with the cell or the other file.
+        file: the name of the imported file that the line is in, "" for the program itself.
 
     Example:
         >>> from aevb.checker import Finding
@@ -68,7 +68,7 @@ class Finding:
         return self if place is None else replace(self, file=place.file, line=place.line)
 
     def placed(self, source: Named) -> Finding:
-        """The same with the place named for people."""
+        """The same finding with its place in words."""
         if self.line is None:
             return self
         place = Place(self.file, self.line)
@@ -87,13 +87,13 @@ class Named(Protocol):
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that the checker says of one program.
+    """All that the checker says about one program.
 
     Attributes:
         findings: the worst first.
-        parts: what plays which role, in the author's words.
+        parts: the author's name for each part, by role.
         trace: how the parts were found.
-        fingerprint: what was measured, for a picture; empty where nothing was.
+        fingerprint: measurements for a picture; empty if there are none.
 
     Example:
         >>> from aevb.checker import Finding, Report
@@ -121,7 +121,7 @@ class Report:
         return max(verdicts, key=WEIGHT.__getitem__, default=CANNOT_JUDGE)
 
     def placed(self, source: Named) -> Report:
-        """The same report with its places named for people."""
+        """The same report with its places in words."""
         return replace(self, findings=[finding.placed(source) for finding in self.findings])
 
     @property
@@ -138,11 +138,11 @@ class Report:
         }
 
     def lines(self, name: str, *, trace: bool = False) -> list[str]:
-        """Words for people: the verdict, a line for each finding, the parts.
+        """The report as text: the verdict, a line for each finding, the parts.
 
         Args:
-            name: of what was judged.
-            trace: whether to say how the parts were found, too.
+            name: the name of the file or model that was judged.
+            trace: whether to add how the parts were found.
         """
         out = [f"{name}: {WORDS[self.verdict]}"]
         width = max((len(finding.class_ or finding.check) for finding in self.findings), default=0)
@@ -158,10 +158,10 @@ class Report:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any], trace: list[str] | None = None) -> Report:
-        """Make a report again from what ``to_dict`` gave.
+        """Make a report from the result of ``to_dict``.
 
         Raises:
-            KeyError, TypeError: the object is another one.
+            KeyError, TypeError: the object has another form.
         """
         names = {"class": "class_"}
         findings = [
@@ -172,5 +172,5 @@ class Report:
 
 
 def cannot_judge(message: str, check: str = "parts", line: int | None = None) -> Report:
-    """A report of one finding: why nothing could be judged."""
+    """A report with one finding, which says why nothing could be judged."""
     return Report([Finding(check, CANNOT_JUDGE, "", message, line=line)])

@@ -1,9 +1,9 @@
-"""The table of mistakes: one rule for each class, and the looks that find it.
+"""The table of rules: one for each class of mistake, and the functions that look for it.
 
-A class of mistake is declared once, by the decorator ``rule`` on a function that looks at the
-evidence of one recorded step. The table gives the list of classes, what hides what, the drill's
-hints and the table in docs/checker.md. Every module of ``aevb.checker.findings`` adds its rules
-when it is imported. Rules import no torch: they read what ``Evidence`` has measured.
+The decorator ``rule`` declares a class of mistake, on a function that looks at the evidence of one
+recorded step. The decorator ``note`` is for a function that reports no mistake. The modules of
+``aevb.checker.findings`` use them when they are imported. The drill's hints and the table in
+docs/checker.md come from here too. Rules import no torch: they read what ``Evidence`` has measured.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from aevb.checker.report import BUG, RIGHT, SCALE, WEIGHT, Finding
 CHECKS = (
     "noise", "gradient", "heads", "parts", "sampler", "kl", "loss", "weight", "decoder", "prior",
 )  # fmt: skip
-"""What is checked, in the order of a report."""
+"""The parts of a check, in the order in which they are looked at."""
 SAMPLE, NO_SAMPLE, PROGRAM = "sample", "no sample", "program"
-"""What a look is given: ``Evidence`` of a latent sample, ``Unsampled`` evidence of a step without
-one, or the program itself."""
+"""Kinds of evidence for a look: ``Evidence`` of a latent sample, ``Unsampled`` for a step without
+one, ``ProgramEvidence`` for the text of the program."""
 
 
 class Hint(NamedTuple):
@@ -35,10 +35,10 @@ class Hint(NamedTuple):
 
 @dataclass(frozen=True)
 class Seen:
-    """What a look has seen; the rule makes a ``Finding`` of it.
+    """An observation of a look, from which ``Look.finding`` makes a ``Finding``.
 
-    class_: needed where the look belongs to several rules. verdict: given where this is no mistake,
-    but right, unusual, or no ground to judge on. check: where it differs from the rule's.
+    class_: needed if the look belongs to several rules. verdict: RIGHT, UNUSUAL or CANNOT_JUDGE if
+    this is no mistake. check: given if it differs from the rule's.
     """
 
     message: str
@@ -52,7 +52,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Rule:
-    """A class of mistake. hides: classes of which a finding only repeats what this one causes."""
+    """A class of mistake. hides: classes whose findings only show effects of this one."""
 
     name: str
     says: str
@@ -66,8 +66,8 @@ class Rule:
 class Look:
     """A function that looks at evidence, and the classes that it may name.
 
-    alone: if it sees anything, no later look is asked. otherwise: it is asked only if its check has
-    no finding yet.
+    of: the kind of evidence. alone: it is asked first, and if it sees anything, no later look is
+    asked. otherwise: it is asked only if its check has no finding yet. of_check: a note's check.
     """
 
     see: Callable[[Any], Iterable[Seen]]
@@ -79,11 +79,11 @@ class Look:
 
     @property
     def check(self) -> str:
-        """What is checked: the note's own, or that of the first class."""
+        """The note's check, or that of the first class."""
         return self.of_check or RULES[self.classes[0]].check
 
     def finding(self, seen: Seen) -> Finding:
-        """A finding of one of the classes, or without a class for what is no mistake."""
+        """A finding of one of the classes; without a class if it is no mistake."""
         figures = (seen.message, seen.measured, seen.expected)
         if seen.verdict:
             found = Finding(seen.check or self.check, seen.verdict, "", *figures)
@@ -95,7 +95,7 @@ class Look:
 
 RULES: dict[str, Rule] = {}
 CLASSES: dict[str, str] = {}
-"""Each class of findings with what it says."""
+"""The sentence of each class of mistake."""
 LOOKS: dict[Callable[[Any], Iterable[Seen]], Look] = {}
 See = TypeVar("See", bound=Callable[[Any], Iterable[Seen]])
 
@@ -116,11 +116,11 @@ def rule(
         name: of the class, as users see it.
         says: the mistake in one sentence without a number.
         check: one of CHECKS, the part of a VAE that is wrong. A mistake of "weight" has the verdict
-            SCALE: both terms are right, and reduced differently. Every other one is a BUG.
-        hides: classes that are left out where this one is found.
+            SCALE: both terms are right, but reduced differently. Every other one is a BUG.
+        hides: classes that are left out if this one is found.
         hint: for the drill, if its own texts have none for the class.
         of: what the function looks at: SAMPLE, NO_SAMPLE or PROGRAM.
-        alone: whether nothing else is looked at once this is found.
+        alone: whether the function is asked first, and no other one if it sees anything.
 
     Raises:
         ValueError: there is such a class already.
@@ -133,7 +133,7 @@ def rule(
 
 
 def also(*names: str, of: str = SAMPLE, alone: bool = False) -> Callable[[See], See]:
-    """The decorated function finds mistakes of these classes, which are declared elsewhere, too."""
+    """Declare that the decorated function also finds these classes, declared elsewhere."""
 
     def added(see: See) -> See:
         look = LOOKS.setdefault(see, Look(see, of=of, alone=alone))
@@ -146,7 +146,7 @@ def also(*names: str, of: str = SAMPLE, alone: bool = False) -> Callable[[See], 
 def note(
     check: str, *, of: str = SAMPLE, alone: bool = False, otherwise: bool = False
 ) -> Callable[[See], See]:
-    """The decorated function says what is right, unusual or not to be judged: no mistake."""
+    """Declare that the decorated function says what is right, unusual or cannot be judged."""
 
     def added(see: See) -> See:
         LOOKS[see] = Look(see, of, alone, otherwise, check)
@@ -156,7 +156,7 @@ def note(
 
 
 def forget(name: str) -> None:
-    """Take a class back, with the looks that find nothing else."""
+    """Remove a class, and the looks that find no other class."""
     del RULES[name], CLASSES[name]
     for see, look in [(see, look) for see, look in LOOKS.items() if name in look.classes]:
         look.classes = tuple(one for one in look.classes if one != name)
@@ -165,7 +165,7 @@ def forget(name: str) -> None:
 
 
 def judged(evidence: Any, of: str = SAMPLE) -> list[Finding]:
-    """Ask every look for that kind of evidence, in the order of CHECKS."""
+    """Ask the looks for that kind of evidence: those that are alone, then in order of CHECKS."""
     looks = [look for look in LOOKS.values() if look.of == of]
     found: list[Finding] = []
     for look in sorted(looks, key=lambda look: (not look.alone, _place(look.check))):
@@ -183,11 +183,11 @@ def _place(check: str) -> int:
 
 
 def ordered(found: Iterable[Finding]) -> list[Finding]:
-    """The worst findings first, without those that another one hides."""
+    """The findings, the worst first, without those that another one hides."""
     found = list(found)
     hidden = {name for one in found if one.class_ in RULES for name in RULES[one.class_].hides}
     if any(one.check == "kl" and one.verdict == BUG for one in found):
-        # The KL has the right form, but its factor or its sign is wrong.
+        # A KL of the right form may have a wrong factor or sign: it is not called right then.
         found = [one for one in found if (one.check, one.verdict) != ("kl", RIGHT)]
     kept = (one for one in found if one.class_ not in hidden)
     return sorted(kept, key=lambda one: -WEIGHT[one.verdict])

@@ -1,4 +1,4 @@
-"""Everything that the checker sets while it looks at one program: handed on, never global."""
+"""The state of one check of one program, which is passed on and never global."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STRUCTURES: dict[str, Callable[[Tensor, Tensor], Any]] = {
     "list": lambda x, _: [x],
     "dict": lambda x, y: dict.fromkeys(DICT_KEYS, x) | dict.fromkeys(DICT_LABELS, y),
 }
-"""What a loader may give for rows and labels, in the order in which they are tried."""
+"""Forms in which a loader may give rows and labels, in the order in which they are tried."""
 Kind = TypeVar("Kind")
 
 
@@ -42,7 +42,7 @@ class Batch:
 
 
 class Patches:
-    """Attributes and entries that are replaced for a time, with what was there before."""
+    """Replaces attributes and entries for a time, and puts the old ones back."""
 
     def __init__(self) -> None:
         self._back: list[Callable[[], Any]] = []
@@ -55,7 +55,7 @@ class Patches:
         setattr(owner, name, value)
 
     def entry(self, table: MutableMapping[str, Any], key: str, value: Any = None) -> None:
-        """Replace an entry of a table; take it out where there is no value for it."""
+        """Replace an entry of a table; without a value, remove it."""
         gone = partial(table.pop, key, None)
         back = partial(table.__setitem__, key, table[key]) if key in table else gone
         self._back.append(back)
@@ -65,7 +65,7 @@ class Patches:
             table[key] = value
 
     def afterwards(self, action: Callable[[], Any]) -> None:
-        """Call ``action`` when all is put back."""
+        """Call ``action`` when everything is put back."""
         self._back.append(action)
 
     def undo(self) -> None:
@@ -83,9 +83,9 @@ class Patches:
 class Session:
     """The state of one check of one program.
 
-    drawn: what numpy drew in this step, with torch's function for the like. error_is_ours: whether
-    the step's reconstruction error is one that a caller would hand over. paused: whether tapes
-    leave out what happens now. missing: packages that the program asked for and that are not here.
+    drawn: numpy's draws in this step, each with torch's function for it. error_is_ours: whether the
+    step's reconstruction error is ours, in place of one that a caller would pass. paused: whether
+    tapes do not record now. missing: packages that the program imports and that are not installed.
     """
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ class Session:
         self.unseen.begin()
 
     def bound(self, kind: type[Kind]) -> type[Kind]:
-        """The class like ``kind`` whose objects find this session as ``__session__``."""
+        """The subclass of ``kind`` whose objects have this session as ``__session__``."""
         if kind not in self._bound:
             own = {"__session__": self, "__module__": kind.__module__, "__doc__": kind.__doc__}
             self._bound[kind] = type(kind.__name__, (kind,), own)
@@ -118,12 +118,12 @@ class Session:
         return made
 
     def named(self, name: str) -> Any:
-        """What a name alone says; None for one that says nothing."""
+        """A stand-in chosen by the name alone; None if the name says nothing."""
         return named_stand_in(self, name)
 
     @contextmanager
     def unrecorded(self) -> Iterator[None]:
-        """Leave what happens within off all tapes: models are made, data are drawn."""
+        """Keep calls in this block off all tapes, such as those that make models or draw data."""
         before, self.paused = self.paused, True
         try:
             yield

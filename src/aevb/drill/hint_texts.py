@@ -1,6 +1,6 @@
-"""The drill's hints, four a kind: question, rule, place, change.
+"""The drill's hints, four for each class: question, rule, place, change.
 
-``{place}`` becomes the line of the finding, or the name of the function that it must be in.
+``{place}`` becomes the line of the finding, or the name of the function with the mistake.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ _ORDER = (*WRONG, FAILED, "cannot_judge", "unfinished")
 
 @dataclass(frozen=True)
 class Shown:
-    """A hint as it is shown. stage: 1 to 4."""
+    """A hint to show. about: the finding's class. stage: 1 to 4."""
 
     about: str
     stage: int
@@ -41,12 +41,12 @@ def choose(findings: list[DrillFinding], about: str | None) -> DrillFinding:
     """The finding to give a hint on.
 
     Args:
-        findings: what is wrong with the file.
-        about: the name of one of them; otherwise a bug comes first, then a check that failed, then
-            what could not be judged, then what is not written yet.
+        findings: those on the file.
+        about: the name of one of them; without it a bug comes first, then a failed check, then a
+            part that could not be judged, then a function that is not written yet.
 
     Raises:
-        UsageError: there is none of that name, or nothing to hint at.
+        UsageError: there is no such finding, or nothing to give a hint on.
     """
     open_ = [finding for finding in findings if finding.verdict in _ORDER]
     if not open_:
@@ -68,13 +68,13 @@ def choose(findings: list[DrillFinding], about: str | None) -> DrillFinding:
 
 
 def advance(used: dict[str, int], finding: DrillFinding, file: str, seen: str = "") -> Shown:
-    """Show the next stage on a finding, or the fourth again, and note it.
+    """Return the hint of the next stage on a finding, or of the fourth again, and note the stage.
 
     Args:
         used: the stage that was shown last, by finding; it is changed.
-        finding: what to give a hint on.
+        finding: the finding to give a hint on.
         file: the name of the learner's file.
-        seen: what the numbers of the training say, the place for checks 4 and 5.
+        seen: a sentence about the training's numbers, the place for checks 4 and 5.
     """
     stage = min(used.get(finding.class_, 0) + 1, len(STAGES))
     used[finding.class_] = stage
@@ -85,7 +85,7 @@ def advance(used: dict[str, int], finding: DrillFinding, file: str, seen: str = 
 def _place(finding: DrillFinding, file: str) -> str:
     """The finding's line, or the function that the mistake must be in.
 
-    The line of a notebook's cell would be of no use to anybody.
+    For a notebook it is the function, since a line in all of its cells helps nobody.
     """
     if finding.line is not None and file.endswith(".py"):
         return f"line {finding.line} of {file}"
@@ -96,7 +96,7 @@ def _place(finding: DrillFinding, file: str) -> str:
 
 
 _FUNCTIONS = (
-    (r"check-[45]$", ""),  # their numbers say it
+    (r"check-[45]$", ""),  # their numbers are the place
     (r"check-3$", "encode, reparameterize, decode and forward"),
     (r"check-2$", "kl_divergence"),
     (r"check-[16]$|std|noise|gradient|softplus|logvar", "reparameterize"),
@@ -106,4 +106,4 @@ _FUNCTIONS = (
     (r"kl", "kl_divergence"),
     (r"head", "encode"),
 )
-"""Where the cause is, by the name of the finding."""
+"""The function with the cause, by the name of the finding."""

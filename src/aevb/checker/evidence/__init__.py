@@ -1,1 +1,1 @@
-"""What is measured of one recorded step; the rules in ``findings`` read it."""
+"""Measurements of one recorded step; the rules in ``findings`` read them."""

@@ -1,4 +1,4 @@
-"""What the names of a program say, where it has no KL that would say it."""
+"""Evidence from the names of a program, for a program without a KL to compare with."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Names:
 
     @cached_property
     def has_a_loss(self) -> bool:
-        """Whether the program trains, defines a loss, or names what belongs to a KL.
+        """Whether the program trains, defines a loss, or has names that belong to a KL.
 
-        An error that it only evaluates is no loss.
+        An error that is only evaluated is no loss.
         """
         nodes = list(ast.walk(self.e.program.source.tree))
         own = [one.name for one in nodes if isinstance(one, ast.FunctionDef | ast.ClassDef)]
@@ -43,30 +43,30 @@ class Names:
 
     @property
     def contradict(self) -> bool:
-        """Whether the deviation's head has a name that is not what the sampler takes it for."""
+        """Whether the name of the deviation's head contradicts the sampler's reading."""
         other = {"logvar": LOG_SIGMA, "log sigma": LOG_VARIANCE}.get(self.e.reading[0])
         return other is not None and any(map(other.search, self.e.heads.names))
 
     @property
     def log_variance(self) -> str:
-        """The head's name if it is a log variance by every name, and is read as a log sigma."""
+        """The head's name, if it says log variance but the head is read as a log sigma."""
         return self.e.heads.names[0] if self.contradict and self._log_sigma_by_none else ""
 
     @property
     def spread_of_sampler(self) -> str:
-        """The same for the parameter of a sampler that was run alone."""
+        """The same for a sampler that was run alone: the name of its parameter."""
         spread = self.e.spread
         plain = LOG_VARIANCE.search(spread) and self._log_sigma_by_none and not self.has_a_loss
         return spread if plain else ""
 
     @property
     def _log_sigma_by_none(self) -> bool:
-        """Whether the sampler reads a log sigma, and no name of the file is that of one."""
+        """Whether the sampler reads a log sigma, and no name in the file says log sigma."""
         return self.e.reading[0] == "log sigma" and not any(map(LOG_SIGMA.search, self.all))
 
     @cached_property
     def unused_deviation(self) -> Place | None:
-        """The place of an exponential of the raw head that nothing but the noise's shape uses."""
+        """The place of an exponential of the raw head that gives at most the shape of the noise."""
         e = self.e
         heads = {e.parts.roots[int(place)] for place in e.parts.raw[:, 0].unique()}
         of_heads = e.tape.dependents(heads)

@@ -1,4 +1,4 @@
-"""The KL, measured: is there one, which formula is it, does its gradient reach both heads?"""
+"""Measurements of the KL: is there one, which formula is it, does it train both heads?"""
 
 from __future__ import annotations
 
@@ -25,21 +25,20 @@ LIMITS = {
     "hinge",
 }  # fmt: skip
 NOTHING = 1e-13
-"""A gradient below this is none. That of a KL of weight 1e-5, averaged over a batch of pictures, is
-1e-10."""
+"""A smaller gradient counts as 0. A KL of weight 1e-5, averaged over pictures, has 1e-10."""
 MOST_NODES = 80
 
 
 @dataclass(frozen=True)
 class Divergence:
-    """What is known of the KL.
+    """What is known about the KL.
 
-    kl: how it was recognised. node: the value on the tape that was judged. place: the value where
-    the KL is put together. cut: the heads that its gradient does not reach, in words.
+    kl: its formula. node: the value on the tape that was judged. place: the value at which a
+    finding is reported. cut: the heads that its gradient does not reach, in words.
 
-    absent: why the loss has no gradient from a KL: "times 0", "weight 0" (at this step), "item" (it
-    enters as a plain number), "beside" (it is returned beside the error), "not added", "elsewhere"
-    (the program seems to have one in another place) or "none". The KL counts unless it is absent.
+    absent: why the loss has no gradient from a KL: "times 0", "weight 0" (at this step), "item" (a
+    plain number is added), "beside" (it is returned with the error), "not added", "elsewhere" (the
+    program's text has one) or "none". It is "" if there is such a gradient.
     """
 
     kl: Recognised
@@ -55,7 +54,7 @@ class Divergence:
 
     @property
     def is_minus_the_right_one(self) -> bool:
-        """Whether the loss has a trained KL of the right form with a minus."""
+        """Whether the loss has minus a KL of the right form, with its gradients."""
         minus = self.kl.class_ == "kl-sign" and self.kl.formula.startswith("1/2")
         return minus and self.counts and not self.cut
 
@@ -84,12 +83,12 @@ def _still(slopes: Slopes) -> bool:
 
 
 def _numbers(e: Evidence, values: list[int]) -> list[int]:
-    """The last MOST_NODES values of floating point."""
+    """The last MOST_NODES of the values, without integers."""
     return [v for v in values if e.tape.shown(v).is_floating_point()][-MOST_NODES:]
 
 
 def nodes(e: Evidence, loss: int) -> list[int]:
-    """Values on the way from the heads to the loss, past the decoder, in order."""
+    """Values on the way from the heads to the loss that avoid the decoder, in order."""
     return _numbers(e, reachable(e.tape, loss, e.parts.roots, e.parts.entrances))
 
 
@@ -100,7 +99,7 @@ def right_nodes(e: Evidence, values: list[int]) -> list[tuple[int, float]]:
 
 
 def _inside_a_limit(e: Evidence, loss: int) -> int | None:
-    """The right KL before free bits or a capacity limit it."""
+    """The right KL before a limit on it, such as free bits or a capacity."""
     between = nodes(e, loss)
     if not any(entry.name in LIMITS for entry in e.makers(between)):
         return None
@@ -116,7 +115,7 @@ def _place(e: Evidence, loss: int) -> int:
 
 
 def _cut(e: Evidence, loss: int) -> str:
-    """The heads on which the KL depends without a gradient in the program as it is written."""
+    """The heads on which the KL depends, but to which the program passes no gradient."""
     whole, seen = e.slopes(loss), e.slopes(loss, transparent=False)
     pairs = (("mu", seen.by_a, whole.by_a), ("logvar", seen.by_r, whole.by_r))
     for name, own, full in pairs:
@@ -139,7 +138,7 @@ def _absent(e: Evidence, loss: int) -> Divergence:
 
 
 def _not_in_the_loss(e: Evidence, found: list[int]) -> tuple[str, int] | None:
-    """What became of a right KL that does not reach the loss, and where it stands."""
+    """Why a right KL does not reach the loss, and its value on the tape."""
     if not found:
         return None
     taken_out = {value for _, value in e.tape.items}
@@ -153,7 +152,7 @@ def _not_in_the_loss(e: Evidence, found: list[int]) -> tuple[str, int] | None:
 
 
 def _nowhere(e: Evidence) -> str:
-    """Whether the text of the program has a KL elsewhere, if its training was not seen."""
+    """Return "elsewhere" if the text mentions a KL that an unseen training may use, else "none"."""
     named = re.search(r"kl|logvar.*exp|log_var.*exp", e.program.source.text, re.IGNORECASE)
     return "elsewhere" if named and not e.step.faithful else "none"
 
@@ -168,11 +167,11 @@ def _of_weight_0(e: Evidence, loss: int, node: int) -> Divergence:
 
 @dataclass(frozen=True)
 class Misread:
-    """The raw head is one thing for the sampler and another for the KL.
+    """The sampler and the KL read the raw head differently.
 
-    sampler, kl: their readings. factor: of the sampler's deviation. log_sigma: whether the head is
-    called a log sigma. in_place: whether a call changes it between the two. fit: the sampler's
-    deviation as an exponential of the head, in words, if it is one.
+    sampler, kl: their readings. factor: that on the sampler's deviation. log_sigma: whether the
+    program calls the head a log sigma. in_place: whether a call changes the head before the KL
+    reads it. fit: the sampler's deviation as an exponential of the head, in words, if it is one.
     """
 
     sampler: str
@@ -194,7 +193,7 @@ class Misread:
 
 
 def misread(e: Evidence) -> Misread | None:
-    """Compare the two readings; None where they agree or where there is no KL to read."""
+    """Compare the two readings; None if they agree or if there is no KL with a reading."""
     d = e.divergence
     if d is None or d.kl.class_ != "mismatch" or d.cut:
         return None
@@ -204,7 +203,7 @@ def misread(e: Evidence) -> Misread | None:
 
 
 def _exponent(e: Evidence) -> str:
-    """The fit log std = a * head + b, where it is one."""
+    """The fit log std = a * head + b in words, "" if it is not exact."""
     s = e.sampler.s.abs().reshape(-1)
     good = s.isfinite() & (s > 0)
     if good.sum() < 4:
@@ -217,7 +216,7 @@ def _exponent(e: Evidence) -> str:
 
 
 def _changed_in_place(e: Evidence) -> bool:
-    """Whether a call on the way to z changes the deviation's head, which the KL reads then."""
+    """Whether a call on the way to z changes the deviation's head before the KL reads it."""
     same = {e.parts.roots[int(i)] for i in torch.unique(e.parts.raw[:, 0])}
     before = e.tape.ancestors(e.parts.z)
     for entry in e.tape.entries:

@@ -1,4 +1,10 @@
-"""The evidence of one recorded step: everything that a rule may ask, measured when it is asked."""
+"""The evidence of one recorded step: what rules may ask for, measured when they ask.
+
+The latent sample is z = m + s * eps. The heads are the outputs of layers that z is made of: the
+mean's head, and the raw head, from which the standard deviation s ("deviation") is computed. A
+reading says how: the raw head is a logvar, a log sigma, a softplus. Slopes are gradients with
+respect to the heads.
+"""
 
 from __future__ import annotations
 
@@ -38,10 +44,9 @@ if TYPE_CHECKING:
 
 Points = list[tuple[Tensor, Tensor]]
 WHOLE_LINE, POSITIVE = (-2.5, 1.8), (0.2, 2.0)
-"""Ranges of the raw head: any number; and positive ones, for a head that is itself the deviation
-or the variance."""
+"""Ranges of raw heads; POSITIVE for a head that is itself the deviation or the variance."""
 MOST_POINTS = 400
-"""Points of each kind in a fingerprint."""
+"""The most points of each kind in a fingerprint."""
 
 
 class Judged(Protocol):
@@ -55,7 +60,7 @@ class Judged(Protocol):
 
 @dataclass
 class StepEvidence:
-    """A recorded step, and where in the program its values stand."""
+    """A recorded step, and the places in the program that made its values."""
 
     program: Judged
     step: RecordedStep
@@ -80,18 +85,18 @@ class StepEvidence:
         verdict: str = "",
         check: str = "",
     ) -> Seen:
-        """What was seen at the place that made the value. figures: measured, expected."""
+        """Make a ``Seen`` at the place that made the value. figures: measured, expected."""
         measured, expected = (*figures, "", "")[:2]
         return Seen(message, measured, expected, self.place(value), class_, verdict, check)
 
     def named(self, value: int) -> str:
-        """The program's name for the value: what it is assigned to, and the function around."""
+        """The program's name for the value, and the function that assigns it."""
         place = self.place(value)
         return "" if place is None else name_at(self.program.source.tree, place)
 
     @cached_property
     def modules(self) -> list[nn.Module]:
-        """All modules of this process: a program need not give its model a name."""
+        """All modules of this process, since a program's model may have no name."""
         return [one for one in gc.get_objects() if issubclass(type(one), nn.Module)]
 
     def layer(self, value: int) -> str:
@@ -108,9 +113,9 @@ class StepEvidence:
 class Evidence(StepEvidence):
     """The evidence of one latent sample.
 
-    parts: the parts of its VAE. spread: the parameter of the sampler that the deviation is made of,
-    where the sampler was run alone. What it keeps points back by proxies, so that the step is freed
-    with it.
+    parts: the parts of its VAE. spread: for a sampler that was run alone, its parameter from which
+    the deviation is computed. Cached objects refer back by proxies, so that the step is freed with
+    the evidence.
     """
 
     parts: Parts
@@ -121,26 +126,26 @@ class Evidence(StepEvidence):
 
     @cached_property
     def rows(self) -> int:
-        """Rows of the batch: ours, unless the program chose its own number."""
+        """The number of rows in the batch: ROWS, unless the program chose another."""
         shape = self.tape.shown(self.parts.z).shape
         if ROWS in shape or not shape:
             return ROWS
         return shape[1] if len(shape) > 2 and shape[0] == self.parts.draws else shape[0]
 
     def at_z(self, message: str, *figures: str, **more: str) -> Seen:
-        """What was seen at the place that made z."""
+        """Make a ``Seen`` at the place that made z."""
         return self.at(self.parts.z, message, *figures, **more)
 
     # The sampler.
 
     @cached_property
     def on_the_whole_line(self) -> Sampled:
-        """The sampler where the raw head is any number."""
+        """The sampler, measured with raw heads of either sign."""
         return sampled(self.tape, self.parts, settings(self.parts.n, *WHOLE_LINE, self.seed))
 
     @cached_property
     def may_be_negative(self) -> bool:
-        """Whether the deviation takes the sign of the raw head, or is no number below 0."""
+        """Whether a negative raw head makes the deviation negative, or not a number."""
         whole = self.on_the_whole_line
         below, above = whole.s[whole.r < -0.05], whole.s[whole.r > 0.05]
         if not below.numel():
@@ -157,12 +162,12 @@ class Evidence(StepEvidence):
 
     @cached_property
     def sampler(self) -> Sampled:
-        """The sampler at the same settings."""
+        """The sampler, measured at ``points``."""
         return sampled(self.tape, self.parts, self.points)
 
     @cached_property
     def reading(self) -> tuple[str, float]:
-        """How the sampler reads the raw head, and a factor of its deviation."""
+        """How the sampler reads the raw head, and the factor on its deviation."""
         return sampler_reading(self.sampler)
 
     @property
@@ -171,16 +176,16 @@ class Evidence(StepEvidence):
         return self.reading[0] if self.reading[1] == 1.0 else ""
 
     noise = cached_property(sampling.noise_of)
-    """The moments of the noise, and what it is shared by."""
+    """The moments of the noise, and whether rows or dimensions share it."""
 
     @cached_property
     def heads(self) -> sampling.Heads:
-        """What holds the heads, or joins them."""
+        """The heads, what limits them, and whether one layer gives both."""
         return sampling.Heads(proxy(self))
 
     @cached_property
     def names(self) -> by_names.Names:
-        """What the names of the program say."""
+        """The evidence from the names of the program."""
         return by_names.Names(proxy(self))
 
     # The loss and its two terms.
@@ -192,7 +197,7 @@ class Evidence(StepEvidence):
 
     @cached_property
     def kept_kl(self) -> int | None:
-        """A KL that a module keeps as an attribute, ``self.kl``, for a loss that is elsewhere."""
+        """A KL that a module keeps as an attribute, ``self.kl``, if no loss was found."""
         if self.loss is not None:
             return None
         for module in self.modules:
@@ -207,7 +212,7 @@ class Evidence(StepEvidence):
     def with_kl(self) -> int | None:
         """The value that should hold the KL: the loss, or a KL that a module keeps.
 
-        It is None if only a sampler was named: then the KL is ours.
+        It is None if only a sampler was named: then the loss is ours, and has no KL.
         """
         given = self.program.mapping
         if self.loss is not None and "sampler" in given and not {"kl", "loss"} & given.keys():
@@ -215,7 +220,7 @@ class Evidence(StepEvidence):
         return self.kept_kl if self.loss is None else self.loss
 
     def slopes(self, value: int, *, transparent: bool = True) -> Slopes:
-        """Gradients of a value with respect to the heads, while the decoder is held still."""
+        """Gradients of a value with respect to the heads, with the decoder's output constant."""
         key = value, transparent
         if key not in self._slopes:
             self._slopes[key] = kl_slopes(
@@ -227,7 +232,8 @@ class Evidence(StepEvidence):
     def right(self) -> Slopes:
         """Gradients of the KL that fits the sampler.
 
-        What else is added to the mean, such as the code of a class, may be in the KL or not.
+        A KL may leave out what is added to the mean, such as the code of a class. If it does,
+        so does the result.
         """
         right = right_kl_slopes(self.tape, self.parts, self.points)
         if not self.parts.shifted or self.with_kl is None:
@@ -241,18 +247,18 @@ class Evidence(StepEvidence):
 
     @cached_property
     def divergence(self) -> Divergence | None:
-        """What is known of the KL; None where none is to be judged."""
+        """What is known about the KL; None if there is no KL to judge."""
         return None if self.with_kl is None else measured(self, self.with_kl)
 
     @property
     def negative_deviation(self) -> bool:
-        """Whether the KL is right, but for a deviation that may be negative."""
+        """Whether the KL is right apart from a deviation that may be negative."""
         d = self.divergence
         right = d is not None and self.loss is not None and d.counts and d.kl.class_ == ""
         return right and self.may_be_negative
 
     misread = cached_property(misread)
-    """How the sampler and the KL read the raw head, where they differ."""
+    """How the sampler and the KL read the raw head; None unless they differ."""
 
     @cached_property
     def error(self) -> Reconstruction | None:
@@ -265,12 +271,12 @@ class Evidence(StepEvidence):
         return weighing.weighed(proxy(self))
 
     def fingerprint(self) -> dict[str, list[float]]:
-        """What was measured of the sampler and the KL, as plain numbers for a picture.
+        """The measured sampler and KL, as plain numbers for a picture.
 
         head, deviation: settings of the raw head, and the deviation of z there. right_mean,
-        seen_mean, right_deviation, seen_deviation: gradients of the right KL and of the loss with
-        respect to either head; those of the loss are divided by factor, their ratio to the right
-        ones in least squares.
+        right_deviation: gradients of the right KL with respect to the two heads. seen_mean,
+        seen_deviation: those of the loss, divided by factor, their least-squares ratio to the
+        right ones.
         """
         found = dict(
             zip(("head", "deviation"), _finite(self.sampler.r, self.sampler.s.abs()), strict=True)
@@ -288,7 +294,7 @@ class Evidence(StepEvidence):
 
 
 def _finite(a: Tensor, b: Tensor) -> tuple[list[float], list[float]]:
-    """Up to MOST_POINTS places where both are finite."""
+    """Up to MOST_POINTS pairs of elements that are both finite."""
     a, b = a.detach().reshape(-1).double(), b.detach().reshape(-1).double()
     keep = a.isfinite() & b.isfinite()
     step = max(1, -(-int(keep.sum()) // MOST_POINTS))
@@ -309,7 +315,7 @@ def attribute_of(parameter: Tensor, modules: list[nn.Module]) -> str:
 
 
 def name_at(tree: ast.AST, place: Place) -> str:
-    """What a statement at the place assigns to, and in which function: "mu in forward"."""
+    """The target of the assignment at the place, and its function: "mu in forward"."""
     best: ast.stmt | None = None
     inside = ""
     for node in ast.walk(tree):

@@ -1,4 +1,4 @@
-"""Factors in the loss: which numbers are the same, and what the program multiplies by."""
+"""Factors in the loss: which numbers count as equal, and the factors in the program's text."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def close(a: float, b: float = 1.0) -> bool:
 
 
 def plain(count: float) -> bool:
-    """Whether people write this factor anyway."""
+    """Whether the factor is common in formulas, so that it says nothing about a reduction."""
     return any(abs(count - one) < 1e-6 for one in (0.25, 0.5, 1, 2, 4))
 
 
 def has_literal(e: Evidence, value: int, numbers: tuple[float, ...]) -> bool:
-    """Whether a statement that makes or uses the value multiplies or divides by such a number."""
+    """Whether a statement that makes or uses the value has one of the numbers as a factor."""
     places = {e.place(value)} | {one.place for one in e.tape.entries if value in one.inputs}
     sides = factors(e.program.source.tree, places)
     return any(isinstance(side, ast.Constant) and side.value in numbers for side in sides)

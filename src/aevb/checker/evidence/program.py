@@ -1,4 +1,4 @@
-"""What the text of a program says by itself."""
+"""Evidence from the text of a program."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class ProgramEvidence:
 
     @cached_property
     def uniform_z(self) -> Place | None:
-        """Where uniform numbers are drawn that a decoder gets: ``decode(torch.rand(n, 20))``.
+        """The place of uniform draws that are decoded: ``decode(torch.rand(n, 20))``.
 
-        They may reach it by way of a name.
+        The draws may also be assigned to a name first.
         """
         for node in ast.walk(self.program.source.tree):
             if isinstance(node, ast.Module | ast.FunctionDef):
@@ -61,7 +61,7 @@ class ProgramEvidence:
 
 
 def _decoded_uniform(body: list[ast.stmt], decoders: set[str]) -> Place | None:
-    """The place of uniform numbers that a statement of the function decodes."""
+    """The place of uniform numbers that a statement in the body decodes."""
     uniform: dict[str, Place] = {}
     for node in _in_order(body):
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
@@ -73,7 +73,7 @@ def _decoded_uniform(body: list[ast.stmt], decoders: set[str]) -> Place | None:
 
 
 def _remember(uniform: dict[str, Place], name: str, node: ast.Assign) -> None:
-    """Keep the place where the name was given uniform numbers, as long as it has them."""
+    """Keep the place where the name got uniform numbers; forget it when the name gets others."""
     value = node.value
     if _is_uniform(value):
         uniform[name] = place_of(node)
@@ -84,7 +84,7 @@ def _remember(uniform: dict[str, Place], name: str, node: ast.Assign) -> None:
 
 
 def _in_order(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """The statements of a function, those of its loops and conditions included."""
+    """The statements of a function, including those in its loops and conditions."""
     for statement in body:
         if isinstance(statement, ast.FunctionDef | ast.ClassDef):
             continue
@@ -96,7 +96,7 @@ def _in_order(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def _is_uniform(value: ast.expr) -> bool:
-    """Uniform numbers, perhaps moved, scaled and sent to a device; not through a quantile."""
+    """Whether the value is uniform numbers, perhaps shifted and scaled, but not transformed."""
     names = [last_name(call.func) for call in calls(value)]
     changed = any(re.search(r"ppf|icdf|erfinv|log", n) or DECODER.match(n) for n in names)
     return (
@@ -105,14 +105,14 @@ def _is_uniform(value: ast.expr) -> bool:
 
 
 def _adds_a_name(node: ast.AST) -> bool:
-    """Whether something that has a name, such as a mean, is added to a draw or multiplies it."""
+    """Whether the node combines a draw with something that has a name, such as a mean."""
     sides = (node.left, node.right) if isinstance(node, ast.BinOp) else ()
     bare = (side for side in sides if not any(calls(side)))
     return any(isinstance(one, ast.Name) for side in bare for one in ast.walk(side))
 
 
 def _decoded(statement: ast.stmt, uniform: dict[str, Place], decoders: set[str]) -> Place | None:
-    """The place of uniform numbers that a call of a decoder gets."""
+    """The place of uniform numbers that the statement gives to a decoder."""
     for call in calls(statement):
         name = last_name(call.func)
         if not call.args or not (name in decoders or DECODER.match(name)):

@@ -1,9 +1,9 @@
 """Readings of a head, by the sampler and by the KL: logvar, log sigma, sigma, a softplus.
 
-A reading maps the head's raw element r to a log-variance. The sampler's reading is seen from its
-deviation, the KL's from the combination of mu^2, logvar and exp(logvar) that its gradient is made
-of. A right KL has these in the ratio 1/2 : -1/2 : 1/2 for the sampler's own reading. Other ratios,
-and other readings, are the mistakes that are named here.
+A reading maps an element r of the raw head to a log-variance. The sampler's reading is found from
+its deviation. The KL's is found by fitting its gradient with the gradients of mu^2, logvar and
+exp(logvar). A right KL has these in the ratio 1/2 : -1/2 : 1/2, in the sampler's reading. Other
+ratios and other readings are mistakes.
 """
 
 from __future__ import annotations
@@ -41,15 +41,16 @@ READINGS: dict[str, Callable[[Tensor], Tensor]] = {
 
 MISSING = ("kl-missing-mu2", "kl-missing-log", "kl-missing-variance")
 TOLERANCE = 5e-3
-"""Relative residual under which a fit counts as exact: float32 sums leave about 1e-5."""
+"""A fit with a smaller relative residual counts as exact; float32 sums leave about 1e-5."""
 
 
 @dataclass(frozen=True)
 class Recognised:
-    """The KL, as its gradient shows it.
+    """The KL that a gradient shows.
 
-    class_: "" if it fits the sampler, "mismatch" if it reads the head differently. weight: of one
-    element, in the loss. reading: the KL's, where that is known. formula: for the message.
+    class_: "" if it fits the sampler, "mismatch" if it reads the head differently, else a class of
+    mistake. weight: that of one element in the loss. reading: the KL's, if it is known. formula:
+    the KL in words.
     """
 
     class_: str
@@ -59,7 +60,7 @@ class Recognised:
 
 
 def sampler_reading(s: Sampled) -> tuple[str, float]:
-    """The reading and the factor such that s = factor * exp(reading(r) / 2); ("", 0) for none."""
+    """The reading and the factor with s = factor * exp(reading(r) / 2); ("", 0) if none fits."""
     for name, reading in READINGS.items():
         expected = (reading(s.r) / 2).exp()
         good = expected.isfinite() & s.s.isfinite()
@@ -76,7 +77,7 @@ def sampler_reading(s: Sampled) -> tuple[str, float]:
 
 
 def fitted(slopes: Slopes, *functions: Function) -> tuple[list[float], float]:
-    """Fit the gradient by those of functions of (mean, raw head): coefficients, residual."""
+    """Fit the gradient by those of functions of (mean, raw head): (coefficients, residual)."""
     columns = []
     for function in functions:
         a, r = slopes.a.clone().requires_grad_(), slopes.r.clone().requires_grad_()
@@ -111,7 +112,7 @@ def recognise(slopes: Slopes, right: Slopes, own: str) -> Recognised:
 
 
 def kl_terms(reading: Callable[[Tensor], Tensor]) -> list[Function]:
-    """The terms of a KL, mu^2, logvar and exp(logvar), for a head that is read like that."""
+    """The terms of a KL, mu^2, logvar and exp(logvar), for a reading of the head."""
     return [lambda a, _: a.square(), lambda _, r: reading(r), lambda _, r: reading(r).exp()]
 
 
@@ -149,7 +150,7 @@ def _by_reading(slopes: Slopes, name: str) -> Recognised | None:
 
 
 def _swapped(slopes: Slopes, own: str) -> Iterator[Recognised]:
-    """mu where logvar belongs, and the reverse, in any of the terms."""
+    """KLs with mu and logvar exchanged in some or all terms."""
     f = READINGS.get(own, READINGS["logvar"])
     of_mean: list[Function] = [lambda a, _: f(a), lambda a, _: f(a).exp()]
     for first, formula in (

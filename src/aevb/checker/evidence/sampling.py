@@ -1,8 +1,8 @@
-"""The sampler, measured: the moments of its noise, what shares it, and what holds the heads.
+"""Measurements of the sampler: the moments of its noise, who shares it, and limits on the heads.
 
-False alarms: the fourth moment is taken over at least 10,000 draws, where that of normal noise has
-a standard deviation of 0.05 around 3. The band of the rules reaches 10 standard deviations to
-either side. Noise that is shared is shared to the last bit.
+The fourth moment is taken over at least 10,000 numbers. For normal noise it is 3, with a standard
+deviation of 0.05. The rules accuse at 10 standard deviations, so a false alarm is all but
+impossible. Shared noise needs no statistics: it is equal everywhere.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 DRAWS = 10_000
 FAR = -30.0
-"""A raw head this low means a deviation of nearly 0 in every reading, unless something holds it."""
+"""A raw head this low gives a deviation near 0 in every reading, unless something limits it."""
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Moments of the noise in z. shape: of one draw.
+    """Moments of the noise in z. shape: that of one draw.
 
     shared: "rows" if one vector serves all rows of the batch, "dimensions" if one number serves all
     ``dimensions`` of a row, otherwise "".
@@ -64,7 +64,7 @@ def noise_of(e: Evidence) -> Noise:
 
 
 def standardised(e: Evidence, seed: int, numbers: int) -> Tensor:
-    """At least so many numbers of noise in the shape of z: (z - z without noise) / deviation."""
+    """At least ``numbers`` numbers of noise, by draws of z: (z - z without noise) / deviation."""
     n = e.parts.n
     low, high = (0.5, 1.5) if e.may_be_negative else (-1.0, 1.0)
     raw = low + (high - low) * torch.rand(n, generator=torch.Generator().manual_seed(seed))
@@ -88,18 +88,18 @@ def _constant_along(eps: Tensor, axis: int) -> bool:
 
 @dataclass
 class Heads:
-    """The layers that z is made of, and what comes between them and z."""
+    """The layers whose outputs z is made of, and the calls between them and z."""
 
     e: Evidence
 
     @property
     def mean(self) -> int:
-        """The value that is the mean's head."""
+        """The number of the value that is the mean's head."""
         return self._root(self.e.parts.mean)
 
     @property
     def raw(self) -> int:
-        """The value that is the deviation's head."""
+        """The number of the value that is the deviation's head."""
         return self._root(self.e.parts.raw)
 
     def _root(self, places: Tensor) -> int:
@@ -107,13 +107,13 @@ class Heads:
 
     @cached_property
     def names(self) -> list[str]:
-        """What the program calls the deviation's heads and their layers."""
+        """The program's names for the deviation's heads and their layers."""
         heads = {self.e.parts.roots[int(place)] for place in self.e.parts.raw[:, 0].unique()}
         return [word for head in heads for word in (self.e.named(head), self.e.layer(head))]
 
     @cached_property
     def shared(self) -> str:
-        """The layer that gives both heads by two calls on one input, or ""."""
+        """The layer that gives both heads, by two calls on one input; or ""."""
         first, second = (self.e.tape.made_by(value) for value in (self.mean, self.raw))
         if first is None or second is None or first is second:
             return ""
@@ -123,19 +123,19 @@ class Heads:
 
     @cached_property
     def normalised(self) -> tuple[str, int] | None:
-        """A call that drops or normalises a head, and the head."""
+        """The name of a dropout or normalisation on a head, and the head; or None."""
         roots = self.e.parts.roots
         calls = zip(self.e.makers(roots), roots, strict=False)
         return next(((one.name, root) for one, root in calls if one.name in NORMALISING), None)
 
     @cached_property
     def span_of_mean(self) -> str:
-        """The range that something holds the mean of z in, or "" if it follows its head."""
+        """The range to which something limits the mean of z; "" if the mean follows its head."""
         s = self.e.on_the_whole_line
         flat = s.m[s.m.isfinite()]
         if not flat.numel():
             return ""
-        # Between settings: what else is added to the mean, such as the code of a class, stays.
+        # Differences between settings: a class's code that is added to the mean cancels.
         moved, by = (s.m[1:] - s.m[:1]).reshape(-1), (s.a[1:] - s.a[:1]).reshape(-1)
         if fit(moved, [by])[1] < 1e-3:
             return ""
@@ -143,7 +143,7 @@ class Heads:
 
     @cached_property
     def least_deviation(self) -> float:
-        """The deviation of z at a raw head of FAR; 0 for a head that is itself the deviation."""
+        """The deviation of z at a raw head of FAR; 0 if the deviation may be negative."""
         e = self.e
         if e.may_be_negative:
             return 0.0
@@ -154,7 +154,7 @@ class Heads:
 
     @cached_property
     def drawn_twice(self) -> bool:
-        """Whether the noise is itself drawn with the mean and the deviation that z adds to it."""
+        """Whether the noise is drawn with the mean and the deviation that z applies to it again."""
         e = self.e
         z = e.tape.shown(e.parts.z).double()
         for entry in e.parts.noise:

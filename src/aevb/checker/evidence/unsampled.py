@@ -1,4 +1,4 @@
-"""A step in which no latent sample with both heads was seen: what there is instead."""
+"""The evidence of a step without a latent sample that has both heads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_HEADS = 8
 
 @dataclass
 class Unsampled(StepEvidence):
-    """in_evaluation: the sample that the same step has in evaluation, if it has one."""
+    """The evidence of such a step. in_evaluation: that of its sample in evaluation mode, if any."""
 
     in_evaluation: Evidence | None = None
 
@@ -32,9 +32,9 @@ class Unsampled(StepEvidence):
 
     @cached_property
     def heads(self) -> tuple[int, int] | None:
-        """Outputs of layers that the loss holds the KL of: the mean's and the deviation's.
+        """The outputs of layers whose KL the loss contains: the mean's and the deviation's.
 
-        They are two outputs of one shape, or one output that is split.
+        They are two outputs of one shape, or twice the same output, which is split.
         """
         if self.step.loss is None:
             return None
@@ -44,7 +44,7 @@ class Unsampled(StepEvidence):
         return None
 
     def _candidates(self, loss: int) -> Iterator[list[int]]:
-        """Outputs from which the loss is reached through no further layer: pairs, then one."""
+        """Possible heads, with no further layer between them and the loss: pairs, then single."""
         needed, layers = self.tape.ancestors(loss), set(self.layers)
         direct = [
             v
@@ -58,7 +58,7 @@ class Unsampled(StepEvidence):
         yield from ([v] for v in direct if len(shapes[v]) == 2 and shapes[v][-1] % 2 == 0)
 
     def _reads_as_kl(self, loss: int, roots: list[int]) -> bool:
-        """Whether the loss depends on them as a KL does, in one of the plain readings."""
+        """Whether the loss depends on ``roots`` as a KL does, in one of the PLAIN readings."""
         others = (v for v in self.layers if v not in roots)
         still = [v for v in others if set(roots) & self.tape.ancestors(v)]
         parts = Parts([], roots[0], roots, still)
@@ -78,14 +78,14 @@ class Unsampled(StepEvidence):
 
     @cached_property
     def drawn(self) -> Parts | None:
-        """The first sample of which a head is missing."""
+        """The first sample, which lacks a head."""
         return next((p for p in self.step.parts if p.noise), None)
 
     @property
     def unseen(self) -> bool:
-        """Whether the loss holds numbers of the shape of the heads that come from elsewhere.
+        """Whether the loss uses numbers of unknown origin in the shape of the heads.
 
-        No call on the tape made them, and they are no rows of data.
+        No call on the tape made them, and they are not the batch.
         """
         if self.step.loss is None or self.heads is None:
             return False

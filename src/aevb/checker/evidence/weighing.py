@@ -1,8 +1,8 @@
 """The weights of the KL and of the reconstruction error, and which calls of the program made them.
 
-On the way from the elementwise KL to the loss every call multiplies its weight by a factor. A mean
-over rows, latent or data dimensions, or a division by their number, is a reduction. The program
-asked for every other factor.
+On the way from the elementwise KL to the loss, each call multiplies its weight by a factor. A mean
+over rows, latent or data dimensions is a reduction, and so is a division by their number. Every
+other factor is a weight that the program asks for.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ MOST_CALLS, ANOTHER = 4, "another activation"
 
 @dataclass
 class Chain:
-    """One term of the loss, followed from where it is whole to where it meets the other.
+    """The KL or the error, followed from its first value to the last before they are added.
 
-    width: the number of its dimensions, latent or data. weight: of its last value. factor: the
+    width: the number of its latent or data dimensions. weight: that of its last value. factor: the
     weight without reductions. values, seen: the values on the way, and the factor at each. rows,
-    wide: the powers of the numbers of rows and of dimensions by which reductions divided.
-    summed_rows_first: whether the rows were summed before the dimensions. changed: the value at
-    which the factor changed last.
+    wide: how often reductions divided by the number of rows and by the width. summed_rows_first:
+    whether the rows were summed before the dimensions. changed: the value at which the factor
+    changed last.
     """
 
     e: Evidence
@@ -68,7 +68,7 @@ class Chain:
 
     @property
     def was_whole(self) -> bool:
-        """Whether the term had the weight 1 or -1 somewhere on the way."""
+        """Whether the term had the factor 1 or -1 somewhere on the way."""
         return any(close(abs(factor)) for factor in self.seen)
 
     @property
@@ -77,20 +77,20 @@ class Chain:
         return self.rows > 0, self.wide > 0
 
     def unreduced(self, rows: int, wide: int) -> float:
-        """What reductions by these powers divided by."""
+        """The number by which so many reductions over rows and over dimensions divide."""
         return float(self.e.rows) ** rows * float(self.width) ** wide
 
     def ends(self) -> list[tuple[list[int], float]]:
-        """The values up to the end of each statement, the last first, and the factor there.
+        """The values up to the end of each statement but the last, and the factor there.
 
-        The end of the chain is left out.
+        The latest statement comes first.
         """
         places = [self.e.place(value) for value in self.values]
         ends = [i for i in range(len(places) - 1) if places[i] != places[i + 1]]
         return [(self.values[: i + 1], self.seen[i]) for i in reversed(ends)]
 
     def has_named_weight(self, values: list[int]) -> bool:
-        """Whether a statement that made the values multiplies by what has a weight's name."""
+        """Whether a statement that made the values multiplies by a name like ``beta``."""
         sides = factors(self.e.program.source.tree, {self.e.place(value) for value in values})
         names = (last_name(side) for side in sides if isinstance(side, ast.Name | ast.Attribute))
         return any(map(NAMED_WEIGHT.search, names))
@@ -116,7 +116,7 @@ class Chain:
         self.values.append(value)
 
     def _of_number(self, factor: float) -> tuple[int, int]:
-        """The reductions of a division by a number, or by twice or half of it."""
+        """The reductions that explain a factor, up to a factor of 2 or 1/2."""
         if plain(factor):
             return 0, 0
         for rows, wide in ((r, w) for r in (0, 1, -1) for w in (0, 1, -1) if r or w):
@@ -128,7 +128,7 @@ class Chain:
 
 
 def followed(e: Evidence, weights: list[tuple[int, float]], width: int) -> Chain | None:
-    """The chain of values with their weights. Reductions of its own may come before the first."""
+    """The chain of values with their weights; there may be reductions before the first value."""
     if not weights:
         return None
     (first, weight), *rest = weights
@@ -148,14 +148,14 @@ def _sums_rows(e: Evidence, entry: Entry, before: Tensor, after: Tensor) -> bool
 
 
 def _of_mean(e: Evidence, before: Tensor, after: Tensor) -> tuple[int, int]:
-    """The reductions of a mean. One over the draws of a row does not count."""
+    """The reductions of a mean; a mean over the draws of z for a row does not count."""
     count = before.numel() // max(1, after.numel())
     over_rows = e.rows in before.shape and (after.numel() == 1 or e.rows not in after.shape)
     return int(over_rows), int(count // (e.rows if over_rows else 1) not in (1, e.parts.draws))
 
 
 def _before(chain: Chain, value: int) -> tuple[int, int]:
-    """Reductions before the first value: terms averaged one by one, or a loss of torch."""
+    """Reductions before the first value: of terms one by one, or inside a loss of torch."""
     e, entry = chain.e, chain.e.tape.made_by(value)
     if entry is None:
         return 0, 0
@@ -172,7 +172,7 @@ def _before(chain: Chain, value: int) -> tuple[int, int]:
 
 
 def _means(e: Evidence, value: int) -> list[tuple[Tensor, Tensor]]:
-    """What the means behind the value take and make, the last first."""
+    """Input and output of each mean that the value depends on, the latest first."""
     after = e.tape.dependents(e.parts.roots)
     out = []
     for one in e.makers(sorted(e.tape.ancestors(value)))[::-1]:
@@ -183,7 +183,7 @@ def _means(e: Evidence, value: int) -> list[tuple[Tensor, Tensor]]:
 
 
 def _averaged(e: Evidence, entry: Entry, value: int, reduced: int) -> bool:
-    """Whether a call that both compares and reduces was asked to reduce like that."""
+    """Whether a call reduces like that, as far as its name and the shape of its result tell."""
     if not re.search("loss|entropy|kl_div", entry.name):
         return not reduced and not _has_mean(e, value)
     shape = next(iter(t.shape for t in tensors(entry.result)), ())
@@ -198,12 +198,12 @@ def _has_mean(e: Evidence, value: int) -> bool:
 
 @dataclass
 class Weights:
-    """The KL and the error, each followed to where they meet.
+    """The KL and the error, each followed to where they are added.
 
-    alone: whether the KL is a value of its own that no error is added to. kl, error: the chains,
-    where there are any. of_kl: the weight of the KL in the loss. r: the error's form, if that is
-    known and the KL in the loss is the one that was judged. factor: what multiplies the whole KL
-    beside the error, reductions left out; mixing: the part of it behind both chains.
+    alone: whether no error is added to the KL. kl, error: the chains, if there are any. of_kl: the
+    weight of the KL in the loss. r: the error's form, if it is known and the KL was judged in the
+    loss itself. factor: the KL's factor relative to the error's, without reductions; mixing: the
+    part of it that comes after both chains.
     """
 
     e: Evidence
@@ -217,7 +217,7 @@ class Weights:
     factor: float = 0.0
 
     def follow(self, of_kl: list[tuple[int, float]]) -> None:
-        """Follow the KL through the values that are a multiple of it, and the error."""
+        """Follow the error, and the KL through ``of_kl``: values and their multiple of the KL."""
         self.kl = followed(self.e, of_kl, self.latent)
         self.factor = self.kl.factor if self.kl is not None else 0.0
         if self.r is not None:
@@ -226,12 +226,12 @@ class Weights:
             self.meet(self.kl, self.error)
 
     def meet(self, kl: Chain, error: Chain) -> None:
-        """Find what the KL is multiplied by beside the error, after both chains and in all."""
-        # The error that is followed is that of one draw of z; a loop over draws adds others.
+        """Compute ``mixing`` and ``factor`` from both chains."""
+        # The error chain is that of one draw of z; a loop over draws adds others.
         of_error = self.r.weight / error.weight if self.r is not None else 1.0
         self.mixing = (self.of_kl / kl.weight) / of_error / self.e.parts.apart
-        # Where one term has a number for each row and the other is averaged already, the mean of
-        # their sum averages the first alone.
+        # If one term has a number for each row and the other is already averaged, the mean of
+        # their sum only averages the first.
         for power, chain in ((-1, kl), (1, error)):
             mixing = self.mixing * float(self.e.rows) ** -power
             if abs(mixing - 1) < 1e-3:
@@ -239,7 +239,7 @@ class Weights:
         self.factor = kl.factor * self.mixing / (1 if error.factor > 0 else -1)
 
     def is_of_output(self, own: float, last: int) -> bool:
-        """Whether a weight of the squared error comes from a factor on the decoder's output."""
+        """Whether a factor on the decoder's output explains the weight of the squared error."""
         assert self.r is not None
         tape, r, seed = self.e.tape, self.r, self.e.seed
         values = tape.dependents([r.output]) & tape.ancestors(last)
@@ -248,19 +248,19 @@ class Weights:
 
     @property
     def latent(self) -> int:
-        """Latent dimensions."""
+        """The number of latent dimensions."""
         return self.e.parts.n // self.e.rows
 
     @property
     def data(self) -> int:
-        """Data dimensions. Draws of z for one row share its target."""
+        """The number of data dimensions; draws of z for one row share its target."""
         assert self.r is not None
         numbers = self.e.tape.shown(self.r.output).numel() * self.e.parts.n
         return max(1, numbers // (self.e.rows * self.e.tape.shown(self.e.parts.z).numel()))
 
     @property
     def effective(self) -> float:
-        """How much one row's KL counts beside one row's error."""
+        """The weight of one row's KL relative to one row's error: the effective beta."""
         assert self.r is not None
         return self.of_kl / (self.r.weight * self.e.parts.draws)
 
@@ -294,7 +294,7 @@ def error_of(e: Evidence, loss: int) -> Reconstruction | None:
 
 
 def _after_another_activation(e: Evidence, loss: int, output: int) -> Reconstruction | None:
-    """The error of what calls such as a softmax or a leaky unit make of the decoder's output."""
+    """The error after other calls on the decoder's output, such as a softmax or a leaky unit."""
     value, size = output, e.tape.shown(output).numel()
     for _ in range(MOST_CALLS):
         after = [one for one in e.tape.entries if value in one.inputs and len(one.outputs) == 1]

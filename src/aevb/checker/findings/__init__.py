@@ -1,11 +1,11 @@
-"""The rules: every module here declares classes of mistakes, and is imported with this package.
+"""The rules: each module declares classes of mistakes, and is imported with this package.
 
 ``noise.py``     the noise of the sample
-``sampler.py``   mean and deviation of the sample, and the gradients that pass through it
-``kl.py``        the form of the KL
+``sampler.py``   mean and deviation of the sample, and the gradients through it
+``kl.py``        the formula of the KL
 ``weight.py``    factors on the KL and on the error: doubled, halved, subtracted, averaged
 ``decoder.py``   the output, the error and the data
-``no_sample.py`` a step without a whole sample or without a loss
+``no_sample.py`` a step without a sample that has both heads, or without a loss
 """
 
 from importlib import import_module

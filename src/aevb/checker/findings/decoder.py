@@ -1,4 +1,4 @@
-"""The decoder: the error against the output's activation and the data's range; z of new points."""
+"""The decoder: do error, activation and data range fit, and is z of new points normal?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The KL: is it there, is it that of the sampler's own Gaussian from N(0, I), and is it trained?"""
+"""The KL: is it in the loss, is it that of the sampler's Gaussian from N(0, I), does it train?"""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def kl_absent(e: Evidence) -> Iterator[Seen]:
 
 @note("kl")
 def kl_not_seen(e: Evidence) -> Iterator[Seen]:
-    """Say where the KL may be, if the loss that was found has none."""
+    """Say where the KL may be, if the loss has none."""
     d = e.divergence
     if d is not None and d.absent in NOT_SEEN:
         yield e.at(d.place, NOT_SEEN[d.absent], verdict=CANNOT_JUDGE)
@@ -54,7 +54,7 @@ def kl_not_seen(e: Evidence) -> Iterator[Seen]:
 
 @rule("kl-detached", "the KL is in the loss without a gradient", "kl")
 def kl_detached(e: Evidence) -> Iterator[Seen]:
-    """Find a KL that changes the loss and trains nothing, or only one of the heads."""
+    """Find a KL in the loss that trains no head, or only one."""
     d = e.divergence
     if d is None:
         return
@@ -73,10 +73,10 @@ def kl_detached(e: Evidence) -> Iterator[Seen]:
 
 
 def recognised(e: Evidence) -> Recognised | None:
-    """The KL if its formula is to be named, or said to be right.
+    """The KL, if its formula is to be called right or wrong; else None.
 
-    A factor on the deviation is named by other rules, and the KL that fits it is not. The sign of a
-    KL of the right form is judged beside the reconstruction.
+    Other rules name a factor on the deviation. The sign of a KL of the right form is judged with
+    the reconstruction error, by the rules on weights.
     """
     d = e.divergence
     if d is None or d.absent not in ("", "weight 0") or d.cut or e.negative_deviation:
@@ -97,7 +97,7 @@ def recognised(e: Evidence) -> Recognised | None:
 @rule("kl-swapped", "the KL has mu and logvar exchanged", "kl")
 @rule("kl-reversed", "the KL is that of the prior from the posterior", "kl")
 def wrong_formula(e: Evidence) -> Iterator[Seen]:
-    """Name a KL of another formula by its gradient."""
+    """Name the mistake in a KL with a wrong formula."""
     kl, d = recognised(e), e.divergence
     if kl is None or d is None or kl.class_ in ("", "mismatch"):
         return
@@ -120,7 +120,7 @@ def wrong_formula(e: Evidence) -> Iterator[Seen]:
 
 @note("kl")
 def kl_right(e: Evidence) -> Iterator[Seen]:
-    """Say that the KL is right, or how the head is read that makes it so."""
+    """Say that the KL is right, with the reading of the head if it is unusual."""
     kl, d = recognised(e), e.divergence
     if kl is None or d is None or kl.class_:
         return

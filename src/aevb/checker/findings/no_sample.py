@@ -1,4 +1,4 @@
-"""Steps without a whole sample or without a loss: what can be said, and what to name."""
+"""Steps without a sample that has both heads, or without a loss."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLAIN = ("logvar", "log sigma", "softplus sigma", "softplus variance")
 
 @note("parts", of=NO_SAMPLE)
 def no_sample(e: Unsampled) -> Iterator[Seen]:
-    """Say what is missing, where no rule can tell the mistake."""
+    """Say what is missing, if no rule can name the mistake."""
     if e.heads is None:
         message = (
             "no latent sample was found: nothing drawn, with a mean and a deviation, enters a"
@@ -41,7 +41,7 @@ def no_sample(e: Unsampled) -> Iterator[Seen]:
 
 @note("loss")
 def kept_kl(e: Evidence) -> Iterator[Seen]:
-    """Say that a KL was judged, and not the loss that it may enter."""
+    """Say that a KL was judged, but no loss."""
     if e.kept_kl is not None:
         message = (
             "no loss was found: whether the KL enters it, and at what weight, is not judged; name"
@@ -52,7 +52,7 @@ def kept_kl(e: Evidence) -> Iterator[Seen]:
 
 @also("std-exp-logvar", "std-raw-head")
 def no_loss(e: Evidence) -> Iterator[Seen]:
-    """Judge the sampler of a file without a loss by its names; the first that applies is said."""
+    """Judge the sampler of a file without a loss by names; the first way that applies speaks."""
     if e.loss is None and e.kept_kl is None:
         yield next(seen for seen in (way(e) for way in WITHOUT_A_LOSS) if seen is not None)
 

@@ -1,4 +1,4 @@
-"""The noise: is there any, is it standard normal, is it new for every row, dimension and call?"""
+"""The noise: does z have any, is it standard normal, is it new for each row, dimension and call?"""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NEW_NOISE = "eps = torch.randn_like(std)"
     hides=("noise-scaled", "std-half-exp-logvar", "sampler-kl-mismatch"),
 )
 def noise_uniform(e: Evidence) -> Iterator[Seen]:
-    """Find a fourth moment that is too small: it is 3 for normal noise, 1.8 for uniform."""
+    """Find a fourth moment that is too small: it is 3 for normal noise and 1.8 for uniform."""
     n = e.noise
     if n.fourth < 2.5:
         figures = f"mean {n.mean:.2f}, deviation {n.deviation:.2f}, fourth moment {n.fourth:.2f}"
@@ -49,7 +49,7 @@ def noise_not_normal(e: Evidence) -> Iterator[Seen]:
 
 @rule("noise-scaled", "the noise does not have variance 1", "noise", hides=("kl-sign",))
 def noise_scaled(e: Evidence) -> Iterator[Seen]:
-    """Find normal noise of another mean or deviation."""
+    """Find normal noise with a mean other than 0 or a deviation other than 1."""
     n = e.noise
     if not 2.5 <= n.fourth <= 3.5:
         return
@@ -82,7 +82,7 @@ def noise_of_the_sample(e: Evidence) -> Iterator[Seen]:
 
 @rule("noise-repeated", "every call draws the same noise", "noise")
 def noise_repeated(e: Evidence) -> Iterator[Seen]:
-    """Find a seed that is set beside the draw, or noise that is drawn once for all calls."""
+    """Find a seed that is set before each draw, or noise that is drawn once for all calls."""
     tree = e.program.source.tree
     for node in (one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef)):
         place = _seeded(e, node)
@@ -100,7 +100,7 @@ def noise_repeated(e: Evidence) -> Iterator[Seen]:
 
 
 def _seeded(e: Evidence, node: ast.FunctionDef) -> Place | None:
-    """The place of a seed in a function that draws the noise and is no training loop."""
+    """The place where a function that draws the noise, and does not train, sets a seed."""
     if goes_backward(node):
         return None
     names = {last_name(call.func): call for call in calls(node)}
@@ -110,7 +110,7 @@ def _seeded(e: Evidence, node: ast.FunctionDef) -> Place | None:
 
 
 def _since(e: Evidence) -> str:
-    """Where noise was drawn that is kept from one call to the next."""
+    """Words for the place where noise was drawn once and kept; "" if it was not kept."""
     kept = next((one for one in e.parts.noise if one.kept), None)
     if kept is None:
         return ""
@@ -155,7 +155,7 @@ def noise_right(e: Evidence) -> Iterator[Seen]:
     alone=True,
 )
 def noise_eval_only(e: Unsampled) -> Iterator[Seen]:
-    """Find a sample in evaluation where training has none."""
+    """Find a sample that is drawn in evaluation only."""
     if e.in_evaluation is not None:
         message = "noise is drawn in evaluation and not in training: turn the condition around"
         yield e.in_evaluation.at_z(message, "none in training", "noise in training")
@@ -163,7 +163,7 @@ def noise_eval_only(e: Unsampled) -> Iterator[Seen]:
 
 @rule("noise-missing", "no noise reaches the decoder", "noise", of=NO_SAMPLE)
 def noise_missing(e: Unsampled) -> Iterator[Seen]:
-    """Find the KL of two heads, and nothing drawn between them and the decoder."""
+    """Find a KL of two heads without noise between them and the decoder."""
     if e.heads is not None and e.drawn is None and not e.unseen:
         message = "no noise reaches the decoder: what it gets is no sample; add std * eps to mu"
         yield e.at(e.heads[0], message, "none", "eps ~ N(0, I)")

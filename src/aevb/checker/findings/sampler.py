@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @note("sampler", alone=True)
 def not_linear(e: Evidence) -> Iterator[Seen]:
-    """Find a z that is no mean plus deviation times noise: no other rule can judge it."""
+    """Find a z that is not mean + deviation * noise: no other rule can judge it."""
     if not e.sampler.linear:
         message = "z is not mean + deviation * noise; name the sampler with --map"
         yield e.at_z(message, verdict=CANNOT_JUDGE)
@@ -27,7 +27,7 @@ def not_linear(e: Evidence) -> Iterator[Seen]:
 
 @note("parts", alone=True)
 def entangled(e: Evidence) -> Iterator[Seen]:
-    """Find a mean and a deviation that are made of the same number."""
+    """Find a mean and a deviation computed from the same number."""
     if e.parts.entangled:
         message = (
             "the model has a mean and a deviation made of the same number; only one Gaussian z is"
@@ -56,7 +56,7 @@ def gradient_cut(e: Evidence) -> Iterator[Seen]:
 
 @also("gradient-cut-mu", "gradient-cut-logvar", of=NO_SAMPLE)
 def head_without_a_part(e: Unsampled) -> Iterator[Seen]:
-    """Find a sample that is made of one of the two heads that the KL reads."""
+    """Find a sample that uses only one of the two heads that the KL reads."""
     if e.heads is None or e.drawn is None:
         return
     mean, raw = (head in e.drawn.roots for head in e.heads)
@@ -80,7 +80,7 @@ def gradient_right(e: Evidence) -> Iterator[Seen]:
 
 @rule("heads-shared", "one layer gives both the mean and the deviation", "heads")
 def heads_shared(e: Evidence) -> Iterator[Seen]:
-    """Find two calls of one layer on one input: one number under two names."""
+    """Find two calls of one layer on one input, which give mean and deviation the same number."""
     if e.heads.shared:
         message = (
             f"mean and deviation come from one layer, {e.heads.shared}, on the same input: they are"
@@ -97,7 +97,7 @@ def heads_shared(e: Evidence) -> Iterator[Seen]:
 )
 @also("softplus-confusion")
 def head_held(e: Evidence) -> Iterator[Seen]:
-    """Find what keeps a head from taking any value; the first that is found is named."""
+    """Find a call that keeps a head from taking every value; name the first."""
     h = e.heads
     if h.shared:
         return
@@ -132,7 +132,7 @@ def head_held(e: Evidence) -> Iterator[Seen]:
     "heads",
 )
 def sigma_raw_linear(e: Evidence) -> Iterator[Seen]:
-    """Find a KL that is right, of a deviation that may be negative."""
+    """Find a right KL with a deviation that may be negative."""
     if e.negative_deviation:
         message = (
             "the deviation is the output of a linear layer and can be negative; let the head be"
@@ -152,7 +152,7 @@ MISREADINGS: list[tuple[str, Callable[[Misread], bool]]] = [
     ("kl-log-sigma-reading", lambda m: m.log_sigma_in_kl),
     ("sampler-kl-mismatch", lambda _: True),
 ]
-"""What two different readings of one head mean; the first that holds is named."""
+"""The classes for two readings of one head, with their conditions; the first that holds counts."""
 
 
 @rule("std-exp-logvar", "the deviation is exp(logvar); it is exp(logvar / 2)", "sampler")
@@ -179,7 +179,7 @@ MISREADINGS: list[tuple[str, Callable[[Misread], bool]]] = [
 @rule("kl-log-sigma-reading", "the KL reads logvar as log sigma", "sampler")
 @also("noise-scaled")
 def two_readings(e: Evidence) -> Iterator[Seen]:
-    """Name what it means that the sampler and the KL read the deviation's head differently."""
+    """Name the mistake if the sampler and the KL read the deviation's head differently."""
     m, d = e.misread, e.divergence
     if m is None or d is None:
         return

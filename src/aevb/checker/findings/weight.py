@@ -1,8 +1,8 @@
 """Weights: how much one row's KL counts beside one row's reconstruction error.
 
 The reductions of both terms have to agree. A weight that the program asks for is no mistake: it has
-a name, or the KL was whole before. A KL that is never whole on the way to the loss, and that leaves
-a statement with twice or half its factor, is itself wrong.
+a name, or the KL had the factor 1 before it. A KL that never has the factor 1 on the way to the
+loss, and that leaves a statement with the factor 2 or 1/2, is itself wrong.
 """
 
 from __future__ import annotations
@@ -66,21 +66,21 @@ ALIKE = "KL and reconstruction are reduced alike"
 )
 @also("kl-sign")
 def weight(e: Evidence) -> Iterator[Seen]:
-    """Say what the weight of the KL is, and how it came about."""
+    """Report the weight of the KL, and the mistake behind it if there is one."""
     seen, d = of_weights(e), e.divergence
     if seen is None or d is None:
         return
     maximised = d.kl.class_ == "kl-sign" and e.error is not None and e.error.weight < 0
     if d.kl.class_ and not maximised and not seen.class_:
-        return  # beside a KL that is wrong a number says little
+        return  # a weight says little about a KL that is wrong
     if "kl" in e.program.mapping and "rows" in seen.message:
-        return  # how a KL that was named alone is reduced beside the error is not known
+        return  # how the program reduces a KL that was named without its loss is not known
     yield seen
 
 
 @also("kl-sign")
 def sign(e: Evidence) -> Iterator[Seen]:
-    """Judge a KL of the right form with a minus: it is right in what is maximised."""
+    """Judge a KL of the right form with a minus, which is right in an objective to maximise."""
     d, loss = e.divergence, e.loss
     if d is None or loss is None or not d.is_minus_the_right_one:
         return
@@ -108,9 +108,9 @@ def sign(e: Evidence) -> Iterator[Seen]:
 
 
 def _direction(e: Evidence) -> str:
-    """Where training takes the loss: "up", "down", or "" if that was not seen.
+    """Whether training takes the loss "up" or "down"; "" if that was not seen.
 
-    A reconstruction error with a minus goes up too.
+    A loss with minus the reconstruction error goes up.
     """
     if e.error is not None and e.error.weight < 0:
         return "up"
@@ -120,7 +120,7 @@ def _direction(e: Evidence) -> str:
 
 
 def of_weights(e: Evidence) -> Seen | None:
-    """What there is to say about the weights, whatever the KL's formula is."""
+    """Judge the weights, whatever the KL's formula is."""
     w = e.weights
     if w is None:
         return None
@@ -141,13 +141,13 @@ def of_weights(e: Evidence) -> Seen | None:
 
 
 def _note(w: Weights, verdict: str, message: str, *figures: str, at: int | None = None) -> Seen:
-    """What is no mistake, said of the loss or of another value."""
+    """A note that is no mistake, at the loss or at another value."""
     value = w.loss if at is None else at
     return w.e.at(value, message, *figures, verdict=verdict, check="weight")
 
 
 def _alone(w: Weights) -> Seen:
-    """A KL that is returned beside the reconstruction: its last value is all of it."""
+    """Judge a KL that is returned beside the reconstruction, without an error added to it."""
     if w.kl is not None and w.kl.factor < 0:
         message = (
             "what is returned beside the reconstruction is minus the KL, and where it is subtracted"
@@ -173,7 +173,7 @@ def _alone(w: Weights) -> Seen:
 
 
 def _beside_another_error(w: Weights) -> Seen | None:
-    """A KL beside an error of no known form, or within a limit: only its own factor is judged."""
+    """Judge only the factor of a KL that is limited, or beside an error of no known form."""
     wrong = None if w.kl is None or w.kl.was_whole else _own_factor(w)
     if wrong is None and w.e.error is None:
         return _note(w, UNUSUAL, NO_KNOWN_FORM)
@@ -181,7 +181,7 @@ def _beside_another_error(w: Weights) -> Seen | None:
 
 
 def _own_factor(w: Weights) -> Seen | None:
-    """A factor that is wrong in the KL itself."""
+    """Find a wrong factor in the KL itself."""
     kl = w.kl
     if kl is None:
         return None
@@ -189,8 +189,8 @@ def _own_factor(w: Weights) -> Seen | None:
         return _with_a_minus(w, kl)
     if kl.was_whole:
         return None
-    # What a statement ends with is the KL's own factor, whatever weight the program gives it next.
-    # Within a statement 1/2 and a weight may be one number: ``-0.5 * beta * sum(...)``.
+    # The factor at the end of a statement is the KL's own; a later statement may apply a weight.
+    # Within a statement, 1/2 and a weight may be one number: ``-0.5 * beta * sum(...)``.
     for values, factor in ((kl.values, w.factor), *kl.ends()):
         for class_, wrong in FACTORS:
             if abs(abs(factor) - wrong) < CLOSE and not kl.has_named_weight(values):
@@ -200,7 +200,7 @@ def _own_factor(w: Weights) -> Seen | None:
 
 
 def _with_a_minus(w: Weights, kl: Chain) -> Seen:
-    """The minus stands where the KL meets the error, or in the KL itself."""
+    """Name a minus in the KL: the KL is subtracted from the error, or has the wrong sign itself."""
     added_once = any(factor > 0 for factor in kl.seen)
     figures = f"weight {w.factor:.3g}", "weight 1"
     if added_once and w.mixing < 0:
@@ -210,7 +210,7 @@ def _with_a_minus(w: Weights, kl: Chain) -> Seen:
 
 
 def _bare_number(w: Weights) -> Seen | None:
-    """A whole KL that a bare number doubles or halves: a weight that is wanted has a name."""
+    """Find a bare number that doubles or halves a KL of factor 1: a weight should have a name."""
     assert w.kl is not None
     at = w.kl.last if w.kl.changed is None else w.kl.changed
     for class_, wrong in FACTORS:
@@ -224,7 +224,7 @@ def _bare_number(w: Weights) -> Seen | None:
 
 
 def _reductions(w: Weights) -> Seen | None:
-    """Reductions of the two terms that do not agree."""
+    """Find reductions of the two terms that do not agree."""
     kl, error = w.kl, w.error
     assert kl is not None
     assert error is not None
@@ -263,7 +263,7 @@ def _words(chain: Chain, over: str) -> str:
 
 
 def _draws_summed(w: Weights) -> Seen | None:
-    """Errors of several draws of z that are added up and not averaged."""
+    """Find errors of several draws of z that are added up and not averaged."""
     draws = w.e.parts.apart
     assert w.kl is not None
     assert w.error is not None
@@ -278,11 +278,11 @@ def _draws_summed(w: Weights) -> Seen | None:
 
 
 def _weight_of_the_error(w: Weights) -> Seen | None:
-    """A weight of the error that the program asks for; an average over draws of a row is none."""
+    """Find a weight of the error that the program asks for; an average over draws is none."""
     error = w.error
     assert error is not None
     assert w.r is not None
-    # An error that is multiplied by twice its width, and never averaged, is not weighed.
+    # A factor of the width undoes a mean; without a mean it is a weight like any other.
     own = abs(error.factor if error.wide >= 0 else w.factor / w.effective)
     if _reductions(w) or plain(own) or plain(own * w.e.parts.draws):
         return None
@@ -297,7 +297,7 @@ def _weight_of_the_error(w: Weights) -> Seen | None:
 
 
 def _weight_of_the_kl(w: Weights) -> Seen | None:
-    """The reductions that do not agree, or a weight of the KL that the program asks for."""
+    """Find reductions that do not agree, or a weight of the KL that the program asks for."""
     assert w.kl is not None
     reductions, asked = _reductions(w), abs(w.factor - 1) > CLOSE
     if not asked:
@@ -324,7 +324,7 @@ def _alike(w: Weights) -> Seen:
 
 
 def _fair_number(w: Weights) -> Seen | None:
-    """The weight in the whole loss is 1, or 2 beside a squared error."""
+    """Accept a weight in the loss of 1, or of 2 beside a squared error."""
     if any(abs(w.effective - fair) < CLOSE * fair for fair in _fair(w)):
         return _note(w, RIGHT, ALIKE, f"{w.effective:.3g}", "1")
     return None
@@ -335,7 +335,7 @@ def _fair(w: Weights) -> tuple[float, ...]:
 
 
 def _negative_number(w: Weights) -> Seen | None:
-    """The weight in the whole loss is below 0."""
+    """Find a weight in the loss below 0."""
     if w.effective >= 0:
         return None
     figures = f"weight {w.effective:.3g}", "weight 1"
@@ -343,7 +343,7 @@ def _negative_number(w: Weights) -> Seen | None:
 
 
 def _telling_number(w: Weights) -> Seen | None:
-    """The weight in the whole loss is what a wrong reduction leads to."""
+    """Find a weight in the loss that a wrong reduction explains."""
     latent, data, rows = w.latent, w.data, w.e.rows
     numbers = [
         (data, "reconstruction-mean"),
@@ -365,7 +365,7 @@ def _telling_number(w: Weights) -> Seen | None:
 
 
 def _other_number(w: Weights) -> Seen:
-    """The weight in the whole loss is some other number."""
+    """Report any other weight in the loss."""
     number = f"{w.effective:.3g}"
     if w.r is not None and w.r.error == "squared":
         message = (
@@ -382,8 +382,8 @@ def _other_number(w: Weights) -> Seen:
 BY_CHAINS: tuple[Callable[[Weights], Seen | None], ...] = (
     _own_factor, _bare_number, _draws_summed, _weight_of_the_error, _weight_of_the_kl, _alike,
 )  # fmt: skip
-"""Where both terms were followed; the first that has something to say is heard."""
+"""The ways to judge if both terms were followed; the first with a result counts."""
 BY_NUMBER: tuple[Callable[[Weights], Seen | None], ...] = (
     _fair_number, _negative_number, _telling_number, _other_number,
 )  # fmt: skip
-"""Where only the weight of the KL in the whole loss is known."""
+"""The ways to judge if only the weight of the KL in the loss is known."""

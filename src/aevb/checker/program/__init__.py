@@ -1,1 +1,1 @@
-"""A stranger's program: read, completed with what is missing, called."""
+"""A stranger's program: read it, fill in missing parts with stand-ins, call it."""

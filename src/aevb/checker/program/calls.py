@@ -1,4 +1,4 @@
-"""What to call a stranger's functions with: by the names of parameters, and by what a tensor is."""
+"""Arguments for a stranger's functions, chosen by names of parameters and by shapes of tensors."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ Pairs = list[tuple[str, Any]]
 Parameters = Sequence[inspect.Parameter]
 HEADS = {"mean", "raw"}
 MOST_WEIGHTS = 4
-"""Weights that a loss may look for among its ``**kwargs``."""
+"""The most weights that a loss may look for in its ``**kwargs``."""
 
 
 class HandedOver(OfASession):
-    """A criterion that a caller would give: its form is ours, and nothing is said of it."""
+    """Our stand-in for a criterion that a caller would pass; it is not judged."""
 
     def __call__(self, output: Tensor, target: Tensor, *_: Any, **__: Any) -> Tensor:
         """Return the sum of squares."""
@@ -42,19 +42,19 @@ class HandedOver(OfASession):
 
 
 def _number(session: Session, name: str, table: words.Meanings, default: Any) -> Any:
-    """What a table gives for a name, with a criterion of ours where it says so."""
+    """The table's value for a name, with our own criterion for HANDED_OVER."""
     found = words.meaning(name.lower(), table, default)
     return session.make(HandedOver) if found is words.HANDED_OVER else found
 
 
 def number_for(session: Session, name: str) -> Any:
-    """Return what a parameter that is no output gets: a weight, an epoch, else labels."""
+    """Return the value for a parameter that is no output: a weight, an epoch, else labels."""
     found = _number(session, name, words.NUMBERS, session.batch.y)
     return found.clone() if found is session.batch.y else found
 
 
 def rest_of(session: Session, parameters: Parameters) -> list[Any]:
-    """Return the batch, or what a name says, for each of the parameters."""
+    """Return the batch, or a value chosen by name, for each of the parameters."""
     x = session.batch.x
     return [
         x.clone() if role_of(p.name) == "x" else number_for(session, p.name) for p in parameters
@@ -62,7 +62,7 @@ def rest_of(session: Session, parameters: Parameters) -> list[Any]:
 
 
 def for_function(program: Program, function: Function) -> dict[str, Any]:
-    """Return arguments for a function that trains, as the program would have them."""
+    """Return arguments for a function that trains, as the program would pass them."""
     out: dict[str, Any] = {}
     for parameter in parameters_of(function):
         name, given = parameter.name, parameter.default not in (parameter.empty, None)
@@ -72,13 +72,13 @@ def for_function(program: Program, function: Function) -> dict[str, Any]:
             value = _argument(program, function.__name__, len(out), name)
         spare = parameter.default is not parameter.empty and not words.OPTIMISER.search(name)
         if spare and isinstance(value, StandIn):
-            continue  # a function that trains only with an optimiser does get one
+            continue  # an optimiser is passed: some functions only train if they get one
         out[name] = value
     return out
 
 
 def _argument(program: Program, function: str, place: int, name: str) -> Any:
-    """What the parameter at that place, with that name, of a function that trains gets."""
+    """The argument for one parameter of a function that trains."""
     session, tree = program.session, program.tree
     if name in syntax.looped_over(tree, function):
         return session.make(FakeLoader)
@@ -99,7 +99,7 @@ def _says_nothing(value: Any) -> bool:
 
 
 def _as_called(program: Program, function: str, place: int, name: str) -> Any:
-    """The argument that the program itself gives to its function, if it can be had."""
+    """The argument that the program itself passes to its function, if it can be evaluated."""
     for call in (
         one for one in syntax.calls(program.tree) if syntax.last_name(one.func) == function
     ):
@@ -125,7 +125,7 @@ def _lengths(batch: Batch, name: str, _: nn.Module) -> Any:
 
 
 def _as_wide_as_said(batch: Batch, name: str, module: nn.Module) -> Any:
-    """Numbers as wide as an attribute of the model says: ``action``, ``action_dim``."""
+    """Numbers with the width that an attribute of the model gives: ``action``, ``action_dim``."""
     forms = ("{}_dim", "{}_size", "dim_{}", "n_{}", "num_{}", "{}_features")
     said = (getattr(module, form.format(name), None) for form in forms)
     width = next((int(one) for one in said if isinstance(one, int) and one > 1), 0)
@@ -138,7 +138,7 @@ def _mask(batch: Batch, name: str, _: nn.Module) -> Any:
 
 
 BESIDES = (_adjacency, _lengths, _as_wide_as_said, _mask)
-"""What a model may get besides the batch: each returns None where the name does not say so."""
+"""Makers of a model's further inputs; each returns None if the name is of another kind."""
 
 
 def _besides(batch: Batch, name: str, module: nn.Module) -> Any:
@@ -147,9 +147,9 @@ def _besides(batch: Batch, name: str, module: nn.Module) -> Any:
 
 
 def call_model(batch: Batch, target: Callable[..., Any]) -> Any:
-    """Call a module, or a method of one, on a batch; raise what it raises.
+    """Call a module, or a method of one, on a batch; its errors are passed on.
 
-    Further parameters get labels, as numbers or one-hot, or what their names say.
+    Further parameters get labels, as numbers or one-hot, or a value chosen by name.
     """
     module: Any = getattr(target, "__self__", target)
     named = parameters_of(target.forward if isinstance(target, nn.Module) else target)
@@ -172,7 +172,7 @@ def call_model(batch: Batch, target: Callable[..., Any]) -> Any:
 
 
 def _both(failures: list[Exception]) -> Exception:
-    """The first failure, with what the second says: either may tell the size that was wanted."""
+    """The first failure, with the message of the second: either may give the expected size."""
     first, second = failures
     if str(second) == str(first):
         return first
@@ -180,10 +180,10 @@ def _both(failures: list[Exception]) -> Exception:
 
 
 def loss_functions(program: Program, module: nn.Module) -> list[tuple[str, Function]]:
-    """Functions and methods that sound like the whole loss, those last that another of them calls.
+    """Functions and methods named like the whole loss; those that others of them call come last.
 
-    Not one that the program gives something else than what the model returns, ``kl_loss(mu,
-    torch.exp(logvar / 2))``: by itself it says nothing.
+    Functions that the program calls with changed outputs of the model are left out, such as
+    ``kl_loss(mu, torch.exp(logvar / 2))``: they cannot be judged alone.
     """
     found = {name: (name.rpartition(".")[2], loss) for name, loss in _losses(program, module)}
     own = {last for last, _ in found.values()}
@@ -198,7 +198,7 @@ def loss_functions(program: Program, module: nn.Module) -> list[tuple[str, Funct
 
 
 def _spread_place(function: Function) -> tuple[int, str]:
-    """Place and name of the parameter that is the spread; -1 without one."""
+    """Place and name of the parameter that is the spread; (-1, "") if there is none."""
     names = [p.name for p in parameters_of(function)]
     spreads = (pair for pair in enumerate(names) if role_of(pair[1]) == "raw")
     return next(spreads, (-1, ""))
@@ -228,7 +228,7 @@ def _loss_modules(program: Program, module: nn.Module) -> Iterator[tuple[str, Fu
 
 
 def with_parts(program: Program, loss: Function) -> Callable[[], Any] | None:
-    """The call of a loss of networks, ``elbo(x, encoder, decoder)``; None unless two fit."""
+    """The call of a loss of networks, ``elbo(x, encoder, decoder)``; None unless two are found."""
     parts: dict[str, nn.Module] = {}
     for name in (parameter.name for parameter in parameters_of(loss)):
         word = words.PART.fullmatch(name.lower())
@@ -244,7 +244,7 @@ def with_parts(program: Program, loss: Function) -> Callable[[], Any] | None:
 
 @dataclass
 class LossCall:
-    """A loss that is to be called on a model's outputs for the batch. tree: the program."""
+    """A loss to call on a model's outputs for the batch. tree: the program."""
 
     session: Session
     loss: Function
@@ -258,7 +258,7 @@ class LossCall:
 
     @cached_property
     def made(self) -> Any:
-        """What the model returns."""
+        """The model's outputs."""
         return call_model(self.session.batch, self.module)
 
     def call(self) -> Any:
@@ -270,7 +270,7 @@ class LossCall:
         return Outputs(self.session, self.pairs()).give_to(self.loss)
 
     def pairs(self) -> Pairs:
-        """(name or "", value) of the model's outputs, and of a KL that it keeps."""
+        """(name or "", value) for the model's outputs, and for a KL that it keeps."""
         pairs, names = flat_outputs(self.made), self._returned()
         if len(names) == len(pairs) and not any(name for name, _ in pairs):
             told = [name if role_of(name) in HEADS | {"z"} else "" for name in names]
@@ -279,7 +279,7 @@ class LossCall:
         return [*pairs, *[("kl", value) for name, value in kept if _is_kl(name, value)][:1]]
 
     def _returned(self) -> list[str]:
-        """What the model's class, or one that it derives from, calls what it returns."""
+        """The names of the outputs in ``forward`` of the model's class or of a base class."""
         lineage = (syntax.returned(self.tree, kind.__name__) for kind in type(self.module).__mro__)
         return next(filter(None, lineage), [])
 
@@ -324,14 +324,14 @@ def _takes_all(parameter: inspect.Parameter) -> bool:
 
 
 CONVENTIONS = (_of_the_model, _of_rows, _of_all_in_one)
-"""How a loss may want to be called: each returns None where it does not fit.
+"""Conventions for calling a loss; each returns None if it does not fit.
 
-Where none fits, outputs are matched with parameters one by one.
+If none fits, outputs are matched with parameters one by one.
 """
 
 
 class Outputs:
-    """What a model returned, (name or "", value) each, to be handed to a loss one by one."""
+    """The outputs of a model, (name or "", value) each, to pass to a loss one by one."""
 
     def __init__(self, session: Session, pairs: Pairs) -> None:
         self.session, self.pairs = session, pairs
@@ -358,7 +358,7 @@ class Outputs:
                 settings[key] = words.ASKED_FOR
 
     def _in_order(self) -> list[Any]:
-        """The outputs as they come, with the input after the first if it is not among them."""
+        """The outputs in order, with the input after the first if it is not among them."""
         x, values = self.session.batch.x, [value for _, value in self.pairs]
         same = (v for v in values if isinstance(v, Tensor) and v.shape == x.shape)
         if any(torch.equal(value, x) for value in same):
@@ -367,10 +367,10 @@ class Outputs:
 
 
 class Matching:
-    """What a model returned, by the role that it plays.
+    """The outputs of a model by their roles.
 
-    Names say it, else the order reconstruction, mean, spread. as_given: whether the batch keeps its
-    own shape, else it has that of the reconstruction.
+    Names give the roles, else the order reconstruction, mean, spread. as_given: whether the batch
+    keeps its own shape; else it takes that of the reconstruction.
     """
 
     def __init__(self, session: Session, pairs: Pairs, as_given: bool) -> None:
@@ -397,10 +397,10 @@ class Matching:
         return values
 
     def _compared(self, outputs: list[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """What may be reconstructions, and the batch; of other channels, one that has theirs."""
+        """Possible reconstructions, and the batch or a random one with their channels."""
         x = self.session.batch.x.clone()
         recons = [v for v in outputs if v.numel() == x.numel()]
-        if not recons and not x.is_floating_point():  # of tokens, numbers for each of the words
+        if not recons and not x.is_floating_point():  # for each token, a number for each word
             wide = (v for v in outputs if v.ndim == x.ndim + 1)
             recons = [v for v in wide if v.shape[: x.ndim] == x.shape]
         if not recons and outputs and outputs[0].ndim == x.ndim > 2:
@@ -408,7 +408,7 @@ class Matching:
         return recons, x
 
     def _of_another_width(self) -> None:
-        """Of a model that makes other columns than it gets: the one output that is no head."""
+        """Take the only output that is no head, from a model whose output has another width."""
         left = [v for role, v in self.own if role in ("", "recon") and isinstance(v, Tensor)]
         if not {role for role, _ in self.own} >= HEADS or len(left) != 1:
             return
@@ -416,7 +416,7 @@ class Matching:
             self.recons, self.x = left, torch.empty_like(left[0]).uniform_(0.02, 0.98)
 
     def _roles(self) -> dict[str, Any]:
-        """Role -> what plays it."""
+        """Role -> value."""
         recon = self.recons[0] if self.recons else None
         roles: dict[str, Any] = {"x": _shaped_like(self.x, recon), "recon": recon}
         for role, value in self.own:
@@ -430,7 +430,7 @@ class Matching:
         return roles
 
     def _heads(self, others: list[Any]) -> dict[str, Any]:
-        """The last two outputs that may be heads, after a sample if there are three."""
+        """The last two possible heads, and the sample before them if there are three."""
         of_rows = (v for v in others if isinstance(v, Tensor) and v.ndim > 0)
         found = [v for v in of_rows if v.numel() < 4 * self.x.numel()]
         if len(found) < 2:
@@ -446,8 +446,8 @@ def _shaped_like(x: Tensor, recon: Tensor | None) -> Tensor:
 def _roles_of(names: list[str]) -> list[str]:
     """The roles of a loss's parameters.
 
-    One name that says nothing, beside heads, is the reconstruction or what it is held against; a
-    second batch is the reconstruction.
+    With both heads, a single name without a role is the reconstruction or the batch, whichever is
+    missing. A second batch is the reconstruction.
     """
     roles = [role_of(name) for name in names]
     left = "recon" if "x" in roles else "x"
@@ -460,6 +460,6 @@ def _roles_of(names: list[str]) -> list[str]:
 
 
 def _is_compared(name: str, names: list[str]) -> bool:
-    """Whether the name is that of what ``recon_{name}`` is held against."""
+    """Whether another parameter is the reconstruction of this one, as ``recon_{name}``."""
     longer = (other for other in names if name in other and other != name)
     return any(role_of(other) == "recon" for other in longer)

@@ -1,4 +1,4 @@
-"""What a stranger's running statement does with the result of its call."""
+"""How the program's running statement uses the result of its call, read from its bytecode."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aevb.checker.places import is_strangers
 
 
 def strangers_frames() -> Iterator[FrameType]:
-    """The stranger's frames on the stack, the innermost first."""
+    """The program's frames on the stack, the innermost first."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if is_strangers(frame.f_code.co_filename):
@@ -21,13 +21,13 @@ def strangers_frames() -> Iterator[FrameType]:
 
 
 def unpacked() -> int:
-    """How many names the running statement unpacks its call's result into; 0 if it does not."""
+    """The number of names into which the running statement unpacks its call's result, or 0."""
     found = _unpacking()
     return int(found[0].argval) if found else 0
 
 
 def stored() -> list[str]:
-    """The names themselves; none where it does not."""
+    """The names into which the running statement unpacks its call's result."""
     found = _unpacking()
     names: list[str] = []
     for one in found[1:]:
@@ -41,19 +41,19 @@ def stored() -> list[str]:
 def _unpacking() -> list[dis.Instruction]:
     """The instruction that unpacks the result of the running call, and those after it."""
     for frame in strangers_frames():
-        # That of the frame is the call; or the unpacking itself, where an object gives its parts.
+        # The frame's current instruction is the call, or the unpacking that iterates an object.
         left = [one for one in dis.get_instructions(frame.f_code) if one.offset >= frame.f_lasti]
         for place, one in enumerate(left[:2]):
             if one.opname == "UNPACK_SEQUENCE":
                 return left[place:]
         if not any(one.opname == "RETURN_VALUE" for one in left[:2]):
             return []
-        # ``return self.encoder(x)`` hands it to its caller.
+        # After ``return self.encoder(x)``, the caller decides.
     return []
 
 
 class Pair(list[Any]):
-    """Rows and labels; unpacked into more names, the labels are in all the others."""
+    """Rows and labels; unpacked into more than two names, the others get the labels too."""
 
     def __iter__(self) -> Iterator[Any]:
         yield from super().__iter__()

@@ -1,4 +1,4 @@
-"""Modules of a stranger's program: made as it makes them, else with sizes chosen by name."""
+"""Make the modules of a stranger's program: by its own calls, else with sizes chosen by name."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def parameters_of(
 
 
 class Maker:
-    """Makes modules of a class with sizes chosen by the names of its parameters.
+    """Makes modules of a class, with sizes chosen by the names of its parameters.
 
-    width: of the pictures, in channels.
+    width: the number of channels of a picture.
     """
 
     def __init__(self, program: Program, width: int = 1) -> None:
         self.program, self.width = program, width
 
     def make(self, kind: Kind, *, parts: bool = True) -> nn.Module:
-        """Make a module; raise what the class raises.
+        """Make a module; errors of the class are passed on.
 
-        parts: whether parameters are given networks of the program, where their names say so.
+        parts: whether parameters whose names say so get networks of the program.
         """
         called = called_parameters(self.program.tree, kind.__name__) if parts else set()
         others = self.program.classes() if parts else {}
@@ -60,7 +60,7 @@ class Maker:
     def _setting(
         self, kind: Kind, parameter: inspect.Parameter, others: Mapping[str, Kind], called: set[str]
     ) -> Any:
-        """What one parameter is given: widths, a network or a size."""
+        """The argument for one parameter: widths, a network or a size."""
         if re.search(r"list|sequence|tuple", str(parameter.annotation).lower()):
             return words.Widths([words.HIDDEN, words.HIDDEN])
         name, low = parameter.name, parameter.name.lower()
@@ -95,7 +95,7 @@ def is_empty(module: nn.Module) -> bool:
 
 
 def bare_object(kind: type) -> Any:
-    """Make an object that its ``__init__`` never saw: enough for a method that needs no layer."""
+    """Make an object without its ``__init__``: enough for a method that needs no layer."""
     module = issubclass(kind, nn.Module)
 
     def attribute(self: Any, name: str) -> Any:
@@ -109,7 +109,7 @@ def bare_object(kind: type) -> Any:
 
 
 def models(program: Program) -> list[tuple[str, nn.Module]]:
-    """Make one module of each of the program's classes, but for those that are parts of others."""
+    """Make a module of each class of the program, except for parts of other modules."""
     made = [pair for pair in program.modules() if not is_empty(pair[1])]
     known = {type(module).__name__ for _, module in made}
     inner = {name for _, module in made for name in _inside(module)}
@@ -133,9 +133,9 @@ def _inside(module: nn.Module) -> set[str]:
 
 
 def made_by_calls(program: Program, name: str, *, known: bool = False) -> Iterator[Any]:
-    """What the program's own calls of ``name`` make, as far as they can be run.
+    """The results of the program's own calls of ``name`` that can be run.
 
-    known: leave out calls with arguments whose values the program does not tell.
+    known: whether to leave out calls with arguments that would be stand-ins.
     """
     for call in (one for one in calls(program.tree) if last_name(one.func) == name):
         if known and not _is_known(program, call):
@@ -156,11 +156,11 @@ def _is_known(program: Program, call: ast.Call) -> bool:
 
 
 def _made(program: Program, kind: Kind, name: str) -> nn.Module:
-    """A module of the class: by the program's call, else with the channels of its pictures."""
+    """A module of the class: by the program's call, else for pictures with its channels."""
     for module in made_by_calls(program, name, known=True):
         if isinstance(module, nn.Module) and not is_empty(module):
             return module
     try:
         return Maker(program, channels(program.source.text)).make(kind)
-    except (ArithmeticError, ValueError, RuntimeError):  # few channels, to be halved or grouped
+    except (ArithmeticError, ValueError, RuntimeError):  # too few channels to halve or to group
         return Maker(program, words.HIDDEN).make(kind)

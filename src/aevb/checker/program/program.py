@@ -1,9 +1,8 @@
-"""A stranger's program without its top level: definitions and constants, and the rest on demand.
+"""A stranger's program: definitions and constants run at once, other statements on demand.
 
-What looks like work (training loops, loading, calls) is put aside. A statement that was put aside
-runs when a later one asks for a name that it gives: ``model = VAE(784, 20)`` runs if a training
-step needs ``model``. What cannot run is replaced by a stand-in chosen by name: a loader by one of
-random batches, an optimiser by an object that does nothing.
+Training loops, loading and other calls are put aside. A statement that was put aside runs when a
+name that it assigns is needed: ``model = VAE(784, 20)`` runs if a training step needs ``model``. If
+it cannot run, the name gets a stand-in: a loader of random batches, an optimiser that does nothing.
 """
 
 from __future__ import annotations
@@ -41,16 +40,16 @@ USUAL = {
     "torch": torch, "nn": nn, "F": F, "optim": torch.optim, "np": np, "math": math, "os": os,
     "Tensor": torch.Tensor,
 }  # fmt: skip
-"""Names that libraries hand on, ``from fastai.vision.all import *``."""
+"""Names that an import such as ``from fastai.vision.all import *`` may bring."""
 
 
 class OutOfTimeError(Exception):
-    """A part of the program took longer than it was given."""
+    """A part of the program took longer than its time limit."""
 
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """Raise OutOfTimeError within, where that takes longer.
+    """Raise OutOfTimeError in the block if it takes longer.
 
     It does nothing outside the main thread of a Unix process.
     """
@@ -70,13 +69,13 @@ def at_most(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-        if left:  # of a limit around this one
+        if left:  # time of a limit around this one
             signal.setitimer(signal.ITIMER_REAL, max(0.01, left - (time.monotonic() - began)))
 
 
 @contextmanager
 def quiet_options() -> Iterator[None]:
-    """Give stand-ins for options that the command line would have to give; hide our own options."""
+    """Let argparse work without a command line: no option is required, and ours are hidden."""
     add = argparse.ArgumentParser.add_argument
 
     def never_required(self: argparse.ArgumentParser, *names: Any, **settings: Any) -> Any:
@@ -95,11 +94,11 @@ def quiet_options() -> Iterator[None]:
 
 
 class Program:
-    """The file's names, as far as it has run.
+    """The names that the file has defined so far.
 
-    trace: what was done, a sentence each. tried: steps that could not be run, and why. mapping: the
-    author's names for roles, where a person gave them. guess: makes modules of which the program
-    shows no call. on_retry: called before a part of the program runs again.
+    trace: sentences for people about what was done. tried: steps that could not be run, and why.
+    mapping: role -> the author's name, from a person. guess: makes modules that the program's own
+    calls do not make. on_retry: called before a part of the program runs again.
     """
 
     def __init__(
@@ -119,7 +118,7 @@ class Program:
         self.names |= {"__file__": str(source.path), "__builtins__": __builtins__, **HELPERS}
         session.patches.entry(sys.modules, STRANGER, module)
         if any(one.names[0].name == "*" for one in syntax.each(self.tree, ast.ImportFrom)):
-            self.names |= USUAL  # what such an import may have brought
+            self.names |= USUAL  # such an import may have brought them
         self.tree.body = rewritten(self.tree.body)
         self._aside: dict[str, list[ast.stmt]] = {}
         for statement in syntax.statements(self.tree):  # those of the module itself come first
@@ -146,7 +145,7 @@ class Program:
             self._try(statement)
 
     def _is_cheap(self, statement: ast.stmt) -> bool:
-        """Constants, names for devices and sizes, options with their defaults."""
+        """Whether the statement only makes a constant, a device, a size or an option."""
         value = getattr(statement, "value", None)
         if isinstance(statement, ast.Expr):
             return syntax.last_name(statement.value) in OPTIONS
@@ -158,7 +157,7 @@ class Program:
         )
 
     def _is_free(self, value: ast.AST) -> bool:
-        """Whether an expression calls only what makes sizes, and the program's own tables."""
+        """Whether an expression calls only FREE_CALLS and the program's own plain classes."""
         work = ast.ListComp | ast.GeneratorExp | ast.Await | ast.Yield
         if any(isinstance(node, work) for node in ast.walk(value)):
             return False
@@ -191,12 +190,12 @@ class Program:
     def not_made(
         self, what: str, error: BaseException, node: ast.stmt | ast.expr | None = None
     ) -> None:
-        """Add a line to the trace, unless it is there: what could not be made, and why.
+        """Add a line to the trace, unless it is there, about something that could not be made.
 
         Args:
-            what: Its name.
-            error: Why.
-            node: Where.
+            what: its name.
+            error: the reason.
+            node: its place in the program.
         """
         place = f"line {node.lineno}: " if node is not None else ""
         line = f"{place}{what} could not be made: {type(error).__name__}: {error}"
@@ -208,7 +207,7 @@ class Program:
             exec(compile(ast.Module([statement], []), file_of(statement), "exec"), self.names)
 
     def run(self, action: Callable[[], Any], tries: int = 60) -> Any:
-        """Call ``action``; where a name is not there, get that and call it again."""
+        """Call ``action``; if a name is missing, get its value and call again."""
         for _ in range(tries):
             try:
                 return action()
@@ -233,7 +232,7 @@ class Program:
             return self.run(lambda: eval(code, self.names))
 
     def get(self, name: str) -> Any:
-        """Return the value of a name: made by the statement put aside for it, or a stand-in."""
+        """Return the value of a name: by the statement that was put aside, or a stand-in."""
         if name in self.names:
             return self.names[name]
         if name in self._running:
@@ -268,7 +267,7 @@ class Program:
         return self.stand_in(name)
 
     def _or_rows(self, value: Any, statement: ast.stmt) -> Any:
-        """The value; the batch in the place of what was to come from a file."""
+        """The value, or the rows of the batch in place of data from a file."""
         bare = isinstance(value, Tensor) and not value.numel()
         shapeless = not isinstance(value, nn.Module) and not getattr(value, "ndim", 0)
         loaded = shapeless and stand_ins.loads(list(syntax.calls(statement)))
@@ -288,7 +287,7 @@ class Program:
                     self._try(statement)
 
     def stand_in(self, name: str) -> Any:
-        """Return something to put in the place of a name that could not be made."""
+        """Return a value for a name that could not be made."""
         named = stand_ins.data_set(self.session, name, self.source.text) or self.session.named(name)
         if named is not None:
             return named
@@ -301,10 +300,7 @@ class Program:
         return model if model is not None else self._default(name)
 
     def _default(self, name: str) -> Any:
-        """What a function of the program takes for a parameter of that name.
-
-        A local name of another function is meant then.
-        """
+        """The default of a function's parameter with that name, else a plain stand-in."""
         default = syntax.default_of(self.tree, name)
         with contextlib.suppress(Exception):  # whatever a stranger's default does
             if default is not None:
@@ -323,7 +319,7 @@ class Program:
         return models[0][1] if models else None
 
     def modules(self) -> list[tuple[str, nn.Module]]:
-        """Return the modules that the program's own calls make, by name, each a new one."""
+        """Return the modules that the program's own calls make, with their names."""
         found, classes = [], self.classes().keys()
         for name, made in self._aside.items():
             for value in (getattr(statement, "value", statement) for statement in made):
@@ -338,10 +334,10 @@ class Program:
         return found
 
     def _made_by(self, name: str, value: Any, inside: list[ast.Call], own: set[str]) -> Any:
-        """The module called ``name``, without what is done with it: ``train(VAE(20), data)``.
+        """The module called ``name``; of ``train(VAE(20), data)`` only ``VAE(20)`` is run.
 
-        value: what the program assigns to it. inside: calls within that make a module, from outside
-        in. own: names of all that may make one.
+        value: the assigned expression. inside: calls in it that make a module, from outside in.
+        own: names of the program's functions and classes that may make one.
         """
         wrapped = inside[0] is not inside[-1] or syntax.last_name(value) not in own
         if not (wrapped and syntax.last_name(value) in self.functions()):
@@ -357,7 +353,7 @@ class Program:
         return {name: kind for name, kind in self._kinds() if issubclass(kind, nn.Module)}
 
     def plain_classes(self) -> dict[str, type]:
-        """Return the program's own classes that are no modules: trainers, solvers."""
+        """Return the program's own classes that are not modules, such as trainers."""
         return {name: kind for name, kind in self._kinds() if not issubclass(kind, nn.Module)}
 
     def _kinds(self) -> Iterator[tuple[str, type]]:

@@ -1,6 +1,6 @@
-"""Replace what a stranger's program must not have, or cannot: packages, optimisers, devices.
+"""Replace what a stranger's program must not or cannot use: packages, optimisers, devices.
 
-All is replaced by way of the session's patches, which put everything back.
+The session's patches put everything back afterwards.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DRAWS = (*NORMAL, "rand", "random", "random_sample", "uniform")
 
 
 class StandInPackage(OfASession, ModuleType):
-    """A module with every attribute."""
+    """A stand-in for a package: it has every attribute."""
 
     __path__: ClassVar[list[str]] = []  # type: ignore[misc]
     __all__: ClassVar[list[str]] = []
@@ -49,7 +49,7 @@ class StandInPackage(OfASession, ModuleType):
 
 
 class Missing(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds packages for the stranger's code: those of ``always``, or all that are missing."""
+    """Finds stand-ins for packages in ``always``, or without these for all missing packages."""
 
     def __init__(self, session: Session, always: Sequence[str] = ()) -> None:
         self.session, self.always = session, frozenset(always)
@@ -72,7 +72,7 @@ class Missing(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def _asked_by_the_stranger() -> bool:
-    """Whether the stranger's code began the import: torch's optional packages are left alone."""
+    """Whether the program began the import: torch's own optional imports are left alone."""
     frame: FrameType | None = sys._getframe(2)
     while frame is not None and "importlib" in frame.f_globals.get("__name__", ""):
         frame = frame.f_back
@@ -80,7 +80,7 @@ def _asked_by_the_stranger() -> bool:
 
 
 def _packages(session: Session) -> None:
-    """Replace packages that are never imported, and those that could not be."""
+    """Replace packages that are never imported, and packages that are missing."""
     for name in [name for name in sys.modules if name.split(".")[0] in NEVER_IMPORTED]:
         session.patches.entry(sys.modules, name)
     never, missing = Missing(session, sorted(NEVER_IMPORTED)), Missing(session)
@@ -98,17 +98,17 @@ def _without_stand_ins(*finders: Missing) -> None:
 
 
 def _modules(session: Session) -> None:
-    """Keep modules on the CPU, of whole sizes and without parts that are elsewhere."""
+    """Keep modules on the CPU, with whole sizes, and with stand-ins for missing parts."""
     linear, add, as_ever = nn.Linear.__init__, nn.Module.add_module, nn.Module.to
 
     def whole(
         self: nn.Linear, in_features: Any, out_features: Any, *args: Any, **kwargs: Any
     ) -> None:
-        """Sizes may come of a division that was one of whole numbers in Python 2."""
+        """Make sizes whole: a division may have been one of integers in Python 2."""
         linear(self, int(in_features), int(out_features), *args, **kwargs)
 
     def added(self: nn.Module, name: str, module: Any) -> None:
-        """A ``Sequential`` may have a part that is elsewhere."""
+        """Add a module to a ``Sequential``, or a stand-in if it is missing."""
         add(self, name, session.make(UnknownPart) if isinstance(module, StandIn) else module)
 
     def to(self: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
@@ -126,7 +126,7 @@ def _modules(session: Session) -> None:
 
 
 def _variable(session: Session) -> Callable[..., Tensor]:
-    """torch's old wrapper of tensors: a weight, where it is made outside the step for gradients."""
+    """torch's old wrapper of tensors; outside the step, with a gradient, it makes a weight."""
 
     def variable(tensor: Tensor, requires_grad: bool = False, *_: Any, **__: Any) -> Tensor:
         weight = requires_grad and session.paused and tensor.is_floating_point()
@@ -150,7 +150,7 @@ def _torch(session: Session) -> None:
     replace(torch, "compile", _compiled)
     replace(torch, "from_numpy", lambda x: x if isinstance(x, Tensor) else from_numpy(x))
     replace(torch.utils.data, "DataLoader", session.bound(FakeLoader))
-    # The base classes are replaced on the way, among the others.
+    # The loops also replace the base classes.
     schedulers = torch.optim.lr_scheduler
     for module, base in (
         (torch.optim, torch.optim.Optimizer),
@@ -164,7 +164,7 @@ def _torch(session: Session) -> None:
 
 
 def _numpy(session: Session) -> None:
-    """Replace numpy's readers of files, and let its generators remember what they drew."""
+    """Replace numpy's readers of files, and let its generators remember their draws."""
     replace, make, old = session.patches.attribute, np.random.default_rng, np.random.RandomState
     for name in ("load", "loadtxt", "genfromtxt"):
         replace(np, name, _rows_for_a_file(session, getattr(np, name)))
@@ -177,7 +177,7 @@ def _numpy(session: Session) -> None:
 
 
 def _rows_for_a_file(session: Session, load: Callable[..., Any]) -> Callable[..., Any]:
-    """numpy's function, which gives rows of data where the stranger's file is not here."""
+    """numpy's function, but with rows of the batch if the file is missing."""
 
     def loaded(*args: Any, **kwargs: Any) -> Any:
         try:
@@ -191,9 +191,9 @@ def _rows_for_a_file(session: Session, load: Callable[..., Any]) -> Callable[...
 def _remembering(
     session: Session, function: Callable[..., Any], name: str, skip: int = 0
 ) -> Callable[..., Any]:
-    """Make a function of numpy, called ``name``, remember what it draws.
+    """Make numpy's function ``name`` remember its draws.
 
-    skip: how many arguments come before those of the draw: 1 for a method of a class.
+    skip: the number of arguments before those of the draw: 1 for an unbound method.
     """
     like = torch.normal if name in NORMAL else torch.rand
 
@@ -210,7 +210,7 @@ def _remembering(
 
 
 class RememberingGenerator:
-    """One of numpy's generators, whose draws are remembered."""
+    """One of numpy's generators, with its draws remembered."""
 
     def __init__(self, session: Session, own: Any) -> None:
         self._session, self._own = session, own
@@ -221,7 +221,7 @@ class RememberingGenerator:
 
 
 def install(session: Session) -> None:
-    """Replace all of this, until ``session.patches.undo()``."""
+    """Replace packages, modules, torch and numpy, until ``session.patches.undo()``."""
     kind, grad = torch.get_default_dtype(), torch.is_grad_enabled()
     session.patches.afterwards(partial(torch.set_default_dtype, kind))
     session.patches.afterwards(partial(torch.set_grad_enabled, grad))
@@ -231,7 +231,7 @@ def install(session: Session) -> None:
 
 @contextmanager
 def patched(session: Session) -> Iterator[Session]:
-    """Replace all of this within."""
+    """Install the replacements, and undo them afterwards."""
     try:
         install(session)
         yield session

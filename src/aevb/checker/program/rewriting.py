@@ -1,9 +1,8 @@
-"""Changes to a stranger's program, so that one step of it shows what a whole training would.
+"""Changes to a stranger's program, so that one step shows as much as a whole training.
 
-Loops over epochs start at their last epoch: a warm-up of the KL weight has ended there. Batch sizes
-that are written down become the batch size of the checker, so that a division by them is a mean
-over rows. A class that has a model's methods and derives from nothing becomes a module. Line
-numbers stay.
+Loops over epochs run only the last epoch, when a warm-up of the KL weight has ended. Batch sizes in
+the text become the checker's, so that a division by them is a mean over rows. A class that has a
+model's methods and no base class becomes a module. Line numbers do not change.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ OWN_WAY = as_set("modules parameters named_parameters children __getattr__ __set
 
 
 def last_of(items: Any) -> Any:
-    """The last of ``items`` where they can be sliced; else all of them."""
+    """The last of ``items`` if they can be sliced, else all of them."""
     try:
         return items[-1:]
     except Exception:
@@ -31,7 +30,7 @@ def last_of(items: Any) -> Any:
 
 
 class PlainModule(nn.Module):
-    """A module though its class never calls ``super().__init__``."""
+    """A module whose class need not call ``super().__init__``."""
 
     def __new__(cls, *_: Any, **__: Any) -> PlainModule:
         """Make a whole module, before the class's own ``__init__``."""
@@ -41,11 +40,11 @@ class PlainModule(nn.Module):
 
 
 HELPERS = {LAST: last_of, PLAIN: PlainModule}
-"""What the rewritten program needs besides its own names."""
+"""Names that the rewritten program needs besides its own."""
 
 
 def acts_as_module(node: ast.ClassDef) -> bool:
-    """Whether the class derives from nothing, and has ``forward``, or ``encode`` and ``decode``."""
+    """Whether the class has no base, uses torch, and has ``forward`` or both of CODES."""
     own = {one.name for one in node.body if isinstance(one, ast.FunctionDef)}
     derives = any(last_name(base) != "object" for base in node.bases)
     if derives or node.keywords or node.decorator_list or own & OWN_WAY:
@@ -55,7 +54,7 @@ def acts_as_module(node: ast.ClassDef) -> bool:
 
 
 def set_mode(module: nn.Module, training: bool) -> None:
-    """As ``module.train(training)``, where the class may have a ``train`` that trains."""
+    """Do what ``module.train(training)`` does, even if the class has its own ``train``."""
     for one in module.modules():
         one.training = training
 
@@ -79,7 +78,7 @@ class Rewriter(ast.NodeTransformer):
         return node
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
-        """``from ..constants import SIZE``: of a package that is not here."""
+        """``from ..constants import SIZE``: an import from a package that is missing."""
         if node.level:
             node.level, node.module = 0, f"local.{node.module or 'package'}"
         return node
@@ -143,7 +142,7 @@ def _name(node: ast.AST) -> str:
 
 
 def _if_a_batch(name: str, value: ast.expr) -> ast.expr:
-    """The number of our rows, where the name is that of a batch size and the value a number."""
+    """ROWS if the name is that of a batch size and the value an integer, else the value."""
     if BATCH_SIZE.match(name) and isinstance(value, ast.Constant) and type(value.value) is int:
         return _at(ast.Constant(ROWS), value)
     return value

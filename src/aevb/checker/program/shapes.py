@@ -1,4 +1,4 @@
-"""Which rows a program expects: their shape, and whether they stay in [0, 1]."""
+"""The rows that a program expects: their shape and their range."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SCALING = (
     r"25[56]|127|ToTensor|\.max\(|[Nn]ormali[sz]|[Ss]cale|binari[sz]|bernoulli\(|\.std\(|[<>]=?"
     r" *0?\.?\d"
 )
-"""What a file that reads bytes may do to them; that it is there is enough to say nothing."""
+"""Text that may scale bytes; a file with any of it is not taken to use raw bytes."""
 MIDDLE = r"127\.5|-\s*0?\.5\)\s*/\s*0?\.5"
 
 
@@ -54,7 +54,7 @@ def shapes(program: Program, modules: Sequence[nn.Module]) -> list[Shape]:
 
 
 def _all_columns(module: nn.Module) -> Iterator[Shape]:
-    """The columns of a decoder that ends with all of them at once, after convolutions over them."""
+    """The width of a last linear layer, if the first layer is a convolution over the columns."""
     layers = [one for one in module.modules() if isinstance(one, nn.Linear | nn.Conv1d)]
     if layers and isinstance(layers[0], nn.Conv1d) and isinstance(layers[-1], nn.Linear):
         yield (layers[-1].out_features,)
@@ -65,9 +65,9 @@ def _numbers(tree: ast.AST, kind: type | tuple[type, ...]) -> list[float]:
 
 
 def of_module(module: nn.Module, text: str = "") -> Iterator[Shape]:
-    """Return shapes of one row that the module's first layer takes.
+    """Yield shapes of one row that the module's first layer takes.
 
-    text: of the program, where numbers in it count.
+    text: the program, whose numbers may be sides of pictures.
     """
     kinds = nn.Linear | nn.Conv2d | nn.Conv1d | nn.LSTM | nn.GRU | nn.RNN
     part = next((one for one in module.modules() if isinstance(one, kinds)), None)
@@ -75,7 +75,7 @@ def of_module(module: nn.Module, text: str = "") -> Iterator[Shape]:
         yield (int(part.in_features),)
     elif isinstance(part, nn.Conv2d):
         if not any(isinstance(one, nn.Linear) for one in module.modules()):
-            # Of convolutions alone any side will do, and a small one is soon measured.
+            # A module of convolutions alone takes any side, and a small one is fast.
             yield (part.in_channels, 32, 32)
         yield from ((part.in_channels, side, side) for side in _sides(text))
     elif isinstance(part, nn.Conv1d):
@@ -85,7 +85,7 @@ def of_module(module: nn.Module, text: str = "") -> Iterator[Shape]:
 
 
 def decoded(session: Session, module: nn.Module) -> Iterator[Shape]:
-    """Return the shape that a convolutional decoder makes, with the channels of the encoder."""
+    """Yield the shape that a convolutional decoder makes, with the channels of the encoder."""
     parts = list(module.modules())
     first = next((one for one in parts if isinstance(one, nn.Conv1d | nn.Conv2d | nn.Conv3d)), None)
     decode = getattr(module, "decode", None) or getattr(module, "decoder", None)
@@ -108,7 +108,7 @@ def _sides(text: str) -> list[int]:
 
 
 def _with_pictures(found: list[Shape]) -> list[Shape]:
-    """Beside flat rows the pictures that they may be made of, by the model or its caller."""
+    """The shapes, and after each flat row the pictures that may be flattened to it."""
     out = []
     for shape in found:
         out.append(shape)
@@ -120,7 +120,7 @@ def _with_pictures(found: list[Shape]) -> list[Shape]:
 
 
 def channels(text: str) -> int:
-    """Return how many channels the program's pictures have, where no model tells."""
+    """Return the number of channels of the program's pictures, by its text alone."""
     coloured = re.search(r"CelebA|CIFAR|LSUN|ImageNet|RGB|SVHN|, 3, kernel|, 3, 3", text)
     return 3 if coloured and "MNIST" not in text else 1
 
@@ -155,7 +155,7 @@ def _of_dimensions(said: re.Match[str], shape: Shape) -> Iterator[Shape]:
 def _of_channels(said: re.Match[str], shape: Shape) -> Iterator[Shape]:
     weight = re.search(r"weight of size \[([\d, ]+)\]", said.string)
     if len(shape) == (len(weight[1].split(",")) - 1 if weight else 3):
-        # Others may have been added to those of the row: a class, as a picture.
+        # The model may add channels to those of the row, such as a class as a picture.
         yield (max(1, shape[0] + int(said[1]) - int(said[2])), *shape[1:])
 
 
@@ -181,17 +181,17 @@ READERS: list[tuple[re.Pattern[str], Reader]] = [
     (re.compile(r"must be equal to input_size\. Expected (\d+), got \d+"), _of_sequence),
     (re.compile(r"shape '\[(?:-1|\d+), ([\d, ]+)\]' is invalid for input of size"), _of_area),
 ]
-"""Errors of torch that name sizes, and the shapes of one row that they tell."""
+"""Errors of torch that give sizes, each with a function from these to shapes of one row."""
 
 
 def from_error(message: str, shape: Shape) -> list[Shape]:
-    """Return shapes that would have fitted better, by what an error of torch says."""
+    """Return shapes of one row that an error of torch suggests."""
     out: list[Shape] = []
     for pattern, reader in READERS:
         found = list(pattern.finditer(message))
         for said in found if pattern is PRODUCT else found[:1]:
             out.extend(reader(said, shape))
-    plain = [one for one in out if words.ROWS not in one]  # a size for each row is one of labels
+    plain = [one for one in out if words.ROWS not in one]  # ROWS would be a number of labels
     return [one for one in _with_pictures(plain) if one != shape and _is_possible(one)]
 
 
@@ -208,7 +208,7 @@ def _normalised(program: Program, _: str) -> str:
 
 
 def _bytes(_: Program, text: str) -> str:
-    """Bytes, with nothing in the file that could bring them to another range."""
+    """Say "bytes" if the file reads bytes and nothing in it could scale them."""
     own = re.search(r"MNIST\([^)]*\)\.(data|train_data)", text)
     if own and not re.search(r"255|256|ToTensor|\.max\(", text):
         return "bytes"
@@ -236,7 +236,7 @@ def _divided(program: Program, text: str) -> str:
 
 
 def _drawn(program: Program, _: str) -> str:
-    """Normal numbers, drawn by a function that makes data or a statement that assigns them."""
+    """Say "real" if a function or an assignment with a name of data draws normal numbers."""
     if not syntax.goes_backward(program.tree) and "fit" not in syntax.called_names(program.tree):
         return ""  # ``x = torch.randn(1, 3, 64, 64)`` is there to try the shapes
     last: dict[str, ast.AST] = {}
@@ -252,17 +252,17 @@ def _drawn(program: Program, _: str) -> str:
 
 
 RANGES = (_normalised, _bytes, _known_statistics, _scaler, _divided, _drawn)
-"""The ways to tell a range, in this order: each returns "" where it cannot."""
+"""The ways to find the range, in this order; each returns "" if it cannot."""
 
 
 def data_range(program: Program) -> str:
-    """Return where the data lie: "unit" ([0, 1]), "symmetric", "bytes", "real"; "" if not said."""
+    """Return the range of the data: "unit" ([0, 1]), "symmetric", "bytes", "real"; else ""."""
     found = (tell(program, program.source.text) for tell in RANGES)
     return next(filter(None, found), "")
 
 
 def _doubles_and_subtracts_one(tree: ast.AST) -> bool:
-    """``2 * x - 1`` of something that has a name of data: a draw or a size says nothing."""
+    """Whether the program computes ``2 * x - 1`` for an ``x`` with a name of data."""
     for node in syntax.each(tree, ast.BinOp):
         product = node.left
         if not (isinstance(node.op, ast.Sub) and _is(node.right, 1)):
@@ -290,9 +290,9 @@ def rows(program: Program, shape: Shape, numbers: str = "") -> Tensor:
     """Make a batch of random rows in the range of the program's data.
 
     Args:
-        program: Says the range.
-        shape: Of one row.
-        numbers: "tokens", small whole ones; "double"; else float.
+        program: the program, which gives the range.
+        shape: that of one row.
+        numbers: "tokens" for small integers, "double", else float.
 
     Returns:
         (ROWS, *shape); for tokens (ROWS, length).
@@ -306,7 +306,7 @@ def rows(program: Program, shape: Shape, numbers: str = "") -> Tensor:
 
 
 def labels(numbers: str) -> Tensor:
-    """Make labels for such a batch: (ROWS, 1) of 0 and 1 for a "column", else (ROWS,) digits."""
+    """Make labels for a batch: (ROWS, 1) of 0 and 1 for "column", else (ROWS,) digits."""
     if numbers == "column":
         return torch.randint(0, 2, (words.ROWS, 1)).float()
     return torch.randint(0, 10, (words.ROWS,))

@@ -1,9 +1,8 @@
-"""What a stranger's file imports from files beside it: definitions, put before its own.
+"""Definitions that a stranger's file imports from files beside it, put before its own.
 
-Files are read and parsed, never run as they are. Of one, only what the importing file asks for is
-taken, with all that these definitions name in turn; its loops, its main part and its other classes
-stay where they are. What is taken is compiled under a file name of its own, so that a finding can
-say where it stands.
+These files are read and parsed, but not run. The definitions that are imported are taken from
+them, with all that these use in turn; loops, the main part and other classes are not. A definition
+is compiled under a name for its file, so that a finding can give its place.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ Definition = ast.FunctionDef | ast.ClassDef
 
 
 class Beside:
-    """The files beside a program, as far as it imports from them. files: those read, in order."""
+    """The files beside a program that it imports from. files: those read, in order."""
 
     def __init__(self, path: Path, tree: ast.Module) -> None:
         self.files: list[Path] = []
@@ -37,15 +36,15 @@ class Beside:
         ast.fix_missing_locations(tree)
 
     def find(self, start: Path, module: str, level: int = 0) -> Path | None:
-        """Find the file that ``import module`` means in a file, beside it or above.
+        """Find the file of an imported module, beside the importing file or in folders above.
 
         Args:
-            start: The importing file.
-            module: The name after ``import`` or ``from``.
-            level: How many dots stand before it.
+            start: the importing file.
+            module: the name after ``import`` or ``from``.
+            level: the number of dots before it.
 
         Returns:
-            None where there is none.
+            The file, or None if there is none.
         """
         steps = module.split(".") if module else []
         for base in self._bases(start, steps, level):
@@ -76,10 +75,10 @@ class Beside:
         return self._trees[file]
 
     def take(self, file: Path, name: str) -> bool:
-        """Put the definition of ``name`` in ``file`` before the program, with what it needs.
+        """Put the definition of ``name`` in ``file`` before the program, with all that it uses.
 
         Returns:
-            False if there is none.
+            False if it cannot be taken.
         """
         if (file, name) in self._done:
             return True
@@ -107,7 +106,7 @@ class Beside:
         return _statements(tree.body if tree is not None else [])
 
     def public(self, file: Path) -> Iterator[str]:
-        """Names that ``from file import *`` brings."""
+        """Names that ``from file import *`` imports."""
         names = (name for one in self._top(file) for name in _names(one))
         return (name for name in names if not name.startswith("_"))
 
@@ -118,7 +117,7 @@ def file_of(node: ast.AST) -> str:
 
 
 class _Imports(ast.NodeTransformer):
-    """Imports from files beside become plain assignments, after what they import has been taken."""
+    """Takes definitions from files beside the program, and makes their imports assignments."""
 
     def __init__(self, beside: Beside, file: Path, tree: ast.Module | None) -> None:
         self.beside, self.file, self.tree = beside, file, tree
@@ -142,7 +141,7 @@ class _Imports(ast.NodeTransformer):
     def _bound(
         self, node: ast.ImportFrom, file: Path | None, alias: ast.alias
     ) -> list[ast.stmt] | None:
-        """Statements in the place of one name that is imported; None if it is not beside."""
+        """Statements that replace the import of one name; None if no file beside has it."""
         take, bound = self.beside.take, alias.asname or alias.name
         if alias.name == "*":
             for name in self.beside.public(file) if file is not None else ():
@@ -171,7 +170,7 @@ class _Imports(ast.NodeTransformer):
         return [ast.copy_location(one, node) for one in [*made, *([node] if left else [])]]
 
     def _namespace(self, bound: str, file: Path) -> ast.stmt:
-        """``bound`` as an object that has what is asked of the module under that name."""
+        """``bound`` as an object with the attributes of the module that the file uses."""
         nodes = ast.walk(self.tree or ast.Module([], []))
         asked = {
             one.attr
@@ -200,7 +199,7 @@ def _installed(name: str) -> bool:
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """The statements of the top level and of its ``try`` and ``if``, but for the main part."""
+    """The statements of the top level and of its ``try`` and ``if``, without the main part."""
     for one in body:
         if isinstance(one, ast.Try):
             handled = [inner for handler in one.handlers for inner in handler.body]
@@ -224,5 +223,5 @@ def _names(one: ast.stmt) -> list[str]:
 
 
 def _uses(one: ast.AST) -> dict[str, None]:
-    """All plain names in it, in order."""
+    """All plain names in the node, in order."""
     return {node.id: None for node in ast.walk(one) if isinstance(node, ast.Name)}

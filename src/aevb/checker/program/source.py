@@ -1,4 +1,4 @@
-"""A stranger's file as statements: .py, or the code cells of .ipynb without their shell lines."""
+"""Read a stranger's .py file, or the code cells of an .ipynb without shell lines, and search it."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from aevb.checker.program.siblings import Beside, file_of
 MAX_BYTES = 20_000_000
 MAGIC = re.compile(r"^\s*(%|!|\?)|\?\s*$")
 CHANGES = words.as_set("exp exp_ sqrt log pow square softplus exp2 log1p expm1 abs sigmoid")
-"""Calls after which a head is another: a deviation, a variance, a logarithm."""
+"""Calls that turn a head into something else: a deviation, a variance, a logarithm."""
 MOST_NAMES = 5
 Node = TypeVar("Node", bound=ast.AST)
 
 
 class SourceError(Exception):
-    """A file that cannot be read as Python; the message is one sentence."""
+    """The file cannot be read as Python; the message is one sentence."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A program and what it takes from files beside it, see ``siblings``.
+    """A program, with the definitions that it takes from files beside it, see ``siblings``.
 
     text: all code. cells: for a notebook, the first line of each code cell, counted from 1; empty
-    for a .py file. beside: the files of which definitions were taken.
+    for a .py file. beside: the files from which definitions were taken.
     """
 
     path: Path
@@ -67,7 +67,7 @@ def read(path: Path, *, alone: bool = False) -> Source:
     """Read a program, with what it imports from files beside it unless ``alone``.
 
     Raises:
-        SourceError: The file is not there, too large, no text, no notebook or no Python.
+        SourceError: the file is missing, too large, or not text, not a notebook or not Python.
     """
     text = _text(path)
     text, cells = _joined(path, text) if path.suffix == ".ipynb" else (text, ())
@@ -143,12 +143,12 @@ def functions(tree: ast.AST, name: str = "") -> Iterator[ast.FunctionDef | ast.A
 
 
 def called_names(tree: ast.AST) -> set[str]:
-    """The last names of all that is called in the tree."""
+    """The last name of each call in the tree."""
     return {last_name(call.func) for call in calls(tree)}
 
 
 def place_of(node: ast.stmt | ast.expr) -> Place:
-    """The file and the line that a statement or an expression begins at."""
+    """The file and the line at which a statement or an expression begins."""
     return Place(file_of(node), node.lineno)
 
 
@@ -160,7 +160,7 @@ def covers(node: ast.stmt | ast.expr, place: Place | None) -> bool:
 
 
 def blocks(tree: ast.Module) -> Iterator[list[ast.stmt]]:
-    """The module's statements, then the bodies within them but for classes, from outside in."""
+    """The module's statements, then the bodies within them except classes, from outside in."""
     open_: list[list[ast.stmt]] = [tree.body]
     while open_:
         body = open_.pop(0)
@@ -178,7 +178,7 @@ def statements(tree: ast.Module) -> Iterator[ast.stmt]:
 
 
 def outermost(node: ast.AST) -> Iterator[ast.Call]:
-    """A call and those whose result it hands on: ``DataParallel(VAE(20)).to(device)``."""
+    """A call, then the calls inside it: ``DataParallel(VAE(20)).to(device)``, from outside in."""
     while isinstance(node, ast.Call):
         yield node
         if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Call):
@@ -199,13 +199,13 @@ def last_name(node: ast.AST) -> str:
 
 
 def argument(call: ast.Call, place: int, name: str) -> ast.expr | None:
-    """What a call gives to the parameter at ``place`` with that name."""
+    """The argument of a call for the parameter at ``place`` with that name."""
     named = next((k.value for k in call.keywords if k.arg == name), None)
     return named or (call.args[place] if place < len(call.args) else None)
 
 
 def assigned(statement: ast.stmt) -> list[str]:
-    """Names that the statement gives a value to."""
+    """Names to which the statement assigns a value."""
     targets: list[ast.expr] = []
     if isinstance(statement, ast.Assign):
         targets = statement.targets
@@ -216,14 +216,14 @@ def assigned(statement: ast.stmt) -> list[str]:
 
 
 def looped_over(tree: ast.AST, function: str) -> set[str]:
-    """Names that a function of that name loops over with several at once: ``for x, y in data``."""
+    """Names that the function loops over with several targets: ``for x, y in data``."""
     loops = (loop for one in functions(tree, function) for loop in each(one, ast.For))
     found = (_inside_bars(one.iter) for one in loops if isinstance(one.target, ast.Tuple))
     return {one.id for one in found if isinstance(one, ast.Name)}
 
 
 def _inside_bars(inner: ast.expr) -> ast.expr:
-    """What is left of ``enumerate(tqdm(data))``."""
+    """The inner expression of ``enumerate(tqdm(data))``."""
     while isinstance(inner, ast.Call) and inner.args:
         if last_name(inner) not in ("enumerate", "tqdm", "iter"):
             break
@@ -232,7 +232,7 @@ def _inside_bars(inner: ast.expr) -> ast.expr:
 
 
 def batches_of(tree: ast.AST, name: str) -> set[str]:
-    """What training loops of functions called ``name`` loop over, innermost: ``for x in rows``."""
+    """Names that the innermost training loops in functions ``name`` loop over."""
     found = set()
     for scope in functions(tree, name):
         loops = [loop for loop in each(scope, ast.For) if goes_backward(loop)]
@@ -265,7 +265,7 @@ def unpacked_first(tree: ast.AST, function: str) -> list[str]:
 
 
 def called_parameters(tree: ast.AST, name: str) -> set[str]:
-    """Parameters that a class called ``name`` keeps as attributes, which it calls."""
+    """Parameters that the class ``name`` keeps as attributes and calls."""
     out: set[str] = set()
     for one in (node for node in each(tree, ast.ClassDef) if node.name == name):
         called = {call.func.attr for call in calls(one) if _of_self(call.func)}
@@ -281,7 +281,7 @@ def _of_self(node: ast.AST) -> TypeGuard[ast.Attribute]:
 
 
 def default_of(tree: ast.AST, name: str) -> ast.expr | None:
-    """The first default, other than None, of a parameter of that name."""
+    """The first default that is not None, of a parameter with that name."""
     for one in each(tree, ast.FunctionDef):
         last = [*one.args.posonlyargs, *one.args.args][::-1]
         positional = zip(last, one.args.defaults[::-1], strict=False)
@@ -293,20 +293,20 @@ def default_of(tree: ast.AST, name: str) -> ast.expr | None:
 
 
 def goes_backward(tree: ast.AST) -> bool:
-    """Whether ``.backward(...)`` or Lightning's ``manual_backward(...)`` is called within."""
+    """Whether the tree calls ``.backward(...)`` or Lightning's ``manual_backward(...)``."""
     return not called_names(tree).isdisjoint(("backward", "manual_backward"))
 
 
 def given_changed(tree: ast.AST, name: str, spread: tuple[int, str]) -> bool:
-    """Whether every call of ``name`` gives it something made of a head for its spread.
+    """Whether every call of ``name`` passes a changed head as its spread: ``exp(logvar / 2)``.
 
     Args:
-        tree: The program.
-        name: A function of the program.
-        spread: Place and name of the parameter; the place is -1 where there is none.
+        tree: the program.
+        name: a function of the program.
+        spread: place and name of the parameter; the place is -1 if there is none.
 
     Returns:
-        False where nothing calls it.
+        False if there is no call.
     """
     seen = []
     for scope in functions(tree) if spread[0] >= 0 else ():
@@ -322,19 +322,19 @@ def _changes(value: ast.expr) -> bool:
 
 
 def _assigned_changed(scope: ast.AST, value: ast.expr) -> bool:
-    """Whether the value is a name that the function gives something made by arithmetic."""
+    """Whether the value is a name to which the function only assigns changed values."""
     made = _assigned_to(scope, value.id) if isinstance(value, ast.Name) else []
     return bool(made) and all(map(_changes, made))
 
 
 def _assigned_to(scope: ast.AST, name: str) -> list[ast.expr]:
-    """All that the function assigns to ``name``."""
+    """All values that the function assigns to ``name``."""
     own = (one for one in each(scope, ast.Assign))
     return [one.value for one in own if name in [getattr(t, "id", None) for t in one.targets]]
 
 
 def direction(tree: ast.AST, name: str) -> str:
-    """Which way training takes what ``name`` returns: "down", "up" or "" where neither is seen."""
+    """Whether training takes the result of ``name`` "down" or "up"; "" if that is not seen."""
     for scope in functions(tree):
         for call in calls(scope):
             if isinstance(call.func, ast.Attribute) and call.func.attr == "backward":
@@ -346,7 +346,7 @@ def direction(tree: ast.AST, name: str) -> str:
 
 
 def _origin(scope: ast.AST, value: ast.expr) -> tuple[ast.expr, bool]:
-    """What the value was made of, by way of names and signs; and whether with a minus."""
+    """The expression behind names and signs from which the value comes, and whether negated."""
     minus = False
     for _ in range(MOST_NAMES):
         if isinstance(value, ast.UnaryOp):

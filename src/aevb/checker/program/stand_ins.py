@@ -1,7 +1,7 @@
 """Stand-ins for what a stranger's program needs and does not get: packages, data, progress bars.
 
-A package that is missing, slow to import or made to draw and load is replaced by an object that has
-every attribute. Its classes can be derived from: they then are torch modules, as Lightning's are.
+A package that is missing, slow to import, or only plots or loads data is replaced by an object that
+has every attribute. A class that derives from one of its classes becomes a torch module.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aevb.checker.session import Session
 
 SIZE = 1000
-"""The answer of a stand-in where a program wants a number, as for the length of a data set."""
+"""The number that a stand-in gives, for example as the length of a data set."""
 
 
 class OfASession:
@@ -36,7 +36,7 @@ class OfASession:
 
 
 class StandInModule(OfASession, nn.Module):
-    """The base class that a missing package's class becomes: a module with Lightning's methods."""
+    """The stand-in for a missing base class: a module with Lightning's methods."""
 
     automatic_optimization = True
     current_epoch = words.EPOCH
@@ -44,14 +44,14 @@ class StandInModule(OfASession, nn.Module):
     device = torch.device("cpu")
 
     def __new__(cls, *_: Any, **__: Any) -> StandInModule:
-        """Make a whole module, though its class may never call ``super().__init__``."""
+        """Make a whole module, since its class may not call ``super().__init__``."""
         made = super().__new__(cls)
         nn.Module.__init__(made)
         made.__dict__["hparams"] = Options()
         return made
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        """Do nothing: it has been made."""
+        """Do nothing: ``__new__`` has made the module."""
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -66,7 +66,7 @@ class StandInModule(OfASession, nn.Module):
             return made
 
     def save_hyperparameters(self, *given: Any, **__: Any) -> None:
-        """Keep the caller's arguments, or the table that is given, as ``self.hparams``."""
+        """Keep the caller's arguments, or the given options, as ``self.hparams``."""
         if given and not isinstance(given[0], str):
             self.__dict__["hparams"] = Options(given[0]) if isinstance(given[0], dict) else given[0]
             return
@@ -81,7 +81,7 @@ class StandInModule(OfASession, nn.Module):
 
 
 class Options(dict[str, Any]):
-    """A dictionary whose keys are attributes too; others come with a command line."""
+    """A dictionary whose keys are attributes too; missing ones get a value by name."""
 
     def __getattr__(self, name: str) -> Any:
         if name not in self and name.startswith("__"):
@@ -92,7 +92,7 @@ class Options(dict[str, Any]):
 
 
 class Managed(OfASession):
-    """Can be entered, as with ``with``."""
+    """A context manager that does nothing."""
 
     def __enter__(self) -> Any:
         return self
@@ -102,7 +102,7 @@ class Managed(OfASession):
 
 
 class StandIn(Managed):
-    """Has every attribute; can be called, counted with, iterated (empty) and derived from."""
+    """An object with every attribute; can be called, computed with, iterated, derived from."""
 
     def __init__(self, name: str = "") -> None:
         self.__name__ = name
@@ -113,7 +113,7 @@ class StandIn(Managed):
         return self.__session__.make(StandIn, f"{self.__name__}.{name}")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what the first way that fits makes of the call, else another stand-in."""
+        """Answer the call in the first way of CALLS that fits, else with another stand-in."""
         last = self.__name__.rsplit(".", 1)[-1]
         for way in CALLS:
             made = way(self, last, args, kwargs)
@@ -127,7 +127,7 @@ class StandIn(Managed):
         return (self.__session__.bound(StandInModule),)
 
     def __iter__(self) -> Iterator[Any]:
-        """Nothing; or what it is unpacked into, by name: ``train_loader, test = loaders()``."""
+        """Yield nothing, or a value for each name in ``train_loader, test = loaders()``."""
         for name in stored():
             made = self.__session__.named(name)
             yield self.__session__.make(StandIn, name) if made is None else made
@@ -152,7 +152,7 @@ def _as_range(_: StandIn, last: str, args: Any, __: Any) -> Any:
 
 
 def _as_helper(_: StandIn, last: str, args: Any, kwargs: Any) -> Any:
-    """What a helper makes of a tensor: itself, or labels one-hot."""
+    """The result of a helper for a tensor: the tensor itself, or one-hot labels."""
     if not args or not isinstance(args[0], Tensor):
         return None
     if words.HANDS_ON.search(last):
@@ -175,7 +175,7 @@ def _as_decorator(_: StandIn, __: str, args: Any, ___: Any) -> Any:
 
 
 def _as_model(one: StandIn, last: str, args: Any, kwargs: Any) -> Any:
-    """What a model, or a layer, whose code is not here gives for tensors."""
+    """The outputs for tensors of a model or a layer whose code is missing."""
     given = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
     unseen = one.__session__.unseen
     outputs = unseen.outputs(given, stored()) if given else None
@@ -191,11 +191,11 @@ def _as_network(one: StandIn, last: str, args: Any, kwargs: Any) -> Any:
 
 
 CALLS = (_as_range, _as_helper, _as_bar, _as_decorator, _as_model, _as_network)
-"""The ways to answer a call of a stand-in: each returns None where it does not fit."""
+"""The ways to answer a call of a stand-in; each returns None if it does not fit."""
 
 
 def _counting(does: Callable[[Any, Any], Any], turned: bool) -> Callable[[Any, Any], Any]:
-    """Make an operator of stand-ins: SIZE beside numbers; beside a tensor 1, an unknown weight."""
+    """Make an operator: a stand-in counts as SIZE, or with a tensor as 1, an unknown weight."""
 
     def counted(_: StandIn, other: Any) -> Any:
         own = 1.0 if isinstance(other, Tensor) else SIZE
@@ -211,7 +211,7 @@ for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
 
 
 class Bar(StandIn):
-    """A progress bar around what is iterated over."""
+    """A progress bar around an iterable."""
 
     def __init__(self, inner: Any) -> None:
         super().__init__("tqdm")
@@ -228,7 +228,7 @@ class Bar(StandIn):
 
 
 class FakeOptimizer(StandIn):
-    """Changes nothing; calls the closure that LBFGS is given."""
+    """An optimiser that changes nothing, but calls a closure as LBFGS does."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         super().__init__("optimizer")
@@ -240,7 +240,7 @@ class FakeOptimizer(StandIn):
 
 
 class FakeLoader(Managed):
-    """A data loader whose batches all are the session's, and a data set of its rows."""
+    """A data loader that always gives the session's batch, with a data set of its rows."""
 
     def __init__(self, _: Any = None, batch_size: int = 1, **__: Any) -> None:
         self.dataset = self.__session__.make(FakeRows)
@@ -251,17 +251,17 @@ class FakeLoader(Managed):
             yield self.__session__.batch.give()
 
     def __call__(self, *_: Any, **__: Any) -> FakeLoader:
-        """Return itself: it stands for a function that loads, too."""
+        """Return itself, since it also stands for a function that makes a loader."""
         return self
 
     def __getattr__(self, name: str) -> Any:
-        """Return what its rows have: it stands for a function that loads rows, too."""
+        """Return the attribute of its rows, since it also stands for loaded rows."""
         if name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.__session__.batch.x, name)
 
     def set_description(self, *_: Any, **__: Any) -> None:
-        """Do nothing, as a progress bar."""
+        """Do nothing, as a stand-in for a progress bar."""
 
     set_postfix = set_postfix_str = set_description_str = update = set_description
 
@@ -287,7 +287,7 @@ class FakeRows(OfASession):
 
 
 class DataElsewhere(StandIn):
-    """A data set of another file, whatever its methods are called: each gives the batch."""
+    """A data set from another file; each of its methods returns the batch's rows."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -302,7 +302,7 @@ class DataElsewhere(StandIn):
 
 
 class Digits(OfASession):
-    """MNIST as TensorFlow's tutorials had it: ``mnist.train.next_batch(64)``, ``test.images``."""
+    """MNIST as in TensorFlow's tutorials: ``mnist.train.next_batch(64)``, ``test.images``."""
 
     images = np.zeros((SIZE, 784), dtype="float32")
     labels = np.zeros((SIZE, 10), dtype="float32")
@@ -312,21 +312,21 @@ class Digits(OfASession):
         self.train = self.test = self.validation = self
 
     def next_batch(self, *_: Any, **__: Any) -> tuple[Any, Any]:
-        """Return the batch, and its labels one-hot."""
+        """Return the batch and its one-hot labels."""
         batch = self.__session__.batch
         return batch.x.numpy(), np.eye(10, dtype="float32")[batch.y.numpy() % 10]
 
 
 def data_set(session: Session, name: str, text: str) -> DataElsewhere | None:
-    """Stand in for ``name``, if it sounds like data and has methods that a tensor does not have.
+    """Return a stand-in for ``name``, if it sounds like data with methods that no tensor has.
 
     Args:
-        session: Makes the stand-in.
-        name: The program's name for it.
-        text: The program.
+        session: makes the stand-in.
+        name: the program's name for the data.
+        text: the program.
 
     Returns:
-        None for another name.
+        The stand-in, or None for any other name.
     """
     sounds = words.DATA.search(name) or words.STORE.search(name)
     called = re.findall(rf"\b{re.escape(name)}\.(\w+)\(", text) if sounds else []
@@ -335,7 +335,7 @@ def data_set(session: Session, name: str, text: str) -> DataElsewhere | None:
 
 
 def named_stand_in(session: Session, name: str) -> Any:
-    """Return what a name alone says: a loader, a batch, an epoch, a device; None for nothing."""
+    """Return a stand-in chosen by name: a loader, a batch, an epoch, a device; else None."""
     if words.LOADERS.search(name.lower()):
         return session.make(FakeLoader)
     if words.NOTHING.search(name):
@@ -357,7 +357,7 @@ def _of_the_batch(session: Session, name: str) -> Any:
 
 
 def loads(made: list[ast.Call]) -> bool:
-    """Whether the calls load data, and no table of settings."""
+    """Whether the calls load data, not settings."""
     names = [ast.unparse(call.func) for call in made]
     of_data = any(words.LOADS.search(name.rsplit(".", 1)[-1]) for name in names)
     return of_data and not any(map(words.TABLES.match, names))

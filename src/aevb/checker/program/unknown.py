@@ -1,7 +1,7 @@
-"""Networks that are in another file, or that a caller hands over: made at their first call.
+"""Stand-ins for networks that are in another file, or that a caller passes.
 
-What they do inside is not known, so nothing is said of it: of activations on heads, of the
-decoder's output, of a sample or of a KL that may be in there.
+Their layers are made at the first call. The real network's inside is not known, so nothing is said
+about activations on heads, the decoder's output, or a sample or KL that may be in it.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from aevb.checker.session import Session
 
 PRODUCT = re.compile(r"cannot be multiplied \((\d+)x(\d+) and (\d+)x\d+\)")
-"""What torch says of a matrix product: rows, columns, and the columns that were wanted."""
+"""torch's error for a matrix product: rows, columns, and the columns that a layer expects."""
 TWO_SIZES = re.compile(r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)")
 
 
 class UnknownNetwork(OfASession, nn.Module):
-    """Features of the width that its maker names, or rows of data if it decodes.
+    """A network that returns features of a width that its arguments tell, or rows if it decodes.
 
-    It gives as many tensors as its caller unpacks.
+    It returns as many tensors as its caller unpacks.
     """
 
     def __init__(self, name: str, *args: Any, **kwargs: Any) -> None:
@@ -43,7 +43,7 @@ class UnknownNetwork(OfASession, nn.Module):
         self.width = next(widths, words.HIDDEN)
 
     def __getattr__(self, name: str) -> Any:
-        """Return a stand-in for what the network may have besides."""
+        """Return a stand-in for any other attribute that the network may have."""
         try:
             return super().__getattr__(name)
         except AttributeError:
@@ -70,7 +70,7 @@ class UnknownNetwork(OfASession, nn.Module):
 
 
 def _side_by_side(inputs: Sequence[Any]) -> Tensor:
-    """The columns of all tensors that have as many rows as the first."""
+    """The tensors that have as many rows as the first, joined by columns."""
     given = [one for one in inputs if isinstance(one, Tensor) and one.ndim > 0]
     kind = given[0].dtype if given[0].is_floating_point() else torch.get_default_dtype()
     rows = [one.reshape(len(one), -1).to(kind) for one in given if len(one) == len(given[0])]
@@ -78,9 +78,9 @@ def _side_by_side(inputs: Sequence[Any]) -> Tensor:
 
 
 class UnknownPart(OfASession, nn.Module):
-    """A part of a ``Sequential`` that is in another file: hands on what it gets.
+    """A part of a ``Sequential`` that is in another file: returns its input.
 
-    A picture gets the sides of the batch's pictures.
+    A picture is resized to the sides of the batch's pictures.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -93,12 +93,12 @@ class UnknownPart(OfASession, nn.Module):
 
 @dataclass
 class Unseen:
-    """What is known of networks whose code is not here, and what stands for them.
+    """Makes stand-ins for networks whose code is missing, and knows which were used.
 
-    used: whether one was called in this step. whole: whether it was a model, with its sampler.
-    decodes_only: whether a decoder of ours follows the program's sample. reading: of a model's
-    spread, where it is not what the name of the spread says. wanted: the width that the next layer
-    asked for in an error.
+    used: whether one was called in this step. whole: whether it was a model with its sampler.
+    decodes_only: whether our own decoder follows the program's sample. reading: that of a model's
+    spread, None to go by the spread's name. wanted: the width that the next layer expects, from an
+    error.
     """
 
     session: Session
@@ -113,27 +113,27 @@ class Unseen:
         self.used = self.whole = self.decodes_only = False
 
     def network(self, name: str, args: Any, kwargs: Any) -> UnknownNetwork | None:
-        """Return what stands for ``name(*args, **kwargs)``, if that sounds like a network."""
+        """Return a stand-in for ``name(*args, **kwargs)``, if the name is that of a network."""
         kind = name[:1].isupper() and words.NETWORK.search(name)
         sounds = words.CODER.search(name) or (kind and not words.NO_NETWORK.search(name))
         return self.session.make(UnknownNetwork, name, *args, **kwargs) if sounds else None
 
     def part(self, name: str) -> UnknownNetwork | None:
-        """Return what stands for ``self.encoder`` of a class that is elsewhere."""
+        """Return a stand-in for ``self.encoder`` of a class that is elsewhere."""
         sounds = words.OWN_PART.fullmatch(name)
         return self.session.make(UnknownNetwork, name) if sounds else None
 
     def layer(self, name: str) -> UnknownNetwork | None:
-        """Return what stands for an object of the class ``name`` that a module's method calls."""
+        """Return a stand-in for an object of the class ``name`` that a module's method calls."""
         frame = next(strangers_frames(), None)
         within = frame is not None and isinstance(frame.f_locals.get("self"), nn.Module)
         sounds = within and not words.NO_NETWORK.search(name)
         return self.session.make(UnknownNetwork, name) if sounds else None
 
     def outputs(self, given: list[Tensor], names: list[str]) -> list[Any] | None:
-        """Return the outputs of a model, or an encoder, that are unpacked into these names.
+        """Return outputs of a model, or of an encoder, for the names that they are unpacked into.
 
-        None where the names do not say that it is one.
+        None if the names are not those of such outputs.
         """
         roles = [words.role_of(name) for name in names]
         if not {"mean", "raw"} <= set(roles) or "kl" in roles:
@@ -158,7 +158,7 @@ class Unseen:
         return made
 
     def _spread(self, name: str, raw: Tensor) -> tuple[Tensor, Tensor]:
-        """The spread that a model calls ``name``, and the deviation that this means."""
+        """The spread that a model calls ``name``, and its deviation."""
         reading = self.reading or words.meaning(name.lower(), words.SPREADS)
         if reading:
             return raw, torch.exp(raw if reading == "log sigma" else raw / 2)
@@ -166,7 +166,7 @@ class Unseen:
         return positive, positive.sqrt() if "var" in name.lower() else positive
 
     def learn_from(self, message: str) -> None:
-        """Take the width that an error of torch says the layer after the network has."""
+        """Read from an error of torch the width that the layer after the network expects."""
         if not self.used:
             return
         sizes, alike = PRODUCT.search(message), TWO_SIZES.search(message)
@@ -174,7 +174,7 @@ class Unseen:
         other = pair - {words.HIDDEN}
         if sizes:
             self.wanted = int(sizes[3])
-        elif len(pair - {0, 1}) == 2 and len(other) == 1:  # beside what has another width
+        elif len(pair - {0, 1}) == 2 and len(other) == 1:  # next to a tensor of another width
             self.wanted = other.pop()
-        elif alike and int(alike[1]) == 0:  # mean and deviation were to be cut out of one output
+        elif alike and int(alike[1]) == 0:  # one output should hold mean and deviation
             self.wanted = 2 * int(alike[2])

@@ -1,4 +1,4 @@
-"""What names mean in strangers' programs: one table, an entry for each meaning."""
+"""The meanings of names in strangers' programs, as regular expressions and tables."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ from typing import Any
 from aevb.checker.program.frames import unpacked
 
 ROWS = 7
-"""Rows of a batch.
-
-The number is seldom that of anything else, so that a factor of it tells where a sum was averaged.
-"""
+"""Rows of a batch: a rare number, so that a factor of 1/7 shows a mean over rows."""
 DATA_DIM, LATENT, HIDDEN = 12, 5, 16
 EPOCH = 1_000
-"""The epoch that a program finds itself in: schedules of the KL weight have ended by then."""
+"""The current epoch that the program sees; schedules of the KL weight have ended by then."""
 ASKED_FOR = 0.37
-"""The value of a weight that the program takes from outside: no number of rows or dimensions."""
+"""The value for a weight that the program takes from outside; no reduction has this factor."""
 
 
 def as_set(text: str) -> frozenset[str]:
@@ -31,30 +28,30 @@ def _any(*words: str) -> re.Pattern[str]:
 
 
 WEIGHT = "beta|weight|lambda|alpha|gamma|coef"
-"""What every table below calls the weight of a term."""
+"""Names for the weight of a term, in all tables below."""
 LOSS = _any("loss|elbo|criterion|objective|nll|free_energy|cost")
 KL = _any("kl|divergence|latent_loss|regulari")
 SAMPLER = _any("re_?param|sampl|latent|noise|draw")
 MODEL = _any("model|net|vae|autoencoder|^m$|^self$")
 NAMED_WEIGHT = _any(WEIGHT, r"lam(b|bda)?$|anneal|scale|factor|kl_?w|^w(_|$)|_w$")
-"""What a program multiplies a term by that it asks for."""
+"""Names for a weight that the program asks for."""
 OF_A_LOSS = _any(
     "loss|kl|elbo|nll|criterion|diverg|objective|likelihood|log_?prob|entropy|backward|mse|bce"
 )
-"""Functions and classes that say that a program trains, or could."""
+"""Names of functions and classes in a program that trains."""
 OF_A_KL = _any(
     r"(?<![a-z])kl|elbo|diverg|objective|likelihood|log_?prob|entropy|backward|training_step",
     "vae_?loss",
 )
-"""Names of any kind that say that there is a KL."""
+"""Names of any kind in a program with a KL."""
 LOG_SIGMA = _any("log_?(sigma|std|sd|scale)(?!_?(2|sq))|lsig")
 LOG_VARIANCE = _any("log_?var|ln_?var|logv$|^lv$|log_?(sigma|std)_?(2|sq)|logs2")
 MAXIMISED, MINIMISED = _any("elbo|bound|likelihood|log_?p"), _any("loss|neg|minus|nelbo|nll")
 
 PART = re.compile(r"_?(enc|dec)(oder)?(_net|_model)?")
-"""Parameters that take a network, in lower case and as a whole."""
+"""Parameters that take a network: the whole name, in lower case."""
 OWN_PART = re.compile(r"_?(en|de)coder(_?net\w*)?|backbone")
-"""Attributes that a class elsewhere may give a module."""
+"""Attributes that a base class elsewhere may give a module."""
 CODER = re.compile(r"^[a-z]\w*_(en|de)coder$")
 NETWORK = _any(
     "enc|dec|net|backbone|mlp|perceptron|fcn?|gcn|conv|cnn|featur|lstm|gru|transformer|powerful"
@@ -66,21 +63,21 @@ NO_NETWORK = _any(
 NO_NETWORK_CALLED = re.compile(
     "act|nonlin|loss|crit|sampl|reparam|norm|prior|drop|optim|sched|func|fn$|log"
 )
-"""Parameters that a class calls, and that are no networks."""
+"""Parameters that a class calls but that are no networks."""
 DECODES = _any("dec|gener")
 DECODER = _any(r"^(dec\w*|generat\w*|.*decode\w*|p_x\w*)$")
-"""Functions that make new points of z."""
+"""Functions that make new points from z."""
 
 HANDS_ON = _any(
     r"^(to_?var(iable)?|to_?(device|gpu|cuda|torch|tensor)|cuda|gpu|maybe_cuda|move_to\w*)$"
 )
-"""Helpers of other files that give back the tensor that they get."""
+"""Helpers in other files that return the tensor that they get."""
 ONE_HOT = _any("one_?hot")
 BARS = ("tqdm", "track", "tqdm_notebook", "notebook_tqdm")
 SERVICES = as_set(
     "logger loggers trainer fabric optimizers lr_schedulers print toggle_optimizer log_metrics"
 )
-"""What Lightning gives a module besides."""
+"""Other attributes that Lightning gives a module."""
 
 LOADS = re.compile(r"^(load\w*|read_\w+|genfromtxt|fetch_\w+|from_numpy|open|get_data\w*)$")
 TABLES = _any("yaml|json|toml|OmegaConf|configparser")
@@ -95,7 +92,7 @@ DATA = _any("^x$|data|dataset|images?$|^imgs?$|_x$|^x_|features|samples|inputs?$
 DATA_PARAMETER = re.compile(
     "x|xs|rows|records|x_?train|features?|data|train_?data|inputs?|train_?x|dataset|samples|embeddings"
 )
-"""Parameters that take all rows at once, in lower case and as a whole."""
+"""Parameters that take all rows at once: the whole name, in lower case."""
 MADE_DATA = re.compile(
     "data|gmm|mixture|cluster|moons|circles|swiss|^x$|^x_train|samples$|blobs|ring|spiral"
 )
@@ -107,7 +104,7 @@ LABELS_ALONE = re.compile("y|labels?|targets?|c|cond|condition")
 OUTPUTS = re.compile(
     "^(model_?)?(out|outs|outputs?|res|results?|ret|preds?|forward_ret)$|_outputs?$"
 )
-"""What a loss calls all that a model returned."""
+"""Parameters of a loss that take all outputs of a model."""
 BATCH_SIZE = _any(
     r"^-*(train_|mini_?|n_)?(batch_?-?size|batchsize|bs|bsz|batch|mb_?size|minibatch)$"
 )
@@ -116,13 +113,13 @@ EPOCH_NAME = _any(
 )
 SIZE_NAME = re.compile("(^|_)(dims?|size|width|height|channels|features?_?num)$|^(n|num|dim)_")
 CONSTANT = re.compile("SIZE|DIM|LATENT|HIDDEN|CHANNEL|WIDTH|HEIGHT|FEATURES|VOCAB|LEN|^N_|^NUM_")
-"""Constants of a file that is not here that are sizes."""
+"""Constants of a missing file that are sizes."""
 FREE_CALLS = as_set(
     "device is_available int float str len range dict list tuple set max min sum round sqrt log"
     " exp Namespace SimpleNamespace namedtuple join Path prod ArgumentParser dataclass environ get"
     " device_count TypeVar NewType field"
 )
-"""Calls that only make a size, a path, a device or a table of options."""
+"""Calls that only make a size, a path, a device or options."""
 
 ROLES: list[tuple[str, str]] = [
     ("weight", r"(kld?|latent|loss|recon\w*)_?(scale|weight|coeff?|factor|w)$|_(idx|index)$"),
@@ -155,7 +152,7 @@ def role_of(name: str) -> str:
 
 
 class Widths(list[int]):
-    """Widths of layers, as many as a program asks for."""
+    """Widths of layers, for as many layers as a program asks for."""
 
     def __getitem__(self, place: Any) -> Any:
         outside = isinstance(place, int) and not -len(self) <= place < len(self)
@@ -164,13 +161,13 @@ class Widths(list[int]):
 
 @dataclass(frozen=True)
 class OfTorch:
-    """A value that is made by torch when it is asked for: to read a program takes no torch."""
+    """A value that torch makes when it is needed, since reading a program imports no torch."""
 
     make: str
     argument: Any
 
     def __call__(self) -> Any:
-        """Return the value, imported when it is first asked for."""
+        """Import torch and return the value."""
         import torch
 
         return getattr(torch, self.make)(self.argument)
@@ -196,9 +193,9 @@ SIZES: Meanings = [
     ("lr|rate", 1e-3),
     ("kernel", 3),
 ]
-"""Parameters of a model, and options."""
+"""Values for parameters of a model, and for options."""
 HANDED_OVER = object()
-"""Stands in the next table for a criterion that a caller would give."""
+"""In the next table: a criterion that a caller would pass."""
 NUMBERS: Meanings = [
     (f"{WEIGHT}|anneal|_scale$|factor", 1.0),
     ("_(idx|index)$", 0),
@@ -207,23 +204,23 @@ NUMBERS: Meanings = [
     ("epoch|step|iter", EPOCH),
     ("kwargs", None),
 ]
-"""Parameters of a loss that are no outputs of a model."""
+"""Values for parameters of a loss that are no outputs of a model."""
 ATTRIBUTES: Meanings = [
     ("^device$", CPU),
     (f"{WEIGHT}|noise_scale|temperature", 1.0),
 ]
-"""What a method may ask of an object that was never made."""
+"""Values for attributes of an object that was made without its ``__init__``."""
 SPREADS: Meanings = [
     (LOG_VARIANCE.pattern, "logvar"),
     (f"{LOG_SIGMA.pattern}|logs$", "log sigma"),
 ]
-"""How a model takes a spread of that name."""
+"""Readings of a spread by its name."""
 WHOLE_NAMES: Meanings = [
     ("epoch|ep|e|global_step|step|iteration|it|n_iter|(n_|num_|total_)?(epochs?|EPOCHS?)", EPOCH),
     ("batch_idx|batch_id|i|idx|j|n", 0),
     ("device|DEVICE|dev", CPU),
 ]
-"""Names of a program's top level, as a whole."""
+"""Values for top-level names; the whole name has to match."""
 
 
 def meaning(name: str, table: Iterable[tuple[str, Any]], default: Any = None) -> Any:
@@ -257,7 +254,7 @@ class Setting(int):
 
 
 def size_of(name: str, *first: tuple[str, Any]) -> Any:
-    """Return what a parameter of that name is given; entries of ``first`` come before the table."""
+    """Return the value for a parameter of that name; ``first`` comes before the table SIZES."""
     value = meaning(name.lower(), (*first, *SIZES), HIDDEN)
     if isinstance(value, list | dict):  # a program may fill its own
         return type(value)(value)

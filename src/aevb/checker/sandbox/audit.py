@@ -1,7 +1,7 @@
-"""Python's own guard: an audit hook (PEP 578) that refuses what a confined program must not do.
+"""Python's own guard: an audit hook (PEP 578) that refuses forbidden operations.
 
-A refused operation raises ``RefusedError``, an ordinary PermissionError, so that a program which
-can do without goes on.
+A refused operation raises ``RefusedError``, an ordinary PermissionError, so that a program that
+does not need it can go on.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _EVENTS = {
 }
 _NEVER = {event: what for what, events in _EVENTS.items() for event in events.split()}
 
-# event: (what it does, the places of its paths, the place of the folder's descriptor)
+# event: (its verb, the positions of its paths, the position of the folder's descriptor)
 _CHANGES: dict[str, tuple[str, tuple[int, ...], int | None]] = {
     "os.remove": ("remove", (0,), 1),
     "os.rmdir": ("remove", (0,), 1),
@@ -83,14 +83,14 @@ def _frames(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def line_of(frame: FrameType | None) -> int | None:
-    """Find the innermost line of the stranger's file on a stack, else of a file beside it."""
+    """The innermost line of the stranger's file on a stack, else of a file beside it."""
     found = [(one.f_code.co_filename, one.f_lineno) for one in _frames(frame)]
     own = next((line for file, line in found if file == STRANGER), None)
     return own or next((line for file, line in found if is_strangers(file)), None)
 
 
 def line_of_error(error: BaseException) -> int | None:
-    """Find the innermost line of the stranger's file that an exception went through."""
+    """The innermost line of the stranger's file that an exception went through."""
     if isinstance(error, SyntaxError) and error.filename == STRANGER:
         return error.lineno
     line, step = None, error.__traceback__
@@ -102,7 +102,7 @@ def line_of_error(error: BaseException) -> int | None:
 
 
 def _by_an_import(frame: FrameType | None) -> bool:
-    """Say whether an imported module acts: matplotlib looks for fonts, and the program did not."""
+    """Whether an import acts, not the program: matplotlib looks for fonts, for example."""
     for one in _frames(frame):
         if is_strangers(one.f_code.co_filename):
             return False
@@ -116,10 +116,10 @@ def hook(
 ) -> Callable[[str, tuple[Any, ...]], None]:
     """Make an audit hook that lets a program write files under ``folder`` alone.
 
-    The hook calls ``note`` with what it refused and the line.
+    The hook calls ``note`` with each refused operation and its line.
     """
     root = os.path.realpath(folder)
-    # From the name of an event to a function of its arguments: what is refused, None if nothing.
+    # Event -> a function of its arguments that returns what to refuse, or None.
     rules: dict[str, Callable[[tuple[Any, ...]], str | None]] = {
         **{event: partial(_change, root, event) for event in _CHANGES},
         "open": partial(_open, root),
@@ -136,7 +136,7 @@ def hook(
         line = line_of(frame)
         if not _by_an_import(frame):
             note(what, line)
-        if what != INPUT:  # that ends in EOFError by itself
+        if what != INPUT:  # input ends in EOFError by itself
             raise RefusedError(what, line)
 
     return watch
@@ -168,7 +168,7 @@ def _import(root: str, arguments: tuple[Any, ...]) -> str | None:
 def _outside(
     root: str, paths: Iterable[object], folder: object = None, *, follow: bool = False
 ) -> str | None:
-    """Find the first path that is not under ``root``; ``_real`` explains the other arguments."""
+    """The first path that is not under ``root``; ``_real`` explains the other arguments."""
     for path in paths:
         if isinstance(path, int) or path is None:  # a descriptor that was opened before
             continue
@@ -184,7 +184,7 @@ def _outside(
 def _real(text: str, folder: object, follow: bool) -> str:
     """Resolve the links of a path, relative to the descriptor ``folder``.
 
-    A link in the last part stays unless ``follow``: who removes a link removes no other file.
+    A link in the last part is kept unless ``follow``: to remove a link removes no other file.
     """
     base = "" if text.startswith(os.sep) else _path_of(folder)
     head, _, tail = text.rstrip(os.sep).rpartition(os.sep)
@@ -194,9 +194,9 @@ def _real(text: str, folder: object, follow: bool) -> str:
 
 
 def _path_of(folder: object) -> str:
-    """Find the folder where relative paths start: a descriptor's, or the working directory."""
+    """The folder where relative paths start: a descriptor's, or the working directory."""
     if not isinstance(folder, int) or folder < 0:
-        return os.getcwd()  # noqa: PTH109 (fast: every file that is opened comes by)
+        return os.getcwd()  # noqa: PTH109 (fast: this runs for every file that is opened)
     if sys.platform == "darwin":
         return os.fsdecode(fcntl.fcntl(folder, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0"))
     return os.path.realpath(f"/proc/self/fd/{folder}")

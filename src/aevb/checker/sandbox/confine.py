@@ -1,9 +1,9 @@
-"""The child's side: what a process gives up before a stranger's program, and how it reports.
+"""The child's side: a process gives up rights before a stranger's code runs, and sends a result.
 
-``sandbox.parent.run`` starts a module in a child process. That module imports what it needs, calls
-``confine()``, runs the stranger's code, compiled under the file name ``audit.STRANGER``, and hands
-in its result with ``send``. An exception that leaves the module ends the process with a note of its
-kind and line. Nothing here imports torch.
+``sandbox.parent.run`` starts a module in a child process. That module does its imports, calls
+``confine()``, runs the stranger's code, which is compiled under the file name
+``places.STRANGER``, and sends its result with ``send``. If an exception leaves the module, its kind
+and line are sent to the parent. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ LAYERS = (
     "memory", "processor time", "file size", "no core files", "number of processes", "audit hook",
     "no new privileges", "ends with its parent", "system calls", "files (Landlock)",
 )  # fmt: skip
-"""Everything that ``confine`` can give up; the system decides how much of it."""
+"""All layers of protection; the system decides which of them take effect."""
 FILE_BYTES = 64 * 2**20
 NOTES = 8
-"""How many refused operations are reported: endless attempts must not fill the channel."""
+"""The most refused operations to report, so that endless attempts do not fill the channel."""
 FORGE = "write the checker's own result"
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a child process may use.
+    """Limits of a child process.
 
     wall_s: seconds from its start. cpu_s: processor seconds after ``confine``, rounded up to a
-    whole one. memory_bytes: address space beyond that at ``confine``. output_bytes: how much of
-    its prints is kept.
+    whole one. memory_bytes: address space beyond that at ``confine``. output_bytes: the part of its
+    prints that is kept.
     """
 
     wall_s: float = 60.0
@@ -60,7 +60,7 @@ class Limits:
 class _Channel:
     """The pipe to the parent, one signed line for each message.
 
-    The key of the signatures came with the orders, so the parent knows what others wrote.
+    The parent sends the key of the signatures, and so recognises lines that others wrote.
     """
 
     def __init__(self, descriptor: int, key: bytes) -> None:
@@ -99,7 +99,7 @@ def signed(key: bytes, text: str) -> bytes:
 
 
 class _State:
-    """This process, once ``main`` has read the parent's orders."""
+    """The state of this process, set by ``main`` from the parent's orders."""
 
     channel: _Channel | None = None
     limits = Limits()
@@ -109,9 +109,9 @@ class _State:
 
 
 def send(result: dict[str, Any]) -> None:
-    """Hand in the result, once; TypeError if it is not JSON.
+    """Send the result, once; TypeError if it is not JSON.
 
-    A stranger's code anywhere on the stack is refused, and so is every thread but the first.
+    The call is refused from a stranger's code and from every thread but the first.
     """
     if _State.channel is None:
         raise RuntimeError(
@@ -121,9 +121,9 @@ def send(result: dict[str, Any]) -> None:
 
 
 def confine(limits: Limits | None = None) -> list[str]:
-    """Give up, for good, what a stranger's program must not have.
+    """Give up, for good, all rights that a stranger's program must not have.
 
-    Returns the names of the layers that took effect, of ``LAYERS``.
+    Returns the names in ``LAYERS`` of those that took effect.
     """
     channel = _State.channel
     note: Callable[[str, int | None], None] = channel.note if channel else lambda *_: None
@@ -147,7 +147,7 @@ def confine(limits: Limits | None = None) -> list[str]:
 
 
 def _limit(limits: Limits) -> list[str]:
-    """Lower the limits of the system; returns the names of those that took effect."""
+    """Lower the system's limits for this process; return the names of those that took effect."""
     usage, used = resource.getrusage(resource.RUSAGE_SELF), _address_space()
     cpu_s = usage.ru_utime + usage.ru_stime + limits.cpu_s
     wanted = {
@@ -161,9 +161,10 @@ def _limit(limits: Limits) -> list[str]:
 
 
 def _lowered(kind: int, value: int) -> bool:
-    """Set a limit for good, unless a lower one stands.
+    """Set a limit for good, unless there is a lower one.
 
-    The hard limit of the processor time is a second later, so that the signals tell the two apart.
+    The hard limit on processor time is a second later, so that its signal differs from the soft
+    one's.
     """
     hard = resource.getrlimit(kind)[1]
     ceiling = value + 1 if kind == resource.RLIMIT_CPU else value
@@ -177,7 +178,7 @@ def _lowered(kind: int, value: int) -> bool:
 
 
 def _address_space() -> int:
-    """Bytes of address space in use; 0 on macOS, which neither says nor limits them."""
+    """Bytes of address space in use; 0 on macOS, which neither reports nor limits them."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     except OSError:
@@ -185,7 +186,7 @@ def _address_space() -> int:
 
 
 def _refuse_fork_exec(note: Callable[[str, int | None], None]) -> None:
-    """Close the one way to a new process that has no audit event, where the kernel cannot."""
+    """Close the only way to a new process that has no audit event, if the kernel does not."""
     import _posixsubprocess
 
     def fork_exec(*_: Any, **__: Any) -> NoReturn:
@@ -197,7 +198,7 @@ def _refuse_fork_exec(note: Callable[[str, int | None], None]) -> None:
 
 
 def main(orders: dict[str, Any], faults: int, channel: int) -> NoReturn:
-    """Run the module that the parent named, then end the process whatever else runs in it.
+    """Run the module that the parent named, then end the process with all its threads.
 
     Args:
         orders: the parent's, from ``parent._Child``.
@@ -230,7 +231,7 @@ def main(orders: dict[str, Any], faults: int, channel: int) -> NoReturn:
 
 
 def _out_of_the_way(descriptor: int) -> int:
-    """Move a file to a high number, which a loop over the first descriptors does not meet."""
+    """Move a file to a high descriptor, which a loop over the first ones does not reach."""
     most = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 1024)
     number = random.SystemRandom().randrange(most // 2, most - 16)
     moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, number)
@@ -243,7 +244,7 @@ def _last_words(channel: _Channel, error: BaseException) -> None:
     refused = _refused(error)
     kind = _kind(error, channel)
     message = {"ended": kind, "line": line_of_error(error), "detail": type(error).__name__}
-    if kind == "memory":  # let go of what fills it
+    if kind == "memory":  # free the objects that fill it
         error.__traceback__ = error.__context__ = error.__cause__ = None
     with contextlib.suppress(Exception):
         text = f"{type(error).__name__}: {error}"[:500]
@@ -269,7 +270,7 @@ def _kind(error: BaseException, channel: _Channel) -> str:
 
 
 def _refused(error: BaseException | None) -> RefusedError | None:
-    """Find the refusal that an exception is, or was raised from."""
+    """The refusal in an exception's chain of causes, if there is one."""
     for _ in range(20):
         if error is None or isinstance(error, RefusedError):
             return error

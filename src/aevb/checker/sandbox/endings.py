@@ -87,10 +87,9 @@ _ENDINGS: dict[str, tuple[How, str]] = {
 class Ended:
     """The end of a child process.
 
-    how: one word. result: what the child handed in if it is "done", else None. output: its prints.
-    sentence: the end for people; empty if all went well, the first of ``refused`` if the child is
-    done but was refused something. refused: a sentence for each kind of operation that was
-    refused, in order.
+    how: one word. result: the child's result if it is "done", else None. output: its prints.
+    sentence: the end for people: for a child that is "done", the first of ``refused`` or "".
+    refused: a sentence for each kind of operation that was refused, in order.
     """
 
     how: How
@@ -102,12 +101,12 @@ class Ended:
 
 @dataclass
 class Observed:
-    """What the parent has seen of a child.
+    """The parent's observations of a child.
 
-    result, notes, last: the child's messages: its result, what it was refused with the line, and
+    result, notes, last: the child's messages: its result, each refused operation with its line, and
     why it ended. tampered: whether anybody else wrote into their channel. stopped: why the parent
-    stopped the child. code, cpu_s: exit code and processor time. line: where the child's own dump
-    of its stack says that it was. output, printed: the prints that were kept, and the bytes of all.
+    stopped the child. code, cpu_s: exit code and processor time. line: the line in the child's own
+    dump of its stack. output, printed: the prints that were kept, and the size of all prints.
     """
 
     result: dict[str, Any] | None = None
@@ -122,7 +121,7 @@ class Observed:
     printed: int = 0
 
     def take(self, message: dict[str, Any]) -> None:
-        """Note one message of the child; a second result voids the first."""
+        """Keep one message of the child; a second result counts as tampering."""
         if "result" in message:
             self.tampered |= self.result is not None
             self.result = message["result"]
@@ -133,7 +132,7 @@ class Observed:
 
 
 def ended(seen: Observed, limits: Limits) -> Ended:
-    """Say how the child ended, from all that was seen of it."""
+    """Say how the child ended."""
     refused = tuple(_refusal(what, line) for what, line in seen.notes)
     if seen.result is not None and not seen.tampered:
         return Ended("done", seen.result, _prints(seen), refused[0] if refused else "", refused)
@@ -162,7 +161,7 @@ def _how(seen: Observed, limits: Limits) -> tuple[How, str]:
 
 
 def _cause(seen: Observed, limits: Limits) -> str:
-    """Name the row of ``_ENDINGS``, or "" where the child itself said why it ended."""
+    """The row of ``_ENDINGS``, or "" if the child itself said why it ended."""
     if seen.tampered:
         return "tampered"
     if seen.stopped or seen.last:
@@ -195,5 +194,5 @@ def _prints(seen: Observed) -> str:
 
 
 def _clean(text: str) -> str:
-    """One line without the characters that move a terminal's cursor or colour its text."""
+    """The text in one line, without characters that control a terminal."""
     return _CONTROL.sub("", text.replace("\n", " "))

@@ -1,7 +1,7 @@
-"""Linux's own guards: it refuses system calls and writing to files, and never allows them again.
+"""Linux's own guards: filters on system calls and on writing files, which nothing can undo.
 
-Each function returns whether it took effect. It returns False and changes nothing on other systems
-than Linux, on other processors than x86_64 and aarch64, and where a container forbids it. Numbers
+Each function returns whether it took effect. It returns False and changes nothing on systems other
+than Linux, on processors other than x86_64 and aarch64, and where a container forbids it. Numbers
 are those of the kernel's headers (seccomp.h, landlock.h, unistd.h of both processors).
 """
 
@@ -53,12 +53,12 @@ REFUSED = {
     "iopl": (172, -1), "ioperm": (173, -1),
     "sched_setparam": (142, 118), "sched_setscheduler": (144, 119), "sched_setattr": (314, 274),
 }  # fmt: skip
-# Landlock does not know permissions; shutil.copy, which sets them on its copy, must not fail.
+# Landlock does not cover permissions; but shutil.copy, which sets them, must not fail.
 WITHOUT_EFFECT = {
     "chmod": (90, -1), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
 }  # fmt: skip
 CLONE, PRLIMIT = (56, 220), (302, 261)
-# A filter cannot read the arguments of these; C libraries fall back to calls where it can.
+# A filter cannot read the arguments of these; C libraries then use calls where it can.
 UNREADABLE = {"clone3": (435, 435), "close_range": (436, 436)}
 TO_A_PROCESS = {"kill": (62, 129), "tgkill": (234, 131)}
 # The third number: the place of the descriptor among the arguments.
@@ -97,15 +97,15 @@ def forbid_new_privileges() -> bool:
 def die_with(parent: int) -> bool:
     """Let the kernel kill this process when the parent ends, however it ends."""
     active = _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if active and os.getppid() != parent:  # it ended before the call
+    if active and os.getppid() != parent:  # the parent ended before the call
         os._exit(1)
     return active
 
 
 def filter_calls(descriptors: Sequence[int]) -> bool:
-    """Refuse sockets, new processes, other programs, signals to others, closing ``descriptors``.
+    """Refuse sockets, new processes and programs, signals to others, closing ``descriptors``.
 
-    Threads stay allowed.
+    Threads are allowed.
     """
     machine = _machine()
     if machine is None:
@@ -120,7 +120,7 @@ def filter_calls(descriptors: Sequence[int]) -> bool:
 def _filter(architecture: int, column: int, descriptors: Sequence[int]) -> list[Instruction]:
     """Write the program for the kernel's BPF machine.
 
-    An instruction is (code, how many to leave out if true, how many if false, value).
+    An instruction is (code, how many to skip if true, how many if false, value).
     """
     refuse, allow = (RETURN, 0, 0, REFUSE), (RETURN, 0, 0, ALLOW)
     program: list[Instruction] = [
@@ -157,9 +157,9 @@ SOCKETS_AND_SIGNALS = 0b11  # of other processes; known to the sixth
 
 
 def restrict_writing(folder: str) -> bool:
-    """Let files be made, changed and removed under ``folder`` alone, by Linux's Landlock.
+    """Allow making, changing and removing files only under ``folder``, by Linux's Landlock.
 
-    ``/dev/null`` can still be written.
+    Writing to ``/dev/null`` is still allowed.
     """
     if _machine() is None:
         return False

@@ -2,7 +2,7 @@
 
 The parent never runs a line of the program. The child is a fresh interpreter in its own session.
 Its working directory, HOME and TMPDIR are an empty temporary folder, its standard input is empty,
-and its environment holds next to nothing. Its prints are kept up to a limit. Its result comes
+and it gets few environment variables. Its prints are kept up to a limit. Its result comes
 through a pipe as signed JSON. At the end the parent kills the child's process group and removes the
 folder. ``confine.confine`` says what the child gives up before it runs the stranger's code.
 """
@@ -30,9 +30,9 @@ from aevb.errors import UsageError
 
 RESULT_BYTES = 16 * 2**20
 FOLDER_BYTES = 256 * 2**20
-"""What the child's folder may hold; the parent looks twice a second."""
+"""The most that the child's folder may hold; the parent looks twice a second."""
 PIPE_READS = 32
-"""Of 64 KiB each: more than a pipe can hold, and an end for a process that writes on and on."""
+"""The last reads of a pipe, 64 KiB each: more than it can hold, but not endless."""
 PARTING_S = 2.0
 """How long a child may live after its result."""
 BOOT = """
@@ -64,8 +64,8 @@ def run(
 
     Args:
         module: a module that calls ``confine()`` and ``send(result)`` itself.
-        arguments: the module's.
-        limits: what the child may use.
+        arguments: those of the module.
+        limits: the child's limits.
         path: folders to search for modules before all others.
 
     Returns:
@@ -101,8 +101,8 @@ def run(
 class _Child:
     """The process and its two pipes; leaving it kills the process group.
 
-    ``seen`` is what came out. ``faults`` is a file: the orders for the child go in, and what the
-    child's faulthandler writes comes out.
+    ``seen`` holds the observations. ``faults`` is a file: the child reads its orders from it, and
+    its faulthandler then writes to it.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class _Child:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # macOS says PermissionError where only a zombie is left of the group
+        # macOS raises PermissionError if only a zombie is left of the group
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self._reap(0)
@@ -185,7 +185,7 @@ class _Child:
         return [int(number) for number in re.findall(rb'File "<stranger>", line (\d+)', text)]
 
     def _has_ended(self) -> bool:
-        """Ask without reaping, where possible: the group keeps its number until it is killed."""
+        """Whether the child has ended; if possible without reaping, which would free its number."""
         if hasattr(os, "waitid"):
             options = os.WEXITED | os.WNOHANG | os.WNOWAIT
             return os.waitid(os.P_PID, self.process.pid, options) is not None
@@ -207,7 +207,7 @@ class _Child:
         self.seen.line = next(iter(self._fault_lines()), None)
 
     def _read(self, descriptor: int) -> bytes | None:
-        """Take the bytes that are there: empty at the end, None if there are none now."""
+        """Read the available bytes: empty at the end, None if there are none now."""
         try:
             data = os.read(descriptor, 65536)
         except BlockingIOError:
@@ -241,7 +241,7 @@ class _Child:
 
 
 def _import_path() -> list[str]:
-    """Where this process finds its modules, without its working directory unless aevb is there."""
+    """This process's import path, without its working directory unless aevb is there."""
     home = str(Path(__file__).resolve().parents[3])
     here = os.path.realpath(".")
     whole = [str(Path(entry).absolute()) for entry in sys.path if entry]
@@ -255,7 +255,7 @@ def _environment(folder: str) -> dict[str, str]:
 
 
 def _size(folder: str) -> int:
-    """Count the bytes under a folder, at least a block for each entry; stop at too many."""
+    """The bytes under a folder, at least a block for each entry; the count stops at the limit."""
     total, folders = 0, [folder]
     while folders and total <= FOLDER_BYTES:
         # a folder may be gone by now, or too deep

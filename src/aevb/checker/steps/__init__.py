@@ -1,1 +1,1 @@
-"""One training step of a stranger's program: where it is, and how it is run."""
+"""One training step of a stranger's program: find it and run it."""

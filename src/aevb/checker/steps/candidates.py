@@ -1,8 +1,8 @@
-"""What in a stranger's program could be a training step, whatever form it has.
+"""The possible training steps of a stranger's program.
 
-In this order: code that goes backward (a function, a method or a loop of the top level, run until
-its first ``backward``); Lightning's ``training_step``; a model and a loss function, whose arguments
-are recognised by name; a model whose output is or holds a loss.
+In this order: code that calls ``backward`` (a function, a method or a loop of the top level, run
+until that call); Lightning's ``training_step``; a model and a loss function, whose arguments are
+recognised by name; a model whose output is or contains a loss.
 """
 
 from __future__ import annotations
@@ -33,11 +33,10 @@ LIGHTNING = ("training_step", "_step", "step", "shared_step", "_shared_step")
 class RecordedStep:
     """One step on tape.
 
-    how: what was run, in words. loss: the value differentiated, None if there was none. faithful:
-    whether the program's own training code ran, so that what went where was its own doing and no
-    guess by name. error_is_ours: whether a caller would give the reconstruction error, so that its
-    reduction is not the program's. action: kept, for it holds the model, whose layers and
-    attributes are asked for later.
+    how: what was run, in words. loss: the value to differentiate, None if there was none. faithful:
+    whether the program's own training code ran, without arguments guessed by name. error_is_ours:
+    whether the reconstruction error is ours, in place of one that a caller would pass. action: kept
+    only to keep the model alive, whose layers and attributes are needed later.
     """
 
     tape: Tape
@@ -51,7 +50,7 @@ class RecordedStep:
 
     @property
     def score(self) -> tuple[bool, ...]:
-        """How much of a VAE was seen; larger is more."""
+        """How much of a VAE was seen; a larger score is more."""
         whole = any(len(p.mean) and len(p.raw) for p in self.parts)
         loss = self.loss is not None
         return (whole and loss, whole, bool(self.parts), loss)
@@ -59,11 +58,11 @@ class RecordedStep:
 
 @dataclass(frozen=True)
 class Attempt:
-    """Something to run.
+    """A possible training step.
 
-    how: in words. action: returns a loss, or outputs, or goes backward. structured: whether it
-    takes the batch from a loader, in any structure. spare: to be run only where none before showed
-    a sample. begun: steps that ended with an error after their loss was whole.
+    how: its description. action: returns a loss or outputs, or calls ``backward``. structured:
+    whether it takes the batch from a loader, in any structure. spare: whether to run it only if no
+    attempt before it showed a sample. begun: steps that ended with an error after the loss.
     """
 
     how: str
@@ -74,7 +73,7 @@ class Attempt:
 
 
 def attempts(program: Program) -> Iterator[Attempt]:
-    """Everything in the program that could be a training step, the most faithful first."""
+    """The possible training steps of the program, the most faithful first."""
     if program.mapping:
         yield from _mapped(program)
         return
@@ -87,7 +86,7 @@ def attempts(program: Program) -> Iterator[Attempt]:
 
 
 def _mapped(program: Program) -> Iterator[Attempt]:
-    """The step that a person's names make."""
+    """The steps made of the parts that a person named."""
     given, found = program.mapping, _meant(program)
     roles = [role for role in ("sampler", "kl", "loss") if role in given]
     if roles not in ([], ["loss"]) or (set(given) == {"loss"} and mapped.only_a_loss(program)):
@@ -121,7 +120,7 @@ def _meant(program: Program) -> list[tuple[str, nn.Module]]:
 def _going_backward(
     program: Program, body: list[ast.stmt], owner: str | None = None
 ) -> Iterator[Attempt]:
-    """Functions, methods of the class ``owner`` and loops that go backward."""
+    """Functions, methods of the class ``owner`` and loops that call ``backward``."""
     for statement in filter(goes_backward, body):
         if isinstance(statement, ast.FunctionDef):
             name = statement.name
@@ -142,7 +141,7 @@ def _run(program: Program, function: Callable[..., Any]) -> Any:
 
 
 def _run_function(program: Program, name: str) -> Any:
-    """Run a function; and the function that it makes, or that an object which it makes keeps."""
+    """Run a function; if it returns a function, or an object that keeps one, run that too."""
     made = _run(program, program.get(name))
     kept = [made, *getattr(made, "__dict__", {}).values()]
     inner = next((one for one in kept if inspect.isfunction(one)), None)
@@ -156,7 +155,7 @@ def _run_method(program: Program, owner: str, name: str) -> Any:
 
 
 def instance(program: Program, name: str) -> Any:
-    """Make an object of the class ``name``: by the program's own call, else by names."""
+    """Make an object of the class ``name``: by the program's own call, else by parameter names."""
     kind = program.get(name)
     for made in made_by_calls(program, name):
         return made
@@ -172,7 +171,7 @@ def _lightning(program: Program, module: nn.Module, method: str) -> Any:
 
 
 def _by_model(program: Program) -> Iterator[Attempt]:
-    """Losses that take networks, models called on a batch, then their losses."""
+    """Losses that take networks; then, for each model, its losses and a call on a batch."""
     for name, loss in program.functions().items():
         action = calls.with_parts(program, loss) if words.LOSS.search(name) else None
         if action is not None:
@@ -198,7 +197,7 @@ def _of_one_model(program: Program, name: str, module: nn.Module) -> Iterator[At
 
 
 def _own_methods(kind: type[nn.Module]) -> list[str]:
-    """``forward``, or all of a class without one."""
+    """The name of ``forward``; for a class without it, the names of all public methods."""
     own = [key for key, one in vars(kind).items() if inspect.isfunction(one) and key[0] != "_"]
     return [key for key in own if kind.forward is nn.Module.forward or key == "forward"]
 

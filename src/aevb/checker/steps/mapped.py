@@ -1,7 +1,7 @@
-"""A step put together from parts alone: the author's sampler and KL or loss between layers of ours.
+"""A step made of single parts: the author's sampler and KL or loss, between our own layers.
 
-The parts are those that a person named with ``--map``; or, of a program whose model could not be
-run, those that go by a name.
+A person named the parts with ``--map``; or the model could not be run, and the parts were found by
+name.
 """
 
 from __future__ import annotations
@@ -28,22 +28,19 @@ Function = Callable[..., Any]
 
 
 class UnknownNameError(Exception):
-    """A name given with ``--map`` that the program does not have; the message is one sentence."""
+    """The program lacks a name that was given with ``--map``; the message is one sentence."""
 
 
 def named(program: Program, models: list[tuple[str, nn.Module]], name: str) -> Function:
     """Find a function or method.
 
     Args:
-        program: Has functions and classes.
-        models: Objects whose methods may be meant.
-        name: "loss_fn", "reparameterize" or "VAE.reparameterize".
-
-    Returns:
-        The function, or a method of an object.
+        program: the program that defines it.
+        models: objects whose methods the name may mean.
+        name: such as "loss_fn", "reparameterize" or "VAE.reparameterize".
 
     Raises:
-        UnknownNameError: The program has none of that name.
+        UnknownNameError: the program has none of that name.
     """
     owner, _, last = name.rpartition(".")
     functions, classes = program.functions(), program.classes()
@@ -64,10 +61,10 @@ def named(program: Program, models: list[tuple[str, nn.Module]], name: str) -> F
 
 
 def alone(program: Program) -> dict[str, str]:
-    """Return role -> name of functions that are the program's sampler and its loss or KL, by name.
+    """Find the program's sampler and its loss or KL by their names: role -> name.
 
-    A loss is taken only where its parameters and the sampler's call the spread alike: what a model
-    that cannot be run does between the two is not known.
+    A loss is taken only if it calls the spread as the sampler does: a model that cannot be run may
+    change the spread between the two.
     """
     functions = _functions_and_methods(program)
     heads = _with_heads(program, functions)
@@ -88,7 +85,7 @@ def alone(program: Program) -> dict[str, str]:
 
 
 def _first(said: re.Pattern[str], found: Mapping[str, Collection[str]], *, whole: bool) -> str:
-    """The first name that sounds so, of functions with a reconstruction (whole) or without."""
+    """The first name that matches ``said``; whole: whether a reconstruction is a parameter."""
     own = (name for name, roles in found.items() if ("recon" in roles) == whole)
     return next(filter(said.search, own), "")
 
@@ -104,13 +101,13 @@ def _functions_and_methods(program: Program) -> dict[str, Function]:
 
 
 def _with_heads(program: Program, functions: dict[str, Function]) -> dict[str, dict[str, str]]:
-    """The functions that get a mean and a spread: name -> role -> parameter."""
+    """The functions that take a mean and a spread: name -> role -> parameter."""
     found = {}
     for name, function in functions.items():
         roles = {role_of(p.name): _bare(p.name) for p in parameters_of(function)}
         if {"mean", "raw"} <= roles.keys():
             found[name] = roles
-    for name in functions:  # of all outputs in one
+    for name in functions:  # those that take all outputs as one parameter
         outputs = unpacked_first(program.tree, name)
         roles = {role_of(one) or "recon": one.lower() for one in outputs}
         found |= {name: roles} if {"recon", "mean", "raw"} <= roles.keys() else {}
@@ -122,23 +119,23 @@ def _bare(name: str) -> str:
 
 
 def only_a_loss(program: Program) -> bool:
-    """Whether no module of the program could be a model: what it imports it from is elsewhere."""
+    """Whether no class of the program could be a model, since all are losses."""
     loss = nn.modules.loss._Loss
     own = program.classes().items()
     return all(words.LOSS.search(name) or issubclass(kind, loss) for name, kind in own)
 
 
 def spread_of(function: Function) -> str:
-    """The parameter that the deviation is made of; "" if none sounds like it."""
+    """The parameter that by its name is the spread; "" if there is none."""
     names = (p.name for p in parameters_of(function))
     return next((name for name in names if role_of(name) == "raw"), "")
 
 
 @dataclass
 class BetweenLayers:
-    """A small VAE of the given sampler, with the given loss, else the squared error plus the KL.
+    """A small VAE with the given sampler, and the given loss or a squared error plus the given KL.
 
-    outputs: names of all that a model returns, if the loss takes that in one.
+    outputs: names of the model's outputs, if the loss takes them as one parameter.
     """
 
     session: Session
@@ -177,17 +174,17 @@ class BetweenLayers:
 
 
 def _called(function: Function, mu: Tensor, raw: Tensor) -> Any:
-    """With mean and spread where their names say so, else in this order."""
+    """Call the function on mean and spread: in the order of its names, else in this order."""
     named = inspect.signature(function).parameters.values()
     roles = [role_of(p.name) for p in named if p.default is p.empty][:2]
     return function(raw, mu) if roles == ["raw", "mean"] else function(mu, raw)
 
 
 def before_a_decoder(session: Session, method: Function) -> Tensor | None:
-    """Return the loss of a model's method that makes a sample and no reconstruction.
+    """Return a loss for a model's method that makes a sample and no reconstruction.
 
-    It is the error of a decoder of ours, with the KL if the method returns that; None where the
-    method makes no sample or several.
+    It is the error of our own decoder, plus the KL if the method returns one; None if the method
+    makes no sample or several.
     """
     batch = session.batch
 

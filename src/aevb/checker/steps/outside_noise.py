@@ -1,8 +1,8 @@
-"""Noise of a stranger's program that no call on the tape of a step makes.
+"""Noise that no call on the tape of a step draws.
 
-The program draws it with numpy; or once, before any step, and keeps it: ``self.eps =
-torch.randn(20)`` in ``__init__``. Where a step shows no whole sample, such kept tensors are taken
-for the noise that they are.
+The program draws it with numpy, or draws it once before any step and keeps it: ``self.eps =
+torch.randn(20)`` in ``__init__``. If a step shows no sample with both heads, such kept tensors are
+recorded as noise.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ Drawn = tuple[Place, Callable[..., Tensor]]
 
 
 def adopt(tape: Tape) -> None:
-    """Make calls of torch's random functions of what numpy drew, where the tape holds that.
+    """Record numpy's draws as calls of torch's random functions.
 
-    Entries that only convert an array become such calls, and values that come from outside.
+    Such a call replaces the entry that converts the array, or is added for a value from outside.
     """
     for function, shape, array in tape.session.drawn:
         flat = torch.as_tensor(array, dtype=torch.float32).reshape(-1)
@@ -48,15 +48,12 @@ def _holds(shown: Tensor, flat: Tensor) -> bool:
 
 
 def find_with_kept(tape: Tape, tree: ast.Module, names: Mapping[str, Any]) -> list[Parts]:
-    """Find the parts of a VAE, of noise that was drawn before the step too.
+    """Find the parts of a VAE as ``tape.parts.find`` does, also with noise from before the step.
 
     Args:
-        tape: Of the step.
-        tree: The program.
-        names: Those of its top level.
-
-    Returns:
-        As ``tape.parts.find``.
+        tape: the step's.
+        tree: the program.
+        names: the values of its top-level names.
     """
     parts = find(tape)
     if any(len(one.mean) and len(one.raw) for one in parts):
@@ -79,7 +76,7 @@ def _may_be_noise(tape: Tape, value: int) -> bool:
 
 
 def _kept_as(tensor: Tensor, known: Mapping[str, Drawn], names: Mapping[str, Any]) -> str:
-    """The name of ``known`` noise under which a module, or the top level, keeps the tensor."""
+    """The name in ``known`` under which a module or the top level keeps the tensor, or ""."""
     modules = (one for one in gc.get_objects() if issubclass(type(one), nn.Module))
     places = (place for one in modules for place in (vars(one), one._buffers))
     for place in (names, *places):
@@ -90,9 +87,9 @@ def _kept_as(tensor: Tensor, known: Mapping[str, Drawn], names: Mapping[str, Any
 
 
 def _drawn(tree: ast.Module) -> Iterator[tuple[str, Drawn]]:
-    """Names that are given a draw, with its place and torch's function for it.
+    """Names that are assigned a draw, with its place and torch's function for it.
 
-    They are those of attributes, of buffers and of the top level.
+    They are attributes, buffers and top-level names.
     """
     made = [one for f in functions(tree, "__init__") for one in ast.walk(f)]
     for node in [*tree.body, *made]:

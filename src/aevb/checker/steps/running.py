@@ -35,7 +35,7 @@ NUMBERS = (
     ("expected m1 and m2 to have the same dtype", "double"),
     ("same number of dimensions: got 2 and 1", "column"),
 )
-"""What an error says, and the kind of numbers that the program then expects of its rows."""
+"""Parts of error messages, and the kind of numbers that the program then expects in its rows."""
 
 
 Found = RecordedStep | None
@@ -43,7 +43,7 @@ Found = RecordedStep | None
 
 @dataclass(frozen=True)
 class RowKind:
-    """What the batch of a step is: the shape of a row, a structure, a kind of numbers."""
+    """The form of a batch: the shape of a row, a structure, a kind of numbers."""
 
     shape: Shape
     structure: str = "tensor"
@@ -56,13 +56,13 @@ def record(
     """Record the step in which most of a VAE is seen.
 
     Args:
-        program: The program.
-        seed: Of torch's generator, before each step.
-        evaluating: Whether modules are in evaluation.
-        besides: Attempts that are left out, as ``Attempt.how`` calls them.
+        program: the program.
+        seed: for torch's generator, set before each step.
+        evaluating: whether modules are in evaluation mode.
+        besides: ``Attempt.how`` of attempts to leave out.
 
     Returns:
-        None if nothing could be run.
+        The step, or None if nothing could be run.
     """
     best: RecordedStep | None = None
     program.guess = models
@@ -83,7 +83,7 @@ def record(
 
 
 class Runner:
-    """Runs attempts of a program, each after the same seed; begun: when, in seconds."""
+    """Runs attempts of a program, each after the same seed. begun: the time of the start."""
 
     def __init__(self, program: Program, seed: int, evaluating: bool = False) -> None:
         self.program, self.seed, self.evaluating = program, seed, evaluating
@@ -95,7 +95,7 @@ class Runner:
         return time.monotonic() - self.begun > LONGEST_SEARCH_S
 
     def first_that_runs(self, attempt: Attempt) -> RecordedStep | None:
-        """Try one shape of rows after another; an error of torch may name the next."""
+        """Try one shape of rows after another; an error message may give the next."""
         waiting = shapes(self.program, [module for _, module in models(self.program)])
         seen: set[Shape] = set()
         given = RowKind(())
@@ -144,7 +144,7 @@ class Runner:
             return None
         finally:
             used = dict(program.names)
-            # A loop leaves its batch behind: the next try has another.
+            # The program may have assigned its batch to names: the next try has another batch.
             program.names.clear()
             program.names.update(names)
         loss = loss_in(result)
@@ -161,7 +161,7 @@ class Runner:
         )  # fmt: skip
 
     def _failed(self, attempt: Attempt, given: RowKind, tape: Tape, error: BaseException) -> None:
-        """Keep why the attempt failed, and its step if that had a loss by then."""
+        """Keep why the attempt failed, and its step if it had a loss by then."""
         program, why = self.program, f"{type(error).__name__}: {error}"
         if not any(why in line and line.startswith(attempt.how) for line in program.trace):
             program.trace.append(f"{attempt.how} on {given.structure} of {given.shape}: {why}")
@@ -188,7 +188,7 @@ class Runner:
 
 
 def _on_tape(attempt: Attempt, tape: Tape) -> object:
-    """What the attempt returns, or would go backward from."""
+    """The value that the attempt returns, or the loss on which it calls ``backward``."""
     try:
         with at_most(10), quiet_options(), tape:
             result: object = attempt.action()
@@ -202,8 +202,8 @@ def _on_tape(attempt: Attempt, tape: Tape) -> object:
 def left_behind(error: BaseException, tree: ast.Module) -> tuple[Tensor, Place] | None:
     """The loss of a step that ended with an error afterwards, and the place where it ended.
 
-    A function would have returned the loss or gone backward from it: the variable is a number with
-    a gradient, and no later line of the function gives it another value.
+    The loss is a variable that the function would have returned or called ``backward`` on: a
+    scalar with a gradient, which no later line of the function assigns again.
     """
     for frame, place in _frames(error):
         around = (f for f in functions(tree, frame.f_code.co_name) if covers(f, place))
@@ -220,13 +220,13 @@ def _is_a_loss(value: object) -> TypeGuard[Tensor]:
 
 
 def _changes(scope: ast.AST, name: str, line: int) -> bool:
-    """Whether the scope gives the name a value at that line or later."""
+    """Whether the scope assigns the name at that line or later."""
     stores = (one for one in each(scope, ast.Name) if isinstance(one.ctx, ast.Store))
     return any(one.id == name and one.lineno >= line for one in stores)
 
 
 def _frames(error: BaseException) -> Iterator[tuple[FrameType, Place]]:
-    """The stranger's frames that the error went through, the outermost first, with its places."""
+    """The program's frames that the error went through, the outermost first, with its places."""
     step = error.__traceback__
     while step is not None:
         file = step.tb_frame.f_code.co_filename
@@ -236,7 +236,7 @@ def _frames(error: BaseException) -> Iterator[tuple[FrameType, Place]]:
 
 
 def _losses(scope: ast.AST) -> Iterator[str]:
-    """Names of what the function goes backward from, or returns: alone, as "loss", or first."""
+    """Names on which the function calls ``backward``, or that it returns as the loss."""
     methods = (call.func for call in calls(scope) if isinstance(call.func, ast.Attribute))
     for method in methods:
         if method.attr == "backward" and isinstance(method.value, ast.Name):
@@ -248,7 +248,7 @@ def _losses(scope: ast.AST) -> Iterator[str]:
 
 
 def _whole_loss(value: ast.expr | None) -> ast.expr | None:
-    """The loss in what a function returns."""
+    """The loss in a returned value: the value itself, its "loss", or the first of a tuple."""
     if isinstance(value, ast.Dict):
         pairs = zip(value.keys, value.values, strict=True)
         return next((v for k, v in pairs if getattr(k, "value", None) == "loss"), None)

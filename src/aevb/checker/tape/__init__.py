@@ -1,1 +1,1 @@
-"""Record one training step, play it again with other values, find and measure a VAE in it."""
+"""Record one training step, play it again with other values, find a VAE in it and measure that."""

@@ -1,19 +1,19 @@
 r"""Measure the sampler, the KL and the reconstruction error by playing the tape with other values.
 
-The KL is the part of the loss that the heads change while the decoder's output is held still. Its
-gradient by each element of the heads is compared with the gradient of the right KL of the sampler's
-own mean m and deviation s,
+With the decoder's output held constant, the heads change only the KL in the loss. The gradient with
+respect to the heads is compared with that of the right KL for the sampler's mean m and standard
+deviation s,
 
     KL = sum 1/2 (m^2 + s^2 - 1 - log s^2),
 
-whatever the head means: logvar, log sigma, a softplus. A Monte-Carlo KL is averaged over the noise
-by Gauss-Hermite quadrature with nodes 0, -sqrt(3), sqrt(3) and weights 2/3, 1/6, 1/6. That is
-exact, since a Monte-Carlo KL is quadratic in the noise.
+which holds for any reading of the heads. A Monte-Carlo KL is averaged over the noise by
+Gauss-Hermite quadrature with nodes 0, -sqrt(3), sqrt(3) and weights 2/3, 1/6, 1/6. That is exact,
+since a Monte-Carlo KL is quadratic in the noise.
 
 Many functions share arguments. tape, parts: the step, and the VAE on it. a, r: settings of the n
-mean and the n raw (deviation) elements of the heads, (n,) each; points: several such pairs. value,
-loss, output: numbers of values on the tape. transparent: whether gradients also pass where the
-program cuts them. seed: of the settings that are tried.
+mean elements and the n raw (deviation) elements of the heads, (n,) each; points: several such
+pairs. value, loss, output: numbers of values on the tape. transparent: whether gradients also pass
+where the program cuts them. seed: for drawing settings.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ Point = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Sampled:
-    """What the sampler makes of mean elements a and raw elements r, (P, n) each, at P points.
+    """The sampler's results for mean elements a and raw elements r, (P, n) each, at P points.
 
     m, s: mean and deviation of z, (P, n). linear: whether z is m + s * eps. flows_to_mean,
-    flows_to_raw: whether a gradient goes through z to either.
+    flows_to_raw: whether a gradient goes through z to the mean and to the raw elements.
     """
 
     a: Tensor
@@ -53,7 +53,7 @@ class Sampled:
 
 @dataclass(frozen=True)
 class Slopes:
-    """Gradients by the mean and by the raw elements, and the settings of both: (P * n,) each."""
+    """Settings of the mean and raw elements, and gradients with respect to both: (P * n,) each."""
 
     a: Tensor
     r: Tensor
@@ -118,9 +118,9 @@ def _joined(points: list[Point], join: Callable[[list[Tensor]], Tensor]) -> Poin
 
 
 def _flows(tape: Tape, parts: Parts, a: Tensor, r: Tensor) -> list[bool]:
-    """Whether the mean and the raw elements get a gradient from what the decoder takes in.
+    """Whether the mean and the raw elements get a gradient from where z enters the decoder.
 
-    z may be cut on its way there.
+    The program may cut z on its way there.
     """
     leaves = [_leaf(a), _leaf(r)]
     entered = tape.play(filled(tape, parts, *leaves), parts.entrances, draw=noise_of(1.0))
@@ -153,7 +153,7 @@ def _or_zeros(slope: Tensor | None, leaf: Tensor) -> Tensor:
 def kl_slopes(
     tape: Tape, parts: Parts, value: int, points: list[Point], *, transparent: bool = True
 ) -> Slopes:
-    """Gradients of a loss by the heads, with the decoder held still and the noise averaged."""
+    """Gradients of a value with respect to the heads, without the decoder, averaged over noise."""
     still = {v: tape.shown(v) for v in parts.entrances}
     noisy = value in tape.dependents(outputs_of(parts.noise), stop=parts.entrances)
     nodes = NODES if noisy else ((0.0, 1.0),)
@@ -170,7 +170,7 @@ def kl_slopes(
 
 
 def right_kl_slopes(tape: Tape, parts: Parts, points: list[Point], *, moved: bool = True) -> Slopes:
-    """Gradients of the right KL; ``moved``: of the mean with everything that is added to it."""
+    """Gradients of the right KL. moved: whether the mean includes what is added to its head."""
 
     def right(a: Tensor, r: Tensor) -> Tensor:
         heads = filled(tape, parts, a, r)
@@ -184,7 +184,7 @@ def right_kl_slopes(tape: Tape, parts: Parts, points: list[Point], *, moved: boo
 
 
 def ratio(of: Tensor, to: Tensor) -> tuple[float, float]:
-    """Fit of = c * to by least squares: c and the relative residual, over what is finite."""
+    """Fit of = c * to by least squares over finite elements: c and the relative residual."""
     keep = of.isfinite() & to.isfinite()
     of, to = of[keep], to[keep]
     size, norm = float(to.square().sum()), float(of.square().sum())
@@ -195,7 +195,7 @@ def ratio(of: Tensor, to: Tensor) -> tuple[float, float]:
 
 
 def fit(of: Tensor, to: list[Tensor]) -> tuple[list[float], float]:
-    """Fit a sum of several by least squares: the coefficients and the relative residual."""
+    """Fit a weighted sum of tensors by least squares: the weights and the relative residual."""
     columns = torch.stack(to, 1)
     keep = of.isfinite() & columns.isfinite().all(1)
     if int(keep.sum()) < 2 * len(to):
@@ -209,7 +209,7 @@ def fit(of: Tensor, to: list[Tensor]) -> tuple[list[float], float]:
 
 
 def outputs_of_decoder(tape: Tape, parts: Parts, loss: int) -> list[int]:
-    """Outputs of layers after z from which no further layer leads to the loss."""
+    """Outputs of layers after z with no further layer between them and the loss."""
     layers = outputs_of_layers(tape, values_of_parameters(tape))
     candidates = tape.dependents(parts.entrances) & layers & tape.ancestors(loss)
     return [v for v in sorted(candidates) if loss in tape.dependents([v], stop=layers - {v})]
@@ -223,11 +223,11 @@ def reachable(tape: Tape, loss: int, starts: Iterable[int], closed: Iterable[int
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """How the loss reads the decoder's output.
+    """The reconstruction error in the loss.
 
-    error: "squared" or "cross-entropy". activation: what the output goes through first. weight: of
-    one element's error. targets: what the output is compared with, flat. output: the number of the
-    value on the tape.
+    error: "squared" or "cross-entropy". activation: the one applied to the output first. weight:
+    that of one element's error. targets: the data that the output is compared with, flat. output:
+    the number of the decoder's output on the tape.
     """
 
     error: str
@@ -249,10 +249,10 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def _error_slopes(tape: Tape, value: int, output: int, seed: int) -> list[Point]:
-    """Two settings of the output, flat, each with the gradient of the value's sum there."""
+    """Two settings of the output, each with the gradient of the value's sum there, flat."""
     generator = torch.Generator().manual_seed(seed)
     shape = tape.shown(output).shape
-    # Between 0 and 1, where logarithms of a bare output exist too.
+    # Between 0 and 1, so that a logarithm of the output itself exists.
     draws = [0.05 + 0.9 * torch.rand(shape, generator=generator) for _ in range(2)]
     found = []
     for u in map(_leaf, draws):
@@ -265,8 +265,8 @@ def _error_slopes(tape: Tape, value: int, output: int, seed: int) -> list[Point]
 def reconstruction(tape: Tape, loss: int, output: int, seed: int) -> Reconstruction | None:
     """Recognise the reconstruction error by its gradient at the decoder's output.
 
-    Returns the form that fits best: a sigmoid of values in [0, 1] is nearly a line, so the first
-    one that fits need not be the right one.
+    Returns the form that fits best. The first that fits may be wrong, since a sigmoid of values in
+    [0, 1] is nearly a line.
     """
     points = _error_slopes(tape, loss, output, seed)
     found = [
@@ -279,14 +279,14 @@ def reconstruction(tape: Tape, loss: int, output: int, seed: int) -> Reconstruct
 
 
 def weight_at(tape: Tape, value: int, seen: Reconstruction, seed: int) -> float:
-    """The weight of one element's error, of the form seen before, in another value; 0 if none."""
+    """The weight of one element's error, of the form ``seen``, in the value; 0 if none."""
     points = _error_slopes(tape, value, seen.output, seed)
     activation = ACTIVATIONS.get(seen.activation, ACTIVATIONS["none"])
     return next((weight for weight, _, _ in _recognised(seen.error, activation, points)), 0.0)
 
 
 def factor_at(tape: Tape, value: int, seen: Reconstruction, seed: int) -> float:
-    """The factor of the activated output in a value of its size; 0 where it is not one number."""
+    """The factor on the activated output in a value of its size; 0 if it is not one number."""
     activation = ACTIVATIONS.get(seen.activation, ACTIVATIONS["none"])
     points = _error_slopes(tape, value, seen.output, seed)
     factors = torch.cat([slope / _activated(activation, u)[1] for u, slope in points])

@@ -1,9 +1,9 @@
 """Find the parts of a VAE on the tape of its step, by what they do and not by their names.
 
-z is the value that depends on noise and enters the next layer. z is made, by arithmetic alone, of
-outputs of layers: these are the heads. An element of a head that moves z without noise belongs to
-the mean; an element that moves z in proportion to the noise belongs to the deviation. So the heads
-may be two layers, one layer that is split, or part of a distribution.
+z is the value that depends on noise and enters the next layer. The heads, or roots, are the outputs
+of layers from which arithmetic alone computes z. An element of a head that moves z without noise
+belongs to the mean; an element that moves z in proportion to the noise belongs to the deviation. So
+the heads may be two layers, one layer that is split, or part of a distribution.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SHAPES = _names(
     squeeze_copy tile ravel atleast_2d as_tensor
     """
 )
-"""Calls that arrange numbers and leave them as they are."""
+"""Calls that rearrange numbers without changing them."""
 RESIZES = _names("interpolate upsample upsample_nearest upsample_bilinear pad pixel_shuffle")
 """Calls that spread z over a picture: z is the sample before them."""
 ARITHMETIC = _names(
@@ -59,13 +59,13 @@ ARITHMETIC = _names(
 
 
 def is_layer(entry: Entry, of_parameters: set[int]) -> bool:
-    """Say whether the call is one of a layer: it mixes features by weights, or normalises them."""
+    """Whether the call is a layer's: it mixes features by weights, or normalises them."""
     weighs = entry.name in LAYERS and not of_parameters.isdisjoint(entry.inputs)
     return weighs or entry.name in NORMALISING
 
 
 def values_of_parameters(tape: Tape) -> set[int]:
-    """Parameters, and what is computed from them alone."""
+    """Parameters, and the values computed from them alone."""
     found = set(tape.parameters)
     for entry in tape.entries:
         if entry.inputs and found.issuperset(entry.inputs):
@@ -87,12 +87,12 @@ def outputs_of_layers(tape: Tape, of_parameters: set[int]) -> set[int]:
 class Parts:
     """The parts of one VAE, as numbers of values on the tape.
 
-    noise: the calls that draw it. z: the latent sample. roots: outputs of layers that z is made of.
-    entrances: outputs of the layers that z enters. n: elements of z's mean. mean, raw: the places
-    of the n elements of the mean and of the deviation, (n, 2): index of the root, position in it.
-    entangled: whether an element belongs to both. draws: how many of z for each row; apart: how
-    many of these are separate values, each decoded by itself. shifted: whether something else, such
-    as the code of a class, is added to the mean.
+    noise: the calls that draw it. z: the latent sample. roots: the heads, outputs of layers from
+    which z is computed. entrances: outputs of the layers that z enters. n: the number of elements
+    of the mean. mean, raw: where these are and where those of the deviation are, (n, 2): index of
+    the root, position in it. entangled: whether an element belongs to both. draws: the number of
+    draws of z for each row. apart: how many of these are separate values, each decoded by itself.
+    shifted: whether something else, such as the code of a class, is added to the mean.
     """
 
     noise: list[Entry]
@@ -109,7 +109,7 @@ class Parts:
 
 
 def find(tape: Tape) -> list[Parts]:
-    """Find every place where noise, mixed with outputs of layers, enters a layer; in order."""
+    """Find every z that enters a layer, in order."""
     flow = _Flow(tape)
     found: dict[int, Parts] = {}
     for entry, value in flow.entrances():
@@ -130,11 +130,11 @@ def find(tape: Tape) -> list[Parts]:
 
 
 class _Flow:
-    """Where noise and weights flow on a tape.
+    """The flow of noise and weights on a tape.
 
-    of_parameters: values made of weights alone. learned: values that depend on weights. noise: the
-    calls that draw it. noisy: values that depend on noise. layers: outputs of layers. fresh: noisy
-    values before the next layer.
+    of_parameters: values computed from weights alone. learned: values that depend on weights.
+    noise: the calls that draw it. noisy: values that depend on noise. layers: outputs of layers.
+    fresh: noisy values before the next layer.
     """
 
     def __init__(self, tape: Tape) -> None:
@@ -151,18 +151,18 @@ class _Flow:
             self.fresh = tape.dependents(drawn, stop=self.layers)
 
     def _begins_a_decoder(self, entry: Entry) -> bool:
-        """Whether a decoder begins without weights, as in a graph (z times z) or a topic model."""
+        """Whether a decoder begins here without weights: z times z for a graph, a softmax of z."""
         mixes = (entry.name in PRODUCTS and len(entry.inputs) > 1) or entry.name == "softmax"
         return mixes and self.fresh.issuperset(entry.inputs)
 
     def entrances(self) -> Iterator[tuple[Entry, int]]:
-        """Each call of a layer that a fresh value enters, and that value."""
+        """Each call of a layer that takes a fresh value, and that value."""
         for entry in self.tape.entries:
             if entry.name != "dropout" and self.layers.issuperset(entry.outputs):
                 yield from ((entry, value) for value in entry.inputs if value in self.fresh)
 
     def arranged_from(self, value: int) -> int:
-        """Step back from a value through calls that only arrange it."""
+        """Step back from a value through calls that only rearrange or resize it."""
         while entry := self.tape.made_by(value):
             before = [one for one in entry.inputs if one in self.fresh]
             arranges = entry.name in SHAPES | RESIZES and entry.function not in RANDOM
@@ -172,7 +172,7 @@ class _Flow:
         return value
 
     def roots(self, z: int) -> list[int]:
-        """Find the learned values from which arithmetic alone leads to z."""
+        """Find the learned values from which arithmetic alone computes z."""
         roots, seen, open_ = [], {z}, [z]
         while open_:
             value = open_.pop(0)
@@ -180,7 +180,7 @@ class _Flow:
             if entry is None:
                 continue
             if self._is_arithmetic(value, entry):
-                # Noise takes nothing but the shape of a template, as in ``randn_like(std)``.
+                # Noise takes only the shape of a template, as in ``randn_like(std)``.
                 template = entry.function in RANDOM and entry.name.endswith("_like")
                 new = [one for one in entry.inputs if one not in seen and not template]
                 seen.update(new)
@@ -195,10 +195,11 @@ class _Flow:
 
 
 def assign_elements(tape: Tape, parts: Parts) -> None:
-    """Find the elements of the roots that are means and deviations, and their elements of z.
+    """Find the elements of the roots that are the mean and the deviation of each element of z.
 
-    The gradient of the sum of z says which elements of the roots move z. A second sum weighs the
-    elements of z by 1, 2, ..., n: the ratio of the two gradients says which of them is moved.
+    The gradient of the sum of z shows which elements of the roots move z. A second sum weighs the
+    elements of z by 1, 2, ..., n: the ratio of the two gradients is the number of the element that
+    is moved.
     """
     generator = torch.Generator().manual_seed(0)
     roots = {r: 0.2 + torch.rand(tape.shown(r).shape, generator=generator) for r in parts.roots}
@@ -221,7 +222,7 @@ def _slopes(
     noise: float,
     weights: Tensor | None = None,
 ) -> list[Tensor | None]:
-    """Gradients of the weighted sum of z's first elements by each root; of all without weights."""
+    """Gradients of the weighted sum of z's first elements, or of z's sum, for each root."""
     leaves = {value: tensor.detach().requires_grad_() for value, tensor in roots.items()}
     played = tape.play(leaves, [parts.z], transparent=True, draw=noise_of(noise))
     z = played[parts.z].reshape(-1)
@@ -230,7 +231,7 @@ def _slopes(
 
 
 def _one_draw(tape: Tape, parts: Parts, slopes: list[Tensor | None]) -> int:
-    """The number of elements in one draw of z: that of the mean, where z holds several draws."""
+    """The number of elements in one draw of z, which may hold several draws."""
     total = tape.shown(parts.z).numel()
     count = sum(int((slope.abs() > 1e-9).sum()) for slope in slopes if slope is not None)
     return count if 0 < count < total and total % count == 0 else total
@@ -255,9 +256,9 @@ def _less(a: Tensor | None, b: Tensor | None) -> Tensor | None:
 
 
 def _places(slopes: list[list[Tensor | None]], n: int) -> Tensor:
-    """Where the element lies that drives each of z's: (n, 2), or (0, 2) unless all have one.
+    """The place of the element that moves each element of z: (n, 2); (0, 2) if one is missing.
 
-    slopes: of each root, for the weights 1 and then for the weights 1, 2, ..., n.
+    slopes: the gradients for the weights 1, and those for the weights 1, 2, ..., n.
     """
     none = torch.empty(0, 2, dtype=torch.long)
     places = torch.full((n, 2), -1, dtype=torch.long)

@@ -1,4 +1,4 @@
-"""What a model or a step returned: its named values, and the loss among them."""
+"""The values that a model or a step returned, with their names, and the loss among them."""
 
 from __future__ import annotations
 

@@ -1,19 +1,19 @@
 """A tape: the record of one training step, which can be played again with other values.
 
-The step runs once, with the tape entered. Each call of torch becomes an ``Entry``: the function,
-the numbers of the values that went in and came out, and the line of the stranger's program. Take
+The step runs once, while the tape records. Each call of torch becomes an ``Entry``: the function,
+the numbers of the values that it took and made, and the program's line that called it. Take
 
     mu, logvar = self.encoder(x)                    # values 5 and 6
     z = mu + exp(logvar / 2) * torch.randn(3)       # noise is value 9, z is value 11
 
-``tape.play({5: mu2}, [11])`` runs again the calls between value 5 and value 11, with mu2 in the
-place of mu, and returns z for it. So mu, logvar and the noise can be set to anything, wherever they
-arise in the program and whatever their names are there, and gradients flow through what is played.
+``tape.play({5: mu2}, [11])`` runs the calls between values 5 and 11 again, with mu2 in place of mu,
+and returns the new z. So mu, logvar and the noise can be set to anything, whatever the program
+calls them, and gradients flow through the calls that are played.
 
-A value is a number, not a tensor: an operation in place gives its tensor a new number. A tape plays
-in two ways. As written, gradients stop where the program stops them. ``transparent``, they also
-pass ``detach``, ``.data``, ``no_grad`` and sampling without a gradient, which shows what depends on
-what even where the program is wrong.
+Numbers belong to values, not to tensors: an operation in place gives its tensor a new number. By
+default, gradients stop where the program stops them. With ``transparent``, they also pass
+``detach``, ``.data``, ``no_grad`` and sampling without a gradient: this shows which values depend
+on which, even in a wrong program.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from aevb.checker.session import Session
 
 MAX_ENTRIES = 200_000
 MOST_BYTES = 1 << 30
-"""For the values of a step; the tape keeps a copy of each."""
+"""The limit for all values of a step; the tape keeps a copy of each."""
 MOST_NUMBERS = 100_000
-"""In a tensor that a step fills in place; the tape keeps a copy of each state."""
+"""A larger tensor that is filled in place is not recorded: the tape would copy each state."""
 
 Function = Callable[..., Any]
 
@@ -47,14 +47,14 @@ RANDOM = {
     torch.multinomial, Tensor.exponential_,
 }  # fmt: skip
 LIKE = {torch.randn_like, torch.rand_like, torch.randint_like, Tensor.normal_, Tensor.uniform_}
-"""They take nothing but the shape from a tensor, so their noise stays unless it is drawn anew."""
+"""They take only the shape from a tensor, so its value does not change their noise."""
 CUTS = {Tensor.detach, Tensor.detach_, torch.detach, torch.detach_, Tensor.data.__get__}  # type: ignore[attr-defined]
 TO_NUMBERS = {Tensor.item, Tensor.tolist, Tensor.__float__}
 IN_PLACE_OPERATORS = {"__iadd__", "__isub__", "__imul__", "__itruediv__", "__idiv__", "__ipow__"}
 
 
 class BackwardCalledError(BaseException):
-    """Raised where the stranger's program goes backward: the step has been seen.
+    """Raised where the program calls ``backward``: the step ends there.
 
     It is a BaseException, since programs write ``except Exception``.
     """
@@ -76,9 +76,9 @@ class Entry:
     """One call of torch.
 
     arguments: (args, kwargs) with a ``Ref`` for each tensor. inputs, outputs: numbers of values.
-    grad: whether gradients were on. place: in the stranger's files, None if no line of them ran.
-    functions: those of the stranger's that were running, the innermost first. kept: whether it ran
-    once, before the step.
+    grad: whether gradients were on. place: the program's line, None if none was running. functions:
+    the program's functions that were running, the innermost first. kept: whether it drew noise
+    before the step, which the program keeps.
     """
 
     function: Function
@@ -117,10 +117,10 @@ def noise_of(value: float) -> Draw:
 class Tape(TorchFunctionMode):
     """Records while it is entered, unless its session is paused.
 
-    files: the names under which the stranger's code was compiled. parameters: values that are
-    weights. items: values that became plain numbers, each after so many entries. uniform: what
-    noise of 0 and of 1 means where the program draws uniform noise: (0, 1), or (1/2, 1) where it
-    centres it. maker: the index of the entry that made a value.
+    files: the names under which the program was compiled. parameters: values that are weights.
+    items: (how many entries came before, value) for each value that became a plain number. uniform:
+    the uniform draws that stand for noise of 0 and of 1: (0, 1), or (1/2, 1) if the program centres
+    them. maker: the index of the entry that made a value.
     """
 
     session: Session = field(default_factory=Session)
@@ -157,14 +157,14 @@ class Tape(TorchFunctionMode):
             self.items.append((len(self.entries), self.number(args[0])))
         fills = func is Tensor.__setitem__
         if fills and _prepares(args[0]):
-            # What it holds at its next use is new, and comes from outside.
+            # Not recorded: at its next use the tensor is a new value from outside.
             self._number.pop(id(args[0]), None)
         elif not self.session.paused and (fills or any(True for _ in tensors(result))):
             self._write(func, args, kwargs, result)
         return result
 
     def clear(self) -> None:
-        """Begin anew: the program was stopped on its way and starts again."""
+        """Forget all that was recorded: the program starts again."""
         for kept in (self.entries, self.values, self.items, self._shown):
             kept.clear()
         self.parameters.clear()
@@ -187,13 +187,13 @@ class Tape(TorchFunctionMode):
         return number
 
     def known(self, tensor: Tensor) -> int | None:
-        """The same, None for a tensor that no call on the tape took or made."""
+        """The number of the tensor's value; None if no call on the tape took or made it."""
         return self._number.get(id(tensor))
 
     def _sharing(self, tensor: Tensor) -> int | None:
         """The latest value in the same memory.
 
-        No call is seen of ``torch.Tensor(t)`` and ``from_numpy(t.numpy())``.
+        ``torch.Tensor(t)`` and ``from_numpy(t.numpy())`` share memory, and are not recorded.
         """
         strided = tensor.layout is torch.strided
         if isinstance(tensor, nn.Parameter) or tensor.numel() < 2 or not strided:
@@ -242,7 +242,7 @@ class Tape(TorchFunctionMode):
         self.entries.append(entry)
 
     def _place(self) -> tuple[Place | None, tuple[str, ...]]:
-        """The innermost line of the stranger's that runs now, and the functions that it is in."""
+        """The program's line that runs now, and the program's functions around it."""
         place: Place | None = None
         functions = []
         frame: FrameType | None = sys._getframe(2)
@@ -254,7 +254,7 @@ class Tape(TorchFunctionMode):
         return place, tuple(functions)
 
     def put(self, entry: Entry) -> None:
-        """Say how a value was made, in the place of its entry; first of all if it had none."""
+        """Replace the entry that made a value; if there was none, insert it before all others."""
         (value,) = entry.outputs
         if value in self.maker:
             self.entries[self.maker[value]] = entry
@@ -265,7 +265,7 @@ class Tape(TorchFunctionMode):
     # Reading.
 
     def shown(self, value: int) -> Tensor:
-        """The value as it was made, whatever happened to its tensor since."""
+        """The value as it was made, even if its tensor has changed since."""
         return self._shown[value]
 
     def made_by(self, value: int) -> Entry | None:
@@ -274,7 +274,7 @@ class Tape(TorchFunctionMode):
         return None if index is None else self.entries[index]
 
     def dependents(self, values: Iterable[int], stop: Iterable[int] = ()) -> set[int]:
-        """All values that depend on ``values``, these included; not through the values ``stop``."""
+        """``values`` and all that depend on them without passing through the values ``stop``."""
         reached, closed = set(values), set(stop)
         for entry in self.entries:
             if not reached.isdisjoint(entry.inputs):
@@ -303,15 +303,15 @@ class Tape(TorchFunctionMode):
         redraw: bool = False,
         draw: Draw | None = None,
     ) -> dict[int, Tensor]:
-        """Run again what depends on replaced values, and on noise if that is drawn anew.
+        """Run the calls again that depend on replaced values or on new noise.
 
         Args:
             replaced: tensors for values, by their numbers.
             wanted: the values to return.
             transparent: whether gradients pass where the program cuts them.
             redraw: whether random functions are called again.
-            draw: what a random function of normal or uniform noise returns instead; for
-                ``torch.normal`` with a mean and a deviation, the standard normal noise within.
+            draw: gives the standard noise eps of normal and uniform random functions;
+                ``torch.normal`` then returns mean + std * eps.
 
         Returns:
             The values wanted, by their numbers.
@@ -356,14 +356,14 @@ class Tape(TorchFunctionMode):
                 return sample.detach() if cut else sample
             if transparent and entry.function in CUTS:
                 return args[0].view_as(args[0])
-            if entry.in_place:  # on a copy, since what came before may be asked for again
+            if entry.in_place:  # on a copy: the value before may be needed again
                 args = (args[0].clone(), *args[1:])
             result = entry.function(*args, **kwargs)
             return args[0] if entry.function is Tensor.__setitem__ else result
 
 
 def gradients(total: Tensor, leaves: list[Tensor]) -> list[Tensor | None]:
-    """Gradients of a number by tensors; None where it does not depend on one."""
+    """Gradients of a scalar with respect to tensors; None for one that it does not depend on."""
     if not total.requires_grad:
         return [None for _ in leaves]
     return list(torch.autograd.grad(total, leaves, allow_unused=True))
@@ -394,7 +394,7 @@ def _mapped(tree: Any, change: Callable[[Any], Any]) -> Any:
 def _from_noise(
     function: Function, args: Any, kwargs: Any, eps: Tensor, uniform: tuple[float, float]
 ) -> Tensor:
-    """What a random function returns for standard noise eps."""
+    """The result of a random function for standard noise eps."""
     if function in UNIFORM:
         low, high = uniform
         return low + (high - low) * eps
@@ -407,13 +407,13 @@ def _from_noise(
 
 
 def _prepares(filled: Tensor) -> bool:
-    """Whether a tensor that is filled in place is no part of a step: tokens, whole data sets."""
+    """Whether filling the tensor only prepares data, such as tokens or a whole data set."""
     large = filled.numel() > MOST_NUMBERS
     return not filled.requires_grad and (large or not filled.is_floating_point())
 
 
 def _on_cpu(func: Function, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The same call on the CPU: strangers' programs name devices that are not here."""
+    """The same call on the CPU: a program may name a device that this machine lacks."""
     if kwargs.get("device") is not None:
         kwargs["device"] = "cpu"
     if func is Tensor.to and len(args) > 1:
@@ -434,7 +434,7 @@ def _binary_cross_entropy(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """torch's function, for values outside [0, 1] too: the checker names them, torch raises."""
+    """torch's function without its error for values outside [0, 1], which a rule names."""
     if size_average is not None or reduce is not None:
         reduction = nn._reduction.legacy_get_string(size_average, reduce)
     if input.shape != target.shape:
