@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,11 +20,10 @@ from aevb.errors import DivergedError
 from aevb.storage import checkpoint
 from aevb.training import loop, state
 
-SECONDS, LATE = 2.0, 10.0
-"""From the signal to the end: of CPU time, which other work changes little, and by the clock.
+LATE = 60.0
+"""Seconds from the signal to the end that only a command that does not leave would take.
 
-More than half a second of it is what the interpreter needs to end once torch is imported, after all
-is saved.
+That it leaves at once is shown by where it stopped, not by a clock: machines differ.
 """
 LONG = [
     "--hidden",
@@ -69,12 +67,6 @@ def lines(folder):
     return path.read_text().count("\n") if path.exists() else 0
 
 
-def cpu_seconds(pid):
-    """CPU time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
-
-
 def ended(server, pid, sent):
     """The exit code, and the seconds since the signal."""
     return server.wait(pid), time.monotonic() - sent
@@ -95,21 +87,18 @@ def test_a_signal_ends_the_command_resumably(server, table, tmp_path, number, co
     )
     wait_for(lambda: lines(tmp_path / "cut") >= 2)
     time.sleep(0.1)
-    sent, used = time.monotonic(), cpu_seconds(process.pid)
+    sent, before = time.monotonic(), lines(tmp_path / "cut")
     process.send_signal(number)
     said = process.stderr.read()
     process.stderr.close()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == code
+    assert process.wait() == code
     assert time.monotonic() - sent < LATE
-    assert usage.ru_utime + usage.ru_stime - used < SECONDS
     progress = checkpoint.read_progress(tmp_path / "cut")
     at = f"in epoch {progress.epoch + 1} of {aevb.load(tmp_path / 'cut').config.epochs}"
     assert (
         said.strip() == f"interrupted {at}. To continue: aevb fit --resume --out {tmp_path / 'cut'}"
     )
-    assert 2 <= progress.epoch < 6
+    assert before <= progress.epoch <= before + 1  # at once; one more if it ended meanwhile
     assert progress.step > 0
     assert (
         server.call(
