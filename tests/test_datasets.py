@@ -53,7 +53,7 @@ def test_data_in_the_plane(name):
 
 def test_digits_are_those_of_scikit_learn():
     digits = load("digits")
-    assert (digits.rows.shape, digits.range, digits.kind, digits.white) == (
+    assert (digits.rows.shape, digits.range, digits.values, digits.white) == (
         (1797, 8, 8),
         (0, 16),
         "grey",
@@ -279,6 +279,6 @@ def test_the_published_data(name):
         pytest.skip(f"{file} is not in the folder AEVB_DATA")
     data = load(name)
     assert data.rows.shape == shape
-    assert data.kind == ("binary" if "binarized" in name else "grey")
+    assert data.values == ("binary" if "binarized" in name else "grey")
     assert data.rows.mean() / (data.white or 1) == pytest.approx(mean, abs=2e-3)
     assert labels is None or data.labels[:5].tolist() == labels

@@ -329,7 +329,7 @@ def test_conv_takes_any_size(height, stages):
     "shape", [(), (5,), (4, 4), (2, 4, 5), (3, 4, 5), (4, 5, 4), (4, 5, 2), (4, 5, 6), (2, 3, 4, 3)]
 )
 def test_conv_takes_what_counts_as_a_picture(shape):
-    if Schema(kind="real", shape=shape, dtype="float32", shift=(0.0,), scale=(1.0,)).is_picture:
+    if Schema(values="real", shape=shape, dtype="float32", shift=(0.0,), scale=(1.0,)).is_picture:
         Conv.encoder(shape, (2,), "relu")
         return
     for build in (

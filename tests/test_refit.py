@@ -41,7 +41,7 @@ def run(rows):
 def linear_run(shift=0.0):
     known = LinearGaussian()
     known.set_posterior(shift)
-    schema = Schema(kind="real", shape=(4,), dtype="float64", shift=(0.0,), scale=(1.0,))
+    schema = Schema(values="real", shape=(4,), dtype="float64", shift=(0.0,), scale=(1.0,))
     return known, Run(
         known.model.float().eval(), Config(latent_dim=2), "gaussian_fixed", schema, "oracle"
     )

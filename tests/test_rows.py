@@ -166,7 +166,7 @@ def test_what_is_decided_about_a_file_is_what_is_decided_in_memory(case, tmp_pat
     assert one.plan == other.plan
     assert one.rows_sha256() == other.rows_sha256()
     for a, b in ((one.train, other.train), (one.validation, other.validation)):
-        assert (a.survey, a.kind, a.white, a.shape) == (b.survey, b.kind, b.white, b.shape)
+        assert (a.survey, a.values, a.white, a.shape) == (b.survey, b.values, b.white, b.shape)
         assert np.array_equal(a.rows, b.rows)
         assert np.array_equal(a.sample(20).rows, b.sample(20).rows)
 

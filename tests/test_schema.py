@@ -63,7 +63,7 @@ PAIRS = [
 def test_the_kind_of_data_decides_the_likelihood(name):
     data, kind, likelihood = DATA[name]
     decided = plan(data)
-    assert (data.kind, decided.schema.kind, decided.likelihood) == (kind, kind, likelihood)
+    assert (data.values, decided.schema.values, decided.likelihood) == (kind, kind, likelihood)
     assert "as asked for" not in decided.reason
     assert "as asked for" in plan(data, "gaussian").reason
 
@@ -211,7 +211,7 @@ def test_rows_of_another_form_than_the_models_are_refused(trained_on, new, says)
 
 def test_a_part_of_integer_pictures_keeps_the_kind_of_the_whole():
     rows = np.concatenate([np.full((5, 3, 3), 7), np.full((5, 3, 3), 999)]).astype(np.int64)
-    assert Data(rows, "s").take(np.arange(5)).kind == "real"
+    assert Data(rows, "s").take(np.arange(5)).values == "real"
 
 
 def test_nearly_black_pictures_are_still_grey_levels():

@@ -27,7 +27,9 @@ def test_held_out_rows_take_no_part_in_the_decisions():
     # A grey level among the rows held out would have made these bits a picture of grey levels.
     bits = np.tile(np.eye(2, dtype=np.uint8), (50, 1))
     bits[apart[0]] = 9
-    assert prepare(Data(bits, "s"), Config(validation="0.25", seed=3)).plan.schema.kind == "binary"
+    assert (
+        prepare(Data(bits, "s"), Config(validation="0.25", seed=3)).plan.schema.values == "binary"
+    )
 
 
 @pytest.mark.parametrize("rows", [3, 10])

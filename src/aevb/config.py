@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
+from aevb.datasets.columns import COLUMN_KINDS
+from aevb.datasets.kinds import KINDS
 from aevb.datasets.schema import BINARIZE
 from aevb.errors import UsageError
 from aevb.parts.likelihoods import LIKELIHOODS
@@ -29,6 +31,7 @@ OPTIMIZERS = Registry(
     {"adam": "aevb.engine.optimisers:Adam", "adagrad": "aevb.engine.optimisers:Adagrad"},
 )
 AUTO_LIKELIHOODS = ("auto", *LIKELIHOODS)
+AUTO_KINDS = ("auto", *KINDS)
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
 KERNELS = ("auto", "torch", "onednn")
@@ -48,6 +51,11 @@ def _integers(_: Any, tokens: Sequence[Any]) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise ValueError(f"expected widths like 500,500; got {text!r}") from None
+
+
+def _each(_: Any, tokens: Sequence[Any]) -> tuple[str, ...]:
+    """Read an option that may be given several times."""
+    return tuple(token.value for token in tokens)
 
 
 def whole_number(_: Any, tokens: Sequence[Any]) -> int:
@@ -73,6 +81,20 @@ Widths = Annotated[
     ),
 ]
 """The type of an option that takes integers with commas between them."""
+
+ColumnKinds = Annotated[
+    tuple[str, ...] | Mapping[str, str],
+    Parameter(
+        name="--column",
+        converter=_each,
+        n_tokens=1,
+        metavar="NAME=KIND",
+        negative_iterable=(),
+        allow_repeating=True,
+        show_default=False,
+    ),
+]
+"""The type of the option for the kinds of columns. Python may give a dictionary."""
 
 
 class _Range(NamedTuple):
@@ -114,6 +136,7 @@ _REGISTRIES = {
     "optimizer": OPTIMIZERS,
 }
 _CHOICES: dict[str, Sequence[str] | dict[str, str]] = {
+    "kind": AUTO_KINDS,
     "binarize": BINARIZE,
     "device": DEVICES,
     "precision": PRECISIONS,
@@ -185,6 +208,10 @@ class Config:
     """Passes over the training rows."""
     patience: Whole = 0
     """Stop after this many epochs without a better validation bound; keep the best. 0: never."""
+    kind: Annotated[str, _one_of(AUTO_KINDS)] = "auto"
+    """What DATA is. auto: told from its form, and reported; asked where two readings are left."""
+    columns: ColumnKinds = ()
+    """The kind of a column of a table, such as age=integer; ignore leaves it out. Repeatable."""
     binarize: Annotated[str, _one_of(BINARIZE)] = "none"
     """Grey levels under bernoulli: keep them, or binarise once, at every step, or at one half."""
     validation: str = "0.1"
@@ -213,6 +240,13 @@ class Config:
 
     def __post_init__(self) -> None:
         self._fill_in_widths()
+        pairs = (
+            [f"{name}={kind}" for name, kind in self.columns.items()]
+            if isinstance(self.columns, Mapping)
+            else self.columns
+        )
+        object.__setattr__(self, "columns", tuple(pairs))
+        self.column_kinds()
         self._check_names()
         self._check_ranges()
         self._check_widths()
@@ -305,6 +339,29 @@ class Config:
                 f"validation must be a fraction in [0, 1), a name or a path; got {self.validation}"
             )
         return fraction
+
+    def column_kinds(self) -> dict[str, str]:
+        """Return the kinds of columns that were given: name -> kind.
+
+        Raises:
+            UsageError: A pair is not NAME=KIND, or there is no such kind.
+
+        Example:
+            >>> from aevb import Config
+            >>> Config(columns={"age": "integer"}).column_kinds()
+            {'age': 'integer'}
+            >>> Config(columns=("id=ignore", "a=b=real")).column_kinds()
+            {'id': 'ignore', 'a=b': 'real'}
+        """
+        kinds = {}
+        for pair in self.columns:
+            name, _, kind = pair.rpartition("=")
+            if not name:
+                raise UsageError(
+                    f"a column's kind is given as NAME=KIND, like age=real; got {pair!r}"
+                )
+            kinds[name] = Registry("kind of column", COLUMN_KINDS).check(kind)
+        return kinds
 
     def picture_size(self) -> tuple[int, int] | None:
         """Return (height, width) of ``resize`` in pixels, or None if it is not set.

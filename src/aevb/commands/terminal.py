@@ -120,7 +120,7 @@ def live(text: Callable[[int], str]) -> Iterator[None]:
 def describe(prepared: Prepared) -> dict[str, Any]:
     """The properties of the data, and the choice of the likelihood, as plain values."""
     data, plan, held_out = prepared.data, prepared.plan, prepared.validation
-    is_continuous = plan.schema.kind == "real" and plan.schema.levels is None
+    is_continuous = plan.schema.values == "real" and plan.schema.levels is None
     low, high = data.range
     return {
         "source": data.source,

@@ -122,7 +122,7 @@ def load_mnist_binarized(split: str | None = None) -> Data:
     Example:
         >>> from aevb.datasets.images import load_mnist_binarized
         >>> data = load_mnist_binarized("valid")  # doctest: +SKIP
-        >>> data.rows.shape, data.kind  # doctest: +SKIP
+        >>> data.rows.shape, data.values  # doctest: +SKIP
         ((10000, 28, 28), 'binary')
     """
     only_split("mnist_binarized", split, ("train", "valid", "test"))

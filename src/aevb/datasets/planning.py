@@ -34,7 +34,7 @@ class Plan:
         >>> from aevb.datasets import Data
         >>> from aevb.datasets.planning import plan
         >>> chosen = plan(Data(np.array([[0, 1], [1, 1]]), source="bits"))
-        >>> chosen.likelihood, chosen.reason, chosen.schema.kind
+        >>> chosen.likelihood, chosen.reason, chosen.schema.values
         ('bernoulli', 'all values are 0 or 1', 'binary')
     """
 
@@ -98,9 +98,9 @@ def plan(
     if likelihood == "auto":
         likelihood, reason = _choose(data)
     form = form_of(likelihood)
-    if binarize != "none" and (form != "unit" or data.kind == "real"):
+    if binarize != "none" and (form != "unit" or data.values == "real"):
         raise UsageError(
-            f"binarize {binarize!r} needs grey levels and likelihood bernoulli; got {data.kind}"
+            f"binarize {binarize!r} needs grey levels and likelihood bernoulli; got {data.values}"
             f" values and likelihood {likelihood}"
         )
     if form == "levels":
@@ -129,14 +129,14 @@ def _require_variety(data: Data) -> None:
 
 def _schema(data: Data, transform: Transform, binarize: str) -> Schema:
     return Schema(
-        kind=data.kind,
+        values=data.values,
         shape=data.shape,
         dtype=str(data.rows.dtype),
         shift=transform.shift,
         scale=transform.scale,
         columns=data.columns,
         white=data.white,
-        binarize=binarize if data.kind in ("grey", "unit") else "none",
+        binarize=binarize if data.values in ("grey", "unit") else "none",
         resize=data.resize,
         grey=data.grey,
         levels=transform.levels,
@@ -145,7 +145,7 @@ def _schema(data: Data, transform: Transform, binarize: str) -> Schema:
 
 def _choose(data: Data) -> tuple[str, str]:
     """Choose a likelihood from the values: its name, and the reason."""
-    if data.kind == "binary":
+    if data.values == "binary":
         return "bernoulli", "all values are 0 or 1"
     if not _may_be_grey(data):
         return "gaussian", "real values"
@@ -164,17 +164,17 @@ def _may_be_grey(data: Data) -> bool:
     Fractions near 0 and 1 are nearly black and white in a picture. In a table they are numbers like
     any others.
     """
-    if data.kind == "real" or data.columns is not None:
+    if data.values == "real" or data.columns is not None:
         return False
-    return data.kind == "grey" or data.rows.ndim != 2
+    return data.values == "grey" or data.rows.ndim != 2
 
 
 def _to_unit(data: Data, binarize: str) -> Transform:
     """Bring grey levels to [0, 1]. Other values are in [0, 1] already."""
-    needless = data.kind == "binary" and binarize != "none"
+    needless = data.values == "binary" and binarize != "none"
     return Transform(
         (0.0,),
-        (data.white if data.kind == "grey" and data.white else 1.0,),
+        (data.white if data.values == "grey" and data.white else 1.0,),
         f"binary already, so binarize {binarize} changes nothing" if needless else "",
     )
 
@@ -206,7 +206,7 @@ def _standardisation(data: Data) -> Transform:
     The pixels of a picture share one unit. Pixels that never change, as in a black border, are
     therefore allowed; a constant column of a table is not.
     """
-    by_column = data.columns is not None or (data.rows.ndim == 2 and data.kind == "real")
+    by_column = data.columns is not None or (data.rows.ndim == 2 and data.values == "real")
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         mean, std = moments(data.rows, 0 if by_column else None)
     if not (np.isfinite(mean).all() and np.isfinite(std).all()):

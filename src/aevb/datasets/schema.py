@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aevb.datasets.checks import not_finite, require_numbers
+from aevb.datasets.columns import Table
 from aevb.datasets.draws import uniforms
 from aevb.datasets.stored import FileRows, Stored, Survey, chunks, survey
 from aevb.errors import DataError
@@ -66,6 +67,12 @@ class Data:
         test_split: The name under which ``load`` finds rows meant for testing.
         resize: (height, width) that pictures were brought to.
         grey: Whether pictures were read as grey.
+        kind: The kind of the data: a name in ``aevb.datasets.kinds.KINDS``. "": not decided yet.
+        reason: Why it is of that kind, as a phrase to print.
+        table: How the columns of the table became the rows. None for an array.
+        names: (N,), a name of every row: the name of its file, or the value of an identifier.
+        names_of: What the names are: "file", or the name of the identifier column.
+        notes: Sentences that the user must read, for example about files that were not used.
 
     Raises:
         DataError: The rows are empty, are not numbers, or are not all finite.
@@ -74,9 +81,9 @@ class Data:
         >>> import numpy as np
         >>> from aevb.datasets import Data
         >>> data = Data(np.array([[1.0, 20.0], [2.0, 30.0], [3.0, 10.0]]), source="mine")
-        >>> len(data), data.shape, data.range, data.kind
+        >>> len(data), data.shape, data.range, data.values
         (3, (2,), (1.0, 30.0), 'real')
-        >>> Data(np.array([[0, 1], [1, 1]]), source="bits").kind
+        >>> Data(np.array([[0, 1], [1, 1]]), source="bits").values
         'binary'
         >>> Data(np.array([[1.0, np.nan]]), source="mine", columns=("a", "b"))
         Traceback (most recent call last):
@@ -92,6 +99,12 @@ Fill them in or remove those rows.
     test_split: str | None = None
     resize: tuple[int, int] | None = None
     grey: bool = False
+    kind: str = ""
+    reason: str = ""
+    table: Table | None = None
+    names: NDArray[np.str_] | None = None
+    names_of: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.rows, FileRows):
@@ -133,8 +146,8 @@ Fill them in or remove those rows.
         return self.survey.low, self.survey.high
 
     @property
-    def kind(self) -> str:
-        """The kind of the values.
+    def values(self) -> str:
+        """What the values are.
 
         ``binary``: only 0 and 1. ``grey``: grey levels from 0 to ``white``. ``unit``: real numbers
         in [0, 1]. ``real``: any other numbers.
@@ -170,7 +183,11 @@ Fill them in or remove those rows.
         part = copy(self)
         part.__dict__.pop("survey", None)
         rows = self.rows.take(index) if isinstance(self.rows, FileRows) else self.rows[index]
-        part.__dict__.update(rows=rows, labels=None if self.labels is None else self.labels[index])
+        part.__dict__.update(
+            rows=rows,
+            labels=None if self.labels is None else self.labels[index],
+            names=None if self.names is None else self.names[index],
+        )
         require_numbers(rows, self.source)
         return part
 
@@ -199,7 +216,7 @@ class Schema:
     It is saved as JSON with the model. ``aevb.datasets.planning.plan`` makes one for a data set.
 
     Args:
-        kind: The kind of the values, as in ``Data.kind``.
+        values: What the values are, as in ``Data.values``.
         shape: Shape of one row.
         dtype: numpy's name for the type of the rows.
         shift: One number, or one for each column.
@@ -210,6 +227,8 @@ class Schema:
         resize: (height, width) that pictures are brought to.
         grey: Whether pictures are read as grey.
         levels: How many integers 0, 1, ... a value can take, for a likelihood over levels.
+        kind: The kind of the data: a name in ``aevb.datasets.kinds.KINDS``.
+        table: How the columns of a table become numbers, and numbers become columns again.
 
     Example:
         >>> import numpy as np
@@ -226,7 +245,7 @@ class Schema:
         -3.912
     """
 
-    kind: str
+    values: str
     shape: tuple[int, ...]
     dtype: str
     shift: tuple[float, ...]
@@ -237,6 +256,8 @@ class Schema:
     resize: tuple[int, int] | None = None
     grey: bool = False
     levels: int | None = None
+    kind: str = ""
+    table: Table | None = None
 
     @property
     def data_dim(self) -> int:
@@ -265,8 +286,8 @@ class Schema:
         """Whether all columns share one unit, as pixels and bits do. Those of a table do not."""
         return (
             len(self.shape) > 1
-            or self.kind == "binary"
-            or (self.kind in ("grey", "unit") and self.columns is None)
+            or self.values == "binary"
+            or (self.values in ("grey", "unit") and self.columns is None)
         )
 
     @property
@@ -281,7 +302,7 @@ class Schema:
         Empty if there are no such values.
         """
         phrase = BINARIZE[self.binarize].replace("grey level", self.noun.removesuffix("s"))
-        return phrase if self.kind in ("grey", "unit") else ""
+        return phrase if self.values in ("grey", "unit") else ""
 
     def to_model(self, data: Data, seed: int = 0) -> NDArray[np.float32]:
         """Turn rows of the data into the model's numbers x: (N, D).
@@ -360,7 +381,7 @@ class Schema:
         """
         rows: NDArray[Any] = x.astype(np.float64) * np.asarray(self.scale) + np.asarray(self.shift)
         rows = rows.reshape(len(x), *self.shape)
-        if self.kind == "grey":
+        if self.values == "grey":
             assert self.white is not None
             rows = rows.clip(0, self.white)
             if np.dtype(self.dtype).kind in "ui":
@@ -405,7 +426,7 @@ class Schema:
 
     def _require_same_white(self, data: Data) -> None:
         """Refuse values with a different range of grey levels."""
-        if self.kind == "real" or data.white == self.white or _may_be_dark(data):
+        if self.values == "real" or data.white == self.white or _may_be_dark(data):
             return
         low, high = data.range
         raise DataError(

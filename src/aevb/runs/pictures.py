@@ -177,7 +177,7 @@ def to_pictures(run: Run, rows: NDArray[Any], like: Data | None = None) -> NDArr
         ((4, 8, 8), True)
     """
     schema = run.schema
-    if schema.kind != "real":
+    if schema.values != "real":
         return plots.as_pictures(rows, 0.0, schema.white or 1.0)
     low, high = (float(rows.min()), float(rows.max())) if like is None else like.range
     return plots.as_pictures(rows, low, high)

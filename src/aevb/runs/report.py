@@ -423,7 +423,7 @@ def draws_are_data(run: Run) -> bool:
     """
     kept_grey = (
         run.model.likelihood.form == "unit"
-        and run.schema.kind in ("grey", "unit")
+        and run.schema.values in ("grey", "unit")
         and run.schema.binarize == "none"
     )
     return not kept_grey

@@ -424,7 +424,7 @@ def _settings(found: Generation) -> tuple[Config, Schema, Progress]:
         LIKELIHOODS.check(manifest.likelihood)
         return (
             _CONFIG.validate_python(manifest.config),
-            _SCHEMA.validate_python(manifest.data_schema),
+            _SCHEMA.validate_python(_with_values(manifest.data_schema)),
             _PROGRESS.validate_python(manifest.progress),
         )
     except (ValueError, TypeError) as error:
@@ -432,6 +432,11 @@ def _settings(found: Generation) -> tuple[Config, Schema, Progress]:
         raise DataError(
             f"{found.path} holds settings that this version of aevb cannot use: {first}"
         ) from error
+
+
+def _with_values(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a save. Before version 0.3 the name of ``values`` was ``kind``."""
+    return schema if "values" in schema else {"values": schema["kind"], **schema, "kind": ""}
 
 
 def _tensors(found: Generation, name: str) -> dict[str, Tensor]:
