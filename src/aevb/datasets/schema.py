@@ -111,7 +111,9 @@ Fill them in or remove those rows.
             rows = np.asarray(self.rows)
             object.__setattr__(self, "rows", rows[:, None] if rows.ndim == 1 else rows)
         require_numbers(self.rows, self.source)
-        if not (math.isfinite(self.survey.low) and math.isfinite(self.survey.high)):
+        finite = math.isfinite(self.survey.low) and math.isfinite(self.survey.high)
+        # A table may have missing cells. Whether a model takes them is decided later.
+        if not finite and self.table is None:
             raise not_finite(self.rows, self.columns, self.source)
         if self.white is None and self._has_grey_levels():
             object.__setattr__(self, "white", 255.0)
