@@ -274,7 +274,8 @@ def _from_numbers(column: Column, codes: NDArray[np.float64]) -> pd.Series:
     if column.kind == "integer":
         codes = np.rint(codes)
     elif column.decimals is not None:
-        codes = codes.round(column.decimals)
+        with np.errstate(over="ignore", invalid="ignore"):  # numbers near the largest float
+            codes = codes.round(column.decimals)
     if column.dtype == "decimal":
         return _decimals(column, codes)
     if column.dtype.startswith(("float", "Float", "double")):

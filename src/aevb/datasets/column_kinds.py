@@ -355,9 +355,10 @@ def _decimals_of(present: pd.Series) -> int | None:
     if isinstance(present.iloc[0], decimal.Decimal):
         return max(0, *(-int(cell.as_tuple().exponent) for cell in present))
     values = present.astype("float64").to_numpy()
-    for places in range(MOST_DECIMALS + 1):
-        if (values.round(places) == values).all():
-            return places
+    with np.errstate(over="ignore", invalid="ignore"):  # numbers near the largest float
+        for places in range(MOST_DECIMALS + 1):
+            if (values.round(places) == values).all():
+                return places
     return None
 
 

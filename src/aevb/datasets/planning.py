@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from aevb.datasets.checks import column_name
-from aevb.datasets.schema import Data, Schema
+from aevb.datasets.columns import quoted
+from aevb.datasets.schema import Data, Schema, require_complete
 from aevb.datasets.stored import moments
 from aevb.errors import DataError, UsageError
 
@@ -94,6 +95,7 @@ def plan(
         ('bernoulli', (16.0,))
     """
     _require_variety(data)
+    _require_numbers_in_columns(data)
     reason = "as asked for"
     if likelihood == "auto":
         likelihood, reason = _choose(data)
@@ -127,6 +129,21 @@ def _require_variety(data: Data) -> None:
         )
 
 
+def _require_numbers_in_columns(data: Data) -> None:
+    """Refuse columns of a table that no likelihood models yet: names, and missing cells."""
+    if data.table is None:
+        return
+    names = [c.name for c in data.table.modelled if c.kind == "category" and len(c.levels) > 2]
+    if names:
+        options = " ".join(f"--column {name}=ignore" for name in names[:8])
+        raise DataError(
+            f"{data.source}: the cells of {quoted(names)} are names without an order, and such"
+            f" columns cannot be modelled yet. Leave them out with {options}"
+            f"{' ...' if len(names) > 8 else ''}, or replace each by columns of 0 and 1."
+        )
+    require_complete(data)
+
+
 def _schema(data: Data, transform: Transform, binarize: str) -> Schema:
     return Schema(
         values=data.values,
@@ -140,6 +157,8 @@ def _schema(data: Data, transform: Transform, binarize: str) -> Schema:
         resize=data.resize,
         grey=data.grey,
         levels=transform.levels,
+        kind=data.kind,
+        table=data.table,
     )
 
 
@@ -214,7 +233,10 @@ def _standardisation(data: Data) -> Transform:
             f"{data.source}: values up to {max(map(abs, data.range)):.3g} cannot be standardised."
             " Give them in other units."
         )
-    if by_column:
+    if data.table is not None:
+        # A column may be constant in the training rows and vary in the others.
+        std = np.where(std <= np.finfo(np.float64).tiny, 1.0, std)
+    elif by_column:
         # A standard deviation may be so small that division by it loses all differences.
         _refuse_constants(data, np.flatnonzero(std <= np.finfo(np.float64).tiny))
     shift, scale = tuple(mean.tolist()), tuple(std.tolist())

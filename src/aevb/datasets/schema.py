@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aevb.datasets.checks import not_finite, require_numbers
-from aevb.datasets.columns import Table
+from aevb.datasets.columns import Table, quoted
 from aevb.datasets.draws import uniforms
 from aevb.datasets.stored import FileRows, Stored, Survey, chunks, survey
 from aevb.errors import DataError
@@ -409,6 +409,7 @@ class Schema:
         """
         self._require_shape(data)
         self._require_columns(data)
+        self._require_table(data)
         self._require_same_white(data)
         self._require_probabilities(data)
 
@@ -424,6 +425,19 @@ class Schema:
             raise DataError(
                 f"this model takes the columns {', '.join(self.columns)}, in this order; "
                 f"{data.source} has {', '.join(data.columns)}. Bring them into this order."
+            )
+
+    def _require_table(self, data: Data) -> None:
+        """Refuse missing cells, and bare numbers where the columns are not all numbers."""
+        if self.table is None:
+            return
+        require_complete(data)
+        bare = all(column.kind in ("real", "integer", "boolean") for column in self.table.columns)
+        if data.table is None and not bare:
+            names = quoted([column.name for column in self.table.columns])
+            raise DataError(
+                f"this model takes a table with the columns {names}; {data.source} has numbers"
+                " without names. Give a data frame or a file with these columns."
             )
 
     def _require_same_white(self, data: Data) -> None:
@@ -446,6 +460,28 @@ class Schema:
             f"binarisation needs {self.noun} in [0, {self.scale[0]:g}]; {data.source} has"
             f" [{low:.4g}, {high:.4g}]. Save the rows in the form that the model was trained on."
         )
+
+
+def require_complete(data: Data) -> None:
+    """Raise DataError if cells of a table are missing.
+
+    Example:
+        >>> import pandas as pd
+        >>> from aevb.datasets.frames import data_of_frame
+        >>> from aevb.datasets.schema import require_complete
+        >>> require_complete(data_of_frame(pd.DataFrame({"a": [1.5, 2.5]}), "mine"))
+    """
+    if not math.isnan(data.survey.low):
+        return
+    counts = sum(np.isnan(rows).sum(0) for _, rows in data.chunks())
+    columns = data.columns or ()
+    gaps = [name for name, count in zip(columns, np.atleast_1d(counts), strict=True) if count]
+    options = " ".join(f"--column {name}=ignore" for name in gaps[:8])
+    raise DataError(
+        f"{data.source}: {int(np.sum(counts))} cells are missing, in the columns {quoted(gaps)};"
+        " such rows cannot be modelled yet. Fill the cells in, remove the rows, or leave the"
+        f" columns out with {options}{' ...' if len(gaps) > 8 else ''}."
+    )
 
 
 def _may_be_dark(data: Data) -> bool:

@@ -127,7 +127,10 @@ def table_figure(run: Run, data: Data, n: int, *, seed: int = 0, noise: bool = T
         >>> [axes.get_title() for axes in table_figure(run, load("gmm"), 500).axes]
         ['data (2000 points)', 'generated (500 points)']
     """
-    generated = run.sample(n, seed=seed, noise=noise)
+    generated = run.schema.to_data(run.sample_x(n, seed=seed, noise=noise).cpu().numpy())
+    if run.schema.table is not None:
+        # Numbers are shown as a person gets them: rounded, and in the range of the column.
+        generated = run.schema.table.encode(run.schema.table.decode(generated), "the samples")
     shown = [rows[:MOST_POINTS] for rows in (data.rows, generated)]
     real, made = (rows.reshape(len(rows), -1) for rows in shown)
     names, title = column_names(run), f"generated: {drawn_from(noise)}, z ~ p(z)"

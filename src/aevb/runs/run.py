@@ -14,6 +14,7 @@ from torch import Tensor
 
 from aevb.config import Config
 from aevb.datasets import load_like
+from aevb.datasets.frames import data_like, data_of_frame, frame_kind, frame_of
 from aevb.datasets.rows import Rows, rows_of
 from aevb.datasets.schema import Data, Schema
 from aevb.engine.processes import Group
@@ -187,8 +188,8 @@ class Run:
             self.model.likelihood.check(x)
         return rows
 
-    def sample(self, n: int, *, seed: int = 0, noise: bool | None = None) -> NDArray[Any]:
-        """Draw z ~ p(z) and return new rows: (n, *shape).
+    def sample(self, n: int, *, seed: int = 0, noise: bool | None = None) -> Any:
+        """Draw z ~ p(z) and return new rows: (n, *shape), or a frame for a table.
 
         Args:
             n: How many rows.
@@ -206,13 +207,24 @@ class Run:
             >>> rows.shape, bool((run.sample(16, seed=3) == rows).all())
             ((16, 2), True)
         """
+        return self.rows(self.sample_x(n, seed=seed, noise=noise))
+
+    def sample_x(self, n: int, *, seed: int = 0, noise: bool | None = None) -> Tensor:
+        """Draw new rows as ``sample`` does, as the model's numbers x: (n, D).
+
+        Example:
+            >>> import aevb
+            >>> run = aevb.fit("moons", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
+            >>> bool((run.rows(run.sample_x(3)) == run.sample(3)).all())
+            True
+        """
         if n < 1:
             raise UsageError(f"the number of samples must be at least 1; got {n}")
         noise = not self.schema.is_picture if noise is None else noise
         with torch.random.fork_rng():
             torch.manual_seed(counter_seed(seed, "sample"))
             sizes = [min(CHUNK, n - start) for start in range(0, n, CHUNK)]
-            return self.rows(torch.cat([self.model.sample(size, noise=noise) for size in sizes]))
+            return torch.cat([self.model.sample(size, noise=noise) for size in sizes])
 
     @torch.no_grad()
     def encode(self, data: Source) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -238,8 +250,8 @@ class Run:
         return torch.cat(means).cpu().numpy(), torch.cat(logvars).cpu().numpy()
 
     @torch.no_grad()
-    def decode(self, z: NDArray[Any]) -> NDArray[Any]:
-        """Return the means of p(x|z): (N, *shape). z: (N, L).
+    def decode(self, z: NDArray[Any]) -> Any:
+        """Return the means of p(x|z): (N, *shape), or a frame for a table. z: (N, L).
 
         Raises:
             DataError: The codes have a wrong shape.
@@ -259,8 +271,8 @@ class Run:
             )
         return self.rows(torch.cat([self.model.decode(part) for part in codes.split(CHUNK)]))
 
-    def reconstruct(self, data: Source) -> NDArray[Any]:
-        """Encode every row and decode the mean of q(z|x): (N, *shape).
+    def reconstruct(self, data: Source) -> Any:
+        """Encode every row and decode the mean of q(z|x): (N, *shape), or a frame for a table.
 
         Example:
             >>> import aevb
@@ -406,8 +418,11 @@ class Run:
         """
         return summarise(self.elbo_rows(data, samples=samples, seed=seed))
 
-    def rows(self, x: Tensor) -> NDArray[Any]:
+    def rows(self, x: Tensor) -> Any:
         """Turn the model's numbers x: (N, D) into rows of the data: (N, *shape).
+
+        The rows of a table become a frame of the library that the data came from, with the same
+        columns: constants are put back, and identifiers are numbered from 1.
 
         Example:
             >>> import aevb, torch
@@ -415,7 +430,8 @@ class Run:
             >>> run.rows(torch.zeros(1, 2)).round(1)  # the mean of the data
             array([[0.5, 0.2]], dtype=float32)
         """
-        return self.schema.to_data(x.cpu().numpy())
+        rows = self.schema.to_data(x.cpu().numpy())
+        return rows if self.schema.table is None else frame_of(rows, self.schema.table)
 
 
 def from_array(array: Any, source: str, like: Schema | None = None) -> Data:
@@ -436,9 +452,11 @@ def from_array(array: Any, source: str, like: Schema | None = None) -> Data:
         >>> from_array(pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]}), "my frame").columns
         ('a', 'b')
     """
-    names = tuple(getattr(array, "columns", ()))
-    columns = names if names and all(isinstance(name, str) for name in names) else None
-    data = Data(np.asarray(array), source, columns=columns)
+    if frame_kind(array):
+        if like is not None and like.table is not None:
+            return data_like(array, source, like.table)
+        return data_of_frame(array, source)
+    data = Data(np.asarray(array), source)
     if like is None or like.white is None or data.white == like.white:
         return data
     low, high = data.range

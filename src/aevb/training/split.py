@@ -60,9 +60,13 @@ def load_data(source: str, config: Config) -> Data:
 
     Raises as ``datasets.load``.
     """
-    size = config.picture_size()
-    options = {"resize": size, "grey": config.grey or None} if size or config.grey else {}
-    return load(source, **options)
+    return load(
+        source,
+        kind=config.kind,
+        columns=config.column_kinds(),
+        resize=config.picture_size(),
+        grey=config.grey or None,
+    )
 
 
 def lasting_name(source: str) -> str:
@@ -100,7 +104,12 @@ class RunData:
 
     def __init__(self, run: Run) -> None:
         self._source, self._config = run.source, run.config
-        self._data = load_data(run.source, run.config)
+        # The columns of a table are read as they were for training, even if its rows have changed.
+        self._data = (
+            load_data(run.source, run.config)
+            if run.schema.table is None
+            else load_like(run.source, run.schema)
+        )
 
     @cached_property
     def prepared(self) -> Prepared:
