@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 
 FEW_VALUES = 10
 """A column with at most this many different values may hold categories."""
+NOUNS = {
+    "table": "rows",
+    "pictures": "pictures",
+    "series": "series",
+    "counts": "rows of counts",
+    "tokens": "rows of tokens",
+}
+"""What the rows of each kind of data are called."""
 MOST_NAMED = 8
 """At most this many names of columns are printed."""
 
@@ -120,10 +128,12 @@ def live(text: Callable[[int], str]) -> Iterator[None]:
 def describe(prepared: Prepared) -> dict[str, Any]:
     """The properties of the data, and the choice of the likelihood, as plain values."""
     data, plan, held_out = prepared.data, prepared.plan, prepared.validation
-    is_continuous = plan.schema.values == "real" and plan.schema.levels is None
+    is_table = data.kind == "table" and data.values == "real" and plan.schema.levels is None
     low, high = data.range
     return {
         "source": data.source,
+        "kind": data.kind,
+        "kind_reason": data.reason,
         "rows": len(data),
         "training_rows": len(prepared.train),
         "validation_rows": 0 if held_out is None else len(held_out),
@@ -132,7 +142,8 @@ def describe(prepared: Prepared) -> dict[str, Any]:
         "range": [low, high],
         "missing": 0,  # data with missing cells are refused when they are read
         "columns": list(data.columns) if data.columns else None,
-        "few_values": few_valued(data) if is_continuous else [],
+        "notes": list(data.notes),
+        "few_values": few_valued(data) if is_table else [],
         "likelihood": plan.likelihood,
         "reason": plan.reason,
     }
@@ -162,7 +173,9 @@ def print_description(found: Mapping[str, Any]) -> None:
     """Print the result of ``describe`` as text."""
     shape = " x ".join(map(str, found["shape"]))
     train, held_out = found["training_rows"], found["validation_rows"]
-    rows = [("data", f"{found['source']}: {found['rows']} rows of {shape} ({found['type']})")]
+    why = f": {found['kind_reason']}" if found["kind_reason"] else ""
+    what = f"{found['rows']} {NOUNS[found['kind']]} of {shape} ({found['type']}){why}"
+    rows = [("data", f"{found['source']}: {what}")]
     columns = found["columns"] or []
     if columns:
         rows.append(("columns", _first_names(columns)))
@@ -170,6 +183,8 @@ def print_description(found: Mapping[str, Any]) -> None:
     if len(columns) < 2:  # columns have units of their own: one range for all says nothing
         rows.append(("range", f"{found['range'][0]:.6g} to {found['range'][1]:.6g}"))
     print_table([*rows, ("likelihood", f"{found['likelihood']} ({found['reason']})")])
+    for sentence in found["notes"]:
+        print(f"note        {sentence}")
     if found["few_values"]:
         print(
             f"note        {_first_names(found['few_values'])}: only a few integers, treated as"
