@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 
 MOST_COLUMNS = 30
 """At most this many columns of a table are described, one on a line."""
+NOUNS = {
+    "table": "rows",
+    "pictures": "pictures",
+    "series": "series",
+    "counts": "rows of counts",
+    "tokens": "rows of tokens",
+}
+"""What the rows of each kind of data are called."""
 MOST_NAMED = 8
 """At most this many names of columns are printed."""
 
@@ -121,6 +129,8 @@ def describe(prepared: Prepared) -> dict[str, Any]:
     low, high = data.range
     return {
         "source": data.source,
+        "kind": data.kind,
+        "kind_reason": data.reason,
         "rows": len(data),
         "training_rows": len(prepared.train),
         "validation_rows": 0 if held_out is None else len(held_out),
@@ -148,7 +158,9 @@ def print_description(found: Mapping[str, Any]) -> None:
     """Print the result of ``describe`` as text."""
     shape = " x ".join(map(str, found["shape"]))
     train, held_out = found["training_rows"], found["validation_rows"]
-    rows = [("data", f"{found['source']}: {found['rows']} rows of {shape} ({found['type']})")]
+    why = f": {found['kind_reason']}" if found["kind_reason"] else ""
+    what = f"{found['rows']} {NOUNS[found['kind']]} of {shape} ({found['type']}){why}"
+    rows = [("data", f"{found['source']}: {what}")]
     columns = found["columns"] or []
     if found["column_kinds"]:
         rows.extend(_column_lines(found["column_kinds"]))

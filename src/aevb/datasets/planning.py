@@ -10,9 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aevb.datasets.checks import column_name
 from aevb.datasets.columns import quoted
+from aevb.datasets.form import vocabulary_of
+from aevb.datasets.kinds import with_kind
+from aevb.datasets.looks import channel_moments
 from aevb.datasets.schema import Data, Schema, require_complete
 from aevb.datasets.stored import moments
 from aevb.errors import DataError, UsageError
@@ -48,13 +52,15 @@ class Plan:
 class Transform:
     """x = (row - shift) / scale, and a phrase that says so.
 
-    levels: how many integers 0, 1, ... a value can take, for a likelihood over levels.
+    levels: how many integers 0, 1, ... a value can take, for a likelihood over levels. vocabulary:
+    the tokens that occur.
     """
 
     shift: tuple[float, ...]
     scale: tuple[float, ...]
     phrase: str = ""
     levels: int | None = None
+    vocabulary: tuple[int, ...] | None = None
 
 
 def _usual_form(likelihood: str) -> str:
@@ -94,18 +100,26 @@ def plan(
         >>> chosen.likelihood, chosen.schema.scale
         ('bernoulli', (16.0,))
     """
+    data = with_kind(data, "auto", likelihood, binarize)
     _require_variety(data)
     _require_numbers_in_columns(data)
     reason = "as asked for"
     if likelihood == "auto":
         likelihood, reason = _choose(data)
     form = form_of(likelihood)
+    if data.kind == "tokens" and likelihood != "categorical":
+        raise UsageError(
+            f"tokens need likelihood categorical; got {likelihood}. Leave the likelihood out, or"
+            " give --kind table if these are numbers"
+        )
     if binarize != "none" and (form != "unit" or data.values == "real"):
         raise UsageError(
             f"binarize {binarize!r} needs grey levels and likelihood bernoulli; got {data.values}"
             f" values and likelihood {likelihood}"
         )
-    if form == "levels":
+    if data.kind == "tokens":
+        transform = _to_tokens(whole or data)
+    elif form == "levels":
         transform = _to_levels(whole or data, likelihood)
     elif form == "unit":
         transform = _to_unit(data, binarize)
@@ -153,17 +167,23 @@ def _schema(data: Data, transform: Transform, binarize: str) -> Schema:
         scale=transform.scale,
         columns=data.columns,
         white=data.white,
+        kind=data.kind,
+        form=data.form,
+        vocabulary=transform.vocabulary,
         binarize=binarize if data.values in ("grey", "unit") else "none",
         resize=data.resize,
         grey=data.grey,
         levels=transform.levels,
-        kind=data.kind,
         table=data.table,
     )
 
 
 def _choose(data: Data) -> tuple[str, str]:
-    """Choose a likelihood from the values: its name, and the reason."""
+    """Choose a likelihood from kind and values: its name, and the reason."""
+    if data.kind == "tokens":
+        return "categorical", "tokens have no order"
+    if data.kind == "counts":
+        return _count_likelihood(data)
     if data.values == "binary":
         return "bernoulli", "all values are 0 or 1"
     if not _may_be_grey(data):
@@ -177,15 +197,20 @@ def _choose(data: Data) -> tuple[str, str]:
     return ("bernoulli", share) if extreme >= 0.5 else ("gaussian", "only " + share)
 
 
+def _count_likelihood(data: Data) -> tuple[str, str]:
+    from aevb.datasets.counts import count_likelihood
+
+    chosen: tuple[str, str] = count_likelihood(data)
+    return chosen
+
+
 def _may_be_grey(data: Data) -> bool:
     """Whether the values may be grey levels of a picture.
 
     Fractions near 0 and 1 are nearly black and white in a picture. In a table they are numbers like
     any others.
     """
-    if data.values == "real" or data.columns is not None:
-        return False
-    return data.values == "grey" or data.rows.ndim != 2
+    return data.kind == "pictures" and data.values in ("grey", "unit")
 
 
 def _to_unit(data: Data, binarize: str) -> Transform:
@@ -219,15 +244,26 @@ def _to_levels(data: Data, likelihood: str) -> Transform:
     return Transform((0.0,), (levels - 1.0,), f"the integers 0 to {levels - 1}", levels)
 
 
+def _to_tokens(data: Data) -> Transform:
+    """Number the tokens that occur."""
+    vocabulary = vocabulary_of((rows for _, rows in data.chunks()), data.source)
+    levels = len(vocabulary)
+    phrase = f"{levels} tokens, from {vocabulary[0]} to {vocabulary[-1]}"
+    return Transform((0.0,), (levels - 1.0,), phrase, levels, vocabulary)
+
+
 def _standardisation(data: Data) -> Transform:
-    """Bring values to mean 0 and variance 1: each column of a table, or all pixels together.
+    """Bring values to mean 0 and variance 1: by column, by channel, or all pixels together.
 
     The pixels of a picture share one unit. Pixels that never change, as in a black border, are
     therefore allowed; a constant column of a table is not.
     """
-    by_column = data.columns is not None or (data.rows.ndim == 2 and data.values == "real")
+    by_column = data.kind == "table" and (data.columns is not None or data.values != "binary")
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        mean, std = moments(data.rows, 0 if by_column else None)
+        if data.channel_axis is not None:
+            mean, std = _of_channels(data, data.channel_axis)
+        else:
+            mean, std = moments(data.rows, 0 if by_column else None)
     if not (np.isfinite(mean).all() and np.isfinite(std).all()):
         raise DataError(
             f"{data.source}: values up to {max(map(abs, data.range)):.3g} cannot be standardised."
@@ -240,8 +276,25 @@ def _standardisation(data: Data) -> Transform:
         # A standard deviation may be so small that division by it loses all differences.
         _refuse_constants(data, np.flatnonzero(std <= np.finfo(np.float64).tiny))
     shift, scale = tuple(mean.tolist()), tuple(std.tolist())
-    how = "over all values" if len(scale) == 1 else "column by column"
+    if data.channel_axis is not None:
+        how = f"channel by channel ({data.shape[data.channel_axis]} of them)"
+    else:
+        how = "over all values" if len(scale) == 1 else "column by column"
     return Transform(shift, scale, f"standardised {how}")
+
+
+def _of_channels(data: Data, axis: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of each channel: (C,) for channels on the last axis, else (D,).
+
+    A channel that never changes is only shifted to 0.
+    """
+    mean, std = channel_moments(data, axis)
+    std = np.where(std <= np.finfo(np.float64).tiny, 1.0, std)
+    if axis == len(data.shape) - 1:
+        return mean, std
+    along = [-1 if i == axis else 1 for i in range(len(data.shape))]
+    wide = (np.broadcast_to(each.reshape(along), data.shape).ravel() for each in (mean, std))
+    return next(wide), next(wide)
 
 
 def _refuse_constants(data: Data, constant: np.ndarray) -> None:

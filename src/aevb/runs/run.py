@@ -76,6 +76,10 @@ class Run:
     baseline: Tensor | None = None
     trained: int = 0
 
+    def __post_init__(self) -> None:
+        # Tokens have no mean: that of 3 and 5 is not the token 4.
+        self.model.most_likely = self.schema.vocabulary is not None
+
     def __repr__(self) -> str:
         rows, record = " x ".join(map(str, self.schema.shape)), self.kept_record
         epochs = (
@@ -195,7 +199,8 @@ class Run:
             n: How many rows.
             seed: Seeds the draws. ``aevb sample`` with the same seed makes the same rows.
             noise: True for draws from p(x|z), False for its means, which vary less than the data.
-                Default: means for pictures, draws for anything else.
+                Default: means for pictures, draws for anything else. Tokens have no mean; the most
+                likely ones take its place, here and in ``decode`` and ``reconstruct``.
 
         Raises:
             UsageError: ``n`` is below 1.
@@ -437,14 +442,9 @@ class Run:
 def from_array(array: Any, source: str, like: Schema | None = None) -> Data:
     """Make ``Data`` from an array or a data frame. The columns of a frame keep their names.
 
-    An array does not say which value is white. The white of ``like`` is assumed, unless the values
-    contradict it: they are negative, they exceed it, or they are fractions up to 1 although white
-    is more than 1.
-
     Args:
         array: (N, ...).
         source: The name of the rows in messages.
-        like: The form that the rows should have.
 
     Example:
         >>> import pandas as pd
@@ -456,10 +456,4 @@ def from_array(array: Any, source: str, like: Schema | None = None) -> Data:
         if like is not None and like.table is not None:
             return data_like(array, source, like.table)
         return data_of_frame(array, source)
-    data = Data(np.asarray(array), source)
-    if like is None or like.white is None or data.white == like.white:
-        return data
-    low, high = data.range
-    fractions = data.rows.dtype.kind in "bf" and 0 < high <= 1 < like.white
-    fits = low >= 0 and high <= like.white and not fractions
-    return replace(data, white=like.white) if fits else data
+    return Data(np.asarray(array), source)

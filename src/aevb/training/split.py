@@ -12,6 +12,7 @@ import numpy as np
 from aevb.config import Config
 from aevb.datasets import DATASETS, load, load_like
 from aevb.datasets.batches import split_rows
+from aevb.datasets.kinds import with_kind
 from aevb.datasets.planning import Plan, plan
 from aevb.datasets.schema import Data
 from aevb.parts.likelihoods import LIKELIHOODS
@@ -78,11 +79,12 @@ def lasting_name(source: str) -> str:
 
 
 def prepare(data: Data, config: Config) -> Prepared:
-    """Split off the validation rows, and choose likelihood and transform.
+    """Decide the kind, split off the validation rows, and choose likelihood and transform.
 
-    Raises UsageError for settings that do not suit the data, DataError for data that cannot be
-    used.
+    Raises UsageError for settings that do not suit the data and for data whose kind has to be
+    asked, DataError for data that cannot be used.
     """
+    data = with_kind(data, config.kind, config.likelihood, config.binarize)
     fraction = config.validation_fraction()
     train, held_out = data, None
     if fraction and len(data) > 1:
@@ -92,7 +94,7 @@ def prepare(data: Data, config: Config) -> Prepared:
         train, config.likelihood, config.binarize, lambda name: str(LIKELIHOODS[name].form), data
     )
     if fraction is None:
-        held_out = load_like(config.validation, decided.schema)
+        held_out = decided.schema.fitted(load_like(config.validation, decided.schema))
     return Prepared(data, train, held_out, decided)
 
 
