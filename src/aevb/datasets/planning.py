@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aevb.datasets.checks import column_name
+from aevb.datasets.checks import column_name, refuse_narrow
 from aevb.datasets.schema import Data, Schema
 from aevb.datasets.stored import moments
 from aevb.errors import DataError, UsageError
@@ -217,6 +217,7 @@ def _standardisation(data: Data) -> Transform:
     if by_column:
         # A standard deviation may be so small that division by it loses all differences.
         _refuse_constants(data, np.flatnonzero(std <= np.finfo(np.float64).tiny))
+    refuse_narrow(data.rows, mean, std, data.columns, data.source)
     shift, scale = tuple(mean.tolist()), tuple(std.tolist())
     how = "over all values" if len(scale) == 1 else "column by column"
     return Transform(shift, scale, f"standardised {how}")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from aevb.config import Config
-from aevb.datasets import load_like
+from aevb.datasets.given import given
 from aevb.datasets.rows import Rows, rows_of
 from aevb.datasets.schema import Data, Schema
 from aevb.engine.processes import Group
@@ -25,8 +24,8 @@ from aevb.model import VAE
 from aevb.probability.distributions import DiagonalNormal
 from aevb.probability.seeds import counter_seed
 
-Source = Data | NDArray[Any] | str | Path
-"""Rows: ``Data``, an array, the name of a data set, or a path."""
+Source = Data | NDArray[Any] | str | os.PathLike[str] | Any
+"""Rows: ``Data``, the name of a data set, a path, or any value that ``given`` understands."""
 
 CHUNK = 2048
 """Outside training, this many rows go through the network at once.
@@ -172,10 +171,7 @@ class Run:
             >>> [len(x) for x in run.stored("moons").split(1500)]
             [1500, 500]
         """
-        if isinstance(data, str | Path):
-            data = load_like(data, self.schema)
-        elif not isinstance(data, Data):
-            data = from_array(data, "the array", like=self.schema)
+        data = given(data, "the array", like=self.schema)
         # Outside training, dynamic binarisation draws each row once, as static binarisation does.
         schema = (
             replace(self.schema, binarize="static")
@@ -416,32 +412,3 @@ class Run:
             array([[0.5, 0.2]], dtype=float32)
         """
         return self.schema.to_data(x.cpu().numpy())
-
-
-def from_array(array: Any, source: str, like: Schema | None = None) -> Data:
-    """Make ``Data`` from an array or a data frame. The columns of a frame keep their names.
-
-    An array does not say which value is white. The white of ``like`` is assumed, unless the values
-    contradict it: they are negative, they exceed it, or they are fractions up to 1 although white
-    is more than 1.
-
-    Args:
-        array: (N, ...).
-        source: The name of the rows in messages.
-        like: The form that the rows should have.
-
-    Example:
-        >>> import pandas as pd
-        >>> from aevb.runs.run import from_array
-        >>> from_array(pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]}), "my frame").columns
-        ('a', 'b')
-    """
-    names = tuple(getattr(array, "columns", ()))
-    columns = names if names and all(isinstance(name, str) for name in names) else None
-    data = Data(np.asarray(array), source, columns=columns)
-    if like is None or like.white is None or data.white == like.white:
-        return data
-    low, high = data.range
-    fractions = data.rows.dtype.kind in "bf" and 0 < high <= 1 < like.white
-    fits = low >= 0 and high <= like.white and not fractions
-    return replace(data, white=like.white) if fits else data
