@@ -10,6 +10,7 @@ from helpers import PICTURES, RUNS, SMALL, TABLE, hooks, trained
 
 import aevb
 from aevb.datasets.batches import Shard
+from aevb.datasets.given import given
 from aevb.engine import step as steps
 from aevb.engine.optimisers import Adam
 from aevb.engine.step import Engine, Step
@@ -24,7 +25,6 @@ from aevb.paper.trial import Trial, TrialRows
 from aevb.runs import report
 from aevb.runs.build import build
 from aevb.runs.refit import refit_prior
-from aevb.runs.run import from_array
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
@@ -138,7 +138,7 @@ def test_what_a_run_on_a_gpu_can_be_asked(tmp_path):
     assert run.score(TABLE, samples=20)["baseline"].shape == (len(TABLE),)
     assert report.evaluate(run, TABLE, samples=50).figures["bound"].value < 0
     assert run.sample(10).shape == (10, 4)
-    assert refit_prior(run, from_array(TABLE, "a table"), "mixture").sample(3).shape == (3, 4)
+    assert refit_prior(run, given(TABLE, "a table"), "mixture").sample(3).shape == (3, 4)
 
 
 TRIALS = {

@@ -58,7 +58,7 @@ def test_arrays_are_read_as_they_were_saved(put, form):
         assert np.array_equal(data.rows, array.reshape(6, *(array.shape[1:] or (1,))))
         schema = plan(data).schema
         assert np.allclose(schema.to_data(schema.to_model(data)), data.rows, atol=1e-5)
-    assert refuses(UsageError, ["2 arrays (a, b)", f"{several}:a"], load, several)
+    assert refuses(UsageError, ["2 arrays (a: 6", f"{several}:a"], load, several)
     assert refuses(NotFoundError, ["holds a, b", "'c'"], load, f"{several}:c")
 
 

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, NamedTuple
+from types import NoneType, UnionType
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
 from cyclopts import Parameter
 
 from aevb.datasets.columns import COLUMN_KINDS
@@ -145,6 +149,45 @@ _CHOICES: dict[str, Sequence[str] | dict[str, str]] = {
 }
 
 
+_EXAMPLES = {"hidden": (64, 64), "decoder_hidden": (64, 64), "resize": "32x32", "threads": 1,
+             "components": 10, "start": "runs/first", "columns": ("age=integer",)}  # fmt: skip
+"""Values to show in a message for settings whose default is None or empty."""
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A setting as Python's own number or as text."""
+    if isinstance(value, np.number | np.bool):
+        value = value.item()
+    if isinstance(value, os.PathLike):
+        return os.fsdecode(value)
+    is_fraction = name == "validation" and isinstance(value, int | float)
+    return str(value) if is_fraction else value
+
+
+def _is_of(value: object, expected: Any) -> bool:
+    """Whether a setting has a type: True is no number, and an integer is a float too."""
+    origin = get_origin(expected) or expected
+    if isinstance(value, bool) or origin is bool:
+        return isinstance(value, bool) and origin is bool
+    if origin is float:
+        return isinstance(value, int | float)
+    if origin is tuple:
+        each = get_args(expected)[0]
+        return isinstance(value, tuple | list) and all(_is_of(part, each) for part in value)
+    return isinstance(value, origin)
+
+
+def _type_name(expected: Any) -> str:
+    """The name of a type in a message."""
+    names = {
+        int: "a whole number", float: "a number", str: "text", bool: "True or False",
+        NoneType: "None", Mapping: "a dictionary",
+    }  # fmt: skip
+    if get_origin(expected) is tuple:
+        return "whole numbers" if get_args(expected)[0] is int else "a list of text"
+    return names.get(get_origin(expected) or expected, str(expected))
+
+
 def _comma_separated(widths: Sequence[int]) -> str:
     return ",".join(map(str, widths))
 
@@ -239,6 +282,7 @@ class Config:
     """Where to train."""
 
     def __post_init__(self) -> None:
+        self._check_types()
         self._fill_in_widths()
         pairs = (
             [f"{name}={kind}" for name, kind in self.columns.items()]
@@ -253,6 +297,20 @@ class Config:
         self._check_patience()
         self.validation_fraction()
         self.picture_size()
+
+    def _check_types(self) -> None:
+        """Refuse values of a wrong type. Numbers of numpy become Python's, paths become text."""
+        for name, expected in get_type_hints(type(self)).items():
+            value = _plain(name, getattr(self, name))
+            object.__setattr__(self, name, value)
+            is_union = get_origin(expected) in (Union, UnionType)
+            allowed = get_args(expected) if is_union else (expected,)
+            if not any(_is_of(value, each) for each in allowed):
+                raise UsageError(
+                    f"{name} must be {' or '.join(map(_type_name, allowed))}; got"
+                    f" {' '.join(reprlib.repr(value).split())}. Give a value such as"
+                    f" {_EXAMPLES.get(name, getattr(type(self), name))!r}"
+                )
 
     def _fill_in_widths(self) -> None:
         default = HIDDEN.get(self.network, HIDDEN["mlp"])

@@ -7,8 +7,11 @@ read when they are needed.
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 import zipfile
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,10 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aevb.datasets.damage import DAMAGED, why
+from aevb.datasets.numbers import data_of_array
 from aevb.datasets.schema import Data
+from aevb.datasets.sparse import holds_sparse, read_sparse
 from aevb.datasets.stored import BEYOND_ITS_END, FileRows, is_streamed, npy_rows
 from aevb.errors import AevbError, DataError, NotFoundError, UsageError
 
+MOST_LISTED = 8
+"""A message lists at most this many arrays of a file."""
 MOST_AXES = 32
 """An idx header that announces more axes than this is damaged."""
 IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -27,7 +34,7 @@ IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x
 
 
 def read_npy(path: Path) -> Data:
-    """Read a .npy file: one array (N, ...).
+    """Read a .npy file: one array (N, ...). A structured array is a table of its fields.
 
     Example:
         >>> import numpy as np
@@ -43,12 +50,12 @@ def read_npy(path: Path) -> Data:
         with path.open("rb") as file:
             array = _one_array(file)
     except DAMAGED as error:
-        raise DataError(f"{path} cannot be read as .npy: {why(error)}") from error
-    return Data(_at_least_one_axis(array, path), source=str(path))
+        raise _unreadable(path, "", error) from error
+    return data_of_array(array, str(path))
 
 
 def read_npz(path: Path, name: str = "") -> Data:
-    """Read one array (N, ...) of a .npz archive.
+    """Read one array (N, ...) of a .npz archive, or the sparse matrix that it holds.
 
     Args:
         path: The archive.
@@ -69,32 +76,104 @@ def read_npz(path: Path, name: str = "") -> Data:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            member = _member(archive, path, name)
+            names = [
+                member.removesuffix(".npy")
+                for member in archive.namelist()
+                if member.endswith(".npy")
+            ]
+            if holds_sparse(names):
+                return Data(read_sparse(path, name), source=str(path))
+            member = one_of({each: _form(archive, each) for each in names}, path, name)
             with archive.open(member + ".npy") as file:
                 array = _one_array(file)
     except AevbError:
         raise
     except DAMAGED as error:
-        raise DataError(f"{path} cannot be read as .npz: {why(error)}") from error
-    return Data(_at_least_one_axis(array, path), source=f"{path}:{name}" if name else str(path))
+        raise _unreadable(path, name, error) from error
+    return data_of_array(array, f"{path}:{name}" if name else str(path))
 
 
-def _member(archive: zipfile.ZipFile, path: Path, name: str) -> str:
-    """Return the name of the array to read: ``name``, or the only one."""
-    names = [
-        member.removesuffix(".npy") for member in archive.namelist() if member.endswith(".npy")
-    ]
-    if not names:
+def _form(archive: zipfile.ZipFile, member: str) -> tuple[int, ...] | None:
+    """The shape of an array in an archive, from its header. None for one that cannot be read."""
+    try:
+        with archive.open(member + ".npy") as file:
+            version = np.lib.format.read_magic(file)
+            read = (
+                np.lib.format.read_array_header_1_0
+                if version == (1, 0)
+                else np.lib.format.read_array_header_2_0
+            )
+            return read(file)[0]
+    except DAMAGED:
+        return None
+
+
+def one_of(shapes: Mapping[str, tuple[int, ...] | None], path: Path, name: str) -> str:
+    """Return the name of the array to read from a file of several: ``name``, or the only one.
+
+    Args:
+        shapes: The shape of every array that the file holds, or None where it is not known.
+        path: The file.
+        name: The name that was asked for, or "".
+
+    Raises:
+        UsageError: There are several arrays, and none was named.
+        NotFoundError: There is no array of that name.
+        DataError: There are no arrays.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from aevb.datasets.arrays import one_of
+        >>> one_of({"x": (5, 2)}, Path("one.h5"), "")
+        'x'
+        >>> one_of({"y": (5,), "x": (5, 2)}, Path("two.h5"), "")
+        Traceback (most recent call last):
+        aevb.errors.UsageError: two.h5 holds 2 arrays (y: 5, x: 5 x 2); name one: two.h5:x
+    """
+    if not shapes:
         raise DataError(
-            f"{path} holds no arrays; expected an archive made by numpy.savez. Save it again."
+            f"{path} holds no arrays; expected at least one with a row per example. Save it again."
         )
-    if name and name not in names:
-        raise NotFoundError(f"{path} holds {', '.join(names)}; there is no array {name!r} in it")
-    if not name and len(names) != 1:
+    if name and name not in shapes:
+        near = get_close_matches(name, shapes, n=1)
+        hint = (
+            f". Did you mean {path}:{near[0]}?" if near else f". Give {path}:{next(iter(shapes))}"
+        )
+        raise NotFoundError(
+            f"{path} holds {', '.join(_first(shapes))}; there is no array {name!r} in it{hint}"
+        )
+    if not name and len(shapes) != 1:
+        listed = ", ".join(_first([f"{each}: {_sizes(shape)}" for each, shape in shapes.items()]))
+        # The rows of a data set usually hold the most numbers.
+        largest = max(shapes, key=lambda each: math.prod(shapes[each] or (0,)))
         raise UsageError(
-            f"{path} holds {len(names)} arrays ({', '.join(names)}); name one: {path}:{names[0]}"
+            f"{path} holds {len(shapes)} arrays ({listed}); name one: {path}:{largest}"
         )
-    return name or names[0]
+    return name or next(iter(shapes))
+
+
+def _first(names: Collection[str]) -> list[str]:
+    """The first names of a list that may be long, and how many more there are."""
+    more = len(names) - MOST_LISTED
+    return [*list(names)[:MOST_LISTED], *([f"and {more} more"] if more > 0 else [])]
+
+
+def _sizes(shape: tuple[int, ...] | None) -> str:
+    return "?" if shape is None else " x ".join(map(str, shape)) or "one number"
+
+
+def _unreadable(path: Path, name: str, error: BaseException) -> DataError:
+    """The error for a .npy or .npz file that cannot be read."""
+    kind = path.suffix.lower()
+    if "pickle" not in str(error).lower():
+        return DataError(f"{path} cannot be read as {kind}: {why(error)}")
+    part, new = f"[{name!r}]" if name else "", path.with_suffix(".numbers.npy").name
+    load = f"numpy.load({str(path)!r}, allow_pickle=1){part}.astype(float)"
+    return DataError(
+        f"{path} cannot be read as {kind}: it holds Python objects, which are never loaded because"
+        f" loading them can run code. If the file is yours and holds numbers, save them plainly:"
+        f' python -c "import numpy; numpy.save({new!r}, {load})"'
+    )
 
 
 def _one_array(file: IO[bytes]) -> NDArray[Any]:
@@ -105,15 +184,6 @@ def _one_array(file: IO[bytes]) -> NDArray[Any]:
     array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
     if file.read(1):
         raise ValueError(BEYOND_ITS_END)
-    return array
-
-
-def _at_least_one_axis(array: NDArray[Any], path: Path) -> NDArray[Any]:
-    if array.ndim == 0:
-        raise DataError(
-            f"{path} holds a single number; expected an array with one row per example. Is it the"
-            " right file?"
-        )
     return array
 
 

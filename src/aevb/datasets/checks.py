@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aevb.datasets.stored import Stored, chunks
 from aevb.errors import DataError, UsageError
+
+FEWEST_STEPS = 256
+"""A column must vary by this many of the steps between floats of its size, or it is refused. Its
+values then span about a thousand steps."""
 
 
 def require_numbers(rows: Stored, source: str) -> None:
@@ -50,6 +55,43 @@ def not_finite(rows: Stored, columns: tuple[str, ...] | None, source: str) -> Da
     return DataError(
         f"{source}: {kinds} of {rows.size} values, the first at {place}. Fill them in or remove"
         " those rows."
+    )
+
+
+def refuse_narrow(
+    rows: Stored,
+    mean: NDArray[np.float64],
+    std: NDArray[np.float64],
+    columns: tuple[str, ...] | None,
+    source: str,
+) -> None:
+    """Raise DataError if the values of a column differ so little that floats cannot tell them.
+
+    Such are identifiers of 18 digits that lie close together, and times in nanoseconds.
+
+    Args:
+        rows: (N, ...).
+        mean: (D,) of each column, or (1,) of all values.
+        std: Standard deviations, of the same shape.
+        columns: Names of the columns, for a table.
+        source: The name of the data, for the message.
+    """
+    narrow = np.flatnonzero((std > 0) & (std < FEWEST_STEPS * np.spacing(np.abs(mean))))
+    if not narrow.size:
+        return
+    first = int(narrow[0])
+    parts = [
+        part.reshape(len(part), -1)[:, first] if len(mean) > 1 else part for _, part in chunks(rows)
+    ]
+    low, high = min(part.min() for part in parts), max(part.max() for part in parts)
+    what = f"column {column_name(columns, first)} spans" if len(mean) > 1 else "the values span"
+    if low == high:
+        raise DataError(f"{source}: {what.removesuffix(' spans')} is constant ({low}). Remove it.")
+    more = f" ({narrow.size} columns are like this)" if narrow.size > 1 else ""
+    raise DataError(
+        f"{source}: {what} only {float(high - low):.3g} near {float(low):.6g}, too little for"
+        f" numbers of 16 digits{more}. Subtract {low} from it, or leave it out if it only numbers"
+        " the rows."
     )
 
 

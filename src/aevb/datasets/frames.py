@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from aevb.datasets.cells import plain
+from aevb.datasets.cells import numbers, plain
 from aevb.datasets.column_kinds import find
 from aevb.datasets.columns import ASIDE, Column, Label, Table, Written, quoted, text_of
-from aevb.datasets.schema import Data
+from aevb.datasets.schema import Data, Schema
 from aevb.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -209,6 +209,83 @@ def _kinds_asked(
         if name not in names:
             raise UsageError(f"{source} has no column {name!r}; it has {quoted(names, MOST_SHOWN)}")
     return columns
+
+
+def table_of(
+    value: Any,
+    source: str,
+    columns: Mapping[str, str] | None = None,
+    like: Schema | None = None,
+    kind: str = "auto",
+) -> Data:
+    """Make ``Data`` from a frame: a table, or bare numbers for data of another kind.
+
+    Args:
+        value: A frame of pandas, polars or pyarrow.
+        source: The name of the rows, for messages.
+        columns: Kinds of columns that the user gave: name -> kind.
+        like: The form that new rows should have.
+        kind: The kind of the data: a name in ``aevb.datasets.kinds.KINDS``, or "auto".
+
+    Raises:
+        DataError: The columns cannot be used, or are not those of ``like``.
+
+    Example:
+        >>> import pandas as pd
+        >>> from aevb.datasets.frames import table_of
+        >>> table_of(pd.DataFrame({"a": [1.5, 2.5]}), "mine").columns
+        ('a',)
+    """
+    if like is not None and like.table is not None:
+        return data_like(value, source, like.table)
+    wanted = kind if like is None else like.kind
+    if wanted in ("auto", "table", ""):
+        return data_of_frame(value, source, columns=columns)
+    return matrix_of_frame(value, source)
+
+
+def matrix_of_frame(value: Any, source: str, notes: Sequence[str] = ()) -> Data:
+    """Make ``Data`` from a frame whose columns have one meaning: pixels, counts, tokens.
+
+    One column of text becomes the labels.
+
+    Raises:
+        DataError: A cell is missing or is not a number.
+
+    Example:
+        >>> import pandas as pd
+        >>> from aevb.datasets.frames import matrix_of_frame
+        >>> data = matrix_of_frame(pd.DataFrame({"digit": ["a", "b"], "p1": [0, 9]}), "mine")
+        >>> data.rows, data.labels
+        (array([[0],
+               [9]]), array(['a', 'b'], dtype='<U1'))
+    """
+    frame = to_pandas(value)
+    _labels(frame, source)
+    _require_rows(frame, source)
+    text = [i for i, label in enumerate(frame) if _is_text(frame.iloc[:, i])]
+    labels = (
+        frame.iloc[:, text[0]].astype("str").to_numpy(dtype=np.str_) if len(text) == 1 else None
+    )
+    if labels is not None:
+        frame = frame.iloc[:, [i for i in range(frame.shape[1]) if i != text[0]]]
+    try:
+        columns = [numbers(text_of(label), cells) for label, cells in frame.items()]
+    except DataError as error:
+        raise DataError(f"{source}: {error}") from error
+    rows = np.stack(columns, axis=1)
+    whole = all(str(dtype).lower().startswith(("int", "uint")) for dtype in frame.dtypes)
+    return Data(
+        rows.astype(np.int64) if whole and np.isfinite(rows).all() else rows,
+        source,
+        columns=tuple(text_of(label) for label in frame.columns),
+        labels=labels,
+        notes=tuple(notes),
+    )
+
+
+def _is_text(cells: pd.Series) -> bool:
+    return str(cells.dtype) in ("str", "string", "object", "category")
 
 
 def frame_of(rows: NDArray[Any], table: Table) -> Any:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from aevb.datasets.form import Form
 from aevb.datasets.looks import Look, constant_columns, first_fraction, first_negative
 from aevb.datasets.schema import Data
-from aevb.datasets.stored import FileRows
+from aevb.datasets.stored import LazyRows
 from aevb.errors import DataError, UsageError
 
 KINDS = {
@@ -338,7 +338,7 @@ def _white(look: Look) -> float | None:
     return white_of(look.high) if look.whole or look.high > DARKEST else None
 
 
-def squares(rows: NDArray[Any] | FileRows, side: int) -> NDArray[Any] | FileRows:
+def squares(rows: NDArray[Any] | LazyRows, side: int) -> NDArray[Any] | LazyRows:
     """Turn flat rows (N, side * side) into (N, side, side).
 
     Example:
@@ -347,7 +347,7 @@ def squares(rows: NDArray[Any] | FileRows, side: int) -> NDArray[Any] | FileRows
         >>> squares(np.arange(8).reshape(2, 4), 2).shape
         (2, 2, 2)
     """
-    if isinstance(rows, FileRows):
+    if isinstance(rows, LazyRows):
         return rows.shaped((side, side))
     return rows.reshape(len(rows), side, side)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aevb.datasets.checks import column_name
+from aevb.datasets.checks import column_name, refuse_narrow
 from aevb.datasets.columns import quoted
 from aevb.datasets.form import vocabulary_of
 from aevb.datasets.kinds import with_kind
@@ -275,6 +275,7 @@ def _standardisation(data: Data) -> Transform:
     elif by_column:
         # A standard deviation may be so small that division by it loses all differences.
         _refuse_constants(data, np.flatnonzero(std <= np.finfo(np.float64).tiny))
+    refuse_narrow(data.rows, mean, std, data.columns, data.source)
     shift, scale = tuple(mean.tolist()), tuple(std.tolist())
     if data.channel_axis is not None:
         how = f"channel by channel ({data.shape[data.channel_axis]} of them)"

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from aevb.datasets.arrays import read_idx, read_npy, read_npz
+from aevb.datasets.arrays import read_idx, read_npy
+from aevb.datasets.containers import CONTAINERS, inside, refuse_objects
 from aevb.datasets.pictures import PICTURES, read_pictures
 from aevb.datasets.schema import Data
 from aevb.datasets.tables import read_csv, read_parquet
@@ -16,7 +17,7 @@ from aevb.errors import DataError, NotFoundError, UsageError
 
 READERS: dict[str, Callable[[Path], Data]] = {
     ".npy": read_npy,
-    ".npz": read_npz,
+    **CONTAINERS,
     ".csv": read_csv,
     ".tsv": read_csv,
     ".txt": read_csv,
@@ -25,17 +26,19 @@ READERS: dict[str, Callable[[Path], Data]] = {
     ".idx": read_idx,
 }
 """The function that reads a file, by the ending of the file's name."""
+OBJECTS = (".pt", ".pth", ".pkl", ".pickle", ".joblib")
+"""Endings of files of Python objects, which are never loaded."""
 
 
 def exists(text: str) -> bool:
-    """Whether ``text`` names a file, a folder, or an array in an archive (``arrays.npz:name``).
+    """Whether ``text`` names a file, a folder, or an array in a file (``arrays.npz:name``).
 
     Example:
         >>> from aevb.datasets.readers import exists
         >>> exists("."), exists("no such file.csv")
         (True, False)
     """
-    return _there(text) or _inside_npz(text) is not None
+    return _there(text) or inside(text) is not None
 
 
 def _there(text: str) -> bool:
@@ -50,7 +53,7 @@ def read(text: str, *, resize: tuple[int, int] | None = None, grey: bool | None 
     """Read a file or a folder of pictures.
 
     Args:
-        text: A path, or ``archive.npz:name`` for one array of an archive.
+        text: A path, or ``file:name`` for one array of a file that holds several.
         resize: (height, width). Pictures are brought to this size, and cropped about the centre if
             their proportions differ.
         grey: True for grey pictures, False for RGB, None for grey if all of them are grey.
@@ -76,20 +79,13 @@ def read(text: str, *, resize: tuple[int, int] | None = None, grey: bool | None 
         return read_pictures(path, resize=resize, grey=grey)
     if resize is not None or grey is not None:
         raise UsageError(f"resize and grey are for a folder of pictures; {text} is a file")
-    inside = _inside_npz(text)
-    if inside is not None:
-        return read_npz(*inside)
+    if (named := inside(text)) is not None:
+        return CONTAINERS[named[0].suffix.lower()](*named)
     if not path.exists():
         raise NotFoundError(f"there is no file {text!r}. Check the path.")
     if path.stat().st_size == 0:
         raise DataError(f"{text} is empty: 0 bytes. Copy or save it again.")
     return _reader(path)(path)
-
-
-def _inside_npz(text: str) -> tuple[Path, str] | None:
-    """Split ``archive.npz:name`` into archive and name. None if there is no such archive."""
-    file, _, name = text.rpartition(":")
-    return (Path(file).expanduser(), name) if file.endswith(".npz") and _there(file) else None
 
 
 def _reader(path: Path) -> Callable[[Path], Data]:
@@ -99,6 +95,8 @@ def _reader(path: Path) -> Callable[[Path], Data]:
         raise DataError(f"{path} is compressed; unpack it and give the file inside, {path.stem}")
     if suffix in READERS:
         return READERS[suffix]
+    if suffix in OBJECTS:
+        return refuse_objects
     if path.name.endswith("ubyte"):
         return read_idx
     if suffix in PICTURES:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aevb.datasets.schema import MOST_NUMBERS, Data, Schema, sample_size
-from aevb.datasets.stored import FileRows
+from aevb.datasets.stored import LazyRows
 from aevb.probability.seeds import generator
 
 AHEAD = 2
@@ -203,7 +203,7 @@ class RowsInMemory(Rows):
 
 
 class RowsStreamed(Rows):
-    """Rows that are read from their file when they are needed.
+    """Rows that are read from their file, or made from a sparse matrix, when they are needed.
 
     A thread reads the next batches while a step runs.
     """
@@ -263,7 +263,7 @@ def to_device(x: Tensor, device: torch.device) -> Tensor:
 
 
 def rows_of(data: Data, schema: Schema, seed: int = 0, device: torch.device | str = "cpu") -> Rows:
-    """Make the ``Rows`` of a data set. Rows that stay in their file are streamed from it.
+    """Make the ``Rows`` of a data set. Rows in a file and sparse rows are streamed.
 
     Args:
         data: The rows as they were found.
@@ -284,5 +284,5 @@ def rows_of(data: Data, schema: Schema, seed: int = 0, device: torch.device | st
         (2000, (2000, 2))
     """
     data = schema.fitted(data)
-    kind = RowsStreamed if isinstance(data.rows, FileRows) else RowsInMemory
+    kind = RowsStreamed if isinstance(data.rows, LazyRows) else RowsInMemory
     return kind(data, schema, seed, torch.device(device))

@@ -25,7 +25,7 @@ from aevb.datasets.checks import not_finite, require_numbers
 from aevb.datasets.columns import Table, quoted
 from aevb.datasets.draws import uniforms
 from aevb.datasets.form import Form, codes, require_known
-from aevb.datasets.stored import FileRows, Stored, Survey, chunks, survey
+from aevb.datasets.stored import LazyRows, Stored, Survey, chunks, survey
 from aevb.errors import DataError
 
 BINARIZE = {
@@ -115,7 +115,7 @@ Fill them in or remove those rows.
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.rows, FileRows):
+        if not isinstance(self.rows, LazyRows):
             rows = np.asarray(self.rows)
             object.__setattr__(self, "rows", rows[:, None] if rows.ndim == 1 else rows)
         require_numbers(self.rows, self.source)
@@ -134,8 +134,8 @@ Fill them in or remove those rows.
 
     @property
     def in_file(self) -> bool:
-        """Whether the rows stay in their file and are read when they are needed."""
-        return isinstance(self.rows, FileRows)
+        """Whether the rows are read when they are needed, from a file or a sparse matrix."""
+        return isinstance(self.rows, LazyRows)
 
     @cached_property
     def survey(self) -> Survey:
@@ -184,7 +184,7 @@ Fill them in or remove those rows.
         # dataclasses.replace would check the rows again.
         part = copy(self)
         part.__dict__.pop("survey", None)
-        rows = self.rows.take(index) if isinstance(self.rows, FileRows) else self.rows[index]
+        rows = self.rows.take(index) if isinstance(self.rows, LazyRows) else self.rows[index]
         part.__dict__.update(
             rows=rows,
             labels=None if self.labels is None else self.labels[index],
@@ -449,7 +449,7 @@ class Schema:
         elif self._is_flat(data):
             rows = (
                 data.rows.shaped(self.shape)
-                if isinstance(data.rows, FileRows)
+                if isinstance(data.rows, LazyRows)
                 else data.rows.reshape(len(data), *self.shape)
             )
         else:

@@ -12,9 +12,10 @@ from __future__ import annotations
 import math
 import os
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,10 +34,98 @@ BEYOND_ITS_END = "it goes on after the last value that its header announces"
 """The message for a file that is longer than its header says; numpy would drop the last rows."""
 
 
-class FileRows:
-    """The rows (N, *shape) of an array in C order in a file.
+class LazyRows(ABC):
+    """Rows (N, *shape) that become an array only where they are needed, some at a time.
 
-    It offers the few attributes and methods of an array that ``Data`` needs.
+    They offer the few attributes and methods of an array that ``Data`` needs. A subclass defines
+    ``read``.
+
+    Args:
+        rows: N.
+        row_shape: The shape of one row.
+        dtype: The type of the rows that are returned.
+    """
+
+    def __init__(self, rows: int, row_shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self._rows, self._row_shape = rows, row_shape
+        self._index: NDArray[np.int64] | None = None
+
+    @abstractmethod
+    def read(self, index: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the rows of ``index``: (M,), in any order -> (M, *shape)."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, *shape)."""
+        return (len(self), *self._row_shape)
+
+    @property
+    def ndim(self) -> int:
+        """How many axes there are, including that of the rows."""
+        return 1 + len(self._row_shape)
+
+    @property
+    def size(self) -> int:
+        """How many numbers there are."""
+        return math.prod(self.shape)
+
+    def __len__(self) -> int:
+        return self._rows if self._index is None else len(self._index)
+
+    def take(self, index: NDArray[Any]) -> Self:
+        """Return the rows of ``index``: (M,), integers from 0. Nothing is read yet.
+
+        Example:
+            >>> import numpy as np
+            >>> from pathlib import Path
+            >>> from aevb.datasets.stored import FileRows
+            >>> np.arange(12).tofile("numbers.bin")
+            >>> rows = FileRows(Path("numbers.bin"), np.dtype(int), (4, 3), offset=0)
+            >>> rows.take(np.array([3, 1])).take(np.array([1]))[:]
+            array([[3, 4, 5]])
+        """
+        part = object.__new__(type(self))
+        part.__dict__.update(self.__dict__)
+        index = np.asarray(index, np.int64)
+        part._index = index if self._index is None else self._index[index]
+        return part
+
+    def shaped(self, shape: tuple[int, ...]) -> Self:
+        """Return the same rows with another shape of as many numbers each: (N, *shape).
+
+        Example:
+            >>> import numpy as np
+            >>> from pathlib import Path
+            >>> from aevb.datasets.stored import FileRows
+            >>> np.arange(12).tofile("numbers.bin")
+            >>> FileRows(Path("numbers.bin"), np.dtype(int), (3, 4), offset=0).shaped((2, 2)).shape
+            (3, 2, 2)
+        """
+        part = object.__new__(type(self))
+        part.__dict__.update(self.__dict__)
+        part._row_shape = shape
+        return part
+
+    def __getitem__(self, index: slice | NDArray[Any]) -> NDArray[Any]:
+        """Read the rows of a slice, or of integers (M,): (M, *shape)."""
+        places = self._numbers(index)
+        return self.read(places).reshape(len(places), *self._row_shape)
+
+    def _numbers(self, index: slice | NDArray[Any]) -> NDArray[np.int64]:
+        """Return the places of the rows that ``index`` names, before any ``take``: (M,)."""
+        if self._index is not None:
+            return self._index[index]
+        if isinstance(index, slice):
+            return np.arange(*index.indices(len(self)))
+        return np.asarray(index, np.int64)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self[:] if dtype is None else self[:].astype(dtype)
+
+
+class FileRows(LazyRows):
+    """The rows (N, *shape) of an array in C order in a file.
 
     Args:
         path: The file.
@@ -72,69 +161,13 @@ class FileRows:
         offset: int,
         dtype: np.dtype[Any] | None = None,
     ) -> None:
-        self.path, self.dtype, self._offset = path, dtype or file_dtype, offset
-        self._file_dtype = file_dtype
-        self._row_shape = shape[1:] or (1,)
+        super().__init__(shape[0], shape[1:] or (1,), dtype or file_dtype)
+        self.path, self._file_dtype, self._offset = path, file_dtype, offset
         self._row_bytes = math.prod(self._row_shape) * file_dtype.itemsize
-        self._rows = shape[0]
-        self._index: NDArray[np.int64] | None = None
         self._file = _OpenFile(path)
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(N, *shape)."""
-        return (len(self), *self._row_shape)
-
-    @property
-    def ndim(self) -> int:
-        """How many axes there are, including that of the rows."""
-        return 1 + len(self._row_shape)
-
-    @property
-    def size(self) -> int:
-        """How many numbers there are."""
-        return math.prod(self.shape)
-
-    def __len__(self) -> int:
-        return self._rows if self._index is None else len(self._index)
-
-    def take(self, index: NDArray[Any]) -> FileRows:
-        """Return the rows of ``index``: (M,), integers from 0. Nothing is read yet.
-
-        Example:
-            >>> import numpy as np
-            >>> from pathlib import Path
-            >>> from aevb.datasets.stored import FileRows
-            >>> np.arange(12).tofile("numbers.bin")
-            >>> rows = FileRows(Path("numbers.bin"), np.dtype(int), (4, 3), offset=0)
-            >>> rows.take(np.array([3, 1])).take(np.array([1]))[:]
-            array([[3, 4, 5]])
-        """
-        part = object.__new__(FileRows)
-        part.__dict__.update(self.__dict__)
-        index = np.asarray(index, np.int64)
-        part._index = index if self._index is None else self._index[index]
-        return part
-
-    def shaped(self, shape: tuple[int, ...]) -> FileRows:
-        """Return the same rows with another shape of as many numbers each: (N, *shape).
-
-        Example:
-            >>> import numpy as np
-            >>> from pathlib import Path
-            >>> from aevb.datasets.stored import FileRows
-            >>> np.arange(12).tofile("numbers.bin")
-            >>> FileRows(Path("numbers.bin"), np.dtype(int), (3, 4), offset=0).shaped((2, 2)).shape
-            (3, 2, 2)
-        """
-        part = object.__new__(FileRows)
-        part.__dict__.update(self.__dict__)
-        part._row_shape = shape
-        return part
-
-    def __getitem__(self, index: slice | NDArray[Any]) -> NDArray[Any]:
-        """Read the rows of a slice, or of integers (M,): (M, *shape)."""
-        index = self._numbers(index)
+    def read(self, index: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the rows of ``index``: (M,), in any order -> (M, *shape)."""
         ordered = bool((index[1:] >= index[:-1]).all())
         if ordered:
             found = self._read(index)
@@ -145,17 +178,6 @@ class FileRows:
             found[order] = in_order
         rows: NDArray[Any] = found.view(self._file_dtype).reshape(len(index), *self._row_shape)
         return rows.astype(self.dtype, copy=False)
-
-    def _numbers(self, index: slice | NDArray[Any]) -> NDArray[np.int64]:
-        """Return the places in the file of the rows that ``index`` names: (M,)."""
-        if self._index is not None:
-            return self._index[index]
-        if isinstance(index, slice):
-            return np.arange(*index.indices(len(self)))
-        return np.asarray(index, np.int64)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return self[:] if dtype is None else self[:].astype(dtype)
 
     def _read(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Read the rows of ``index``: (M,), ascending -> bytes (M, bytes of a row)."""
@@ -210,8 +232,8 @@ class _OpenFile:
             view, offset = view[count:], offset + count
 
 
-Stored = NDArray[Any] | FileRows
-"""The rows of a data set, in memory or in a file."""
+Stored = NDArray[Any] | LazyRows
+"""The rows of a data set: an array in memory, or rows that are read when they are needed."""
 
 
 def is_streamed(size: int) -> bool:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from aevb.config import Config
-from aevb.datasets import load_like
-from aevb.datasets.frames import data_like, data_of_frame, frame_kind, frame_of
+from aevb.datasets.frames import frame_of
+from aevb.datasets.given import given
 from aevb.datasets.rows import Rows, rows_of
 from aevb.datasets.schema import Data, Schema
 from aevb.engine.processes import Group
@@ -26,8 +25,8 @@ from aevb.model import VAE
 from aevb.probability.distributions import DiagonalNormal
 from aevb.probability.seeds import counter_seed
 
-Source = Data | NDArray[Any] | str | Path
-"""Rows: ``Data``, an array, the name of a data set, or a path."""
+Source = Data | NDArray[Any] | str | os.PathLike[str] | Any
+"""Rows: ``Data``, the name of a data set, a path, or any value that ``given`` understands."""
 
 CHUNK = 2048
 """Outside training, this many rows go through the network at once.
@@ -177,10 +176,7 @@ class Run:
             >>> [len(x) for x in run.stored("moons").split(1500)]
             [1500, 500]
         """
-        if isinstance(data, str | Path):
-            data = load_like(data, self.schema)
-        elif not isinstance(data, Data):
-            data = from_array(data, "the array", like=self.schema)
+        data = given(data, "the array", like=self.schema)
         # Outside training, dynamic binarisation draws each row once, as static binarisation does.
         schema = (
             replace(self.schema, binarize="static")
@@ -437,23 +433,3 @@ class Run:
         """
         rows = self.schema.to_data(x.cpu().numpy())
         return rows if self.schema.table is None else frame_of(rows, self.schema.table)
-
-
-def from_array(array: Any, source: str, like: Schema | None = None) -> Data:
-    """Make ``Data`` from an array or a data frame. The columns of a frame keep their names.
-
-    Args:
-        array: (N, ...).
-        source: The name of the rows in messages.
-
-    Example:
-        >>> import pandas as pd
-        >>> from aevb.runs.run import from_array
-        >>> from_array(pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]}), "my frame").columns
-        ('a', 'b')
-    """
-    if frame_kind(array):
-        if like is not None and like.table is not None:
-            return data_like(array, source, like.table)
-        return data_of_frame(array, source)
-    return Data(np.asarray(array), source)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from aevb.config import Config
+from aevb.config import HIDDEN, Config
 from aevb.datasets.batches import steps_per_epoch
 from aevb.engine.processes import Group
-from aevb.errors import DivergedError
+from aevb.errors import DivergedError, UsageError
 from aevb.interfaces import Objective
 from aevb.probability.seeds import counter_seed
+from aevb.registry import Registry
 from aevb.runs.build import build
 from aevb.runs.run import Run, Source
 from aevb.storage import checkpoint
@@ -27,12 +31,13 @@ from aevb.training.start import begin_with
 
 
 def fit(
-    data: Source,
-    config: Config | None = None,
+    data: Source = None,
+    config: Config | Mapping[str, Any] | None = None,
     *,
     out: str | Path | None = None,
     resume: bool = False,
     callbacks: Callbacks | None = None,
+    **settings: Any,
 ) -> Run:
     """Train a VAE.
 
@@ -40,12 +45,13 @@ def fit(
     one writes files.
 
     Args:
-        data: ``Data`` as ``aevb.datasets.load`` returns it, an array with one row per example, the
-            name of a data set, or a path.
-        config: the settings; by default those of ``Config()``.
+        data: the name of a data set, a path, or a value with one row per example: an array, a
+            tensor, a data frame, a torch ``Dataset``, and what else ``given`` takes.
+        config: the settings, or a dictionary of settings; by default those of ``Config()``.
         out: a folder where the run saves itself while it trains. Without one, nothing is written.
         resume: continue the run in ``out``, if there is one.
         callbacks: hooks that are called on the way.
+        settings: settings of ``Config`` by name; they take the place of those in ``config``.
 
     Raises:
         UsageError: settings that cannot be used, or that differ from those of the resumed run.
@@ -59,18 +65,18 @@ def fit(
         KeyboardInterrupt: the user interrupted the run. It is saved first.
 
     Example:
-        >>> from dataclasses import replace
         >>> import aevb
-        >>> config = aevb.Config(hidden=(16,), latent_dim=2, epochs=3)
-        >>> run = aevb.fit("gmm", config, out="fitted")
+        >>> run = aevb.fit("gmm", hidden=(16,), latent_dim=2, epochs=3, out="fitted")
         >>> run.trained, sorted(run.evaluate("gmm:test"))
         (3, ['bound', 'kl', 'reconstruction'])
-        >>> longer = aevb.fit("gmm", replace(config, epochs=5), out="fitted", resume=True)
+        >>> longer = aevb.fit("gmm", run.config, epochs=5, out="fitted", resume=True)
         >>> longer.trained
         5
     """
-    config, callbacks = config or Config(), callbacks or Callbacks()
-    group, folder = Group(), None if out is None else Path(out)
+    config = _settings(config, settings)
+    folder = _folder(out, resume)
+    callbacks = _hooks(callbacks)
+    group = Group()
     if folder is not None and group.is_first:
         _refuse_occupied(folder, resume)
     prepared = prepare(load_source(data, config), config)
@@ -78,6 +84,56 @@ def fit(
     run = _train(prepared, config, folder, resume, group, callbacks)
     callbacks.on_end(run)
     return run
+
+
+def _settings(config: Any, named: Mapping[str, Any]) -> Config:
+    """The settings of a run, from ``config`` and from arguments by name. Raises UsageError."""
+    if isinstance(config, Mapping):
+        config, named = None, {**config, **named}
+    if config is not None and not isinstance(config, Config):
+        hint = (
+            " A file of settings is for the command line: aevb fit --config FILE."
+            if isinstance(config, str | Path)
+            else ""
+        )
+        raise UsageError(
+            f"config must be aevb.Config(...) or a dictionary of settings; got"
+            f" {type(config).__qualname__}. Give settings by name, such as epochs=10.{hint}"
+        )
+    known = Registry("setting", {setting.name: "" for setting in fields(Config)})
+    for name in named:
+        known.check(name)
+    return replace(config or Config(), **_with_default_widths(config, named))
+
+
+def _with_default_widths(config: Config | None, named: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Another network has other widths by default: those of the old one do not stay.
+
+    The widths count as chosen if they differ from the default of the old network.
+    """
+    by_default = config is None or config.hidden == HIDDEN.get(config.network, HIDDEN["mlp"])
+    return {"hidden": None, **named} if "network" in named and by_default else named
+
+
+def _folder(out: Any, resume: bool) -> Path | None:
+    """The folder of the run, or None. Raises UsageError for what names no folder."""
+    if out is None:
+        if resume:
+            raise UsageError("resume continues the run in a folder; name it: out='runs/mine'")
+        return None
+    if not isinstance(out, str | os.PathLike) or not str(out).strip():
+        raise UsageError(f"out must be the name of a folder; got {out!r}. Give out='runs/mine'.")
+    return Path(out)
+
+
+def _hooks(callbacks: Any) -> Callbacks:
+    """The hooks of a training. Raises UsageError for anything else."""
+    if callbacks is not None and not isinstance(callbacks, Callbacks):
+        raise UsageError(
+            f"callbacks must be an object of aevb.Callbacks; got {type(callbacks).__qualname__}."
+            " Give an object of a subclass of it."
+        )
+    return callbacks or Callbacks()
 
 
 def _train(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +13,13 @@ import numpy as np
 from aevb.config import Config
 from aevb.datasets import DATASETS, load, load_like
 from aevb.datasets.batches import split_rows
+from aevb.datasets.containers import inside
+from aevb.datasets.given import given
 from aevb.datasets.kinds import with_kind
 from aevb.datasets.planning import Plan, plan
 from aevb.datasets.schema import Data
 from aevb.parts.likelihoods import LIKELIHOODS
-from aevb.runs.run import Run, Source, from_array
+from aevb.runs.run import Run, Source
 
 
 @dataclass(frozen=True)
@@ -47,13 +50,13 @@ class Prepared:
 
 
 def load_source(source: Source, config: Config) -> Data:
-    """Load rows to train on from a name, a path or an array. ``Data`` is returned as it is.
+    """Load rows to train on from a name, a path, or a value of Python.
 
-    Raises as ``datasets.load``.
+    Raises as ``datasets.load`` and ``datasets.given.given``.
     """
-    if isinstance(source, str | Path):
-        return load_data(str(source), config)
-    return source if isinstance(source, Data) else from_array(source, "an array")
+    if isinstance(source, str | os.PathLike):
+        return load_data(os.fsdecode(source), config)
+    return given(source, kind=config.kind, columns=config.column_kinds())
 
 
 def load_data(source: str, config: Config) -> Data:
@@ -72,10 +75,11 @@ def load_data(source: str, config: Config) -> Data:
 
 def lasting_name(source: str) -> str:
     """A name that finds the same data from any folder: paths become absolute, other names stay."""
-    file, mark, name = source.rpartition(":") if ".npz:" in source else (source, "", "")
-    path = Path(file).expanduser()
-    is_path = file.partition(":")[0] not in DATASETS and path.exists()
-    return f"{path.resolve()}{mark}{name}" if is_path else source
+    if (named := inside(source)) is not None:
+        return f"{named[0].resolve()}:{named[1]}"
+    path = Path(source).expanduser()
+    is_path = source.partition(":")[0] not in DATASETS and path.exists()
+    return str(path.resolve()) if is_path else source
 
 
 def prepare(data: Data, config: Config) -> Prepared:
