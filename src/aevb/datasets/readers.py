@@ -5,37 +5,73 @@
 
 from __future__ import annotations
 
+import glob
+import io
+import re
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from aevb.datasets.arrays import read_idx, read_npy, read_npz
+from aevb.datasets.delimited import PACKED
 from aevb.datasets.pictures import PICTURES, read_pictures
 from aevb.datasets.schema import Data
-from aevb.datasets.tables import read_csv, read_parquet
+from aevb.datasets.tables import SUFFIXES, as_numbers, read_csv, read_table, read_tables
 from aevb.errors import DataError, NotFoundError, UsageError
 
 READERS: dict[str, Callable[[Path], Data]] = {
     ".npy": read_npy,
     ".npz": read_npz,
-    ".csv": read_csv,
-    ".tsv": read_csv,
-    ".txt": read_csv,
-    ".parquet": read_parquet,
+    **dict.fromkeys(SUFFIXES, read_csv),
     ".gz": read_idx,
     ".idx": read_idx,
 }
 """The function that reads a file, by the ending of the file's name."""
+PICKLED = "pd.read_pickle({name!r}).to_csv('table.csv', index=False)"
+UNSAFE = {
+    ".pkl": PICKLED,
+    ".pickle": PICKLED,
+    ".joblib": PICKLED,
+    ".pt": "np.save('rows.npy', torch.load({name!r}, weights_only=True).numpy())",
+    ".pth": "np.save('rows.npy', torch.load({name!r}, weights_only=True).numpy())",
+    ".xls": "pd.read_excel({name!r}).to_csv('table.csv', index=False)",
+    ".ods": "pd.read_excel({name!r}).to_csv('table.csv', index=False)",
+    ".rds": "in R: write.csv(readRDS({name!r}), 'table.csv', row.names=FALSE)",
+    ".dta": "pd.read_stata({name!r}).to_csv('table.csv', index=False)",
+    ".sav": "pd.read_spss({name!r}).to_csv('table.csv', index=False)",
+}
+"""Formats that are not read, with a line that turns a file into one that is."""
+
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 def exists(text: str) -> bool:
-    """Whether ``text`` names a file, a folder, or an array in an archive (``arrays.npz:name``).
+    """Whether ``text`` names something to read.
+
+    That is a file, a folder, an array in an archive (``arrays.npz:name``), a pattern that files
+    match (``parts/*.csv``), or standard input (``-``). Addresses count too: ``read`` refuses them.
 
     Example:
         >>> from aevb.datasets.readers import exists
         >>> exists("."), exists("no such file.csv")
         (True, False)
     """
-    return _there(text) or _inside_npz(text) is not None
+    return (
+        text == "-"
+        or _ADDRESS.match(text) is not None
+        or _there(text)
+        or _inside_npz(text) is not None
+        or bool(_matching(text))
+    )
+
+
+def _matching(text: str) -> list[Path]:
+    """The files that a pattern such as ``parts/*.csv`` names, in the order of their names."""
+    if not any(mark in text for mark in "*?["):
+        return []
+    return sorted(Path(name) for name in glob.glob(str(Path(text).expanduser())))  # noqa: PTH207
 
 
 def _there(text: str) -> bool:
@@ -71,7 +107,18 @@ def read(text: str, *, resize: tuple[int, int] | None = None, grey: bool | None 
         >>> read("arrays.npz:test").rows.shape
         (4, 2)
     """
+    if text == "-":
+        return _from_standard_input()
+    if _ADDRESS.match(text):
+        name = text.rstrip("/").rpartition("/")[2].partition("?")[0] or "data.csv"
+        raise UsageError(
+            f"{text} is an address, and aevb reads files; download it first: curl -L -o"
+            f" {shlex.quote(name)} {shlex.quote(text)}"
+        )
     path = Path(text).expanduser()
+    parts = _parts(path) if path.is_dir() else [] if path.exists() else _matching(text)
+    if parts:
+        return as_numbers(read_tables(parts, text) if len(parts) > 1 else read_table(parts[0]))
     if path.is_dir():
         return read_pictures(path, resize=resize, grey=grey)
     if resize is not None or grey is not None:
@@ -86,6 +133,32 @@ def read(text: str, *, resize: tuple[int, int] | None = None, grey: bool | None 
     return _reader(path)(path)
 
 
+def _parts(folder: Path) -> list[Path]:
+    """The files of a folder that holds nothing but tables of one kind, in the order of names."""
+    files = sorted(path for path in folder.iterdir() if path.name[0] not in "._")
+    endings = {_ending(path) for path in files}
+    tables = len(endings) == 1 and next(iter(endings)).partition(".gz")[0] in SUFFIXES
+    return files if tables and all(path.is_file() for path in files) else []
+
+
+def _ending(path: Path) -> str:
+    """The ending of a file's name in small letters, with the one before a compressed file's."""
+    ends = [end.lower() for end in path.suffixes[-2:]]
+    return "".join(ends) if ends and ends[-1] in PACKED else "".join(ends[-1:])
+
+
+def _from_standard_input() -> Data:
+    """Read a table from standard input. Its first bytes tell Parquet and JSON from text."""
+    content = sys.stdin.buffer.read()
+    if not content:
+        raise DataError("standard input is empty: 0 bytes. Give it a table, such as: < table.csv")
+    start = content.lstrip()[:1]
+    suffix = ".parquet" if content.startswith(b"PAR1") else ".txt"
+    if start == b"[" or start == b"{":
+        suffix = ".json" if start == b"[" else ".jsonl"
+    return as_numbers(read_table(io.BytesIO(content), suffix))
+
+
 def _inside_npz(text: str) -> tuple[Path, str] | None:
     """Split ``archive.npz:name`` into archive and name. None if there is no such archive."""
     file, _, name = text.rpartition(":")
@@ -94,9 +167,10 @@ def _inside_npz(text: str) -> tuple[Path, str] | None:
 
 def _reader(path: Path) -> Callable[[Path], Data]:
     """Choose the reader for a file. Raises DataError for a format that is not known."""
-    suffix = path.suffix.lower()
-    if suffix == ".gz" and Path(path.stem).suffix.lower() in READERS.keys() - {".idx", ".gz"}:
-        raise DataError(f"{path} is compressed; unpack it and give the file inside, {path.stem}")
+    suffix, ending = path.suffix.lower(), _ending(path)
+    inner = ending.removesuffix(suffix)
+    if suffix in PACKED and (inner in SUFFIXES or suffix != ".gz"):
+        return read_csv
     if suffix in READERS:
         return READERS[suffix]
     if path.name.endswith("ubyte"):
@@ -104,6 +178,12 @@ def _reader(path: Path) -> Callable[[Path], Data]:
     if suffix in PICTURES:
         raise DataError(
             f"{path} is one picture; give the folder that holds the pictures to learn from"
+        )
+    if suffix in UNSAFE:
+        line = UNSAFE[suffix].format(name=str(path))
+        raise DataError(
+            f"{path} is not read, because opening a {suffix} file can run code or needs other"
+            f" programs; if you trust it, save it as a table or an array first: {line}"
         )
     raise DataError(
         f"{path}: cannot tell what kind of file this is. Save it as one of {', '.join(READERS)}, or"
