@@ -70,6 +70,7 @@ def load(
     *,
     kind: str = "auto",
     columns: Mapping[str, str] | None = None,
+    decimal: str = "",
     resize: tuple[int, int] | None = None,
     grey: bool | None = None,
 ) -> Data:
@@ -82,6 +83,7 @@ def load(
             from their form.
         columns: Kinds of columns of a table: name -> a name in
             ``aevb.datasets.columns.COLUMN_KINDS``. The kinds of other columns are found.
+        decimal: The mark before the decimals in a text file: "," or ".". "": it is found out.
         resize: (height, width), for a folder of pictures.
         grey: True for grey pictures, for a folder of pictures.
 
@@ -108,13 +110,15 @@ def load(
     text = str(source)
     name, _, split = text.partition(":")
     if name in DATASETS:
-        _refuse_options(name, columns, resize, grey)
+        _refuse_options(name, columns, decimal, resize, grey)
         data: Data = DATASETS[name](split or None)
         return data
     from aevb.datasets import readers
 
     if readers.exists(text):
-        return readers.read(text, kind=kind, columns=columns, resize=resize, grey=grey)
+        return readers.read(
+            text, kind=kind, columns=columns, decimal=decimal, resize=resize, grey=grey
+        )
     if any(mark in text for mark in "/\\.~*?"):
         raise NotFoundError(f"there is no file or folder {text!r}. Check the path.")
     try:
@@ -127,12 +131,13 @@ def load(
 def _refuse_options(
     name: str,
     columns: Mapping[str, str] | None,
+    decimal: str,
     resize: tuple[int, int] | None,
     grey: bool | None,
 ) -> None:
     """Raise UsageError for an option that a built-in data set does not take."""
-    if columns:
-        raise UsageError(f"kinds of columns are for tables of your own; {name} is built in")
+    if columns or decimal:
+        raise UsageError(f"columns and decimal are for tables of your own; {name} is built in")
     if resize or grey is not None:
         raise UsageError(f"resize and grey are for a folder of pictures; {name} is built in")
 

@@ -204,11 +204,11 @@ def _data(
 def _kinds_asked(
     columns: Mapping[str, str], names: Sequence[str], source: str
 ) -> Mapping[str, str]:
-    """Return ``columns``. Raises UsageError if it names a column that is not there."""
+    """The kinds by name, without formats. Raises UsageError for a name that is not there."""
     for name in columns:
         if name not in names:
             raise UsageError(f"{source} has no column {name!r}; it has {quoted(names, MOST_SHOWN)}")
-    return columns
+    return {name: kind.partition(":")[0] for name, kind in columns.items()}
 
 
 def table_of(
@@ -263,17 +263,11 @@ def matrix_of_frame(value: Any, source: str, notes: Sequence[str] = ()) -> Data:
     frame = to_pandas(value)
     _labels(frame, source)
     _require_rows(frame, source)
-    text = [i for i, label in enumerate(frame) if _is_text(frame.iloc[:, i])]
-    labels = (
-        frame.iloc[:, text[0]].astype("str").to_numpy(dtype=np.str_) if len(text) == 1 else None
-    )
-    if labels is not None:
-        frame = frame.iloc[:, [i for i in range(frame.shape[1]) if i != text[0]]]
+    frame, labels = _without_labels(frame)
     try:
-        columns = [numbers(text_of(label), cells) for label, cells in frame.items()]
+        rows = np.stack([numbers(text_of(name), cells) for name, cells in frame.items()], axis=1)
     except DataError as error:
         raise DataError(f"{source}: {error}") from error
-    rows = np.stack(columns, axis=1)
     whole = all(str(dtype).lower().startswith(("int", "uint")) for dtype in frame.dtypes)
     return Data(
         rows.astype(np.int64) if whole and np.isfinite(rows).all() else rows,
@@ -284,8 +278,14 @@ def matrix_of_frame(value: Any, source: str, notes: Sequence[str] = ()) -> Data:
     )
 
 
-def _is_text(cells: pd.Series) -> bool:
-    return str(cells.dtype) in ("str", "string", "object", "category")
+def _without_labels(frame: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.str_] | None]:
+    """Take out the only column of text, which holds the labels: the rest, and the labels (N,)."""
+    kinds = ("str", "string", "object", "category")
+    text = [i for i, dtype in enumerate(frame.dtypes) if str(dtype) in kinds]
+    if len(text) != 1:
+        return frame, None
+    labels = frame.iloc[:, text[0]].astype("str").to_numpy(dtype=np.str_)
+    return frame.iloc[:, [i for i in range(frame.shape[1]) if i != text[0]]], labels
 
 
 def frame_of(rows: NDArray[Any], table: Table) -> Any:

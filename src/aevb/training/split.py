@@ -68,6 +68,7 @@ def load_data(source: str, config: Config) -> Data:
         source,
         kind=config.kind,
         columns=config.column_kinds(),
+        decimal=config.decimal,
         resize=config.picture_size(),
         grey=config.grey or None,
     )
