@@ -112,17 +112,19 @@ def _row(value: Any, i: int, source: str) -> NDArray[Any]:
 
 def _label(value: Any) -> Any:
     """A label as a plain value. None for something larger, such as a second picture."""
-    if is_picture(value) or np.size(value) != 1 or isinstance(value, Mapping):
+    if is_tensor(value):
+        value = of_tensor(value)
+    if is_picture(value) or isinstance(value, Mapping) or is_ragged(value) or np.size(value) != 1:
         return None
-    return value.item() if hasattr(value, "item") else value
+    return np.asarray(value).item()
 
 
 def unused(parts: int) -> tuple[str, ...]:
     """A note that items have more parts than x and a label."""
     if not parts:
         return ()
-    what = "the second part" if parts == 1 else f"the {parts} parts after it"
-    return (f"x is the first part of every item; {what} was not used.",)
+    what = "the second part was" if parts == 1 else f"the {parts} parts after it were"
+    return (f"x is the first part of every item; {what} not used.",)
 
 
 # -------------------------------------------------------------------------------------------------

@@ -96,7 +96,8 @@ def _data(value: Any, asked: _Asked) -> Data:
     for is_one, make in FORMS:
         if is_one(value):
             return make(value, asked)
-    raise UsageError(f"{WANTED}; got {named(value)}. Give numpy.asarray of the numbers in it.")
+    hint = "list(...) of it" if hasattr(value, "__iter__") else "the rows to learn from"
+    raise UsageError(f"{WANTED}; got {named(value)}. Give {hint}.")
 
 
 def _is_number(value: object) -> bool:
@@ -193,10 +194,11 @@ def _of_columns(value: Mapping[Any, Any], asked: _Asked) -> Data:
     sizes = {name: np.shape(column) for name, column in columns.items() if not is_ragged(column)}
     wrong = next((name for name in columns if len(sizes.get(name, ())) != 1), None)
     if wrong is not None:
-        found = len(sizes[wrong]) if wrong in sizes else "several"
+        one = sizes.get(wrong) == ()
         raise DataError(
-            f"{asked.source}: a dictionary holds one column under each name; {wrong!r} has"
-            f" {found} axes. Give one array: data[{wrong!r}]."
+            f"{asked.source}: a dictionary holds one column under each name; {wrong!r} holds"
+            f" {'a single value' if one else 'several axes'}. Give"
+            f" {'lists of values' if one else f'one array: data[{wrong!r}]'}."
         )
     if len({size[0] for size in sizes.values()}) > 1:
         listed = ", ".join(f"{name!r} has {size[0]}" for name, size in sizes.items())
@@ -244,12 +246,13 @@ def _of_pair(pair: tuple[Any, Any], asked: _Asked) -> Data:
 
 
 def _labels(value: Any) -> NDArray[Any]:
-    return of_tensor(value) if is_tensor(value) else np.asarray(value)
+    return (of_tensor(value) if is_tensor(value) else np.asarray(value)).ravel()
 
 
 def _is_pair(value: object) -> bool:
-    is_two = isinstance(value, tuple) and len(value) == 2
-    return is_two and axes(value[0]) >= 2 and axes(value[1]) == 1  # type: ignore[index]
+    if not isinstance(value, tuple) or len(value) != 2 or axes(value[0]) < 2:
+        return False
+    return axes(value[1]) == 1 or (axes(value[1]) == 2 and np.shape(value[1])[1] == 1)
 
 
 def _is_several(value: object) -> bool:
@@ -333,7 +336,8 @@ def _not_alike(rows: list[Any], source: str, error: Exception) -> DataError:
     """The error for rows of different shapes: it names the first one that differs."""
     if is_ragged(rows[0]):
         return DataError(
-            f"{source}: row 1 is not an array ({message(error)}). Give rows of numbers."
+            f"{source}: row 1 has parts of different lengths. Give all rows and their parts one"
+            " shape."
         )
     shape = np.shape(rows[0])
     for number, row in enumerate(rows, 1):
@@ -437,8 +441,8 @@ def _of_dataset(dataset: Any, asked: _Asked) -> Data:
 def _of_tensors(tensors: Sequence[Any], asked: _Asked) -> Data:
     """Read the tensors of a ``TensorDataset``: x, or x and labels."""
     found = _of_tensor(tensors[0], asked)
-    if len(tensors) == 2 and tensors[1].ndim == 1:
-        return replace(found, labels=of_tensor(tensors[1]))
+    if len(tensors) == 2 and tensors[1].numel() == len(found):
+        return replace(found, labels=of_tensor(tensors[1]).ravel())
     return replace(found, notes=(*found.notes, *unused(len(tensors) - 1)))
 
 

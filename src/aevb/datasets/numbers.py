@@ -214,7 +214,9 @@ def _field(values: NDArray[Any]) -> Any:
 
     if isinstance(values, np.ma.MaskedArray):
         cells: Any = values.astype(object)
-        return pd.Series(cells.filled(None)).infer_objects()
+        whole = np.asarray(cells.data).copy()
+        whole[np.ma.getmaskarray(values)] = None
+        return pd.Series(whole).infer_objects()
     return values.astype(values.dtype.newbyteorder("="))
 
 

@@ -63,7 +63,7 @@ def _by_rows(matrix: Any, source: str) -> csr_array:
     if matrix.ndim != 2:
         raise DataError(
             f"{source} is a sparse array of {matrix.ndim} axes; expected 2, one row per example."
-            " Give array.reshape(len(array), -1)."
+            " Give array.reshape(array.shape[0], -1)."
         )
     kind = np.dtype(matrix.dtype).kind
     if kind not in "buif":
