@@ -19,12 +19,17 @@ PICTURES = (".png", ".pdf", ".svg")
 """Endings of the names of files with pictures."""
 
 
-def check(path: Path, *, make_folder: bool = False) -> None:
+TABLES = (".csv", ".tsv", ".txt", ".parquet", ".feather", ".json", ".jsonl", ".xlsx")
+"""Endings of the names of files with tables, whose columns have types."""
+
+
+def check(path: Path, *, make_folder: bool = False, also: Sequence[str] = ()) -> None:
     """Check that an output can be written, before the work is done.
 
     Args:
         path: The output.
         make_folder: Whether its folder will be made if there is none.
+        also: Endings that are allowed besides those of arrays and pictures.
 
     Raises:
         UsageError: The format is unknown.
@@ -40,10 +45,9 @@ def check(path: Path, *, make_folder: bool = False) -> None:
         aevb.errors.UsageError: cannot write 'new.xls': its name must end in .npy, .npz, .csv, \
 .png, .pdf, .svg
     """
-    if path.suffix.lower() not in ARRAYS + PICTURES:
-        raise UsageError(
-            f"cannot write {path.name!r}: its name must end in {', '.join(ARRAYS + PICTURES)}"
-        )
+    endings = (*ARRAYS, *(ending for ending in also if ending not in ARRAYS), *PICTURES)
+    if path.suffix.lower() not in endings:
+        raise UsageError(f"cannot write {path.name!r}: its name must end in {', '.join(endings)}")
     if path.exists():
         raise OutputExistsError(f"{path} exists already; remove it or choose another name")
     if not make_folder and not path.parent.is_dir():

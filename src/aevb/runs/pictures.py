@@ -233,7 +233,8 @@ def _decoded_grid_lines(run: Run, lines: int = 20, points: int = 100) -> list[ND
     """
     along, fixed = _probability_grid(points), _probability_grid(lines)
     vertical = [np.stack([np.full(points, value), along], axis=1) for value in fixed]
-    return [run.decode(line) for line in vertical + [line[:, ::-1].copy() for line in vertical]]
+    both = vertical + [line[:, ::-1].copy() for line in vertical]
+    return [run.schema.to_data(run.decode_x(line).cpu().numpy()) for line in both]
 
 
 def column_names(run: Run) -> tuple[str, ...]:

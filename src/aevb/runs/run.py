@@ -250,7 +250,6 @@ class Run:
             logvars.append(q.logvar if isinstance(q, DiagonalNormal) else q.variance.log())
         return torch.cat(means).cpu().numpy(), torch.cat(logvars).cpu().numpy()
 
-    @torch.no_grad()
     def decode(self, z: NDArray[Any]) -> Any:
         """Return the means of p(x|z): (N, *shape), or a frame for a table. z: (N, L).
 
@@ -263,6 +262,18 @@ class Run:
             >>> run.decode(np.zeros((3, 2))).shape
             (3, 2)
         """
+        return self.rows(self.decode_x(z))
+
+    @torch.no_grad()
+    def decode_x(self, z: NDArray[Any]) -> Tensor:
+        """Return the means of p(x|z) as ``decode`` does, as the model's numbers x: (N, D).
+
+        Example:
+            >>> import aevb, numpy as np
+            >>> run = aevb.fit("moons", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
+            >>> run.decode_x(np.zeros((3, 2))).shape
+            torch.Size([3, 2])
+        """
         latent_dim = self.model.latent_dim
         codes = torch.as_tensor(z, dtype=torch.float32, device=self.device)
         if codes.ndim != 2 or codes.shape[1] != latent_dim:
@@ -270,7 +281,7 @@ class Run:
                 f"expected codes of shape (N, {latent_dim}); got {tuple(codes.shape)}. "
                 "Give the means that encode returns, or draws from the prior."
             )
-        return self.rows(torch.cat([self.model.decode(part) for part in codes.split(CHUNK)]))
+        return torch.cat([self.model.decode(part) for part in codes.split(CHUNK)])
 
     def reconstruct(self, data: Source) -> Any:
         """Encode every row and decode the mean of q(z|x): (N, *shape), or a frame for a table.
