@@ -54,6 +54,49 @@ OBJECTS = {
 }
 """The types of Python objects that are counted in steps: days, and microseconds of the day."""
 
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def _of_week(text: str) -> int:
+    return datetime.date.fromisocalendar(int(text[:4]), int(text[-2:]), 1).toordinal() // 7
+
+
+def _week(number: int) -> str:
+    year, week, _ = datetime.date.fromordinal(number * 7 + 1).isocalendar()
+    return f"{year} W{week:02d}"
+
+
+PERIODS = {
+    "%Y Q%q": Steps(
+        lambda text: int(text[:4]) * 4 + int(text[-1]) - 1,
+        lambda number: f"{number // 4} Q{number % 4 + 1}",
+    ),
+    "%Y W%V": Steps(_of_week, _week),
+    "%Y %b": Steps(
+        lambda text: int(text[:4]) * 12 + MONTHS.index(text[-3:]),
+        lambda number: f"{number // 12} {MONTHS[number % 12]}",
+    ),
+}
+"""Words for spans of a year that are counted in steps, such as 1979 Q3, 1991 W06 and 1960 Jan."""
+
+
+def period_of(text: Iterable[str]) -> str:
+    """The format in ``PERIODS`` that all words have. "" if there is none.
+
+    Example:
+        >>> from aevb.datasets.cells import period_of
+        >>> period_of(["1979 Q3", "1980 Q1"]), period_of(["1979 Q3", "west"])
+        ('%Y Q%q', '')
+    """
+    words = list(text)
+    for form, (to_int, from_int) in PERIODS.items():
+        try:
+            if words and all(from_int(to_int(word)) == word for word in words):
+                return form
+        except ValueError:
+            continue
+    return ""
+
 
 def encode(column: Column, cells: pd.Series) -> NDArray[np.float64]:
     """Turn cells into codes: (N,). See ``Column.encode``."""
@@ -114,8 +157,9 @@ def steps(column: Column, cells: Any) -> NDArray[Any]:
 
     Dates are counted in steps of their type.
     """
-    if column.dtype in OBJECTS:
-        return np.array([OBJECTS[column.dtype].to_int(cell) for cell in cells], np.int64)
+    made = _made_of_steps(column)
+    if made is not None:
+        return np.array([_step(column, made, cell) for cell in cells], np.int64)
     if column.written.date and not _is_time_like(cells.dtype):
         cells = _dates_of_numbers(column, cells)
     if _is_time_like(cells.dtype):
@@ -127,6 +171,22 @@ def steps(column: Column, cells: Any) -> NDArray[Any]:
     if cells.dtype == object:
         return np.array([int(cell) for cell in cells], object)
     return numbers(column.name, cells).astype(np.int64)
+
+
+def _made_of_steps(column: Column) -> Steps | None:
+    """How the cells become steps, if they are Python objects or words for spans of a year."""
+    return OBJECTS.get(column.dtype) or PERIODS.get(column.written.date)
+
+
+def _step(column: Column, made: Steps, cell: Any) -> int:
+    try:
+        return made.to_int(cell)
+    except (ValueError, TypeError, AttributeError) as error:
+        wanted = column.written.date or column.dtype
+        raise DataError(
+            f"column {column.name!r} holds {str(cell)!r}; expected a {wanted}, as in training."
+            " Correct the cell, or leave the row out."
+        ) from error
 
 
 def _dates_of_numbers(column: Column, cells: Any) -> Any:
@@ -181,9 +241,10 @@ def from_steps(column: Column, codes: NDArray[np.float64]) -> pd.Series:
     wide = object if column.base > np.iinfo(np.int64).max else np.int64
     counted = np.rint(np.where(gone, 0, codes)).astype(np.int64).astype(wide)
     counted = counted * column.unit + column.base
-    if column.dtype in OBJECTS:
-        from_int = OBJECTS[column.dtype].from_int
-        return pd.Series(_with_gaps(map(from_int, counted.tolist()), gone), dtype="object")
+    made = _made_of_steps(column)
+    if made is not None:
+        cells = _with_gaps(map(made.from_int, counted.tolist()), gone)
+        return pd.Series(cells, dtype="object" if column.dtype in OBJECTS else column.dtype)
     if _counts_days(column):
         dates = pd.Series(counted.view("datetime64[s]"))
         numbers_of_dates = dates.dt.strftime(column.written.date).astype(np.int64)

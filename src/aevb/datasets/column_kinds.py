@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aevb.datasets.cells import is_stepped, numbers, plain, steps
+from aevb.datasets.cells import is_stepped, numbers, period_of, plain, steps
 from aevb.datasets.columns import COLUMN_KINDS, Column, Label, Written, quoted, text_of
 from aevb.errors import DataError, UsageError
 from aevb.registry import Registry
@@ -37,6 +37,20 @@ NAMES_OF_IDENTIFIERS = re.compile(
 NAMES_OF_DATES = re.compile(
     r".*(date|day|time|datum|opened|closed|born|birth|dob).*", re.IGNORECASE
 )
+NAMES_OF_CODES = re.compile(
+    r"(.*[ _.-])?(code|cod|cd|zip|zip ?code|post ?code|postal ?code|fips|state|county|country|"
+    r"district|dist|region|province|town|city|area ?code|tract|sic|naics|icd|sector|industry|occupation|"
+    r"ethnicity|race|religion|sex|gender|class|type|kind|group|grp|cluster|category|species|"
+    r"strain|breed|block|plot|site|station|subject|subj|patient|person|individual|household|family|firm|"
+    r"company|school|teacher|student|rater|judge|treatment|treat|trt|arm|condition|variety|batch|"
+    r"machine|operator|lot|sire|dam)|"
+    r"(.*[ _.-])?id|[a-z]+cod|"
+    r"(user|town|house|hh|pers|person|cust|customer|client|firm|school|student|child|mother|family|"
+    r"group|case|subj|patient|emp|employee|product|item|store|shop|movie|film|book|city|state|"
+    r"country|county|dist|region|station|plot|tree|site|animal|ind|member|device|session|order|"
+    r"account|loan|game|player|team|song|artist|author|post|msg)id"
+)
+"""Names of columns whose numbers are codes, in small letters."""
 ALL_DIFFERENT = 0.9
 """Text is a name of its row, or free text, if more than this share of the cells differ."""
 FEW = 10
@@ -56,7 +70,8 @@ SCALES = [
     ("very low", "low", "moderate", "medium", "mid", "high", "very high"),
     ("tiny", "small", "medium", "large", "huge"),
     ("never", "rarely", "seldom", "sometimes", "often", "usually", "always"),
-    ("very poor", "very bad", "poor", "bad", "fair", "average", "good", "very good", "excellent"),
+    ("very poor", "poor", "fair", "average", "good", "very good", "excellent", "outstanding"),
+    ("very bad", "bad", "medium", "ok", "okay", "good", "very good", "best"),
     ("none", "minimal", "mild", "slight", "some", "moderate", "marked", "severe"),
     ("strongly disagree", "disagree", "neutral", "neither", "agree", "strongly agree"),
     ("first", "second", "third", "fourth", "fifth"),
@@ -257,14 +272,17 @@ def _text(base: Column, present: pd.Series, distinct: int) -> Column:
             if small.keys() == {no, yes}:
                 pair = (small[no], small[yes])
                 return replace(base, kind="boolean", levels=pair, reason=quoted(pair))
+    form = period_of(present.unique())
+    if form:
+        base = replace(base, written=replace(base.written, date=form))
+        return _stepped(base, present, "date", f"from {present.min()} to {present.max()}")
+    if _differ(present, distinct, ALL_DIFFERENT):
+        reason = f"{distinct} of {len(present)} cells of text differ"
+        return replace(base, kind="identifier", reason=reason)
     order = _order(small)
     if order:
         levels = tuple(small[word] for word in order)
         return replace(base, kind="ordered", levels=levels, reason=f"an order: {quoted(levels)}")
-    if _differ(present, distinct, ALL_DIFFERENT):
-        return replace(
-            base, kind="identifier", reason=f"{distinct} of {len(present)} cells of text differ"
-        )
     levels = tuple(sorted(map(str, present.unique())))
     reason = base.reason or f"text with {distinct} values"
     return replace(base, kind="category", levels=levels, reason=reason)
@@ -320,6 +338,13 @@ def _numeric(base: Column, present: pd.Series, distinct: int) -> Column:
     why = _why_identifier(base, values, distinct)
     if why:
         return replace(base, kind="identifier", reason=why)
+    if len(values) >= FEW and set(values) == {-1.0, 0.0, 1.0}:
+        levels = tuple(sorted(plain(value) for value in present.unique()))
+        return replace(base, kind="ordered", levels=levels, reason="only -1, 0 and 1")
+    if _is_code(base, values, distinct):
+        levels = tuple(sorted(plain(value) for value in present.unique()))
+        reason = f"{distinct} numbers that are codes, by the name of the column"
+        return replace(base, kind="category", levels=levels, reason=reason)
     if _are_dates(values):
         written = replace(base.written, date="%Y%m%d")
         return _stepped(
@@ -381,13 +406,23 @@ def _why_identifier(base: Column, values: Any, distinct: int) -> str:
     return ""
 
 
+def _is_code(base: Column, values: Any, distinct: int) -> bool:
+    """Whether whole numbers are codes: their column is named so, and they repeat."""
+    named = NAMES_OF_CODES.fullmatch(base.name.lower()) or re.fullmatch(
+        r".*[a-z](ID|Id)", base.name
+    )
+    return bool(named) and distinct > 1 and len(values) >= FEW and values.min() >= 0
+
+
 def _is_whole_type(base: Column) -> bool:
     return base.dtype.lower().startswith(("int", "uint"))
 
 
 def _names_an_identifier(name: str) -> bool:
     return bool(
-        NAMES_OF_IDENTIFIERS.fullmatch(name.lower()) or re.fullmatch(r".*[a-z](ID|Id)", name)
+        NAMES_OF_IDENTIFIERS.fullmatch(name.lower())
+        or NAMES_OF_CODES.fullmatch(name.lower())
+        or re.fullmatch(r".*[a-z](ID|Id)", name)
     )
 
 

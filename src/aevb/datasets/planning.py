@@ -147,13 +147,17 @@ def _require_numbers_in_columns(data: Data) -> None:
     """Refuse columns of a table that no likelihood models yet: names, and missing cells."""
     if data.table is None:
         return
-    names = [c.name for c in data.table.modelled if c.kind == "category" and len(c.levels) > 2]
-    if names:
-        options = " ".join(f"--column {name}=ignore" for name in names[:8])
+    columns = [c for c in data.table.modelled if c.kind == "category" and len(c.levels) > 2]
+    if columns:
+        options = " ".join(f"--column {column.name}=ignore" for column in columns[:8])
+        codes = [c.name for c in columns if not isinstance(c.levels[0], str)]
+        amounts = (
+            f", or say that they are amounts with --column {codes[0]}=integer" if codes else ""
+        )
         raise DataError(
-            f"{data.source}: the cells of {quoted(names)} are names without an order, and such"
-            f" columns cannot be modelled yet. Leave them out with {options}"
-            f"{' ...' if len(names) > 8 else ''}, or replace each by columns of 0 and 1."
+            f"{data.source}: the cells of {quoted([c.name for c in columns])} are names without an"
+            f" order, and such columns cannot be modelled yet. Leave them out with {options}"
+            f"{' ...' if len(columns) > 8 else ''}{amounts}, or replace each by columns of 0 and 1."
         )
     require_complete(data)
 
