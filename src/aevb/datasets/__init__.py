@@ -28,6 +28,7 @@ To add a data set by name, write one line in ``DATASETS``. To add a file format,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,11 +113,20 @@ def load(source: str | Path, **options: Any) -> Data:
     raise AssertionError(known)  # pragma: no cover
 
 
-def load_like(source: str | Path, schema: Schema) -> Data:
+def load_like(source: str | Path, schema: Schema, *, ignore: Sequence[str] = ()) -> Data:
     """Load more rows in the form that ``schema`` describes.
 
     The pictures of a folder are brought to the size and the colours of the schema. Other sources
     are loaded as ``load`` does.
+
+    Args:
+        source: A name or a path, as for ``load``.
+        schema: The form.
+        ignore: Names of columns of a table that are left out. One text may hold several, with
+            commas between them.
+
+    Raises:
+        UsageError: A table has no column of such a name, or ``source`` is no table.
 
     Example:
         >>> from aevb.datasets import load, load_like
@@ -129,6 +139,10 @@ def load_like(source: str | Path, schema: Schema) -> Data:
         >>> load("new").shape, load_like("new", schema).shape
         ((30, 30, 3), (8, 8))
     """
+    if ignore:
+        from aevb.datasets.readers import read_without
+
+        return read_without(str(source), ignore)
     if not Path(source).expanduser().is_dir() or not schema.is_picture:
         return load(source)
     return load(source, resize=schema.resize or schema.shape[:2], grey=len(schema.shape) == 2)

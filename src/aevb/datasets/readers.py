@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from aevb.datasets.arrays import read_idx, read_npy, read_npz
@@ -14,7 +14,7 @@ from aevb.datasets.schema import Data
 from aevb.datasets.tables import read_csv, read_parquet
 from aevb.errors import DataError, NotFoundError, UsageError
 
-READERS: dict[str, Callable[[Path], Data]] = {
+READERS: dict[str, Callable[..., Data]] = {
     ".npy": read_npy,
     ".npz": read_npz,
     ".csv": read_csv,
@@ -86,13 +86,42 @@ def read(text: str, *, resize: tuple[int, int] | None = None, grey: bool | None 
     return _reader(path)(path)
 
 
+def read_without(text: str, ignore: Sequence[str]) -> Data:
+    """Read a table as ``read`` does, without some of its columns.
+
+    Args:
+        text: A path.
+        ignore: Names of columns to leave out. One text may hold several, with commas between them.
+
+    Raises:
+        UsageError: The file has no such column, or it is no table.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from aevb.datasets.readers import read_without
+        >>> _ = Path("named.csv").write_text("who,x,y\\nann,1,2\\nbob,3,4\\n")
+        >>> read_without("named.csv", ["who"]).columns
+        ('x', 'y')
+    """
+    path = Path(text).expanduser()
+    reader = READERS.get(path.suffix.lower())
+    if reader not in (read_csv, read_parquet):
+        raise UsageError(
+            f"only the columns of a table can be left out, and {text} is none; do not give --ignore"
+            f" {','.join(ignore)}"
+        )
+    if not path.exists():
+        raise NotFoundError(f"there is no file {text!r}. Check the path.")
+    return reader(path, ignore=ignore)
+
+
 def _inside_npz(text: str) -> tuple[Path, str] | None:
     """Split ``archive.npz:name`` into archive and name. None if there is no such archive."""
     file, _, name = text.rpartition(":")
     return (Path(file).expanduser(), name) if file.endswith(".npz") and _there(file) else None
 
 
-def _reader(path: Path) -> Callable[[Path], Data]:
+def _reader(path: Path) -> Callable[..., Data]:
     """Choose the reader for a file. Raises DataError for a format that is not known."""
     suffix = path.suffix.lower()
     if suffix == ".gz" and Path(path.stem).suffix.lower() in READERS.keys() - {".idx", ".gz"}:

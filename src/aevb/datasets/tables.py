@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,7 +28,7 @@ class Dialect(NamedTuple):
     has_header: bool
 
 
-def read_csv(path: Path) -> Data:
+def read_csv(path: Path, *, ignore: Sequence[str] = ()) -> Data:
     """Read a table of numbers from a text file, with or without a header.
 
     Commas, semicolons, tabs or bars separate the cells; in a .txt file, blanks may do so. A first
@@ -36,6 +37,7 @@ def read_csv(path: Path) -> Data:
 
     Args:
         path: The file, in UTF-8.
+        ignore: Names of columns that are left out.
 
     Raises:
         DataError: The file is not a table, or a cell is not a number. The message counts rows from
@@ -69,7 +71,7 @@ def read_csv(path: Path) -> Data:
     frame = _without_row_numbers(frame)
     if not dialect.has_header:
         frame.columns = pd.Index([f"column_{i + 1}" for i in range(frame.shape[1])])
-    return _from_frame(frame, path)
+    return _from_frame(_without(frame, ignore, path), path)
 
 
 def _dialect(path: Path) -> Dialect:
@@ -119,8 +121,10 @@ def _without_row_numbers(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def read_parquet(path: Path) -> Data:
+def read_parquet(path: Path, *, ignore: Sequence[str] = ()) -> Data:
     """Read a table of numbers from a .parquet file. This needs the extra ``parquet``.
+
+    ignore: names of columns that are left out.
 
     Example:
         >>> import pandas as pd
@@ -138,7 +142,21 @@ def read_parquet(path: Path) -> Data:
         raise UsageError("reading .parquet needs pyarrow: pip install 'aevb[parquet]'") from error
     except DAMAGED as error:
         raise DataError(f"{path} cannot be read as .parquet: {why(error)}") from error
-    return _from_frame(frame, path)
+    return _from_frame(_without(frame, ignore, path), path)
+
+
+def _without(frame: pd.DataFrame, ignore: Sequence[str], path: Path) -> pd.DataFrame:
+    """Drop columns by their names. A text that is no name itself may hold several, with commas."""
+    names = [str(name) for name in frame.columns]
+    wanted = [
+        name.strip() for text in ignore for name in ([text] if text in names else text.split(","))
+    ]
+    for name in wanted:
+        if name not in names:
+            raise UsageError(
+                f"{path} has no column {name!r} to leave out; there is {', '.join(names)}"
+            )
+    return frame.loc[:, [name not in wanted for name in names]]
 
 
 def _from_frame(frame: pd.DataFrame, path: Path) -> Data:
