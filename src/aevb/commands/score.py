@@ -36,7 +36,7 @@ def score(
     /,
     *,
     output: Annotated[Path, Parameter(name=("-o", "--output"))],
-    threshold: str | None = None,
+    threshold: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     ignore: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     picture: Path | None = None,
     samples: Whole = 1000,
@@ -163,7 +163,7 @@ def _limit(rule: Rule, trained: Run, score_rows: Scorer, seed: int) -> _Limit:
             " on, and other rows are odd more often; train with --validation 0.1 to prevent that"
         )
     below = threshold(rule, scores["log_likelihood"])
-    what = f"a share of {rule.share:g}" if rule.share else "the far-out fence"
+    what = f"the lowest {100 * rule.share:g}%" if rule.share else "the far-out fence"
     return _Limit(below, f"{what} of {len(data)} rows, {name}")
 
 
