@@ -151,9 +151,11 @@ def load_like(source: str | Path, schema: Schema, *, ignore: Sequence[str] = ())
     Args:
         source: As for ``load``.
         schema: The form of the rows that a model was trained on.
-        ignore: Names of further columns that a table may have.
+        ignore: Names of further columns that a table may have. One text may hold several, with
+            commas between them.
 
     Raises:
+        UsageError: A table has no column of a name in ``ignore``.
         DataError: A column is missing or not known, or a cell does not fit its column.
 
     Example:
@@ -169,10 +171,12 @@ def load_like(source: str | Path, schema: Schema, *, ignore: Sequence[str] = ())
     """
     from aevb.datasets import readers
 
-    text = str(source)
+    text, names = str(source), [name for each in ignore for name in each.split(",")]
     if text.partition(":")[0] in DATASETS or not readers.exists(text):
+        if names:
+            raise UsageError(f"there are no columns to ignore in {text}: it is no table of yours")
         return load(source)
-    return readers.read_like(text, schema, ignore)
+    return readers.read_like(text, schema, names)
 
 
 def __getattr__(name: str) -> Any:

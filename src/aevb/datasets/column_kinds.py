@@ -39,10 +39,10 @@ NAMES_OF_DATES = re.compile(
 )
 NAMES_OF_CODES = re.compile(
     r"(.*[ _.-])?(code|cod|cd|zip|zip ?code|post ?code|postal ?code|fips|state|county|country|"
-    r"district|dist|region|province|town|city|area ?code|tract|sic|naics|icd|sector|industry|occupation|"
-    r"ethnicity|race|religion|sex|gender|class|type|kind|group|grp|cluster|category|species|"
-    r"strain|breed|block|plot|site|station|subject|subj|patient|person|individual|household|family|firm|"
-    r"company|school|teacher|student|rater|judge|treatment|treat|trt|arm|condition|variety|batch|"
+    r"district|dist|region|province|town|city|area ?code|tract|sic|naics|icd|sector|industry|"
+    r"occupation|ethnicity|race|religion|sex|gender|class|type|kind|group|grp|cluster|category|species|"
+    r"strain|breed|block|plot|site|station|subject|subj|patient|person|individual|household|"
+    r"family|firm|company|school|teacher|student|rater|judge|treatment|treat|trt|arm|condition|variety|batch|"
     r"machine|operator|lot|sire|dam)|"
     r"(.*[ _.-])?id|[a-z]+cod|"
     r"(user|town|house|hh|pers|person|cust|customer|client|firm|school|student|child|mother|family|"

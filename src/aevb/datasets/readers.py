@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from aevb.datasets.arrays import read_idx, read_npy
-from aevb.datasets.columns import Written
+from aevb.datasets.columns import Written, quoted
 from aevb.datasets.containers import CONTAINERS, inside
 from aevb.datasets.delimited import PACKED
 from aevb.datasets.frames import data_like, data_of_frame, matrix_of_frame
@@ -154,6 +154,7 @@ def read_like(text: str, schema: Schema, ignore: Sequence[str] = ()) -> Data:
         ignore: Names of further columns that a table may have.
 
     Raises:
+        UsageError: The table has no column of a name in ``ignore``.
         DataError: The rows do not have that form.
 
     Example:
@@ -168,11 +169,19 @@ def read_like(text: str, schema: Schema, ignore: Sequence[str] = ()) -> Data:
     _refuse_address(text)
     known = schema.table.columns if schema.table is not None else ()
     table = raw_table(text, {c.name: c.written for c in known if c.written != Written()})
+    if table is None and ignore:
+        raise UsageError(f"there are no columns to ignore in {text}: it is no table")
     if table is None:
         if Path(text).expanduser().is_dir() and schema.is_picture:
             size = schema.resize or (schema.shape[0], schema.shape[1])
             return read(text, resize=size, grey=len(schema.shape) == 2)
         return read(text)
+    unknown = [name for name in ignore if name not in map(str, table.frame.columns)]
+    if unknown:
+        raise UsageError(
+            f"{text} has no column {unknown[0]!r} to ignore; it has"
+            f" {quoted(list(table.frame.columns))}"
+        )
     if schema.table is not None:
         return data_like(table.frame, table.source, schema.table, ignore=ignore, notes=table.notes)
     kept = table.frame.loc[:, [name for name in table.frame if str(name) not in ignore]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aevb.config import Config
+from aevb.datasets.draws import content_numbers, uniforms
 from aevb.datasets.frames import frame_of
 from aevb.datasets.given import given
 from aevb.datasets.rows import Rows, rows_of
@@ -20,7 +21,7 @@ from aevb.engine.processes import Group
 from aevb.errors import DataError, UsageError
 from aevb.evaluation.baseline import baseline_rows
 from aevb.evaluation.bound import Figure, RowTerms, elbo_rows, summarise
-from aevb.evaluation.log_likelihood import importance_rows
+from aevb.evaluation.log_likelihood import RowScores, score_rows
 from aevb.model import VAE
 from aevb.probability.distributions import DiagonalNormal
 from aevb.probability.seeds import counter_seed
@@ -176,17 +177,34 @@ class Run:
             >>> [len(x) for x in run.stored("moons").split(1500)]
             [1500, 500]
         """
-        data = given(data, "the array", like=self.schema)
         # Outside training, dynamic binarisation draws each row once, as static binarisation does.
-        schema = (
-            replace(self.schema, binarize="static")
-            if self.schema.binarize == "dynamic"
-            else self.schema
-        )
+        once = self.schema.binarize == "dynamic"
+        return self._stored(data, "static" if once else self.schema.binarize, seed)
+
+    def _stored(self, data: Source, binarize: str, seed: int) -> Rows:
+        """Return ``Rows`` whose grey levels are treated as ``binarize`` says."""
+        data = given(data, "the array", like=self.schema)
+        data = self.schema.fitted(data)
+        self.schema.require(data)
+        schema = replace(self.schema, binarize=binarize)
         rows = rows_of(data, schema, counter_seed(seed, "binarize"), self.device)
         for x in rows.split(CHUNK):
             self.model.likelihood.check(x)
         return rows
+
+    def _parts_by_content(self, data: Source, seed: int) -> Iterator[Tensor]:
+        """Yield x of all rows in parts. Random bits depend on what is in a row, not on its number.
+
+        So a row becomes the same bits alone and among others.
+        """
+        at_random = self.schema.binarize in ("static", "dynamic")
+        rows = self._stored(data, "none" if at_random else self.schema.binarize, seed)
+        for x in rows.split(CHUNK):
+            if at_random:
+                numbers = content_numbers(x.cpu().numpy())
+                u = torch.from_numpy(uniforms(counter_seed(seed, "binarize"), numbers, x.shape[1]))
+                x = (u.to(x) < x).to(x.dtype)
+            yield x
 
     def sample(self, n: int, *, seed: int = 0, noise: bool | None = None) -> Any:
         """Draw z ~ p(z) and return new rows: (n, *shape), or a frame for a table.
@@ -340,16 +358,23 @@ class Run:
     ) -> dict[str, NDArray[Any]]:
         """Measure how likely each row is.
 
+        The scores of a row are a function of the row, the model, ``samples`` and ``seed``: they are
+        the same, to the last bit, for the row alone, among others and in any order. A row goes
+        through the networks by itself, and its draws are seeded by what is in it. (Another
+        machine, or another number of threads, may round differently.)
+
         Args:
             data: Rows.
-            samples: Draws of z for each row, for log p(x).
+            samples: Draws of z for each row.
             seed: Seeds the draws.
             on_rows: Called with the number of rows each time some are done.
 
         Returns:
             Arrays (N,), in nats: ``log_likelihood`` by importance sampling, ``bound``,
             ``reconstruction`` and ``kl``, and ``baseline`` if the run has one. The array
-            ``effective_sample_size`` belongs to ``log_likelihood``.
+            ``effective_sample_size`` belongs to ``log_likelihood``. All but the baseline are from
+            the same draws: ``bound`` = ``reconstruction`` - ``kl`` is the mean over them of the
+            logs whose exponentials ``log_likelihood`` averages, so it is never higher.
 
         Raises:
             DataError: The rows do not have the form of the training rows.
@@ -358,41 +383,43 @@ class Run:
         Example:
             >>> import aevb
             >>> run = aevb.fit("moons", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
-            >>> scores = run.score([[0.0, 0.5], [50.0, 50.0]], samples=100)
-            >>> bool(scores["log_likelihood"][0] > scores["log_likelihood"][1])
-            True
-            >>> sorted(scores)  # doctest: +NORMALIZE_WHITESPACE
+            >>> rows = [[0.0, 0.5], [50.0, 50.0]]
+            >>> likely, odd = run.score(rows, samples=100)["log_likelihood"]
+            >>> bool(likely > odd), bool(run.score(rows[1:], samples=100)["log_likelihood"] == odd)
+            (True, True)
+            >>> sorted(run.score(rows))  # doctest: +NORMALIZE_WHITESPACE
             ['baseline', 'bound', 'effective_sample_size', 'kl', 'log_likelihood',
              'reconstruction']
         """
-        x, done = self.stored(data, seed), 0
-        estimates = []
-        for part in x.split(CHUNK):
-            estimate = importance_rows(
-                self.model,
-                part,
-                samples=samples,
-                seed=seed,
-                first=done,
-                log_jacobian=self.log_jacobian,
-                on_rows=on_rows,
+        found: list[tuple[RowScores, Tensor | None]] = [
+            (
+                score_rows(
+                    self.model,
+                    x,
+                    samples=samples,
+                    seed=seed,
+                    log_jacobian=self.log_jacobian,
+                    on_rows=on_rows,
+                ),
+                self._baseline_row_by_row(x),
             )
-            estimates.append(estimate)
-            done += len(part)
-        terms = self.elbo_rows_of(x, seed=seed)
-        found = {
-            "log_likelihood": torch.cat([each.log_likelihood for each in estimates]),
-            "effective_sample_size": torch.cat([each.effective_sample_size for each in estimates]),
-            "bound": terms.bound,
-            "reconstruction": terms.reconstruction,
-            "kl": terms.kl.sum(-1),
-            "baseline": self.baseline_rows(x),
-        }
+            for x in self._parts_by_content(data, seed)
+        ]
+        names = ("log_likelihood", "effective_sample_size", "bound", "reconstruction", "kl")
+        columns = {name: [getattr(scores, name) for scores, _ in found] for name in names}
+        columns["baseline"] = [baseline for _, baseline in found if baseline is not None]
         return {
-            name: values.double().cpu().numpy()
-            for name, values in found.items()
-            if values is not None
+            name: torch.cat(parts).double().cpu().numpy()
+            for name, parts in columns.items()
+            if parts
         }
+
+    def _baseline_row_by_row(self, x: Tensor) -> Tensor | None:
+        """Return ``baseline_rows``. Sums over several rows at once may round differently."""
+        if self.baseline is None:
+            return None
+        rows = (self.baseline_rows(row) for row in x.split(1))
+        return torch.cat([row for row in rows if row is not None])
 
     def baseline_rows(self, x: Tensor | Rows) -> Tensor | None:
         """Return log p(x) of every row under independent columns: (N,), nats.
