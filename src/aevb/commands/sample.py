@@ -25,7 +25,8 @@ def sample(
 ) -> None:
     """Draw z ~ p(z) and write new rows in the units of the data.
 
-    The new rows are draws from p(x|z). For pictures they are means of p(x|z).
+    The new rows are draws from p(x|z). For pictures they are means of p(x|z), unless the pixels are
+    counts.
 
     Parameters
     ----------
@@ -59,7 +60,7 @@ def sample(
     files.check(output)
     trained = checkpoint.load(run)
     terminal.note_unfinished(trained, run)
-    noise = noise or not (mean or trained.schema.is_picture)
+    noise = noise or (trained.schema.is_drawn and not mean)
     if not files.is_picture(output):
         files.write(
             output, {"samples": trained.sample(n, seed=seed, noise=noise)}, column_names(trained)

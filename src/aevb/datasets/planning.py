@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aevb.datasets.checks import column_name
+from aevb.datasets.counts import require_counts
 from aevb.datasets.schema import Data, Schema
 from aevb.datasets.stored import moments
 from aevb.errors import DataError, UsageError
@@ -47,13 +48,15 @@ class Plan:
 class Transform:
     """x = (row - shift) / scale, and a phrase that says so.
 
-    levels: how many integers 0, 1, ... a value can take, for a likelihood over levels.
+    levels: how many integers 0, 1, ... a value can take, for a likelihood over levels. kind: that
+    of the values, if it is not the one that they look like.
     """
 
     shift: tuple[float, ...]
     scale: tuple[float, ...]
     phrase: str = ""
     levels: int | None = None
+    kind: str | None = None
 
 
 def _usual_form(likelihood: str) -> str:
@@ -73,8 +76,8 @@ def plan(
         data: The training rows.
         likelihood: The name of a likelihood, or ``auto``.
         binarize: How grey levels become bits: a key of ``aevb.datasets.schema.BINARIZE``.
-        form_of: Returns the ``form`` of x ("real", "unit", "levels") for a likelihood's name, as
-            ``Likelihood`` documents it.
+        form_of: Returns the ``form`` of x ("real", "unit", "levels", "counts") for a likelihood's
+            name, as ``Likelihood`` documents it.
         whole: The data that ``data`` was split from. Levels are counted there, because a rare level
             may occur only in the held-out rows.
 
@@ -105,6 +108,8 @@ def plan(
         )
     if form == "levels":
         transform = _to_levels(whole or data, likelihood)
+    elif form == "counts":
+        transform = _to_counts(whole or data, likelihood)
     elif form == "unit":
         transform = _to_unit(data, binarize)
     else:
@@ -128,15 +133,16 @@ def _require_variety(data: Data) -> None:
 
 
 def _schema(data: Data, transform: Transform, binarize: str) -> Schema:
+    kind = transform.kind or data.kind
     return Schema(
-        kind=data.kind,
+        kind=kind,
         shape=data.shape,
         dtype=str(data.rows.dtype),
         shift=transform.shift,
         scale=transform.scale,
         columns=data.columns,
-        white=data.white,
-        binarize=binarize if data.kind in ("grey", "unit") else "none",
+        white=None if kind == "counts" else data.white,
+        binarize=binarize if kind in ("grey", "unit") else "none",
         resize=data.resize,
         grey=data.grey,
         levels=transform.levels,
@@ -198,6 +204,13 @@ def _to_levels(data: Data, likelihood: str) -> Transform:
         )
     levels = int(max(high, data.white or 0)) + 1
     return Transform((0.0,), (levels - 1.0,), f"the integers 0 to {levels - 1}", levels)
+
+
+def _to_counts(data: Data, likelihood: str) -> Transform:
+    """Keep counts as they are. Raises DataError for other values."""
+    require_counts(data, likelihood)
+    low, high = data.range
+    return Transform((0.0,), (1.0,), f"counts from {low:.0f} to {high:.0f}", kind="counts")
 
 
 def _standardisation(data: Data) -> Transform:

@@ -199,7 +199,7 @@ class Schema:
     It is saved as JSON with the model. ``aevb.datasets.planning.plan`` makes one for a data set.
 
     Args:
-        kind: The kind of the values, as in ``Data.kind``.
+        kind: The kind of the values, as in ``Data.kind``, or ``counts``: the integers 0, 1, 2, ...
         shape: Shape of one row.
         dtype: numpy's name for the type of the rows.
         shift: One number, or one for each column.
@@ -259,6 +259,14 @@ class Schema:
         return len(self.shape) == 2 or (
             len(self.shape) == 3 and (self.shape[-1] in (1, 3, 4) or self.shape[0] in (1, 3))
         )
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether new rows are draws from p(x|z) by default, and not its means.
+
+        The means of pictures look better than draws. But a mean of counts is not a count.
+        """
+        return self.kind == "counts" or not self.is_picture
 
     @property
     def has_one_unit(self) -> bool:
@@ -349,7 +357,8 @@ class Schema:
     def to_data(self, x: NDArray[Any]) -> NDArray[Any]:
         """Turn the model's numbers x: (N, D) into rows (N, *shape) in the data's units.
 
-        Grey levels are clipped to 0..white, and rounded if the data had integers.
+        Grey levels are clipped to 0..white, and rounded if the data had integers. Draws of counts
+        have the integer type of the data, or int64 if that is too narrow. Means of counts do not.
 
         Example:
             >>> import numpy as np
@@ -365,6 +374,9 @@ class Schema:
             rows = rows.clip(0, self.white)
             if np.dtype(self.dtype).kind in "ui":
                 return rows.round().astype(self.dtype)
+        if self.kind == "counts" and np.dtype(self.dtype).kind in "ui" and _are_integers(rows):
+            fits = rows.max(initial=0) <= np.iinfo(self.dtype).max
+            return rows.astype(self.dtype if fits else np.int64)
         if self.levels is not None:
             # A draw is an integer, up to the rounding of float32. A mean need not be one.
             rows = np.where(np.abs(rows - rows.round()) < 1e-3, rows.round(), rows)
@@ -405,7 +417,7 @@ class Schema:
 
     def _require_same_white(self, data: Data) -> None:
         """Refuse values with a different range of grey levels."""
-        if self.kind == "real" or data.white == self.white or _may_be_dark(data):
+        if self.kind in ("real", "counts") or data.white == self.white or _may_be_dark(data):
             return
         low, high = data.range
         raise DataError(
@@ -423,6 +435,10 @@ class Schema:
             f"binarisation needs {self.noun} in [0, {self.scale[0]:g}]; {data.source} has"
             f" [{low:.4g}, {high:.4g}]. Save the rows in the form that the model was trained on."
         )
+
+
+def _are_integers(rows: NDArray[np.float64]) -> bool:
+    return bool((rows == rows.round()).all())
 
 
 def _may_be_dark(data: Data) -> bool:
