@@ -105,7 +105,8 @@ def _log_shapes(k: Tensor) -> Tensor:
         sum_n digamma(k_n + r) - digamma(r) + log(r / (r + m)).
 
     It is positive below the maximum and negative above, so its sign tells in which half of an
-    interval the maximum lies. If the variance is below the mean, it is positive everywhere.
+    interval the maximum lies. If the variance is below the mean, it is positive everywhere. For a
+    column of zeros it is 0 everywhere, and the largest shape, a Poisson, is the choice.
     """
     values, index = k.unique(return_inverse=True)
     weights = torch.ones_like(k)
@@ -118,7 +119,7 @@ def _log_shapes(k: Tensor) -> Tensor:
         middle = (low + high) / 2
         r = middle.exp()
         slope = (weights * (torch.digamma(points + r) - torch.digamma(r))).sum(0)
-        grows = slope > len(k) * (k.mean(0) / r).log1p()
+        grows = slope >= len(k) * (k.mean(0) / r).log1p()
         low, high = torch.where(grows, middle, low), torch.where(grows, high, middle)
     return (low + high) / 2
 

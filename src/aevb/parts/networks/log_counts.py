@@ -14,8 +14,8 @@ class LogCounts(nn.Module):
     """Turn each count k into (log(1 + k) - centre) / spread, with a centre and a spread by column.
 
     Centre and spread are the mean and the standard deviation of log(1 + k) over the rows that
-    ``initialise`` sees. Before, they are 0 and 1. Below 0, k itself takes the place of log(1 + k), so
-    that the inputs that a VampPrior learns have a gradient everywhere.
+    ``initialise`` sees. Before, they are 0 and 1. Below 0, k itself takes the place of log(1 + k),
+    so that the inputs that a VampPrior learns have a gradient everywhere.
 
     Args:
         data_dim: D.
