@@ -300,7 +300,7 @@ def test_counts_survive_the_way_to_the_model_and_back(dtype, shape):
     x = decided.schema.to_model(Data(rows, "here"))
     assert np.array_equal(x, rows.reshape(20, -1))
     back = decided.schema.to_data(x)
-    assert back.dtype == dtype
+    assert back.dtype == (dtype if np.dtype(dtype).kind in "ui" else np.int64)
     assert np.array_equal(back, rows)
 
 

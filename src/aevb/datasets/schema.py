@@ -358,7 +358,8 @@ class Schema:
         """Turn the model's numbers x: (N, D) into rows (N, *shape) in the data's units.
 
         Grey levels are clipped to 0..white, and rounded if the data had integers. Draws of counts
-        have the integer type of the data, or int64 if that is too narrow. Means of counts do not.
+        have the integer type of the data, or int64 if there is none or it is too narrow. Means of
+        counts are real numbers.
 
         Example:
             >>> import numpy as np
@@ -374,9 +375,10 @@ class Schema:
             rows = rows.clip(0, self.white)
             if np.dtype(self.dtype).kind in "ui":
                 return rows.round().astype(self.dtype)
-        if self.kind == "counts" and np.dtype(self.dtype).kind in "ui" and _are_integers(rows):
-            fits = rows.max(initial=0) <= np.iinfo(self.dtype).max
-            return rows.astype(self.dtype if fits else np.int64)
+        if self.kind == "counts" and bool((rows == rows.round()).all()):
+            kept = np.dtype(self.dtype)
+            fits = kept.kind in "ui" and rows.max(initial=0) <= np.iinfo(kept).max
+            return rows.astype(kept if fits else np.int64)
         if self.levels is not None:
             # A draw is an integer, up to the rounding of float32. A mean need not be one.
             rows = np.where(np.abs(rows - rows.round()) < 1e-3, rows.round(), rows)
@@ -435,10 +437,6 @@ class Schema:
             f"binarisation needs {self.noun} in [0, {self.scale[0]:g}]; {data.source} has"
             f" [{low:.4g}, {high:.4g}]. Save the rows in the form that the model was trained on."
         )
-
-
-def _are_integers(rows: NDArray[np.float64]) -> bool:
-    return bool((rows == rows.round()).all())
 
 
 def _may_be_dark(data: Data) -> bool:
