@@ -30,7 +30,8 @@ def sample(
 ) -> None:
     """Draw z ~ p(z) and write new rows in the units of the data.
 
-    The new rows are draws from p(x|z). For pictures they are means of p(x|z).
+    The new rows are draws from p(x|z). For pictures they are means of p(x|z), unless the pixels are
+    counts.
 
     Parameters
     ----------
@@ -64,7 +65,7 @@ def sample(
     trained = checkpoint.load(run)
     files.check(output, also=files.TABLES if trained.schema.table else ())
     terminal.note_unfinished(trained, run)
-    noise = noise or not (mean or trained.schema.is_picture)
+    noise = noise or (trained.schema.is_drawn and not mean)
     if not files.is_picture(output) and trained.schema.table is not None:
         drawn = trained.schema.to_data(trained.sample_x(n, seed=seed, noise=noise).cpu().numpy())
         _write_table(trained.schema.table, drawn, output)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from aevb.datasets.checks import column_name, refuse_narrow
 from aevb.datasets.columns import quoted
+from aevb.datasets.counts import count_likelihood, require_counts
 from aevb.datasets.form import vocabulary_of
 from aevb.datasets.kinds import with_kind
 from aevb.datasets.looks import channel_moments
@@ -53,7 +54,7 @@ class Transform:
     """x = (row - shift) / scale, and a phrase that says so.
 
     levels: how many integers 0, 1, ... a value can take, for a likelihood over levels. vocabulary:
-    the tokens that occur.
+    the tokens that occur. values: what the values are, if they are not what they look like.
     """
 
     shift: tuple[float, ...]
@@ -61,6 +62,7 @@ class Transform:
     phrase: str = ""
     levels: int | None = None
     vocabulary: tuple[int, ...] | None = None
+    values: str | None = None
 
 
 def _usual_form(likelihood: str) -> str:
@@ -80,8 +82,8 @@ def plan(
         data: The training rows.
         likelihood: The name of a likelihood, or ``auto``.
         binarize: How grey levels become bits: a key of ``aevb.datasets.schema.BINARIZE``.
-        form_of: Returns the ``form`` of x ("real", "unit", "levels") for a likelihood's name, as
-            ``Likelihood`` documents it.
+        form_of: Returns the ``form`` of x ("real", "unit", "levels", "counts") for a likelihood's
+            name, as ``Likelihood`` documents it.
         whole: The data that ``data`` was split from. Levels are counted there, because a rare level
             may occur only in the held-out rows.
 
@@ -121,6 +123,8 @@ def plan(
         transform = _to_tokens(whole or data)
     elif form == "levels":
         transform = _to_levels(whole or data, likelihood)
+    elif form == "counts":
+        transform = _to_counts(whole or data, likelihood)
     elif form == "unit":
         transform = _to_unit(data, binarize)
     else:
@@ -163,18 +167,19 @@ def _require_numbers_in_columns(data: Data) -> None:
 
 
 def _schema(data: Data, transform: Transform, binarize: str) -> Schema:
+    values = transform.values or data.values
     return Schema(
-        values=data.values,
+        values=values,
         shape=data.shape,
         dtype=str(data.rows.dtype),
         shift=transform.shift,
         scale=transform.scale,
         columns=data.columns,
-        white=data.white,
+        white=None if values == "counts" else data.white,
         kind=data.kind,
         form=data.form,
         vocabulary=transform.vocabulary,
-        binarize=binarize if data.values in ("grey", "unit") else "none",
+        binarize=binarize if values in ("grey", "unit") else "none",
         resize=data.resize,
         grey=data.grey,
         levels=transform.levels,
@@ -187,7 +192,7 @@ def _choose(data: Data) -> tuple[str, str]:
     if data.kind == "tokens":
         return "categorical", "tokens have no order"
     if data.kind == "counts":
-        return _count_likelihood(data)
+        return count_likelihood(data)
     if data.values == "binary":
         return "bernoulli", "all values are 0 or 1"
     if not _may_be_grey(data):
@@ -199,13 +204,6 @@ def _choose(data: Data) -> tuple[str, str]:
     )
     share = f"{extreme:.0%} of the grey levels are nearly black or white"
     return ("bernoulli", share) if extreme >= 0.5 else ("gaussian", "only " + share)
-
-
-def _count_likelihood(data: Data) -> tuple[str, str]:
-    from aevb.datasets.counts import count_likelihood
-
-    chosen: tuple[str, str] = count_likelihood(data)
-    return chosen
 
 
 def _may_be_grey(data: Data) -> bool:
@@ -254,6 +252,13 @@ def _to_tokens(data: Data) -> Transform:
     levels = len(vocabulary)
     phrase = f"{levels} tokens, from {vocabulary[0]} to {vocabulary[-1]}"
     return Transform((0.0,), (levels - 1.0,), phrase, levels, vocabulary)
+
+
+def _to_counts(data: Data, likelihood: str) -> Transform:
+    """Keep counts as they are. Raises DataError for other values."""
+    require_counts(data, likelihood)
+    low, high = data.range
+    return Transform((0.0,), (1.0,), f"counts from {low:.0f} to {high:.0f}", values="counts")
 
 
 def _standardisation(data: Data) -> Transform:

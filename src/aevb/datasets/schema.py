@@ -218,7 +218,7 @@ class Schema:
     It is saved as JSON with the model. ``aevb.datasets.planning.plan`` makes one for a data set.
 
     Args:
-        values: What the values are, as in ``Data.values``.
+        values: What the values are, as in ``Data.values``, or ``counts``: the integers 0, 1, 2, ...
         shape: Shape of one row.
         dtype: numpy's name for the type of the rows.
         shift: One number, one for each column, or one for each channel on the last axis.
@@ -299,6 +299,14 @@ class Schema:
         return len(self.shape) == 2 or (
             len(self.shape) == 3 and (self.shape[-1] in (1, 3, 4) or self.shape[0] in (1, 3))
         )
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether new rows are draws from p(x|z) by default, and not its means.
+
+        The means of pictures look better than draws. But a mean of counts is not a count.
+        """
+        return self.values == "counts" or not self.is_picture
 
     @property
     def has_one_unit(self) -> bool:
@@ -395,7 +403,9 @@ class Schema:
     def to_data(self, x: NDArray[Any]) -> NDArray[Any]:
         """Turn the model's numbers x: (N, D) into rows (N, *shape) in the data's units.
 
-        Grey levels are clipped to 0..white, and rounded if the data had integers.
+        Grey levels are clipped to 0..white, and rounded if the data had integers. Draws of counts
+        have the integer type of the data, or int64 if there is none or it is too narrow. Means of
+        counts are real numbers.
 
         Example:
             >>> import numpy as np
@@ -419,6 +429,10 @@ class Schema:
             rows = rows.clip(0, self.white)
             if np.dtype(self.dtype).kind in "ui":
                 return rows.round().astype(self.dtype)
+        if self.values == "counts" and bool((rows == rows.round()).all()):
+            kept = np.dtype(self.dtype)
+            fits = kept.kind in "ui" and rows.max(initial=0) <= np.iinfo(kept).max
+            return rows.astype(kept if fits else np.int64)
         if self.levels is not None:
             # A draw is an integer, up to the rounding of float32. A mean need not be one.
             rows = np.where(np.abs(rows - rows.round()) < 1e-3, rows.round(), rows)
@@ -522,7 +536,7 @@ class Schema:
             fits = data.white == self.white
         else:
             fits = low >= 0 and high <= self.white and (self.white == 1 or not _reaches_one(data))
-        if self.values == "real" or fits:
+        if self.values in ("real", "counts") or fits:
             return
         raise DataError(
             f"this model takes {self.noun} from 0 to {self.white or 1:g}; {data.source} has"

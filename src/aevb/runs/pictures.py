@@ -168,8 +168,8 @@ def latent_figure(run: Run, data: Data) -> Figure:
 def to_pictures(run: Run, rows: NDArray[Any], like: Data | None = None) -> NDArray[Any]:
     """Turn rows into pictures (N, H, W) or (N, H, W, 3) in [0, 1].
 
-    Black and white are those of the data. If the data are real numbers, the smallest and the
-    largest value of ``like`` are black and white, or those of the rows without ``like``.
+    Black and white are those of the data. If the data are real numbers or counts, the smallest and
+    the largest value of ``like`` are black and white, or those of the rows without ``like``.
 
     Args:
         run: The model that the rows belong to.
@@ -185,7 +185,7 @@ def to_pictures(run: Run, rows: NDArray[Any], like: Data | None = None) -> NDArr
         ((4, 8, 8), True)
     """
     schema = run.schema
-    if schema.values != "real":
+    if schema.values not in ("real", "counts"):
         return plots.as_pictures(rows, 0.0, schema.white or 1.0)
     low, high = (float(rows.min()), float(rows.max())) if like is None else like.range
     return plots.as_pictures(rows, low, high)

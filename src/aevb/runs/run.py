@@ -213,8 +213,9 @@ class Run:
             n: How many rows.
             seed: Seeds the draws. ``aevb sample`` with the same seed makes the same rows.
             noise: True for draws from p(x|z), False for its means, which vary less than the data.
-                Default: means for pictures, draws for anything else. Tokens have no mean; the most
-                likely ones take its place, here and in ``decode`` and ``reconstruct``.
+                Default: means for pictures, draws for counts and for anything else. Tokens have no
+                mean; the most likely ones take its place, here and in ``decode`` and
+                ``reconstruct``.
 
         Raises:
             UsageError: ``n`` is below 1.
@@ -239,7 +240,7 @@ class Run:
         """
         if n < 1:
             raise UsageError(f"the number of samples must be at least 1; got {n}")
-        noise = not self.schema.is_picture if noise is None else noise
+        noise = self.schema.is_drawn if noise is None else noise
         with torch.random.fork_rng():
             torch.manual_seed(counter_seed(seed, "sample"))
             sizes = [min(CHUNK, n - start) for start in range(0, n, CHUNK)]
