@@ -145,17 +145,32 @@ def _plane(look: Look, hint: str) -> tuple[str, str]:
         return "tokens", f"one 1 in {channels} at each of {steps} positions"
     if look.data.survey.bits:
         return "pictures", "two axes of pixels, all 0 or 1"
-    grey, least, most = _grey(look), min(steps, channels), max(steps, channels)
-    patch = most < SMALL and (look.whole or steps == channels)
-    if grey and (least >= SMALL or patch):
+    grey = _grey(look)
+    if grey and _has_sides_of_pictures(look):
         return "pictures", f"two axes of pixels {grey}"
     if look.whole and look.low >= 0:
         if hint:
             return hint, "grey levels, as likelihood bernoulli reads them"
-        small = look.high <= DARKEST
-        kinds = ["counts", "tokens" if small else "series", "pictures"]
-        raise _question(look, kinds)
+        other = "tokens" if look.high <= DARKEST else "series"
+        raise _question(look, ["counts", other, "pictures"])
+    if min(steps, channels) >= SMALL and _may_be_drawn(look):
+        raise _question(look, ["pictures", "series"])
     return "series", f"{steps} steps of {channels} channels"
+
+
+def _may_be_drawn(look: Look) -> bool:
+    """Whether real numbers may be grey levels all the same.
+
+    A series hardly ever begins at 0 and ends near 255, or never changes at many places.
+    """
+    return look.border >= 0.1 or (look.low == 0 and BRIGHT <= look.high <= WHITE)
+
+
+def _has_sides_of_pictures(look: Look) -> bool:
+    """Whether rows of two axes are as wide and high as pictures, or as small patches of them."""
+    height, width = look.data.shape
+    patch = max(height, width) < SMALL and (look.whole or height == width)
+    return patch or min(height, width) >= SMALL
 
 
 def _volume(look: Look, hint: str) -> tuple[str, str]:
@@ -186,12 +201,17 @@ def _grey(look: Look) -> str:
     if low < 0:
         return "from -1 to 1" if (low, high) == (-1, 1) and not look.whole else ""
     if look.whole:
-        eight = high <= WHITE and high > (DARKEST if look.is_byte else BRIGHT - 1)
-        sixteen = high > WHITE and look.data.rows.dtype == np.uint16
-        return f"reaching {high:g}" if eight or sixteen else ""
+        return f"reaching {high:g}" if _may_be_bytes(look) else ""
     if high <= 1:
         return "in [0, 1]"
     return f"from 0 to {high:g}" if low == 0 and 250 <= high <= WHITE else ""
+
+
+def _may_be_bytes(look: Look) -> bool:
+    """Whether whole numbers look like grey levels of 8 or 16 bits."""
+    if look.high > WHITE:
+        return bool(look.data.rows.dtype == np.uint16)
+    return look.high > DARKEST if look.is_byte else look.high >= BRIGHT
 
 
 def colour_axis(shape: tuple[int, ...]) -> int | None:
@@ -313,22 +333,25 @@ def _first(names: list[str]) -> str:
 def _as_pictures(data: Data, reason: str) -> Data:
     if data.columns is not None and data.table is None:
         data = pictures_of_table(data)
-    look, white, words = Look(data), data.white, [reason]
+    white = data.white
     if white is None:
-        white = _white(look)
-        if white not in (None, WHITE):
-            words.append(f"white is {white:g}")
-    rows, notes = data.rows, data.notes
-    if len(data.shape) == 1 and look.side is not None and look.side > 1:
-        rows = squares(data.rows, look.side)
-        words.append(f"{data.shape[0]} pixels a row, as {look.side} x {look.side}")
-    elif len(data.shape) == 1:
-        notes = (*notes, _how_to_shape(data))
-    found = changed(data, rows=rows, white=white, kind="pictures", notes=notes)
+        white = _white(Look(data))
+        reason += "" if white in (None, WHITE) else f"; white is {white:g}"
+    found = changed(data, white=white, kind="pictures", reason=reason)
+    if len(data.shape) == 1:
+        found = _with_sides(found)
     axis = colour_axis(found.shape) if white is None and found.values == "real" else None
-    if axis is not None and found.shape[axis] == 1:
-        axis = None
-    return changed(found, reason="; ".join(words), channel_axis=axis)
+    several = axis is not None and found.shape[axis] > 1
+    return changed(found, channel_axis=axis if several else None)
+
+
+def _with_sides(data: Data) -> Data:
+    """Turn flat rows into squares, if they have a square number of pixels."""
+    pixels, side = data.shape[0], Look(data).side
+    if side is None or side == 1:
+        return changed(data, notes=(*data.notes, _how_to_shape(data)))
+    reason = f"{data.reason}; {pixels} pixels a row, as {side} x {side}"
+    return changed(data, rows=squares(data.rows, side), reason=reason)
 
 
 def _white(look: Look) -> float | None:
@@ -453,4 +476,3 @@ def pictures_of_table(data: Data) -> Data:
 def _labels(name: str, values: NDArray[Any]) -> bool:
     whole = bool((values == np.rint(values)).all())
     return name.strip().lower() in LABELS and whole and len(np.unique(values)) <= MOST_LABELS
-

@@ -105,18 +105,13 @@ def plan(
     if likelihood == "auto":
         likelihood, reason = _choose(data)
     form = form_of(likelihood)
-    if data.kind == "tokens" and likelihood != "categorical":
-        raise UsageError(
-            f"tokens need likelihood categorical; got {likelihood}. Leave the likelihood out, or"
-            " give --kind table if these are numbers"
-        )
     if binarize != "none" and (form != "unit" or data.values == "real"):
         raise UsageError(
             f"binarize {binarize!r} needs grey levels and likelihood bernoulli; got {data.values}"
             f" values and likelihood {likelihood}"
         )
     if data.kind == "tokens":
-        transform = _to_tokens(whole or data)
+        transform = _to_tokens(whole or data, likelihood)
     elif form == "levels":
         transform = _to_levels(whole or data, likelihood)
     elif form == "unit":
@@ -226,8 +221,13 @@ def _to_levels(data: Data, likelihood: str) -> Transform:
     return Transform((0.0,), (levels - 1.0,), f"the integers 0 to {levels - 1}", levels)
 
 
-def _to_tokens(data: Data) -> Transform:
-    """Number the tokens that occur."""
+def _to_tokens(data: Data, likelihood: str) -> Transform:
+    """Number the tokens that occur. Raises UsageError for a likelihood that needs an order."""
+    if likelihood != "categorical":
+        raise UsageError(
+            f"tokens need likelihood categorical; got {likelihood}. Leave the likelihood out, or"
+            " give --kind table if these are numbers"
+        )
     vocabulary = vocabulary_of((rows for _, rows in data.chunks()), data.source)
     levels = len(vocabulary)
     phrase = f"{levels} tokens, from {vocabulary[0]} to {vocabulary[-1]}"
