@@ -233,8 +233,9 @@ def test_a_table_of_pixels_becomes_pictures_and_its_label_is_set_apart():
     # A column of amounts that is named like a label is a column like any other.
     amounts = pictures_of_table(data(np.hstack([R.random((60, 1)), FLAT]), columns=names))
     assert (amounts.labels, amounts.shape) == (None, (65,))
-    schema = with_kind(data(rows, columns=columns)), plan(found).schema
-    assert np.array_equal(schema[1].to_data(schema[1].to_model(schema[0])), SPOTS)
+    schema = plan(found).schema
+    new = rows_of(data(rows, columns=columns), schema)  # new rows come as a table, too
+    assert np.array_equal(schema.to_data(new.head(60).numpy()), SPOTS)
 
 
 # -------------------------------------------------------------------------------------------------

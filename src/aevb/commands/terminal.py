@@ -180,7 +180,8 @@ def print_description(found: Mapping[str, Any]) -> None:
     if columns:
         rows.append(("columns", _first_names(columns)))
     rows.append(("split", f"{train} for training, {held_out} for validation"))
-    if len(columns) < 2:  # columns have units of their own: one range for all says nothing
+    # Columns have units of their own: one range for all says nothing.
+    if len(columns) < 2 or found["kind"] != "table":
         rows.append(("range", f"{found['range'][0]:.6g} to {found['range'][1]:.6g}"))
     print_table([*rows, ("likelihood", f"{found['likelihood']} ({found['reason']})")])
     for sentence in found["notes"]:

@@ -14,6 +14,9 @@ Where to find the code:
 ``images.py``       loads digits, mnist, mnist_binarized and frey; downloads what is missing
 ``schema.py``       defines ``Data`` (rows as they were found) and ``Schema`` (their form)
 ``checks.py``       refuses values that are not finite numbers, and names the first one
+``kinds.py``        tells what an array holds, or asks
+``looks.py``        finds the facts that tell the kind of an array
+``form.py``         leaves out constant columns and one-hot axes, and puts them back
 ``planning.py``     chooses the likelihood and the ``Schema`` for a data set
 ``stored.py``       leaves a large file on disk and reads its rows when they are needed
 ``rows.py``         hands rows to a training step, from memory or from a file
@@ -60,12 +63,14 @@ _EXPORTS = {
 }
 
 
-def load(source: str | Path, **options: Any) -> Data:
+def load(source: str | Path, *, kind: str = "auto", **options: Any) -> Data:
     """Load a data set by its name or from a path.
 
     Args:
         source: A name (``digits``), a name with a split (``mnist:test``), or the path of a file or
             a folder of pictures.
+        kind: What the rows are: a name in ``aevb.datasets.kinds.KINDS``. "auto" leaves the question
+            to the training, which asks it if the form of the rows does not answer it.
         options: ``resize=(height, width)`` and ``grey=True``, only for a folder of pictures. See
             ``aevb.datasets.readers.read``.
 
@@ -88,8 +93,19 @@ def load(source: str | Path, **options: Any) -> Data:
         >>> np.save("my_rows.npy", np.arange(12).reshape(4, 3))
         >>> load("my_rows.npy").rows[0]
         array([0, 1, 2])
+        >>> load("my_rows.npy", kind="counts").kind
+        'counts'
     """
-    text = str(source)
+    data = _found(str(source), options)
+    if kind == "auto":
+        return data
+    from aevb.datasets.kinds import KINDS, with_kind
+
+    return with_kind(data, Registry("kind", KINDS).check(kind))
+
+
+def _found(text: str, options: dict[str, Any]) -> Data:
+    """Load a built-in data set, a file or a folder. Raises as ``load``."""
     name, _, split = text.partition(":")
     if name in DATASETS:
         if options:

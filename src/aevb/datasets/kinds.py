@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from aevb.datasets.form import Form
 from aevb.datasets.looks import Look, constant_columns, first_fraction, first_negative
-from aevb.datasets.schema import Data
+from aevb.datasets.schema import Data, Schema
 from aevb.datasets.stored import FileRows
 from aevb.errors import DataError, UsageError
 
@@ -290,6 +290,29 @@ Correct it, or give --kind table if these are amounts.
         "tokens": _as_tokens,
     }
     return bring[kind](data, reason)
+
+
+def like(data: Data, schema: Schema) -> Data:
+    """Return new rows in the form of the rows that a model was trained on.
+
+    A table of pixels becomes pictures if the model learned pictures. For the rest see
+    ``Schema.fitted``.
+
+    Raises:
+        DataError: The rows cannot be brought into that form.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.datasets import Data, Schema
+        >>> from aevb.datasets.kinds import like
+        >>> schema = Schema("grey", (2, 2), "uint8", (0.0,), (255.0,), white=255.0, kind="pictures")
+        >>> table = Data(np.ones((3, 5)), source="new.csv", columns=("label", "a", "b", "c", "d"))
+        >>> like(table, schema).shape
+        (2, 2)
+    """
+    if schema.kind == "pictures" and data.columns is not None and data.kind != "pictures":
+        data = pictures_of_table(data)
+    return schema.fitted(data)
 
 
 def changed(data: Data, **fields: Any) -> Data:

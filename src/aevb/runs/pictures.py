@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from aevb import plots
+from aevb.datasets.kinds import like
 from aevb.datasets.schema import Data
 from aevb.runs.run import Run
 
@@ -63,7 +64,7 @@ def figures(run: Run, data: Data | None = None) -> Iterator[tuple[str, Figure]]:
         >>> [name for name, _ in figures(run)]
         ['curves', 'samples', 'manifold']
     """
-    data = None if data is None else run.schema.fitted(data.sample(MOST_DRAWN))
+    data = None if data is None else like(data.sample(MOST_DRAWN), run.schema)
     if run.history:
         yield "curves", plots.curves(run.history)
     if run.schema.is_picture:
@@ -129,7 +130,7 @@ def table_figure(run: Run, data: Data, n: int, *, seed: int = 0, noise: bool = T
         ['data (2000 points)', 'generated (500 points)']
     """
     generated = run.schema.fitted(Data(run.sample(n, seed=seed, noise=noise), "the samples"))
-    shown = [each.rows[:MOST_POINTS] for each in (run.schema.fitted(data), generated)]
+    shown = [each.rows[:MOST_POINTS] for each in (like(data, run.schema), generated)]
     real, made = (rows.reshape(len(rows), -1) for rows in shown)
     names, title = _learned_names(run), f"generated: {drawn_from(noise)}, z ~ p(z)"
     if real.shape[1] == 2:
