@@ -236,7 +236,7 @@ FIT_CASES = [
         65,
         "needs integers from 0; unit.npy has fractions",
     ),
-    ("minus.npy --likelihood categorical", 65, "minus.npy has values from -3"),
+    ("minus.npy --likelihood discretized_logistic", 65, "minus.npy has values from -3"),
     (
         "ids.npy --likelihood discretized_logistic",
         65,

@@ -5,8 +5,9 @@ import pytest
 from helpers import refuses
 
 import aevb
+from aevb.commands import terminal
 from aevb.config import Config
-from aevb.datasets import load
+from aevb.datasets import load, stored
 from aevb.datasets.form import MOST_TOKENS, is_one_hot
 from aevb.datasets.kinds import KINDS, decide, pictures_of_table, white_of, with_kind
 from aevb.datasets.planning import plan
@@ -65,11 +66,11 @@ SAID = {  # rows, kind, a word of the reason
     "fields": (FIELDS, "pictures", "3 channels in its own unit"),
     "fields, channels first": (np.moveaxis(FIELDS, -1, 1), "pictures", "3 channels"),
     # As pictures, the first channel would be lost under the noise of the last.
-    "series": (EEG, "series", "3 channels, each in its own unit"),
-    "series, alike": (R.normal(size=(50, 30, 4)), "series", "alike"),
+    "series": (EEG, "series", "3 channels on the last axis, each in its own unit"),
+    "series, alike": (R.normal(size=(50, 30, 4)), "series", "in one unit"),
     "series, channels first": (np.swapaxes(EEG, 1, 2), "series", "3 channels on the first axis"),
     "bounded series": (R.random((50, 30, 3)), "series", "channels"),
-    "wholly negative": (-1 - SPIKES, "series", "steps"),
+    "wholly negative": (-1 - SPIKES, "series", "channels"),
     "tokens": (ONE_HOT, "tokens", "one 1 in 12 at each of 20"),
 }
 
@@ -397,6 +398,59 @@ def test_constant_columns_of_an_array_are_kept_aside_and_put_back(tmp_path):
     new[5, 1] = 8
     refuses(DataError, ["column_2 was 7", "8 there at row 6"], run.encode, new)
     assert "2 of 5 columns" in with_kind(data(rows)).notes[0]
+
+
+def test_a_column_that_changes_only_among_the_rows_held_out_is_learned():
+    """The answer to "pictures or a table?" must work, whatever rows the split holds out."""
+    rows = R.normal(size=(60, 3))
+    rows[:, 1] = 0
+    rows[59, 1] = 5
+    whole = with_kind(data(rows))
+    schema = plan(whole.take(np.arange(59)), whole=whole).schema
+    assert schema.scale[1] == pytest.approx(rows[:, 1].std())
+
+
+def test_the_first_line_says_kind_and_reason(capsys):
+    for rows, line in [
+        (SPOTS, "60 pictures of 8 x 8 (uint8): two axes of pixels reaching 254"),
+        (EEG, "80 series of 20 x 3 (float64): real values over two axes; 3 channels on the last"),
+        (ONE_HOT, "100 rows of 20 tokens (uint8): one 1 in 12 at each of 20 positions"),
+        (SURVEY, "400 rows of 3 (int64): one axis of columns"),
+    ]:
+        found = terminal.describe(prepare(data(rows), Config()))
+        terminal.print_description(found)
+        assert f"data        it.npy: {line}" in capsys.readouterr().out
+        assert (found["kind"], found["kind_reason"] in line + " axis, each in its own unit") == (
+            with_kind(data(rows)).kind,
+            True,
+        )
+
+
+def test_load_takes_a_kind(tmp_path):
+    np.save(tmp_path / "spikes.npy", SPIKES)
+    assert load(tmp_path / "spikes.npy").kind == ""
+    assert load(tmp_path / "spikes.npy", kind="counts").kind == "counts"
+    with pytest.raises(UsageError, match="unknown kind 'count'"):
+        load(tmp_path / "spikes.npy", kind="count")
+
+
+def test_rows_in_a_file_are_read_as_those_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(stored, "IN_MEMORY_BYTES", 0)
+    for rows, kind in [(SPOTS, "auto"), (FLAT, "pictures"), (EEG, "auto"), (ONE_HOT, "auto")]:
+        np.save(tmp_path / "rows.npy", rows)
+        in_file, in_memory = load(tmp_path / "rows.npy"), data(rows)
+        assert in_file.in_file
+        found, same = with_kind(in_file, kind), with_kind(in_memory, kind)
+        assert (found.kind, found.reason, found.shape, found.white, found.form) == (
+            same.kind,
+            same.reason,
+            same.shape,
+            same.white,
+            same.form,
+        )
+        assert np.array_equal(np.asarray(found.rows), same.rows)
+        x = rows_of(in_file, plan(same).schema).head(9)
+        assert np.array_equal(x, rows_of(in_memory, plan(same).schema).head(9))
 
 
 def test_bytes_of_a_table_are_drawn_near_the_data():

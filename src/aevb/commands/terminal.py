@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 FEW_VALUES = 10
 """A column with at most this many different values may hold categories."""
 NOUNS = {
-    "table": "rows",
-    "pictures": "pictures",
-    "series": "series",
-    "counts": "rows of counts",
-    "tokens": "rows of tokens",
+    "table": "rows of {}",
+    "pictures": "pictures of {}",
+    "series": "series of {}",
+    "counts": "rows of {} counts",
+    "tokens": "rows of {} tokens",
 }
-"""What the rows of each kind of data are called."""
+"""What the rows of each kind of data are called, with a place for their shape."""
 MOST_NAMED = 8
 """At most this many names of columns are printed."""
 
@@ -174,7 +174,7 @@ def print_description(found: Mapping[str, Any]) -> None:
     shape = " x ".join(map(str, found["shape"]))
     train, held_out = found["training_rows"], found["validation_rows"]
     why = f": {found['kind_reason']}" if found["kind_reason"] else ""
-    what = f"{found['rows']} {NOUNS[found['kind']]} of {shape} ({found['type']}){why}"
+    what = f"{found['rows']} {NOUNS[found['kind']].format(shape)} ({found['type']}){why}"
     rows = [("data", f"{found['source']}: {what}")]
     columns = found["columns"] or []
     if columns:

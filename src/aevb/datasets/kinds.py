@@ -87,7 +87,7 @@ def decide(data: Data, likelihood: str = "auto", binarize: str = "none") -> tupl
         >>> from aevb.datasets import Data
         >>> from aevb.datasets.kinds import decide
         >>> decide(Data(np.random.default_rng(0).normal(size=(9, 20, 3)), source="eeg"))
-        ('series', '20 steps of 3 channels')
+        ('series', 'real values over two axes')
         >>> decide(Data(np.arange(640, dtype=np.uint8).reshape(10, 8, 8) % 255, source="photos"))
         ('pictures', 'two axes of pixels reaching 254')
         >>> decide(Data(np.arange(640).reshape(10, 8, 8) % 7, source="spikes"))
@@ -155,7 +155,7 @@ def _plane(look: Look, hint: str) -> tuple[str, str]:
         raise _question(look, ["counts", other, "pictures"])
     if min(steps, channels) >= SMALL and _may_be_drawn(look):
         raise _question(look, ["pictures", "series"])
-    return "series", f"{steps} steps of {channels} channels"
+    return "series", "real values over two axes"
 
 
 def _may_be_drawn(look: Look) -> bool:
@@ -188,7 +188,7 @@ def _volume(look: Look, hint: str) -> tuple[str, str]:
     if axis is not None:
         several = f", each of {shape[axis]} channels in its own unit" if shape[axis] > 1 else ""
         return "pictures", f"real values over {_words(shape[1:])} axes{several}"
-    return "series", f"real values with {shape[-1]} channels on the last axis"
+    return "series", f"real values over {_words(shape)} axes"
 
 
 def _words(shape: tuple[int, ...]) -> str:
@@ -412,13 +412,10 @@ def _as_series(data: Data, reason: str) -> Data:
     if len(data.shape) > 1:
         look, axis = Look(data), len(data.shape) - 1
         first, last = look.gain(0), look.gain(axis)
-        if first > last + math.log(2):
-            axis = 0
-            reason = f"{data.shape[0]} channels on the first axis of a row, each in its own unit"
-        elif last < 0.05:
-            reason += ", whose scales are alike"
-        else:
-            reason += ", each in its own unit"
+        axis, place = (0, "first") if first > last + math.log(2) else (axis, "last")
+        alike = max(first, last) < 0.05
+        unit = "all in one unit, it seems" if alike else "each in its own unit"
+        reason += f"; {data.shape[axis]} channels on the {place} axis, {unit}"
     return changed(found, reason=reason, channel_axis=axis)
 
 

@@ -117,7 +117,7 @@ def plan(
     elif form == "unit":
         transform = _to_unit(data, binarize)
     else:
-        transform = _standardisation(data)
+        transform = _standardisation(data, whole or data)
     schema = _schema(data, transform, binarize)
     treatment = schema.treatment if form == "unit" else ""
     return Plan(likelihood, schema, "; ".join(filter(None, [reason, transform.phrase, treatment])))
@@ -234,11 +234,11 @@ def _to_tokens(data: Data, likelihood: str) -> Transform:
     return Transform((0.0,), (levels - 1.0,), phrase, levels, vocabulary)
 
 
-def _standardisation(data: Data) -> Transform:
+def _standardisation(data: Data, whole: Data) -> Transform:
     """Bring values to mean 0 and variance 1: by column, by channel, or all pixels together.
 
     The pixels of a picture share one unit. Pixels that never change, as in a black border, are
-    therefore allowed; a constant column of a table is not.
+    therefore allowed; a constant column of a table is not, unless it changes among rows held out.
     """
     by_column = data.kind == "table" and (data.columns is not None or data.values != "binary")
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
@@ -251,7 +251,11 @@ def _standardisation(data: Data) -> Transform:
             f"{data.source}: values up to {max(map(abs, data.range)):.3g} cannot be standardised."
             " Give them in other units."
         )
-    if by_column:
+    if by_column and (std <= np.finfo(np.float64).tiny).any():
+        mean, std = (
+            np.where(std <= np.finfo(np.float64).tiny, of_whole, of_part)
+            for of_whole, of_part in zip(moments(whole.rows, 0), (mean, std), strict=True)
+        )
         # A standard deviation may be so small that division by it loses all differences.
         _refuse_constants(data, np.flatnonzero(std <= np.finfo(np.float64).tiny))
     shift, scale = tuple(mean.tolist()), tuple(std.tolist())
