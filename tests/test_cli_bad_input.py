@@ -239,7 +239,7 @@ FIT_CASES = [
     ("good.csv --likelihood poisson", 65, "poisson needs counts 0, 1, 2, ...; good.csv has values"),
     ("unit.npy --likelihood negative_binomial", 65, "unit.npy has fractions such as"),
     ("counts.npy --likelihood poisson --binarize static", 2, "needs grey levels"),
-    ("minus.npy --likelihood categorical", 65, "minus.npy has values from -3"),
+    ("minus.npy --likelihood discretized_logistic", 65, "minus.npy has values from -3"),
     (
         "ids.npy --likelihood discretized_logistic",
         65,

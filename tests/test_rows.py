@@ -35,9 +35,12 @@ CASES = {  # rows, likelihood, binarize, and whether they are kept as 8 bits
     "grey, static": (GREY.astype(np.uint8), "bernoulli", "static", True),
     "grey, dynamic": (GREY.astype(np.uint8), "bernoulli", "dynamic", True),
     "grey, threshold": (GREY.astype(np.uint8), "bernoulli", "threshold", True),
-    "levels": (ALL_BYTES.astype(np.int32), "categorical", "none", True),
+    "levels": (ALL_BYTES.astype(np.int32), "discretized_logistic", "none", True),
     "counts": (1000 * ALL_BYTES.astype(np.int32), "poisson", "none", False),
     "small counts": (ALL_BYTES.astype(np.uint8), "poisson", "none", True),
+    "tokens": (ALL_BYTES.astype(np.int32) // 3 * 7, "categorical", "none", False),
+    "channels": (RNG.normal(size=(256, 2, 2)) * [1, 50], "auto", "none", False),
+    "channels of bytes": (GREY.astype(np.int16) - [0, 3], "auto", "none", False),
     "columns of bytes": (ALL_BYTES.astype(np.int16), "gaussian", "none", True),
     "bool": (ALL_BYTES > 99, "auto", "none", True),
     "bits as floats": ((ALL_BYTES > 99).astype(np.float32), "auto", "none", True),
@@ -79,7 +82,8 @@ def test_contract(case, place, tmp_path, monkeypatch):
     rows, likelihood, binarize, eight_bits = CASES[case]
     small_chunks(monkeypatch)
     in_memory, in_file = both(rows, tmp_path, monkeypatch)
-    forms = {"categorical": "levels", "bernoulli": "unit", "poisson": "counts"}
+    levels = dict.fromkeys(["categorical", "discretized_logistic"], "levels")
+    forms = levels | {"bernoulli": "unit", "poisson": "counts"}
     schema = plan(in_memory, likelihood, binarize, lambda name: forms.get(name, "real")).schema
     x = torch.from_numpy(schema.to_model(in_memory, seed=7))
     found = rows_of(in_memory if place is RowsInMemory else in_file, schema, seed=7)

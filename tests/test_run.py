@@ -223,6 +223,7 @@ def test_a_folder_of_pictures_is_brought_to_the_size_trained_on(tmp_path):
 def test_samples_are_draws_of_a_table_and_means_of_pictures(shape):
     """As the command line has it; means alone would say that a table varies less than it does."""
     rows = np.random.default_rng(0).normal(size=(60, *shape))
-    run = aevb.fit(rows, Config(hidden=(8,), latent_dim=2, epochs=1))
+    kind = "table" if len(shape) == 1 else "pictures"
+    run = aevb.fit(rows, Config(hidden=(8,), latent_dim=2, epochs=1, kind=kind))
     assert np.array_equal(run.sample(50), run.sample(50, noise=len(shape) == 1))
     assert not np.array_equal(run.sample(50), run.sample(50, noise=len(shape) != 1))

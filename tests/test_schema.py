@@ -90,8 +90,12 @@ def test_rows_become_the_models_numbers_and_come_back(name, likelihood):
     else:  # each column of a table, and each channel, has a unit of its own; pixels share one
         axis = 0 if data.kind == "table" and (data.columns or kind != "binary") else None
         each = flat.reshape(-1, 2) if name == "volumes" else flat
-        axis = 0 if name == "volumes" else axis
+        if name == "channels first":
+            each = np.swapaxes(data.rows, 1, 2).reshape(-1, 2)
+        axis = 0 if data.kind == "series" else axis
         expected = (each - each.mean(axis, dtype=float)) / each.std(axis, dtype=float)
+        if name == "channels first":
+            expected = np.swapaxes(expected.reshape(60, 5, 2), 1, 2)
         assert np.allclose(x, expected.reshape(x.shape), atol=1e-5)
     back = schema.to_data(x)
     assert back.shape == data.rows.shape

@@ -478,5 +478,7 @@ class Config:
         # JSON's strings, numbers, booleans and lists are TOML as well. TOML has no null.
         values = {"data": data, **self.to_dict()}
         return "".join(
-            f"{name} = {json.dumps(value)}\n" for name, value in values.items() if value is not None
+            f"{name} = {json.dumps(value)}\n"
+            for name, value in values.items()
+            if value is not None and value != []
         )

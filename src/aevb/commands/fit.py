@@ -290,12 +290,14 @@ def _read_toml(file: Path) -> Dict:
     known = Registry(
         "setting", dict.fromkeys(["data", *(field.name for field in fields(Config))], "")
     )
-    for name, value in settings.items():
+    for name, value in list(settings.items()):
         try:
             known.check(name)
         except UsageError as error:
             raise UsageError(f"{file}: {error}") from None
-        if isinstance(value, dict):
+        if name == "columns" and isinstance(value, dict):
+            settings = settings | {name: [f"{column}={kind}" for column, kind in value.items()]}
+        elif isinstance(value, dict):
             raise UsageError(
                 f"{file}: [{name}] is a section; settings stand at the top level, one a line"
             )

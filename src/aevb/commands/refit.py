@@ -47,7 +47,7 @@ def refit(
     seed
         Seed for the draws of the codes and for the fit.
     """
-    from aevb.commands import terminal
+    from aevb.commands import summary, terminal
     from aevb.runs.pictures import draw
     from aevb.runs.refit import STEPS, refit_prior
     from aevb.storage import checkpoint
@@ -73,7 +73,7 @@ def refit(
     pictures = draw(fitted, out / "pictures", prepared.validation or prepared.train)
     _compare(trained, fitted, prepared)
     print(f"written    {out}: model and {len(pictures)} pictures")
-    samples = "samples.png" if fitted.schema.is_picture else "samples.csv"
+    samples = summary.sample_file(fitted)
     print(f"next       aevb sample {out} -n 100 -o {samples}    aevb evaluate {out}")
 
 

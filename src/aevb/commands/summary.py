@@ -129,9 +129,17 @@ def print_for_people(
         )
     written = f"model, config.toml, metrics.jsonl, {pictures} pictures in {out / 'pictures'}"
     print(f"written    {out}: {written}")
-    samples = "samples.png" if run.schema.is_picture else "samples.csv"
+    samples = sample_file(run)
     then = (f"aevb sample {out} -n 100 -o {samples}", f"aevb evaluate {out}", f"aevb plot {out}")
     print(f"next       {'    '.join(then)}")
+
+
+def sample_file(run: Run) -> str:
+    """A good name for a file of samples: .csv would lose the axes of series and the like."""
+    if run.schema.is_picture:
+        return "samples.png"
+    shape = run.schema.shape if run.schema.form is None else run.schema.form.shape
+    return "samples.csv" if len(shape) == 1 else "samples.npy"
 
 
 def _how(engine: dict[str, Any]) -> str:

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 MOST_COLUMNS = 30
 """At most this many columns of a table are described, one on a line."""
 NOUNS = {
-    "table": "rows",
-    "pictures": "pictures",
-    "series": "series",
-    "counts": "rows of counts",
-    "tokens": "rows of tokens",
+    "table": "rows of {}",
+    "pictures": "pictures of {}",
+    "series": "series of {}",
+    "counts": "rows of {} counts",
+    "tokens": "rows of {} tokens",
 }
-"""What the rows of each kind of data are called."""
+"""What the rows of each kind of data are called, with a place for their shape."""
 MOST_NAMED = 8
 """At most this many names of columns are printed."""
 
@@ -159,7 +159,7 @@ def print_description(found: Mapping[str, Any]) -> None:
     shape = " x ".join(map(str, found["shape"]))
     train, held_out = found["training_rows"], found["validation_rows"]
     why = f": {found['kind_reason']}" if found["kind_reason"] else ""
-    what = f"{found['rows']} {NOUNS[found['kind']]} of {shape} ({found['type']}){why}"
+    what = f"{found['rows']} {NOUNS[found['kind']].format(shape)} ({found['type']}){why}"
     rows = [("data", f"{found['source']}: {what}")]
     columns = found["columns"] or []
     if found["column_kinds"]:
@@ -167,7 +167,8 @@ def print_description(found: Mapping[str, Any]) -> None:
     elif columns:
         rows.append(("columns", _first_names(columns)))
     rows.append(("split", f"{train} for training, {held_out} for validation"))
-    if len(columns) < 2:  # columns have units of their own: one range for all says nothing
+    # Columns have units of their own: one range for all says nothing.
+    if len(columns) < 2 or found["kind"] != "table":
         rows.append(("range", f"{found['range'][0]:.6g} to {found['range'][1]:.6g}"))
     print_table([*rows, ("likelihood", f"{found['likelihood']} ({found['reason']})")])
     for each in found["notes"]:

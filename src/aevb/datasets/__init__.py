@@ -18,6 +18,9 @@ Where to find the code:
 ``frames.py``       turns data frames into ``Data``, and rows into data frames
 ``kinds.py``        tells tables, pictures, series, counts and tokens apart
 ``checks.py``       refuses values that are not finite numbers, and names the first one
+``kinds.py``        tells what an array holds, or asks
+``looks.py``        finds the facts that tell the kind of an array
+``form.py``         leaves out constant columns and one-hot axes, and puts them back
 ``planning.py``     chooses the likelihood and the ``Schema`` for a data set
 ``stored.py``       leaves a large file on disk and reads its rows when they are needed
 ``rows.py``         hands rows to a training step, from memory or from a file
@@ -106,8 +109,26 @@ def load(
         >>> np.save("my_rows.npy", np.arange(12).reshape(4, 3))
         >>> load("my_rows.npy").rows[0]
         array([0, 1, 2])
+        >>> load("my_rows.npy", kind="counts").kind
+        'counts'
     """
-    text = str(source)
+    data = _found(str(source), kind, columns, decimal, resize, grey)
+    if kind == "auto":
+        return data
+    from aevb.datasets.kinds import KINDS, with_kind
+
+    return with_kind(data, Registry("kind", KINDS).check(kind))
+
+
+def _found(
+    text: str,
+    kind: str,
+    columns: Mapping[str, str] | None,
+    decimal: str,
+    resize: tuple[int, int] | None,
+    grey: bool | None,
+) -> Data:
+    """Load a built-in data set, a file or a folder. Raises as ``load``."""
     name, _, split = text.partition(":")
     if name in DATASETS:
         _refuse_options(name, columns, decimal, resize, grey)

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
+from aevb.datasets.columns import Table, quoted
+from aevb.datasets.form import require_known
 from aevb.datasets.stored import Stored, chunks
 from aevb.errors import DataError, UsageError
 
 FEWEST_STEPS = 256
 """A column must vary by this many of the steps between floats of its size, or it is refused. Its
 values then span about a thousand steps."""
+MOST_ONES = 0.05
+"""Among grey levels up to 255, at most this share of the values is 1 if none is larger."""
+
+if TYPE_CHECKING:
+    from aevb.datasets.schema import Data, Schema
 
 
 def require_numbers(rows: Stored, source: str) -> None:
@@ -113,3 +123,114 @@ def only_split(name: str, split: str | None, allowed: tuple[str, ...]) -> None:
 def column_name(columns: tuple[str, ...] | None, index: int) -> str:
     """Name a column for a message. A column without a name is counted from 1."""
     return f"{columns[index]!r}" if columns else f"column_{index + 1}"
+
+
+def require_form(data: Data, schema: Schema) -> None:
+    """Raise DataError unless the data have the schema's shape, columns, unit and tokens."""
+    if data.shape != schema.shape:
+        shape = schema.shape if schema.form is None else schema.form.shape
+        raise DataError(
+            f"this model takes rows of shape {shape}; {data.source} has rows of shape"
+            f" {data.shape}. Use a model that was trained on such rows."
+        )
+    if schema.columns and data.columns and data.columns != schema.columns:
+        raise DataError(
+            f"this model takes the columns {', '.join(schema.columns)}, in this order; "
+            f"{data.source} has {', '.join(data.columns)}. Bring them into this order."
+        )
+    if schema.table is not None:
+        _require_table(data, schema.table)
+    _require_same_white(data, schema)
+    _require_probabilities(data, schema)
+    if schema.vocabulary is not None:
+        require_known(data.chunks(), schema.vocabulary, data.source)
+
+
+def _require_table(data: Data, table: Table) -> None:
+    """Refuse missing cells, and bare numbers where the columns are not all numbers."""
+    require_complete(data)
+    bare = all(column.kind in ("real", "integer", "boolean") for column in table.columns)
+    if data.table is None and not bare:
+        raise DataError(
+            f"this model takes a table with the columns"
+            f" {quoted([column.name for column in table.columns])}; {data.source} has numbers"
+            " without names. Give a data frame or a file with these columns."
+        )
+
+
+def _require_same_white(data: Data, schema: Schema) -> None:
+    """Refuse values with a different range of grey levels."""
+    if schema.values in ("real", "counts") or _is_as_white(data, schema):
+        return
+    low, high = data.range
+    raise DataError(
+        f"this model takes {schema.noun} from 0 to {schema.white or 1:g}; {data.source} has"
+        f" values in [{low:.4g}, {high:.4g}]. Bring them into the form that the model was"
+        " trained on."
+    )
+
+
+def _is_as_white(data: Data, schema: Schema) -> bool:
+    """Whether the values may have the white of the schema."""
+    if schema.white is None:
+        return data.white is None and not (schema.is_unit_picture and _exceeds_one(data))
+    if data.white is not None:
+        return data.white == schema.white
+    low, high = data.range
+    return low >= 0 and high <= schema.white and (schema.white == 1 or not _reaches_one(data))
+
+
+def _reaches_one(data: Data) -> bool:
+    """Whether white seems to be 1: all values lie in [0, 1], and are fractions or often 1.
+
+    Really dark pictures have the grey levels 0 and 1 out of 255, too, but few of the 1.
+    """
+    if not 0 < data.range[1] <= 1:
+        return False
+    ones = 0
+    for _, part in data.chunks():
+        if not ((part == 0) | (part == 1)).all():
+            return True
+        ones += int((part == 1).sum())
+    return ones > MOST_ONES * data.rows.size
+
+
+def _exceeds_one(data: Data) -> bool:
+    """Whether white is more than 1. Values of resized pictures may exceed 1 by a little."""
+    high = data.range[1]
+    if not 1 < high <= 2:
+        return high > 2
+    return all(bool((part == np.rint(part)).all()) for _, part in data.chunks())
+
+
+def _require_probabilities(data: Data, schema: Schema) -> None:
+    """Refuse values that cannot be binarised, since they are no probabilities once scaled."""
+    low, high = data.range
+    if schema.binarize == "none" or (low >= 0 and np.float32(high / schema.scale[0]) <= 1):
+        return
+    raise DataError(
+        f"binarisation needs {schema.noun} in [0, {schema.scale[0]:g}]; {data.source} has"
+        f" [{low:.4g}, {high:.4g}]. Save the rows in the form that the model was trained on."
+    )
+
+
+def require_complete(data: Data) -> None:
+    """Raise DataError if cells of a table are missing.
+
+    Example:
+        >>> import pandas as pd
+        >>> from aevb.datasets.frames import data_of_frame
+        >>> from aevb.datasets.checks import require_complete
+        >>> require_complete(data_of_frame(pd.DataFrame({"a": [1.5, 2.5]}), "mine"))
+    """
+    if not math.isnan(data.survey.low):
+        return
+    counts = sum(np.isnan(rows).sum(0) for _, rows in data.chunks())
+    columns = data.columns or ()
+    gaps = [name for name, count in zip(columns, np.atleast_1d(counts), strict=True) if count]
+    options = " ".join(f"--column {name}=ignore" for name in gaps[:8])
+    raise DataError(
+        f"{data.source}: {int(np.sum(counts))} cells are missing, in the columns {quoted(gaps)};"
+        " such rows cannot be modelled yet. Fill the cells in, remove the rows, or leave the"
+        f" columns out with {options}{' ...' if len(gaps) > 8 else ''}."
+    )

@@ -75,7 +75,8 @@ class Form:
                     f" position; {source} has others. Save the rows in the form that the model was"
                     " trained on."
                 )
-            return rows.argmax(-1)
+            tokens: NDArray[np.int64] = rows.argmax(-1)
+            return tokens
         for column, value in self.constants:
             if (other := rows[:, column] != value).any():
                 first = int(other.argmax())
@@ -97,8 +98,9 @@ class Form:
                    [3, 2]])
         """
         if self.one_hot:
-            return (rows[..., None] == np.arange(self.shape[-1])).astype(rows.dtype)
-        full = np.empty((len(rows), *self.shape), rows.dtype)
+            ones: NDArray[np.bool_] = rows[..., None] == np.arange(self.shape[-1])
+            return ones.astype(rows.dtype)
+        full: NDArray[Any] = np.empty((len(rows), *self.shape), rows.dtype)
         full[:, list(self.kept)] = rows
         for column, value in self.constants:
             full[:, column] = value

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from aevb.datasets.form import Form
 from aevb.datasets.looks import Look, constant_columns, first_fraction, first_negative
-from aevb.datasets.schema import Data
+from aevb.datasets.schema import Data, Schema
 from aevb.datasets.stored import LazyRows
 from aevb.errors import DataError, UsageError
 
@@ -87,7 +87,7 @@ def decide(data: Data, likelihood: str = "auto", binarize: str = "none") -> tupl
         >>> from aevb.datasets import Data
         >>> from aevb.datasets.kinds import decide
         >>> decide(Data(np.random.default_rng(0).normal(size=(9, 20, 3)), source="eeg"))
-        ('series', '20 steps of 3 channels')
+        ('series', 'real values over two axes')
         >>> decide(Data(np.arange(640, dtype=np.uint8).reshape(10, 8, 8) % 255, source="photos"))
         ('pictures', 'two axes of pixels reaching 254')
         >>> decide(Data(np.arange(640).reshape(10, 8, 8) % 7, source="spikes"))
@@ -145,17 +145,32 @@ def _plane(look: Look, hint: str) -> tuple[str, str]:
         return "tokens", f"one 1 in {channels} at each of {steps} positions"
     if look.data.survey.bits:
         return "pictures", "two axes of pixels, all 0 or 1"
-    grey, least, most = _grey(look), min(steps, channels), max(steps, channels)
-    patch = most < SMALL and (look.whole or steps == channels)
-    if grey and (least >= SMALL or patch):
+    grey = _grey(look)
+    if grey and _has_sides_of_pictures(look):
         return "pictures", f"two axes of pixels {grey}"
     if look.whole and look.low >= 0:
         if hint:
             return hint, "grey levels, as likelihood bernoulli reads them"
-        small = look.high <= DARKEST
-        kinds = ["counts", "tokens" if small else "series", "pictures"]
-        raise _question(look, kinds)
-    return "series", f"{steps} steps of {channels} channels"
+        other = "tokens" if look.high <= DARKEST else "series"
+        raise _question(look, ["counts", other, "pictures"])
+    if min(steps, channels) >= SMALL and _may_be_drawn(look):
+        raise _question(look, ["pictures", "series"])
+    return "series", "real values over two axes"
+
+
+def _may_be_drawn(look: Look) -> bool:
+    """Whether real numbers may be grey levels all the same.
+
+    A series hardly ever begins at 0 and ends near 255, or never changes at many places.
+    """
+    return look.border >= 0.1 or (look.low == 0 and BRIGHT <= look.high <= WHITE)
+
+
+def _has_sides_of_pictures(look: Look) -> bool:
+    """Whether rows of two axes are as wide and high as pictures, or as small patches of them."""
+    height, width = look.data.shape
+    patch = max(height, width) < SMALL and (look.whole or height == width)
+    return patch or min(height, width) >= SMALL
 
 
 def _volume(look: Look, hint: str) -> tuple[str, str]:
@@ -173,7 +188,7 @@ def _volume(look: Look, hint: str) -> tuple[str, str]:
     if axis is not None:
         several = f", each of {shape[axis]} channels in its own unit" if shape[axis] > 1 else ""
         return "pictures", f"real values over {_words(shape[1:])} axes{several}"
-    return "series", f"real values with {shape[-1]} channels on the last axis"
+    return "series", f"real values over {_words(shape)} axes"
 
 
 def _words(shape: tuple[int, ...]) -> str:
@@ -186,12 +201,17 @@ def _grey(look: Look) -> str:
     if low < 0:
         return "from -1 to 1" if (low, high) == (-1, 1) and not look.whole else ""
     if look.whole:
-        eight = high <= WHITE and high > (DARKEST if look.is_byte else BRIGHT - 1)
-        sixteen = high > WHITE and look.data.rows.dtype == np.uint16
-        return f"reaching {high:g}" if eight or sixteen else ""
+        return f"reaching {high:g}" if _may_be_bytes(look) else ""
     if high <= 1:
         return "in [0, 1]"
     return f"from 0 to {high:g}" if low == 0 and 250 <= high <= WHITE else ""
+
+
+def _may_be_bytes(look: Look) -> bool:
+    """Whether whole numbers look like grey levels of 8 or 16 bits."""
+    if look.high > WHITE:
+        return bool(look.data.rows.dtype == np.uint16)
+    return look.high > DARKEST if look.is_byte else look.high >= BRIGHT
 
 
 def colour_axis(shape: tuple[int, ...]) -> int | None:
@@ -272,6 +292,29 @@ Correct it, or give --kind table if these are amounts.
     return bring[kind](data, reason)
 
 
+def like(data: Data, schema: Schema) -> Data:
+    """Return new rows in the form of the rows that a model was trained on.
+
+    A table of pixels becomes pictures if the model learned pictures. For the rest see
+    ``Schema.fitted``.
+
+    Raises:
+        DataError: The rows cannot be brought into that form.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.datasets import Data, Schema
+        >>> from aevb.datasets.kinds import like
+        >>> schema = Schema("grey", (2, 2), "uint8", (0.0,), (255.0,), white=255.0, kind="pictures")
+        >>> table = Data(np.ones((3, 5)), source="new.csv", columns=("label", "a", "b", "c", "d"))
+        >>> like(table, schema).shape
+        (2, 2)
+    """
+    if schema.kind == "pictures" and data.columns is not None and data.kind != "pictures":
+        data = pictures_of_table(data)
+    return schema.fitted(data)
+
+
 def changed(data: Data, **fields: Any) -> Data:
     """Return the data with other fields. The rows are not checked again.
 
@@ -313,22 +356,25 @@ def _first(names: list[str]) -> str:
 def _as_pictures(data: Data, reason: str) -> Data:
     if data.columns is not None and data.table is None:
         data = pictures_of_table(data)
-    look, white, words = Look(data), data.white, [reason]
+    white = data.white
     if white is None:
-        white = _white(look)
-        if white not in (None, WHITE):
-            words.append(f"white is {white:g}")
-    rows, notes = data.rows, data.notes
-    if len(data.shape) == 1 and look.side is not None and look.side > 1:
-        rows = squares(data.rows, look.side)
-        words.append(f"{data.shape[0]} pixels a row, as {look.side} x {look.side}")
-    elif len(data.shape) == 1:
-        notes = (*notes, _how_to_shape(data))
-    found = changed(data, rows=rows, white=white, kind="pictures", notes=notes)
+        white = _white(Look(data))
+        reason += "" if white in (None, WHITE) else f"; white is {white:g}"
+    found = changed(data, white=white, kind="pictures", reason=reason)
+    if len(data.shape) == 1:
+        found = _with_sides(found)
     axis = colour_axis(found.shape) if white is None and found.values == "real" else None
-    if axis is not None and found.shape[axis] == 1:
-        axis = None
-    return changed(found, reason="; ".join(words), channel_axis=axis)
+    several = axis is not None and found.shape[axis] > 1
+    return changed(found, channel_axis=axis if several else None)
+
+
+def _with_sides(data: Data) -> Data:
+    """Turn flat rows into squares, if they have a square number of pixels."""
+    pixels, side = data.shape[0], Look(data).side
+    if side is None or side == 1:
+        return changed(data, notes=(*data.notes, _how_to_shape(data)))
+    reason = f"{data.reason}; {pixels} pixels a row, as {side} x {side}"
+    return changed(data, rows=squares(data.rows, side), reason=reason)
 
 
 def _white(look: Look) -> float | None:
@@ -366,13 +412,10 @@ def _as_series(data: Data, reason: str) -> Data:
     if len(data.shape) > 1:
         look, axis = Look(data), len(data.shape) - 1
         first, last = look.gain(0), look.gain(axis)
-        if first > last + math.log(2):
-            axis = 0
-            reason = f"{data.shape[0]} channels on the first axis of a row, each in its own unit"
-        elif last < 0.05:
-            reason += ", whose scales are alike"
-        else:
-            reason += ", each in its own unit"
+        axis, place = (0, "first") if first > last + math.log(2) else (axis, "last")
+        alike = max(first, last) < 0.05
+        unit = "all in one unit, it seems" if alike else "each in its own unit"
+        reason += f"; {data.shape[axis]} channels on the {place} axis, {unit}"
     return changed(found, reason=reason, channel_axis=axis)
 
 

@@ -96,11 +96,15 @@ class Look:
 
     def _is_like_a_picture(self) -> bool:
         some = self.some.astype(np.float64)
-        border = float((some.min(0) == some.max(0)).mean())
         order = np.random.default_rng(0).permutation(some.shape[1])
         apart = float(np.abs(some - some[:, order]).mean())
         beside = float(np.abs(np.diff(some, axis=1)).mean())
-        return border >= 0.1 or beside < 0.6 * apart
+        return self.border >= 0.1 or beside < 0.6 * apart
+
+    @cached_property
+    def border(self) -> float:
+        """The share of the numbers of a row that never change, as a black border does not."""
+        return float((self.some.min(0) == self.some.max(0)).mean())
 
     @cached_property
     def may_be_letters(self) -> bool:

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aevb.datasets.checks import column_name, refuse_narrow
+from aevb.datasets.checks import column_name, refuse_narrow, require_complete
 from aevb.datasets.columns import quoted
 from aevb.datasets.counts import count_likelihood, require_counts
 from aevb.datasets.form import vocabulary_of
 from aevb.datasets.kinds import with_kind
 from aevb.datasets.looks import channel_moments
-from aevb.datasets.schema import Data, Schema, require_complete
+from aevb.datasets.schema import Data, Schema
 from aevb.datasets.stored import moments
 from aevb.errors import DataError, UsageError
 
@@ -109,18 +109,13 @@ def plan(
     if likelihood == "auto":
         likelihood, reason = _choose(data)
     form = form_of(likelihood)
-    if data.kind == "tokens" and likelihood != "categorical":
-        raise UsageError(
-            f"tokens need likelihood categorical; got {likelihood}. Leave the likelihood out, or"
-            " give --kind table if these are numbers"
-        )
     if binarize != "none" and (form != "unit" or data.values == "real"):
         raise UsageError(
             f"binarize {binarize!r} needs grey levels and likelihood bernoulli; got {data.values}"
             f" values and likelihood {likelihood}"
         )
     if data.kind == "tokens":
-        transform = _to_tokens(whole or data)
+        transform = _to_tokens(whole or data, likelihood)
     elif form == "levels":
         transform = _to_levels(whole or data, likelihood)
     elif form == "counts":
@@ -128,7 +123,7 @@ def plan(
     elif form == "unit":
         transform = _to_unit(data, binarize)
     else:
-        transform = _standardisation(data)
+        transform = _standardisation(data, whole or data)
     schema = _schema(data, transform, binarize)
     treatment = schema.treatment if form == "unit" else ""
     return Plan(likelihood, schema, "; ".join(filter(None, [reason, transform.phrase, treatment])))
@@ -246,8 +241,13 @@ def _to_levels(data: Data, likelihood: str) -> Transform:
     return Transform((0.0,), (levels - 1.0,), f"the integers 0 to {levels - 1}", levels)
 
 
-def _to_tokens(data: Data) -> Transform:
-    """Number the tokens that occur."""
+def _to_tokens(data: Data, likelihood: str) -> Transform:
+    """Number the tokens that occur. Raises UsageError for a likelihood that needs an order."""
+    if likelihood != "categorical":
+        raise UsageError(
+            f"tokens need likelihood categorical; got {likelihood}. Leave the likelihood out, or"
+            " give --kind table if these are numbers"
+        )
     vocabulary = vocabulary_of((rows for _, rows in data.chunks()), data.source)
     levels = len(vocabulary)
     phrase = f"{levels} tokens, from {vocabulary[0]} to {vocabulary[-1]}"
@@ -261,11 +261,11 @@ def _to_counts(data: Data, likelihood: str) -> Transform:
     return Transform((0.0,), (1.0,), f"counts from {low:.0f} to {high:.0f}", values="counts")
 
 
-def _standardisation(data: Data) -> Transform:
+def _standardisation(data: Data, whole: Data) -> Transform:
     """Bring values to mean 0 and variance 1: by column, by channel, or all pixels together.
 
     The pixels of a picture share one unit. Pixels that never change, as in a black border, are
-    therefore allowed; a constant column of a table is not.
+    therefore allowed; a constant column of a table is not, unless it changes among rows held out.
     """
     by_column = data.kind == "table" and (data.columns is not None or data.values != "binary")
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
@@ -278,10 +278,11 @@ def _standardisation(data: Data) -> Transform:
             f"{data.source}: values up to {max(map(abs, data.range)):.3g} cannot be standardised."
             " Give them in other units."
         )
-    if data.table is not None:
-        # A column may be constant in the training rows and vary in the others.
-        std = np.where(std <= np.finfo(np.float64).tiny, 1.0, std)
-    elif by_column:
+    if by_column and (std <= np.finfo(np.float64).tiny).any():
+        mean, std = (
+            np.where(std <= np.finfo(np.float64).tiny, of_whole, of_part)
+            for of_whole, of_part in zip(moments(whole.rows, 0), (mean, std), strict=True)
+        )
         # A standard deviation may be so small that division by it loses all differences.
         _refuse_constants(data, np.flatnonzero(std <= np.finfo(np.float64).tiny))
     refuse_narrow(data.rows, mean, std, data.columns, data.source)

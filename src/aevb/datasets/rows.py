@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aevb.datasets.kinds import like
 from aevb.datasets.schema import MOST_NUMBERS, Data, Schema, sample_size
 from aevb.datasets.stored import LazyRows
 from aevb.probability.seeds import generator
@@ -283,6 +284,6 @@ def rows_of(data: Data, schema: Schema, seed: int = 0, device: torch.device | st
         >>> len(rows), rows.shape
         (2000, (2000, 2))
     """
-    data = schema.fitted(data)
+    data = like(data, schema)
     kind = RowsStreamed if isinstance(data.rows, LazyRows) else RowsInMemory
     return kind(data, schema, seed, torch.device(device))

@@ -21,12 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aevb.datasets.checks import not_finite, require_numbers
-from aevb.datasets.columns import Table, quoted
+from aevb.datasets.checks import not_finite, require_form, require_numbers
+from aevb.datasets.columns import Table
 from aevb.datasets.draws import uniforms
-from aevb.datasets.form import Form, codes, require_known
+from aevb.datasets.form import Form, codes
 from aevb.datasets.stored import LazyRows, Stored, Survey, chunks, survey
-from aevb.errors import DataError
 
 BINARIZE = {
     "none": "kept as targets, as in the paper",
@@ -37,8 +36,6 @@ BINARIZE = {
 """The ways to treat grey levels under a Bernoulli likelihood, and what each one does."""
 FEWEST_SAMPLED = 100
 """A sample may always hold this many rows, even if they are long."""
-MOST_ONES = 0.05
-"""Among grey levels up to 255, at most this share of the values is 1 if none is larger."""
 MOST_NUMBERS = 2**24
 """A sample of more than ``FEWEST_SAMPLED`` rows holds at most this many numbers."""
 
@@ -321,6 +318,11 @@ class Schema:
         )
 
     @property
+    def is_unit_picture(self) -> bool:
+        """Whether the model learned pictures whose black is 0 and whose white is 1."""
+        return self.kind == "pictures" and self.values in ("unit", "binary")
+
+    @property
     def noun(self) -> str:
         """The word for the values in messages: "grey levels" for pictures, else "values"."""
         return "grey levels" if self.white is not None or self.is_picture else "values"
@@ -491,115 +493,4 @@ class Schema:
             aevb.errors.DataError: this model takes rows of shape (2,); digits has rows of shape \
 (8, 8). Use a model that was trained on such rows.
         """
-        self._require_shape(data)
-        self._require_columns(data)
-        self._require_table(data)
-        self._require_same_white(data)
-        self._require_probabilities(data)
-        if self.vocabulary is not None:
-            require_known(data.chunks(), self.vocabulary, data.source)
-
-    def _require_shape(self, data: Data) -> None:
-        if data.shape != self.shape:
-            shape = self.shape if self.form is None else self.form.shape
-            raise DataError(
-                f"this model takes rows of shape {shape}; {data.source} has rows of shape"
-                f" {data.shape}. Use a model that was trained on such rows."
-            )
-
-    def _require_columns(self, data: Data) -> None:
-        if self.columns and data.columns and data.columns != self.columns:
-            raise DataError(
-                f"this model takes the columns {', '.join(self.columns)}, in this order; "
-                f"{data.source} has {', '.join(data.columns)}. Bring them into this order."
-            )
-
-    def _require_table(self, data: Data) -> None:
-        """Refuse missing cells, and bare numbers where the columns are not all numbers."""
-        if self.table is None:
-            return
-        require_complete(data)
-        bare = all(column.kind in ("real", "integer", "boolean") for column in self.table.columns)
-        if data.table is None and not bare:
-            names = quoted([column.name for column in self.table.columns])
-            raise DataError(
-                f"this model takes a table with the columns {names}; {data.source} has numbers"
-                " without names. Give a data frame or a file with these columns."
-            )
-
-    def _require_same_white(self, data: Data) -> None:
-        """Refuse values with a different range of grey levels."""
-        low, high = data.range
-        if self.white is None:
-            fits = data.white is None and not (self.is_unit_picture and _exceeds_one(data))
-        elif data.white is not None:
-            fits = data.white == self.white
-        else:
-            fits = low >= 0 and high <= self.white and (self.white == 1 or not _reaches_one(data))
-        if self.values in ("real", "counts") or fits:
-            return
-        raise DataError(
-            f"this model takes {self.noun} from 0 to {self.white or 1:g}; {data.source} has"
-            f" values in [{low:.4g}, {high:.4g}]. Bring them into the form that the model was"
-            " trained on."
-        )
-
-    @property
-    def is_unit_picture(self) -> bool:
-        """Whether the model learned pictures whose black is 0 and whose white is 1."""
-        return self.kind == "pictures" and self.values in ("unit", "binary")
-
-    def _require_probabilities(self, data: Data) -> None:
-        """Refuse values that cannot be binarised, since they are no probabilities once scaled."""
-        low, high = data.range
-        if self.binarize == "none" or (low >= 0 and np.float32(high / self.scale[0]) <= 1):
-            return
-        raise DataError(
-            f"binarisation needs {self.noun} in [0, {self.scale[0]:g}]; {data.source} has"
-            f" [{low:.4g}, {high:.4g}]. Save the rows in the form that the model was trained on."
-        )
-
-
-def require_complete(data: Data) -> None:
-    """Raise DataError if cells of a table are missing.
-
-    Example:
-        >>> import pandas as pd
-        >>> from aevb.datasets.frames import data_of_frame
-        >>> from aevb.datasets.schema import require_complete
-        >>> require_complete(data_of_frame(pd.DataFrame({"a": [1.5, 2.5]}), "mine"))
-    """
-    if not math.isnan(data.survey.low):
-        return
-    counts = sum(np.isnan(rows).sum(0) for _, rows in data.chunks())
-    columns = data.columns or ()
-    gaps = [name for name, count in zip(columns, np.atleast_1d(counts), strict=True) if count]
-    options = " ".join(f"--column {name}=ignore" for name in gaps[:8])
-    raise DataError(
-        f"{data.source}: {int(np.sum(counts))} cells are missing, in the columns {quoted(gaps)};"
-        " such rows cannot be modelled yet. Fill the cells in, remove the rows, or leave the"
-        f" columns out with {options}{' ...' if len(gaps) > 8 else ''}."
-    )
-
-
-def _reaches_one(data: Data) -> bool:
-    """Whether white seems to be 1: all values lie in [0, 1], and are fractions or often 1.
-
-    Really dark pictures have the grey levels 0 and 1 out of 255, too, but few of the 1.
-    """
-    if data.range[1] > 1 or data.range[1] <= 0:
-        return False
-    ones, size = 0, data.rows.size
-    for _, part in data.chunks():
-        if not ((part == 0) | (part == 1)).all():
-            return True
-        ones += int((part == 1).sum())
-    return ones > MOST_ONES * size
-
-
-def _exceeds_one(data: Data) -> bool:
-    """Whether white is more than 1. Values of resized pictures may exceed 1 by a little."""
-    high = data.range[1]
-    if not 1 < high <= 2:
-        return high > 2
-    return all(bool((part == np.rint(part)).all()) for _, part in data.chunks())
+        require_form(data, self)

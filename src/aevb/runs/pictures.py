@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from aevb import plots
+from aevb.datasets.kinds import like
 from aevb.datasets.schema import Data
 from aevb.runs.run import Run
 
@@ -63,7 +64,7 @@ def figures(run: Run, data: Data | None = None) -> Iterator[tuple[str, Figure]]:
         >>> [name for name, _ in figures(run)]
         ['curves', 'samples', 'manifold']
     """
-    data = None if data is None else run.schema.fitted(data.sample(MOST_DRAWN))
+    data = None if data is None else like(data.sample(MOST_DRAWN), run.schema)
     if run.history:
         yield "curves", plots.curves(run.history)
     if run.schema.is_picture:
@@ -136,7 +137,7 @@ def table_figure(run: Run, data: Data, n: int, *, seed: int = 0, noise: bool = T
         # Numbers are shown as a person gets them: rounded, and in the range of the column.
         drawn = run.schema.to_data(run.sample_x(n, seed=seed, noise=noise).cpu().numpy())
         generated = run.schema.table.encode(run.schema.table.decode(drawn), "the samples")
-    shown = [rows[:MOST_POINTS] for rows in (run.schema.fitted(data).rows, generated)]
+    shown = [rows[:MOST_POINTS] for rows in (like(data, run.schema).rows, generated)]
     real, made = (rows.reshape(len(rows), -1) for rows in shown)
     names, title = _learned_names(run), f"generated: {drawn_from(noise)}, z ~ p(z)"
     if real.shape[1] == 2:

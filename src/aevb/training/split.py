@@ -15,7 +15,7 @@ from aevb.datasets import DATASETS, load, load_like
 from aevb.datasets.batches import split_rows
 from aevb.datasets.containers import inside
 from aevb.datasets.given import given
-from aevb.datasets.kinds import with_kind
+from aevb.datasets.kinds import like, with_kind
 from aevb.datasets.planning import Plan, plan
 from aevb.datasets.schema import Data
 from aevb.parts.likelihoods import LIKELIHOODS
@@ -99,7 +99,7 @@ def prepare(data: Data, config: Config) -> Prepared:
         train, config.likelihood, config.binarize, lambda name: str(LIKELIHOODS[name].form), data
     )
     if fraction is None:
-        held_out = decided.schema.fitted(load_like(config.validation, decided.schema))
+        held_out = like(load_like(config.validation, decided.schema), decided.schema)
     return Prepared(data, train, held_out, decided)
 
 
