@@ -47,6 +47,12 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_EDGES = b',;\t|" \r\n'
+_CLASSES = bytes(
+    48 if byte == 48 else 49 if 48 < byte < 58 else 44 if byte in _EDGES else 120
+    for byte in range(256)
+)
+_ZEROS = re.compile(rb"[,;\t|\" \r\n][+-]?0[0-9]+(?=[,;\t|\" \r\n])")
 
 Opener = Callable[[], IO[bytes]]
 """Opens the bytes of a file at their beginning, again and again."""
@@ -185,27 +191,18 @@ class Delimited:
         )
 
     def zeros_in_front(self) -> bool:
-        """Whether some cell may begin with a zero that a number would lose, as 007 does."""
-        digits = re.compile(rb"(?:^|[^0-9A-Za-z.+:/-])0[0-9]")
+        """Whether some cell of digits begins with a zero that a number would lose, as 007 does."""
+        if self.encoding.startswith(("utf-16", "utf-32")):
+            return True
         last = b"\n"
         with self.open() as file:
-            if self.encoding.startswith(("utf-16", "utf-32")):
-                return True
             for chunk in iter(lambda: file.read(_CHUNK), b""):
-                if _maybe_zeros(last + chunk) and digits.search(last + chunk):
+                part = last + chunk
+                classes = part.translate(_CLASSES)
+                if (b",00" in classes or b",01" in classes) and _ZEROS.search(part):
                     return True
-                last = chunk[-2:]
-        return False
-
-
-def _maybe_zeros(chunk: bytes) -> bool:
-    """A fast first look: a zero before a digit and after none, nor after a point."""
-    values = np.frombuffer(chunk, np.uint8)
-    zero = values[1:-1] == 48
-    zero &= (values[2:] - np.uint8(48)) < 10
-    before = values[:-2]
-    zero &= ((before - np.uint8(48)) > 9) & (before != 46)
-    return bool(zero.any())
+                last = chunk[-64:]
+        return _ZEROS.search(last + b"\n") is not None
 
 
 def records(file: IO[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:

@@ -160,7 +160,8 @@ def _to_read_again(
         elif kind == "i" or (kind == "f" and _may_be_whole(column.to_numpy())):
             (whole if kind == "i" else again).append(str(name))
     if whole and table.zeros_in_front():
-        again += whole
+        cells = table.rows(text=whole)
+        again += [name for name in whole if cells[name].str.match(r"\s*[+-]?0[0-9]").any()]
     if table.decimal == "." and table.delimiter != ",":
         again += _with_three_decimals(frame, again)
     return [name for name in table.names if name in set(again)]

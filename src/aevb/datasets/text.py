@@ -334,11 +334,9 @@ def _numbers(levels: pd.Series, written: Written | None, known: Known, name: str
     before, after = (shape["before"] or "", shape["after"] or "") if shape else ("", "")
     if written is not None:
         before, after = written.before, written.after
-    pattern = rf"([+-]?){re.escape(before)}([+-]?(?:{_CORE}|{infinite})){re.escape(after)}"
-    parts = levels.str.extract(rf"^{pattern}$")
-    if parts[1].isna().any():
+    cores = _without(levels, before, after)
+    if cores is None or not cores.str.fullmatch(f"[+-]?(?:{_CORE}|{infinite})").all():
         return None
-    cores = parts[0] + parts[1]
     if written is not None:
         forms = [(written.decimal, written.thousands)]
         forms = forms if _grouped(cores, *forms[0]) else []
@@ -350,6 +348,20 @@ def _numbers(levels: pd.Series, written: Written | None, known: Known, name: str
     width = written.width if written else 0
     form = Written(decimal=decimal, thousands=thousands, before=before, after=after, width=width)
     return _values(cores, form)
+
+
+def _without(levels: pd.Series, before: str, after: str) -> pd.Series | None:
+    """Take away what stands before and after every number. None if a cell lacks it."""
+    cores = levels
+    if after:
+        if not cores.str.endswith(after).all():
+            return None
+        cores = cores.str.slice(stop=-len(after))
+    if before:
+        if not cores.str.match(f"[+-]?{re.escape(before)}").all():
+            return None
+        cores = cores.str.replace(before, "", n=1, regex=False)
+    return cores
 
 
 def _values(cores: pd.Series, form: Written) -> _Read | None:
