@@ -52,6 +52,7 @@ _CLASSES = bytes(
     48 if byte == 48 else 49 if 48 < byte < 58 else 44 if byte in _EDGES else 120
     for byte in range(256)
 )
+_MAYBE = re.compile(rb",0[01]")
 _ZEROS = re.compile(rb"[,;\t|\" \r\n][+-]?0[0-9]+(?=[,;\t|\" \r\n])")
 
 Opener = Callable[[], IO[bytes]]
@@ -93,6 +94,15 @@ class Delimited:
         """
         import pandas as pd
 
+        try:
+            return self._read(text)
+        except pd.errors.DtypeWarning:
+            # Read in parts, a column became numbers in one part and text in another.
+            return self._read(text, low_memory=False)
+
+    def _read(self, text: Collection[str] | None, low_memory: bool = True) -> pd.DataFrame:
+        import pandas as pd
+
         alone = len(self.names) == 1
         options: dict[str, Any] = {"float_precision": "round_trip"} if _pandas_2() else {}
         if text is not None:
@@ -102,6 +112,7 @@ class Delimited:
             with self._text() as file, warnings.catch_warnings():
                 # With a row that is too long, pandas takes cells for row labels, and warns.
                 warnings.simplefilter("error", pd.errors.ParserWarning)
+                warnings.simplefilter("error", pd.errors.DtypeWarning)
                 frame = pd.read_csv(
                     file,
                     sep=self.delimiter,
@@ -110,7 +121,7 @@ class Delimited:
                     skipinitialspace=True,
                     keep_default_na=False,
                     na_values=[""],
-                    low_memory=False,
+                    low_memory=low_memory,
                     decimal=self.decimal,
                     skip_blank_lines=not alone,
                     **options,
@@ -198,8 +209,7 @@ class Delimited:
         with self.open() as file:
             for chunk in iter(lambda: file.read(_CHUNK), b""):
                 part = last + chunk
-                classes = part.translate(_CLASSES)
-                if (b",00" in classes or b",01" in classes) and _ZEROS.search(part):
+                if _MAYBE.search(part.translate(_CLASSES)) and _ZEROS.search(part):
                     return True
                 last = chunk[-64:]
         return _ZEROS.search(last + b"\n") is not None

@@ -446,9 +446,12 @@ def _text(
     import pandas as pd
 
     missing, said = _missing_word(codes, levels, usual, counts, written)
-    kept = levels.mask(usual)
-    text = pd.Series(_spread(kept.array, np.zeros(len(levels), bool), codes), cells.index)
-    text = text.astype(text_type()).rename(cells.name)
+    text = cells
+    if usual.any() or not same:
+        kept = levels.mask(usual)
+        text = pd.Series(_spread(kept.array, np.zeros(len(levels), bool), codes), cells.index)
+        text = text.rename(cells.name)
+    text = text.astype(text_type())
     odd = _odd(levels, number, counts, codes)
     reason = ", ".join(part for part in (odd, said) if part)
     return text, replace(written or Written(), missing=missing), reason
