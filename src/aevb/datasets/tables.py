@@ -18,14 +18,16 @@ from aevb.datasets.columns import Written
 from aevb.datasets.damage import DAMAGED, why
 from aevb.datasets.delimited import PACKED, Delimited, delimited, opener
 from aevb.datasets.formats import FORMATS, WRITERS
+from aevb.datasets.numerals import Known
 from aevb.datasets.schema import Data
 from aevb.datasets.text import (
+    MISSING,
+    MISSING_NUMBER,
     AmbiguousError,
-    Known,
     described,
     is_text,
+    leave,
     parse,
-    text_type,
     write,
 )
 from aevb.errors import DataError, UsageError
@@ -201,6 +203,7 @@ class _Reading:
         self.decimals = {decimal} - {""}
         self.sure = bool(decimal)
         self.dates: list[str] = []
+        self.patient = True
 
     def columns(self, frame: pd.DataFrame) -> dict[str, pd.Series]:
         """Read all columns. Those that several readings fit come last."""
@@ -215,6 +218,7 @@ class _Reading:
                 done[str(name)] = self._of_text(str(name), cells)
             except AmbiguousError:
                 waiting.append(str(name))
+        self.patient = False
         for name in waiting:
             try:
                 done[name] = self._of_text(name, frame[name])
@@ -232,14 +236,15 @@ class _Reading:
             self.decimals.add(self.table.decimal)
 
     def _known(self) -> Known:
-        if len(self.decimals) == 1:
-            return Known(next(iter(self.decimals)), tuple(self.dates))
-        return Known("" if self.table.delimiter == "," else "?", tuple(self.dates))
+        decimal = "" if self.table.delimiter == "," else "?"
+        if len(self.decimals) == 1 and not self.patient:
+            decimal = next(iter(self.decimals))
+        return Known(decimal, tuple(self.dates), self.patient and not self.sure)
 
     def _of_text(self, name: str, cells: pd.Series) -> pd.Series:
         form = self.like.get(name)
         if name in self.as_text:
-            values, written, reason = _as_text(cells, form)
+            values, written, reason = leave(cells, form)
         else:
             values, written, reason = parse(cells, form, self._known())
             _require(values, cells, form, name, self.table.source)
@@ -254,25 +259,12 @@ class _Reading:
         return values
 
 
-def _as_text(cells: pd.Series, form: Written | None) -> tuple[pd.Series, Written, str]:
-    from aevb.datasets.text import MISSING
-
-    stripped = cells.str.strip()
-    missing = stripped.isin(MISSING | {form.missing if form else ""})
-    words = stripped[missing].value_counts()
-    word = str(words.index[0]) if len(words) else ""
-    text = stripped.mask(missing.astype(bool)).astype(text_type())
-    return text, replace(form or Written(), missing=form.missing if form else word), "left as text"
-
-
 def _require(
     values: pd.Series, cells: pd.Series, form: Written | None, name: str, source: str
 ) -> None:
     """Raise DataError if cells are not written as the other rows of the column are."""
     if form is None or not is_text(values) or form == Written(missing=form.missing):
         return
-    from aevb.datasets.text import MISSING, MISSING_NUMBER
-
     wrong = cells.notna() & ~cells.isin(MISSING | MISSING_NUMBER | {form.missing})
     for row in np.flatnonzero(wrong):
         one = cells.iloc[[row]]
