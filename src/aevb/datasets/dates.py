@@ -120,9 +120,12 @@ def write_dates(dates: pd.Series, form: str) -> pd.Series:
     """
     form = form.replace("%z", "+00:00")
     simple = re.sub(r"%-([dmHI])", r"%\1", re.sub(r"%(\d)f", "%f", form))
-    if simple == form:
-        return dates.dt.strftime(form)
-    return dates.map(lambda date: _written(date, form), na_action="ignore")
+    written: pd.Series = (
+        dates.dt.strftime(form)
+        if simple == form
+        else dates.map(lambda date: _written(date, form), na_action="ignore")
+    )
+    return written
 
 
 def _written(date: pd.Timestamp, form: str) -> str:
@@ -165,15 +168,16 @@ def order(form: str) -> str:
 def _candidates(first: str, cells: pd.Series) -> list[str]:
     """The formats that the first cell may be written in."""
     date = _DATE.match(first)
-    rest = first[date.end() :] if date else first
-    time = _TIME.match(rest) if rest else None
-    if (rest and time is None) or not (date or time):
-        return []
-    clock = "" if time is None else _time_format(time, cells)
     if date is None:
-        return [] if time is None or time["gap"] or time["zone"] else [clock]
-    if clock and time is not None and not time["gap"]:
-        return []
+        time = _TIME.match(first)
+        alone = time is not None and not time["gap"] and not time["zone"]
+        return [_time_format(time, cells)] if time is not None and alone else []
+    clock, rest = "", first[date.end() :]
+    if rest:
+        time = _TIME.match(rest)
+        if time is None or not time["gap"]:
+            return []
+        clock = _time_format(time, cells)
     return [_unpadded(form, cells) + clock for form in _date_formats(date, cells)]
 
 

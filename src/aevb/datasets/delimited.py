@@ -6,47 +6,30 @@ too short, zeros in front of codes, digits that a float cannot hold, and lines t
 
 from __future__ import annotations
 
-import bz2
-import codecs
 import csv
-import gzip
 import io
-import lzma
 import re
 import warnings
-import zipfile
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, zip_longest
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from aevb.datasets.header import has_header
-from aevb.errors import DataError, UsageError
+from aevb.datasets.opening import Opener
+from aevb.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
-"""The endings of compressed files."""
 BLANKS = r"\s+"
 """The delimiter, as a regular expression, of a file whose cells are separated by blanks."""
-COMMENTS = ("#", "%", "//")
-"""What a comment begins with. A text file with comments is refused."""
 MOST_COLUMNS = 100_000
 """A text file with more columns is refused: pandas needs about 50 microseconds for each."""
-_CHUNK = 2**20
-_SAMPLE = 200
-_MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
+COMMENTS = ("#", "%", "//")
+"""What a comment begins with. A text file with comments is refused."""
+CHUNK = 2**20
+"""A file is looked through in parts of so many bytes."""
 _EDGES = b',;\t|" \r\n'
 _CLASSES = bytes(
     48 if byte == 48 else 49 if 48 < byte < 58 else 44 if byte in _EDGES else 120
@@ -54,9 +37,6 @@ _CLASSES = bytes(
 )
 _MAYBE = re.compile(rb",0[01]")
 _ZEROS = re.compile(rb"[,;\t|\" \r\n][+-]?0[0-9]+(?=[,;\t|\" \r\n])")
-
-Opener = Callable[[], IO[bytes]]
-"""Opens the bytes of a file at their beginning, again and again."""
 
 
 @dataclass
@@ -207,7 +187,7 @@ class Delimited:
             return True
         last = b"\n"
         with self.open() as file:
-            for chunk in iter(lambda: file.read(_CHUNK), b""):
+            for chunk in iter(lambda: file.read(CHUNK), b""):
                 part = last + chunk
                 if _MAYBE.search(part.translate(_CLASSES)) and _ZEROS.search(part):
                     return True
@@ -235,199 +215,22 @@ def records(file: IO[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
             yield reader.line_num, cells
 
 
-def opener(source: Path | bytes, packed: str, name: str) -> Opener:
-    """Return what opens the bytes of a file, unpacked.
+def column_names(first: Sequence[str], header: bool, source: str) -> list[str]:
+    """Return the names of the columns. Without a header they are column_1, column_2, ...
 
     Args:
-        source: A path, or the bytes themselves.
-        packed: An ending in ``PACKED``, or "".
-        name: The name of the file, for messages.
+        first: The cells of the first row.
+        header: Whether they are names. One that is empty becomes "Unnamed: 0", as in pandas.
+        source: The file, for messages.
 
     Raises:
-        DataError: A .zip file holds not exactly one file.
+        DataError: A name stands twice, or there are too many columns.
 
     Example:
-        >>> import gzip
-        >>> from aevb.datasets.delimited import opener
-        >>> opener(gzip.compress(b"1,2"), ".gz", "a.csv.gz")().read()
-        b'1,2'
+        >>> from aevb.datasets.delimited import column_names
+        >>> column_names(["", "a "], True, "it"), column_names(["1", "2"], False, "it")
+        (['Unnamed: 0', 'a'], ['column_1', 'column_2'])
     """
-
-    def plain() -> Any:
-        return io.BytesIO(source) if isinstance(source, bytes) else source
-
-    if packed == ".zip":
-        with zipfile.ZipFile(plain()) as archive:
-            inside = _only_file(archive, name)
-        return lambda: zipfile.ZipFile(plain()).open(inside)
-    if packed:
-        unpack: dict[str, Callable[[Any], Any]] = {
-            ".gz": gzip.open,
-            ".bz2": bz2.open,
-            ".xz": lzma.open,
-            ".zst": _unpack_zst,
-        }
-        return lambda: unpack[packed](plain())
-    return lambda: io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
-
-
-def _only_file(archive: zipfile.ZipFile, name: str) -> str:
-    files = [
-        each.filename
-        for each in archive.infolist()
-        if not each.is_dir() and not each.filename.startswith("__MACOSX/")
-    ]
-    if len(files) != 1:
-        raise DataError(
-            f"{name} holds {len(files)} files; unpack it and give one of them"
-            + (f", such as {files[0]}" if files else "")
-        )
-    return files[0]
-
-
-def _unpack_zst(file: Any) -> Any:
-    try:
-        import zstandard
-    except ImportError as error:
-        raise UsageError("reading .zst needs zstandard: pip install 'aevb[zstd]'") from error
-    with closing(file.open("rb") if isinstance(file, Path) else file) as packed:
-        try:
-            reader = zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True)
-            return io.BytesIO(reader.read())
-        except zstandard.ZstdError as error:
-            raise OSError(str(error)) from error
-
-
-def delimited(open_: Opener, suffix: str, source: str, decimal: str = "") -> Delimited:
-    """Find out how a text file writes its table.
-
-    Args:
-        open_: Opens its bytes.
-        suffix: The ending of its name, such as ".csv".
-        source: Its name, for messages.
-        decimal: The decimal mark, if the user named it.
-
-    Raises:
-        DataError: It is no text, has no cells, or has two columns of one name.
-
-    Example:
-        >>> import io
-        >>> from aevb.datasets.delimited import delimited
-        >>> table = delimited(lambda: io.BytesIO(b"a;b\\n1,5;x\\n2,25;y\\n"), ".csv", "it")
-        >>> table.delimiter, table.names, table.decimal
-        (';', ['a', 'b'], ',')
-        >>> table.rows().a.tolist()
-        [1.5, 2.25]
-    """
-    encoding, notes = _encoding(open_, source)
-    with closing(io.TextIOWrapper(open_(), encoding=encoding, newline="")) as file:
-        head = _head(file, source)
-    delimiter = _delimiter(head, suffix)
-    try:
-        rows = [
-            cells for _, cells in islice(records(io.StringIO(head, newline=""), delimiter), _SAMPLE)
-        ]
-    except csv.Error:
-        rows = []
-    if not rows:
-        raise DataError(
-            f"{source} is not a table: it has no cells. Check that it is the right file."
-        )
-    header, note = has_header(rows)
-    names = _names(rows[0], header, source)
-    notes += [f"{source}: {note}"] if note else []
-    table = Delimited(source, open_, encoding, delimiter, names, header, notes=notes)
-    table.decimal = decimal or _decimal(rows[header:], delimiter)
-    return table
-
-
-def _encoding(open_: Opener, source: str) -> tuple[str, list[str]]:
-    """Find the encoding by reading the whole file once. Refuse what is no text."""
-    with open_() as file:
-        start = file.read(4)
-    for mark, encoding in _MARKS:
-        if start.startswith(mark):
-            return encoding, []
-    decode = codecs.getincrementaldecoder("utf-8")()
-    encoding, position = "utf-8", 0
-    with open_() as file:
-        for chunk in iter(lambda: file.read(_CHUNK), b""):
-            if b"\0" in chunk:
-                raise DataError(
-                    f"{source} holds NUL bytes, the first at byte {position + chunk.index(0)}, and"
-                    " is no text. Save it as UTF-8."
-                )
-            try:
-                if encoding == "utf-8" and not (chunk.isascii() and decode.getstate()[0] == b""):
-                    decode.decode(chunk)
-            except UnicodeDecodeError:
-                encoding = "cp1252"
-            if encoding == "cp1252" and re.search(rb"[\x81\x8d\x8f\x90\x9d]", chunk):
-                encoding = "latin-1"
-            position += len(chunk)
-    if encoding == "utf-8" and decode.getstate()[0] == b"":
-        return encoding, []
-    encoding = "cp1252" if encoding == "utf-8" else encoding
-    return encoding, [
-        f"{source} is not UTF-8, and was read as {encoding}; save it as UTF-8 if letters are wrong"
-    ]
-
-
-def _head(file: IO[str], source: str) -> str:
-    """Read the first lines, at least one whole line."""
-    head = file.read(_CHUNK)
-    while "\n" not in head.lstrip() and "\r" not in head.lstrip():
-        more = file.read(_CHUNK)
-        if not more:
-            break
-        if len(head) > 2**26:
-            raise DataError(
-                f"{source} has a first line of more than 64 million characters. Save an array as"
-                " .npy."
-            )
-        head += more
-    else:
-        if file.read(1):
-            # The last line may be cut off.
-            whole = max(head.rfind("\n"), head.rfind("\r")) + 1
-            head = head[:whole] if head[:whole].strip() else head
-    return head
-
-
-def _delimiter(head: str, suffix: str) -> str:
-    """Choose the delimiter that cuts most of the first rows into equally many cells."""
-    best, found = (0.0, 0), ","
-    for mark in "\t;|,":
-        if mark not in head:
-            continue
-        try:
-            rows = islice(records(io.StringIO(head, newline=""), mark), _SAMPLE)
-            widths = [len(cells) for _, cells in rows]
-        except csv.Error:
-            continue
-        first = widths[0] if widths else 0
-        agree = sum(width == first for width in widths) / max(len(widths), 1)
-        if first > 1 and (agree, 1 if agree == 1 else first) > best:
-            best, found = (agree, 1 if agree == 1 else first), mark
-    if best[0] < 1 and _blanks(head, suffix):
-        return BLANKS
-    return found
-
-
-def _blanks(head: str, suffix: str) -> bool:
-    """Whether blanks separate the cells: in a file named for text, or if all cells are numbers."""
-    lines = [line.strip() for line in head.split("\n") if line.strip()]
-    rows = [re.split(BLANKS, line) for line in lines if not line.startswith(COMMENTS)][:_SAMPLE]
-    if not rows or len(rows[0]) < 2 or {len(row) for row in rows} != {len(rows[0])}:
-        return '"' in head and suffix in (".txt", ".dat", ".data") and " " in head.strip()
-    if suffix in (".txt", ".dat", ".data"):
-        return True
-    numbers = [all(re.fullmatch(r"[-+\d.eE]+", cell) for cell in row) for row in rows[1:]]
-    return bool(numbers) and all(numbers)
-
-
-def _names(first: Sequence[str], header: bool, source: str) -> list[str]:
-    """The names of the columns. Refuse a name that stands twice."""
     if len(first) > MOST_COLUMNS:
         raise DataError(
             f"{source} has {len(first)} columns, and a text file may have {MOST_COLUMNS}. Save an"
@@ -455,22 +258,6 @@ def refuse_twice(names: Sequence[str], source: str) -> None:
                 " column a name of its own."
             )
         seen[name] = number
-
-
-def _decimal(rows: Sequence[Sequence[str]], delimiter: str) -> str:
-    """Whether a column of the first rows has decimal commas for certain."""
-    if delimiter == ",":
-        return "."
-    for column in zip_longest(*rows, fillvalue=""):
-        cells = [cell.strip() for cell in column if cell.strip()]
-        commas = [cell for cell in cells if "," in cell]
-        numbers = all(
-            re.fullmatch(r"[+-]?(?:\d+(?:,\d*)?|,\d+)(?:[eE][+-]?\d+)?", cell) for cell in cells
-        )
-        grouped = all(re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", cell) for cell in commas)
-        if commas and numbers and not grouped:
-            return ","
-    return "."
 
 
 def _pandas_2() -> bool:

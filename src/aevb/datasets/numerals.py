@@ -135,6 +135,10 @@ def write_number(value: Any, form: Written) -> str:
     return f"{sign}{form.before}{point}{decimals}{form.after}"
 
 
+def _has(cells: pd.Series, mark: str) -> bool:
+    return bool(cells.str.contains(mark, regex=False).any())
+
+
 def _all(cells: pd.Series, pattern: str) -> bool:
     return bool(cells.str.fullmatch(pattern).all())
 
@@ -166,18 +170,13 @@ def _grouped(cores: pd.Series, decimal: str, thousands: str) -> bool:
 
 def _marks(cores: pd.Series, known: Known) -> tuple[str, str] | None:
     """The mark before decimals and the one between thousands, or None if none fit."""
-    marks = [mark for mark in _MARKS if cores.str.contains(mark, regex=False).any()]
+    marks = [mark for mark in _MARKS if _has(cores, mark)]
     fitting = [pair for pair in _pairs(marks) if _grouped(cores, *pair)]
-    if len(fitting) < 2:
-        return fitting[0] if fitting else None
-    told = [pair for pair in fitting if pair[0] == known.decimal]
-    if told:
-        return told[0]
-    if marks == ["."] and known.decimal != "?":
-        return ".", ""
-    if marks in (["."], [","]):
-        return _by_length(cores, marks[0], known.patient)
-    return fitting[0]
+    usual = "." if marks == ["."] else ""
+    told = [pair for pair in fitting if pair[0] == (known.decimal or usual)]
+    if told or len(fitting) < 2:
+        return next(iter(told or fitting), None)
+    return _by_length(cores, marks[0], known.patient) if marks[0] in ".," else fitting[0]
 
 
 def _pairs(marks: list[str]) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aevb.datasets.arrays import read_idx, read_npy, read_npz
-from aevb.datasets.delimited import PACKED
+from aevb.datasets.opening import PACKED, ending
 from aevb.datasets.pictures import PICTURES, read_pictures
 from aevb.datasets.schema import Data
 from aevb.datasets.tables import SUFFIXES, as_numbers, read_csv, read_table, read_tables
@@ -107,44 +107,63 @@ def read(text: str, *, resize: tuple[int, int] | None = None, grey: bool | None 
         >>> read("arrays.npz:test").rows.shape
         (4, 2)
     """
+    path = Path(text).expanduser()
+    parts = _tables(text, path)
+    if parts:
+        return as_numbers(read_tables(parts, text) if len(parts) > 1 else read_table(parts[0]))
+    if _there(text) and path.is_dir():
+        return read_pictures(path, resize=resize, grey=grey)
+    if resize is not None or grey is not None:
+        raise UsageError(f"resize and grey are for a folder of pictures; {text} is a file")
     if text == "-":
         return _from_standard_input()
+    inside = _inside_npz(text)
+    if inside is not None:
+        return read_npz(*inside)
+    _require_file(text, path)
+    return _reader(path)(path)
+
+
+def _require_file(text: str, path: Path) -> None:
+    """Refuse an address, and a file that is not there or is empty."""
     if _ADDRESS.match(text):
         name = text.rstrip("/").rpartition("/")[2].partition("?")[0] or "data.csv"
         raise UsageError(
             f"{text} is an address, and aevb reads files; download it first: curl -L -o"
             f" {shlex.quote(name)} {shlex.quote(text)}"
         )
-    path = Path(text).expanduser()
-    parts = _parts(path) if path.is_dir() else [] if path.exists() else _matching(text)
-    if parts:
-        return as_numbers(read_tables(parts, text) if len(parts) > 1 else read_table(parts[0]))
-    if path.is_dir():
-        return read_pictures(path, resize=resize, grey=grey)
-    if resize is not None or grey is not None:
-        raise UsageError(f"resize and grey are for a folder of pictures; {text} is a file")
-    inside = _inside_npz(text)
-    if inside is not None:
-        return read_npz(*inside)
     if not path.exists():
         raise NotFoundError(f"there is no file {text!r}. Check the path.")
     if path.stat().st_size == 0:
         raise DataError(f"{text} is empty: 0 bytes. Copy or save it again.")
-    return _reader(path)(path)
+
+
+def _inside_npz(text: str) -> tuple[Path, str] | None:
+    """Split ``archive.npz:name`` into archive and name. None if there is no such archive."""
+    file, _, name = text.rpartition(":")
+    return (Path(file).expanduser(), name) if file.endswith(".npz") and _there(file) else None
+
+
+def _tables(text: str, path: Path) -> list[Path]:
+    """The files of a table in parts: those of a folder, or those that a pattern names."""
+    if _there(text):
+        return _parts(path) if path.is_dir() else []
+    parts = _matching(text)
+    odd = next((part for part in parts if ending(part).partition(".gz")[0] not in SUFFIXES), None)
+    if odd is not None:
+        raise UsageError(
+            f"{text} names {odd} among {len(parts)} files, and only tables are read in parts; give"
+            " one file, or a folder"
+        )
+    return parts
 
 
 def _parts(folder: Path) -> list[Path]:
     """The files of a folder that holds nothing but tables of one kind, in the order of names."""
     files = sorted(path for path in folder.iterdir() if path.name[0] not in "._")
-    endings = {_ending(path) for path in files}
+    endings = {ending(path) for path in files}
     tables = len(endings) == 1 and next(iter(endings)).partition(".gz")[0] in SUFFIXES
     return files if tables and all(path.is_file() for path in files) else []
-
-
-def _ending(path: Path) -> str:
-    """The ending of a file's name in small letters, with the one before a compressed file's."""
-    ends = [end.lower() for end in path.suffixes[-2:]]
-    return "".join(ends) if ends and ends[-1] in PACKED else "".join(ends[-1:])
 
 
 def _from_standard_input() -> Data:
@@ -159,16 +178,10 @@ def _from_standard_input() -> Data:
     return as_numbers(read_table(io.BytesIO(content), suffix))
 
 
-def _inside_npz(text: str) -> tuple[Path, str] | None:
-    """Split ``archive.npz:name`` into archive and name. None if there is no such archive."""
-    file, _, name = text.rpartition(":")
-    return (Path(file).expanduser(), name) if file.endswith(".npz") and _there(file) else None
-
-
 def _reader(path: Path) -> Callable[[Path], Data]:
     """Choose the reader for a file. Raises DataError for a format that is not known."""
-    suffix, ending = path.suffix.lower(), _ending(path)
-    inner = ending.removesuffix(suffix)
+    suffix = path.suffix.lower()
+    inner = ending(path).removesuffix(suffix)
     if suffix in PACKED and (inner in SUFFIXES or suffix != ".gz"):
         return read_csv
     if suffix in READERS:

@@ -45,12 +45,13 @@ class AmbiguousError(UsageError):
 
     Args:
         message: The sentence for the user.
+        column: The name of the column, or "" if it has none.
         decimal: Whether the marks of numbers are in question, and not the order of a date.
     """
 
-    def __init__(self, message: str, decimal: bool = False) -> None:
+    def __init__(self, message: str, column: str = "", decimal: bool = False) -> None:
         super().__init__(message)
-        self.decimal = decimal
+        self.column, self.decimal = column, decimal
 
 
 class _Read(NamedTuple):
@@ -323,6 +324,7 @@ def _numbers(levels: pd.Series, written: Written | None, known: Known, name: str
             f"{name} holds numbers such as {number!r}, which may be {number.replace(mark, '.')} or"
             f" {number.replace(mark, '')}. Say which mark stands before the decimals, with"
             ' --decimal "," or --decimal "."',
+            _bare(name),
             decimal=True,
         ) from None
     if form is None or form.date or form.words:
@@ -331,16 +333,23 @@ def _numbers(levels: pd.Series, written: Written | None, known: Known, name: str
     return None if values is None else _Read(values, form)
 
 
+def _bare(name: str) -> str:
+    """The name of a column without the word "column" and its quotes."""
+    return name[len("column '") : -1] if name.startswith("column ") else ""
+
+
 def _dates(levels: pd.Series, written: Written | None, known: Known, name: str) -> _Read | None:
     try:
         form = written.date if written else date_format(levels, known.dates)
     except OrdersError as error:
-        column = name.removeprefix("column ").strip("'")
-        ways = [f'--column "{column}=date:{form.replace("%-", "%")}"' for form in error.formats]
+        ways = [
+            f'--column "{_bare(name)}=date:{form.replace("%-", "%")}"' for form in error.formats
+        ]
         orders = " or ".join(order(form) for form in error.formats)
         raise AmbiguousError(
             f"{name} holds dates such as {str(levels.iloc[0])!r}, which may be {orders}. Say which,"
-            f" with {' or '.join(ways)}"
+            f" with {' or '.join(ways)}",
+            _bare(name),
         ) from None
     dates = read_dates(levels, form) if form else None
     return None if dates is None or dates.isna().any() else _Read(dates.array, Written(date=form))
