@@ -48,7 +48,7 @@ def date_format(cells: pd.Series, prefer: tuple[str, ...] = ()) -> str:
     points between them, the day comes first, as in 31.12.2020.
 
     Args:
-        cells: (N,) of text, none missing.
+        cells: (N,) of text, at least one, none missing.
         prefer: Formats to take if several fit, such as those of other columns of the file.
 
     Raises:
@@ -64,18 +64,18 @@ def date_format(cells: pd.Series, prefer: tuple[str, ...] = ()) -> str:
         >>> date_format(pd.Series(["2020Q1", "2020Q2"]))
         ''
     """
-    if not len(cells):
-        return ""
     first = str(cells.iloc[0])
     fitting = [form for form in _candidates(first, cells) if fits(cells, form)]
     if len(fitting) < 2 or _same(cells, fitting):
         return fitting[0] if fitting else ""
-    known = [form for form in fitting if form in prefer]
-    if known:
-        return known[0]
+    orders = {_order_and_marks(form) for form in prefer}
+    orders = {_order_and_marks(form) for form in prefer}
+    known = [form for form in fitting if _order_and_marks(form) in orders]
     if "." in first and "%Y" in fitting[0]:
-        return fitting[0]
-    raise OrdersError(fitting)
+        known.append(fitting[0])
+    if not known:
+        raise OrdersError(fitting)
+    return known[0]
 
 
 def fits(cells: pd.Series, form: str) -> bool:
@@ -163,6 +163,11 @@ def order(form: str) -> str:
         'day, month, year'
     """
     return ", ".join(NAMES[letter] for letter in re.findall(r"%-?([dmYybB])", form))
+
+
+def _order_and_marks(form: str) -> str:
+    """What decides between day and month: a format such as %d/%m/%Y, without time and length."""
+    return form.replace("%-", "%").replace("%y", "%Y")[: len("%d/%m/%Y")]
 
 
 def _candidates(first: str, cells: pd.Series) -> list[str]:

@@ -95,12 +95,27 @@ def _from_arrow(table: Any, source: str) -> Found:
     frame = table.to_pandas(types_mapper=mapped.get)
     notes = []
     if not isinstance(frame.index, pd.RangeIndex):
-        names = [name or f"index_{i}" for i, name in enumerate(frame.index.names)]
-        frame = frame.reset_index(names=[str(name) for name in names])
-        notes.append(f"{source}: its index became the columns {', '.join(map(str, names))}")
+        names = [str(name or f"index_{i}") for i, name in enumerate(frame.index.names)]
+        refuse_twice([*names, *map(str, frame.columns)], source)
+        frame = frame.reset_index(names=names)
+        notes.append(f"{source}: its index became the columns {', '.join(names)}")
     frame.columns = pd.Index([str(name) for name in frame.columns])
     refuse_twice(list(frame.columns), source)
+    notes += _of_times(frame, source)
     return pd.DataFrame({name: plain(column) for name, column in frame.items()}), notes
+
+
+def _of_times(frame: pd.DataFrame, source: str) -> list[str]:
+    """Notes on the columns of times and durations that lose something."""
+    import pandas as pd
+
+    notes = []
+    for name, column in frame.items():
+        if isinstance(column.dtype, pd.DatetimeTZDtype):
+            notes.append(f"{source}: the times of column {name!r} are those of {column.dt.tz}")
+        if column.dtype.kind == "m":
+            notes.append(f"{source}: the durations of column {name!r} were read as seconds")
+    return notes
 
 
 def _is_bytes(kind: Any) -> bool:

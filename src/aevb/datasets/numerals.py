@@ -172,11 +172,13 @@ def _marks(cores: pd.Series, known: Known) -> tuple[str, str] | None:
     """The mark before decimals and the one between thousands, or None if none fit."""
     marks = [mark for mark in _MARKS if _has(cores, mark)]
     fitting = [pair for pair in _pairs(marks) if _grouped(cores, *pair)]
-    usual = "." if marks == ["."] else ""
-    told = [pair for pair in fitting if pair[0] == (known.decimal or usual)]
+    told = [pair for pair in fitting if pair[0] == known.decimal]
     if told or len(fitting) < 2:
         return next(iter(told or fitting), None)
-    return _by_length(cores, marks[0], known.patient) if marks[0] in ".," else fitting[0]
+    # Without a hint, a point stands before decimals. A comma decides nothing.
+    if marks[0] == "," or (marks[0] == "." and known.decimal):
+        return _by_length(cores, marks[0], known.patient)
+    return fitting[0]
 
 
 def _pairs(marks: list[str]) -> list[tuple[str, str]]:

@@ -322,7 +322,7 @@ def _numbers(levels: pd.Series, written: Written | None, known: Known, name: str
         number, mark = error.example, error.mark
         raise AmbiguousError(
             f"{name} holds numbers such as {number!r}, which may be {number.replace(mark, '.')} or"
-            f" {number.replace(mark, '')}. Say which mark stands before the decimals, with"
+            f" {number.replace(mark, '')}. Give the mark that stands before the decimals, with"
             ' --decimal "," or --decimal "."',
             _bare(name),
             decimal=True,
@@ -347,8 +347,8 @@ def _dates(levels: pd.Series, written: Written | None, known: Known, name: str) 
         ]
         orders = " or ".join(order(form) for form in error.formats)
         raise AmbiguousError(
-            f"{name} holds dates such as {str(levels.iloc[0])!r}, which may be {orders}. Say which,"
-            f" with {' or '.join(ways)}",
+            f"{name} holds dates such as {str(levels.iloc[0])!r}, which may be {orders}. Give the"
+            f" right one, with {' or '.join(ways)}",
             _bare(name),
         ) from None
     dates = read_dates(levels, form) if form else None

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def plain(column: pd.Series) -> pd.Series:
     """Bring a typed column to the types of a table: (N,).
 
-    Decimals become float64, days and periods dates, durations seconds, and intervals text. Whole
-    numbers and booleans without gaps get numpy's types. Categories stay as they are.
+    Decimals become float64, days and periods dates, durations seconds, and intervals text. Times
+    lose their zone. Whole numbers and booleans without gaps get numpy's types. Categories stay.
 
     Example:
         >>> import pandas as pd
@@ -36,7 +36,7 @@ def plain(column: pd.Series) -> pd.Series:
     elif isinstance(dtype, pd.IntervalDtype):
         result = column.astype(text_type())
     elif isinstance(dtype, pd.DatetimeTZDtype):
-        result = column.dt.tz_convert("UTC").dt.tz_localize(None)
+        result = column.dt.tz_localize(None)
     elif dtype.kind == "m":
         result = column.dt.total_seconds()
     elif dtype.kind == "O" and isinstance(dtype, np.dtype):
