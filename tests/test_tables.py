@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from aevb.datasets import load
 from aevb.datasets.columns import Written
-from aevb.datasets.dialect import delimited
-from aevb.datasets.header import has_header
 from aevb.datasets.tables import read_table, read_tables, write_table
+from aevb.datasets.tabular.dialect import delimited
+from aevb.datasets.tabular.header import has_header
 from aevb.datasets.text import AmbiguousError
 from aevb.errors import DataError, OutputExistsError, UsageError
 
@@ -230,7 +230,7 @@ def test_a_late_row_decides_a_column_that_is_read_in_parts():
 
 
 def test_zeros_in_front_are_found_across_the_parts_of_a_file(monkeypatch):
-    monkeypatch.setattr("aevb.datasets.delimited.CHUNK", 8)
+    monkeypatch.setattr("aevb.datasets.tabular.delimited.CHUNK", 8)
     for text in ("a,b\n1,2\n10,07", "a,b\n01,2\n10,7\n", "a,b\n1,2\n100000,000012\n"):
         assert "with zeros in front" in " ".join(table(text).reasons.values())
     assert table("a,b\n1.05,10:05\n100,20:07\n").frame.a.tolist() == [1.05, 100]
@@ -318,7 +318,7 @@ def test_standard_input_is_a_table(monkeypatch):
 
 
 def test_what_is_not_read_says_what_to_do(tmp_path):
-    for name, word in [("x.pkl", "to_csv"), ("x.pt", "weights_only=True"), ("x.xls", "to_csv")]:
+    for name, word in [("x.pkl", "to_csv"), ("x.pt", "tensor.numpy()"), ("x.xls", "to_csv")]:
         (tmp_path / name).write_bytes(b"x")
         assert refuses(DataError, [name, word], load, tmp_path / name)
     address = "https://example.com/a b.csv?x=1"

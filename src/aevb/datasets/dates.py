@@ -68,12 +68,14 @@ def date_format(cells: pd.Series, prefer: tuple[str, ...] = ()) -> str:
     fitting = [form for form in _candidates(first, cells) if fits(cells, form)]
     if len(fitting) < 2 or _same(cells, fitting):
         return fitting[0] if fitting else ""
-    orders = {_order_and_marks(form) for form in prefer}
-    orders = {_order_and_marks(form) for form in prefer}
+    return _preferred(fitting, prefer)
+
+
+def _preferred(fitting: list[str], prefer: tuple[str, ...]) -> str:
+    """Choose the format that other columns have. Between points, the day comes first."""
+    orders = {_order_and_marks(form) for form in (*prefer, "%d.%m.%Y")}
     known = [form for form in fitting if _order_and_marks(form) in orders]
-    if "." in first and "%Y" in fitting[0]:
-        known.append(fitting[0])
-    if not known:
+    if not known or (not prefer and "%y" in known[0]):
         raise OrdersError(fitting)
     return known[0]
 

@@ -172,9 +172,11 @@ def _marks(cores: pd.Series, known: Known) -> tuple[str, str] | None:
     """The mark before decimals and the one between thousands, or None if none fit."""
     marks = [mark for mark in _MARKS if _has(cores, mark)]
     fitting = [pair for pair in _pairs(marks) if _grouped(cores, *pair)]
-    told = [pair for pair in fitting if pair[0] == known.decimal]
-    if told or len(fitting) < 2:
-        return next(iter(told or fitting), None)
+    if len(fitting) < 2:
+        return next(iter(fitting), None)
+    told = dict(fitting).get(known.decimal)
+    if told is not None:
+        return known.decimal, told
     # Without a hint, a point stands before decimals. A comma decides nothing.
     if marks[0] == "," or (marks[0] == "." and known.decimal):
         return _by_length(cores, marks[0], known.patient)

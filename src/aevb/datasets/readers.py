@@ -14,10 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aevb.datasets.arrays import read_idx, read_npy, read_npz
-from aevb.datasets.opening import PACKED, ending
 from aevb.datasets.pictures import PICTURES, read_pictures
 from aevb.datasets.schema import Data
 from aevb.datasets.tables import SUFFIXES, as_numbers, read_csv, read_table, read_tables
+from aevb.datasets.tabular.opening import PACKED, ending
 from aevb.errors import DataError, NotFoundError, UsageError
 
 READERS: dict[str, Callable[[Path], Data]] = {
@@ -28,20 +28,19 @@ READERS: dict[str, Callable[[Path], Data]] = {
     ".idx": read_idx,
 }
 """The function that reads a file, by the ending of the file's name."""
-PICKLED = "pd.read_pickle({name!r}).to_csv('table.csv', index=False)"
-UNSAFE = {
-    ".pkl": PICKLED,
-    ".pickle": PICKLED,
-    ".joblib": PICKLED,
-    ".pt": "np.save('rows.npy', torch.load({name!r}, weights_only=True).numpy())",
-    ".pth": "np.save('rows.npy', torch.load({name!r}, weights_only=True).numpy())",
+_PICKLED = "pd.read_pickle({name!r}).to_csv('table.csv', index=False)"
+_UNSAFE = {
+    ".pkl": _PICKLED,
+    ".pickle": _PICKLED,
+    ".pt": "in the program that made it: np.save('rows.npy', tensor.numpy())",
+    ".pth": "in the program that made it: np.save('rows.npy', tensor.numpy())",
     ".xls": "pd.read_excel({name!r}).to_csv('table.csv', index=False)",
     ".ods": "pd.read_excel({name!r}).to_csv('table.csv', index=False)",
     ".rds": "in R: write.csv(readRDS({name!r}), 'table.csv', row.names=FALSE)",
     ".dta": "pd.read_stata({name!r}).to_csv('table.csv', index=False)",
     ".sav": "pd.read_spss({name!r}).to_csv('table.csv', index=False)",
 }
-"""Formats that are not read, with a line that turns a file into one that is."""
+# Formats that are not read, with a line that turns a file into one that is.
 
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -129,7 +128,7 @@ def _require_file(text: str, path: Path) -> None:
     if _ADDRESS.match(text):
         name = text.rstrip("/").rpartition("/")[2].partition("?")[0] or "data.csv"
         raise UsageError(
-            f"{text} is an address, and aevb reads files; download it first: curl -L -o"
+            f"{text} is an address, and aevb reads files; download it and give the file: curl -L -o"
             f" {shlex.quote(name)} {shlex.quote(text)}"
         )
     if not path.exists():
@@ -192,8 +191,8 @@ def _reader(path: Path) -> Callable[[Path], Data]:
         raise DataError(
             f"{path} is one picture; give the folder that holds the pictures to learn from"
         )
-    if suffix in UNSAFE:
-        line = UNSAFE[suffix].format(name=str(path))
+    if suffix in _UNSAFE:
+        line = _UNSAFE[suffix].format(name=str(path))
         raise DataError(
             f"{path} is not read, because opening a {suffix} file can run code or needs other"
             f" programs; if you trust it, save it as a table or an array first: {line}"

@@ -16,13 +16,13 @@ import numpy as np
 from aevb import files
 from aevb.datasets.columns import Written
 from aevb.datasets.damage import DAMAGED, why
-from aevb.datasets.dialect import delimited
-from aevb.datasets.formats import FORMATS, WRITERS
-from aevb.datasets.opening import PACKED, ending, opener
-from aevb.datasets.reading import Reading
 from aevb.datasets.schema import Data
+from aevb.datasets.tabular.dialect import delimited
+from aevb.datasets.tabular.formats import FORMATS, WRITERS
+from aevb.datasets.tabular.opening import PACKED, ending, opener
+from aevb.datasets.tabular.reading import Reading
+from aevb.datasets.tabular.typed import typed_text
 from aevb.datasets.text import AmbiguousError, is_text, parse, write
-from aevb.datasets.typed import typed_text
 from aevb.errors import DataError, OutputExistsError, UsageError
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aevb.datasets.damage import DAMAGED, why
-from aevb.datasets.delimited import column_names, refuse_twice
-from aevb.datasets.header import has_header
-from aevb.datasets.json_tables import read_json_file, read_jsonl_file
-from aevb.datasets.opening import Opener
+from aevb.datasets.tabular.delimited import column_names, refuse_twice
+from aevb.datasets.tabular.header import has_header
+from aevb.datasets.tabular.json_tables import read_json_file, read_jsonl_file
+from aevb.datasets.tabular.opening import Opener
+from aevb.datasets.tabular.typed import objects, plain
 from aevb.datasets.text import is_text, parse
-from aevb.datasets.typed import objects, plain
 from aevb.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def read_parquet_file(open_: Opener, source: str) -> Found:
     Example:
         >>> import pandas as pd
         >>> from pathlib import Path
-        >>> from aevb.datasets.formats import read_parquet_file
+        >>> from aevb.datasets.tabular.formats import read_parquet_file
         >>> pd.DataFrame({"a": [1.0, 2.0]}).to_parquet("a.parquet")
         >>> read_parquet_file(lambda: open("a.parquet", "rb"), "a.parquet")[0].a.tolist()
         [1.0, 2.0]
@@ -49,7 +49,7 @@ def read_arrow_file(open_: Opener, source: str) -> Found:
 
     Example:
         >>> import pandas as pd
-        >>> from aevb.datasets.formats import read_arrow_file
+        >>> from aevb.datasets.tabular.formats import read_arrow_file
         >>> pd.DataFrame({"a": [1.0, 2.0]}).to_feather("a.feather")
         >>> read_arrow_file(lambda: open("a.feather", "rb"), "a.feather")[0].a.tolist()
         [1.0, 2.0]

@@ -40,7 +40,7 @@ def has_header(rows: Sequence[Sequence[str]]) -> tuple[bool, str]:
         rows: The first rows, the first one included.
 
     Example:
-        >>> from aevb.datasets.header import has_header
+        >>> from aevb.datasets.tabular.header import has_header
         >>> has_header([["a", "b"], ["1", "2"]]), has_header([["1", "2.5"], ["3", "4"]])
         ((True, ''), (False, ''))
         >>> has_header([["2019", "2020", "2021"], ["1.5", "2.5", "0.1"]])[0]
@@ -64,7 +64,8 @@ def _judged(evidence: _Evidence, numbers: list[str]) -> tuple[bool, str]:
     """Whether a first row that does not tell by itself holds names, and a note if it may not."""
     if evidence.alike > evidence.differs:
         others = evidence.text + evidence.differs
-        return False, _AS_ROW if others or (len(numbers) > 2 and _even(numbers)) else ""
+        even = _counted(numbers) or (len(numbers) > 2 and _even(numbers))
+        return False, _AS_ROW if others or (even and len(numbers) > 1) else ""
     if not evidence.differs and 0 < evidence.text <= evidence.repeats:
         return False, _AS_ROW
     return evidence.differs + evidence.text > 0, ""

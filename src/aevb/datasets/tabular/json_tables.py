@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
-from aevb.datasets.opening import Opener
-from aevb.datasets.typed import kind_of, objects
+from aevb.datasets.tabular.opening import Opener
+from aevb.datasets.tabular.typed import kind_of, objects
 from aevb.errors import DataError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def read_json_file(open_: Opener, source: str) -> tuple[pd.DataFrame, list[str]]
 
     Example:
         >>> import io
-        >>> from aevb.datasets.json_tables import read_json_file
+        >>> from aevb.datasets.tabular.json_tables import read_json_file
         >>> read_json_file(lambda: io.BytesIO(b'[{"a": 1}, {"a": null}]'), "it")[0].a.tolist()
         [1, <NA>]
     """
@@ -67,7 +67,7 @@ def read_jsonl_file(open_: Opener, source: str) -> tuple[pd.DataFrame, list[str]
 
     Example:
         >>> import io
-        >>> from aevb.datasets.json_tables import read_jsonl_file
+        >>> from aevb.datasets.tabular.json_tables import read_jsonl_file
         >>> read_jsonl_file(lambda: io.BytesIO(b'{"a": 1}\\n{"a": 2}\\n'), "it")[0].a.tolist()
         [1, 2]
     """

@@ -25,7 +25,7 @@ def ending(path: Path) -> str:
 
     Example:
         >>> from pathlib import Path
-        >>> from aevb.datasets.opening import ending
+        >>> from aevb.datasets.tabular.opening import ending
         >>> ending(Path("a.b.CSV")), ending(Path("a.csv.gz"))
         ('.csv', '.csv.gz')
     """
@@ -46,7 +46,7 @@ def opener(source: Path | bytes, packed: str, name: str) -> Opener:
 
     Example:
         >>> import gzip
-        >>> from aevb.datasets.opening import opener
+        >>> from aevb.datasets.tabular.opening import opener
         >>> opener(gzip.compress(b"1,2"), ".gz", "a.csv.gz")().read()
         b'1,2'
     """

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aevb.datasets.columns import Written
-from aevb.datasets.delimited import Delimited
 from aevb.datasets.numerals import Known
+from aevb.datasets.tabular.delimited import Delimited
 from aevb.datasets.text import (
     MISSING,
     MISSING_NUMBER,
@@ -45,8 +45,8 @@ class Reading:
 
     Example:
         >>> import io
-        >>> from aevb.datasets.dialect import delimited
-        >>> from aevb.datasets.reading import Reading
+        >>> from aevb.datasets.tabular.dialect import delimited
+        >>> from aevb.datasets.tabular.reading import Reading
         >>> table = delimited(lambda: io.BytesIO(b"a;b\\n1.500;1,5\\n2.250;2,25\\n"), ".csv", "it")
         >>> reading = Reading(table, {}, (), "")
         >>> reading.frame().a.tolist(), reading.written["a"].thousands

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from aevb.datasets.opening import Opener
+from aevb.datasets.tabular.opening import Opener
 from aevb.errors import DataError
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def records(file: IO[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
 
     Example:
         >>> import io
-        >>> from aevb.datasets.delimited import records
+        >>> from aevb.datasets.tabular.delimited import records
         >>> list(records(io.StringIO('a,"b\\nc"\\n\\n1, 2\\n'), ","))
         [(2, ['a', 'b\\nc']), (4, ['1', '2'])]
     """
@@ -227,7 +227,7 @@ def column_names(first: Sequence[str], header: bool, source: str) -> list[str]:
         DataError: A name stands twice, or there are too many columns.
 
     Example:
-        >>> from aevb.datasets.delimited import column_names
+        >>> from aevb.datasets.tabular.delimited import column_names
         >>> column_names(["", "a "], True, "it"), column_names(["1", "2"], False, "it")
         (['Unnamed: 0', 'a'], ['column_1', 'column_2'])
     """
@@ -247,7 +247,7 @@ def refuse_twice(names: Sequence[str], source: str) -> None:
     """Raise DataError if two columns have one name.
 
     Example:
-        >>> from aevb.datasets.delimited import refuse_twice
+        >>> from aevb.datasets.tabular.delimited import refuse_twice
         >>> refuse_twice(["a", "b"], "it")
     """
     seen: dict[str, int] = {}

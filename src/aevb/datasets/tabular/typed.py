@@ -24,7 +24,7 @@ def plain(column: pd.Series) -> pd.Series:
 
     Example:
         >>> import pandas as pd
-        >>> from aevb.datasets.typed import plain
+        >>> from aevb.datasets.tabular.typed import plain
         >>> plain(pd.Series(pd.to_timedelta(["1 min"]))).tolist()
         [60.0]
     """
@@ -50,7 +50,7 @@ def objects(cells: Sequence[Any]) -> pd.Series:
     """Turn Python objects into a typed column: (N,). Cells of several types become text.
 
     Example:
-        >>> from aevb.datasets.typed import objects
+        >>> from aevb.datasets.tabular.typed import objects
         >>> objects([1, None, 1157567399403462676]).tolist()
         [1, <NA>, 1157567399403462676]
         >>> objects([1, "a"]).tolist()
@@ -114,7 +114,7 @@ def typed_text(
 
     Example:
         >>> import pandas as pd
-        >>> from aevb.datasets.typed import typed_text
+        >>> from aevb.datasets.tabular.typed import typed_text
         >>> typed_text(pd.Series(["2020-01-31"]), None, "it")[2]
         'dates written 2020-12-31'
         >>> typed_text(pd.Series(["12", "13"]), None, "it")[2]

@@ -11,9 +11,16 @@ from contextlib import closing
 from itertools import islice, zip_longest
 from typing import IO
 
-from aevb.datasets.delimited import BLANKS, CHUNK, COMMENTS, Delimited, column_names, records
-from aevb.datasets.header import has_header
-from aevb.datasets.opening import Opener
+from aevb.datasets.tabular.delimited import (
+    BLANKS,
+    CHUNK,
+    COMMENTS,
+    Delimited,
+    column_names,
+    records,
+)
+from aevb.datasets.tabular.header import has_header
+from aevb.datasets.tabular.opening import Opener
 from aevb.errors import DataError
 
 _SAMPLE = 200
@@ -41,7 +48,7 @@ def delimited(open_: Opener, suffix: str, source: str, decimal: str = "") -> Del
 
     Example:
         >>> import io
-        >>> from aevb.datasets.dialect import delimited
+        >>> from aevb.datasets.tabular.dialect import delimited
         >>> table = delimited(lambda: io.BytesIO(b"a;b\\n1,5;x\\n2,25;y\\n"), ".csv", "it")
         >>> table.delimiter, table.names, table.decimal
         (';', ['a', 'b'], ',')
