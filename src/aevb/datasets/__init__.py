@@ -7,7 +7,11 @@ Where to find the code:
 
 ==================  ==============================================================================
 ``readers.py``      chooses the reader for a path by the ending of its name
-``tables.py``       reads .csv, .tsv, .txt and .parquet
+``tables.py``       reads and writes tables in files: ``RawTable``
+``tabular/``        how these files are opened, and what their text and their types become
+``text.py``         turns cells of text into numbers, dates and booleans, and back
+``numerals.py``     numbers as text
+``dates.py``        dates and times as text
 ``arrays.py``       reads .npy, .npz and idx
 ``pictures.py``     reads a folder of PNG and JPEG files
 ``synthetic.py``    makes points in the plane: gmm, moons, circles, spiral

@@ -48,7 +48,7 @@ def date_format(cells: pd.Series, prefer: tuple[str, ...] = ()) -> str:
     points between them, the day comes first, as in 31.12.2020.
 
     Args:
-        cells: (N,) of text, none missing.
+        cells: (N,) of text, at least one, none missing.
         prefer: Formats to take if several fit, such as those of other columns of the file.
 
     Raises:
@@ -64,18 +64,20 @@ def date_format(cells: pd.Series, prefer: tuple[str, ...] = ()) -> str:
         >>> date_format(pd.Series(["2020Q1", "2020Q2"]))
         ''
     """
-    if not len(cells):
-        return ""
     first = str(cells.iloc[0])
     fitting = [form for form in _candidates(first, cells) if fits(cells, form)]
     if len(fitting) < 2 or _same(cells, fitting):
         return fitting[0] if fitting else ""
-    known = [form for form in fitting if form in prefer]
-    if known:
-        return known[0]
-    if "." in first and "%Y" in fitting[0]:
-        return fitting[0]
-    raise OrdersError(fitting)
+    return _preferred(fitting, prefer)
+
+
+def _preferred(fitting: list[str], prefer: tuple[str, ...]) -> str:
+    """Choose the format that other columns have. Between points, the day comes first."""
+    orders = {_order_and_marks(form) for form in (*prefer, "%d.%m.%Y")}
+    known = [form for form in fitting if _order_and_marks(form) in orders]
+    if not known or (not prefer and "%y" in known[0]):
+        raise OrdersError(fitting)
+    return known[0]
 
 
 def fits(cells: pd.Series, form: str) -> bool:
@@ -120,9 +122,12 @@ def write_dates(dates: pd.Series, form: str) -> pd.Series:
     """
     form = form.replace("%z", "+00:00")
     simple = re.sub(r"%-([dmHI])", r"%\1", re.sub(r"%(\d)f", "%f", form))
-    if simple == form:
-        return dates.dt.strftime(form)
-    return dates.map(lambda date: _written(date, form), na_action="ignore")
+    written: pd.Series = (
+        dates.dt.strftime(form)
+        if simple == form
+        else dates.map(lambda date: _written(date, form), na_action="ignore")
+    )
+    return written
 
 
 def _written(date: pd.Timestamp, form: str) -> str:
@@ -162,18 +167,24 @@ def order(form: str) -> str:
     return ", ".join(NAMES[letter] for letter in re.findall(r"%-?([dmYybB])", form))
 
 
+def _order_and_marks(form: str) -> str:
+    """What decides between day and month: a format such as %d/%m/%Y, without time and length."""
+    return form.replace("%-", "%").replace("%y", "%Y")[: len("%d/%m/%Y")]
+
+
 def _candidates(first: str, cells: pd.Series) -> list[str]:
     """The formats that the first cell may be written in."""
     date = _DATE.match(first)
-    rest = first[date.end() :] if date else first
-    time = _TIME.match(rest) if rest else None
-    if (rest and time is None) or not (date or time):
-        return []
-    clock = "" if time is None else _time_format(time, cells)
     if date is None:
-        return [] if time is None or time["gap"] or time["zone"] else [clock]
-    if clock and time is not None and not time["gap"]:
-        return []
+        time = _TIME.match(first)
+        alone = time is not None and not time["gap"] and not time["zone"]
+        return [_time_format(time, cells)] if time is not None and alone else []
+    clock, rest = "", first[date.end() :]
+    if rest:
+        time = _TIME.match(rest)
+        if time is None or not time["gap"]:
+            return []
+        clock = _time_format(time, cells)
     return [_unpadded(form, cells) + clock for form in _date_formats(date, cells)]
 
 

@@ -16,11 +16,11 @@ from pathlib import Path
 from aevb.datasets.arrays import read_idx, read_npy
 from aevb.datasets.columns import Written, quoted
 from aevb.datasets.containers import CONTAINERS, inside
-from aevb.datasets.delimited import PACKED
 from aevb.datasets.frames import data_like, data_of_frame, matrix_of_frame
 from aevb.datasets.pictures import PICTURES, read_pictures
 from aevb.datasets.schema import Data, Schema
 from aevb.datasets.tables import SUFFIXES, RawTable, read_table, read_tables
+from aevb.datasets.tabular.opening import PACKED, ending
 from aevb.errors import DataError, NotFoundError, UsageError
 
 READERS: dict[str, Callable[[Path], Data]] = {
@@ -31,11 +31,11 @@ READERS: dict[str, Callable[[Path], Data]] = {
 }
 """The function that reads a file of arrays, by the ending of the file's name. ``tables.SUFFIXES``
 has the endings of tables."""
-PICKLED = "pd.read_pickle({name!r}).to_csv('table.csv', index=False)"
-UNSAFE = {
-    ".pkl": PICKLED,
-    ".pickle": PICKLED,
-    ".joblib": PICKLED,
+_PICKLED = "pd.read_pickle({name!r}).to_csv('table.csv', index=False)"
+_UNSAFE = {
+    ".pkl": _PICKLED,
+    ".pickle": _PICKLED,
+    ".joblib": _PICKLED,
     ".pt": "np.save('rows.npy', torch.load({name!r}, weights_only=True).numpy())",
     ".pth": "np.save('rows.npy', torch.load({name!r}, weights_only=True).numpy())",
     ".xls": "pd.read_excel({name!r}).to_csv('table.csv', index=False)",
@@ -44,7 +44,7 @@ UNSAFE = {
     ".dta": "pd.read_stata({name!r}).to_csv('table.csv', index=False)",
     ".sav": "pd.read_spss({name!r}).to_csv('table.csv', index=False)",
 }
-"""Formats that are not read, with a line that turns a file into one that is."""
+# Formats that are not read, with a line that turns a file into one that is.
 
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -213,7 +213,7 @@ def raw_table(
     if text == "-":
         return _from_standard_input(like, decimal)
     path = Path(text).expanduser()
-    parts = _parts(path) if path.is_dir() else [] if _there(text) else _matching(text)
+    parts = _tables(text, path)
     if len(parts) > 1:
         return read_tables(parts, text, like=like, decimal=decimal)
     path = parts[0] if parts else path
@@ -225,8 +225,8 @@ def raw_table(
 
 
 def _is_table(path: Path) -> bool:
-    suffix, ending = path.suffix.lower(), _ending(path)
-    inner = ending.removesuffix(suffix)
+    suffix = path.suffix.lower()
+    inner = ending(path).removesuffix(suffix)
     return suffix in SUFFIXES or (suffix in PACKED and (inner in SUFFIXES or suffix != ".gz"))
 
 
@@ -265,18 +265,26 @@ def _read_array(text: str, path: Path) -> Data:
     return _reader(path)(path)
 
 
+def _tables(text: str, path: Path) -> list[Path]:
+    """The files of a table in parts: those of a folder, or those that a pattern names."""
+    if _there(text):
+        return _parts(path) if path.is_dir() else []
+    parts = _matching(text)
+    odd = next((part for part in parts if ending(part).partition(".gz")[0] not in SUFFIXES), None)
+    if odd is not None:
+        raise UsageError(
+            f"{text} names {odd} among {len(parts)} files, and only tables are read in parts; give"
+            " one file, or a folder"
+        )
+    return parts
+
+
 def _parts(folder: Path) -> list[Path]:
     """The files of a folder that holds nothing but tables of one kind, in the order of names."""
     files = sorted(path for path in folder.iterdir() if path.name[0] not in "._")
-    endings = {_ending(path) for path in files}
+    endings = {ending(path) for path in files}
     tables = len(endings) == 1 and next(iter(endings)).partition(".gz")[0] in SUFFIXES
     return files if tables and all(path.is_file() for path in files) else []
-
-
-def _ending(path: Path) -> str:
-    """The ending of a file's name in small letters, with the one before a compressed file's."""
-    ends = [end.lower() for end in path.suffixes[-2:]]
-    return "".join(ends) if ends and ends[-1] in PACKED else "".join(ends[-1:])
 
 
 def _from_standard_input(like: Mapping[str, Written] | None, decimal: str) -> RawTable:
@@ -302,8 +310,8 @@ def _reader(path: Path) -> Callable[[Path], Data]:
         raise DataError(
             f"{path} is one picture; give the folder that holds the pictures to learn from"
         )
-    if suffix in UNSAFE:
-        line = UNSAFE[suffix].format(name=str(path))
+    if suffix in _UNSAFE:
+        line = _UNSAFE[suffix].format(name=str(path))
         raise DataError(
             f"{path} is not read, because opening a {suffix} file can run code or needs other"
             f" programs; if you trust it, save it as a table or an array first: {line}"

@@ -16,18 +16,13 @@ import numpy as np
 from aevb import files
 from aevb.datasets.columns import Written
 from aevb.datasets.damage import DAMAGED, why
-from aevb.datasets.delimited import PACKED, Delimited, delimited, opener
-from aevb.datasets.formats import FORMATS, WRITERS
-from aevb.datasets.text import (
-    AmbiguousError,
-    Known,
-    described,
-    is_text,
-    parse,
-    text_type,
-    write,
-)
-from aevb.errors import DataError, UsageError
+from aevb.datasets.tabular.dialect import delimited
+from aevb.datasets.tabular.formats import FORMATS, WRITERS
+from aevb.datasets.tabular.opening import PACKED, ending, opener
+from aevb.datasets.tabular.reading import Reading
+from aevb.datasets.tabular.typed import typed_text
+from aevb.datasets.text import AmbiguousError, is_text, parse, write
+from aevb.errors import DataError, OutputExistsError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,17 +89,10 @@ def read_table(
         ('dates written 31.12.2020', ',')
     """
     source = str(path) if isinstance(path, Path) else str(getattr(path, "name", "standard input"))
-    suffix = _suffix(path) if suffix is None else suffix
-    packed = next((end for end in PACKED if suffix.endswith(end)), "")
-    inner = suffix.removesuffix(packed) or ".csv"
-    content = path if isinstance(path, Path) else path.read()
+    if suffix is None:
+        suffix = ending(path) if isinstance(path, Path) else ".csv"
     try:
-        open_ = opener(content, packed, source)
-        if inner in FORMATS:
-            frame, notes = FORMATS[inner](open_, source)
-            return _typed(frame, source, notes, like or {}, as_text)
-        table = delimited(open_, inner, source, decimal)
-        return _from_text(table, like or {}, as_text, decimal)
+        found = _found(path, source, suffix, like or {}, as_text, decimal)
     except (DataError, UsageError):
         raise
     except UnicodeDecodeError as error:
@@ -113,204 +101,44 @@ def read_table(
             " as UTF-8."
         ) from error
     except DAMAGED as error:
-        raise DataError(f"{source} cannot be read as {inner}: {why(error)}") from error
+        raise DataError(f"{source} cannot be read as {suffix}: {why(error)}") from error
+    return _without_row_numbers(found)
 
 
-def _suffix(path: Path | IO[bytes]) -> str:
-    if not isinstance(path, Path):
-        return ".csv"
-    ends = [end.lower() for end in path.suffixes[-2:]]
-    return "".join(ends) if ends and ends[-1] in PACKED else "".join(ends[-1:])
-
-
-def _from_text(
-    table: Delimited, like: Mapping[str, Written], as_text: Collection[str], decimal: str
-) -> RawTable:
-    """Read a text file, with its numbers by pandas and all other cells by ``parse``."""
-    import pandas as pd
-
-    given = {like[name].decimal for name in table.names if name in like and not like[name].date}
-    if given and "." in given:
-        table.decimal = "."
-    frame = table.rows()
-    again = _to_read_again(table, frame, like, as_text)
-    if again:
-        text = table.rows(text=again)
-        frame = frame.assign(**{name: text[name] for name in again})
-    readers = _Reading(table, like, set(as_text), decimal)
-    columns = readers.columns(frame)
-    frame = pd.DataFrame(columns) if columns else frame
-    notes = (*table.notes, *readers.notes)
-    return _without_row_numbers(
-        RawTable(frame, table.source, readers.written, notes, readers.reasons)
-    )
-
-
-def _to_read_again(
-    table: Delimited, frame: pd.DataFrame, like: Mapping[str, Written], as_text: Collection[str]
-) -> list[str]:
-    """The columns that pandas took for numbers and whose text must be looked at."""
-    again, whole = [], []
-    for name, column in frame.items():
-        form = like.get(str(name))
-        kind = column.dtype.kind
-        if str(name) in as_text or (form and form != Written(missing=form.missing)) or kind == "b":
-            again.append(str(name))
-        elif kind == "i" or (kind == "f" and _may_be_whole(column.to_numpy())):
-            (whole if kind == "i" else again).append(str(name))
-    if whole and table.zeros_in_front():
-        again += whole
-    if table.decimal == "." and table.delimiter != ",":
-        again += _with_three_decimals(frame, again)
-    return [name for name in table.names if name in set(again)]
-
-
-def _may_be_whole(values: np.ndarray) -> bool:
-    """Whether floats may be whole numbers with gaps, or longer than a float can hold."""
-    gaps = np.isnan(values)
-    filled = values[~gaps]
-    whole = bool((filled == np.floor(filled)).all())
-    return bool((whole and gaps.any()) or (np.abs(filled) >= 2**53).any())
-
-
-def _with_three_decimals(frame: pd.DataFrame, known: Collection[str]) -> list[str]:
-    """Columns of numbers like 1.239 only, whose point may stand between thousands."""
-    found = []
-    for name, column in frame.items():
-        if name in known or column.dtype.kind != "f":
-            continue
-        values = column.dropna().to_numpy()
-        size = np.abs(values) * 1000
-        if len(values) and (size < 1e6).all() and (np.abs(size - np.round(size)) < 1e-6).all():
-            found.append(str(name))
-    return found
-
-
-class _Reading:
-    """The columns of one text file while they are read: what one says about the others."""
-
-    def __init__(
-        self, table: Delimited, like: Mapping[str, Written], as_text: set[str], decimal: str
-    ) -> None:
-        self.table, self.like, self.as_text = table, like, as_text
-        self.written: dict[str, Written] = {}
-        self.reasons: dict[str, str] = {}
-        self.notes: list[str] = []
-        self.decimals = {decimal} - {""}
-        self.sure = bool(decimal)
-        self.dates: list[str] = []
-
-    def columns(self, frame: pd.DataFrame) -> dict[str, pd.Series]:
-        """Read all columns. Those that several readings fit come last."""
-        done: dict[str, pd.Series] = {}
-        waiting = []
-        for name, cells in frame.items():
-            if not is_text(cells):
-                self._of_numbers(str(name), cells)
-                done[str(name)] = cells
-                continue
-            try:
-                done[str(name)] = self._of_text(str(name), cells)
-            except AmbiguousError:
-                waiting.append(str(name))
-        for name in waiting:
-            try:
-                done[name] = self._of_text(name, frame[name])
-            except AmbiguousError as error:
-                raise AmbiguousError(f"{self.table.source}: {error}") from None
-        return {name: done[name] for name in self.table.names}
-
-    def _of_numbers(self, name: str, cells: pd.Series) -> None:
-        if cells.dtype.kind != "f":
-            return
-        if self.table.decimal == ",":
-            self.written[name] = Written(decimal=",")
-            self.reasons[name] = described(self.written[name])
-        if not self.sure:
-            self.decimals.add(self.table.decimal)
-
-    def _known(self) -> Known:
-        if len(self.decimals) == 1:
-            return Known(next(iter(self.decimals)), tuple(self.dates))
-        return Known("" if self.table.delimiter == "," else "?", tuple(self.dates))
-
-    def _of_text(self, name: str, cells: pd.Series) -> pd.Series:
-        form = self.like.get(name)
-        if name in self.as_text:
-            values, written, reason = _as_text(cells, form)
-        else:
-            values, written, reason = parse(cells, form, self._known())
-            _require(values, cells, form, name, self.table.source)
-        if written != Written():
-            self.written[name] = written
-        if reason:
-            self.reasons[name] = reason
-        if written.date:
-            self.dates.append(written.date)
-        elif values.dtype.kind == "f" and written.decimal and not self.sure:
-            self.decimals.add(written.decimal)
-        return values
-
-
-def _as_text(cells: pd.Series, form: Written | None) -> tuple[pd.Series, Written, str]:
-    from aevb.datasets.text import MISSING
-
-    stripped = cells.str.strip()
-    missing = stripped.isin(MISSING | {form.missing if form else ""})
-    words = stripped[missing].value_counts()
-    word = str(words.index[0]) if len(words) else ""
-    text = stripped.mask(missing.astype(bool)).astype(text_type())
-    return text, replace(form or Written(), missing=form.missing if form else word), "left as text"
-
-
-def _require(
-    values: pd.Series, cells: pd.Series, form: Written | None, name: str, source: str
-) -> None:
-    """Raise DataError if cells are not written as the other rows of the column are."""
-    if form is None or not is_text(values) or form == Written(missing=form.missing):
-        return
-    from aevb.datasets.text import MISSING, MISSING_NUMBER
-
-    wrong = cells.notna() & ~cells.isin(MISSING | MISSING_NUMBER | {form.missing})
-    for row in np.flatnonzero(wrong):
-        one = cells.iloc[[row]]
-        if is_text(parse(one, form)[0]):
-            raise DataError(
-                f"{source}: column {name!r} should hold {described(form)}; got"
-                f" {str(one.iloc[0])!r} at data row {row + 1}. Correct it, or write the column as"
-                " the rows of the training are written."
-            )
-
-
-def _typed(
-    frame: pd.DataFrame,
+def _found(
+    path: Path | IO[bytes],
     source: str,
-    notes: Sequence[str],
+    suffix: str,
     like: Mapping[str, Written],
     as_text: Collection[str],
+    decimal: str,
 ) -> RawTable:
-    """Read the texts of a typed file: dates in them are dates, but digits in them stay text."""
-    from aevb.datasets.formats import typed_text
+    packed = next((end for end in PACKED if suffix.endswith(end)), "")
+    inner = suffix.removesuffix(packed) or ".csv"
+    open_ = opener(path if isinstance(path, Path) else path.read(), packed, source)
+    if inner in FORMATS:
+        frame, notes = FORMATS[inner](open_, source)
+        return _typed(RawTable(frame, source, {}, tuple(notes)), like, as_text)
+    table = delimited(open_, inner, source, decimal)
+    reading = Reading(table, like, as_text, decimal)
+    frame = reading.frame()
+    return RawTable(frame, source, reading.written, tuple(table.notes), reading.reasons)
 
+
+def _typed(table: RawTable, like: Mapping[str, Written], as_text: Collection[str]) -> RawTable:
+    """Read the texts of a typed file: dates in them are dates, but digits in them stay text."""
+    frame = table.frame.copy()
     written: dict[str, Written] = {}
     reasons: dict[str, str] = {}
-    columns: dict[str, Any] = {}
-    for name, cells in frame.items():
-        key = str(name)
-        if key in as_text and not is_text(cells):
-            columns[key] = write(cells, Written()).where(cells.notna())
-        elif is_text(cells) and key not in as_text:
-            columns[key], form, reason = typed_text(cells, like.get(key), source)
-            written |= {key: form} if form != Written() else {}
-            reasons |= {key: reason} if reason else {}
-        else:
-            columns[key] = cells
-    import pandas as pd
-
-    table = RawTable(
-        pd.DataFrame(columns) if columns else frame, source, written, tuple(notes), reasons
-    )
-    return _without_row_numbers(table)
+    for key, cells in table.frame.items():
+        name = str(key)
+        if name in as_text:
+            frame[name] = write(cells, Written()).where(cells.notna())
+        elif is_text(cells):
+            frame[name], form, reason = typed_text(cells, like.get(name), table.source)
+            written |= {name: form} if form != Written() else {}
+            reasons |= {name: reason} if reason else {}
+    return table._replace(frame=frame, written=written, reasons=reasons)
 
 
 def _without_row_numbers(table: RawTable) -> RawTable:
@@ -356,29 +184,40 @@ def read_tables(
     """
     import pandas as pd
 
-    text = set(as_text)
-    while True:
-        parts = [read_table(path, like=like, as_text=text, decimal=decimal) for path in paths]
-        _require_same_columns(parts)
-        differ = {
-            name
-            for part in parts[1:]
-            for name in part.frame.columns
-            if _form(part, name) != _form(parts[0], name)
-        }
-        if not differ - text:
-            break
-        text |= differ
+    parts, unsure = _parts(paths, like, set(as_text), decimal)
     frame = pd.concat([part.frame for part in parts], ignore_index=True)
     written, reasons = dict(parts[0].written), dict(parts[0].reasons)
-    for name in text - set(as_text):
-        column, form, reason = parse(frame[name].rename(name), (like or {}).get(name))
-        frame[name] = column
-        written[name], reasons[name] = form, reason
+    for name in unsure:
+        try:
+            frame[name], written[name], reasons[name] = parse(frame[name], (like or {}).get(name))
+        except AmbiguousError as error:
+            raise AmbiguousError(f"{source}: {error}") from None
     names = ", ".join(path.name for path in paths[:3]) + (", ..." if len(paths) > 3 else "")
     note = f"{source}: {len(paths)} files were read, one after the other: {names}"
     notes = dict.fromkeys(note for part in parts for note in part.notes)
     return RawTable(frame, source, written, (note, *notes), reasons)
+
+
+def _parts(
+    paths: Sequence[Path], like: Mapping[str, Written] | None, as_text: set[str], decimal: str
+) -> tuple[list[RawTable], set[str]]:
+    """Read all files, with the columns as text that are typed or written differently in some."""
+    unsure: set[str] = set()
+    while True:
+        text = as_text | unsure
+        try:
+            parts = [read_table(path, like=like, as_text=text, decimal=decimal) for path in paths]
+        except AmbiguousError as error:
+            if not error.column or error.column in text:
+                raise
+            unsure.add(error.column)
+            continue
+        _require_same_columns(parts)
+        forms = [{name: _form(part, name) for name in part.frame.columns} for part in parts]
+        differ = {name for form in forms for name in form if form[name] != forms[0][name]}
+        if differ <= text:
+            return parts, unsure
+        unsure |= differ - as_text
 
 
 def _form(part: RawTable, name: str) -> tuple[Any, Written]:
@@ -426,17 +265,11 @@ def write_table(frame: pd.DataFrame, written: Mapping[str, Written], path: Path)
         >>> Path("n.csv").read_text().split()
         ['day', '31.12.2020', '""']
     """
+    if path.exists():
+        raise OutputExistsError(f"{path} exists already; remove it or choose another name")
     suffix = path.suffix.lower()
-    if suffix in FORMATS:
-        typed = {
-            name: write(column, written[str(name)]).where(column.notna())
-            if str(name) in written and written[str(name)].date and suffix in (".json", ".jsonl")
-            else column
-            for name, column in frame.items()
-        }
-        import pandas as pd
-
-        shaped = pd.DataFrame(typed, index=frame.index)
+    if suffix in WRITERS:
+        shaped = frame.apply(lambda column: _for_typed(column, written, suffix))
         files.whole(path, lambda part: WRITERS[suffix](shaped, part))
         return
     if suffix not in TEXT:
@@ -448,3 +281,11 @@ def write_table(frame: pd.DataFrame, written: Mapping[str, Written], path: Path)
     commas = any(form.decimal == "," for form in written.values())
     delimiter = "\t" if suffix == ".tsv" else ";" if commas else ","
     files.whole(path, lambda part: cells.to_csv(part, sep=delimiter, index=False))
+
+
+def _for_typed(column: pd.Series, written: Mapping[str, Written], suffix: str) -> pd.Series:
+    """A column for a typed file. JSON has no dates, so they are written as their source did."""
+    form = written.get(str(column.name), Written())
+    if column.dtype.kind == "M" and suffix in (".json", ".jsonl"):
+        return write(column, form).where(column.notna())
+    return column

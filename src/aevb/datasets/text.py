@@ -7,13 +7,16 @@ cells are looked at once.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aevb.datasets.columns import Written
 from aevb.datasets.dates import OrdersError, date_format, order, read_dates, shown, write_dates
+from aevb.datasets.numerals import Known, MarksError, number_form, read_numbers, write_number
 from aevb.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,12 +36,8 @@ MISSING_NUMBER = frozenset(
 WORDS = (("false", "true"), ("no", "yes"), ("n", "y"), ("f", "t"))
 """The pairs of words for False and True."""
 
-_CURRENCY = "USD|EUR|GBP|JPY|CHF|CNY|INR|AUD|CAD|SEK|NOK|DKK|PLN|BRL"
-_BEFORE = rf"(?:US\$|[$€£¥₹]|{_CURRENCY})[ \u00a0]?"
-_AFTER = r"[ \u00a0]?(?:%|[€$£¥₹]|[A-Za-zµ°Ω]+[A-Za-z°²³/µ^]*)"
-_CORE = r"[\d.,'’_ \u00a0\u202f]*\d[\d.,'’_ \u00a0\u202f]*?(?:[eE][+-]?\d+)?"
-_SHAPE = re.compile(rf"[+-]?(?P<before>{_BEFORE})?[+-]?{_CORE}(?P<after>{_AFTER})?")
-_MARKS = (",", ".", " ", "\u00a0", "\u202f", "'", "’", "_")
+_NUMBER = r"[+-]?(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?"
+_DATE = r"[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}(?:[T ].*)?"
 
 
 class AmbiguousError(UsageError):
@@ -46,33 +45,103 @@ class AmbiguousError(UsageError):
 
     Args:
         message: The sentence for the user.
+        column: The name of the column, or "" if it has none.
         decimal: Whether the marks of numbers are in question, and not the order of a date.
     """
 
-    def __init__(self, message: str, decimal: bool = False) -> None:
+    def __init__(self, message: str, column: str = "", decimal: bool = False) -> None:
         super().__init__(message)
-        self.decimal = decimal
-
-
-class Known(NamedTuple):
-    """What the rest of a file says about how its cells are written.
-
-    Args:
-        decimal: "," or ".": the mark before the decimals. "?": either is likely, as in a file with
-            semicolons. "": a point is; a comma may be.
-        dates: Formats of dates that are certain.
-    """
-
-    decimal: str = ""
-    dates: tuple[str, ...] = ()
+        self.column, self.decimal = column, decimal
 
 
 class _Read(NamedTuple):
-    """A column's different cells as values (an array of the same length), and their form."""
+    """The different cells of a column that are not missing, as values, and their form."""
 
     values: Any
     written: Written
-    reason: str
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """A column of text, taken apart into its different cells.
+
+    Args:
+        column: The column.
+        word: A further word for a missing cell, or "".
+    """
+
+    column: pd.Series
+    word: str
+
+    @cached_property
+    def _factors(self) -> tuple[NDArray[np.intp], Any]:
+        import pandas as pd
+
+        return pd.factorize(self.column)
+
+    @property
+    def codes(self) -> NDArray[np.intp]:
+        """The number of each cell's level, or -1 where there is no text: (N,)."""
+        return self._factors[0]
+
+    @cached_property
+    def levels(self) -> pd.Series:
+        """The different cells, without blanks around them: (L,)."""
+        import pandas as pd
+
+        levels: pd.Series = pd.Series(self._factors[1], dtype=text_type()).str.strip()
+        return levels
+
+    @cached_property
+    def counts(self) -> NDArray[np.intp]:
+        """How often each level stands in the column: (L,)."""
+        return np.bincount(self.codes[self.codes >= 0], minlength=len(self.levels))
+
+    @cached_property
+    def usual(self) -> NDArray[np.bool_]:
+        """Which levels stand for a missing cell in any column: (L,)."""
+        return self.levels.isin(MISSING | {self.word}).to_numpy(bool)
+
+    @cached_property
+    def number(self) -> NDArray[np.bool_]:
+        """Which levels stand for a missing cell among numbers or dates: (L,)."""
+        return self.usual | self.levels.str.lower().isin(MISSING_NUMBER).to_numpy(bool)
+
+    @property
+    def name(self) -> str:
+        """The column's name, for messages."""
+        name = self.column.name
+        return "the column" if name is None else f"column {str(name)!r}"
+
+    def missing(self, gaps: NDArray[np.bool_], written: Written | None) -> tuple[str, str]:
+        """The most frequent word for a missing cell, and a phrase that names all words but ""."""
+        found = [(int(self.counts[i]), str(self.levels.iloc[i])) for i in np.flatnonzero(gaps)]
+        said = " ".join(repr(word) for _, word in found if word)
+        count, word = max([*found, (int((self.codes < 0).sum()), "")])
+        word = written.missing if written else word if count else ""
+        return word, f"missing {said}" if said else ""
+
+    def spread(self, values: Any, gaps: NDArray[np.bool_]) -> pd.Series:
+        """Turn the values of the levels that are not missing into the whole column: (N,)."""
+        import pandas as pd
+
+        places = np.full(len(gaps) + 1, -1)
+        places[:-1][~gaps] = np.arange(int((~gaps).sum()))
+        where = places[self.codes]
+        if (where >= 0).all():
+            whole = values[where]
+        else:
+            nullable = {"i": "Int64", "u": "UInt64", "b": "boolean"}.get(values.dtype.kind)
+            array = pd.array(values, dtype=nullable) if nullable else values
+            whole = pd.api.extensions.take(array, where, allow_fill=True)
+        return pd.Series(whole, index=self.column.index, name=self.column.name)
+
+    def text(self) -> pd.Series:
+        """The column as text, with missing cells as NaN: (N,)."""
+        column = self.column
+        if self.usual.any() or (self.levels != np.asarray(self._factors[1])).any():
+            column = self.spread(self.levels[~self.usual].array, self.usual)
+        return column.astype(text_type())
 
 
 def parse(
@@ -110,36 +179,34 @@ def parse(
         >>> write(price, form).tolist()
         ['1.250,5 €', '?', '3,75 €']
     """
-    import pandas as pd
-
     if not is_text(cells):
         return cells, written or Written(), ""
-    codes, unique = pd.factorize(cells)
-    levels = pd.Series(unique, dtype=text_type()).str.strip()
-    lower = levels.str.lower()
-    usual = levels.isin(MISSING | {written.missing if written else ""}).to_numpy(bool)
-    number = usual | lower.isin(MISSING_NUMBER).to_numpy(bool)
-    counts = np.bincount(codes[codes >= 0], minlength=len(levels))
-    name = "the column" if cells.name is None else f"column {str(cells.name)!r}"
-    read, gaps = None, number
-    if usual.all():
-        read = _Read(np.full(0, np.nan), Written(), "no cell is filled")
-    elif not number.all():
-        read = _numbers(levels[~number], written, known or Known(), name)
-        read = read or _dates(levels[~number], written, known or Known(), name)
+    taken = _Cells(cells, written.missing if written else "")
+    gaps = taken.number
+    read = _typed(taken, written, known or Known())
     if read is None:
-        gaps = usual
-        read = _booleans(levels[~usual], written)
+        gaps = taken.usual
+        read = _booleans(taken.levels[~gaps], written)
     if read is None:
-        return _text(cells, codes, levels, usual, number, counts, written)
-    missing, said = _missing_word(codes, levels, gaps, counts, written)
-    values = _spread(read.values, gaps, codes)
-    reason = ", ".join(part for part in (read.reason, said) if part)
-    return (
-        pd.Series(values, index=cells.index, name=cells.name),
-        replace(read.written, missing=missing),
-        reason,
-    )
+        return _text(taken, written)
+    word, said = taken.missing(gaps, written)
+    form = replace(read.written, missing=word)
+    reason = described(form) if len(read.values) else "no cell is filled"
+    return taken.spread(read.values, gaps), form, ", ".join(filter(None, (reason, said)))
+
+
+def leave(cells: pd.Series, written: Written | None = None) -> tuple[pd.Series, Written, str]:
+    """Leave cells as text, with missing cells as NaN. Arguments and results are those of ``parse``.
+
+    Example:
+        >>> import pandas as pd
+        >>> from aevb.datasets.text import leave
+        >>> leave(pd.Series(["12", "NA"]))[0].tolist()
+        ['12', nan]
+    """
+    taken = _Cells(cells, written.missing if written else "")
+    word, said = taken.missing(taken.usual, written)
+    return taken.text(), replace(written or Written(), missing=word), said
 
 
 def write(values: pd.Series, written: Written) -> pd.Series:
@@ -159,11 +226,13 @@ def write(values: pd.Series, written: Written) -> pd.Series:
     kind = pd.api.types
     if kind.is_bool_dtype(values.dtype):
         no, yes = written.words or ("False", "True")
-        cells = values.map({False: no, True: yes}, na_action="ignore")
+        cells = values.astype(object).map(lambda value: yes if value else no, na_action="ignore")
     elif kind.is_datetime64_any_dtype(values.dtype):
         cells = write_dates(values, written.date or _iso(values))
     elif kind.is_numeric_dtype(values.dtype):
-        cells = values.astype(object).map(lambda value: _number(value, written), na_action="ignore")
+        cells = values.astype(object).map(
+            lambda value: write_number(value, written), na_action="ignore"
+        )
     else:
         cells = values.astype(object).map(str, na_action="ignore")
     filled: pd.Series = cells.astype(object).where(values.notna(), written.missing)
@@ -195,7 +264,8 @@ def is_text(cells: pd.Series) -> bool:
     """
     import pandas as pd
 
-    return bool(pd.api.types.is_string_dtype(cells.dtype) or cells.dtype == object)
+    dtype = cells.dtype
+    return bool(pd.api.types.is_string_dtype(dtype) or pd.api.types.is_object_dtype(dtype))
 
 
 def described(written: Written) -> str:
@@ -212,18 +282,19 @@ def described(written: Written) -> str:
         return f"{noun} written {shown(written.date)}"
     if written.words:
         return " and ".join(written.words)
-    marks = [
-        f"{name} {mark!r}"
-        for name, mark, usual in (
-            ("decimal", written.decimal, "."),
-            ("thousands", written.thousands, ""),
+    decimal = f"decimal {written.decimal!r}" if written.decimal != "." else ""
+    thousands = f"thousands {written.thousands!r}" if written.thousands else ""
+    marks = " and ".join(filter(None, (decimal, thousands)))
+    parts = [
+        f"{preposition} {part}"
+        for preposition, part in (
+            ("with", marks),
+            ("after", written.before and repr(written.before)),
+            ("before", written.after and repr(written.after)),
         )
-        if mark != usual
+        if part
     ]
-    parts = [f"with {' and '.join(marks)}"] if marks else []
-    parts += [f"after {written.before!r}"] if written.before else []
-    parts += [f"before {written.after!r}"] if written.after else []
-    return f"numbers {' '.join(parts)}" if parts else ""
+    return " ".join(["numbers", *parts]) if parts else ""
 
 
 def _iso(dates: pd.Series) -> str:
@@ -232,234 +303,109 @@ def _iso(dates: pd.Series) -> str:
     return "%Y-%m-%d" if whole else "%Y-%m-%d %H:%M:%S"
 
 
-def _number(value: Any, written: Written) -> str:
-    """Write one number."""
-    whole = isinstance(value, int | np.integer)
-    sign = "-" if value < 0 else ""
-    digits = str(int(value) if whole else float(value)).removeprefix("-")
-    point, _, rest = digits.partition(".")
-    if written.thousands and point.isdigit():
-        point = f"{int(point):,}".replace(",", written.thousands)
-    if whole:
-        point = point.zfill(written.width)
-    decimals = f"{written.decimal}{rest}" if rest else ""
-    return f"{sign}{written.before}{point}{decimals}{written.after}"
-
-
-def _spread(values: Any, gaps: np.ndarray, codes: np.ndarray) -> Any:
-    """Turn the values of the different cells that are not missing into the whole column."""
-    import pandas as pd
-
-    whole = np.full(len(gaps) + 1, -1)
-    whole[:-1][~gaps] = np.arange(int((~gaps).sum()))
-    where = whole[codes]
-    if (where >= 0).all():
-        return values[where]
-    nullable = {"i": "Int64", "u": "UInt64", "b": "boolean"}.get(values.dtype.kind)
-    array = pd.array(values, dtype=nullable) if nullable else values
-    return pd.api.extensions.take(array, where, allow_fill=True)
-
-
-def _missing_word(
-    codes: np.ndarray,
-    levels: pd.Series,
-    gaps: np.ndarray,
-    counts: np.ndarray,
-    written: Written | None,
-) -> tuple[str, str]:
-    """The most frequent word for a missing cell, and a phrase that names all words but ""."""
-    found = [(int(counts[i]), str(levels.iloc[i])) for i in np.flatnonzero(gaps)]
-    said = " ".join(repr(word) for _, word in found if word)
-    found.append((int((codes < 0).sum()), ""))
-    word = max(found)[1] if max(found)[0] else ""
-    return (written.missing if written else word), f"missing {said}" if said else ""
-
-
-def _booleans(levels: pd.Series, written: Written | None) -> _Read | None:
-    """Read two words as False and True."""
-    here = set(levels)
-    if written is not None:
-        words = written.words if here <= set(written.words) else ()
-    else:
-        words = next(
-            (
-                pair
-                for lower in WORDS
-                for change in (str.lower, str.upper, str.capitalize)
-                if here == set(pair := tuple(change(word) for word in lower))
-                or (here < set(pair) and lower[0] == "false")
-            ),
-            (),
-        )
-    if not words:
+def _typed(taken: _Cells, written: Written | None, known: Known) -> _Read | None:
+    """Read numbers or dates. A column without a filled cell counts as numbers."""
+    if taken.usual.all():
+        return _Read(np.full(0, np.nan), Written())
+    levels = taken.levels[~taken.number]
+    if not len(levels):
         return None
-    form = Written(words=words)
-    return _Read((levels == words[1]).to_numpy(bool), form, described(form))
-
-
-def _dates(levels: pd.Series, written: Written | None, known: Known, name: str) -> _Read | None:
-    """Read dates or times."""
-    if written is not None:
-        form = written.date
-        dates = read_dates(levels, form) if form else None
-        if dates is None or dates.isna().any():
-            return None
-    else:
-        try:
-            form = date_format(levels, known.dates)
-        except OrdersError as error:
-            raise _two_dates(levels, error.formats, name) from None
-        if not form:
-            return None
-        dates = read_dates(levels, form)
-    said = Written(date=form)
-    return _Read(dates.array, said, described(said))
-
-
-def _two_dates(levels: pd.Series, formats: list[str], name: str) -> AmbiguousError:
-    column = name.removeprefix("column ").strip("'")
-    ways = [f'--column "{column}=date:{form.replace("%-", "%")}"' for form in formats]
-    return AmbiguousError(
-        f"{name} holds dates such as {str(levels.iloc[0])!r}, which may be"
-        f" {' or '.join(order(form) for form in formats)}. Say which, with {' or '.join(ways)}"
+    return _numbers(levels, written, known, taken.name) or _dates(
+        levels, written, known, taken.name
     )
 
 
 def _numbers(levels: pd.Series, written: Written | None, known: Known, name: str) -> _Read | None:
-    """Read numbers with marks, and with the same sign or unit before or after all of them."""
-    shape = _SHAPE.fullmatch(str(levels.iloc[0]))
-    infinite = "(?i:inf|infinity)"
-    if shape is None and not re.fullmatch(f"[+-]?{infinite}", str(levels.iloc[0])):
+    try:
+        form = written or number_form(levels, known)
+    except MarksError as error:
+        number, mark = error.example, error.mark
+        raise AmbiguousError(
+            f"{name} holds numbers such as {number!r}, which may be {number.replace(mark, '.')} or"
+            f" {number.replace(mark, '')}. Give the mark that stands before the decimals, with"
+            ' --decimal "," or --decimal "."',
+            _bare(name),
+            decimal=True,
+        ) from None
+    if form is None or form.date or form.words:
         return None
-    before, after = (shape["before"] or "", shape["after"] or "") if shape else ("", "")
+    values = read_numbers(levels, form)
+    return None if values is None else _Read(values, form)
+
+
+def _bare(name: str) -> str:
+    """The name of a column without the word "column" and its quotes."""
+    return name[len("column '") : -1] if name.startswith("column ") else ""
+
+
+def _dates(levels: pd.Series, written: Written | None, known: Known, name: str) -> _Read | None:
+    try:
+        form = written.date if written else date_format(levels, known.dates)
+    except OrdersError as error:
+        ways = [
+            f'--column "{_bare(name)}=date:{form.replace("%-", "%")}"' for form in error.formats
+        ]
+        orders = " or ".join(order(form) for form in error.formats)
+        raise AmbiguousError(
+            f"{name} holds dates such as {str(levels.iloc[0])!r}, which may be {orders}. Give the"
+            f" right one, with {' or '.join(ways)}",
+            _bare(name),
+        ) from None
+    dates = read_dates(levels, form) if form else None
+    return None if dates is None or dates.isna().any() else _Read(dates.array, Written(date=form))
+
+
+def _booleans(levels: pd.Series, written: Written | None) -> _Read | None:
+    """Read two words as False and True. One of them alone is enough for true and false only."""
+    here = set(levels)
+    pairs = [
+        (change(no), change(yes))
+        for no, yes in WORDS
+        for change in (str.lower, str.upper, str.capitalize)
+    ]
     if written is not None:
-        before, after = written.before, written.after
-    pattern = rf"([+-]?){re.escape(before)}([+-]?(?:{_CORE}|{infinite})){re.escape(after)}"
-    parts = levels.str.extract(rf"^{pattern}$")
-    if parts[1].isna().any():
-        return None
-    cores = parts[0] + parts[1]
-    if written is not None:
-        forms = [(written.decimal, written.thousands)]
-        forms = forms if _grouped(cores, *forms[0]) else []
-    else:
-        forms = _forms(cores, known, name)
-    if not forms:
-        return None
-    decimal, thousands = forms[0]
-    width = written.width if written else 0
-    form = Written(decimal=decimal, thousands=thousands, before=before, after=after, width=width)
-    return _values(cores, form)
+        pairs = [(written.words[0], written.words[1])] if written.words else []
+    for pair in pairs:
+        part = here < set(pair) and (written is not None or pair[0].lower() == "false")
+        if here and (here == set(pair) or part):
+            return _Read((levels == pair[1]).to_numpy(bool), Written(words=pair))
+    return None
 
 
-def _values(cores: pd.Series, form: Written) -> _Read | None:
-    """Turn numbers of one form into an array. None for codes and for integers that are too long."""
-    import pandas as pd
-
-    plain = cores
-    if form.thousands:
-        plain = plain.str.replace(form.thousands, "", regex=False)
-    if form.decimal != ".":
-        plain = plain.str.replace(form.decimal, ".", regex=False)
-    if not form.width and plain.str.contains(r"^[+-]?0\d+$", regex=True).any():
-        return None
-    values = pd.to_numeric(plain).to_numpy()
-    if values.dtype.kind == "f" and not plain.str.contains(r"[.eEiI]", regex=True).all():
-        long = plain[~plain.str.contains(r"[.eEiI]", regex=True)].str.len().max() > 15
-        if long and plain.str.contains(r"^[+-]?[0-9]{16,}$", regex=True).any():
-            return None
-    if values.dtype.kind not in "iuf":
-        return None
-    return _Read(values, form, described(form))
-
-
-def _forms(cores: pd.Series, known: Known, name: str) -> list[tuple[str, str]]:
-    """The (decimal, thousands) that fit all numbers, the most plausible one first."""
-    marks = [mark for mark in _MARKS if cores.str.contains(mark, regex=False).any()]
-    if not marks:
-        return [(".", "")] if _grouped(cores, ".", "") else []
-    pairs = [(d, t) for d in ".," for t in ("", *marks) if t != d and (t or d in marks)]
-    fitting = [pair for pair in pairs if _grouped(cores, *pair)]
-    # A mark that is only the decimal one, or only between groups, decides nothing about the other.
-    fitting = [pair for pair in fitting if set(marks) <= set(pair)]
-    told = [pair for pair in fitting if pair[0] == known.decimal]
-    if told or len(fitting) < 2:
-        return told or fitting
-    mark = marks[0]
-    if mark == "." and known.decimal != "?":
-        return [(".", "")]
-    if mark in ".,":
-        return _by_length(cores, mark, fitting, name)
-    return fitting[:1]
-
-
-def _by_length(
-    cores: pd.Series, mark: str, fitting: list[tuple[str, str]], name: str
-) -> list[tuple[str, str]]:
-    """Decide whether one mark is decimal or between thousands, from the numbers without it."""
-    without = cores[~cores.str.contains(mark, regex=False)].str.lstrip("+-")
-    decimal, thousands = (mark, ""), (".,".replace(mark, ""), mark)
-    if not {decimal, thousands} <= set(fitting):
-        return fitting[:1]
-    if len(without):
-        # 1,239 next to 850 has marks between thousands, next to 1500 it has decimals.
-        return [decimal if (without.str.len() > 3).any() else thousands]
-    first = next(core for core in cores if mark in core)
-    raise AmbiguousError(
-        f"{name} holds numbers such as {first!r}, which may be"
-        f" {first.replace(mark, '.')} or {first.replace(mark, '')}. Say which mark stands before"
-        f' the decimals, with --decimal "{mark}" or --decimal "{thousands[0]}".',
-        decimal=True,
-    )
-
-
-def _grouped(cores: pd.Series, decimal: str, thousands: str) -> bool:
-    """Whether all numbers have this decimal mark and this mark between groups of three digits."""
-    d, t = re.escape(decimal), re.escape(thousands)
-    whole = rf"(?:[1-9][0-9]{{0,2}}(?:{t}[0-9]{{3}})+|[0-9]+)" if thousands else "[0-9]+"
-    number = rf"(?:{whole}(?:{d}[0-9]*)?|{d}[0-9]+)(?:[eE][+-]?[0-9]+)?"
-    return bool(cores.str.fullmatch(rf"[+-]?(?:{number}|(?i:inf|infinity))").all())
-
-
-def _text(
-    cells: pd.Series,
-    codes: np.ndarray,
-    levels: pd.Series,
-    usual: np.ndarray,
-    number: np.ndarray,
-    counts: np.ndarray,
-    written: Written | None,
-) -> tuple[pd.Series, Written, str]:
+def _text(taken: _Cells, written: Written | None) -> tuple[pd.Series, Written, str]:
     """Leave cells as text, and say what is odd about them."""
-    import pandas as pd
-
-    missing, said = _missing_word(codes, levels, usual, counts, written)
-    kept = levels.mask(usual)
-    text = pd.Series(_spread(kept.array, np.zeros(len(levels), bool), codes), cells.index)
-    text = text.astype(text_type()).rename(cells.name)
-    odd = _odd(levels, number, counts, codes)
-    reason = ", ".join(part for part in (odd, said) if part)
-    return text, replace(written or Written(), missing=missing), reason
+    word, said = taken.missing(taken.usual, written)
+    reason = ", ".join(filter(None, (_odd(taken), said)))
+    return taken.text(), replace(written or Written(), missing=word), reason
 
 
-def _odd(levels: pd.Series, gaps: np.ndarray, counts: np.ndarray, codes: np.ndarray) -> str:
-    """Say why a column that is mostly numbers stays text: codes, long numbers, or other cells."""
-    plain = levels.str.fullmatch(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?").to_numpy(bool)
-    numbers = int(counts[plain].sum())
-    other = ~plain & ~gaps
-    if not other.any() and numbers:
-        codes_like = levels[levels.str.fullmatch(r"[+-]?0\d+").to_numpy(bool)]
-        if len(codes_like):
-            return f"codes with zeros in front, such as {codes_like.iloc[0]!r}"
-        if (levels.str.len() > 18).any():
-            return "whole numbers too long for 64 bits"
-        return "numbers with marks of several kinds"
-    others = int(counts[other].sum())
-    if numbers <= others:
-        return ""
-    row = int(np.flatnonzero((codes >= 0) & other[codes])[0])
-    cell = str(levels.iloc[codes[row]])
-    return (
-        f"{numbers} numbers and {others} other cell{'s' * (others > 1)}, the first {cell!r} at row"
-        f" {row + 1}"
-    )
+def _odd(taken: _Cells) -> str:
+    """Say why a column that is mostly numbers or dates stays text."""
+    levels = taken.levels
+    for noun, pattern in (("numbers", _NUMBER), ("dates", _DATE)):
+        fits = levels.str.fullmatch(pattern).to_numpy(bool)
+        other = ~fits & ~taken.number
+        count, others = int(taken.counts[fits].sum()), int(taken.counts[other].sum())
+        if count > others:
+            return _few_others(taken, noun, count, other) if others else _odd_all(levels, noun)
+    return ""
+
+
+def _few_others(taken: _Cells, noun: str, count: int, other: NDArray[np.bool_]) -> str:
+    others = int(taken.counts[other].sum())
+    row = int(np.flatnonzero((taken.codes >= 0) & other[taken.codes])[0])
+    cell = str(taken.levels.iloc[taken.codes[row]])
+    cells = "cell" if others == 1 else "cells"
+    return f"{count} {noun} and {others} other {cells}, the first {cell!r} at row {row + 1}"
+
+
+def _odd_all(levels: pd.Series, noun: str) -> str:
+    """Say why a column of nothing but numbers, or of nothing but dates, stays text."""
+    if noun == "dates":
+        return "dates of several formats, or days that do not exist"
+    codes = levels[levels.str.fullmatch("[+-]?0[0-9]+").to_numpy(bool)]
+    if len(codes):
+        return f"codes with zeros in front, such as {codes.iloc[0]!r}"
+    if (levels.str.len() > 15).any():
+        return "whole numbers too long for 64 bits"
+    return "numbers with marks of several kinds"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 from aevb.datasets.text import MISSING
@@ -13,6 +13,11 @@ _NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?|[+-]?(?i:in
 _TYPED = re.compile(
     rf"(?:{_NUMBER.pattern})\s?%?|\d{{1,4}}[-/.]\d{{1,2}}[-/.]\d{{1,4}}(?:[T ].*)?"
     r"|\d{1,2}:\d{2}(?::\d{2}.*)?|[$€£¥]\s?[\d.,]+"
+)
+
+_AS_ROW = (
+    "its first line was read as a row, since it looks like the others; without names, the columns"
+    " are called column_1, column_2, ..."
 )
 
 
@@ -35,7 +40,7 @@ def has_header(rows: Sequence[Sequence[str]]) -> tuple[bool, str]:
         rows: The first rows, the first one included.
 
     Example:
-        >>> from aevb.datasets.header import has_header
+        >>> from aevb.datasets.tabular.header import has_header
         >>> has_header([["a", "b"], ["1", "2"]]), has_header([["1", "2.5"], ["3", "4"]])
         ((True, ''), (False, ''))
         >>> has_header([["2019", "2020", "2021"], ["1.5", "2.5", "0.1"]])[0]
@@ -47,42 +52,48 @@ the columns are called column_1, column_2, ...')
     first, body = [cell.strip() for cell in rows[0]], rows[1:]
     numbers = [cell for cell in first if _NUMBER.fullmatch(cell)]
     if not body:
-        return len(numbers) < len([cell for cell in first if cell]), ""
-    evidence = _evidence(first, body)
+        return len(numbers) < len(list(filter(None, first))), ""
     if _telling(first, numbers, body):
-        return True, (
-            f"its first line, {', '.join(first[:3])}, ..., was read as names of columns"
-            if len(numbers) == len(first) and numbers != [str(i) for i in range(len(first))]
-            else ""
-        )
-    row = (
-        "its first line was read as a row, since it looks like the others; without names, the"
-        " columns are called column_1, column_2, ..."
-    )
+        plain = len(numbers) < len(first) or _counted(numbers)
+        note = f"its first line, {', '.join(first[:3])}, ..., was read as names of columns"
+        return True, "" if plain else note
+    return _judged(_evidence(first, body), numbers)
+
+
+def _judged(evidence: _Evidence, numbers: list[str]) -> tuple[bool, str]:
+    """Whether a first row that does not tell by itself holds names, and a note if it may not."""
     if evidence.alike > evidence.differs:
-        sure = evidence.text == evidence.differs == 0 and not (len(numbers) > 2 and _even(numbers))
-        return False, "" if sure else row
-    if evidence.differs or not evidence.text or evidence.repeats < evidence.text:
-        return evidence.differs > 0 or evidence.text > 0, ""
-    return False, row
+        others = evidence.text + evidence.differs
+        even = _counted(numbers) or (len(numbers) > 2 and _even(numbers))
+        return False, _AS_ROW if others or (even and len(numbers) > 1) else ""
+    if not evidence.differs and 0 < evidence.text <= evidence.repeats:
+        return False, _AS_ROW
+    return evidence.differs + evidence.text > 0, ""
 
 
 def _evidence(first: Sequence[str], body: Sequence[Sequence[str]]) -> _Evidence:
     differs = alike = repeats = text = 0
     for i, name in enumerate(first):
         cells = [row[i].strip() for row in body if i < len(row)]
-        cells = [cell for cell in cells if cell not in MISSING and cell != "?"]
-        if not cells or name in MISSING or name == "?":
+        cells = [cell for cell in cells if not _is_missing(cell)]
+        if not cells or _is_missing(name):
             continue
-        typed = sum(_TYPED.fullmatch(cell) is not None for cell in cells) > len(cells) / 2
-        if not typed:
+        if sum(map(_is_typed, cells)) <= len(cells) / 2:
             text += 1
             repeats += name in cells
-        elif _TYPED.fullmatch(name):
+        elif _is_typed(name):
             alike += 1
         else:
             differs += 1
     return _Evidence(differs, alike, repeats, text)
+
+
+def _is_missing(cell: str) -> bool:
+    return cell in MISSING or cell == "?"
+
+
+def _is_typed(cell: str) -> bool:
+    return _TYPED.fullmatch(cell) is not None
 
 
 def _telling(first: Sequence[str], numbers: list[str], body: Sequence[Sequence[str]]) -> bool:
@@ -91,22 +102,26 @@ def _telling(first: Sequence[str], numbers: list[str], body: Sequence[Sequence[s
         return False
     where = [i for i, cell in enumerate(first) if _NUMBER.fullmatch(cell)]
     rows = [[row[i].strip() for i in where] for row in body if len(row) == len(first)]
-    cells = {cell for row in rows for cell in row}
     # pandas writes the header 0, 1, 2, ... for columns without names.
-    if numbers == [str(i) for i in range(len(first))]:
-        return len(first) > 3 or cells != set(numbers)
-    values = [_value(cell) for cell in cells if _NUMBER.fullmatch(cell)]
-    outside = not any(_value(numbers[0]) <= value <= _value(numbers[-1]) for value in values)
-    if _years(numbers):
+    if len(numbers) == len(first) and _counted(numbers):
+        return len(first) > 3 or set().union(*rows) != set(numbers)
+    return _are_names(numbers, rows)
+
+
+def _are_names(numbers: list[str], rows: list[list[str]]) -> bool:
+    """Whether the numbers are years, or at least three that are unlike those of the rows."""
+    values = [_value(cell) for cell in chain(*rows) if _NUMBER.fullmatch(cell)]
+    low, high = _value(numbers[0]), _value(numbers[-1])
+    outside = not any(low <= value <= high for value in values)
+    if all(cell.isdigit() and 1800 <= int(cell) <= 2200 for cell in numbers):
         return outside
-    if len(numbers) < 3 or any(_even(row) for row in rows):
-        return False
-    decimals = any(value % 1 for value in values) and all(cell.isdigit() for cell in numbers)
-    return decimals or outside or len(numbers) > 5
+    over_decimals = all(map(str.isdigit, numbers)) and any(value % 1 for value in values)
+    enough = 3 if outside or over_decimals else 6
+    return len(numbers) >= enough and not any(map(_even, rows))
 
 
-def _years(numbers: Sequence[str]) -> bool:
-    return all(cell.isdigit() and 1800 <= int(cell) <= 2200 for cell in numbers)
+def _counted(numbers: list[str]) -> bool:
+    return numbers == [str(i) for i in range(len(numbers))]
 
 
 def _value(cell: str) -> float:
