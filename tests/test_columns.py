@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from aevb.datasets.column_kinds import find, same_cells
-from aevb.datasets.columns import Column, Table
-from aevb.datasets.frames import data_like, data_of_frame, frame_of
+from aevb.datasets.tabular.column_kinds import find, same_cells
+from aevb.datasets.tabular.columns import Column, Table
+from aevb.datasets.tabular.frames import data_like, data_of_frame, frame_of
 from aevb.errors import AevbError, DataError, UsageError
 
 N = 40

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from test_columns import frames
 
 from aevb.datasets import load, load_like
-from aevb.datasets.column_kinds import same_cells
 from aevb.datasets.planning import plan
 from aevb.datasets.readers import raw_table
-from aevb.datasets.tables import write_table
+from aevb.datasets.tabular.column_kinds import same_cells
+from aevb.datasets.tabular.tables import write_table
 from aevb.errors import AevbError, DataError, UsageError
 
 

@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aevb.datasets import load
-from aevb.datasets.columns import Written
-from aevb.datasets.tables import read_table, read_tables, write_table
+from aevb.datasets.tabular.columns import Written
 from aevb.datasets.tabular.dialect import delimited
 from aevb.datasets.tabular.header import has_header
-from aevb.datasets.text import AmbiguousError
+from aevb.datasets.tabular.tables import read_table, read_tables, write_table
+from aevb.datasets.tabular.text import AmbiguousError
 from aevb.errors import DataError, OutputExistsError, UsageError
 
 

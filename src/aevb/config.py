@@ -19,9 +19,9 @@ from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_
 import numpy as np
 from cyclopts import Parameter
 
-from aevb.datasets.columns import COLUMN_KINDS
 from aevb.datasets.kinds import KINDS
 from aevb.datasets.schema import BINARIZE
+from aevb.datasets.tabular.columns import COLUMN_KINDS
 from aevb.errors import UsageError
 from aevb.parts.likelihoods import LIKELIHOODS
 from aevb.parts.networks import ACTIVATIONS, NETWORKS

@@ -14,7 +14,7 @@ from aevb.errors import UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from aevb.datasets.columns import Table
+    from aevb.datasets.tabular.columns import Table
 
 
 @unwrapped
@@ -88,7 +88,7 @@ def _write_table(table: Table, rows: NDArray[Any], output: Path) -> None:
     A file of arrays takes them only if all columns are numbers. Raises UsageError.
     """
     from aevb import files
-    from aevb.datasets.tables import write_table
+    from aevb.datasets.tabular.tables import write_table
 
     frame = table.decode(rows)
     if output.suffix.lower() in files.TABLES:

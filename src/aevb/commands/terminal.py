@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
-    from aevb.datasets.columns import Table
+    from aevb.datasets.tabular.columns import Table
     from aevb.evaluation.bound import Figure
     from aevb.evaluation.diagnosis import Diagnosis
     from aevb.runs.run import Run

@@ -89,7 +89,7 @@ def load(
         kind: What the rows are: a name in ``aevb.datasets.kinds.KINDS``, or ``auto`` to tell it
             from their form.
         columns: Kinds of columns of a table: name -> a name in
-            ``aevb.datasets.columns.COLUMN_KINDS``. The kinds of other columns are found.
+            ``aevb.datasets.tabular.columns.COLUMN_KINDS``. The kinds of other columns are found.
         decimal: The mark before the decimals in a text file: "," or ".". "": it is found out.
         resize: (height, width), for a folder of pictures.
         grey: True for grey pictures, for a folder of pictures.

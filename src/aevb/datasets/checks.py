@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from aevb.datasets.columns import Table, quoted
 from aevb.datasets.form import require_known
 from aevb.datasets.stored import Stored, chunks
+from aevb.datasets.tabular.columns import Table, quoted
 from aevb.errors import DataError, UsageError
 
 FEWEST_STEPS = 256
@@ -219,7 +219,7 @@ def require_complete(data: Data) -> None:
 
     Example:
         >>> import pandas as pd
-        >>> from aevb.datasets.frames import data_of_frame
+        >>> from aevb.datasets.tabular.frames import data_of_frame
         >>> from aevb.datasets.checks import require_complete
         >>> require_complete(data_of_frame(pd.DataFrame({"a": [1.5, 2.5]}), "mine"))
     """

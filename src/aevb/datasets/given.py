@@ -28,10 +28,10 @@ from aevb.datasets.collected import (
     unused,
 )
 from aevb.datasets.containers import annotated
-from aevb.datasets.frames import table_of
 from aevb.datasets.numbers import data_of_array, of_tensor, plain
 from aevb.datasets.schema import Data, Schema
 from aevb.datasets.sparse import SparseRows, is_sparse, of_torch
+from aevb.datasets.tabular.frames import table_of
 from aevb.errors import DataError, UsageError
 
 WANTED = (

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aevb.datasets.frames import table_of
 from aevb.datasets.schema import Data, Schema
+from aevb.datasets.tabular.frames import table_of
 from aevb.errors import DataError
 
 EXACT = 2**53

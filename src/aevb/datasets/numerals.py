@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aevb.datasets.columns import Written
+from aevb.datasets.tabular.columns import Written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +90,7 @@ def read_numbers(cells: pd.Series, form: Written) -> NDArray[Any] | None:
 
     Example:
         >>> import pandas as pd
-        >>> from aevb.datasets.columns import Written
+        >>> from aevb.datasets.tabular.columns import Written
         >>> from aevb.datasets.numerals import read_numbers
         >>> read_numbers(pd.Series(["1.250 kg", "3 kg"]), Written(after=" kg"))
         array([1.25, 3.  ])
@@ -118,7 +118,7 @@ def write_number(value: Any, form: Written) -> str:
     """Write one number.
 
     Example:
-        >>> from aevb.datasets.columns import Written
+        >>> from aevb.datasets.tabular.columns import Written
         >>> from aevb.datasets.numerals import write_number
         >>> write_number(-1234.5, Written(decimal=",", thousands=".", after=" €"))
         '-1.234,5 €'

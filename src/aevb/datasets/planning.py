@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aevb.datasets.checks import column_name, refuse_narrow, require_complete
-from aevb.datasets.columns import quoted
 from aevb.datasets.counts import count_likelihood, require_counts
 from aevb.datasets.form import vocabulary_of
 from aevb.datasets.kinds import with_kind
 from aevb.datasets.looks import channel_moments
 from aevb.datasets.schema import Data, Schema
 from aevb.datasets.stored import moments
+from aevb.datasets.tabular.columns import quoted
 from aevb.errors import DataError, UsageError
 
 MOST_LEVELS = 4096

@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from aevb.datasets.arrays import read_idx, read_npy
-from aevb.datasets.columns import Written, quoted
 from aevb.datasets.containers import CONTAINERS, inside
-from aevb.datasets.frames import data_like, data_of_frame, matrix_of_frame
 from aevb.datasets.pictures import PICTURES, read_pictures
 from aevb.datasets.schema import Data, Schema
-from aevb.datasets.tables import SUFFIXES, RawTable, read_table, read_tables
+from aevb.datasets.tabular.columns import Written, quoted
+from aevb.datasets.tabular.frames import data_like, data_of_frame, matrix_of_frame
 from aevb.datasets.tabular.opening import PACKED, ending
+from aevb.datasets.tabular.tables import SUFFIXES, RawTable, read_table, read_tables
 from aevb.errors import DataError, NotFoundError, UsageError
 
 READERS: dict[str, Callable[[Path], Data]] = {

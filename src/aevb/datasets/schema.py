@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aevb.datasets.checks import not_finite, require_form, require_numbers
-from aevb.datasets.columns import Table
 from aevb.datasets.draws import uniforms
 from aevb.datasets.form import Form, codes
 from aevb.datasets.stored import LazyRows, Stored, Survey, chunks, survey
+from aevb.datasets.tabular.columns import Table
 
 BINARIZE = {
     "none": "kept as targets, as in the paper",

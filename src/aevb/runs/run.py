@@ -13,10 +13,10 @@ from torch import Tensor
 
 from aevb.config import Config
 from aevb.datasets.draws import content_numbers, uniforms
-from aevb.datasets.frames import frame_of
 from aevb.datasets.given import given
 from aevb.datasets.rows import Rows, rows_of
 from aevb.datasets.schema import Data, Schema
+from aevb.datasets.tabular.frames import frame_of
 from aevb.engine.processes import Group
 from aevb.errors import DataError, UsageError
 from aevb.evaluation.baseline import baseline_rows

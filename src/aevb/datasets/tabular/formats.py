@@ -12,8 +12,8 @@ from aevb.datasets.tabular.delimited import column_names, refuse_twice
 from aevb.datasets.tabular.header import has_header
 from aevb.datasets.tabular.json_tables import read_json_file, read_jsonl_file
 from aevb.datasets.tabular.opening import Opener
+from aevb.datasets.tabular.text import is_text, parse
 from aevb.datasets.tabular.typed import objects, plain
-from aevb.datasets.text import is_text, parse
 from aevb.errors import DataError, UsageError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import chain, pairwise
 from typing import NamedTuple
 
-from aevb.datasets.text import MISSING
+from aevb.datasets.tabular.text import MISSING
 
 _NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?|[+-]?(?i:inf|infinity)")
 _TYPED = re.compile(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aevb.datasets.columns import Written
-from aevb.datasets.text import AmbiguousError, is_text, parse, text_type
+from aevb.datasets.tabular.columns import Written
+from aevb.datasets.tabular.text import AmbiguousError, is_text, parse, text_type
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from aevb.datasets.cells import numbers, plain
-from aevb.datasets.column_kinds import find
-from aevb.datasets.columns import ASIDE, Column, Label, Table, Written, quoted, text_of
 from aevb.datasets.schema import Data, Schema
+from aevb.datasets.tabular.cells import numbers, plain
+from aevb.datasets.tabular.column_kinds import find
+from aevb.datasets.tabular.columns import ASIDE, Column, Label, Table, Written, quoted, text_of
 from aevb.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def frame_kind(value: Any) -> str:
 
     Example:
         >>> import pandas as pd
-        >>> from aevb.datasets.frames import frame_kind
+        >>> from aevb.datasets.tabular.frames import frame_kind
         >>> frame_kind(pd.DataFrame({"a": [1]})), frame_kind([1, 2])
         ('pandas', '')
     """
@@ -52,7 +52,7 @@ def to_pandas(value: Any) -> pd.DataFrame:
 
     Example:
         >>> import pandas as pd, pyarrow as pa
-        >>> from aevb.datasets.frames import to_pandas
+        >>> from aevb.datasets.tabular.frames import to_pandas
         >>> to_pandas(pa.table({"a": [1, None]})).dtypes.astype(str).to_dict()
         {'a': 'Int64'}
         >>> to_pandas(pd.Series([1.5], name="b")).columns.tolist()
@@ -117,7 +117,7 @@ def data_of_frame(
 
     Example:
         >>> import pandas as pd
-        >>> from aevb.datasets.frames import data_of_frame
+        >>> from aevb.datasets.tabular.frames import data_of_frame
         >>> frame = pd.DataFrame({"id": range(1, 13), "age": [30, 41, 22] * 4, "x": [1.5] * 12})
         >>> data = data_of_frame(frame, "people")
         >>> [(column.name, column.kind) for column in data.table.columns]
@@ -165,7 +165,7 @@ def data_like(
 
     Example:
         >>> import pandas as pd
-        >>> from aevb.datasets.frames import data_like, data_of_frame
+        >>> from aevb.datasets.tabular.frames import data_like, data_of_frame
         >>> table = data_of_frame(pd.DataFrame({2019: [1.5, 2.5], 2020: [3.5, 7.5]}), "a").table
         >>> data_like(pd.DataFrame({2020: [0.5], 2019: [9.5]}), "b", table).rows
         array([[9.5, 0.5]])
@@ -232,7 +232,7 @@ def table_of(
 
     Example:
         >>> import pandas as pd
-        >>> from aevb.datasets.frames import table_of
+        >>> from aevb.datasets.tabular.frames import table_of
         >>> table_of(pd.DataFrame({"a": [1.5, 2.5]}), "mine").columns
         ('a',)
     """
@@ -254,7 +254,7 @@ def matrix_of_frame(value: Any, source: str, notes: Sequence[str] = ()) -> Data:
 
     Example:
         >>> import pandas as pd
-        >>> from aevb.datasets.frames import matrix_of_frame
+        >>> from aevb.datasets.tabular.frames import matrix_of_frame
         >>> data = matrix_of_frame(pd.DataFrame({"digit": ["a", "b"], "p1": [0, 9]}), "mine")
         >>> data.rows, data.labels
         (array([[0],
@@ -293,7 +293,7 @@ def frame_of(rows: NDArray[Any], table: Table) -> Any:
 
     Example:
         >>> import numpy as np, pyarrow as pa
-        >>> from aevb.datasets.frames import data_of_frame, frame_of
+        >>> from aevb.datasets.tabular.frames import data_of_frame, frame_of
         >>> table = data_of_frame(pa.table({"a": [1, 2, 4]}), "mine").table
         >>> frame_of(np.array([[2.2]]), table).to_pylist()
         [{'a': 2}]

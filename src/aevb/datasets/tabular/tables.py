@@ -14,14 +14,14 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from aevb import files
-from aevb.datasets.columns import Written
 from aevb.datasets.damage import DAMAGED, why
+from aevb.datasets.tabular.columns import Written
 from aevb.datasets.tabular.dialect import delimited
 from aevb.datasets.tabular.formats import FORMATS, WRITERS
 from aevb.datasets.tabular.opening import PACKED, ending, opener
 from aevb.datasets.tabular.reading import Reading
+from aevb.datasets.tabular.text import AmbiguousError, is_text, parse, write
 from aevb.datasets.tabular.typed import typed_text
-from aevb.datasets.text import AmbiguousError, is_text, parse, write
 from aevb.errors import DataError, OutputExistsError, UsageError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def read_table(
 
     Example:
         >>> from pathlib import Path
-        >>> from aevb.datasets.tables import read_table
+        >>> from aevb.datasets.tabular.tables import read_table
         >>> _ = Path("sales.csv").write_text("day;price\\n31.12.2020;1,5\\n1.1.2021;\\n")
         >>> table = read_table(Path("sales.csv"))
         >>> table.frame.price.tolist(), str(table.frame.day.dt.date[0])
@@ -176,7 +176,7 @@ def read_tables(
 
     Example:
         >>> from pathlib import Path
-        >>> from aevb.datasets.tables import read_tables
+        >>> from aevb.datasets.tabular.tables import read_tables
         >>> for name in "ab":
         ...     _ = Path(f"{name}.csv").write_text(f"word,n\\n{name},1\\n")
         >>> read_tables([Path("a.csv"), Path("b.csv")], "both").frame.word.tolist()
@@ -257,8 +257,8 @@ def write_table(frame: pd.DataFrame, written: Mapping[str, Written], path: Path)
     Example:
         >>> import pandas as pd
         >>> from pathlib import Path
-        >>> from aevb.datasets.columns import Written
-        >>> from aevb.datasets.tables import write_table
+        >>> from aevb.datasets.tabular.columns import Written
+        >>> from aevb.datasets.tabular.tables import write_table
         >>> day = pd.Series(pd.to_datetime(["2020-12-31", None]))
         >>> form = Written(date="%d.%m.%Y")
         >>> write_table(pd.DataFrame({"day": day}), {"day": form}, Path("n.csv"))

@@ -14,9 +14,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aevb.datasets.columns import Written
-from aevb.datasets.dates import OrdersError, date_format, order, read_dates, shown, write_dates
 from aevb.datasets.numerals import Known, MarksError, number_form, read_numbers, write_number
+from aevb.datasets.tabular.columns import Written
+from aevb.datasets.tabular.dates import (
+    OrdersError,
+    date_format,
+    order,
+    read_dates,
+    shown,
+    write_dates,
+)
 from aevb.errors import UsageError
 
 if TYPE_CHECKING:
@@ -172,7 +179,7 @@ def parse(
 
     Example:
         >>> import pandas as pd
-        >>> from aevb.datasets.text import parse, write
+        >>> from aevb.datasets.tabular.text import parse, write
         >>> price, form, reason = parse(pd.Series(["1.250,50 €", "?", "3,75 €"]))
         >>> price.tolist(), reason
         ([1250.5, nan, 3.75], "numbers with decimal ',' and thousands '.' before ' €', missing '?'")
@@ -200,7 +207,7 @@ def leave(cells: pd.Series, written: Written | None = None) -> tuple[pd.Series, 
 
     Example:
         >>> import pandas as pd
-        >>> from aevb.datasets.text import leave
+        >>> from aevb.datasets.tabular.text import leave
         >>> leave(pd.Series(["12", "NA"]))[0].tolist()
         ['12', nan]
     """
@@ -214,8 +221,8 @@ def write(values: pd.Series, written: Written) -> pd.Series:
 
     Example:
         >>> import pandas as pd
-        >>> from aevb.datasets.columns import Written
-        >>> from aevb.datasets.text import write
+        >>> from aevb.datasets.tabular.columns import Written
+        >>> from aevb.datasets.tabular.text import write
         >>> write(pd.Series([1234.5, -2.0, None]), Written(thousands=",", before="$")).tolist()
         ['$1,234.5', '-$2.0', '']
         >>> write(pd.Series([True, False]), Written(words=("no", "yes"))).tolist()
@@ -244,7 +251,7 @@ def text_type() -> Any:
 
     Example:
         >>> import pandas as pd
-        >>> from aevb.datasets.text import is_text, text_type
+        >>> from aevb.datasets.tabular.text import is_text, text_type
         >>> is_text(pd.Series(["a"], dtype=text_type()))
         True
     """
@@ -258,7 +265,7 @@ def is_text(cells: pd.Series) -> bool:
 
     Example:
         >>> import pandas as pd
-        >>> from aevb.datasets.text import is_text
+        >>> from aevb.datasets.tabular.text import is_text
         >>> is_text(pd.Series(["a", None])), is_text(pd.Series([1, 2]))
         (True, False)
     """
@@ -272,8 +279,8 @@ def described(written: Written) -> str:
     """Describe in a phrase how values are written. "" for plain numbers.
 
     Example:
-        >>> from aevb.datasets.columns import Written
-        >>> from aevb.datasets.text import described
+        >>> from aevb.datasets.tabular.columns import Written
+        >>> from aevb.datasets.tabular.text import described
         >>> described(Written(date="%d.%m.%Y")), described(Written(decimal=","))
         ('dates written 31.12.2020', "numbers with decimal ','")
     """

@@ -56,7 +56,7 @@ def date_format(cells: pd.Series, prefer: tuple[str, ...] = ()) -> str:
 
     Example:
         >>> import pandas as pd
-        >>> from aevb.datasets.dates import date_format
+        >>> from aevb.datasets.tabular.dates import date_format
         >>> date_format(pd.Series(["01.12.2020", "31.12.2020"]))
         '%d.%m.%Y'
         >>> date_format(pd.Series(["12/31/2020 18:30", "1/5/2021 07:00"]))
@@ -85,7 +85,7 @@ def fits(cells: pd.Series, form: str) -> bool:
 
     Example:
         >>> import pandas as pd
-        >>> from aevb.datasets.dates import fits
+        >>> from aevb.datasets.tabular.dates import fits
         >>> fits(pd.Series(["30.02.2020"]), "%d.%m.%Y"), fits(pd.Series(["1.2.2020"]), "%d.%m.%Y")
         (False, True)
     """
@@ -99,7 +99,7 @@ def read_dates(cells: pd.Series, form: str) -> pd.Series:
 
     Example:
         >>> import pandas as pd
-        >>> from aevb.datasets.dates import read_dates
+        >>> from aevb.datasets.tabular.dates import read_dates
         >>> read_dates(pd.Series(["31.12.2020", "x"]), "%d.%m.%Y").dt.year.tolist()
         [2020.0, nan]
     """
@@ -116,7 +116,7 @@ def write_dates(dates: pd.Series, form: str) -> pd.Series:
 
     Example:
         >>> import pandas as pd
-        >>> from aevb.datasets.dates import write_dates
+        >>> from aevb.datasets.tabular.dates import write_dates
         >>> write_dates(pd.Series(pd.to_datetime(["2020-02-01"])), "%-d.%-m.%Y").tolist()
         ['1.2.2020']
     """
@@ -147,7 +147,7 @@ def shown(form: str) -> str:
     """Show a format by writing the last evening of 2020 in it.
 
     Example:
-        >>> from aevb.datasets.dates import shown
+        >>> from aevb.datasets.tabular.dates import shown
         >>> shown("%-d/%-m/%Y %H:%M")
         '31/12/2020 23:59'
     """
@@ -160,7 +160,7 @@ def order(form: str) -> str:
     """Say in which order a format has day, month and year.
 
     Example:
-        >>> from aevb.datasets.dates import order
+        >>> from aevb.datasets.tabular.dates import order
         >>> order("%d/%m/%Y")
         'day, month, year'
     """

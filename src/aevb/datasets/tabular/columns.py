@@ -55,7 +55,7 @@ class Written:
         after: What stands after every number, such as "%".
 
     Example:
-        >>> from aevb.datasets.columns import Written
+        >>> from aevb.datasets.tabular.columns import Written
         >>> Written(date="%d.%m.%Y").date
         '%d.%m.%Y'
     """
@@ -72,12 +72,12 @@ class Written:
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table. ``aevb.datasets.column_kinds.find`` makes one.
+    """One column of a table. ``aevb.datasets.tabular.column_kinds.find`` makes one.
 
     Args:
         name: Its name, as text.
         kind: A name in ``COLUMN_KINDS``.
-        dtype: The type of its cells: pandas's name, or one of ``aevb.datasets.cells``.
+        dtype: The type of its cells: pandas's name, or one of ``aevb.datasets.tabular.cells``.
         reason: Why it is of that kind, as a phrase to print.
         label: Its name in the data frame.
         levels: The values of a category, in order; those of a boolean, False first; the value of a
@@ -92,7 +92,7 @@ class Column:
         written: How the file writes its cells.
 
     Example:
-        >>> from aevb.datasets.columns import Column
+        >>> from aevb.datasets.tabular.columns import Column
         >>> column = Column("sex", "category", "str", levels=("female", "male"))
         >>> column.is_modelled
         True
@@ -126,7 +126,7 @@ class Column:
 
         Example:
             >>> import pandas as pd
-            >>> from aevb.datasets.columns import Column
+            >>> from aevb.datasets.tabular.columns import Column
             >>> sex = Column("sex", "category", "str", levels=("female", "male"))
             >>> sex.encode(pd.Series(["male", None, "female"]))
             array([ 1., nan,  0.])
@@ -135,7 +135,7 @@ class Column:
             aevb.errors.DataError: column 'sex' holds 'mail' at row 1; the model knows 'female', \
 'male'. Correct the cell, or leave the row out.
         """
-        from aevb.datasets.cells import encode
+        from aevb.datasets.tabular.cells import encode
 
         return encode(self, cells)
 
@@ -147,12 +147,12 @@ class Column:
 
         Example:
             >>> import numpy as np
-            >>> from aevb.datasets.columns import Column
+            >>> from aevb.datasets.tabular.columns import Column
             >>> age = Column("age", "integer", "int64", low=18.0, high=90.0)
             >>> age.decode(np.array([30.4, 7.0])).tolist()
             [30, 18]
         """
-        from aevb.datasets.cells import decode
+        from aevb.datasets.tabular.cells import decode
 
         return decode(self, codes)
 
@@ -167,7 +167,7 @@ class Table:
 
     Example:
         >>> import numpy as np, pandas as pd
-        >>> from aevb.datasets.columns import Column, Table
+        >>> from aevb.datasets.tabular.columns import Column, Table
         >>> table = Table((Column("a", "integer", "int64"), Column("b", "constant", "str",
         ...                                                        levels=("x",))))
         >>> rows = table.encode(pd.DataFrame({"a": [1, 2], "b": ["x", "x"]}), "mine")
@@ -211,7 +211,7 @@ class Table:
 
         Example:
             >>> import pandas as pd
-            >>> from aevb.datasets.columns import Column, Table
+            >>> from aevb.datasets.tabular.columns import Column, Table
             >>> table = Table((Column("a", "real", "float64"), Column("b", "real", "float64")))
             >>> table.encode(pd.DataFrame({"b": [1.0], "a": [2.0]}), "mine")
             array([[2., 1.]])
@@ -252,7 +252,7 @@ model. Give the columns that it was trained on: 'a', 'b'; --ignore leaves furthe
 
         Example:
             >>> import pandas as pd
-            >>> from aevb.datasets.columns import Column, Table
+            >>> from aevb.datasets.tabular.columns import Column, Table
             >>> table = Table((Column("id", "identifier", "str"), Column("a", "real", "float64")))
             >>> list(table.aside(pd.DataFrame({"id": ["p1"], "a": [2.0]})))
             ['id']
@@ -271,7 +271,7 @@ model. Give the columns that it was trained on: 'a', 'b'; --ignore leaves furthe
 
         Example:
             >>> import numpy as np
-            >>> from aevb.datasets.columns import Column, Table
+            >>> from aevb.datasets.tabular.columns import Column, Table
             >>> table = Table((Column("id", "identifier", "str"), Column("a", "real", "float64")))
             >>> table.decode(np.array([[1.5], [2.5]]))
               id    a
@@ -280,7 +280,7 @@ model. Give the columns that it was trained on: 'a', 'b'; --ignore leaves furthe
         """
         import pandas as pd
 
-        from aevb.datasets.cells import unmodelled
+        from aevb.datasets.tabular.cells import unmodelled
 
         codes = dict(zip((column.name for column in self.modelled), rows.T, strict=True))
         kept = aside or {}
@@ -303,7 +303,7 @@ def text_of(label: Any) -> str:
     """Write the name of a column as text: the parts of a tuple are joined by a point.
 
     Example:
-        >>> from aevb.datasets.columns import text_of
+        >>> from aevb.datasets.tabular.columns import text_of
         >>> text_of(2019), text_of(("a", "x"))
         ('2019', 'a.x')
     """
@@ -314,7 +314,7 @@ def quoted(names: Sequence[Any], most: int = 8) -> str:
     """Write names in quotes with commas between them, and "..." for those beyond ``most``.
 
     Example:
-        >>> from aevb.datasets.columns import quoted
+        >>> from aevb.datasets.tabular.columns import quoted
         >>> quoted(["a", "b", "c"], most=2)
         "'a', 'b', ..."
     """

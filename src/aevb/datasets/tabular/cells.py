@@ -23,7 +23,7 @@ from aevb.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from aevb.datasets.columns import Column
+    from aevb.datasets.tabular.columns import Column
 
 LEVELLED = ("boolean", "category", "ordered")
 """The kinds whose codes are numbers of levels."""
@@ -84,7 +84,7 @@ def period_of(text: Iterable[str]) -> str:
     """The format in ``PERIODS`` that all words have. "" if there is none.
 
     Example:
-        >>> from aevb.datasets.cells import period_of
+        >>> from aevb.datasets.tabular.cells import period_of
         >>> period_of(["1979 Q3", "1980 Q1"]), period_of(["1979 Q3", "west"])
         ('%Y Q%q', '')
     """
@@ -308,7 +308,7 @@ def _level_codes(column: Column, cells: pd.Series) -> NDArray[np.float64]:
     unknown = codes == -1
     if unknown.any():
         row = int(unknown.argmax())
-        from aevb.datasets.columns import quoted
+        from aevb.datasets.tabular.columns import quoted
 
         raise DataError(
             f"column {column.name!r} holds {plain(cells.iloc[row])!r} at row {row + 1}; the model"

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aevb.datasets.cells import is_stepped, numbers, period_of, plain, steps
-from aevb.datasets.columns import COLUMN_KINDS, Column, Label, Written, quoted, text_of
+from aevb.datasets.tabular.cells import is_stepped, numbers, period_of, plain, steps
+from aevb.datasets.tabular.columns import COLUMN_KINDS, Column, Label, Written, quoted, text_of
 from aevb.errors import DataError, UsageError
 from aevb.registry import Registry
 
@@ -112,7 +112,7 @@ def find(
 
     Example:
         >>> import pandas as pd
-        >>> from aevb.datasets.column_kinds import find
+        >>> from aevb.datasets.tabular.column_kinds import find
         >>> find(pd.Series([3, 1, 2, 3]), "stars").kind
         'integer'
         >>> column = find(pd.Series(["low", "high", "low"]), "risk")
@@ -575,7 +575,7 @@ def same_cells(cells: pd.Series, other: pd.Series) -> bool:
 
     Example:
         >>> import pandas as pd
-        >>> from aevb.datasets.column_kinds import same_cells
+        >>> from aevb.datasets.tabular.column_kinds import same_cells
         >>> same_cells(pd.Series([1, 2]), pd.Series([1, 2])), same_cells(
         ...     pd.Series([1, 2]), pd.Series([1.0, 2.0]))
         (True, False)
