@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aevb.datasets import stored
-from aevb.datasets.arrays import one_of, read_npz
+from aevb.datasets.arrays import free_name, one_of, read_npz
 from aevb.datasets.damage import DAMAGED, why
 from aevb.datasets.numbers import data_of_array, of_tensor
 from aevb.datasets.schema import Data
@@ -136,7 +136,7 @@ def _refuse_pandas(file: h5py.File, path: Path) -> None:
         read = f"pandas.read_hdf({str(path)!r}, {key!r})"
         raise DataError(
             f"{path} holds a table of pandas, which only pandas can read. Save it as .csv: python"
-            f' -c "import pandas; {read}.to_csv({path.stem + ".csv"!r}, index=False)"'
+            f' -c "import pandas; {read}.to_csv({free_name(path.stem + ".csv")!r}, index=False)"'
         )
 
 
@@ -157,7 +157,7 @@ def _hdf5_data(dataset: h5py.Dataset, path: Path, name: str) -> Data:
 
 def _too_large(path: Path, name: str, size: int) -> DataError:
     """The error for a large array in pieces, out of which single rows are slow to read."""
-    new = name.rpartition("/")[2] + ".npy"
+    new = free_name(name.rpartition("/")[2] + ".npy")
     d = f"d = h5py.File({str(path)!r})[{name!r}]"
     made = f"numpy.lib.format.open_memmap({new!r}, 'w+', d.dtype, d.shape)"
     return DataError(
@@ -334,7 +334,7 @@ def read_mat(path: Path, name: str = "") -> Data:
     """
     with _readable(path, "a MATLAB file"), path.open("rb") as file:
         start = file.read(520)
-    if start[:8] == HDF5_START or start[512:520] == HDF5_START:
+    if HDF5_START in (start[:8], start[512:520]) or start.startswith(b"MATLAB 7.3"):
         value, name = _of_matlab_hdf5(path, name)
     else:
         value, name = _of_matlab(path, name)
@@ -358,7 +358,8 @@ def _of_matlab(path: Path, name: str) -> tuple[Any, str]:
         }
         name = one_of(numeric, path, name)
         _refuse_matlab(kinds[name][1], path, name)
-        return loadmat(path, variable_names=[name])[name], name
+        found = loadmat(path, variable_names=[name])[name]
+        return (found.astype(bool) if kinds[name][1] == "logical" else found), name
 
 
 def _of_matlab_hdf5(path: Path, name: str) -> tuple[Any, str]:
@@ -530,10 +531,14 @@ def refuse_objects(path: Path) -> Data:
 
 def _loading(path: Path) -> str:
     """A line of Python that saves the content of a file as .npy or .csv."""
-    suffix, source, new = path.suffix.lower(), str(path), f"{path.stem}.npy"
+    suffix, source, new = path.suffix.lower(), str(path), free_name(f"{path.stem}.npy")
     if suffix in (".pt", ".pth"):
-        loaded = f"torch.load({source!r}, weights_only=True)"
-        return f"import numpy, torch; numpy.save({new!r}, {loaded}.detach().float().numpy())"
+        tensors = "x if isinstance(x, dict) else {'x': x.detach().contiguous()}"
+        return (
+            "import torch; from safetensors.torch import save_file;"
+            f" x = torch.load({source!r}, weights_only=True);"
+            f" save_file({tensors}, {free_name(path.stem + '.safetensors')!r})"
+        )
     with path.open("rb") as file:
         holds_frame = b"pandas" in file.read(2**16)
     loaded = (
@@ -541,7 +546,7 @@ def _loading(path: Path) -> str:
     )
     imported = "joblib, numpy" if suffix == ".joblib" else "numpy, pandas"
     saved = (
-        f"{loaded}.to_csv({path.stem + '.csv'!r}, index=False)"
+        f"{loaded}.to_csv({free_name(path.stem + '.csv')!r}, index=False)"
         if holds_frame
         else f"numpy.save({new!r}, numpy.asarray({loaded}, float))"
     )

@@ -192,21 +192,25 @@ def _of_columns(value: Mapping[Any, Any], asked: _Asked) -> Data:
     import pandas as pd
 
     columns = {str(name): of_tensor(v) if is_tensor(v) else v for name, v in value.items()}
-    sizes = {name: np.shape(column) for name, column in columns.items() if not is_ragged(column)}
-    wrong = next((name for name in columns if len(sizes.get(name, ())) != 1), None)
-    if wrong is not None:
-        one = sizes.get(wrong) == ()
-        raise DataError(
-            f"{asked.source}: a dictionary holds one column under each name; {wrong!r} holds"
-            f" {'a single value' if one else 'several axes'}. Give"
-            f" {'lists of values' if one else f'one array: data[{wrong!r}]'}."
-        )
-    if len({size[0] for size in sizes.values()}) > 1:
-        listed = ", ".join(f"{name!r} has {size[0]}" for name, size in sizes.items())
+    sizes = {name: len(_column(columns[name], name, asked.source)) for name in columns}
+    if len(set(sizes.values())) > 1:
+        listed = ", ".join(f"{name!r} has {size}" for name, size in sizes.items())
         raise DataError(
             f"{asked.source}: the columns differ in length: {listed}. Give all of them one length."
         )
     return data_of_frame(pd.DataFrame(columns), asked.source, asked.columns, asked.like)
+
+
+def _column(column: Any, name: str, source: str) -> Any:
+    """Return a column of a dictionary. Raises DataError unless it has one axis."""
+    n = 2 if is_ragged(column) else len(np.shape(column))
+    if n == 1:
+        return column
+    raise DataError(
+        f"{source}: a dictionary holds one column under each name; {name!r} holds"
+        f" {'several axes' if n else 'a single value'}. Give"
+        f" {f'one array: data[{name!r}]' if n else 'lists of values'}."
+    )
 
 
 def _is_array(value: object) -> bool:
