@@ -9,6 +9,11 @@ Where to find the code:
 ``readers.py``      chooses the reader for a path by the ending of its name
 ``tables.py``       reads .csv, .tsv, .txt and .parquet
 ``arrays.py``       reads .npy, .npz and idx
+``containers.py``   reads files of several arrays: HDF5, .h5ad, MATLAB and safetensors
+``numbers.py``      makes ``Data`` from an array of any type
+``given.py``        makes ``Data`` from any value of Python: tensors, frames, Datasets, lists
+``collected.py``    collects the items of a Dataset or of a list
+``sparse.py``       keeps sparse matrices sparse, and reads them
 ``pictures.py``     reads a folder of PNG and JPEG files
 ``synthetic.py``    makes points in the plane: gmm, moons, circles, spiral
 ``images.py``       loads digits, mnist, mnist_binarized and frey; downloads what is missing

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -140,11 +141,11 @@ def _refuse(value: Any, asked: _Asked) -> Data:
 
 
 def _of_tensor(tensor: Any, asked: _Asked) -> Data:
-    import torch
-
-    if tensor.layout != torch.strided and tensor.layout != torch.jagged and tensor.ndim == 2:
-        return _of_sparse(of_torch(tensor.detach(), asked.source), asked)
-    return data_of_array(of_tensor(tensor, asked.source), asked.source)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls some forms of tensors new
+        if tensor.ndim == 2 and not tensor.is_nested and str(tensor.layout) != "torch.strided":
+            return _of_sparse(of_torch(tensor.detach(), asked.source), asked)
+        return data_of_array(of_tensor(tensor, asked.source), asked.source)
 
 
 def _of_sparse(matrix: Any, asked: _Asked) -> Data:

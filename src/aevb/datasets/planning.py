@@ -214,10 +214,11 @@ def _standardisation(data: Data) -> Transform:
             f"{data.source}: values up to {max(map(abs, data.range)):.3g} cannot be standardised."
             " Give them in other units."
         )
+    constant = refuse_narrow(data.rows, mean, std, data.columns, data.source)
     if by_column:
         # A standard deviation may be so small that division by it loses all differences.
-        _refuse_constants(data, np.flatnonzero(std <= np.finfo(np.float64).tiny))
-    refuse_narrow(data.rows, mean, std, data.columns, data.source)
+        tiny = np.flatnonzero(std <= np.finfo(np.float64).tiny)
+        _refuse_constants(data, np.union1d(constant, tiny))
     shift, scale = tuple(mean.tolist()), tuple(std.tolist())
     how = "over all values" if len(scale) == 1 else "column by column"
     return Transform(shift, scale, f"standardised {how}")
