@@ -20,6 +20,7 @@ from aevb.datasets.given import given
 from aevb.datasets.planning import plan
 from aevb.datasets.sparse import SparseRows
 from aevb.errors import AevbError, DataError, NotFoundError, UsageError
+from aevb.training.fit import _settings
 
 RNG = np.random.default_rng(0)
 X = RNG.random((20, 6)).astype(np.float32)
@@ -432,21 +433,23 @@ def test_a_constant_column_is_called_constant(value):
 
 
 def test_settings_by_name_and_as_a_dictionary():
-    base = aevb.Config(**TINY)
-    for run in (
-        aevb.fit(X, **TINY, beta=0.5),
-        aevb.fit(X, {**TINY, "beta": 0.5}),
-        aevb.fit(X, base, beta=0.5),
-        aevb.fit(X, config={**TINY, "beta": 2.0}, beta=np.float64(0.5)),
-    ):
-        assert run.config == aevb.Config(**TINY, beta=0.5)
-    conv = aevb.fit(X.reshape(20, 2, 3), aevb.Config(epochs=1, threads=1), network="conv")
-    assert conv.config.hidden == (32, 64)
+    base, wanted = aevb.Config(**TINY), aevb.Config(**TINY, beta=0.5)
+    assert aevb.fit(X, {**TINY, "beta": 2.0}, beta=np.float64(0.5)).config == wanted
+    assert _settings(None, {**TINY, "beta": 0.5}) == wanted
+    assert _settings(base, {"beta": 0.5}) == wanted
+    assert _settings({**TINY, "beta": 0.5}, {}) == wanted
+    assert _settings(None, {}) == aevb.Config()
+
+
+def test_another_network_has_its_own_widths():
+    assert _settings(aevb.Config(), {"network": "conv"}).hidden == (32, 64)
+    assert _settings(aevb.Config(hidden=(8, 9)), {"network": "conv"}).hidden == (8, 9)
+    assert _settings(aevb.Config(), {"network": "conv", "hidden": (3, 4)}).hidden == (3, 4)
 
 
 WRONG = {
     "unknown": ({"latent_dims": 2}, "Did you mean 'latent_dim'?"),
-    "model": ({"model": torch.nn.Linear(2, 2)}, "unknown setting 'model'"),
+    "model": ({"model": torch.nn.Linear(2, 2)}, "model is a network"),
     "wrong type": ({"epochs": "2"}, "epochs must be a whole number; got '2'"),
     "half an epoch": ({"epochs": 2.5}, "epochs must be a whole number; got 2.5"),
     "no widths": ({"hidden": 5}, "hidden must be whole numbers or None; got 5"),

@@ -9,7 +9,8 @@ Where to find the code:
 ``readers.py``      chooses the reader for a path by the ending of its name
 ``tables.py``       reads .csv, .tsv, .txt and .parquet
 ``arrays.py``       reads .npy, .npz and idx
-``containers.py``   reads files of several arrays: HDF5, .h5ad, MATLAB and safetensors
+``containers.py``   reads files of several arrays: MATLAB and safetensors, and lists all
+``hdf5.py``         reads HDF5 and .h5ad files
 ``numbers.py``      makes ``Data`` from an array of any type
 ``given.py``        makes ``Data`` from any value of Python: tensors, frames, Datasets, lists
 ``collected.py``    collects the items of a Dataset or of a list

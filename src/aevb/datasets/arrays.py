@@ -183,7 +183,7 @@ def _unreadable(path: Path, name: str, error: BaseException) -> DataError:
     load = f"numpy.load({str(path)!r}, allow_pickle=1){part}.astype(float)"
     return DataError(
         f"{path} cannot be read as {kind}: it holds Python objects, which are never loaded because"
-        f" loading them can run code. If the file is yours and holds numbers, save them plainly:"
+        " loading them can run code. Save plain numbers, for example, if you trust the file:"
         f' python -c "import numpy; numpy.save({new!r}, {load})"'
     )
 

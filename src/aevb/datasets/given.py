@@ -28,7 +28,7 @@ from aevb.datasets.collected import (
     of_picture,
     unused,
 )
-from aevb.datasets.containers import annotated
+from aevb.datasets.hdf5 import annotated
 from aevb.datasets.numbers import data_of_array, data_of_frame, of_tensor, plain, white_of
 from aevb.datasets.schema import Data, Schema
 from aevb.datasets.sparse import SparseRows, is_sparse, of_torch
