@@ -90,8 +90,8 @@ def plain(array: NDArray[Any], source: str) -> NDArray[Any]:
         array([nan,  2.])
         >>> plain(np.array(["a"]), "mine")
         Traceback (most recent call last):
-        aevb.errors.DataError: mine: expected numbers; got text (<U1). Give it in a data frame or a \
-.csv file, or encode it as numbers.
+        aevb.errors.DataError: mine: expected numbers; got text (<U1). Give it in a data frame or \
+a .csv file, or encode it as numbers.
     """
     if isinstance(array, np.ma.MaskedArray):
         array = _unmasked(array)
