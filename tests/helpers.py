@@ -69,14 +69,22 @@ def all_levels(dims, levels):
     return torch.cartesian_prod(*[k] * dims).reshape(-1, dims)
 
 
+def all_counts(dims, most):
+    """Every row of ``dims`` counts from 0 to ``most`` - 1: (most**dims, dims)."""
+    k = torch.arange(most, dtype=torch.float64)
+    return torch.cartesian_prod(*[k] * dims).reshape(-1, dims)
+
+
 def every_value(p, h):
-    """All rows there can be: (M, D), and the weight of each.
+    """All rows there can be: (M, D), and the weight of each. Counts above 400 are too rare.
 
     The weight is 1 for a sum, and the volume of a cell for an integral.
     """
     if not p.discrete:
         return square_grid(p(h).event_shape[0], 12.0, 1200)
     dims = p(h).event_shape[0]
+    if p.form == "counts":
+        return all_counts(dims, 400), 1.0
     return (all_levels(dims, p.levels) if p.form == "levels" else all_bits(dims)), 1.0
 
 
@@ -189,6 +197,8 @@ SMALL = Config(hidden=(8,), latent_dim=2, batch_size=32, epochs=2, validation="0
 TABLE = np.random.default_rng(0).normal(size=(72, 4)).astype(np.float32)
 PICTURES = np.random.default_rng(0).integers(0, 256, size=(72, 6, 6), dtype=np.uint8)
 LEVELS = np.random.default_rng(0).integers(0, 4, size=(72, 5))
+COUNTS = np.random.default_rng(0).poisson([0.1, 1.0, 8.0, 90.0, 1000.0], size=(72, 5))
+SPIKES = np.random.default_rng(0).poisson(2.0, size=(72, 6, 6)).astype(np.uint8)
 
 # A small run with each kind of part: its rows, and its settings beyond SMALL.
 RUNS = {
@@ -220,6 +230,13 @@ RUNS = {
     "skip": (PICTURES, {"likelihood": "bernoulli", "skip": True}),
     "discretized_logistic": (PICTURES, {"likelihood": "discretized_logistic"}),
     "categorical": (LEVELS, {"likelihood": "categorical"}),
+    "poisson": (COUNTS, {"likelihood": "poisson"}),
+    "poisson, convolutions": (
+        SPIKES,
+        {"likelihood": "poisson", "network": "conv", "hidden": (4, 8)},
+    ),
+    "poisson, wake_sleep": (COUNTS, {"likelihood": "poisson", "objective": "wake_sleep"}),
+    "negative_binomial": (COUNTS, {"likelihood": "negative_binomial"}),
 }
 
 

@@ -105,13 +105,14 @@ def test_levels_survive_the_trip_through_single_precision(levels):
     [
         ("unit", None, torch.zeros(10, 2), torch.ones(1, 2)),
         ("levels", 5, torch.zeros(10, 2), torch.ones(1, 2)),
+        ("counts", None, torch.zeros(10, 2), torch.ones(1, 2)),
     ],
 )
 def test_what_training_rows_lack_is_not_impossible(form, levels, train, unseen):
     parameters = fit_baseline(train, form, levels)
-    probability = 1 / 12 if form == "unit" else 1 / 15
+    probability = {"unit": 1 / 12, "levels": 1 / 15, "counts": 0.05 * math.exp(-0.05)}[form]
     assert float(baseline_rows(parameters, unseen, form)) == pytest.approx(
-        2 * math.log(probability)
+        2 * math.log(probability), rel=1e-6
     )
 
 

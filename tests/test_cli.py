@@ -239,8 +239,9 @@ def test_encode_writes_the_same_codes_in_every_form(fitted, monkeypatch):
     assert mu.shape == (fitted.report["data"]["rows"], 2)
     assert mu.std() > 0.1
     assert np.array_equal(both["mu"], mu)
-    assert list(table.columns) == ["mu_1", "mu_2", "logvar_1", "logvar_2"]
-    assert np.allclose(table.to_numpy(), np.hstack([mu, both["logvar"]]), atol=1e-5)
+    assert list(table.columns) == ["row", "mu_1", "mu_2", "logvar_1", "logvar_2"]
+    assert table["row"].tolist() == both["row"].tolist() == list(range(1, len(mu) + 1))
+    assert np.allclose(table.to_numpy()[:, 1:], np.hstack([mu, both["logvar"]]), atol=1e-5)
     Image.open("codes.png").verify()
     # The codes are those that the bound is made of: evaluate's KL follows from them in closed form.
     monkeypatch.setattr("aevb.plots.save", lambda _, path: path)
@@ -249,7 +250,8 @@ def test_encode_writes_the_same_codes_in_every_form(fitted, monkeypatch):
     assert report["kl"]["value"] == pytest.approx(kl, rel=1e-4)
 
 
-def test_score_writes_what_evaluate_averages(fitted):
+def test_score_writes_what_evaluate_estimates(fitted):
+    """The draws are others, so the means of the rows agree to within five standard errors."""
     for form in ("npy", "npz", "csv", "png"):
         assert "200 draws each" in done(
             f"score '{fitted.run}' {fitted.data} -o scores.{form} --samples 200"
@@ -261,9 +263,11 @@ def test_score_writes_what_evaluate_averages(fitted):
     Image.open("scores.png").verify()
     report = json.loads(done(f"evaluate '{fitted.run}' {fitted.data} --samples 200 --json"))
     for name in ("log_likelihood", "bound", "reconstruction", "kl", "baseline"):
-        assert found[name].mean() == pytest.approx(report[name]["value"], rel=1e-6), name
+        apart = abs(found[name].mean() - report[name]["value"])
+        assert apart < 5 * report["bound"]["standard_error"], name
+    assert found["baseline"].mean() == pytest.approx(report["baseline"]["value"], rel=1e-6)
     median = report["log_likelihood"]["effective_sample_size"]
-    assert abs(np.sort(found["effective_sample_size"])[(len(table) - 1) // 2] - median) < 1e-9
+    assert np.median(found["effective_sample_size"]) == pytest.approx(median, rel=0.1)
 
 
 def test_evaluate_prints_figures_for_people_and_for_programs(fitted, monkeypatch):

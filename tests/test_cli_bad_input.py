@@ -236,6 +236,9 @@ FIT_CASES = [
         65,
         "needs integers from 0; unit.npy has fractions",
     ),
+    ("good.csv --likelihood poisson", 65, "poisson needs counts 0, 1, 2, ...; good.csv has values"),
+    ("unit.npy --likelihood negative_binomial", 65, "unit.npy has fractions such as"),
+    ("counts.npy --likelihood poisson --binarize static", 2, "needs grey levels"),
     ("minus.npy --likelihood categorical", 65, "minus.npy has values from -3"),
     (
         "ids.npy --likelihood discretized_logistic",

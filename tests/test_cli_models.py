@@ -16,6 +16,8 @@ FIT = "--hidden 16 --latent-dim 2 --epochs 1 --threads 1"
 MODELS = {
     "--likelihood discretized_logistic": {"likelihood": "discretized_logistic"},
     "--likelihood categorical": {"likelihood": "categorical"},
+    "--likelihood poisson": {"likelihood": "poisson"},
+    "--likelihood negative_binomial": {"likelihood": "negative_binomial"},
     "--likelihood gaussian_optimal": {"likelihood": "gaussian_optimal"},
     "--likelihood gaussian_network": {"likelihood": "gaussian_network"},
     "--likelihood gaussian_per_dimension": {"likelihood": "gaussian_per_dimension"},
@@ -35,6 +37,7 @@ MODELS = {
 DRAWN = ("--likelihood discretized_logistic", "--posterior flow", "--network conv --hidden 4,8")
 """Whose page is drawn: that takes longer than all the rest."""
 LEVELS = ("discretized_logistic", "categorical")
+COUNTS = ("poisson", "negative_binomial")
 
 
 @pytest.fixture(autouse=True)
@@ -108,11 +111,14 @@ def test_every_part_is_trained_sampled_and_measured(options, settings, monkeypat
         "likelihood", "bernoulli"
     )  # most of the grey levels of digits are nearly black or white
     assert (report["data"]["likelihood"], manifest("run")["likelihood"]) == (expected, expected)
-    for noise in ("", "--noise"):
+    for noise in ("--mean", "", "--noise"):
         done(f"sample run -n 7 -o x{noise}.npy {noise}")
         x = np.load(f"x{noise}.npy")
         assert x.shape == (7, 8, 8)
         assert np.isfinite(x).all()
+    if expected in COUNTS:
+        assert np.array_equal(np.load("x.npy"), np.round(np.load("x.npy")))
+        assert not np.array_equal(np.load("x--mean.npy"), np.round(np.load("x--mean.npy")))
     if expected in LEVELS:
         assert np.array_equal(x, np.round(x))
         assert x.min() >= 0
@@ -121,10 +127,8 @@ def test_every_part_is_trained_sampled_and_measured(options, settings, monkeypat
     measured = evaluate("run")
     check_report(measured)
     assert expected in measured["likelihood"]
-    kind = {LEVELS[0]: "probability", LEVELS[1]: "probability", "bernoulli": "on grey levels"}.get(
-        expected, "density"
-    )
-    assert kind in measured["likelihood"]
+    kind = dict.fromkeys(LEVELS + COUNTS, "probability") | {"bernoulli": "on grey levels"}
+    assert kind.get(expected, "density") in measured["likelihood"]
     assert measured["picture"] == "run/pictures/evaluation.png"
     if options in DRAWN:
         Image.open(measured["picture"]).verify()

@@ -9,6 +9,7 @@ import pytest
 from aevb.config import Config
 from aevb.errors import UsageError
 from aevb.parts.likelihoods.bernoulli import Bernoulli
+from aevb.parts.networks.log_counts import LogCounts
 from aevb.runs.build import build
 
 
@@ -149,3 +150,10 @@ def test_categories_are_seen_as_indicators():
     assert model.encoder[1][0].weight.shape == (7, 18)
     ordered, _ = build(Config(hidden=(7,)), "discretized_logistic", (6,), 10, levels=3)
     assert ordered.encoder[0].weight.shape == (7, 6)
+
+
+@pytest.mark.parametrize(("network", "hidden"), [("mlp", (7,)), ("conv", (4, 8))])
+def test_every_network_sees_the_logarithms_of_counts(network, hidden):
+    model, _ = build(Config(network=network, hidden=hidden), "poisson", (6, 5), 10)
+    assert isinstance(model.encoder[0], LogCounts)
+    assert model.encoder[0].centre.shape == (30,)

@@ -36,6 +36,8 @@ CASES = {  # rows, likelihood, binarize, and whether they are kept as 8 bits
     "grey, dynamic": (GREY.astype(np.uint8), "bernoulli", "dynamic", True),
     "grey, threshold": (GREY.astype(np.uint8), "bernoulli", "threshold", True),
     "levels": (ALL_BYTES.astype(np.int32), "categorical", "none", True),
+    "counts": (1000 * ALL_BYTES.astype(np.int32), "poisson", "none", False),
+    "small counts": (ALL_BYTES.astype(np.uint8), "poisson", "none", True),
     "columns of bytes": (ALL_BYTES.astype(np.int16), "gaussian", "none", True),
     "bool": (ALL_BYTES > 99, "auto", "none", True),
     "bits as floats": ((ALL_BYTES > 99).astype(np.float32), "auto", "none", True),
@@ -77,7 +79,7 @@ def test_contract(case, place, tmp_path, monkeypatch):
     rows, likelihood, binarize, eight_bits = CASES[case]
     small_chunks(monkeypatch)
     in_memory, in_file = both(rows, tmp_path, monkeypatch)
-    forms = {"categorical": "levels", "bernoulli": "unit"}
+    forms = {"categorical": "levels", "bernoulli": "unit", "poisson": "counts"}
     schema = plan(in_memory, likelihood, binarize, lambda name: forms.get(name, "real")).schema
     x = torch.from_numpy(schema.to_model(in_memory, seed=7))
     found = rows_of(in_memory if place is RowsInMemory else in_file, schema, seed=7)

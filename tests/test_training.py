@@ -607,6 +607,7 @@ def test_every_parameter_moves(data):
             "samples": 2,
         },
         {"network": "conv", "hidden": (2, 3), "skip": True, "likelihood": "gaussian_per_dimension"},
+        {"likelihood": "negative_binomial"},
         {"likelihood": "bernoulli", "objective": "monte_carlo_em"},
         {"likelihood": "bernoulli", "objective": "score_function", "samples": 3},
     ],

@@ -255,6 +255,8 @@ class Config:
     """What DATA is. auto: told from its form, and reported; asked where two readings are left."""
     columns: ColumnKinds = ()
     """The kind of a column of a table, such as age=integer; ignore leaves it out. Repeatable."""
+    decimal: str = ""
+    """The mark before the decimals in a text file: "," or ".". Default: found out."""
     binarize: Annotated[str, _one_of(BINARIZE)] = "none"
     """Grey levels under bernoulli: keep them, or binarise once, at every step, or at one half."""
     validation: str = "0.1"
@@ -326,6 +328,8 @@ class Config:
         for what, names in _CHOICES.items():
             if (name := getattr(self, what)) not in names:
                 raise UsageError(f"unknown {what} {name!r}; there is {', '.join(names)}")
+        if self.decimal not in ("", ",", "."):
+            raise UsageError(f'decimal must be "," or "."; got {self.decimal!r}')
         if self.start is not None and not self.start.strip():
             raise UsageError(
                 "start must be the folder of a run; got an empty name. Leave it out to begin afresh"
@@ -410,6 +414,8 @@ class Config:
             {'age': 'integer'}
             >>> Config(columns=("id=ignore", "a=b=real")).column_kinds()
             {'id': 'ignore', 'a=b': 'real'}
+            >>> Config(columns={"day": "date:%d/%m/%Y"}).column_kinds()
+            {'day': 'date:%d/%m/%Y'}
         """
         kinds = {}
         for pair in self.columns:
@@ -418,7 +424,11 @@ class Config:
                 raise UsageError(
                     f"a column's kind is given as NAME=KIND, like age=real; got {pair!r}"
                 )
-            kinds[name] = Registry("kind of column", COLUMN_KINDS).check(kind)
+            word, _, form = kind.partition(":")
+            Registry("kind of column", COLUMN_KINDS).check(word)
+            if form and word != "date":
+                raise UsageError(f"only a date has a format, as in day=date:%d/%m/%Y; got {pair!r}")
+            kinds[name] = kind
         return kinds
 
     def picture_size(self) -> tuple[int, int] | None:

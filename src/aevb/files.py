@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,17 @@ PICTURES = (".png", ".pdf", ".svg")
 """Endings of the names of files with pictures."""
 
 
-def check(path: Path, *, make_folder: bool = False) -> None:
+TABLES = (".csv", ".tsv", ".txt", ".parquet", ".feather", ".json", ".jsonl", ".xlsx")
+"""Endings of the names of files with tables, whose columns have types."""
+
+
+def check(path: Path, *, make_folder: bool = False, also: Sequence[str] = ()) -> None:
     """Check that an output can be written, before the work is done.
 
     Args:
         path: The output.
         make_folder: Whether its folder will be made if there is none.
+        also: Endings that are allowed besides those of arrays and pictures.
 
     Raises:
         UsageError: The format is unknown.
@@ -40,10 +46,9 @@ def check(path: Path, *, make_folder: bool = False) -> None:
         aevb.errors.UsageError: cannot write 'new.xls': its name must end in .npy, .npz, .csv, \
 .png, .pdf, .svg
     """
-    if path.suffix.lower() not in ARRAYS + PICTURES:
-        raise UsageError(
-            f"cannot write {path.name!r}: its name must end in {', '.join(ARRAYS + PICTURES)}"
-        )
+    endings = (*ARRAYS, *(ending for ending in also if ending not in ARRAYS), *PICTURES)
+    if path.suffix.lower() not in endings:
+        raise UsageError(f"cannot write {path.name!r}: its name must end in {', '.join(endings)}")
     if path.exists():
         raise OutputExistsError(f"{path} exists already; remove it or choose another name")
     if not make_folder and not path.parent.is_dir():
@@ -62,16 +67,20 @@ def is_picture(path: Path) -> bool:
     return path.suffix.lower() in PICTURES
 
 
-def write(path: Path, arrays: dict[str, NDArray[Any]], columns: Sequence[str]) -> None:
+def write(
+    path: Path, arrays: dict[str, NDArray[Any]], columns: Sequence[str], *, main: str = ""
+) -> None:
     """Write arrays (N, ...) into a file. The ending of its name gives the format.
 
-    A .npy file holds the first array, a .npz file all arrays by name. A .csv file holds all arrays
-    side by side, each flattened to (N, columns).
+    A .npy file holds one array, a .npz file all arrays by name. A .csv file holds all arrays side
+    by side, each flattened to (N, columns). Arrays may hold text: it is quoted in a .csv file where
+    it has to be, and never pickled.
 
     Args:
         path: The file.
         arrays: By name.
         columns: The header of a .csv file: one name for each column of all arrays.
+        main: The name of the array for a .npy file. The default is the first.
 
     Raises:
         CannotWriteError: The file could not be written.
@@ -83,8 +92,15 @@ def write(path: Path, arrays: dict[str, NDArray[Any]], columns: Sequence[str]) -
         >>> write(Path("codes.csv"), {"z": np.array([[1, 2], [3, 4]])}, ["z_1", "z_2"])
         >>> Path("codes.csv").read_text().split()
         ['z_1,z_2', '1,2', '3,4']
+        >>> names = np.array(["a.png", 'b,"2".png'])
+        >>> write(Path("named.csv"), {"names": names, "z": np.array([1, 2])}, ["file", "z"])
+        >>> print(Path("named.csv").read_text().strip())
+        file,z
+        a.png,1
+        "b,""2"".png",2
     """
-    first = next(iter(arrays.values()))
+    arrays = {name: _plain(array) for name, array in arrays.items()}
+    first = arrays[main] if main else next(iter(arrays.values()))
     writers: dict[str, Callable[[Path], object]] = {
         ".npy": lambda part: _with_open(part, lambda file: np.save(file, first)),
         ".npz": lambda part: _with_open(
@@ -162,8 +178,33 @@ def _with_open(path: Path, write_to: Callable[[Any], object]) -> None:
         write_to(file)
 
 
+def _plain(array: NDArray[Any]) -> NDArray[Any]:
+    """Turn objects into text, since an array of objects could only be pickled."""
+    return array.astype(str) if array.dtype.kind == "O" else array
+
+
 def _write_csv(path: Path, arrays: list[NDArray[Any]], columns: Sequence[str]) -> None:
     import pandas as pd
 
-    flat = np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1)
-    pd.DataFrame(flat, columns=pd.Index(columns)).to_csv(path, index=False)
+    # Each array keeps its type: in one array, numbers beside text would become text. Texts are
+    # objects, because pandas' own type of text refuses the name of a file that is no UTF-8.
+    flat = [array.reshape(len(array), -1) for array in arrays]
+    kinds = [object if array.dtype.kind == "U" else array.dtype for array in flat]
+    frames = [pd.DataFrame(array, dtype=kind) for array, kind in zip(flat, kinds, strict=True)]
+    frame = pd.concat(frames, axis=1)
+    frame.columns = pd.Index(columns)
+    # A reader takes a carriage return for the end of a row, but csv quotes only commas, quotes and
+    # newlines by itself.
+    returns = any("\r" in str(text) for text in (*columns, *_texts(flat)))
+    # Bytes in the name of a file that are no UTF-8 are written as \udc80 and the like.
+    frame.to_csv(
+        path,
+        index=False,
+        quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL,
+        errors="backslashreplace",
+    )
+
+
+def _texts(arrays: Sequence[NDArray[Any]]) -> Iterator[str]:
+    """Yield every text in arrays (N, ...) of any type."""
+    return (text for array in arrays if array.dtype.kind == "U" for text in array.flat)

@@ -44,7 +44,8 @@ class Likelihood(nn.Module, ABC):
             density, which has units of 1/x.
         form: which numbers x may be. "real": any, standardised. "unit": between 0 and 1. "levels":
             k / (levels - 1) for the integers 0 <= k < levels; the constructor then takes
-            (data_dim, levels), otherwise (data_dim).
+            (data_dim, levels), otherwise (data_dim). "counts": the integers 0, 1, 2, ... up to
+            2^24, as they are; the encoder sees their logarithms.
         nominal: True if the levels are names without an order. The encoder then sees an indicator
             for each level.
         of_batch: True if the loss of a row depends on the other rows of its batch.
@@ -90,6 +91,12 @@ class Likelihood(nn.Module, ABC):
 
         The package calls this when it loads a data set, on one part of the rows after another. It
         never calls it in a training step.
+        """
+
+    def initialise(self, x: Tensor) -> None:
+        """Set the first values of parameters and buffers from some training rows x: (N, D).
+
+        The default does nothing.
         """
 
     @property

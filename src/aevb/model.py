@@ -70,6 +70,9 @@ class VAE(nn.Module):
         (torch.Size([5, 6]), torch.Size([5, 2]))
     """
 
+    most_likely = False
+    """Return the most likely values in place of means. A run of tokens sets it."""
+
     def __init__(
         self,
         data_dim: int = 2,
@@ -184,8 +187,7 @@ class VAE(nn.Module):
             >>> VAE(data_dim=3, latent_dim=2).decode(torch.zeros(5, 2)).shape
             torch.Size([5, 3])
         """
-        mean: Tensor = self.likelihood_given(z).mean
-        return mean
+        return self._centre(self.likelihood_given(z))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return a reconstruction from one draw of z, and mu and logvar of q(z|x).
@@ -232,7 +234,11 @@ class VAE(nn.Module):
             (torch.Size([4, 3]), torch.Size([4, 3]))
         """
         p = self.likelihood_given(self.prior().sample(torch.Size((n,))))
-        return p.sample() if noise else p.mean
+        return p.sample() if noise else self._centre(p)
+
+    def _centre(self, p: Distribution) -> Tensor:
+        centre: Tensor = p.mode if self.most_likely else p.mean
+        return centre
 
     @torch.no_grad()
     def sample_joint(self, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:

@@ -394,29 +394,38 @@ def evaluation(
     return figure
 
 
-def scores(per_row: Mapping[str, Array], title: str = "") -> Figure:
+def scores(per_row: Mapping[str, Array], title: str = "", threshold: float = math.nan) -> Figure:
     """Draw histograms of the log-likelihoods of the rows. per_row: (N,) each, nats, by name.
+
+    threshold: nats below which a row is odd; it is drawn if it is a finite number.
 
     Example:
         >>> import numpy as np
         >>> from aevb.plots import scores
-        >>> scores({"bound": np.linspace(-3, -1, 50)}).axes[0].get_ylabel()
+        >>> scores({"bound": np.linspace(-3, -1, 50)}, threshold=-2.5).axes[0].get_ylabel()
         'rows'
     """
     figure = Figure(figsize=(7, 4.2), layout="constrained")
-    _histogram(figure.subplots(), per_row)
+    _histogram(figure.subplots(), per_row, threshold)
     figure.suptitle(title, fontsize=9)
     return figure
 
 
-def _histogram(axes: Axes, per_row: Mapping[str, Array]) -> None:
-    low = min(np.quantile(values, 0.005) for values in per_row.values())
-    edges = np.linspace(low, max(values.max() for values in per_row.values()), 60).tolist()
-    for (name, values), colour in zip(per_row.items(), (REAL, MADE, THIRD), strict=False):
-        label = f"{name.replace('_', ' ')}: mean {values.mean():.2f}"
+def _histogram(axes: Axes, per_row: Mapping[str, Array], threshold: float = math.nan) -> None:
+    finite = {name: values[np.isfinite(values)] for name, values in per_row.items()}
+    marks = [threshold] if math.isfinite(threshold) else []
+    # A few rows far below the others would flatten the rest.
+    ends = [np.quantile(values, (0.005, 1)) for values in finite.values() if len(values)]
+    low, *_, high = np.sort([*np.ravel(ends), *marks, *([] if ends else [0.0, 1.0])])
+    edges = np.linspace(low, high, 60).tolist()
+    for (name, values), colour in zip(finite.items(), (REAL, MADE, THIRD), strict=False):
+        label = f"{name.replace('_', ' ')}: mean {per_row[name].mean():.2f}"
+        if lower := int((per_row[name] < low).sum()):
+            label += f"; {lower} more below {low:.2f}"
         axes.hist(values, edges, histtype="step", linewidth=1.4, color=colour, label=label)
-    axes.set_xlabel("log p(x), or its bound, of one row (nats)")
-    axes.set_ylabel("rows")
+    for mark in marks:
+        axes.axvline(mark, color="0.3", linestyle="--", linewidth=1, label=f"odd below {mark:.2f}")
+    axes.set(xlabel="log p(x), or its bound, of one row (nats)", ylabel="rows")
     axes.legend(fontsize=7, loc="upper left")
 
 
@@ -449,12 +458,8 @@ def _cloud(
 ) -> None:
     """Draw two sets of points in two columns, or two histograms in one column.
 
-    Args:
-        axes: Where to draw.
-        below: Points (N, L), their label and their colour.
-        above: The same for the points on top.
-        columns: Two columns, or one column twice.
-        name: The label of an axis is this name and the number of its column.
+    below, above: points (N, L), their label and their colour. columns: two columns, or one column
+    twice. The label of an axis is ``name`` and the number of its column.
     """
     first, second = columns
     for points, label, colour in (below, above):

@@ -5,19 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 from cyclopts import Parameter
 
+from aevb.commands.columns import Columns
 from aevb.commands.help import unwrapped
 from aevb.errors import UsageError
 
 
 @unwrapped
 def encode(
-    run: Path, data: str, /, *, output: Annotated[Path, Parameter(name=("-o", "--output"))]
+    run: Path,
+    data: str,
+    /,
+    *,
+    output: Annotated[Path, Parameter(name=("-o", "--output"))],
+    ignore: Annotated[tuple[str, ...], Parameter(negative=())] = (),
 ) -> None:
     """Write the mean and the log-variance of q(z|x) for every row.
 
-    The same rows give the same codes.
+    The same rows give the same codes. The first columns say which row it is: its number, counted
+    from 1, and its name if the data has one.
 
     Parameters
     ----------
@@ -26,8 +34,10 @@ def encode(
     data
         A name, a file or a folder, in the form that the run was trained on.
     output
-        .npy for the means (N, L); .npz for mu and logvar; .csv for both, side by side; .png, .pdf
-        or .svg for a scatter plot.
+        .npy for the means (N, L); .npz for mu and logvar, with the labels of the rows if there are
+        any; .csv for mu and logvar, side by side; .png, .pdf or .svg for a scatter plot.
+    ignore
+        Columns of the file that the model does not know, with commas between them.
     """
     from aevb import files, plots
     from aevb.commands import terminal
@@ -38,7 +48,7 @@ def encode(
     files.check(output)
     trained = checkpoint.load(run)
     terminal.note_unfinished(trained, run)
-    rows = load_like(data, trained.schema)
+    rows = load_like(data, trained.schema, ignore=ignore)
     if files.is_picture(output):
         if trained.model.latent_dim < 2:
             raise UsageError(
@@ -48,6 +58,10 @@ def encode(
         files.whole(output, lambda part: plots.save(figure, part))
     else:
         mu, logvar = trained.encode(rows)
-        columns = [f"{name}_{i + 1}" for name in ("mu", "logvar") for i in range(mu.shape[1])]
-        files.write(output, {"mu": mu, "logvar": logvar}, columns)
+        table = Columns(rows)
+        for name, array in (("mu", mu), ("logvar", logvar)):
+            table.add(name, array, [f"{name}_{i + 1}" for i in range(mu.shape[1])])
+        if rows.labels is not None and output.suffix.lower() == ".npz":
+            table.add("labels", np.asarray(rows.labels))
+        table.write(output, main="mu")
     print(f"{len(rows)} codes of {data} -> {output}")

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from aevb.commands.help import unwrapped
 from aevb.config import Whole, whole_number
 from aevb.errors import UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from aevb.datasets.columns import Table
 
 
 @unwrapped
@@ -25,7 +30,8 @@ def sample(
 ) -> None:
     """Draw z ~ p(z) and write new rows in the units of the data.
 
-    The new rows are draws from p(x|z). For pictures they are means of p(x|z).
+    The new rows are draws from p(x|z). For pictures they are means of p(x|z), unless the pixels are
+    counts.
 
     Parameters
     ----------
@@ -34,8 +40,8 @@ def sample(
     n
         How many rows to generate.
     output
-        .npy, .npz or .csv for the rows; .png, .pdf or .svg for a sheet of pictures, or a scatter
-        plot beside the data.
+        .npy, .npz or .csv for the rows; for a table also .tsv, .parquet, .feather, .json, .jsonl
+        or .xlsx; .png, .pdf or .svg for a sheet of pictures, or a scatter plot beside the data.
     noise
         Write draws from p(x|z), with its noise. This is the default, except for pictures.
     mean
@@ -56,11 +62,14 @@ def sample(
         raise UsageError(
             "--noise asks for draws from p(x|z), --mean for its means; give one of them"
         )
-    files.check(output)
     trained = checkpoint.load(run)
+    files.check(output, also=files.TABLES if trained.schema.table else ())
     terminal.note_unfinished(trained, run)
-    noise = noise or not (mean or trained.schema.is_picture)
-    if not files.is_picture(output):
+    noise = noise or (trained.schema.is_drawn and not mean)
+    if not files.is_picture(output) and trained.schema.table is not None:
+        drawn = trained.schema.to_data(trained.sample_x(n, seed=seed, noise=noise).cpu().numpy())
+        _write_table(trained.schema.table, drawn, output)
+    elif not files.is_picture(output):
         files.write(
             output, {"samples": trained.sample(n, seed=seed, noise=noise)}, column_names(trained)
         )
@@ -71,3 +80,24 @@ def sample(
         figure = table_figure(trained, held_out(trained)[0], n, seed=seed, noise=noise)
         files.whole(output, lambda part: plots.save(figure, part))
     print(f"{n} samples of {run}, {drawn_from(noise)} -> {output}")
+
+
+def _write_table(table: Table, rows: NDArray[Any], output: Path) -> None:
+    """Write rows in the units of the data as the table that the data was: columns and types.
+
+    A file of arrays takes them only if all columns are numbers. Raises UsageError.
+    """
+    from aevb import files
+    from aevb.datasets.tables import write_table
+
+    frame = table.decode(rows)
+    if output.suffix.lower() in files.TABLES:
+        write_table(frame, {column.name: column.written for column in table.given}, output)
+        return
+    text = [str(name) for name, dtype in frame.dtypes.items() if dtype.kind not in "iufb"]
+    if text:
+        raise UsageError(
+            f"{output.name} holds numbers alone, and the column {text[0]!r} holds others; write a"
+            " table, such as samples.csv or samples.parquet"
+        )
+    files.write(output, {"samples": frame.to_numpy(float)}, ())

@@ -5,27 +5,33 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
     from rich.progress import Progress
 
-    from aevb.datasets.schema import Data
+    from aevb.datasets.columns import Table
     from aevb.evaluation.bound import Figure
     from aevb.evaluation.diagnosis import Diagnosis
     from aevb.runs.run import Run
     from aevb.training.split import Prepared
 
 
-FEW_VALUES = 10
-"""A column with at most this many different values may hold categories."""
+MOST_COLUMNS = 30
+"""At most this many columns of a table are described, one on a line."""
+NOUNS = {
+    "table": "rows",
+    "pictures": "pictures",
+    "series": "series",
+    "counts": "rows of counts",
+    "tokens": "rows of tokens",
+}
+"""What the rows of each kind of data are called."""
 MOST_NAMED = 8
 """At most this many names of columns are printed."""
 
@@ -120,62 +126,68 @@ def live(text: Callable[[int], str]) -> Iterator[None]:
 def describe(prepared: Prepared) -> dict[str, Any]:
     """The properties of the data, and the choice of the likelihood, as plain values."""
     data, plan, held_out = prepared.data, prepared.plan, prepared.validation
-    is_continuous = plan.schema.values == "real" and plan.schema.levels is None
     low, high = data.range
     return {
         "source": data.source,
+        "kind": data.kind,
+        "kind_reason": data.reason,
         "rows": len(data),
         "training_rows": len(prepared.train),
         "validation_rows": 0 if held_out is None else len(held_out),
         "shape": list(data.shape),
         "type": str(data.rows.dtype),
         "range": [low, high],
-        "missing": 0,  # data with missing cells are refused when they are read
+        "missing": 0,  # data with missing cells are refused before
         "columns": list(data.columns) if data.columns else None,
-        "few_values": few_valued(data) if is_continuous else [],
+        "column_kinds": _column_facts(data.table),
+        "notes": list(data.notes),
         "likelihood": plan.likelihood,
         "reason": plan.reason,
     }
 
 
-def few_valued(data: Data) -> list[str]:
-    """Names of a table's columns that may hold categories.
-
-    Such a column holds at most ``FEW_VALUES`` different integers, many times each. A column of just
-    two neighbouring integers, such as 0 and 1, does not count: it is good as numbers too.
-    """
-    if not data.columns or data.in_file:
-        return []
-    rows = np.asarray(data.rows)
-    columns = zip(data.columns, rows.T, strict=True)
-    return [name for name, column in columns if _may_be_categories(column)]
-
-
-def _may_be_categories(column: NDArray[Any]) -> bool:
-    """Whether a column (N,) holds few integers, many times each, but not two neighbours only."""
-    values = np.unique(column)
-    is_few = len(values) <= min(FEW_VALUES, len(column) / 5)
-    return is_few and values[-1] - values[0] != 1 and bool((values == np.round(values)).all())
+def _column_facts(table: Table | None) -> list[dict[str, Any]]:
+    """What is known of each column: name, kind, reason, and how many cells are missing."""
+    columns = table.columns if table else ()
+    return [
+        {"name": c.name, "kind": c.kind, "reason": c.reason, "missing": c.missing} for c in columns
+    ]
 
 
 def print_description(found: Mapping[str, Any]) -> None:
     """Print the result of ``describe`` as text."""
     shape = " x ".join(map(str, found["shape"]))
     train, held_out = found["training_rows"], found["validation_rows"]
-    rows = [("data", f"{found['source']}: {found['rows']} rows of {shape} ({found['type']})")]
+    why = f": {found['kind_reason']}" if found["kind_reason"] else ""
+    what = f"{found['rows']} {NOUNS[found['kind']]} of {shape} ({found['type']}){why}"
+    rows = [("data", f"{found['source']}: {what}")]
     columns = found["columns"] or []
-    if columns:
+    if found["column_kinds"]:
+        rows.extend(_column_lines(found["column_kinds"]))
+    elif columns:
         rows.append(("columns", _first_names(columns)))
     rows.append(("split", f"{train} for training, {held_out} for validation"))
     if len(columns) < 2:  # columns have units of their own: one range for all says nothing
         rows.append(("range", f"{found['range'][0]:.6g} to {found['range'][1]:.6g}"))
     print_table([*rows, ("likelihood", f"{found['likelihood']} ({found['reason']})")])
-    if found["few_values"]:
-        print(
-            f"note        {_first_names(found['few_values'])}: only a few integers, treated as"
-            " numbers. Categories? Give each its own column of 0 and 1, or, if all columns are"
-            " such, --likelihood categorical."
-        )
+    for each in found["notes"]:
+        print(f"note        {each}")
+
+
+def _column_lines(columns: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """A line for each column: its name, its kind, and why."""
+    shown = columns[:MOST_COLUMNS]
+    width = min(24, max(len(column["name"]) for column in shown))
+    lines = [
+        f"{column['name']:{width}}  {column['kind']:10}  {column['reason']}"
+        + (f"; {column['missing']} cells missing" if column["missing"] else "")
+        for column in shown
+    ]
+    if len(columns) > len(shown):
+        kinds = Counter(column["kind"] for column in columns[MOST_COLUMNS:])
+        rest = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        lines.append(f"and {len(columns) - MOST_COLUMNS} more: {rest}")
+    return [("columns" if i == 0 else "", line) for i, line in enumerate(lines)]
 
 
 def _first_names(names: Sequence[str]) -> str:

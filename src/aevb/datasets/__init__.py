@@ -19,6 +19,10 @@ Where to find the code:
 ``synthetic.py``    makes points in the plane: gmm, moons, circles, spiral
 ``images.py``       loads digits, mnist, mnist_binarized and frey; downloads what is missing
 ``schema.py``       defines ``Data`` (rows as they were found) and ``Schema`` (their form)
+``columns.py``      says of a table what kind each column is; ``cells.py`` converts its cells
+``column_kinds.py`` finds the kind of each column, and says why
+``frames.py``       turns data frames into ``Data``, and rows into data frames
+``kinds.py``        tells tables, pictures, series, counts and tokens apart
 ``checks.py``       refuses values that are not finite numbers, and names the first one
 ``planning.py``     chooses the likelihood and the ``Schema`` for a data set
 ``stored.py``       leaves a large file on disk and reads its rows when they are needed
@@ -34,6 +38,7 @@ To add a data set by name, write one line in ``DATASETS``. To add a file format,
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,20 +71,33 @@ _EXPORTS = {
 }
 
 
-def load(source: str | Path, **options: Any) -> Data:
+def load(
+    source: str | Path,
+    *,
+    kind: str = "auto",
+    columns: Mapping[str, str] | None = None,
+    decimal: str = "",
+    resize: tuple[int, int] | None = None,
+    grey: bool | None = None,
+) -> Data:
     """Load a data set by its name or from a path.
 
     Args:
         source: A name (``digits``), a name with a split (``mnist:test``), or the path of a file or
-            a folder of pictures.
-        options: ``resize=(height, width)`` and ``grey=True``, only for a folder of pictures. See
-            ``aevb.datasets.readers.read``.
+            a folder.
+        kind: What the rows are: a name in ``aevb.datasets.kinds.KINDS``, or ``auto`` to tell it
+            from their form.
+        columns: Kinds of columns of a table: name -> a name in
+            ``aevb.datasets.columns.COLUMN_KINDS``. The kinds of other columns are found.
+        decimal: The mark before the decimals in a text file: "," or ".". "": it is found out.
+        resize: (height, width), for a folder of pictures.
+        grey: True for grey pictures, for a folder of pictures.
 
     Returns:
         The rows and the facts that are known about them.
 
     Raises:
-        UsageError: The split is unknown, or the options do not apply.
+        UsageError: The split or a kind is unknown, or an option does not apply.
         NotFoundError: There is no data set, file or folder of that name.
         DataError: The file cannot be used.
 
@@ -98,18 +116,16 @@ def load(source: str | Path, **options: Any) -> Data:
     text = str(source)
     name, _, split = text.partition(":")
     if name in DATASETS:
-        if options:
-            raise UsageError(
-                f"{' and '.join(options)} are for a folder of pictures; {name} is a built-in data"
-                " set"
-            )
+        _refuse_options(name, columns, decimal, resize, grey)
         data: Data = DATASETS[name](split or None)
         return data
     from aevb.datasets import readers
 
     if readers.exists(text):
-        return readers.read(text, **options)
-    if any(mark in text for mark in "/\\.~"):
+        return readers.read(
+            text, kind=kind, columns=columns, decimal=decimal, resize=resize, grey=grey
+        )
+    if any(mark in text for mark in "/\\.~*?"):
         raise NotFoundError(f"there is no file or folder {text!r}. Check the path.")
     try:
         known = DATASETS.check(name)
@@ -118,11 +134,35 @@ def load(source: str | Path, **options: Any) -> Data:
     raise AssertionError(known)  # pragma: no cover
 
 
-def load_like(source: str | Path, schema: Schema) -> Data:
+def _refuse_options(
+    name: str,
+    columns: Mapping[str, str] | None,
+    decimal: str,
+    resize: tuple[int, int] | None,
+    grey: bool | None,
+) -> None:
+    """Raise UsageError for an option that a built-in data set does not take."""
+    if columns or decimal:
+        raise UsageError(f"columns and decimal are for tables of your own; {name} is built in")
+    if resize or grey is not None:
+        raise UsageError(f"resize and grey are for a folder of pictures; {name} is built in")
+
+
+def load_like(source: str | Path, schema: Schema, *, ignore: Sequence[str] = ()) -> Data:
     """Load more rows in the form that ``schema`` describes.
 
-    The pictures of a folder are brought to the size and the colours of the schema. Other sources
-    are loaded as ``load`` does.
+    The columns of a table are found by name. The pictures of a folder are brought to the size and
+    the colours of the schema. Other sources are loaded as ``load`` does.
+
+    Args:
+        source: As for ``load``.
+        schema: The form of the rows that a model was trained on.
+        ignore: Names of further columns that a table may have. One text may hold several, with
+            commas between them.
+
+    Raises:
+        UsageError: A table has no column of a name in ``ignore``.
+        DataError: A column is missing or not known, or a cell does not fit its column.
 
     Example:
         >>> from aevb.datasets import load, load_like
@@ -135,9 +175,14 @@ def load_like(source: str | Path, schema: Schema) -> Data:
         >>> load("new").shape, load_like("new", schema).shape
         ((30, 30, 3), (8, 8))
     """
-    if not Path(source).expanduser().is_dir() or not schema.is_picture:
+    from aevb.datasets import readers
+
+    text, names = str(source), [name for each in ignore for name in each.split(",")]
+    if text.partition(":")[0] in DATASETS or not readers.exists(text):
+        if names:
+            raise UsageError(f"there are no columns to ignore in {text}: it is no table of yours")
         return load(source)
-    return load(source, resize=schema.resize or schema.shape[:2], grey=len(schema.shape) == 2)
+    return readers.read_like(text, schema, names)
 
 
 def __getattr__(name: str) -> Any:

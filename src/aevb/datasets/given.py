@@ -28,8 +28,9 @@ from aevb.datasets.collected import (
     of_picture,
     unused,
 )
+from aevb.datasets.frames import table_of
 from aevb.datasets.hdf5 import annotated
-from aevb.datasets.numbers import data_of_array, data_of_frame, of_tensor, plain, white_of
+from aevb.datasets.numbers import data_of_array, of_tensor, plain
 from aevb.datasets.schema import Data, Schema
 from aevb.datasets.sparse import SparseRows, is_sparse, of_torch
 from aevb.errors import DataError, UsageError
@@ -46,6 +47,7 @@ class _Asked(NamedTuple):
     source: str
     columns: dict[str, str] | None
     like: Schema | None
+    kind: str = "auto"
 
 
 def given(
@@ -87,10 +89,7 @@ def given(
     """
     if isinstance(value, Data):
         return value
-    asked = _Asked(source, None if columns is None else dict(columns), like)
-    data = white_of(_data(value, asked), like)
-    del kind  # The decision about the kind of the data takes its place here.
-    return data
+    return _data(value, _Asked(source, None if columns is None else dict(columns), like, kind))
 
 
 def _data(value: Any, asked: _Asked) -> Data:
@@ -185,7 +184,7 @@ def _of_frame(frame: Any, asked: _Asked) -> Data:
         frame = frame.collect()
     if hasattr(frame, "to_frame") and not hasattr(frame, "columns"):  # one column
         frame = frame.to_frame() if frame.name not in (None, "") else frame.to_frame("column_1")
-    return data_of_frame(frame, asked.source, asked.columns, asked.like)
+    return table_of(frame, asked.source, asked.columns, asked.like, asked.kind)
 
 
 def _of_columns(value: Mapping[Any, Any], asked: _Asked) -> Data:
@@ -199,7 +198,7 @@ def _of_columns(value: Mapping[Any, Any], asked: _Asked) -> Data:
         raise DataError(
             f"{asked.source}: the columns differ in length: {listed}. Give all of them one length."
         )
-    return data_of_frame(pd.DataFrame(columns), asked.source, asked.columns, asked.like)
+    return table_of(pd.DataFrame(columns), asked.source, asked.columns, asked.like, asked.kind)
 
 
 def _column(column: Any, name: str, source: str) -> Any:
@@ -313,7 +312,7 @@ def _of_records(items: list[Any], asked: _Asked) -> Data:
             f"{asked.source}: a list of dictionaries is a table, with one number under each name"
             f" ({message(error)}). Give a data frame."
         ) from error
-    return data_of_frame(frame, asked.source, asked.columns, asked.like)
+    return table_of(frame, asked.source, asked.columns, asked.like, asked.kind)
 
 
 def _of_sparse_rows(items: list[Any], asked: _Asked) -> Data:

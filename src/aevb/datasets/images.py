@@ -93,7 +93,13 @@ def load_digits(split: str | None = None) -> Data:
 
     only_split("digits", split, ())
     digits = sklearn.datasets.load_digits()
-    return Data(digits.images.astype(np.float32), source="digits", labels=digits.target, white=16.0)
+    return Data(
+        digits.images.astype(np.float32),
+        source="digits",
+        labels=digits.target,
+        white=16.0,
+        kind="pictures",
+    )
 
 
 def load_mnist(split: str | None = None) -> Data:
@@ -111,7 +117,14 @@ def load_mnist(split: str | None = None) -> Data:
     images, labels = (
         _mnist_file(f"{prefix}-{part}-ubyte.gz") for part in ("images-idx3", "labels-idx1")
     )
-    return Data(images, source=f"mnist:{split or 'train'}", labels=labels, test_split="mnist:test")
+    return Data(
+        images,
+        source=f"mnist:{split or 'train'}",
+        labels=labels,
+        white=255.0,
+        test_split="mnist:test",
+        kind="pictures",
+    )
 
 
 def load_mnist_binarized(split: str | None = None) -> Data:
@@ -134,7 +147,12 @@ def load_mnist_binarized(split: str | None = None) -> Data:
         url = BINARIZED_URL.format(split=split)
         packed = _cached(f"binarized_mnist_{split}.npy", url, _packed, sha256)
     bits = np.unpackbits(packed, axis=1).reshape(-1, 28, 28)
-    return Data(bits, source=f"mnist_binarized:{split}", test_split="mnist_binarized:test")
+    return Data(
+        bits,
+        source=f"mnist_binarized:{split}",
+        test_split="mnist_binarized:test",
+        kind="pictures",
+    )
 
 
 def load_frey(split: str | None = None) -> Data:
@@ -149,7 +167,7 @@ def load_frey(split: str | None = None) -> Data:
     """
     only_split("frey", split, ())
     faces = _cached("frey_faces.npy", FREY_URL, _frey_frames, FREY_SHA256)
-    return Data(faces, source="frey")
+    return Data(faces, source="frey", white=255.0, kind="pictures")
 
 
 def _mnist_file(name: str) -> NDArray[Any]:

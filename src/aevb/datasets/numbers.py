@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aevb.datasets.frames import table_of
 from aevb.datasets.schema import Data, Schema
 from aevb.errors import DataError
 
@@ -65,9 +66,9 @@ them in or remove those rows.
             " right file?"
         )
     if array.dtype.names is not None:
-        return data_of_frame(_frame_of_fields(array, source), source, columns, like)
+        return table_of(_frame_of_fields(array, source), source, columns, like)
     if array.dtype.kind in "mM" and array.ndim <= 2:
-        return data_of_frame(_frame_of_dates(array), source, columns, like)
+        return table_of(_frame_of_dates(array), source, columns, like)
     rows = plain(array, source)
     data = Data(rows, source, **facts)
     return replace(data, notes=(*data.notes, *_rounded(data)))
@@ -234,57 +235,3 @@ def _rounded(data: Data) -> Iterable[str]:
             f"{data.source} has whole numbers beyond 2**53 = {EXACT}: their last digits are lost,"
             " because the model computes with floats. Leave identifiers out."
         )
-
-
-def data_of_frame(
-    frame: Any, source: str, columns: dict[str, str] | None = None, like: Schema | None = None
-) -> Data:
-    """Make ``Data`` from a data frame of any library.
-
-    Args:
-        frame: The data frame.
-        source: The name of the data, for messages.
-        columns: The kinds of columns that were given: name -> kind.
-        like: The form that the rows should have.
-
-    Example:
-        >>> import pandas as pd
-        >>> from aevb.datasets.numbers import data_of_frame
-        >>> data_of_frame(pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]}), "my frame").columns
-        ('a', 'b')
-    """
-    # The reader of frames of every kind takes the place of these lines.
-    del columns
-    names = tuple(getattr(frame, "columns", ()))
-    known = names if names and all(isinstance(name, str) for name in names) else None
-    rows = plain(np.asarray(frame), source)
-    return white_of(Data(rows, source, columns=known), like)
-
-
-def white_of(data: Data, like: Schema | None) -> Data:
-    """Return the data with the white of ``like``, where that may be theirs.
-
-    An array does not say which value is white. The white of ``like`` is assumed, unless the values
-    contradict it: they are negative, they exceed it, or they are fractions up to 1 although white
-    is more than 1.
-
-    Args:
-        data: Rows.
-        like: The form that the rows should have.
-
-    Example:
-        >>> import numpy as np
-        >>> from aevb.datasets import Data, Schema
-        >>> from aevb.datasets.numbers import white_of
-        >>> like = Schema("grey", (2,), "float64", (0.0,), (16.0,), white=16.0)
-        >>> white_of(Data(np.array([[0.0, 12.0]]), "mine"), like).white
-        16.0
-        >>> print(white_of(Data(np.array([[0.0, 0.7]]), "mine"), like).white)
-        None
-    """
-    if like is None or like.white is None or data.white == like.white:
-        return data
-    low, high = data.range
-    fractions = data.rows.dtype.kind in "bf" and 0 < high <= 1 < like.white
-    fits = low >= 0 and high <= like.white and not fractions
-    return replace(data, white=like.white) if fits else data

@@ -10,9 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aevb.datasets.checks import column_name, refuse_narrow
-from aevb.datasets.schema import Data, Schema
+from aevb.datasets.columns import quoted
+from aevb.datasets.counts import count_likelihood, require_counts
+from aevb.datasets.form import vocabulary_of
+from aevb.datasets.kinds import with_kind
+from aevb.datasets.looks import channel_moments
+from aevb.datasets.schema import Data, Schema, require_complete
 from aevb.datasets.stored import moments
 from aevb.errors import DataError, UsageError
 
@@ -47,13 +53,16 @@ class Plan:
 class Transform:
     """x = (row - shift) / scale, and a phrase that says so.
 
-    levels: how many integers 0, 1, ... a value can take, for a likelihood over levels.
+    levels: how many integers 0, 1, ... a value can take, for a likelihood over levels. vocabulary:
+    the tokens that occur. values: what the values are, if they are not what they look like.
     """
 
     shift: tuple[float, ...]
     scale: tuple[float, ...]
     phrase: str = ""
     levels: int | None = None
+    vocabulary: tuple[int, ...] | None = None
+    values: str | None = None
 
 
 def _usual_form(likelihood: str) -> str:
@@ -73,8 +82,8 @@ def plan(
         data: The training rows.
         likelihood: The name of a likelihood, or ``auto``.
         binarize: How grey levels become bits: a key of ``aevb.datasets.schema.BINARIZE``.
-        form_of: Returns the ``form`` of x ("real", "unit", "levels") for a likelihood's name, as
-            ``Likelihood`` documents it.
+        form_of: Returns the ``form`` of x ("real", "unit", "levels", "counts") for a likelihood's
+            name, as ``Likelihood`` documents it.
         whole: The data that ``data`` was split from. Levels are counted there, because a rare level
             may occur only in the held-out rows.
 
@@ -93,18 +102,29 @@ def plan(
         >>> chosen.likelihood, chosen.schema.scale
         ('bernoulli', (16.0,))
     """
+    data = with_kind(data, "auto", likelihood, binarize)
     _require_variety(data)
+    _require_numbers_in_columns(data)
     reason = "as asked for"
     if likelihood == "auto":
         likelihood, reason = _choose(data)
     form = form_of(likelihood)
+    if data.kind == "tokens" and likelihood != "categorical":
+        raise UsageError(
+            f"tokens need likelihood categorical; got {likelihood}. Leave the likelihood out, or"
+            " give --kind table if these are numbers"
+        )
     if binarize != "none" and (form != "unit" or data.values == "real"):
         raise UsageError(
             f"binarize {binarize!r} needs grey levels and likelihood bernoulli; got {data.values}"
             f" values and likelihood {likelihood}"
         )
-    if form == "levels":
+    if data.kind == "tokens":
+        transform = _to_tokens(whole or data)
+    elif form == "levels":
         transform = _to_levels(whole or data, likelihood)
+    elif form == "counts":
+        transform = _to_counts(whole or data, likelihood)
     elif form == "unit":
         transform = _to_unit(data, binarize)
     else:
@@ -127,24 +147,52 @@ def _require_variety(data: Data) -> None:
         )
 
 
+def _require_numbers_in_columns(data: Data) -> None:
+    """Refuse columns of a table that no likelihood models yet: names, and missing cells."""
+    if data.table is None:
+        return
+    columns = [c for c in data.table.modelled if c.kind == "category" and len(c.levels) > 2]
+    if columns:
+        options = " ".join(f"--column {column.name}=ignore" for column in columns[:8])
+        codes = [c.name for c in columns if not isinstance(c.levels[0], str)]
+        amounts = (
+            f", or say that they are amounts with --column {codes[0]}=integer" if codes else ""
+        )
+        raise DataError(
+            f"{data.source}: the cells of {quoted([c.name for c in columns])} are names without an"
+            f" order, and such columns cannot be modelled yet. Leave them out with {options}"
+            f"{' ...' if len(columns) > 8 else ''}{amounts}, or replace each by columns of 0 and 1."
+        )
+    require_complete(data)
+
+
 def _schema(data: Data, transform: Transform, binarize: str) -> Schema:
+    values = transform.values or data.values
     return Schema(
-        values=data.values,
+        values=values,
         shape=data.shape,
         dtype=str(data.rows.dtype),
         shift=transform.shift,
         scale=transform.scale,
         columns=data.columns,
-        white=data.white,
-        binarize=binarize if data.values in ("grey", "unit") else "none",
+        white=None if values == "counts" else data.white,
+        kind=data.kind,
+        form=data.form,
+        vocabulary=transform.vocabulary,
+        binarize=binarize if values in ("grey", "unit") else "none",
         resize=data.resize,
         grey=data.grey,
         levels=transform.levels,
+        table=data.table,
     )
 
 
 def _choose(data: Data) -> tuple[str, str]:
-    """Choose a likelihood from the values: its name, and the reason."""
+    """Choose a likelihood from kind and values: its name, and the reason."""
+    if data.kind == "tokens":
+        return "categorical", "tokens have no order"
+    if data.kind == "counts":
+        return count_likelihood(data)
     if data.values == "binary":
         return "bernoulli", "all values are 0 or 1"
     if not _may_be_grey(data):
@@ -164,9 +212,7 @@ def _may_be_grey(data: Data) -> bool:
     Fractions near 0 and 1 are nearly black and white in a picture. In a table they are numbers like
     any others.
     """
-    if data.values == "real" or data.columns is not None:
-        return False
-    return data.values == "grey" or data.rows.ndim != 2
+    return data.kind == "pictures" and data.values in ("grey", "unit")
 
 
 def _to_unit(data: Data, binarize: str) -> Transform:
@@ -200,28 +246,68 @@ def _to_levels(data: Data, likelihood: str) -> Transform:
     return Transform((0.0,), (levels - 1.0,), f"the integers 0 to {levels - 1}", levels)
 
 
+def _to_tokens(data: Data) -> Transform:
+    """Number the tokens that occur."""
+    vocabulary = vocabulary_of((rows for _, rows in data.chunks()), data.source)
+    levels = len(vocabulary)
+    phrase = f"{levels} tokens, from {vocabulary[0]} to {vocabulary[-1]}"
+    return Transform((0.0,), (levels - 1.0,), phrase, levels, vocabulary)
+
+
+def _to_counts(data: Data, likelihood: str) -> Transform:
+    """Keep counts as they are. Raises DataError for other values."""
+    require_counts(data, likelihood)
+    low, high = data.range
+    return Transform((0.0,), (1.0,), f"counts from {low:.0f} to {high:.0f}", values="counts")
+
+
 def _standardisation(data: Data) -> Transform:
-    """Bring values to mean 0 and variance 1: each column of a table, or all pixels together.
+    """Bring values to mean 0 and variance 1: by column, by channel, or all pixels together.
 
     The pixels of a picture share one unit. Pixels that never change, as in a black border, are
     therefore allowed; a constant column of a table is not.
     """
-    by_column = data.columns is not None or (data.rows.ndim == 2 and data.values == "real")
+    by_column = data.kind == "table" and (data.columns is not None or data.values != "binary")
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        mean, std = moments(data.rows, 0 if by_column else None)
+        if data.channel_axis is not None:
+            mean, std = _of_channels(data, data.channel_axis)
+        else:
+            mean, std = moments(data.rows, 0 if by_column else None)
     if not (np.isfinite(mean).all() and np.isfinite(std).all()):
         raise DataError(
             f"{data.source}: values up to {max(map(abs, data.range)):.3g} cannot be standardised."
             " Give them in other units."
         )
-    constant = refuse_narrow(data.rows, mean, std, data.columns, data.source)
-    if by_column:
+    constant = np.empty(0, np.intp)
+    if data.channel_axis is None:
+        constant = refuse_narrow(data.rows, mean, std, data.columns, data.source)
+    if data.table is not None:
+        # A column may be constant in the training rows and vary in the others.
+        std = np.where(std <= np.finfo(np.float64).tiny, 1.0, std)
+    elif by_column:
         # A standard deviation may be so small that division by it loses all differences.
         tiny = np.flatnonzero(std <= np.finfo(np.float64).tiny)
         _refuse_constants(data, np.union1d(constant, tiny))
     shift, scale = tuple(mean.tolist()), tuple(std.tolist())
-    how = "over all values" if len(scale) == 1 else "column by column"
+    if data.channel_axis is not None:
+        how = f"channel by channel ({data.shape[data.channel_axis]} of them)"
+    else:
+        how = "over all values" if len(scale) == 1 else "column by column"
     return Transform(shift, scale, f"standardised {how}")
+
+
+def _of_channels(data: Data, axis: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of each channel: (C,) for channels on the last axis, else (D,).
+
+    A channel that never changes is only shifted to 0.
+    """
+    mean, std = channel_moments(data, axis)
+    std = np.where(std <= np.finfo(np.float64).tiny, 1.0, std)
+    if axis == len(data.shape) - 1:
+        return mean, std
+    along = [-1 if i == axis else 1 for i in range(len(data.shape))]
+    wide = (np.broadcast_to(each.reshape(along), data.shape).ravel() for each in (mean, std))
+    return next(wide), next(wide)
 
 
 def _refuse_constants(data: Data, constant: np.ndarray) -> None:

@@ -5,40 +5,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import glob
+import io
+import re
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from aevb.datasets.arrays import read_idx, read_npy
-from aevb.datasets.containers import CONTAINERS, inside, refuse_objects
+from aevb.datasets.columns import Written, quoted
+from aevb.datasets.containers import CONTAINERS, inside
+from aevb.datasets.delimited import PACKED
+from aevb.datasets.frames import data_like, data_of_frame, matrix_of_frame
 from aevb.datasets.pictures import PICTURES, read_pictures
-from aevb.datasets.schema import Data
-from aevb.datasets.tables import read_csv, read_parquet
+from aevb.datasets.schema import Data, Schema
+from aevb.datasets.tables import SUFFIXES, RawTable, read_table, read_tables
 from aevb.errors import DataError, NotFoundError, UsageError
 
 READERS: dict[str, Callable[[Path], Data]] = {
     ".npy": read_npy,
     **CONTAINERS,
-    ".csv": read_csv,
-    ".tsv": read_csv,
-    ".txt": read_csv,
-    ".parquet": read_parquet,
     ".gz": read_idx,
     ".idx": read_idx,
 }
-"""The function that reads a file, by the ending of the file's name."""
-OBJECTS = (".pt", ".pth", ".pkl", ".pickle", ".joblib")
-"""Endings of files of Python objects, which are never loaded."""
+"""The function that reads a file of arrays, by the ending of the file's name. ``tables.SUFFIXES``
+has the endings of tables."""
+PICKLED = "pd.read_pickle({name!r}).to_csv('table.csv', index=False)"
+UNSAFE = {
+    ".pkl": PICKLED,
+    ".pickle": PICKLED,
+    ".joblib": PICKLED,
+    ".pt": "np.save('rows.npy', torch.load({name!r}, weights_only=True).numpy())",
+    ".pth": "np.save('rows.npy', torch.load({name!r}, weights_only=True).numpy())",
+    ".xls": "pd.read_excel({name!r}).to_csv('table.csv', index=False)",
+    ".ods": "pd.read_excel({name!r}).to_csv('table.csv', index=False)",
+    ".rds": "in R: write.csv(readRDS({name!r}), 'table.csv', row.names=FALSE)",
+    ".dta": "pd.read_stata({name!r}).to_csv('table.csv', index=False)",
+    ".sav": "pd.read_spss({name!r}).to_csv('table.csv', index=False)",
+}
+"""Formats that are not read, with a line that turns a file into one that is."""
+
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 def exists(text: str) -> bool:
-    """Whether ``text`` names a file, a folder, or an array in a file (``arrays.npz:name``).
+    """Whether ``text`` names something to read.
+
+    That is a file, a folder, an array in a file (``arrays.npz:name``), a pattern that files match
+    (``parts/*.csv``), or standard input (``-``). Addresses count too: ``read`` refuses them.
 
     Example:
         >>> from aevb.datasets.readers import exists
         >>> exists("."), exists("no such file.csv")
         (True, False)
     """
-    return _there(text) or inside(text) is not None
+    return (
+        text == "-"
+        or _ADDRESS.match(text) is not None
+        or _there(text)
+        or inside(text) is not None
+        or bool(_matching(text))
+    )
+
+
+def _matching(text: str) -> list[Path]:
+    """The files that a pattern such as ``parts/*.csv`` names, in the order of their names."""
+    if not any(mark in text for mark in "*?["):
+        return []
+    return sorted(Path(name) for name in glob.glob(str(Path(text).expanduser())))  # noqa: PTH207
 
 
 def _there(text: str) -> bool:
@@ -49,11 +85,25 @@ def _there(text: str) -> bool:
         return False
 
 
-def read(text: str, *, resize: tuple[int, int] | None = None, grey: bool | None = None) -> Data:
-    """Read a file or a folder of pictures.
+def read(
+    text: str,
+    *,
+    kind: str = "auto",
+    columns: Mapping[str, str] | None = None,
+    decimal: str = "",
+    resize: tuple[int, int] | None = None,
+    grey: bool | None = None,
+) -> Data:
+    """Read a file, a folder, or standard input.
 
     Args:
-        text: A path, or ``file:name`` for one array of a file that holds several.
+        text: A path, ``file:name`` for one array of a file that holds several, a pattern such as
+            ``parts/*.csv``, or "-" for a table on standard input.
+        kind: The kind of the data, or "auto". Columns of a table have kinds of their own; those of
+            pixels, counts and tokens do not.
+        columns: Kinds of columns of a table: name -> kind. A kind "date:%d/%m/%Y" also says how the
+            dates are written.
+        decimal: The mark before the decimals in a text file: "," or ".". "": it is found out.
         resize: (height, width). Pictures are brought to this size, and cropped about the centre if
             their proportions differ.
         grey: True for grey pictures, False for RGB, None for grey if all of them are grey.
@@ -61,7 +111,7 @@ def read(text: str, *, resize: tuple[int, int] | None = None, grey: bool | None 
     Raises:
         NotFoundError: There is no such file.
         DataError: The file is damaged, empty, or of an unknown format.
-        UsageError: ``resize`` or ``grey`` was given for a file.
+        UsageError: An option does not apply, or cells can be read in several ways.
 
     Example:
         >>> from pathlib import Path
@@ -74,11 +124,138 @@ def read(text: str, *, resize: tuple[int, int] | None = None, grey: bool | None 
         >>> read("arrays.npz:test").rows.shape
         (4, 2)
     """
+    _refuse_address(text)
     path = Path(text).expanduser()
+    forms = {
+        name: Written(date=kind.partition(":")[2])
+        for name, kind in (columns or {}).items()
+        if ":" in kind
+    }
+    table = raw_table(text, forms, decimal)
+    if table is not None:
+        if resize is not None or grey is not None:
+            raise UsageError(f"resize and grey are for a folder of pictures; {text} is a table")
+        return _of_table(table, kind, columns or {})
+    if columns or decimal:
+        raise UsageError(f"kinds of columns and decimal marks are for tables; {text} is none")
     if path.is_dir():
         return read_pictures(path, resize=resize, grey=grey)
     if resize is not None or grey is not None:
         raise UsageError(f"resize and grey are for a folder of pictures; {text} is a file")
+    return _read_array(text, path)
+
+
+def read_like(text: str, schema: Schema, ignore: Sequence[str] = ()) -> Data:
+    """Read new rows in the form of ``schema``: columns by name, and cells as they were written.
+
+    Args:
+        text: As for ``read``.
+        schema: The form of the rows that a model was trained on.
+        ignore: Names of further columns that a table may have.
+
+    Raises:
+        UsageError: The table has no column of a name in ``ignore``.
+        DataError: The rows do not have that form.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from aevb.datasets.planning import plan
+        >>> from aevb.datasets.readers import read, read_like
+        >>> _ = Path("old.csv").write_text("a,b\\n1.5,2\\n0.5,9\\n2.5,4\\n")
+        >>> _ = Path("new.csv").write_text("b,a\\n7,0.5\\n")
+        >>> read_like("new.csv", plan(read("old.csv")).schema).rows
+        array([[0.5, 7. ]])
+    """
+    _refuse_address(text)
+    known = schema.table.columns if schema.table is not None else ()
+    table = raw_table(text, {c.name: c.written for c in known if c.written != Written()})
+    if table is None and ignore:
+        raise UsageError(f"there are no columns to ignore in {text}: it is no table")
+    if table is None:
+        if Path(text).expanduser().is_dir() and schema.is_picture:
+            size = schema.resize or (schema.shape[0], schema.shape[1])
+            return read(text, resize=size, grey=len(schema.shape) == 2)
+        return read(text)
+    unknown = [name for name in ignore if name not in map(str, table.frame.columns)]
+    if unknown:
+        raise UsageError(
+            f"{text} has no column {unknown[0]!r} to ignore; it has"
+            f" {quoted(list(table.frame.columns))}"
+        )
+    if schema.table is not None:
+        return data_like(table.frame, table.source, schema.table, ignore=ignore, notes=table.notes)
+    kept = table.frame.loc[:, [name for name in table.frame if str(name) not in ignore]]
+    return matrix_of_frame(kept, table.source, table.notes)
+
+
+def raw_table(
+    text: str, like: Mapping[str, Written] | None = None, decimal: str = ""
+) -> RawTable | None:
+    """Read the table that ``text`` names. None if it names something else.
+
+    Args:
+        text: As for ``read``.
+        like: How columns are written, by name, where this is known.
+        decimal: The mark before the decimals, or "".
+
+    Raises:
+        DataError: The table is damaged or empty.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from aevb.datasets.readers import raw_table
+        >>> _ = Path("t.csv").write_text("a;b\\n1,5;x\\n2,5;y\\n")
+        >>> raw_table("t.csv").frame.a.tolist()
+        [1.5, 2.5]
+        >>> print(raw_table("t.npy"))
+        None
+    """
+    if text == "-":
+        return _from_standard_input(like, decimal)
+    path = Path(text).expanduser()
+    parts = _parts(path) if path.is_dir() else [] if _there(text) else _matching(text)
+    if len(parts) > 1:
+        return read_tables(parts, text, like=like, decimal=decimal)
+    path = parts[0] if parts else path
+    if not path.is_file() or not _is_table(path):
+        return None
+    if path.stat().st_size == 0:
+        raise DataError(f"{path} is empty: 0 bytes. Copy or save it again.")
+    return read_table(path, like=like, decimal=decimal)
+
+
+def _is_table(path: Path) -> bool:
+    suffix, ending = path.suffix.lower(), _ending(path)
+    inner = ending.removesuffix(suffix)
+    return suffix in SUFFIXES or (suffix in PACKED and (inner in SUFFIXES or suffix != ".gz"))
+
+
+def _of_table(table: RawTable, kind: str, columns: Mapping[str, str]) -> Data:
+    """Make ``Data`` from a table: with kinds of columns, or as numbers of one meaning."""
+    if kind not in ("auto", "table"):
+        return matrix_of_frame(table.frame, table.source, table.notes)
+    return data_of_frame(
+        table.frame,
+        table.source,
+        columns=columns,
+        written=table.written,
+        reasons=table.reasons,
+        notes=table.notes,
+        frame="file",
+    )
+
+
+def _refuse_address(text: str) -> None:
+    if _ADDRESS.match(text):
+        name = text.rstrip("/").rpartition("/")[2].partition("?")[0] or "data.csv"
+        raise UsageError(
+            f"{text} is an address, and aevb reads files; download it first: curl -L -o"
+            f" {shlex.quote(name)} {shlex.quote(text)}"
+        )
+
+
+def _read_array(text: str, path: Path) -> Data:
+    """Read a file that holds an array."""
     if (named := inside(text)) is not None:
         return CONTAINERS[named[0].suffix.lower()](*named)
     if not path.exists():
@@ -88,22 +265,51 @@ def read(text: str, *, resize: tuple[int, int] | None = None, grey: bool | None 
     return _reader(path)(path)
 
 
+def _parts(folder: Path) -> list[Path]:
+    """The files of a folder that holds nothing but tables of one kind, in the order of names."""
+    files = sorted(path for path in folder.iterdir() if path.name[0] not in "._")
+    endings = {_ending(path) for path in files}
+    tables = len(endings) == 1 and next(iter(endings)).partition(".gz")[0] in SUFFIXES
+    return files if tables and all(path.is_file() for path in files) else []
+
+
+def _ending(path: Path) -> str:
+    """The ending of a file's name in small letters, with the one before a compressed file's."""
+    ends = [end.lower() for end in path.suffixes[-2:]]
+    return "".join(ends) if ends and ends[-1] in PACKED else "".join(ends[-1:])
+
+
+def _from_standard_input(like: Mapping[str, Written] | None, decimal: str) -> RawTable:
+    """Read a table from standard input. Its first bytes tell Parquet and JSON from text."""
+    content = sys.stdin.buffer.read()
+    if not content:
+        raise DataError("standard input is empty: 0 bytes. Give it a table, such as: < table.csv")
+    start = content.lstrip()[:1]
+    suffix = ".parquet" if content.startswith(b"PAR1") else ".txt"
+    if start == b"[" or start == b"{":
+        suffix = ".json" if start == b"[" else ".jsonl"
+    return read_table(io.BytesIO(content), suffix, like=like, decimal=decimal)
+
+
 def _reader(path: Path) -> Callable[[Path], Data]:
     """Choose the reader for a file. Raises DataError for a format that is not known."""
     suffix = path.suffix.lower()
-    if suffix == ".gz" and Path(path.stem).suffix.lower() in READERS.keys() - {".idx", ".gz"}:
-        raise DataError(f"{path} is compressed; unpack it and give the file inside, {path.stem}")
     if suffix in READERS:
         return READERS[suffix]
-    if suffix in OBJECTS:
-        return refuse_objects
     if path.name.endswith("ubyte"):
         return read_idx
     if suffix in PICTURES:
         raise DataError(
             f"{path} is one picture; give the folder that holds the pictures to learn from"
         )
+    if suffix in UNSAFE:
+        line = UNSAFE[suffix].format(name=str(path))
+        raise DataError(
+            f"{path} is not read, because opening a {suffix} file can run code or needs other"
+            f" programs; if you trust it, save it as a table or an array first: {line}"
+        )
+    known = ", ".join((*SUFFIXES, *READERS))
     raise DataError(
-        f"{path}: cannot tell what kind of file this is. Save it as one of {', '.join(READERS)}, or"
-        " give a folder of pictures."
+        f"{path}: cannot tell what kind of file this is. Save it as one of {known}, or give a"
+        " folder of pictures."
     )

@@ -67,6 +67,7 @@ class Rows(ABC):
         # Once binarised, the rows are stored as bits.
         decided = schema.binarize in ("static", "threshold")
         whole = data.survey.bits or (data.rows.dtype.kind in "ui" and low >= 0 and high <= 255)
+        whole = whole and schema.vocabulary is None
         self._as_found = whole and not decided
         self.dtype = torch.uint8 if whole or decided else torch.float32
         self._bits = decided or (set(schema.shift), set(schema.scale)) == ({0.0}, {1.0})
@@ -75,8 +76,8 @@ class Rows(ABC):
             and len(schema.scale) == len(schema.shift) == 1
             and _divides_alike(schema)
         )
-        self._shift = torch.tensor(schema.shift, dtype=torch.float64, device=device)
-        self._scale = torch.tensor(schema.scale, dtype=torch.float64, device=device)
+        self._shift = torch.tensor(schema.wide(schema.shift), device=device)
+        self._scale = torch.tensor(schema.wide(schema.scale), device=device)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -282,5 +283,6 @@ def rows_of(data: Data, schema: Schema, seed: int = 0, device: torch.device | st
         >>> len(rows), rows.shape
         (2000, (2000, 2))
     """
+    data = schema.fitted(data)
     kind = RowsStreamed if isinstance(data.rows, LazyRows) else RowsInMemory
     return kind(data, schema, seed, torch.device(device))

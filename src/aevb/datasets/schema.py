@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aevb.datasets.checks import not_finite, require_numbers
-from aevb.datasets.columns import Table
+from aevb.datasets.columns import Table, quoted
 from aevb.datasets.draws import uniforms
+from aevb.datasets.form import Form, codes, require_known
 from aevb.datasets.stored import LazyRows, Stored, Survey, chunks, survey
 from aevb.errors import DataError
 
@@ -36,6 +37,8 @@ BINARIZE = {
 """The ways to treat grey levels under a Bernoulli likelihood, and what each one does."""
 FEWEST_SAMPLED = 100
 """A sample may always hold this many rows, even if they are long."""
+MOST_ONES = 0.05
+"""Among grey levels up to 255, at most this share of the values is 1 if none is larger."""
 MOST_NUMBERS = 2**24
 """A sample of more than ``FEWEST_SAMPLED`` rows holds at most this many numbers."""
 
@@ -63,12 +66,15 @@ class Data:
         columns: Names of the columns, for a table.
         labels: (N,), used only to colour pictures.
         white: The value of white if the rows are grey levels (255 for 8 bits). Black is 0.
-            Without it, pictures of integers from 0 to 255 are taken for 8-bit grey levels.
         test_split: The name under which ``load`` finds rows meant for testing.
         resize: (height, width) that pictures were brought to.
         grey: Whether pictures were read as grey.
-        kind: The kind of the data: a name in ``aevb.datasets.kinds.KINDS``. "": not decided yet.
+        kind: The kind of the data: a name in ``aevb.datasets.kinds.KINDS``. "": not decided yet;
+            ``aevb.datasets.kinds.with_kind`` decides it.
         reason: Why it is of that kind, as a phrase to print.
+        channel_axis: Which axis of one row, from 0, has channels with units of their own. None if
+            there are no such channels.
+        form: The form of the user's rows, if ``rows`` are not in it.
         table: How the columns of the table became the rows. None for an array.
         names: (N,), a name of every row: the name of its file, or the value of an identifier.
         names_of: What the names are: "file", or the name of the identifier column.
@@ -101,6 +107,8 @@ Fill them in or remove those rows.
     grey: bool = False
     kind: str = ""
     reason: str = ""
+    channel_axis: int | None = None
+    form: Form | None = None
     table: Table | None = None
     names: NDArray[np.str_] | None = None
     names_of: str = ""
@@ -111,16 +119,10 @@ Fill them in or remove those rows.
             rows = np.asarray(self.rows)
             object.__setattr__(self, "rows", rows[:, None] if rows.ndim == 1 else rows)
         require_numbers(self.rows, self.source)
-        if not (math.isfinite(self.survey.low) and math.isfinite(self.survey.high)):
+        finite = math.isfinite(self.survey.low) and math.isfinite(self.survey.high)
+        # A table may have missing cells. Whether a model takes them is decided later.
+        if not finite and self.table is None:
             raise not_finite(self.rows, self.columns, self.source)
-        if self.white is None and self._has_grey_levels():
-            object.__setattr__(self, "white", 255.0)
-
-    def _has_grey_levels(self) -> bool:
-        """Whether the rows look like 8-bit pictures: integers in 0..255, and not only 0 and 1."""
-        pictures = self.columns is None and (self.rows.ndim > 2 or self.rows.dtype == np.uint8)
-        low, high = self.range
-        return pictures and self.rows.dtype.kind in "ui" and low >= 0 and 1 < high <= 255
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -179,7 +181,7 @@ Fill them in or remove those rows.
             >>> load("digits").take(np.array([5, 0, 0])).labels
             array([5, 0, 0])
         """
-        # dataclasses.replace would check the rows again, and guess ``white`` again from a part.
+        # dataclasses.replace would check the rows again.
         part = copy(self)
         part.__dict__.pop("survey", None)
         rows = self.rows.take(index) if isinstance(self.rows, LazyRows) else self.rows[index]
@@ -216,11 +218,11 @@ class Schema:
     It is saved as JSON with the model. ``aevb.datasets.planning.plan`` makes one for a data set.
 
     Args:
-        values: What the values are, as in ``Data.values``.
+        values: What the values are, as in ``Data.values``, or ``counts``: the integers 0, 1, 2, ...
         shape: Shape of one row.
         dtype: numpy's name for the type of the rows.
-        shift: One number, or one for each column.
-        scale: One number, or one for each column.
+        shift: One number, one for each column, or one for each channel on the last axis.
+        scale: One number, one for each column, or one for each channel on the last axis.
         columns: Names of the columns, for a table.
         white: The value of white, for grey levels.
         binarize: How grey levels become bits: a key of ``BINARIZE``.
@@ -229,6 +231,8 @@ class Schema:
         levels: How many integers 0, 1, ... a value can take, for a likelihood over levels.
         kind: The kind of the data: a name in ``aevb.datasets.kinds.KINDS``.
         table: How the columns of a table become numbers, and numbers become columns again.
+        form: The form of the user's rows, if the model learns them in another one.
+        vocabulary: The tokens that occur, in ascending order. Level k stands for the k-th of them.
 
     Example:
         >>> import numpy as np
@@ -258,6 +262,8 @@ class Schema:
     levels: int | None = None
     kind: str = ""
     table: Table | None = None
+    form: Form | None = None
+    vocabulary: tuple[int, ...] | None = None
 
     @property
     def data_dim(self) -> int:
@@ -267,23 +273,47 @@ class Schema:
     @property
     def log_jacobian(self) -> float:
         """log |dx/drow| in nats. Add it to log p(x) for the log-density in the data's own units."""
-        return -sum(math.log(s) for s in self.scale) * (
-            self.data_dim if len(self.scale) == 1 else 1
-        )
+        return -sum(math.log(s) for s in self.scale) * (self.data_dim // len(self.scale))
+
+    def wide(self, values: tuple[float, ...]) -> NDArray[np.float64]:
+        """Return shift or scale so that it can be combined with flat rows: (1,) or (D,).
+
+        Example:
+            >>> from aevb.datasets import Schema
+            >>> schema = Schema("real", (2, 2), "float64", shift=(0.0,), scale=(1.0, 5.0))
+            >>> schema.wide(schema.scale)  # two steps of two channels
+            array([1., 5., 1., 5.])
+        """
+        of_channels = len(values) > 1
+        return np.tile(values, self.data_dim // len(values) if of_channels else 1)
 
     @property
     def is_picture(self) -> bool:
         """Whether one row can be shown as a picture.
 
-        It can if its shape is (height, width), or has a third axis of 1, 3 or 4 channels.
+        It can if its shape is (height, width), or has a third axis of 1, 3 or 4 channels. Series,
+        counts and tokens are no pictures, whatever their shape.
         """
+        if self.kind not in ("", "pictures"):
+            return False
         return len(self.shape) == 2 or (
             len(self.shape) == 3 and (self.shape[-1] in (1, 3, 4) or self.shape[0] in (1, 3))
         )
 
     @property
+    def is_drawn(self) -> bool:
+        """Whether new rows are draws from p(x|z) by default, and not its means.
+
+        The means of pictures look better than draws. But a mean of counts is not a count.
+        """
+        return self.values == "counts" or not self.is_picture
+
+    @property
     def has_one_unit(self) -> bool:
         """Whether all columns share one unit, as pixels and bits do. Those of a table do not."""
+        if self.kind:
+            shared = self.kind in ("pictures", "counts", "tokens") and len(self.scale) == 1
+            return shared or self.values == "binary"
         return (
             len(self.shape) > 1
             or self.values == "binary"
@@ -324,6 +354,7 @@ class Schema:
             >>> x.shape, sorted(set(x.ravel().tolist()))
             ((1797, 64), [0.0, 1.0])
         """
+        data = self.fitted(data)
         self.require(data)
         x = np.empty((len(data), self.data_dim), np.float32)
         for start, rows in data.chunks():
@@ -353,13 +384,15 @@ class Schema:
             array([[0., 1.]], dtype=float32)
         """
         flat = rows.reshape(len(rows), -1)
+        if self.vocabulary is not None:
+            flat = codes(flat, self.vocabulary)
         x: NDArray[np.float32]
         if flat.dtype == np.float32 and (self.shift, self.scale) == ((0.0,), (1.0,)):
             # torch accepts only arrays that it may write to.
             x = flat if flat.flags.writeable else flat.copy()
         else:
-            in_double = flat - np.asarray(self.shift)
-            in_double /= np.asarray(self.scale)
+            in_double = flat - self.wide(self.shift)
+            in_double /= self.wide(self.scale)
             x = in_double.astype(np.float32)
         if self.binarize == "threshold":
             return (x >= 0.5).astype(np.float32)
@@ -370,7 +403,9 @@ class Schema:
     def to_data(self, x: NDArray[Any]) -> NDArray[Any]:
         """Turn the model's numbers x: (N, D) into rows (N, *shape) in the data's units.
 
-        Grey levels are clipped to 0..white, and rounded if the data had integers.
+        Grey levels are clipped to 0..white, and rounded if the data had integers. Draws of counts
+        have the integer type of the data, or int64 if there is none or it is too narrow. Means of
+        counts are real numbers.
 
         Example:
             >>> import numpy as np
@@ -379,18 +414,69 @@ class Schema:
             >>> schema.to_data(np.array([[0.5, 1.2]]))
             array([[128, 255]], dtype=uint8)
         """
-        rows: NDArray[Any] = x.astype(np.float64) * np.asarray(self.scale) + np.asarray(self.shift)
+        rows = self._unscaled(x)
+        return rows if self.form is None else self.form.outward(rows)
+
+    def _unscaled(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Turn x: (N, D) into rows (N, *shape) as the model learns them."""
+        rows: NDArray[Any] = x.astype(np.float64) * self.wide(self.scale) + self.wide(self.shift)
         rows = rows.reshape(len(x), *self.shape)
+        if self.vocabulary is not None:
+            tokens = np.asarray(self.vocabulary)[rows.round().astype(np.int64)]
+            return tokens.astype(self.dtype)
         if self.values == "grey":
             assert self.white is not None
             rows = rows.clip(0, self.white)
             if np.dtype(self.dtype).kind in "ui":
                 return rows.round().astype(self.dtype)
+        if self.values == "counts" and bool((rows == rows.round()).all()):
+            kept = np.dtype(self.dtype)
+            fits = kept.kind in "ui" and rows.max(initial=0) <= np.iinfo(kept).max
+            return rows.astype(kept if fits else np.int64)
         if self.levels is not None:
             # A draw is an integer, up to the rounding of float32. A mean need not be one.
             rows = np.where(np.abs(rows - rows.round()) < 1e-3, rows.round(), rows)
         # float64 data stay float64: float32 cannot tell two dates in seconds apart.
         return rows.astype(np.result_type(np.float32, np.dtype(self.dtype)))
+
+    def fitted(self, data: Data) -> Data:
+        """Return the data with their rows in the form that the model learns.
+
+        Constant columns are left out, one-hot rows become tokens, and flat rows become squares of
+        pixels, if the training rows were brought into that form.
+
+        Raises:
+            DataError: A row cannot be brought into that form.
+
+        Example:
+            >>> import numpy as np
+            >>> from aevb.datasets import Data, Schema
+            >>> schema = Schema("unit", (2, 2), "float64", (0.0,), (1.0,), kind="pictures")
+            >>> schema.fitted(Data(np.ones((5, 4)), source="flat")).shape
+            (2, 2)
+        """
+        rows: Stored
+        if self.form is not None and data.form is None and data.shape == self.form.shape:
+            rows = np.concatenate(
+                [self.form.inward(part, data.source) for _, part in data.chunks()]
+            )
+        elif self._is_flat(data):
+            rows = (
+                data.rows.shaped(self.shape)
+                if isinstance(data.rows, LazyRows)
+                else data.rows.reshape(len(data), *self.shape)
+            )
+        else:
+            return data
+        found = copy(data)
+        found.__dict__.pop("survey", None)
+        found.__dict__.update(rows=rows, form=self.form)
+        return found
+
+    def _is_flat(self, data: Data) -> bool:
+        """Whether the rows are flat, and those of the model are squares of as many pixels."""
+        square = len(self.shape) == 2 and self.shape[0] == self.shape[1]
+        return self.kind == "pictures" and square and data.shape == (self.data_dim,)
 
     def require(self, data: Data) -> None:
         """Raise DataError unless ``data`` has this schema's shape, columns and range of values.
@@ -407,13 +493,17 @@ class Schema:
         """
         self._require_shape(data)
         self._require_columns(data)
+        self._require_table(data)
         self._require_same_white(data)
         self._require_probabilities(data)
+        if self.vocabulary is not None:
+            require_known(data.chunks(), self.vocabulary, data.source)
 
     def _require_shape(self, data: Data) -> None:
         if data.shape != self.shape:
+            shape = self.shape if self.form is None else self.form.shape
             raise DataError(
-                f"this model takes rows of shape {self.shape}; {data.source} has rows of shape"
+                f"this model takes rows of shape {shape}; {data.source} has rows of shape"
                 f" {data.shape}. Use a model that was trained on such rows."
             )
 
@@ -424,16 +514,40 @@ class Schema:
                 f"{data.source} has {', '.join(data.columns)}. Bring them into this order."
             )
 
+    def _require_table(self, data: Data) -> None:
+        """Refuse missing cells, and bare numbers where the columns are not all numbers."""
+        if self.table is None:
+            return
+        require_complete(data)
+        bare = all(column.kind in ("real", "integer", "boolean") for column in self.table.columns)
+        if data.table is None and not bare:
+            names = quoted([column.name for column in self.table.columns])
+            raise DataError(
+                f"this model takes a table with the columns {names}; {data.source} has numbers"
+                " without names. Give a data frame or a file with these columns."
+            )
+
     def _require_same_white(self, data: Data) -> None:
         """Refuse values with a different range of grey levels."""
-        if self.values == "real" or data.white == self.white or _may_be_dark(data):
-            return
         low, high = data.range
+        if self.white is None:
+            fits = data.white is None and not (self.is_unit_picture and _exceeds_one(data))
+        elif data.white is not None:
+            fits = data.white == self.white
+        else:
+            fits = low >= 0 and high <= self.white and (self.white == 1 or not _reaches_one(data))
+        if self.values in ("real", "counts") or fits:
+            return
         raise DataError(
             f"this model takes {self.noun} from 0 to {self.white or 1:g}; {data.source} has"
             f" values in [{low:.4g}, {high:.4g}]. Bring them into the form that the model was"
             " trained on."
         )
+
+    @property
+    def is_unit_picture(self) -> bool:
+        """Whether the model learned pictures whose black is 0 and whose white is 1."""
+        return self.kind == "pictures" and self.values in ("unit", "binary")
 
     def _require_probabilities(self, data: Data) -> None:
         """Refuse values that cannot be binarised, since they are no probabilities once scaled."""
@@ -446,7 +560,46 @@ class Schema:
         )
 
 
-def _may_be_dark(data: Data) -> bool:
-    """Whether the values may be the two darkest grey levels: only the integers 0 and 1."""
-    low, high = data.range
-    return data.white is None and data.rows.dtype.kind in "ui" and low >= 0 and high <= 1
+def require_complete(data: Data) -> None:
+    """Raise DataError if cells of a table are missing.
+
+    Example:
+        >>> import pandas as pd
+        >>> from aevb.datasets.frames import data_of_frame
+        >>> from aevb.datasets.schema import require_complete
+        >>> require_complete(data_of_frame(pd.DataFrame({"a": [1.5, 2.5]}), "mine"))
+    """
+    if not math.isnan(data.survey.low):
+        return
+    counts = sum(np.isnan(rows).sum(0) for _, rows in data.chunks())
+    columns = data.columns or ()
+    gaps = [name for name, count in zip(columns, np.atleast_1d(counts), strict=True) if count]
+    options = " ".join(f"--column {name}=ignore" for name in gaps[:8])
+    raise DataError(
+        f"{data.source}: {int(np.sum(counts))} cells are missing, in the columns {quoted(gaps)};"
+        " such rows cannot be modelled yet. Fill the cells in, remove the rows, or leave the"
+        f" columns out with {options}{' ...' if len(gaps) > 8 else ''}."
+    )
+
+
+def _reaches_one(data: Data) -> bool:
+    """Whether white seems to be 1: all values lie in [0, 1], and are fractions or often 1.
+
+    Really dark pictures have the grey levels 0 and 1 out of 255, too, but few of the 1.
+    """
+    if data.range[1] > 1 or data.range[1] <= 0:
+        return False
+    ones, size = 0, data.rows.size
+    for _, part in data.chunks():
+        if not ((part == 0) | (part == 1)).all():
+            return True
+        ones += int((part == 1).sum())
+    return ones > MOST_ONES * size
+
+
+def _exceeds_one(data: Data) -> bool:
+    """Whether white is more than 1. Values of resized pictures may exceed 1 by a little."""
+    high = data.range[1]
+    if not 1 < high <= 2:
+        return high > 2
+    return all(bool((part == np.rint(part)).all()) for _, part in data.chunks())

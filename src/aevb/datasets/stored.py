@@ -91,9 +91,26 @@ class LazyRows(ABC):
         part._index = index if self._index is None else self._index[index]
         return part
 
+    def shaped(self, shape: tuple[int, ...]) -> Self:
+        """Return the same rows with another shape of as many numbers each: (N, *shape).
+
+        Example:
+            >>> import numpy as np
+            >>> from pathlib import Path
+            >>> from aevb.datasets.stored import FileRows
+            >>> np.arange(12).tofile("numbers.bin")
+            >>> FileRows(Path("numbers.bin"), np.dtype(int), (3, 4), offset=0).shaped((2, 2)).shape
+            (3, 2, 2)
+        """
+        part = object.__new__(type(self))
+        part.__dict__.update(self.__dict__)
+        part._row_shape = shape
+        return part
+
     def __getitem__(self, index: slice | NDArray[Any]) -> NDArray[Any]:
         """Read the rows of a slice, or of integers (M,): (M, *shape)."""
-        return self.read(self._numbers(index))
+        places = self._numbers(index)
+        return self.read(places).reshape(len(places), *self._row_shape)
 
     def _numbers(self, index: slice | NDArray[Any]) -> NDArray[np.int64]:
         """Return the places of the rows that ``index`` names, before any ``take``: (M,)."""

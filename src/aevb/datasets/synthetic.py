@@ -121,5 +121,6 @@ def _plane(name: str, points: np.ndarray, labels: np.ndarray) -> Data:
         source=name,
         columns=("x", "y"),
         labels=labels,
+        kind="table",
         test_split=f"{name}:test",
     )

@@ -2,12 +2,14 @@
 
 A real column is a Gaussian with the mean and variance of the training rows. A column of numbers in
 [0, 1] is a Bernoulli variable with their mean. A column of levels has their frequencies. One is
-added to every count (Laplace), so that a value that the training rows lack has a probability above
-0.
+added to every frequency (Laplace), so that a value that the training rows lack has a probability
+above 0. A column of counts is a negative binomial, fitted by maximum likelihood. It has the Poisson
+as a limit, so the baseline of counts is the same for both likelihoods of counts.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -15,6 +17,7 @@ from torch import Tensor
 
 from aevb.datasets.rows import Rows
 from aevb.errors import UsageError
+from aevb.probability.counts import NegativeBinomialCounts
 from aevb.probability.distributions import DiagonalNormal
 
 FLOOR = 1e-4
@@ -24,6 +27,13 @@ Without it, the density of one constant pixel would have no limit.
 """
 CHUNK = 1024
 """Rows that are read together."""
+MOST_NUMBERS, FEWEST_ROWS = 2**22, 500
+"""The shapes of negative binomials are fitted to at most so many numbers, but to at least so many
+rows if there are as many. The means are those of all rows."""
+LOG_SHAPES = (-10.0, 20.0)
+"""Bounds of the log of a shape. At the upper one, a negative binomial is a Poisson."""
+HALVINGS = 25
+"""Each halves the interval in which the log of a shape lies."""
 
 
 def fit_baseline(x: Tensor | Rows, form: str, levels: int | None = None) -> Tensor:
@@ -31,12 +41,13 @@ def fit_baseline(x: Tensor | Rows, form: str, levels: int | None = None) -> Tens
 
     Args:
         x: (N, D), the training rows.
-        form: The ``form`` of x under its likelihood: "real", "unit" or "levels".
+        form: The ``form`` of x under its likelihood: "real", "unit", "levels" or
+            "counts".
         levels: How many values a column can have, for "levels".
 
     Returns:
         Means and log-variances (2, D) for "real", probabilities of 1 (1, D) for "unit",
-        log-probabilities (levels, D) for "levels".
+        log-probabilities (levels, D) for "levels", logs of means and of shapes (2, D) for "counts".
 
     Raises:
         UsageError: The form is unknown, or ``levels`` is missing.
@@ -65,7 +76,52 @@ def fit_baseline(x: Tensor | Rows, form: str, levels: int | None = None) -> Tens
             k = (part * (levels - 1)).round().long()
             counts.scatter_add_(0, k, torch.ones_like(k, dtype=torch.float64))
         return (counts / counts.sum(0)).log()
-    raise UsageError(f"there is no baseline for data of form {form!r}; there is real, unit, levels")
+    if form == "counts":
+        return _negative_binomials(parts, len(x))
+    raise UsageError(
+        f"there is no baseline for data of form {form!r}; there is real, unit, levels, counts"
+    )
+
+
+def _negative_binomials(parts: Iterable[Tensor], n: int) -> Tensor:
+    """Return the logs of mean and shape of each column: (2, D).
+
+    Half a count is added to each column, so that a column of zeros has a mean above 0. n: how many
+    rows there are.
+    """
+    total, kept = torch.zeros((), dtype=torch.float64), []
+    for part in parts:
+        stride = math.ceil(n / max(FEWEST_ROWS, MOST_NUMBERS // part.shape[1]))
+        kept.append(part[::stride].double())
+        total = total.to(part.device) + part.double().sum(0)
+    return torch.stack([((total + 0.5) / n).log(), _log_shapes(torch.cat(kept))])
+
+
+def _log_shapes(k: Tensor) -> Tensor:
+    """Return the log of the shape r that maximises the likelihood of each column of k: (N, D).
+
+    The derivative with respect to r, with the mean of the column for m, is
+
+        sum_n digamma(k_n + r) - digamma(r) + log(r / (r + m)).
+
+    It is positive below the maximum and negative above, so its sign tells in which half of an
+    interval the maximum lies. If the variance is below the mean, it is positive everywhere. For a
+    column of zeros it is 0 everywhere, and the largest shape, a Poisson, is the choice.
+    """
+    values, index = k.unique(return_inverse=True)
+    weights = torch.ones_like(k)
+    points = k
+    if len(values) < len(k):  # each value is worth one evaluation, however often it occurs
+        weights = k.new_zeros(len(values), k.shape[1]).scatter_add_(0, index, weights)
+        points = values[:, None]
+    low, high = (torch.full_like(k[0], bound) for bound in LOG_SHAPES)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        r = middle.exp()
+        slope = (weights * (torch.digamma(points + r) - torch.digamma(r))).sum(0)
+        grows = slope >= len(k) * (k.mean(0) / r).log1p()
+        low, high = torch.where(grows, middle, low), torch.where(grows, high, middle)
+    return (low + high) / 2
 
 
 def _moments(parts: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
@@ -108,6 +164,8 @@ def baseline_rows(parameters: Tensor, x: Tensor, form: str) -> Tensor:
         return DiagonalNormal(mean, logvar).log_prob(x)
     if form == "unit":
         return (x * parameters[0].log() + (1 - x) * (-parameters[0]).log1p()).sum(-1)
+    if form == "counts":
+        return NegativeBinomialCounts(*parameters).log_prob(x)
     k = (x * (len(parameters) - 1)).round().long()
     log_p: Tensor = parameters.gather(0, k).sum(-1)
     return log_p

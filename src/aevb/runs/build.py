@@ -16,6 +16,7 @@ from aevb.model import VAE
 from aevb.parts.likelihoods import LIKELIHOODS
 from aevb.parts.networks import NETWORKS
 from aevb.parts.networks.indicators import Indicators
+from aevb.parts.networks.log_counts import LogCounts
 from aevb.parts.objectives import OBJECTIVES
 from aevb.parts.posteriors import POSTERIORS
 from aevb.parts.priors import PRIORS
@@ -125,9 +126,13 @@ def _likelihood(name: str, data_dim: int, levels: int | None) -> Any:
 def _encoder(config: Config, likelihood: Any, shape: tuple[int, ...]) -> tuple[nn.Module, int]:
     """Return the encoder's network and its number of features.
 
-    If the levels are names, a perceptron sees an indicator for each level.
+    If the levels are names, a perceptron sees an indicator for each level. Every network sees
+    counts as logarithms.
     """
     make = NETWORKS[config.network].encoder
+    if likelihood.form == "counts":
+        network, features = make(shape, config.hidden, config.activation)
+        return nn.Sequential(LogCounts(math.prod(shape)), network), features
     if not (likelihood.nominal and config.network == "mlp"):
         network, features = make(shape, config.hidden, config.activation)
         return network, features

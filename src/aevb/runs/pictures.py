@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def figures(run: Run, data: Data | None = None) -> Iterator[tuple[str, Figure]]:
         >>> [name for name, _ in figures(run)]
         ['curves', 'samples', 'manifold']
     """
-    data = None if data is None else data.sample(MOST_DRAWN)
+    data = None if data is None else run.schema.fitted(data.sample(MOST_DRAWN))
     if run.history:
         yield "curves", plots.curves(run.history)
     if run.schema.is_picture:
@@ -127,10 +128,17 @@ def table_figure(run: Run, data: Data, n: int, *, seed: int = 0, noise: bool = T
         >>> [axes.get_title() for axes in table_figure(run, load("gmm"), 500).axes]
         ['data (2000 points)', 'generated (500 points)']
     """
-    generated = run.sample(n, seed=seed, noise=noise)
-    shown = [rows[:MOST_POINTS] for rows in (data.rows, generated)]
+    if run.schema.table is None:
+        generated = run.schema.fitted(
+            Data(run.sample(n, seed=seed, noise=noise), "the samples")
+        ).rows
+    else:
+        # Numbers are shown as a person gets them: rounded, and in the range of the column.
+        drawn = run.schema.to_data(run.sample_x(n, seed=seed, noise=noise).cpu().numpy())
+        generated = run.schema.table.encode(run.schema.table.decode(drawn), "the samples")
+    shown = [rows[:MOST_POINTS] for rows in (run.schema.fitted(data).rows, generated)]
     real, made = (rows.reshape(len(rows), -1) for rows in shown)
-    names, title = column_names(run), f"generated: {drawn_from(noise)}, z ~ p(z)"
+    names, title = _learned_names(run), f"generated: {drawn_from(noise)}, z ~ p(z)"
     if real.shape[1] == 2:
         return plots.scatter(real, made, names, title)
     return plots.scatter_matrix(
@@ -160,8 +168,8 @@ def latent_figure(run: Run, data: Data) -> Figure:
 def to_pictures(run: Run, rows: NDArray[Any], like: Data | None = None) -> NDArray[Any]:
     """Turn rows into pictures (N, H, W) or (N, H, W, 3) in [0, 1].
 
-    Black and white are those of the data. If the data are real numbers, the smallest and the
-    largest value of ``like`` are black and white, or those of the rows without ``like``.
+    Black and white are those of the data. If the data are real numbers or counts, the smallest and
+    the largest value of ``like`` are black and white, or those of the rows without ``like``.
 
     Args:
         run: The model that the rows belong to.
@@ -177,7 +185,7 @@ def to_pictures(run: Run, rows: NDArray[Any], like: Data | None = None) -> NDArr
         ((4, 8, 8), True)
     """
     schema = run.schema
-    if schema.values != "real":
+    if schema.values not in ("real", "counts"):
         return plots.as_pictures(rows, 0.0, schema.white or 1.0)
     low, high = (float(rows.min()), float(rows.max())) if like is None else like.range
     return plots.as_pictures(rows, low, high)
@@ -225,11 +233,12 @@ def _decoded_grid_lines(run: Run, lines: int = 20, points: int = 100) -> list[ND
     """
     along, fixed = _probability_grid(points), _probability_grid(lines)
     vertical = [np.stack([np.full(points, value), along], axis=1) for value in fixed]
-    return [run.decode(line) for line in vertical + [line[:, ::-1].copy() for line in vertical]]
+    both = vertical + [line[:, ::-1].copy() for line in vertical]
+    return [run.schema.to_data(run.decode_x(line).cpu().numpy()) for line in both]
 
 
 def column_names(run: Run) -> tuple[str, ...]:
-    """Name the D numbers of a row. Without names they are column_1, column_2, ...
+    """Name the numbers of a row of the user. Without names they are column_1, column_2, ...
 
     Example:
         >>> import aevb
@@ -237,4 +246,16 @@ def column_names(run: Run) -> tuple[str, ...]:
         >>> column_names(aevb.fit("gmm", aevb.Config(epochs=1, hidden=(8,), latent_dim=2)))
         ('x', 'y')
     """
-    return run.schema.columns or tuple(f"column_{i + 1}" for i in range(run.schema.data_dim))
+    form = run.schema.form
+    numbers = run.schema.data_dim if form is None else math.prod(form.shape)
+    return run.schema.columns or tuple(f"column_{i + 1}" for i in range(numbers))
+
+
+def _learned_names(run: Run) -> tuple[str, ...]:
+    """Name the D numbers of a row that the model learns."""
+    names, form = column_names(run), run.schema.form
+    if form is None:
+        return names
+    if form.one_hot:
+        return tuple(f"position_{i + 1}" for i in range(run.schema.data_dim))
+    return tuple(names[i] for i in form.kept)

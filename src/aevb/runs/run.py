@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aevb.config import Config
+from aevb.datasets.draws import content_numbers, uniforms
+from aevb.datasets.frames import frame_of
 from aevb.datasets.given import given
 from aevb.datasets.rows import Rows, rows_of
 from aevb.datasets.schema import Data, Schema
@@ -19,7 +21,7 @@ from aevb.engine.processes import Group
 from aevb.errors import DataError, UsageError
 from aevb.evaluation.baseline import baseline_rows
 from aevb.evaluation.bound import Figure, RowTerms, elbo_rows, summarise
-from aevb.evaluation.log_likelihood import importance_rows
+from aevb.evaluation.log_likelihood import RowScores, score_rows
 from aevb.model import VAE
 from aevb.probability.distributions import DiagonalNormal
 from aevb.probability.seeds import counter_seed
@@ -73,6 +75,10 @@ class Run:
     kept_epoch: int = 0
     baseline: Tensor | None = None
     trained: int = 0
+
+    def __post_init__(self) -> None:
+        # Tokens have no mean: that of 3 and 5 is not the token 4.
+        self.model.most_likely = self.schema.vocabulary is not None
 
     def __repr__(self) -> str:
         rows, record = " x ".join(map(str, self.schema.shape)), self.kept_record
@@ -171,26 +177,45 @@ class Run:
             >>> [len(x) for x in run.stored("moons").split(1500)]
             [1500, 500]
         """
-        data = given(data, "the array", like=self.schema)
         # Outside training, dynamic binarisation draws each row once, as static binarisation does.
-        schema = (
-            replace(self.schema, binarize="static")
-            if self.schema.binarize == "dynamic"
-            else self.schema
-        )
+        once = self.schema.binarize == "dynamic"
+        return self._stored(data, "static" if once else self.schema.binarize, seed)
+
+    def _stored(self, data: Source, binarize: str, seed: int) -> Rows:
+        """Return ``Rows`` whose grey levels are treated as ``binarize`` says."""
+        data = given(data, "the array", like=self.schema)
+        data = self.schema.fitted(data)
+        self.schema.require(data)
+        schema = replace(self.schema, binarize=binarize)
         rows = rows_of(data, schema, counter_seed(seed, "binarize"), self.device)
         for x in rows.split(CHUNK):
             self.model.likelihood.check(x)
         return rows
 
-    def sample(self, n: int, *, seed: int = 0, noise: bool | None = None) -> NDArray[Any]:
-        """Draw z ~ p(z) and return new rows: (n, *shape).
+    def _parts_by_content(self, data: Source, seed: int) -> Iterator[Tensor]:
+        """Yield x of all rows in parts. Random bits depend on what is in a row, not on its number.
+
+        So a row becomes the same bits alone and among others.
+        """
+        at_random = self.schema.binarize in ("static", "dynamic")
+        rows = self._stored(data, "none" if at_random else self.schema.binarize, seed)
+        for x in rows.split(CHUNK):
+            if at_random:
+                numbers = content_numbers(x.cpu().numpy())
+                u = torch.from_numpy(uniforms(counter_seed(seed, "binarize"), numbers, x.shape[1]))
+                x = (u.to(x) < x).to(x.dtype)
+            yield x
+
+    def sample(self, n: int, *, seed: int = 0, noise: bool | None = None) -> Any:
+        """Draw z ~ p(z) and return new rows: (n, *shape), or a frame for a table.
 
         Args:
             n: How many rows.
             seed: Seeds the draws. ``aevb sample`` with the same seed makes the same rows.
             noise: True for draws from p(x|z), False for its means, which vary less than the data.
-                Default: means for pictures, draws for anything else.
+                Default: means for pictures, draws for counts and for anything else. Tokens have no
+                mean; the most likely ones take its place, here and in ``decode`` and
+                ``reconstruct``.
 
         Raises:
             UsageError: ``n`` is below 1.
@@ -202,13 +227,24 @@ class Run:
             >>> rows.shape, bool((run.sample(16, seed=3) == rows).all())
             ((16, 2), True)
         """
+        return self.rows(self.sample_x(n, seed=seed, noise=noise))
+
+    def sample_x(self, n: int, *, seed: int = 0, noise: bool | None = None) -> Tensor:
+        """Draw new rows as ``sample`` does, as the model's numbers x: (n, D).
+
+        Example:
+            >>> import aevb
+            >>> run = aevb.fit("moons", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
+            >>> bool((run.rows(run.sample_x(3)) == run.sample(3)).all())
+            True
+        """
         if n < 1:
             raise UsageError(f"the number of samples must be at least 1; got {n}")
-        noise = not self.schema.is_picture if noise is None else noise
+        noise = self.schema.is_drawn if noise is None else noise
         with torch.random.fork_rng():
             torch.manual_seed(counter_seed(seed, "sample"))
             sizes = [min(CHUNK, n - start) for start in range(0, n, CHUNK)]
-            return self.rows(torch.cat([self.model.sample(size, noise=noise) for size in sizes]))
+            return torch.cat([self.model.sample(size, noise=noise) for size in sizes])
 
     @torch.no_grad()
     def encode(self, data: Source) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -233,9 +269,8 @@ class Run:
             logvars.append(q.logvar if isinstance(q, DiagonalNormal) else q.variance.log())
         return torch.cat(means).cpu().numpy(), torch.cat(logvars).cpu().numpy()
 
-    @torch.no_grad()
-    def decode(self, z: NDArray[Any]) -> NDArray[Any]:
-        """Return the means of p(x|z): (N, *shape). z: (N, L).
+    def decode(self, z: NDArray[Any]) -> Any:
+        """Return the means of p(x|z): (N, *shape), or a frame for a table. z: (N, L).
 
         Raises:
             DataError: The codes have a wrong shape.
@@ -246,6 +281,18 @@ class Run:
             >>> run.decode(np.zeros((3, 2))).shape
             (3, 2)
         """
+        return self.rows(self.decode_x(z))
+
+    @torch.no_grad()
+    def decode_x(self, z: NDArray[Any]) -> Tensor:
+        """Return the means of p(x|z) as ``decode`` does, as the model's numbers x: (N, D).
+
+        Example:
+            >>> import aevb, numpy as np
+            >>> run = aevb.fit("moons", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
+            >>> run.decode_x(np.zeros((3, 2))).shape
+            torch.Size([3, 2])
+        """
         latent_dim = self.model.latent_dim
         codes = torch.as_tensor(z, dtype=torch.float32, device=self.device)
         if codes.ndim != 2 or codes.shape[1] != latent_dim:
@@ -253,10 +300,10 @@ class Run:
                 f"expected codes of shape (N, {latent_dim}); got {tuple(codes.shape)}. "
                 "Give the means that encode returns, or draws from the prior."
             )
-        return self.rows(torch.cat([self.model.decode(part) for part in codes.split(CHUNK)]))
+        return torch.cat([self.model.decode(part) for part in codes.split(CHUNK)])
 
-    def reconstruct(self, data: Source) -> NDArray[Any]:
-        """Encode every row and decode the mean of q(z|x): (N, *shape).
+    def reconstruct(self, data: Source) -> Any:
+        """Encode every row and decode the mean of q(z|x): (N, *shape), or a frame for a table.
 
         Example:
             >>> import aevb
@@ -312,16 +359,23 @@ class Run:
     ) -> dict[str, NDArray[Any]]:
         """Measure how likely each row is.
 
+        The scores of a row are a function of the row, the model, ``samples`` and ``seed``: they are
+        the same, to the last bit, for the row alone, among others and in any order. A row goes
+        through the networks by itself, and its draws are seeded by what is in it. (Another
+        machine, or another number of threads, may round differently.)
+
         Args:
             data: Rows.
-            samples: Draws of z for each row, for log p(x).
+            samples: Draws of z for each row.
             seed: Seeds the draws.
             on_rows: Called with the number of rows each time some are done.
 
         Returns:
             Arrays (N,), in nats: ``log_likelihood`` by importance sampling, ``bound``,
             ``reconstruction`` and ``kl``, and ``baseline`` if the run has one. The array
-            ``effective_sample_size`` belongs to ``log_likelihood``.
+            ``effective_sample_size`` belongs to ``log_likelihood``. All but the baseline are from
+            the same draws: ``bound`` = ``reconstruction`` - ``kl`` is the mean over them of the
+            logs whose exponentials ``log_likelihood`` averages, so it is never higher.
 
         Raises:
             DataError: The rows do not have the form of the training rows.
@@ -330,41 +384,43 @@ class Run:
         Example:
             >>> import aevb
             >>> run = aevb.fit("moons", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
-            >>> scores = run.score([[0.0, 0.5], [50.0, 50.0]], samples=100)
-            >>> bool(scores["log_likelihood"][0] > scores["log_likelihood"][1])
-            True
-            >>> sorted(scores)  # doctest: +NORMALIZE_WHITESPACE
+            >>> rows = [[0.0, 0.5], [50.0, 50.0]]
+            >>> likely, odd = run.score(rows, samples=100)["log_likelihood"]
+            >>> bool(likely > odd), bool(run.score(rows[1:], samples=100)["log_likelihood"] == odd)
+            (True, True)
+            >>> sorted(run.score(rows))  # doctest: +NORMALIZE_WHITESPACE
             ['baseline', 'bound', 'effective_sample_size', 'kl', 'log_likelihood',
              'reconstruction']
         """
-        x, done = self.stored(data, seed), 0
-        estimates = []
-        for part in x.split(CHUNK):
-            estimate = importance_rows(
-                self.model,
-                part,
-                samples=samples,
-                seed=seed,
-                first=done,
-                log_jacobian=self.log_jacobian,
-                on_rows=on_rows,
+        found: list[tuple[RowScores, Tensor | None]] = [
+            (
+                score_rows(
+                    self.model,
+                    x,
+                    samples=samples,
+                    seed=seed,
+                    log_jacobian=self.log_jacobian,
+                    on_rows=on_rows,
+                ),
+                self._baseline_row_by_row(x),
             )
-            estimates.append(estimate)
-            done += len(part)
-        terms = self.elbo_rows_of(x, seed=seed)
-        found = {
-            "log_likelihood": torch.cat([each.log_likelihood for each in estimates]),
-            "effective_sample_size": torch.cat([each.effective_sample_size for each in estimates]),
-            "bound": terms.bound,
-            "reconstruction": terms.reconstruction,
-            "kl": terms.kl.sum(-1),
-            "baseline": self.baseline_rows(x),
-        }
+            for x in self._parts_by_content(data, seed)
+        ]
+        names = ("log_likelihood", "effective_sample_size", "bound", "reconstruction", "kl")
+        columns = {name: [getattr(scores, name) for scores, _ in found] for name in names}
+        columns["baseline"] = [baseline for _, baseline in found if baseline is not None]
         return {
-            name: values.double().cpu().numpy()
-            for name, values in found.items()
-            if values is not None
+            name: torch.cat(parts).double().cpu().numpy()
+            for name, parts in columns.items()
+            if parts
         }
+
+    def _baseline_row_by_row(self, x: Tensor) -> Tensor | None:
+        """Return ``baseline_rows``. Sums over several rows at once may round differently."""
+        if self.baseline is None:
+            return None
+        rows = (self.baseline_rows(row) for row in x.split(1))
+        return torch.cat([row for row in rows if row is not None])
 
     def baseline_rows(self, x: Tensor | Rows) -> Tensor | None:
         """Return log p(x) of every row under independent columns: (N,), nats.
@@ -402,8 +458,11 @@ class Run:
         """
         return summarise(self.elbo_rows(data, samples=samples, seed=seed))
 
-    def rows(self, x: Tensor) -> NDArray[Any]:
+    def rows(self, x: Tensor) -> Any:
         """Turn the model's numbers x: (N, D) into rows of the data: (N, *shape).
+
+        The rows of a table become a frame of the library that the data came from, with the same
+        columns: constants are put back, and identifiers are numbered from 1.
 
         Example:
             >>> import aevb, torch
@@ -411,4 +470,5 @@ class Run:
             >>> run.rows(torch.zeros(1, 2)).round(1)  # the mean of the data
             array([[0.5, 0.2]], dtype=float32)
         """
-        return self.schema.to_data(x.cpu().numpy())
+        rows = self.schema.to_data(x.cpu().numpy())
+        return rows if self.schema.table is None else frame_of(rows, self.schema.table)

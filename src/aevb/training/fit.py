@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
@@ -159,10 +159,9 @@ def _train(
     ):
         run, objective = _built(prepared, config, group, device)
         saved_in = _saved_in(folder, resume)
-        keeps_prior = saved_in is None and _take_start(run, callbacks)
+        fresh = _fresh_parts(run, callbacks) if saved_in is None else frozenset[str]()
         loop = Loop(run, objective, prepared, folder, group, interrupts, callbacks)
-        if not keeps_prior:
-            loop.initialise_prior()
+        loop.initialise(fresh)
         if saved_in is not None:
             callbacks.on_resume(loop.state.restore(saved_in))
         _run(loop, folder if group.is_first else None)
@@ -193,17 +192,17 @@ def _built(
     return Run(model.to(device), config, likelihood, schema, source), objective.to(device)
 
 
-def _take_start(run: Run, callbacks: Callbacks) -> bool:
+def _fresh_parts(run: Run, callbacks: Callbacks) -> Set[str]:
     """Take the weights of the run in ``config.start``, if there is one.
 
-    Returns whether the prior has its weights from there.
+    Returns the parts of the model that keep their fresh weights.
     """
     if not run.config.start:
-        return False
+        return {"encoder", "likelihood", "prior"}
     fresh = begin_with(run, run.config.start)
     if fresh:
         callbacks.on_fresh(list(fresh.values()))
-    return "prior" not in fresh
+    return fresh.keys()
 
 
 def _run(loop: Loop, folder: Path | None) -> None:

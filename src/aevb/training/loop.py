@@ -8,6 +8,7 @@ and resumed ends with the same bits as a run that was not, as long as its ``Engi
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import NoReturn
 
@@ -25,6 +26,7 @@ from aevb.evaluation.bound import elbo_rows, summarise
 from aevb.evaluation.noise import noise_of_rows
 from aevb.evaluation.nonfinite import where_not_finite
 from aevb.interfaces import Objective
+from aevb.parts.networks.log_counts import LogCounts
 from aevb.probability.seeds import counter_seed
 from aevb.runs.build import update_for
 from aevb.runs.run import CHUNK, Run
@@ -41,7 +43,7 @@ for numbers that are not finite. If it finds one, it and all later steps change 
 """
 
 MOST_INITIAL = 5000
-"""A prior that is initialised from training rows sees at most this many of them."""
+"""Parts that are initialised from training rows see at most this many of them."""
 
 DENSITIES = {"bound", "reconstruction", "importance_bound", "fidelity"}
 """Figures that are log-densities: they depend on the units of the data."""
@@ -96,10 +98,23 @@ class Loop:
         reduce = group.sum_weighted if group.world > 1 else None
         self.step = Step(self.model, objective, update, self.to_x, Engine(), reduce)
 
-    def initialise_prior(self) -> None:
-        """Initialise the prior from training rows."""
-        torch.manual_seed(counter_seed(self.config.seed, "prior"))
-        self.model.prior.initialise(self.x.sample(MOST_INITIAL))
+    def initialise(self, parts: Collection[str]) -> None:
+        """Initialise parts of the model from training rows.
+
+        parts: which of "encoder", "likelihood" and "prior".
+        """
+        if not parts:
+            return
+        x = self.x.sample(MOST_INITIAL)
+        if "encoder" in parts:
+            for part in self.model.encoder.modules():
+                if isinstance(part, LogCounts):
+                    part.initialise(x)
+        if "likelihood" in parts:
+            self.model.likelihood.initialise(x)
+        if "prior" in parts:
+            torch.manual_seed(counter_seed(self.config.seed, "prior"))
+            self.model.prior.initialise(x)
 
     def run_epochs(self) -> None:
         """Train, measure and save epoch by epoch, from the present state of the run to its end."""

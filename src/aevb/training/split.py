@@ -15,6 +15,7 @@ from aevb.datasets import DATASETS, load, load_like
 from aevb.datasets.batches import split_rows
 from aevb.datasets.containers import inside
 from aevb.datasets.given import given
+from aevb.datasets.kinds import with_kind
 from aevb.datasets.planning import Plan, plan
 from aevb.datasets.schema import Data
 from aevb.parts.likelihoods import LIKELIHOODS
@@ -63,9 +64,14 @@ def load_data(source: str, config: Config) -> Data:
 
     Raises as ``datasets.load``.
     """
-    size = config.picture_size()
-    options = {"resize": size, "grey": config.grey or None} if size or config.grey else {}
-    return load(source, **options)
+    return load(
+        source,
+        kind=config.kind,
+        columns=config.column_kinds(),
+        decimal=config.decimal,
+        resize=config.picture_size(),
+        grey=config.grey or None,
+    )
 
 
 def lasting_name(source: str) -> str:
@@ -78,11 +84,12 @@ def lasting_name(source: str) -> str:
 
 
 def prepare(data: Data, config: Config) -> Prepared:
-    """Split off the validation rows, and choose likelihood and transform.
+    """Decide the kind, split off the validation rows, and choose likelihood and transform.
 
-    Raises UsageError for settings that do not suit the data, DataError for data that cannot be
-    used.
+    Raises UsageError for settings that do not suit the data and for data whose kind has to be
+    asked, DataError for data that cannot be used.
     """
+    data = with_kind(data, config.kind, config.likelihood, config.binarize)
     fraction = config.validation_fraction()
     train, held_out = data, None
     if fraction and len(data) > 1:
@@ -92,7 +99,7 @@ def prepare(data: Data, config: Config) -> Prepared:
         train, config.likelihood, config.binarize, lambda name: str(LIKELIHOODS[name].form), data
     )
     if fraction is None:
-        held_out = load_like(config.validation, decided.schema)
+        held_out = decided.schema.fitted(load_like(config.validation, decided.schema))
     return Prepared(data, train, held_out, decided)
 
 
@@ -104,7 +111,12 @@ class RunData:
 
     def __init__(self, run: Run) -> None:
         self._source, self._config = run.source, run.config
-        self._data = load_data(run.source, run.config)
+        # The columns of a table are read as they were for training, even if its rows have changed.
+        self._data = (
+            load_data(run.source, run.config)
+            if run.schema.table is None
+            else load_like(run.source, run.schema)
+        )
 
     @cached_property
     def prepared(self) -> Prepared:

@@ -15,6 +15,8 @@ Example:
     gaussian_network       GaussianNetwork      real
     categorical            Categorical          levels
     discretized_logistic   DiscretizedLogistic  levels
+    poisson                Poisson              counts
+    negative_binomial      NegativeBinomial     counts
 """
 
 from typing import Any
@@ -32,6 +34,8 @@ LIKELIHOODS = Registry(
         "gaussian_network": "aevb.parts.likelihoods.gaussian:GaussianNetwork",
         "categorical": "aevb.parts.likelihoods.levels:Categorical",
         "discretized_logistic": "aevb.parts.likelihoods.levels:DiscretizedLogistic",
+        "poisson": "aevb.parts.likelihoods.counts:Poisson",
+        "negative_binomial": "aevb.parts.likelihoods.counts:NegativeBinomial",
     },
 )
 

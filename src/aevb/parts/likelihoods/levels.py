@@ -142,6 +142,12 @@ class _CategoricalLevels(Distribution):
         values = torch.linspace(0, 1, self.levels, dtype=self.log_p.dtype, device=self.log_p.device)
         return (self.log_p.exp() * values[:, None]).sum(-2)
 
+    @property
+    def mode(self) -> Tensor:
+        """The most likely level of each variable: (..., D)."""
+        k: Tensor = self.log_p.argmax(-2)
+        return k.to(self.log_p.dtype) / (self.levels - 1)
+
     def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:  # type: ignore[override]
         """Draw x: (*sample_shape, ..., D)."""
         d = CategoricalDistribution(logits=self.log_p.transpose(-1, -2), validate_args=False)
