@@ -13,6 +13,12 @@ Where to find the code:
 ``numerals.py``     numbers as text
 ``dates.py``        dates and times as text
 ``arrays.py``       reads .npy, .npz and idx
+``containers.py``   reads files of several arrays: MATLAB and safetensors, and lists all
+``hdf5.py``         reads HDF5 and .h5ad files
+``numbers.py``      makes ``Data`` from an array of any type
+``given.py``        makes ``Data`` from any value of Python: tensors, frames, Datasets, lists
+``collected.py``    collects the items of a Dataset or of a list
+``sparse.py``       keeps sparse matrices sparse, and reads them
 ``pictures.py``     reads a folder of PNG and JPEG files
 ``synthetic.py``    makes points in the plane: gmm, moons, circles, spiral
 ``images.py``       loads digits, mnist, mnist_binarized and frey; downloads what is missing

@@ -74,6 +74,7 @@ def read_npz(path: Path, name: str = "") -> Data:
         >>> len(read_npz(Path("two.npz"), "test"))
         3
     """
+    member = name
     try:
         with zipfile.ZipFile(path) as archive:
             names = [
@@ -89,7 +90,7 @@ def read_npz(path: Path, name: str = "") -> Data:
     except AevbError:
         raise
     except DAMAGED as error:
-        raise _unreadable(path, name, error) from error
+        raise _unreadable(path, member, error) from error
     return data_of_array(array, f"{path}:{name}" if name else str(path))
 
 
@@ -134,22 +135,33 @@ def one_of(shapes: Mapping[str, tuple[int, ...] | None], path: Path, name: str) 
         raise DataError(
             f"{path} holds no arrays; expected at least one with a row per example. Save it again."
         )
+    # The rows of a data set usually hold the most numbers.
+    largest = max(shapes, key=lambda each: math.prod(shapes[each] or (0,)))
     if name and name not in shapes:
-        near = get_close_matches(name, shapes, n=1)
-        hint = (
-            f". Did you mean {path}:{near[0]}?" if near else f". Give {path}:{next(iter(shapes))}"
-        )
+        near = get_close_matches(name, shapes, n=1) or [each for each in shapes if name in each]
         raise NotFoundError(
-            f"{path} holds {', '.join(_first(shapes))}; there is no array {name!r} in it{hint}"
+            f"{path} holds {', '.join(_first(shapes))}; there is no array {name!r} in it."
+            f" Give {path}:{[*near, largest][0]}."
         )
     if not name and len(shapes) != 1:
         listed = ", ".join(_first([f"{each}: {_sizes(shape)}" for each, shape in shapes.items()]))
-        # The rows of a data set usually hold the most numbers.
-        largest = max(shapes, key=lambda each: math.prod(shapes[each] or (0,)))
         raise UsageError(
             f"{path} holds {len(shapes)} arrays ({listed}); name one: {path}:{largest}"
         )
     return name or next(iter(shapes))
+
+
+def free_name(name: str) -> str:
+    """A name for a new file in this folder: ``name``, or one like it if that is taken.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from aevb.datasets.arrays import free_name
+        >>> _ = Path("rows.npy").write_text("")
+        >>> free_name("rows.npy"), free_name("other.npy")
+        ('new_rows.npy', 'other.npy')
+    """
+    return free_name(f"new_{name}") if Path(name).exists() else name
 
 
 def _first(names: Collection[str]) -> list[str]:
@@ -167,11 +179,11 @@ def _unreadable(path: Path, name: str, error: BaseException) -> DataError:
     kind = path.suffix.lower()
     if "pickle" not in str(error).lower():
         return DataError(f"{path} cannot be read as {kind}: {why(error)}")
-    part, new = f"[{name!r}]" if name else "", path.with_suffix(".numbers.npy").name
+    part, new = f"[{name!r}]" if name else "", free_name(f"{path.stem}.npy")
     load = f"numpy.load({str(path)!r}, allow_pickle=1){part}.astype(float)"
     return DataError(
         f"{path} cannot be read as {kind}: it holds Python objects, which are never loaded because"
-        f" loading them can run code. If the file is yours and holds numbers, save them plainly:"
+        " loading them can run code. Save plain numbers, for example, if you trust the file:"
         f' python -c "import numpy; numpy.save({new!r}, {load})"'
     )
 

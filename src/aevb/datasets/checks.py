@@ -74,7 +74,7 @@ def refuse_narrow(
     std: NDArray[np.float64],
     columns: tuple[str, ...] | None,
     source: str,
-) -> None:
+) -> NDArray[np.intp]:
     """Raise DataError if the values of a column differ so little that floats cannot tell them.
 
     Such are identifiers of 18 digits that lie close together, and times in nanoseconds.
@@ -85,23 +85,29 @@ def refuse_narrow(
         std: Standard deviations, of the same shape.
         columns: Names of the columns, for a table.
         source: The name of the data, for the message.
+
+    Returns:
+        The numbers of the columns that are constant, from 0. Rounding may have given them a
+        standard deviation above 0.
     """
-    narrow = np.flatnonzero((std > 0) & (std < FEWEST_STEPS * np.spacing(np.abs(mean))))
+    suspects = np.flatnonzero(std < FEWEST_STEPS * np.spacing(np.abs(mean)))
+    if not suspects.size:
+        return suspects
+    parts = [part.reshape(-1, len(mean)) for _, part in chunks(rows)]
+    low = np.min([part[:, suspects].min(0) for part in parts], axis=0)
+    high = np.max([part[:, suspects].max(0) for part in parts], axis=0)
+    span, size = (high - low).astype(np.float64), np.maximum(np.abs(low), np.abs(high))
+    narrow = np.flatnonzero((span > 0) & (span < 4 * FEWEST_STEPS * np.spacing(size.astype(float))))
     if not narrow.size:
-        return
-    first = int(narrow[0])
-    parts = [
-        part.reshape(len(part), -1)[:, first] if len(mean) > 1 else part for _, part in chunks(rows)
-    ]
-    low, high = min(part.min() for part in parts), max(part.max() for part in parts)
-    what = f"column {column_name(columns, first)} spans" if len(mean) > 1 else "the values span"
-    if low == high:
-        raise DataError(f"{source}: {what.removesuffix(' spans')} is constant ({low}). Remove it.")
+        return suspects
+    first, place = narrow[0], column_name(columns, int(suspects[narrow[0]]))
+    what = f"column {place}" if columns else place
     more = f" ({narrow.size} columns are like this)" if narrow.size > 1 else ""
+    least, most = low[first].item(), high[first].item()
     raise DataError(
-        f"{source}: {what} only {float(high - low):.3g} near {float(low):.6g}, too little for"
-        f" numbers of 16 digits{more}. Subtract {low} from it, or leave it out if it only numbers"
-        " the rows."
+        f"{source}: {what if len(mean) > 1 else 'the data'} only varies by {most - least:.3g} near"
+        f" {least:.6g}, too little for numbers of 16 digits{more}. Give it with {least}"
+        " subtracted, or leave it out if it only numbers the rows."
     )
 
 

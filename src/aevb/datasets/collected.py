@@ -44,7 +44,7 @@ def of_items(get: Callable[[int], Any], length: int, source: str) -> Data:
         ([[0, 0], [1, 2], [2, 4]], ['label 0', 'label 1', 'label 2'])
     """
     if not length:
-        raise DataError(f"{source} is empty: it has no items. Is it the right data set?")
+        raise DataError(f"{source} is empty: it has no items. Check the data set.")
     first = _item(get, 0, source)
     again = _item(get, 0, source)
     size = length * first.x.nbytes

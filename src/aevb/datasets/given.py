@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -27,7 +28,7 @@ from aevb.datasets.collected import (
     of_picture,
     unused,
 )
-from aevb.datasets.containers import annotated
+from aevb.datasets.hdf5 import annotated
 from aevb.datasets.numbers import data_of_array, of_tensor, plain
 from aevb.datasets.schema import Data, Schema
 from aevb.datasets.sparse import SparseRows, is_sparse, of_torch
@@ -139,11 +140,11 @@ def _refuse(value: Any, asked: _Asked) -> Data:
 
 
 def _of_tensor(tensor: Any, asked: _Asked) -> Data:
-    import torch
-
-    if tensor.layout != torch.strided and tensor.layout != torch.jagged and tensor.ndim == 2:
-        return _of_sparse(of_torch(tensor.detach(), asked.source), asked)
-    return data_of_array(of_tensor(tensor, asked.source), asked.source)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls some forms of tensors new
+        if tensor.ndim == 2 and not tensor.is_nested and str(tensor.layout) != "torch.strided":
+            return _of_sparse(of_torch(tensor.detach(), asked.source), asked)
+        return data_of_array(of_tensor(tensor, asked.source), asked.source)
 
 
 def _of_sparse(matrix: Any, asked: _Asked) -> Data:
@@ -191,21 +192,25 @@ def _of_columns(value: Mapping[Any, Any], asked: _Asked) -> Data:
     import pandas as pd
 
     columns = {str(name): of_tensor(v) if is_tensor(v) else v for name, v in value.items()}
-    sizes = {name: np.shape(column) for name, column in columns.items() if not is_ragged(column)}
-    wrong = next((name for name in columns if len(sizes.get(name, ())) != 1), None)
-    if wrong is not None:
-        one = sizes.get(wrong) == ()
-        raise DataError(
-            f"{asked.source}: a dictionary holds one column under each name; {wrong!r} holds"
-            f" {'a single value' if one else 'several axes'}. Give"
-            f" {'lists of values' if one else f'one array: data[{wrong!r}]'}."
-        )
-    if len({size[0] for size in sizes.values()}) > 1:
-        listed = ", ".join(f"{name!r} has {size[0]}" for name, size in sizes.items())
+    sizes = {name: len(_column(columns[name], name, asked.source)) for name in columns}
+    if len(set(sizes.values())) > 1:
+        listed = ", ".join(f"{name!r} has {size}" for name, size in sizes.items())
         raise DataError(
             f"{asked.source}: the columns differ in length: {listed}. Give all of them one length."
         )
     return table_of(pd.DataFrame(columns), asked.source, asked.columns, asked.like, asked.kind)
+
+
+def _column(column: Any, name: str, source: str) -> Any:
+    """Return a column of a dictionary. Raises DataError unless it has one axis."""
+    n = 2 if is_ragged(column) else len(np.shape(column))
+    if n == 1:
+        return column
+    raise DataError(
+        f"{source}: a dictionary holds one column under each name; {name!r} holds"
+        f" {'several axes' if n else 'a single value'}. Give"
+        f" {f'one array: data[{name!r}]' if n else 'lists of values'}."
+    )
 
 
 def _is_array(value: object) -> bool:

@@ -18,10 +18,10 @@ EXACT = 2**53
 NUMPY_FLOATS = ("torch.float16", "torch.float32", "torch.float64")
 """Types of floats that numpy has too."""
 REFUSED = {
-    "c": "complex numbers. Give their parts as two columns: numpy.stack([z.real, z.imag], -1)",
-    "U": "text. Give it in a data frame or a .csv file, or encode it as numbers",
-    "S": "text. Give it in a data frame or a .csv file, or encode it as numbers",
-    "T": "text. Give it in a data frame or a .csv file, or encode it as numbers",
+    "c": "complex numbers ({type}). Give their parts: numpy.stack([z.real, z.imag], -1)",
+    "U": "text ({type}). Give it in a data frame or a .csv file, or encode it as numbers",
+    "S": "text ({type}). Give it in a data frame or a .csv file, or encode it as numbers",
+    "T": "text ({type}). Give it in a data frame or a .csv file, or encode it as numbers",
 }
 """What an array of each type holds, and what to do, by the letter of numpy's type."""
 
@@ -91,8 +91,8 @@ def plain(array: NDArray[Any], source: str) -> NDArray[Any]:
         array([nan,  2.])
         >>> plain(np.array(["a"]), "mine")
         Traceback (most recent call last):
-        aevb.errors.DataError: mine: expected numbers; got text. Give it in a data frame or a .csv \
-file, or encode it as numbers.
+        aevb.errors.DataError: mine: expected numbers; got text (<U1). Give it in a data frame or \
+a .csv file, or encode it as numbers.
     """
     if isinstance(array, np.ma.MaskedArray):
         array = _unmasked(array)
@@ -100,7 +100,8 @@ file, or encode it as numbers.
     if array.dtype.kind == "O":
         array = _numbers(array, source)
     if array.dtype.kind in REFUSED:
-        raise DataError(f"{source}: expected numbers; got {REFUSED[array.dtype.kind]}.")
+        found = REFUSED[array.dtype.kind].format(type=array.dtype)
+        raise DataError(f"{source}: expected numbers; got {found}.")
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         return array.astype(np.float64)
     return array

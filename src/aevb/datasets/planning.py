@@ -278,14 +278,19 @@ def _standardisation(data: Data, whole: Data) -> Transform:
             f"{data.source}: values up to {max(map(abs, data.range)):.3g} cannot be standardised."
             " Give them in other units."
         )
+    constant = np.empty(0, np.intp)
     if by_column and (std <= np.finfo(np.float64).tiny).any():
+        # A column may be constant in the training rows and vary in the others.
         mean, std = (
             np.where(std <= np.finfo(np.float64).tiny, of_whole, of_part)
             for of_whole, of_part in zip(moments(whole.rows, 0), (mean, std), strict=True)
         )
+    if data.channel_axis is None:
+        constant = refuse_narrow(data.rows, mean, std, data.columns, data.source)
+    if by_column:
         # A standard deviation may be so small that division by it loses all differences.
-        _refuse_constants(data, np.flatnonzero(std <= np.finfo(np.float64).tiny))
-    refuse_narrow(data.rows, mean, std, data.columns, data.source)
+        tiny = np.flatnonzero(std <= np.finfo(np.float64).tiny)
+        _refuse_constants(data, np.union1d(constant, tiny))
     shift, scale = tuple(mean.tolist()), tuple(std.tolist())
     if data.channel_axis is not None:
         how = f"channel by channel ({data.shape[data.channel_axis]} of them)"

@@ -101,7 +101,12 @@ def _settings(config: Any, named: Mapping[str, Any]) -> Config:
             f" {type(config).__qualname__}. Give settings by name, such as epochs=10.{hint}"
         )
     known = Registry("setting", {setting.name: "" for setting in fields(Config)})
-    for name in named:
+    for name, value in named.items():
+        if hasattr(value, "state_dict"):
+            raise UsageError(
+                f"{name} is a network; fit builds the network that a name stands for. Give your own"
+                " one a name as docs/extending.md shows, or train it with aevb.ELBO in a loop."
+            )
         known.check(name)
     return replace(config or Config(), **_with_default_widths(config, named))
 
