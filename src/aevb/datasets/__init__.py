@@ -9,7 +9,7 @@ Where to find the code:
 ``readers.py``      chooses the reader for a path by the ending of its name
 ``tables.py``       reads .csv, .tsv, .txt and .parquet
 ``arrays.py``       reads .npy, .npz and idx
-``pictures.py``     reads a folder of PNG and JPEG files
+``pictures.py``     reads a folder of pictures; ``picture_files.py`` reads one of them
 ``synthetic.py``    makes points in the plane: gmm, moons, circles, spiral
 ``images.py``       loads digits, mnist, mnist_binarized and frey; downloads what is missing
 ``schema.py``       defines ``Data`` (rows as they were found) and ``Schema`` (their form)
@@ -131,7 +131,14 @@ def load_like(source: str | Path, schema: Schema) -> Data:
     """
     if not Path(source).expanduser().is_dir() or not schema.is_picture:
         return load(source)
-    return load(source, resize=schema.resize or schema.shape[:2], grey=len(schema.shape) == 2)
+    from aevb.datasets.pictures import read_pictures
+
+    return read_pictures(
+        Path(source).expanduser(),
+        resize=schema.resize or schema.shape[:2],
+        grey=len(schema.shape) == 2,
+        form=(schema.dtype, schema.white),
+    )
 
 
 def __getattr__(name: str) -> Any:

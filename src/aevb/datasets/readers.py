@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aevb.datasets.arrays import read_idx, read_npy, read_npz
-from aevb.datasets.pictures import PICTURES, read_pictures
+from aevb.datasets.picture_files import PICTURES
+from aevb.datasets.pictures import read_pictures
 from aevb.datasets.schema import Data
 from aevb.datasets.tables import read_csv, read_parquet
 from aevb.errors import DataError, NotFoundError, UsageError
