@@ -7,9 +7,12 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from aevb.memory import in_words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,6 +138,8 @@ def describe(prepared: Prepared) -> dict[str, Any]:
         "few_values": few_valued(data) if is_continuous else [],
         "likelihood": plan.likelihood,
         "reason": plan.reason,
+        "size": None if prepared.size is None else asdict(prepared.size),
+        "notes": list(data.notes),
     }
 
 
@@ -169,7 +174,13 @@ def print_description(found: Mapping[str, Any]) -> None:
     rows.append(("split", f"{train} for training, {held_out} for validation"))
     if len(columns) < 2:  # columns have units of their own: one range for all says nothing
         rows.append(("range", f"{found['range'][0]:.6g} to {found['range'][1]:.6g}"))
-    print_table([*rows, ("likelihood", f"{found['likelihood']} ({found['reason']})")])
+    rows.append(("likelihood", f"{found['likelihood']} ({found['reason']})"))
+    if size := found["size"]:
+        widths = ",".join(map(str, size["hidden"]))
+        rows.append(("network", f"{size['network']} of {widths} ({size['reason']})"))
+        needs = f"{size['weights']:,} weights; about {in_words(size['memory'])} of memory"
+        rows.append(("size", needs))
+    print_table([*rows, *(("note", text) for text in found["notes"])])
     if found["few_values"]:
         print(
             f"note        {_first_names(found['few_values'])}: only a few integers, treated as"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ from aevb.storage.run_folder import clear, refuse_existing, start
 from aevb.training.callbacks import Callbacks
 from aevb.training.loop import Loop
 from aevb.training.signals import Interrupts
+from aevb.training.sizing import memory_errors_told, require_memory, settled, sized
 from aevb.training.split import Prepared, lasting_name, load_source, prepare
 from aevb.training.start import begin_with
 
@@ -74,8 +76,16 @@ def fit(
     if folder is not None and group.is_first:
         _refuse_occupied(folder, resume)
     prepared = prepare(load_source(data, config), config)
+    saved_in, device = _saved_in(folder, resume), group.device(config.device)
+    config, why = settled(config, prepared, saved_in)
+    saves = folder is not None
+    size = replace(sized(prepared, config, saves=saves, device=device), reason=why)
+    prepared = replace(prepared, size=size)
     callbacks.on_data(prepared)
-    run = _train(prepared, config, folder, resume, group, callbacks)
+    resumes = saved_in is not None
+    require_memory(size, prepared, config, saves=saves, resumes=resumes, device=device)
+    with memory_errors_told(size):
+        run = _train(prepared, config, folder, saved_in, group, callbacks)
     callbacks.on_end(run)
     return run
 
@@ -84,7 +94,7 @@ def _train(
     prepared: Prepared,
     config: Config,
     folder: Path | None,
-    resume: bool,
+    saved_in: Path | None,
     group: Group,
     callbacks: Callbacks,
 ) -> Run:
@@ -97,7 +107,6 @@ def _train(
         group.joined(device),
     ):
         run, objective = _built(prepared, config, group, device)
-        saved_in = _saved_in(folder, resume)
         keeps_prior = saved_in is None and _take_start(run, callbacks)
         loop = Loop(run, objective, prepared, folder, group, interrupts, callbacks)
         if not keeps_prior:
