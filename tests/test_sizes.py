@@ -46,11 +46,16 @@ def test_the_number_of_weights_is_that_of_the_model(network):
 
 def test_the_memory_grows_with_what_needs_it():
     config, schema = Config(hidden=(50,), network="mlp"), schema_of((30, 30))
-    small = size_of(config, "gaussian", schema, rows=500)
+    few = {"rows": 500, "held_out": 10}
+    small = size_of(config, "gaussian", schema, **few)
     for more in ({"hidden": (80,)}, {"batch_size": 400}, {"samples": 9, "objective": "iwae"}):
-        assert size_of(replace(config, **more), "gaussian", schema, rows=500).memory > small.memory
-    assert size_of(config, "gaussian", schema, rows=50_000).memory > small.memory
-    assert size_of(config, "gaussian", schema, rows=500, saves=False).memory < small.memory
+        assert size_of(replace(config, **more), "gaussian", schema, **few).memory > small.memory
+    assert size_of(config, "gaussian", schema, rows=50_000, held_out=10).memory > small.memory
+    wide = replace(config, hidden=(5000,))
+    saved, not_saved = (
+        size_of(wide, "gaussian", schema, **few, saves=saves).memory for saves in (True, False)
+    )
+    assert saved > not_saved
     # at least the weights, their gradients, two moments, and a copy of weights and moments
     assert small.memory > 4 * small.weights * (1 + 1 + 2 + 3)
 
@@ -145,9 +150,9 @@ def test_a_full_memory_is_told_without_a_traceback(monkeypatch):
 
     size = Size("mlp", (8,), "", 1000, 1_000_000)
     for error in (MemoryError(), RuntimeError("[enforce fail] can't allocate memory: 3 bytes")):
-        with pytest.raises(UsageError, match=r"1,000 weights.*--batch-size"):
-            with sizing.memory_errors_told(size):
-                raise error
+        told = pytest.raises(UsageError, match=r"1,000 weights.*--batch-size")
+        with told, sizing.memory_errors_told(size):
+            raise error
     with pytest.raises(RuntimeError, match="another"), sizing.memory_errors_told(size):
         raise RuntimeError("another")
 

@@ -135,7 +135,7 @@ def load_like(source: str | Path, schema: Schema) -> Data:
 
     return read_pictures(
         Path(source).expanduser(),
-        resize=schema.resize or schema.shape[:2],
+        resize=schema.resize or (schema.shape[0], schema.shape[1]),
         grey=len(schema.shape) == 2,
         form=(schema.dtype, schema.white),
     )
