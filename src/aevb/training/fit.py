@@ -77,13 +77,15 @@ def fit(
         _refuse_occupied(folder, resume)
     prepared = prepare(load_source(data, config), config)
     saved_in, device = _saved_in(folder, resume), group.device(config.device)
-    config, why = settled(config, prepared, saved_in)
+    asked = config
+    config, why = settled(asked, prepared, saved_in)
     saves = folder is not None
     size = replace(sized(prepared, config, saves=saves, device=device), reason=why)
     prepared = replace(prepared, size=size)
     callbacks.on_data(prepared)
     resumes = saved_in is not None
-    require_memory(size, prepared, config, saves=saves, resumes=resumes, device=device)
+    # Smaller pictures may get another network, so the settings are those that were asked for.
+    require_memory(size, prepared, asked, saves=saves, resumes=resumes, device=device)
     with memory_errors_told(size):
         run = _train(prepared, config, folder, saved_in, group, callbacks)
     callbacks.on_end(run)
