@@ -131,7 +131,7 @@ UPSIDE_DOWN = Image.Exif()
 UPSIDE_DOWN[0x0112] = 6
 PICTURES = {  # picture, how it is saved -> rows
     "grey": (Image.fromarray(P), {}, P),
-    "16 bits": (Image.fromarray(P.astype(np.uint16) * 257), {}, P),
+    "16 bits": (Image.fromarray(P.astype(np.uint16) * 257), {}, P.astype(np.uint16) * 257),
     "one bit": (Image.fromarray(P > 100), {}, np.where(P > 100, 255, 0)),
     "colour": (Image.fromarray(COLOUR), {}, COLOUR),
     "palette": (Image.fromarray(COLOUR).quantize(256), {}, COLOUR),
@@ -253,7 +253,8 @@ BAD = {
     "x.xyz": ("hello", ["cannot tell", ".npy", ".csv"]),
     "one.png": (into(Image.new("L", (3, 2)).save, format="PNG"), ["one picture", "folder"]),
     "damaged/2.png": (b"\x89PNG\r\n\x1a\n", ["2.png"]),
-    "no pictures/x.gif": ("GIF89a", ["no PNG or JPEG"]),
+    "damaged too/x.gif": ("GIF89a", ["x.gif", "not the content of a picture"]),
+    "no pictures/x.heic": ("no picture", ["holds no pictures (PNG", "x.heic"]),
 }
 
 

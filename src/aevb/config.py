@@ -35,6 +35,7 @@ OPTIMIZERS = Registry(
     {"adam": "aevb.engine.optimisers:Adam", "adagrad": "aevb.engine.optimisers:Adagrad"},
 )
 AUTO_LIKELIHOODS = ("auto", *LIKELIHOODS)
+AUTO_NETWORKS = ("auto", *NETWORKS)
 AUTO_KINDS = ("auto", *KINDS)
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -135,7 +136,6 @@ _REGISTRIES = {
     "posterior": POSTERIORS,
     "prior": PRIORS,
     "objective": OBJECTIVES,
-    "network": NETWORKS,
     "activation": ACTIVATIONS,
     "optimizer": OPTIMIZERS,
 }
@@ -219,8 +219,8 @@ class Config:
     """Components of the prior. Default: 10 for mixture, 100 for vamp."""
     objective: Annotated[str, _one_of(OBJECTIVES)] = "elbo"
     """How to train; iwae and dreg need --samples 2 or more."""
-    network: Annotated[str, _one_of(NETWORKS)] = "mlp"
-    """Kind of network in encoder and decoder."""
+    network: Annotated[str, _one_of(AUTO_NETWORKS)] = "auto"
+    """Network in encoder and decoder. auto: conv for pictures from 64x64 on, else mlp; reported."""
     hidden: Widths | None = None
     """Widths of the encoder's layers, or its channels. Default: 500,500 (mlp) or 32,64 (conv)."""
     decoder_hidden: Widths | None = None
@@ -315,16 +315,18 @@ class Config:
                 )
 
     def _fill_in_widths(self) -> None:
-        default = HIDDEN.get(self.network, HIDDEN["mlp"])
-        object.__setattr__(self, "hidden", tuple(default if self.hidden is None else self.hidden))
+        # With network auto, the default is not known before the rows are.
+        widths = HIDDEN.get(self.network) if self.hidden is None else self.hidden
+        object.__setattr__(self, "hidden", None if widths is None else tuple(widths))
         if self.decoder_hidden is not None:
             object.__setattr__(self, "decoder_hidden", tuple(self.decoder_hidden))
 
     def _check_names(self) -> None:
         for what, registry in _REGISTRIES.items():
             registry.check(getattr(self, what))
-        if self.likelihood != "auto":
-            LIKELIHOODS.check(self.likelihood)
+        for name, known in ((self.likelihood, LIKELIHOODS), (self.network, NETWORKS)):
+            if name != "auto":
+                known.check(name)
         for what, names in _CHOICES.items():
             if (name := getattr(self, what)) not in names:
                 raise UsageError(f"unknown {what} {name!r}; there is {', '.join(names)}")

@@ -320,7 +320,7 @@ def latent_scatter(
 
     Args:
         codes: (N, 2).
-        labels: (N,), one number for each code, which gives its colour; or None.
+        labels: (N,), one number or name for each code, which gives its colour; or None.
         names: The names of the two axes.
 
     Example:
@@ -334,8 +334,13 @@ def latent_scatter(
     if labels is None:
         axes.scatter(codes[:, 0], codes[:, 1], color=REAL, **style)
     else:
-        points = axes.scatter(codes[:, 0], codes[:, 1], c=labels, cmap="tab10", **style)
-        figure.colorbar(points, ax=axes, label="label")
+        kinds, numbers = np.unique(labels, return_inverse=True)
+        is_named = labels.dtype.kind not in "buif"
+        colours = numbers if is_named else labels
+        points = axes.scatter(codes[:, 0], codes[:, 1], c=colours, cmap="tab10", **style)
+        bar = figure.colorbar(points, ax=axes, label="label")
+        if is_named and len(kinds) <= 20:  # more would not fit beside the picture
+            bar.set_ticks(range(len(kinds)), labels=kinds.tolist())
     for radius in (1, 2, 3):  # These circles show the prior N(0, I).
         angle = np.linspace(0, 2 * math.pi, 100)
         x, y = radius * np.cos(angle), radius * np.sin(angle)

@@ -8,7 +8,10 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+
+from aevb.memory import in_words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,6 +146,7 @@ def describe(prepared: Prepared) -> dict[str, Any]:
         "notes": list(data.notes),
         "likelihood": plan.likelihood,
         "reason": plan.reason,
+        "size": None if prepared.size is None else asdict(prepared.size),
     }
 
 
@@ -170,9 +174,13 @@ def print_description(found: Mapping[str, Any]) -> None:
     # Columns have units of their own: one range for all says nothing.
     if len(columns) < 2 or found["kind"] != "table":
         rows.append(("range", f"{found['range'][0]:.6g} to {found['range'][1]:.6g}"))
-    print_table([*rows, ("likelihood", f"{found['likelihood']} ({found['reason']})")])
-    for each in found["notes"]:
-        print(f"note        {each}")
+    rows.append(("likelihood", f"{found['likelihood']} ({found['reason']})"))
+    if size := found["size"]:
+        widths = ",".join(map(str, size["hidden"]))
+        rows.append(("network", f"{size['network']} of {widths} ({size['reason']})"))
+        needs = f"{size['weights']:,} weights; about {in_words(size['memory'])} of memory"
+        rows.append(("size", needs))
+    print_table([*rows, *(("note", text) for text in found["notes"])])
 
 
 def _column_lines(columns: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

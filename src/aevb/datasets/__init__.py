@@ -19,7 +19,7 @@ Where to find the code:
 ``given.py``        makes ``Data`` from any value of Python: tensors, frames, Datasets, lists
 ``collected.py``    collects the items of a Dataset or of a list
 ``sparse.py``       keeps sparse matrices sparse, and reads them
-``pictures.py``     reads a folder of PNG and JPEG files
+``pictures.py``     reads a folder of pictures; ``picture_files.py`` reads one of them
 ``synthetic.py``    makes points in the plane: gmm, moons, circles, spiral
 ``images.py``       loads digits, mnist, mnist_binarized and frey; downloads what is missing
 ``schema.py``       defines ``Data`` (rows as they were found) and ``Schema`` (their form)

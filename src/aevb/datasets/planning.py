@@ -131,9 +131,10 @@ def plan(
 
 def _require_variety(data: Data) -> None:
     if len(data) < 2:
+        notes = " ".join(["", *data.notes])  # they may say why there are so few
         raise DataError(
             f"{data.source} has 1 row to learn from; a model needs at least 2, and usually"
-            " hundreds."
+            f" hundreds.{notes}"
         )
     if data.range[0] == data.range[1]:
         raise DataError(

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from aevb.datasets.arrays import read_idx, read_npy
 from aevb.datasets.containers import CONTAINERS, inside
-from aevb.datasets.pictures import PICTURES, read_pictures
+from aevb.datasets.picture_files import PICTURES
+from aevb.datasets.pictures import read_pictures
 from aevb.datasets.schema import Data, Schema
 from aevb.datasets.tabular.columns import Written, quoted
 from aevb.datasets.tabular.frames import data_like, data_of_frame, matrix_of_frame
@@ -125,24 +126,28 @@ def read(
         (4, 2)
     """
     _refuse_address(text)
-    path = Path(text).expanduser()
+    asked = columns or {}
     forms = {
-        name: Written(date=kind.partition(":")[2])
-        for name, kind in (columns or {}).items()
-        if ":" in kind
+        name: Written(date=each.partition(":")[2]) for name, each in asked.items() if ":" in each
     }
     table = raw_table(text, forms, decimal)
     if table is not None:
-        if resize is not None or grey is not None:
-            raise UsageError(f"resize and grey are for a folder of pictures; {text} is a table")
-        return _of_table(table, kind, columns or {})
-    if columns or decimal:
+        _refuse_picture_options(text, resize, grey, "table")
+        return _of_table(table, kind, asked)
+    if asked or decimal:
         raise UsageError(f"kinds of columns and decimal marks are for tables; {text} is none")
+    path = Path(text).expanduser()
     if path.is_dir():
         return read_pictures(path, resize=resize, grey=grey)
-    if resize is not None or grey is not None:
-        raise UsageError(f"resize and grey are for a folder of pictures; {text} is a file")
+    _refuse_picture_options(text, resize, grey, "file")
     return _read_array(text, path)
+
+
+def _refuse_picture_options(
+    text: str, resize: tuple[int, int] | None, grey: bool | None, what: str
+) -> None:
+    if resize is not None or grey is not None:
+        raise UsageError(f"resize and grey are for a folder of pictures; {text} is a {what}")
 
 
 def read_like(text: str, schema: Schema, ignore: Sequence[str] = ()) -> Data:
@@ -169,23 +174,31 @@ def read_like(text: str, schema: Schema, ignore: Sequence[str] = ()) -> Data:
     _refuse_address(text)
     known = schema.table.columns if schema.table is not None else ()
     table = raw_table(text, {c.name: c.written for c in known if c.written != Written()})
-    if table is None and ignore:
-        raise UsageError(f"there are no columns to ignore in {text}: it is no table")
     if table is None:
-        if Path(text).expanduser().is_dir() and schema.is_picture:
-            size = schema.resize or (schema.shape[0], schema.shape[1])
-            return read(text, resize=size, grey=len(schema.shape) == 2)
-        return read(text)
-    unknown = [name for name in ignore if name not in map(str, table.frame.columns)]
+        return _array_like(text, schema, ignore)
+    names = [str(name) for name in table.frame.columns]
+    unknown = [name for name in ignore if name not in names]
     if unknown:
-        raise UsageError(
-            f"{text} has no column {unknown[0]!r} to ignore; it has"
-            f" {quoted(list(table.frame.columns))}"
-        )
+        raise UsageError(f"{text} has no column {unknown[0]!r} to ignore; it has {quoted(names)}")
     if schema.table is not None:
         return data_like(table.frame, table.source, schema.table, ignore=ignore, notes=table.notes)
-    kept = table.frame.loc[:, [name for name in table.frame if str(name) not in ignore]]
+    kept = table.frame.loc[:, [name not in ignore for name in names]]
     return matrix_of_frame(kept, table.source, table.notes)
+
+
+def _array_like(text: str, schema: Schema, ignore: Sequence[str]) -> Data:
+    """Read pictures of a folder in the size and type of ``schema``, or an array as it is."""
+    if ignore:
+        raise UsageError(f"there are no columns to ignore in {text}: it is no table")
+    path = Path(text).expanduser()
+    if not (path.is_dir() and schema.is_picture):
+        return read(text)
+    return read_pictures(
+        path,
+        resize=schema.resize or (schema.shape[0], schema.shape[1]),
+        grey=len(schema.shape) == 2,
+        form=(schema.dtype, schema.white),
+    )
 
 
 def raw_table(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from inspect import signature
 from typing import Any
 
@@ -15,6 +16,7 @@ from aevb.interfaces import Likelihood, Objective
 from aevb.model import VAE
 from aevb.parts.likelihoods import LIKELIHOODS
 from aevb.parts.networks import NETWORKS
+from aevb.parts.networks.conv import Layout
 from aevb.parts.networks.indicators import Indicators
 from aevb.parts.networks.log_counts import LogCounts
 from aevb.parts.objectives import OBJECTIVES
@@ -22,6 +24,8 @@ from aevb.parts.posteriors import POSTERIORS
 from aevb.parts.priors import PRIORS
 from aevb.registry import Registry
 
+MOST_PIXELS = 64 * 64
+"""Pictures of at least this many pixels get a convolutional network, unless another is named."""
 PRIOR_SETTINGS = {"components": "components"}
 """Settings of a ``Config`` that a prior may take: name in ``Config`` -> name of the argument."""
 OBJECTIVE_SETTINGS = {
@@ -31,6 +35,43 @@ OBJECTIVE_SETTINGS = {
     "samples": "samples",
 }
 """Settings of a ``Config`` that an objective may take: name in ``Config`` -> argument."""
+
+
+def settle_network(config: Config, shape: tuple[int, ...], kind: str = "") -> tuple[Config, str]:
+    """Choose the network if it is ``auto``, and the widths that go with it.
+
+    Args:
+        config: The settings.
+        shape: Of one row.
+        kind: Of the data, "" if it is not known.
+
+    Returns:
+        The settings with the name of a network, and the reason as a phrase to print.
+
+    Example:
+        >>> from aevb import Config
+        >>> from aevb.runs.build import settle_network
+        >>> config, why = settle_network(Config(), (64, 64, 3))
+        >>> config.network, config.hidden, why
+        ('conv', (32, 64), 'for pictures of 64x64 pixels or more')
+        >>> settle_network(Config(), (28, 28))[0].network
+        'mlp'
+    """
+    if config.network != "auto":
+        return config, "as asked for"
+    layout = _layout(shape) if kind in ("", "pictures") else None
+    if layout is None:
+        return replace(config, network="mlp"), "for rows that are no pictures"
+    if layout.height * layout.width >= MOST_PIXELS:
+        return replace(config, network="conv"), "for pictures of 64x64 pixels or more"
+    return replace(config, network="mlp"), "for pictures of fewer than 64x64 pixels"
+
+
+def _layout(shape: tuple[int, ...]) -> Layout | None:
+    try:
+        return Layout.of(shape)
+    except UsageError:
+        return None
 
 
 def build(
@@ -68,6 +109,7 @@ def build(
             "gaussian_optimal sets the variance that is best for the elbo, not for"
             f" {config.objective}; use gaussian"
         )
+    config, _ = settle_network(config, shape)
     return _model(config, likelihood, shape, levels), _objective(config, steps_per_epoch)
 
 
@@ -91,7 +133,7 @@ def _model(config: Config, likelihood: str, shape: tuple[int, ...], levels: int 
     assert config.hidden is not None
     data_dim = math.prod(shape)
     # The parts are made in this order, because each draws its weights from torch's generator.
-    p = _likelihood(likelihood, data_dim, levels)
+    p = likelihood_for(likelihood, data_dim, levels)
     encoder, features = _encoder(config, p, shape)
     posterior = POSTERIORS[config.posterior](features, config.latent_dim)
     decoder = NETWORKS[config.network].decoder(
@@ -102,9 +144,7 @@ def _model(config: Config, likelihood: str, shape: tuple[int, ...], levels: int 
         config.activation,
         config.skip,
     )
-    prior = PRIORS[config.prior](
-        config.latent_dim, **_accepted(PRIORS, config.prior, config, PRIOR_SETTINGS)
-    )
+    prior = prior_for(config)
     return VAE(
         data_dim,
         config.hidden,
@@ -117,10 +157,38 @@ def _model(config: Config, likelihood: str, shape: tuple[int, ...], levels: int 
     )
 
 
-def _likelihood(name: str, data_dim: int, levels: int | None) -> Any:
+def likelihood_for(name: str, data_dim: int, levels: int | None) -> Any:
+    """Make a likelihood.
+
+    Args:
+        name: Of the likelihood.
+        data_dim: How many numbers a row has.
+        levels: How many values a column can have; only the likelihoods over levels need it.
+
+    Example:
+        >>> from aevb.runs.build import likelihood_for
+        >>> likelihood_for("gaussian_network", 3, None).num_features
+        6
+    """
     family: type[Likelihood] = LIKELIHOODS[name]
     sizes = (data_dim, levels) if family.form == "levels" else (data_dim,)
     return family(*sizes)
+
+
+def prior_for(config: Config) -> Any:
+    """Make the prior of ``config``.
+
+    Raises:
+        UsageError: a setting would be ignored.
+
+    Example:
+        >>> from aevb import Config
+        >>> from aevb.runs.build import prior_for
+        >>> prior_for(Config(latent_dim=3, prior="mixture", components=5))().event_shape
+        torch.Size([3])
+    """
+    accepted = _accepted(PRIORS, config.prior, config, PRIOR_SETTINGS)
+    return PRIORS[config.prior](config.latent_dim, **accepted)
 
 
 def _encoder(config: Config, likelihood: Any, shape: tuple[int, ...]) -> tuple[nn.Module, int]:

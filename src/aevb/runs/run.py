@@ -34,6 +34,11 @@ CHUNK = 2048
 
 This bounds the memory and changes no result.
 """
+MOST_DECODED = 2**22
+"""Rows of more numbers than this in all are not decoded at once: a network takes many times more.
+
+Samples of rows of more than 2048 numbers depend on this bound, since each part is drawn by itself.
+"""
 
 
 @dataclass(repr=False)
@@ -243,8 +248,13 @@ class Run:
         noise = self.schema.is_drawn if noise is None else noise
         with torch.random.fork_rng():
             torch.manual_seed(counter_seed(seed, "sample"))
-            sizes = [min(CHUNK, n - start) for start in range(0, n, CHUNK)]
+            most = self._decoded_at_once
+            sizes = [min(most, n - start) for start in range(0, n, most)]
             return torch.cat([self.model.sample(size, noise=noise) for size in sizes])
+
+    @property
+    def _decoded_at_once(self) -> int:
+        return min(CHUNK, max(1, MOST_DECODED // self.schema.data_dim))
 
     @torch.no_grad()
     def encode(self, data: Source) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -300,7 +310,8 @@ class Run:
                 f"expected codes of shape (N, {latent_dim}); got {tuple(codes.shape)}. "
                 "Give the means that encode returns, or draws from the prior."
             )
-        return torch.cat([self.model.decode(part) for part in codes.split(CHUNK)])
+        parts = codes.split(self._decoded_at_once)
+        return torch.cat([self.model.decode(part) for part in parts])
 
     def reconstruct(self, data: Source) -> Any:
         """Encode every row and decode the mean of q(z|x): (N, *shape), or a frame for a table.

@@ -100,7 +100,7 @@ class Saved(NamedTuple):
         >>> config = aevb.Config(hidden=(8,), latent_dim=2, epochs=1)
         >>> run = aevb.fit("gmm", config, out="saved")
         >>> saved = load_to_continue("saved")
-        >>> saved.progress.epoch, saved.run.config == config
+        >>> saved.progress.epoch, saved.run.config == run.config
         (1, True)
     """
 
@@ -224,7 +224,7 @@ def load(folder: str | Path) -> Run:
         >>> config = aevb.Config(hidden=(8,), latent_dim=2, epochs=2)
         >>> run = aevb.fit("gmm", config, out="loaded")
         >>> again = aevb.load("loaded")
-        >>> again.trained, again.config == config
+        >>> again.trained, again.config == run.config
         (2, True)
     """
     return _run(_read(Path(folder), "model", "baseline"))

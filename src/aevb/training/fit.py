@@ -26,6 +26,7 @@ from aevb.storage.run_folder import clear, refuse_existing, start
 from aevb.training.callbacks import Callbacks
 from aevb.training.loop import Loop
 from aevb.training.signals import Interrupts
+from aevb.training.sizing import memory_errors_told, require_memory, settled, sized
 from aevb.training.split import Prepared, lasting_name, load_source, prepare
 from aevb.training.start import begin_with
 
@@ -80,8 +81,18 @@ def fit(
     if folder is not None and group.is_first:
         _refuse_occupied(folder, resume)
     prepared = prepare(load_source(data, config), config)
+    saved_in, device = _saved_in(folder, resume), group.device(config.device)
+    asked = config
+    config, why = settled(asked, prepared, saved_in)
+    saves = folder is not None
+    size = replace(sized(prepared, config, saves=saves, device=device), reason=why)
+    prepared = replace(prepared, size=size)
     callbacks.on_data(prepared)
-    run = _train(prepared, config, folder, resume, group, callbacks)
+    resumes = saved_in is not None
+    # Smaller pictures may get another network, so the settings are those that were asked for.
+    require_memory(size, prepared, asked, saves=saves, resumes=resumes, device=device)
+    with memory_errors_told(size):
+        run = _train(prepared, config, folder, saved_in, group, callbacks)
     callbacks.on_end(run)
     return run
 
@@ -145,7 +156,7 @@ def _train(
     prepared: Prepared,
     config: Config,
     folder: Path | None,
-    resume: bool,
+    saved_in: Path | None,
     group: Group,
     callbacks: Callbacks,
 ) -> Run:
@@ -158,7 +169,6 @@ def _train(
         group.joined(device),
     ):
         run, objective = _built(prepared, config, group, device)
-        saved_in = _saved_in(folder, resume)
         fresh = _fresh_parts(run, callbacks) if saved_in is None else frozenset[str]()
         loop = Loop(run, objective, prepared, folder, group, interrupts, callbacks)
         loop.initialise(fresh)

@@ -20,6 +20,7 @@ from aevb.datasets.planning import Plan, plan
 from aevb.datasets.schema import Data
 from aevb.parts.likelihoods import LIKELIHOODS
 from aevb.runs.run import Run, Source
+from aevb.runs.sizes import Size
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,15 @@ class Prepared:
     """Data that are ready for training.
 
     data: all rows before the split, in the units of the data. train, validation: the two parts, in
-    the same units. plan: likelihood and transform, chosen from the training rows alone.
+    the same units. plan: likelihood and transform, chosen from the training rows alone. size: of
+    the run, once its network is chosen.
     """
 
     data: Data
     train: Data
     validation: Data | None
     plan: Plan
+    size: Size | None = None
 
     def rows_sha256(self) -> str:
         """SHA-256 of all rows, their shapes and types.
