@@ -6,19 +6,13 @@ import zlib
 
 import pytest
 import torch
-from killing import CASES, Server, chain, seen
+from killing import CASES, chain, seen
 from saves import bits
 
 from aevb.storage import checkpoint
 
 KILLS = 10
 """Of each of six cases."""
-
-
-@pytest.fixture(scope="module")
-def server():
-    with Server() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import hooks
-from killing import SMALL, Server, seen
+from killing import SMALL, seen
 
 import aevb
 from aevb.datasets.schema import Data
@@ -40,12 +40,6 @@ LONG = [
     "5",
     "--quiet",
 ]
-
-
-@pytest.fixture(scope="module")
-def server():
-    with Server() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
