@@ -87,7 +87,7 @@ def report_of(path: Path, seed: int | None = None) -> Report:
         return report.placed(checked.source)
 
 
-def main(seeds: int, paths: list[str], rules: str = "") -> None:
+def main(seeds: list[int], paths: list[str], rules: str = "") -> None:
     """Print a line for each file and seed; rules: a folder of more rules."""
     import torch
 
@@ -96,10 +96,9 @@ def main(seeds: int, paths: list[str], rules: str = "") -> None:
     if rules:
         findings.__path__.append(rules)
         findings.load()
-
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    looks: list[tuple[str, int | None]] = [(f" {seed}", seed) for seed in range(seeds)]
+    looks: list[tuple[str, int | None]] = [(f" {seed}", seed) for seed in seeds]
     for path in map(Path, paths):
         for name, seed in looks or [("", None)]:
             report = report_of(path, seed)

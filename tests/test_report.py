@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -63,6 +64,14 @@ def test_figures_of_a_model_that_is_known():
     assert [finding.name for finding in measured.findings] == []
 
 
+@pytest.fixture
+def quick_annealing(monkeypatch):
+    """A fifth of the temperatures; tests/test_ais.py says what their number does."""
+    for name in ("ais_rows", "sandwich"):
+        monkeypatch.setattr(report, name, partial(getattr(report, name), temperatures=20))
+
+
+@pytest.mark.usefixtures("quick_annealing")
 def test_densities_are_those_of_the_data_in_its_own_units(monkeypatch):
     monkeypatch.setattr(report, "MOST_ANNEALED", 3)
     figures = []
@@ -86,6 +95,7 @@ def test_densities_are_those_of_the_data_in_its_own_units(monkeypatch):
         assert figures[0][name].value == pytest.approx(figures[1][name].value, abs=1e-2), name
 
 
+@pytest.mark.usefixtures("quick_annealing")
 def test_annealing_agrees_with_the_truth(monkeypatch):
     monkeypatch.setattr(report, "MOST_ANNEALED", 20)
     known, run, data, rows = known_run()

@@ -45,7 +45,7 @@ class Warm:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.close()
-        self.process.wait(10)
+        self.process.wait(60)
         self.process.stdout.close()
 
     def run(
@@ -65,7 +65,7 @@ class Warm:
         return Ended(**answer | {"refused": tuple(answer["refused"])})
 
     def judged(
-        self, paths: Iterable[Path], seeds: int = 0, rules: Path | None = None
+        self, paths: Iterable[Path], seeds: Sequence[int] = (), rules: Path | None = None
     ) -> dict[str, tuple[str, list[str]]]:
         """Judge files in one process, unconfined: (verdict, classes) by file name.
 
@@ -73,7 +73,7 @@ class Warm:
         folder of rules, these belong to the package.
         """
         files = list(map(str, paths))
-        lines = self._asked(do="judge", paths=files, seeds=seeds, rules=str(rules or ""))
+        lines = self._asked(do="judge", paths=files, seeds=list(seeds), rules=str(rules or ""))
         assert isinstance(lines, list), lines
         return {line["file"]: (line["verdict"], line["classes"]) for line in lines}
 
@@ -130,7 +130,7 @@ def run(module: str, arguments: list[str], limits: dict[str, Any], path: list[st
     return asdict(parent.run(module, arguments, Limits(**limits), path))
 
 
-def judge(paths: list[str], seeds: int, rules: str) -> Any:
+def judge(paths: list[str], seeds: list[int], rules: str) -> Any:
     """The lines that ``judging.main`` prints in a fork of this process, or why it failed."""
     import judging
 
