@@ -6,6 +6,8 @@ import threading
 
 import pytest
 import torch
+from killing import Server
+from warm import Warm
 
 pytest_plugins = ["pytester"]
 pytest.register_assert_rewrite("helpers", "oracle", "saves")  # they hold checks, not only makers
@@ -29,3 +31,27 @@ def _same_noise_every_time():
     """Statistical tests below state how rarely they fail by chance; a fixed seed makes that never
     on a given machine."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def server():
+    """Starts processes that are killed."""
+    with Server() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def warm():
+    """Starts confined children of the checker."""
+    with Warm() as started:
+        yield started
+
+
+@pytest.fixture
+def warm_children(warm, monkeypatch):
+    """``check_file`` and the drill get children that start at once; warm.py says how."""
+    from aevb.checker import examine
+    from aevb.checker.sandbox import parent
+
+    monkeypatch.setattr(parent, "run", warm.run)
+    monkeypatch.setattr(examine, "run", warm.run)

@@ -1,29 +1,33 @@
 """Helpers for the checker's tests: programs to judge, and judging without the confined child.
 
-``python -m judging SEEDS FILE...`` judges files in one process, as the checker's child does, and
-prints a JSON line for each. Tests of many programs start it instead of calling ``report_of``, since
-a stranger's program may change its process.
+``main`` judges files in one process, as the checker's child does, and prints a JSON line for each.
+Tests of many programs let ``warm.Warm`` call it in a fork instead of calling ``report_of``, since a
+stranger's program may change its process.
 """
 
 from __future__ import annotations
 
 import gc
 import json
-import subprocess
-import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.mutants import apply
+from zoo import mutants
+from zoo.mutants import Mutant, apply
 
 if TYPE_CHECKING:
     from aevb.checker.program.program import Program
     from aevb.checker.report import Report
 
-PROGRAMS = Path(__file__).parent / "programs"
+HERE = Path(__file__).parent
+PROGRAMS = HERE / "programs"
+SHELF: dict[str, dict[str, Any]] = json.loads(
+    (HERE / "wild" / "labels.json").read_text(encoding="utf-8")
+)
+"""The label of each program of the shelf."""
 
 Edit = tuple[str, str]
 """Text that occurs exactly once in a program, and its replacement."""
@@ -47,18 +51,17 @@ def wrong(report: Report) -> list[str]:
     return [one.class_ for one in report.findings if one.verdict in ("bug", "scale")]
 
 
-def judged(paths: Iterable[Path], seeds: int = 0) -> dict[str, tuple[str, list[str]]]:
-    """Judge files in one other process: (verdict, classes) by file name.
+def exact_cases() -> dict[str, Mutant | str]:
+    """For each class of mistake, a program of which exactly that class must be said.
 
-    With seeds, take a single look with each seed: (verdict, classes) by "NAME SEED".
+    It is one of the zoo, or else the name of a file of the shelf.
     """
-    command = [sys.executable, "-m", "judging", str(seeds), *map(str, paths)]
-    done = subprocess.run(
-        command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=600, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"file"')]
-    return {line["file"]: (line["verdict"], line["classes"]) for line in lines}
+    cases: dict[str, Mutant | str] = {}
+    for mutant in mutants.all():
+        cases.setdefault(mutant.class_, mutant)
+    for name, label in SHELF.items():
+        cases.setdefault(label["class"], name)
+    return {name: case for name, case in cases.items() if name}
 
 
 @contextmanager
@@ -84,13 +87,18 @@ def report_of(path: Path, seed: int | None = None) -> Report:
         return report.placed(checked.source)
 
 
-def main(seeds: int, paths: list[str]) -> None:
-    """Print a line for each file and seed."""
+def main(seeds: list[int], paths: list[str], rules: str = "") -> None:
+    """Print a line for each file and seed; rules: a folder of more rules."""
     import torch
 
+    from aevb.checker import findings
+
+    if rules:
+        findings.__path__.append(rules)
+        findings.load()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    looks: list[tuple[str, int | None]] = [(f" {seed}", seed) for seed in range(seeds)]
+    looks: list[tuple[str, int | None]] = [(f" {seed}", seed) for seed in seeds]
     for path in map(Path, paths):
         for name, seed in looks or [("", None)]:
             report = report_of(path, seed)
@@ -100,7 +108,3 @@ def main(seeds: int, paths: list[str]) -> None:
                 "classes": [finding.class_ for finding in report.findings if finding.class_],
             }
             print(json.dumps(found), flush=True)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2:])

@@ -88,7 +88,7 @@ class Server:
 
     def __exit__(self, *_):
         self.process.stdin.close()
-        assert self.process.wait(10) == 0
+        assert self.process.wait(60) == 0
         self.process.stdout.close()
 
     def ask(self, **request):
@@ -102,7 +102,7 @@ class Server:
             do="start", what=what, said=str(said), environment=environment or {}, named=named
         )
 
-    def wait(self, pid, kill_after=None, limit=60.0):
+    def wait(self, pid, kill_after=None, limit=600.0):
         """Its exit code; 'late' if it does not end within ``limit`` seconds. kill_after: SIGKILL
         after so many seconds."""
         return self.ask(do="wait", pid=pid, kill_after=kill_after, limit=limit)

@@ -7,9 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers import aevb
 from zoo import mutants
 
 from aevb.checker import CLASSES, Finding, Report, check_file
+
+pytestmark = pytest.mark.usefixtures("warm_children")
 
 TUTORIAL = mutants.source("tutorial")
 
@@ -42,24 +45,17 @@ def test_that_every_fixed_class_is_known() -> None:
     assert names <= CLASSES.keys()
 
 
-def run(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "aevb", "check", *words],
+def test_the_command(tmp_path: Path) -> None:
+    """In a process of its own, with a child of its own."""
+    file = tmp_path / "mine.py"
+    file.write_text(TUTORIAL.replace("randn_like", "rand_like"), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "aevb", "check", str(file), "--json", "--trace"],
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
-
-
-def test_the_command(tmp_path: Path) -> None:
-    file = tmp_path / "mine.py"
-    file.write_text(TUTORIAL, encoding="utf-8")
-    done = run(str(file))
-    assert done.returncode == 0
-    assert done.stdout.startswith("mine.py: right")
-    file.write_text(TUTORIAL.replace("randn_like", "rand_like"), encoding="utf-8")
-    done = run(str(file), "--json", "--trace")
     found = json.loads(done.stdout)
     assert done.returncode == 1
     assert (found["verdict"], found["findings"][0]["class"]) == ("bug", "noise-uniform")
@@ -71,14 +67,15 @@ def test_the_command(tmp_path: Path) -> None:
 def test_the_picture_shows_what_was_measured(tmp_path: Path) -> None:
     file, picture = tmp_path / "mine.py", tmp_path / "mine.png"
     file.write_text(TUTORIAL, encoding="utf-8")
-    done = run(str(file), "--picture", str(picture))
-    assert done.returncode == 0
+    result = aevb(f"check {file} --picture {picture}")
+    assert result.code == 0
+    assert result.out.startswith("mine.py: right")
     assert picture.read_bytes()[:4] == b"\x89PNG"
-    assert f"picture: {picture}" in done.stdout
-    again = run(str(file), "--picture", str(picture))
-    assert again.returncode not in (0, 1, 2)
-    assert "exists already" in again.stderr
-    assert run(str(file), "--picture", str(tmp_path / "mine.csv")).returncode == 2
+    assert f"picture: {picture}" in result.out
+    again = aevb(f"check {file} --picture {picture}")
+    assert again.code not in (0, 1, 2)
+    assert "exists already" in again.err
+    assert aevb(f"check {file} --picture {tmp_path / 'mine.csv'}").code == 2
 
 
 def test_the_fingerprint_of_the_tutorials_vae_is_that_of_its_formulas(tmp_path: Path) -> None:
@@ -100,11 +97,8 @@ def test_the_fingerprint_of_the_tutorials_vae_is_that_of_its_formulas(tmp_path: 
     assert wrong["seen_deviation"] != pytest.approx(wrong["right_deviation"], rel=0.1)
 
 
-@pytest.mark.parametrize(
-    ("words", "code"), [(["nothing.py"], 66), (["--map", "sampler", __file__], 2)]
-)
-def test_bad_input_to_the_command(words: list[str], code: int) -> None:
-    done = run(*words)
-    assert done.returncode == code
-    assert done.stdout == ""
-    assert done.stderr.count("\n") == 1
+@pytest.mark.parametrize(("words", "code"), [("nothing.py", 66), (f"--map sampler {__file__}", 2)])
+def test_bad_input_to_the_command(words: str, code: int) -> None:
+    result = aevb(f"check {words}")
+    assert (result.code, result.out) == (code, "")
+    assert result.err.count("\n") == 1

@@ -12,6 +12,8 @@ from aevb.checker.program.source import SourceError, read
 from aevb.checker.sandbox.parent import Limits
 from aevb.errors import NotFoundError, UsageError
 
+pytestmark = pytest.mark.usefixtures("warm_children")
+
 TUTORIAL = mutants.source("tutorial")
 
 
@@ -90,7 +92,7 @@ def test_that_hostile_models_are_contained(line: str, said: str, tmp_path: Path)
     file = tmp_path / "hostile.py"
     edited = mutants.apply(TUTORIAL, [(head, f"{head}        {line}\n")], "hostile")
     file.write_text(edited, encoding="utf-8")
-    report = check_file(file, limits=Limits(wall_s=45, cpu_s=10))
+    report = check_file(file, limits=Limits(wall_s=45, cpu_s=3))
     assert report.exit_code == 2
     assert said in report.findings[0].message
 

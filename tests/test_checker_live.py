@@ -105,13 +105,13 @@ def test_that_a_model_that_is_no_vae_is_not_judged() -> None:
     assert check(nn.Linear(3, 3)).verdict == "cannot_judge"
 
 
+@pytest.mark.usefixtures("warm_children")
 def test_the_fixture(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         mine=mutants.source("tutorial").replace("randn_like", "rand_like"),
         test_mine="def test_mine(check_vae):\n    check_vae('mine.py')\n",
     )
-    result = pytester.runpytest_subprocess(
-        "-p", "no:cacheprovider"
-    )  # the plugin comes with the install
+    # The plugin comes with the install.
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:xdist")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*noise-uniform*"])

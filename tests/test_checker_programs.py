@@ -10,6 +10,8 @@ from judging import Edit, put, wrong
 
 from aevb.checker import check_file
 
+pytestmark = pytest.mark.usefixtures("warm_children")
+
 FAILS = "print(x.nothing_of_that_name)"
 
 

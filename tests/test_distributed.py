@@ -12,7 +12,7 @@ import sys
 
 import numpy as np
 import pytest
-from killing import SMALL, Server, seen
+from killing import SMALL, seen
 
 from aevb.storage import checkpoint
 
@@ -31,12 +31,6 @@ CASES = {
         {"likelihood": "bernoulli", "binarize": "dynamic", "batch_size": 21, "epochs": 2},
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def server():
-    with Server() as started:
-        yield started
 
 
 def port():

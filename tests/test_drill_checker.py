@@ -11,6 +11,7 @@ from aevb.drill.workspace import Work
 
 checker = pytest.importorskip("aevb.checker", reason="the checker is not part of this checkout")
 SOLUTION = percent.module(percent.SOLUTION)
+pytestmark = pytest.mark.usefixtures("warm_children")
 
 
 def graded(path, source):
