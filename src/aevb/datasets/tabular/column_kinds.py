@@ -11,7 +11,7 @@ import datetime
 import decimal
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,14 @@ import numpy as np
 
 from aevb.datasets.tabular.cells import is_stepped, numbers, period_of, plain, steps
 from aevb.datasets.tabular.columns import COLUMN_KINDS, Column, Label, Written, quoted, text_of
+from aevb.datasets.tabular.words import (
+    NAMES_OF_CODES,
+    NAMES_OF_DATES,
+    NAMES_OF_GRADES,
+    NAMES_OF_IDENTIFIERS,
+    YES_OR_NO,
+    order_of,
+)
 from aevb.errors import DataError, UsageError
 from aevb.registry import Registry
 
@@ -29,61 +37,14 @@ EXACT = 2**53
 """Whole numbers up to this size are exact in a float64."""
 MOST_DECIMALS = 9
 """More decimals than this are those of a computation, not of a measurement."""
-NAMES_OF_IDENTIFIERS = re.compile(
-    r"(.*[ _.-])?(id|ids|uid|uuid|guid|index|idx|key|rownames|row ?names?|row|obs|case|"
-    r"serial|record)([ _.-]?(no|nr|num|number|code))?|unnamed: ?\d+"
-)
-"""Names of columns that name a row, in small letters."""
-NAMES_OF_DATES = re.compile(
-    r".*(date|day|time|datum|opened|closed|born|birth|dob).*", re.IGNORECASE
-)
-NAMES_OF_CODES = re.compile(
-    r"(.*[ _.-])?(code|cod|cd|zip|zip ?code|post ?code|postal ?code|fips|state|county|country|"
-    r"district|dist|region|province|town|city|area ?code|tract|sic|naics|icd|sector|industry|"
-    r"occupation|ethnicity|race|religion|sex|gender|class|type|kind|group|grp|cluster|category|species|"
-    r"strain|breed|block|plot|site|station|subject|subj|patient|"
-    r"firm|company|school|teacher|student|rater|judge|treatment|treat|trt|arm|condition|variety|batch|"
-    r"machine|operator|lot|sire|dam)|"
-    r"(.*[ _.-])?id|[a-z]+cod|"
-    r"(user|town|house|hh|pers|person|cust|customer|client|firm|school|student|child|mother|family|"
-    r"group|case|subj|patient|emp|employee|product|item|store|shop|movie|film|book|city|state|"
-    r"country|county|dist|region|station|plot|tree|site|animal|ind|member|device|session|order|"
-    r"account|loan|game|player|team|song|artist|author|post|msg)id"
-)
-"""Names of columns whose numbers are codes, in small letters."""
 ALL_DIFFERENT = 0.9
 """Text is a name of its row, or free text, if more than this share of the cells differ."""
 FEW = 10
 """With fewer rows than this, text or numbers that all differ say nothing."""
-YES_OR_NO = [
-    ("false", "true"),
-    ("no", "yes"),
-    ("n", "y"),
-    ("f", "t"),
-    ("off", "on"),
-    ("absent", "present"),
-    ("0", "1"),
-]
-"""Pairs of words, in small letters: for False and for True."""
-SCALES = [
-    ("xxs", "xs", "s", "m", "l", "xl", "xxl", "xxxl"),
-    ("very low", "low", "moderate", "medium", "mid", "high", "very high"),
-    ("tiny", "small", "medium", "large", "huge"),
-    ("never", "rarely", "seldom", "sometimes", "often", "usually", "always"),
-    ("very poor", "poor", "fair", "average", "good", "very good", "excellent", "outstanding"),
-    ("very bad", "bad", "medium", "ok", "okay", "good", "very good", "best"),
-    ("none", "minimal", "mild", "slight", "some", "moderate", "marked", "severe"),
-    ("strongly disagree", "disagree", "neutral", "neither", "agree", "strongly agree"),
-    ("first", "second", "third", "fourth", "fifth"),
-    ("1st", "2nd", "3rd", "4th", "5th", "6th"),
-    ("i", "ii", "iii", "iv", "v", "vi", "vii"),
-    ("not at all", "a little", "somewhat", "quite a bit", "very much", "extremely"),
-    ("freshman", "sophomore", "junior", "senior"),
-    ("young", "middle", "middle-aged", "old"),
-    ("primary", "secondary", "tertiary"),
-]
-"""Words with an order, in small letters, from the least to the most."""
-
+MOST_GRADES = 12
+"""A column of grades has at most this many different numbers."""
+FREE_TEXT = 30
+"""If half of the cells differ and they have more characters than this, they are free text."""
 SPANS = ("timedelta", "duration")
 """How pandas's names for types of spans of time begin."""
 
@@ -279,7 +240,9 @@ def _text(base: Column, present: pd.Series, distinct: int) -> Column:
     if _differ(present, distinct, ALL_DIFFERENT):
         reason = f"{distinct} of {len(present)} cells of text differ"
         return replace(base, kind="identifier", reason=reason)
-    order = _order(small)
+    if _differ(present, distinct, 0.5) and present.astype("str").str.len().mean() > FREE_TEXT:
+        return replace(base, kind="identifier", reason="free text")
+    order = order_of(small)
     if order:
         levels = tuple(small[word] for word in order)
         return replace(base, kind="ordered", levels=levels, reason=f"an order: {quoted(levels)}")
@@ -292,36 +255,6 @@ def _differ(present: pd.Series, distinct: int, share: float) -> bool:
     return len(present) >= FEW and distinct > share * len(present)
 
 
-def _order(small: Mapping[str, str]) -> list[str]:
-    """Bring words into the order that they are known to have. Empty if there is none."""
-    if len(small) < 2:
-        return []
-    for scale in SCALES:
-        if small.keys() <= set(scale):
-            return [word for word in scale if word in small]
-    starts = {word: _start_of_range(word) for word in small}
-    if len(small) > 2 and all(start is not None for start in starts.values()):
-        return sorted(small, key=lambda word: starts[word] or 0.0)
-    return []
-
-
-def _start_of_range(word: str) -> float | None:
-    """The lower end of a range such as 18-24, <18, 65+, 25 to 34. None for other words."""
-    number = r"[$€£]?\s?(\d[\d,]*(?:\.\d+)?)\s?[%km]?"
-    if found := re.fullmatch(rf"[\[(]?{number}\s?(?:-|–|to|,|\.\.)\s?{number}[\])]?.*", word):
-        return _number(found[1])
-    if found := re.fullmatch(rf"(?:<|<=|under|below|less than|up to)\s?{number}.*", word):
-        return _number(found[1]) - 1e-6
-    if found := re.fullmatch(rf"(?:>|>=|over|above|more than)?\s?{number}\s?\+?.*", word):
-        more = "+" in word or word.startswith((">", "over", "above", "more"))
-        return _number(found[1]) + 1e-6 if more else None
-    return None
-
-
-def _number(text: str) -> float:
-    return float(text.replace(",", ""))
-
-
 # -------------------------------------------------------------------------------------------------
 # numbers
 
@@ -332,19 +265,13 @@ def _numeric(base: Column, present: pd.Series, distinct: int) -> Column:
     fractions = (values != np.rint(values)).any()
     if fractions or (not _is_whole_type(base) and np.abs(values).max() > EXACT):
         return _real(base, present, values)
-    if distinct == 2 and set(values) == {0.0, 1.0}:
-        levels = tuple(sorted(plain(value) for value in present.unique()))
-        return replace(base, kind="boolean", levels=levels, reason="only 0 and 1")
     why = _why_identifier(base, values, distinct)
     if why:
         return replace(base, kind="identifier", reason=why)
-    if len(values) >= FEW and set(values) == {-1.0, 0.0, 1.0}:
+    kind, reason = _kind_of_few(base, values, distinct)
+    if kind:
         levels = tuple(sorted(plain(value) for value in present.unique()))
-        return replace(base, kind="ordered", levels=levels, reason="only -1, 0 and 1")
-    if _is_code(base, values, distinct):
-        levels = tuple(sorted(plain(value) for value in present.unique()))
-        reason = f"{distinct} numbers that are codes, by the name of the column"
-        return replace(base, kind="category", levels=levels, reason=reason)
+        return replace(base, kind=kind, levels=levels, reason=reason)
     if _are_dates(values):
         written = replace(base.written, date="%Y%m%d")
         return _stepped(
@@ -401,9 +328,24 @@ def _why_identifier(base: Column, values: Any, distinct: int) -> str:
         return ""
     if _names_an_identifier(base.name):
         return "its name, and a number of its own in nearly every row"
-    if _is_whole_type(base) and digits >= 12 and not NAMES_OF_DATES.fullmatch(base.name):
+    if _is_whole_type(base) and digits >= 12 and not NAMES_OF_DATES.fullmatch(base.name.lower()):
         return f"a number of {digits} digits of its own in nearly every row"
     return ""
+
+
+def _kind_of_few(base: Column, values: Any, distinct: int) -> tuple[str, str]:
+    """The kind of whole numbers that are levels, and why. ("", "") for amounts."""
+    if distinct == 2 and set(values) == {0.0, 1.0}:
+        return "boolean", "only 0 and 1"
+    if len(values) < FEW:
+        return "", ""
+    if set(values) == {-1.0, 0.0, 1.0}:
+        return "ordered", "only -1, 0 and 1"
+    if _is_code(base, values, distinct):
+        return "category", f"{distinct} numbers that are codes, by the name of the column"
+    if distinct <= MOST_GRADES and NAMES_OF_GRADES.fullmatch(base.name.lower()):
+        return "ordered", f"{distinct} grades, by the name of the column"
+    return "", ""
 
 
 def _is_code(base: Column, values: Any, distinct: int) -> bool:
@@ -411,7 +353,7 @@ def _is_code(base: Column, values: Any, distinct: int) -> bool:
     named = NAMES_OF_CODES.fullmatch(base.name.lower()) or re.fullmatch(
         r".*[a-z](ID|Id)", base.name
     )
-    return bool(named) and distinct > 1 and len(values) >= FEW and values.min() >= 0
+    return bool(named) and distinct > 1 and values.min() >= 0
 
 
 def _is_whole_type(base: Column) -> bool:
@@ -520,7 +462,7 @@ def _asked_levels(kind: str) -> Callable[[Column, Any], Column]:
         if kind == "boolean" and len(levels) != 2:
             raise ValueError(f"it has {len(levels)} values")
         small = {str(level).strip().lower(): level for level in levels}
-        order = _order({word: word for word in small}) if kind == "ordered" else []
+        order = order_of({word: word for word in small}) if kind == "ordered" else []
         return replace(
             base, kind=kind, levels=tuple(small[word] for word in order) or tuple(levels)
         )
