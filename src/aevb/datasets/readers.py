@@ -15,7 +15,7 @@ from pathlib import Path
 
 from aevb.datasets.arrays import read_idx, read_npy
 from aevb.datasets.columns import Written, quoted
-from aevb.datasets.containers import CONTAINERS, inside
+from aevb.datasets.containers import CONTAINERS, inside, refuse_objects
 from aevb.datasets.delimited import PACKED
 from aevb.datasets.frames import data_like, data_of_frame, matrix_of_frame
 from aevb.datasets.pictures import PICTURES, read_pictures
@@ -31,13 +31,9 @@ READERS: dict[str, Callable[[Path], Data]] = {
 }
 """The function that reads a file of arrays, by the ending of the file's name. ``tables.SUFFIXES``
 has the endings of tables."""
-PICKLED = "pd.read_pickle({name!r}).to_csv('table.csv', index=False)"
+OBJECTS = (".pt", ".pth", ".pkl", ".pickle", ".joblib")
+"""Endings of files of Python objects, which are never loaded."""
 UNSAFE = {
-    ".pkl": PICKLED,
-    ".pickle": PICKLED,
-    ".joblib": PICKLED,
-    ".pt": "np.save('rows.npy', torch.load({name!r}, weights_only=True).numpy())",
-    ".pth": "np.save('rows.npy', torch.load({name!r}, weights_only=True).numpy())",
     ".xls": "pd.read_excel({name!r}).to_csv('table.csv', index=False)",
     ".ods": "pd.read_excel({name!r}).to_csv('table.csv', index=False)",
     ".rds": "in R: write.csv(readRDS({name!r}), 'table.csv', row.names=FALSE)",
@@ -302,6 +298,8 @@ def _reader(path: Path) -> Callable[[Path], Data]:
         raise DataError(
             f"{path} is one picture; give the folder that holds the pictures to learn from"
         )
+    if suffix in OBJECTS:
+        return refuse_objects
     if suffix in UNSAFE:
         line = UNSAFE[suffix].format(name=str(path))
         raise DataError(
