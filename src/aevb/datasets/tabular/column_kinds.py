@@ -226,29 +226,41 @@ def _dated(base: Column, present: pd.Series) -> Column:
 
 
 def _text(base: Column, present: pd.Series, distinct: int) -> Column:
-    """Judge text: yes and no, an order, a name of the row, or names."""
+    """Judge text: yes and no, a span of a year, a name of the row, an order, or names."""
     small = {str(value).strip().lower(): str(value) for value in present.unique()}
-    if distinct == 2 and len(small) == 2:
-        for no, yes in YES_OR_NO:
-            if small.keys() == {no, yes}:
-                pair = (small[no], small[yes])
-                return replace(base, kind="boolean", levels=pair, reason=quoted(pair))
+    pair = _yes_and_no(small) if distinct == 2 else ()
+    if pair:
+        return replace(base, kind="boolean", levels=pair, reason=quoted(pair))
     form = period_of(present.unique())
     if form:
         base = replace(base, written=replace(base.written, date=form))
         return _stepped(base, present, "date", f"from {present.min()} to {present.max()}")
-    if _differ(present, distinct, ALL_DIFFERENT):
-        reason = f"{distinct} of {len(present)} cells of text differ"
-        return replace(base, kind="identifier", reason=reason)
-    if _differ(present, distinct, 0.5) and present.astype("str").str.len().mean() > FREE_TEXT:
-        return replace(base, kind="identifier", reason="free text")
-    order = order_of(small)
+    why = _why_free(present, distinct)
+    if why:
+        return replace(base, kind="identifier", reason=why)
+    order = order_of(small) if len(small) == distinct else []
     if order:
         levels = tuple(small[word] for word in order)
         return replace(base, kind="ordered", levels=levels, reason=f"an order: {quoted(levels)}")
     levels = tuple(sorted(map(str, present.unique())))
     reason = base.reason or f"text with {distinct} values"
     return replace(base, kind="category", levels=levels, reason=reason)
+
+
+def _yes_and_no(small: Mapping[str, str]) -> tuple[str, ...]:
+    """The words for False and True, as they are written. () if these are others."""
+    for no, yes in YES_OR_NO:
+        if small.keys() == {no, yes}:
+            return small[no], small[yes]
+    return ()
+
+
+def _why_free(present: pd.Series, distinct: int) -> str:
+    """Say why text is a name of its row or free text, or return "" if it is not."""
+    if _differ(present, distinct, ALL_DIFFERENT):
+        return f"{distinct} of {len(present)} cells of text differ"
+    long = present.astype("str").str.len().mean() > FREE_TEXT
+    return "free text" if long and _differ(present, distinct, 0.5) else ""
 
 
 def _differ(present: pd.Series, distinct: int, share: float) -> bool:

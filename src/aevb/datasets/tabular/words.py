@@ -76,14 +76,18 @@ def order_of(small: Mapping[str, str]) -> list[str]:
     for scale in SCALES:
         if small.keys() <= set(scale):
             return [word for word in scale if word in small]
-    if len(small) > 2:
-        starts = {word: _start_of_range(word) or _rank(word) for word in small}
-        if any(start is not None for start in starts.values()):
-            # Beside ranges, 12 years is one, too.
-            starts = {word: start or _alone(word) for word, start in starts.items()}
-        if all(start is not None for start in starts.values()):
-            return sorted(small, key=lambda word: starts[word] or (0.0, 0))
-    return []
+    starts = _starts(list(small)) if len(small) > 2 else {}
+    return sorted(starts, key=lambda word: starts[word])
+
+
+def _starts(words: list[str]) -> dict[str, tuple[float, int]]:
+    """Where each of the words begins, if all of them are ranges or ranks. Else nothing."""
+    starts = {word: _start_of_range(word) or _rank(word) for word in words}
+    if any(starts.values()):
+        # Beside ranges, "12 years" is one, too.
+        starts = {word: start or _alone(word) for word, start in starts.items()}
+    found = {word: start for word, start in starts.items() if start is not None}
+    return found if len(found) == len(words) else {}
 
 
 _NUMBER = r"[$€£]?\s?(\d[\d,]*(?:\.\d+)?)\s?[%km]?"
