@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from generated_tables import frames
 from hypothesis import given, settings
-from test_columns import frames
 
 from aevb.datasets import load, load_like
 from aevb.datasets.planning import plan

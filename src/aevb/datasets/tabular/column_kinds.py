@@ -9,40 +9,33 @@ from __future__ import annotations
 
 import datetime
 import decimal
-import math
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aevb.datasets.tabular.cells import is_stepped, numbers, period_of, plain, steps
+from aevb.datasets.tabular.cells import is_stepped, numbers, period_of, plain
 from aevb.datasets.tabular.columns import COLUMN_KINDS, Column, Label, Written, quoted, text_of
-from aevb.datasets.tabular.words import (
-    NAMES_OF_CODES,
-    NAMES_OF_DATES,
-    NAMES_OF_GRADES,
-    NAMES_OF_IDENTIFIERS,
-    YES_OR_NO,
-    order_of,
+from aevb.datasets.tabular.number_kinds import (
+    ALL_DIFFERENT,
+    FEW,
+    are_dates,
+    decimals_of,
+    integer,
+    numeric,
+    real,
+    stepped,
+    whole_steps,
 )
+from aevb.datasets.tabular.words import YES_OR_NO, order_of
 from aevb.errors import DataError, UsageError
 from aevb.registry import Registry
 
 if TYPE_CHECKING:
     import pandas as pd
 
-EXACT = 2**53
-"""Whole numbers up to this size are exact in a float64."""
-MOST_DECIMALS = 9
-"""More decimals than this are those of a computation, not of a measurement."""
-ALL_DIFFERENT = 0.9
-"""Text is a name of its row, or free text, if more than this share of the cells differ."""
-FEW = 10
-"""With fewer rows than this, text or numbers that all differ say nothing."""
-MOST_GRADES = 12
-"""A column of grades has at most this many different numbers."""
+
 FREE_TEXT = 30
 """If half of the cells differ and they have more characters than this, they are free text."""
 SPANS = ("timedelta", "duration")
@@ -177,12 +170,12 @@ def _found(base: Column, present: pd.Series) -> Column:
     ):
         return replace(base, kind="boolean", levels=(False, True), reason="true and false")
     if base.dtype.startswith(SPANS):
-        return _stepped(base, present, "integer", "spans of time")
+        return stepped(base, present, "integer", "spans of time")
     if is_stepped(base):
         return _dated(base, present)
     if isinstance(present.iloc[0], str):
         return _text(base, present, distinct)
-    return _numeric(base, present, distinct)
+    return numeric(base, present, distinct)
 
 
 def _constant(base: Column, present: pd.Series) -> Column:
@@ -194,8 +187,8 @@ def _constant(base: Column, present: pd.Series) -> Column:
         level_dtype = _level_dtype(present) if base.dtype.startswith("category") else ""
         return replace(column, levels=(value,), level_dtype=level_dtype)
     if base.dtype == "decimal":
-        return replace(column, levels=(float(value),), decimals=_decimals_of(present))
-    return replace(column, base=_whole(base, present)[0], low=0.0, high=0.0)
+        return replace(column, levels=(float(value),), decimals=decimals_of(present))
+    return replace(column, base=whole_steps(base, present)[0], low=0.0, high=0.0)
 
 
 def _categories(base: Column, present: pd.Series) -> Column:
@@ -222,7 +215,7 @@ def _dated(base: Column, present: pd.Series) -> Column:
     first, last = present.min(), present.max()
     what = "times" if base.dtype == "time" else "dates"
     reason = f"{what} from {first} to {last}".replace(" 00:00:00", "")
-    return _stepped(base, present, "date", reason)
+    return stepped(base, present, "date", reason)
 
 
 def _text(base: Column, present: pd.Series, distinct: int) -> Column:
@@ -234,7 +227,7 @@ def _text(base: Column, present: pd.Series, distinct: int) -> Column:
     form = period_of(present.unique())
     if form:
         base = replace(base, written=replace(base.written, date=form))
-        return _stepped(base, present, "date", f"from {present.min()} to {present.max()}")
+        return stepped(base, present, "date", f"from {present.min()} to {present.max()}")
     why = _why_free(present, distinct)
     if why:
         return replace(base, kind="identifier", reason=why)
@@ -268,170 +261,6 @@ def _differ(present: pd.Series, distinct: int, share: float) -> bool:
 
 
 # -------------------------------------------------------------------------------------------------
-# numbers
-
-
-def _numeric(base: Column, present: pd.Series, distinct: int) -> Column:
-    """Judge numbers: whole or not, two values, a count of the rows, a date, an amount."""
-    values = numbers(base.name, present)
-    fractions = (values != np.rint(values)).any()
-    if fractions or (not _is_whole_type(base) and np.abs(values).max() > EXACT):
-        return _real(base, present, values)
-    why = _why_identifier(base, values, distinct)
-    if why:
-        return replace(base, kind="identifier", reason=why)
-    kind, reason = _kind_of_few(base, values, distinct)
-    if kind:
-        levels = tuple(sorted(plain(value) for value in present.unique()))
-        return replace(base, kind=kind, levels=levels, reason=reason)
-    if _are_dates(values):
-        written = replace(base.written, date="%Y%m%d")
-        return _stepped(
-            replace(base, written=written), present, "date", "whole numbers such as 20240131"
-        )
-    return _integer(base, present, values)
-
-
-def _real(base: Column, present: pd.Series, values: Any) -> Column:
-    """Make a column of numbers with fractions."""
-    low, high = float(values.min()), float(values.max())
-    return replace(
-        base,
-        kind="real",
-        low=low,
-        high=high,
-        decimals=_decimals_of(present),
-        reason=base.reason or f"numbers from {low:.6g} to {high:.6g}",
-    )
-
-
-def _integer(base: Column, present: pd.Series, values: Any) -> Column:
-    """Make a column of whole numbers, exactly."""
-    low, high = float(values.min()), float(values.max())
-    reason = base.reason or f"whole numbers from {low:.15g} to {high:.15g}"
-    if max(abs(low), abs(high)) <= EXACT or base.dtype.lower().startswith(("float", "double")):
-        return replace(base, kind="integer", low=low, high=high, decimals=0, reason=reason)
-    return _stepped(base, present, "integer", reason)
-
-
-def _decimals_of(present: pd.Series) -> int | None:
-    """Count the decimals of numbers. None if there are more than a person writes."""
-    if isinstance(present.iloc[0], decimal.Decimal):
-        return max(0, *(-int(cell.as_tuple().exponent) for cell in present))
-    values = present.astype("float64").to_numpy()
-    with np.errstate(over="ignore", invalid="ignore"):  # numbers near the largest float
-        for places in range(MOST_DECIMALS + 1):
-            if (values.round(places) == values).all():
-                return places
-    return None
-
-
-def _why_identifier(base: Column, values: Any, distinct: int) -> str:
-    """Say why whole numbers are names of the rows, or return "" if they are not."""
-    if len(values) < FEW:
-        return ""
-    low, high = values.min(), values.max()
-    digits = len(str(int(high)))
-    if _is_whole_type(base) and high - low > EXACT:
-        return f"whole numbers of {digits} digits, too many to be modelled"
-    if distinct == len(values) and low in (0.0, 1.0) and (np.diff(values) == 1).all():
-        return f"it counts the rows from {low:.0f}"
-    if distinct <= ALL_DIFFERENT * len(values):
-        return ""
-    if _names_an_identifier(base.name):
-        return "its name, and a number of its own in nearly every row"
-    if _is_whole_type(base) and digits >= 12 and not NAMES_OF_DATES.fullmatch(base.name.lower()):
-        return f"a number of {digits} digits of its own in nearly every row"
-    return ""
-
-
-def _kind_of_few(base: Column, values: Any, distinct: int) -> tuple[str, str]:
-    """The kind of whole numbers that are levels, and why. ("", "") for amounts."""
-    if distinct == 2 and set(values) == {0.0, 1.0}:
-        return "boolean", "only 0 and 1"
-    if len(values) < FEW:
-        return "", ""
-    if set(values) == {-1.0, 0.0, 1.0}:
-        return "ordered", "only -1, 0 and 1"
-    if _is_code(base, values, distinct):
-        return "category", f"{distinct} numbers that are codes, by the name of the column"
-    if distinct <= MOST_GRADES and NAMES_OF_GRADES.fullmatch(base.name.lower()):
-        return "ordered", f"{distinct} grades, by the name of the column"
-    return "", ""
-
-
-def _is_code(base: Column, values: Any, distinct: int) -> bool:
-    """Whether whole numbers are codes: their column is named so, and they repeat."""
-    named = NAMES_OF_CODES.fullmatch(base.name.lower()) or re.fullmatch(
-        r".*[a-z](ID|Id)", base.name
-    )
-    return bool(named) and distinct > 1 and values.min() >= 0
-
-
-def _is_whole_type(base: Column) -> bool:
-    return base.dtype.lower().startswith(("int", "uint"))
-
-
-def _names_an_identifier(name: str) -> bool:
-    return bool(
-        NAMES_OF_IDENTIFIERS.fullmatch(name.lower())
-        or NAMES_OF_CODES.fullmatch(name.lower())
-        or re.fullmatch(r".*[a-z](ID|Id)", name)
-    )
-
-
-def _are_dates(values: Any) -> bool:
-    """Whether whole numbers are dates written YYYYMMDD."""
-    if not (values.min() >= 1700_01_01 and values.max() <= 2200_12_31):
-        return False
-    years, months, days = values // 10_000, values // 100 % 100, values % 100
-    inside = (months >= 1) & (months <= 12) & (days >= 1) & (days <= 31)
-    if not inside.all():
-        return False
-    import pandas as pd
-
-    parts = pd.DataFrame({"year": years, "month": months, "day": days})
-    return bool(pd.to_datetime(parts, errors="coerce").notna().all())
-
-
-# -------------------------------------------------------------------------------------------------
-# steps
-
-
-def _stepped(base: Column, present: pd.Series, kind: str, reason: str) -> Column:
-    """Make a column whose cells are counted in whole steps from the first one.
-
-    Dates that are too fine for a float64 are kept to the thousandth or millionth step: nanoseconds
-    to the microsecond. Other numbers that are too fine are identifiers.
-    """
-    first, last, unit = _whole(base, present)
-    if (last - first) // unit > EXACT:
-        unit = next(n for n in (1000, 10**6, 10**9) if (last - first) // n < EXACT)
-        if kind != "date":
-            return replace(base, kind="identifier", reason=f"{reason}, too fine to be modelled")
-        first -= first % unit
-        reason += f", kept to {unit} of {base.dtype}"
-    return replace(
-        base,
-        kind=kind,
-        base=first,
-        unit=unit,
-        low=0.0,
-        high=float((last - first) // unit),
-        reason=reason,
-    )
-
-
-def _whole(base: Column, present: pd.Series) -> tuple[int, int, int]:
-    """Return the first step, the last, and the largest step that reaches all of them."""
-    counted = steps(base, present)
-    first = int(counted.min())
-    apart = np.unique(counted - first)
-    unit = math.gcd(*map(int, apart)) if apart.dtype == object else int(np.gcd.reduce(apart))
-    return first, int(counted.max()), unit or 1
-
-
-# -------------------------------------------------------------------------------------------------
 # what the user asked for
 
 
@@ -452,16 +281,16 @@ def _as_asked(base: Column, present: pd.Series, kind: str) -> Column:
 
 
 def _asked_real(base: Column, present: pd.Series) -> Column:
-    return _real(base, present, numbers(base.name, present))
+    return real(base, present, numbers(base.name, present))
 
 
 def _asked_integer(base: Column, present: pd.Series) -> Column:
     if base.dtype.startswith(SPANS):
-        return _stepped(base, present, "integer", "")
+        return stepped(base, present, "integer", "")
     values = numbers(base.name, present)
     if (values != np.rint(values)).any():
         raise ValueError("it holds fractions")
-    return _integer(base, present, values)
+    return integer(base, present, values)
 
 
 def _asked_levels(kind: str) -> Callable[[Column, Any], Column]:
@@ -485,11 +314,9 @@ def _asked_levels(kind: str) -> Callable[[Column, Any], Column]:
 def _asked_date(base: Column, present: pd.Series) -> Column:
     if is_stepped(base):
         return _dated(base, present)
-    if not _are_dates(numbers(base.name, present)):
+    if not are_dates(numbers(base.name, present)):
         raise ValueError("its numbers are not dates written YYYYMMDD")
-    return _stepped(
-        replace(base, written=replace(base.written, date="%Y%m%d")), present, "date", ""
-    )
+    return stepped(replace(base, written=replace(base.written, date="%Y%m%d")), present, "date", "")
 
 
 def _asked_constant(base: Column, present: pd.Series) -> Column:

@@ -1,4 +1,4 @@
-"""Words that tell the kind of a column: names of columns, words for yes and no, words with an order.
+"""Words that tell the kind of a column: its name, words for yes and no, words with an order.
 
 All of them are compared in small letters.
 """
