@@ -16,6 +16,9 @@ from aevb.training.split import held_out, lasting_name, load_data, prepare
 ROWS = Data(np.arange(200.0).reshape(100, 2), "s", labels=np.arange(100))
 
 
+NO_TABLE = SimpleNamespace(table=None)
+
+
 def test_held_out_rows_take_no_part_in_the_decisions():
     prepared = prepare(ROWS, Config(validation="0.25", seed=3))
     kept, apart = split_rows(100, 0.25, 3)
@@ -66,7 +69,9 @@ def test_rows_to_judge_a_model_by_are_those_it_was_not_trained_on(tmp_path):
     x = str(tmp_path / "x.npy")
 
     def judged_by(source, validation):
-        rows, what = held_out(SimpleNamespace(source=source, config=Config(validation=validation)))
+        rows, what = held_out(
+            SimpleNamespace(source=source, config=Config(validation=validation), schema=NO_TABLE)
+        )
         return len(rows), what
 
     assert judged_by("gmm", "0.1") == (2000, "gmm:test")

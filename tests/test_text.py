@@ -9,9 +9,9 @@ from helpers import refuses
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aevb.datasets.numerals import Known
 from aevb.datasets.tabular.columns import Written
 from aevb.datasets.tabular.dates import date_format, read_dates, write_dates
+from aevb.datasets.tabular.numerals import Known
 from aevb.datasets.tabular.text import MISSING, AmbiguousError, leave, parse, write
 
 TEXT = pd.Series(["a"]).dtype

@@ -335,11 +335,10 @@ def latent_scatter(
         axes.scatter(codes[:, 0], codes[:, 1], color=REAL, **style)
     else:
         kinds, numbers = np.unique(labels, return_inverse=True)
-        is_named = labels.dtype.kind not in "buif"
-        colours = numbers if is_named else labels
+        colours = labels if labels.dtype.kind in "buif" else numbers
         points = axes.scatter(codes[:, 0], codes[:, 1], c=colours, cmap="tab10", **style)
         bar = figure.colorbar(points, ax=axes, label="label")
-        if is_named and len(kinds) <= 20:  # more would not fit beside the picture
+        if colours is numbers and len(kinds) <= 20:  # more would not fit beside the picture
             bar.set_ticks(range(len(kinds)), labels=kinds.tolist())
     for radius in (1, 2, 3):  # These circles show the prior N(0, I).
         angle = np.linspace(0, 2 * math.pi, 100)
@@ -419,7 +418,6 @@ def scores(per_row: Mapping[str, Array], title: str = "", threshold: float = mat
 def _histogram(axes: Axes, per_row: Mapping[str, Array], threshold: float = math.nan) -> None:
     finite = {name: values[np.isfinite(values)] for name, values in per_row.items()}
     marks = [threshold] if math.isfinite(threshold) else []
-    # A few rows far below the others would flatten the rest.
     ends = [np.quantile(values, (0.005, 1)) for values in finite.values() if len(values)]
     low, *_, high = np.sort([*np.ravel(ends), *marks, *([] if ends else [0.0, 1.0])])
     edges = np.linspace(low, high, 60).tolist()
@@ -461,11 +459,7 @@ def _cloud(
     columns: tuple[int, int],
     name: str,
 ) -> None:
-    """Draw two sets of points in two columns, or two histograms in one column.
-
-    below, above: points (N, L), their label and their colour. columns: two columns, or one column
-    twice. The label of an axis is ``name`` and the number of its column.
-    """
+    """Draw two sets of points (N, L), with label and colour, or histograms of one column."""
     first, second = columns
     for points, label, colour in (below, above):
         style: dict[str, Any] = {"color": colour, "label": label}

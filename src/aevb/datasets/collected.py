@@ -176,9 +176,11 @@ def is_picture(value: object) -> bool:
 
 def of_picture(picture: Any) -> NDArray[np.uint8]:
     """A picture as 8 bits: (height, width) if it is grey, else (height, width, 3)."""
-    from aevb.datasets.pictures import _in_one_form
+    from PIL import ImageOps
 
-    return np.asarray(_in_one_form(picture, None))
+    from aevb.datasets.picture_files import in_8_bits
+
+    return np.asarray(in_8_bits(ImageOps.exif_transpose(picture))[0])
 
 
 def is_tensor(value: object) -> bool:

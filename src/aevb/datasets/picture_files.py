@@ -184,7 +184,7 @@ def read_pixels(
         if header.depth != "8 bits":
             values = _resized(_stored(upright, header.depth, largest), resize)
             return Pixels(values, ignored_alpha="transparency" in picture.info)
-        form, on_white = _in_8_bits(upright)
+        form, on_white = in_8_bits(upright)
         if resize is not None:
             form = _fitted(form, resize)
         return Pixels(np.asarray(form.convert("L") if grey else form), on_white)
@@ -286,7 +286,7 @@ def _fitted(picture: Image.Image, resize: tuple[int, int]) -> Image.Image:
     return ImageOps.fit(picture, (resize[1], resize[0]), Image.Resampling.LANCZOS)
 
 
-def _in_8_bits(picture: Image.Image) -> tuple[Image.Image, bool]:
+def in_8_bits(picture: Image.Image) -> tuple[Image.Image, bool]:
     """Bring an upright picture to mode L or RGB, and say whether it was laid on white."""
     on_white = False
     if picture.mode in ("La", "RGBa"):  # colours that were multiplied with their opacity

@@ -114,19 +114,23 @@ def plan(
             f"binarize {binarize!r} needs grey levels and likelihood bernoulli; got {data.values}"
             f" values and likelihood {likelihood}"
         )
-    if data.kind == "tokens":
-        transform = _to_tokens(whole or data, likelihood)
-    elif form == "levels":
-        transform = _to_levels(whole or data, likelihood)
-    elif form == "counts":
-        transform = _to_counts(whole or data, likelihood)
-    elif form == "unit":
-        transform = _to_unit(data, binarize)
-    else:
-        transform = _standardisation(data, whole or data)
+    transform = _transform(data, whole or data, likelihood, form, binarize)
     schema = _schema(data, transform, binarize)
     treatment = schema.treatment if form == "unit" else ""
     return Plan(likelihood, schema, "; ".join(filter(None, [reason, transform.phrase, treatment])))
+
+
+def _transform(data: Data, whole: Data, likelihood: str, form: str, binarize: str) -> Transform:
+    """Choose how rows become x of the form that the likelihood takes."""
+    if data.kind == "tokens":
+        return _to_tokens(whole, likelihood)
+    if form == "levels":
+        return _to_levels(whole, likelihood)
+    if form == "counts":
+        return _to_counts(whole, likelihood)
+    if form == "unit":
+        return _to_unit(data, binarize)
+    return _standardisation(data, whole)
 
 
 def _require_variety(data: Data) -> None:
@@ -279,13 +283,9 @@ def _standardisation(data: Data, whole: Data) -> Transform:
             f"{data.source}: values up to {max(map(abs, data.range)):.3g} cannot be standardised."
             " Give them in other units."
         )
+    if by_column:
+        mean, std = _of_whole_where_constant(mean, std, whole)
     constant = np.empty(0, np.intp)
-    if by_column and (std <= np.finfo(np.float64).tiny).any():
-        # A column may be constant in the training rows and vary in the others.
-        mean, std = (
-            np.where(std <= np.finfo(np.float64).tiny, of_whole, of_part)
-            for of_whole, of_part in zip(moments(whole.rows, 0), (mean, std), strict=True)
-        )
     if data.channel_axis is None:
         constant = refuse_narrow(data.rows, mean, std, data.columns, data.source)
     if by_column:
@@ -298,6 +298,17 @@ def _standardisation(data: Data, whole: Data) -> Transform:
     else:
         how = "over all values" if len(scale) == 1 else "column by column"
     return Transform(shift, scale, f"standardised {how}")
+
+
+def _of_whole_where_constant(
+    mean: NDArray[np.float64], std: NDArray[np.float64], whole: Data
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Take mean and deviation from all rows for a column that is constant in the training rows."""
+    constant = std <= np.finfo(np.float64).tiny
+    if not constant.any():
+        return mean, std
+    mean_of_all, std_of_all = moments(whole.rows, 0)
+    return np.where(constant, mean_of_all, mean), np.where(constant, std_of_all, std)
 
 
 def _of_channels(data: Data, axis: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from aevb.datasets.arrays import read_idx, read_npy
-from aevb.datasets.containers import CONTAINERS, inside
+from aevb.datasets.containers import CONTAINERS, inside, refuse_objects
 from aevb.datasets.picture_files import PICTURES
 from aevb.datasets.pictures import read_pictures
 from aevb.datasets.schema import Data, Schema
@@ -32,13 +32,9 @@ READERS: dict[str, Callable[[Path], Data]] = {
 }
 """The function that reads a file of arrays, by the ending of the file's name. ``tables.SUFFIXES``
 has the endings of tables."""
-_PICKLED = "pd.read_pickle({name!r}).to_csv('table.csv', index=False)"
+OBJECTS = (".pt", ".pth", ".pkl", ".pickle", ".joblib")
+"""Endings of files of Python objects, which are never loaded."""
 _UNSAFE = {
-    ".pkl": _PICKLED,
-    ".pickle": _PICKLED,
-    ".joblib": _PICKLED,
-    ".pt": "np.save('rows.npy', torch.load({name!r}, weights_only=True).numpy())",
-    ".pth": "np.save('rows.npy', torch.load({name!r}, weights_only=True).numpy())",
     ".xls": "pd.read_excel({name!r}).to_csv('table.csv', index=False)",
     ".ods": "pd.read_excel({name!r}).to_csv('table.csv', index=False)",
     ".rds": "in R: write.csv(readRDS({name!r}), 'table.csv', row.names=FALSE)",
@@ -323,6 +319,8 @@ def _reader(path: Path) -> Callable[[Path], Data]:
         raise DataError(
             f"{path} is one picture; give the folder that holds the pictures to learn from"
         )
+    if suffix in OBJECTS:
+        return refuse_objects
     if suffix in _UNSAFE:
         line = _UNSAFE[suffix].format(name=str(path))
         raise DataError(

@@ -9,81 +9,35 @@ from __future__ import annotations
 
 import datetime
 import decimal
-import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aevb.datasets.tabular.cells import is_stepped, numbers, period_of, plain, steps
+from aevb.datasets.tabular.cells import is_stepped, numbers, period_of, plain
 from aevb.datasets.tabular.columns import COLUMN_KINDS, Column, Label, Written, quoted, text_of
+from aevb.datasets.tabular.number_kinds import (
+    ALL_DIFFERENT,
+    FEW,
+    are_dates,
+    decimals_of,
+    integer,
+    numeric,
+    real,
+    stepped,
+    whole_steps,
+)
+from aevb.datasets.tabular.words import YES_OR_NO, order_of
 from aevb.errors import DataError, UsageError
 from aevb.registry import Registry
 
 if TYPE_CHECKING:
     import pandas as pd
 
-EXACT = 2**53
-"""Whole numbers up to this size are exact in a float64."""
-MOST_DECIMALS = 9
-"""More decimals than this are those of a computation, not of a measurement."""
-NAMES_OF_IDENTIFIERS = re.compile(
-    r"(.*[ _.-])?(id|ids|uid|uuid|guid|index|idx|key|rownames|row ?names?|row|obs|case|"
-    r"serial|record)([ _.-]?(no|nr|num|number|code))?|unnamed: ?\d+"
-)
-"""Names of columns that name a row, in small letters."""
-NAMES_OF_DATES = re.compile(
-    r".*(date|day|time|datum|opened|closed|born|birth|dob).*", re.IGNORECASE
-)
-NAMES_OF_CODES = re.compile(
-    r"(.*[ _.-])?(code|cod|cd|zip|zip ?code|post ?code|postal ?code|fips|state|county|country|"
-    r"district|dist|region|province|town|city|area ?code|tract|sic|naics|icd|sector|industry|"
-    r"occupation|ethnicity|race|religion|sex|gender|class|type|kind|group|grp|cluster|category|species|"
-    r"strain|breed|block|plot|site|station|subject|subj|patient|"
-    r"firm|company|school|teacher|student|rater|judge|treatment|treat|trt|arm|condition|variety|batch|"
-    r"machine|operator|lot|sire|dam)|"
-    r"(.*[ _.-])?id|[a-z]+cod|"
-    r"(user|town|house|hh|pers|person|cust|customer|client|firm|school|student|child|mother|family|"
-    r"group|case|subj|patient|emp|employee|product|item|store|shop|movie|film|book|city|state|"
-    r"country|county|dist|region|station|plot|tree|site|animal|ind|member|device|session|order|"
-    r"account|loan|game|player|team|song|artist|author|post|msg)id"
-)
-"""Names of columns whose numbers are codes, in small letters."""
-ALL_DIFFERENT = 0.9
-"""Text is a name of its row, or free text, if more than this share of the cells differ."""
-FEW = 10
-"""With fewer rows than this, text or numbers that all differ say nothing."""
-YES_OR_NO = [
-    ("false", "true"),
-    ("no", "yes"),
-    ("n", "y"),
-    ("f", "t"),
-    ("off", "on"),
-    ("absent", "present"),
-    ("0", "1"),
-]
-"""Pairs of words, in small letters: for False and for True."""
-SCALES = [
-    ("xxs", "xs", "s", "m", "l", "xl", "xxl", "xxxl"),
-    ("very low", "low", "moderate", "medium", "mid", "high", "very high"),
-    ("tiny", "small", "medium", "large", "huge"),
-    ("never", "rarely", "seldom", "sometimes", "often", "usually", "always"),
-    ("very poor", "poor", "fair", "average", "good", "very good", "excellent", "outstanding"),
-    ("very bad", "bad", "medium", "ok", "okay", "good", "very good", "best"),
-    ("none", "minimal", "mild", "slight", "some", "moderate", "marked", "severe"),
-    ("strongly disagree", "disagree", "neutral", "neither", "agree", "strongly agree"),
-    ("first", "second", "third", "fourth", "fifth"),
-    ("1st", "2nd", "3rd", "4th", "5th", "6th"),
-    ("i", "ii", "iii", "iv", "v", "vi", "vii"),
-    ("not at all", "a little", "somewhat", "quite a bit", "very much", "extremely"),
-    ("freshman", "sophomore", "junior", "senior"),
-    ("young", "middle", "middle-aged", "old"),
-    ("primary", "secondary", "tertiary"),
-]
-"""Words with an order, in small letters, from the least to the most."""
 
+FREE_TEXT = 30
+"""If half of the cells differ and they have more characters than this, they are free text."""
 SPANS = ("timedelta", "duration")
 """How pandas's names for types of spans of time begin."""
 
@@ -216,12 +170,12 @@ def _found(base: Column, present: pd.Series) -> Column:
     ):
         return replace(base, kind="boolean", levels=(False, True), reason="true and false")
     if base.dtype.startswith(SPANS):
-        return _stepped(base, present, "integer", "spans of time")
+        return stepped(base, present, "integer", "spans of time")
     if is_stepped(base):
         return _dated(base, present)
     if isinstance(present.iloc[0], str):
         return _text(base, present, distinct)
-    return _numeric(base, present, distinct)
+    return numeric(base, present, distinct)
 
 
 def _constant(base: Column, present: pd.Series) -> Column:
@@ -233,8 +187,8 @@ def _constant(base: Column, present: pd.Series) -> Column:
         level_dtype = _level_dtype(present) if base.dtype.startswith("category") else ""
         return replace(column, levels=(value,), level_dtype=level_dtype)
     if base.dtype == "decimal":
-        return replace(column, levels=(float(value),), decimals=_decimals_of(present))
-    return replace(column, base=_whole(base, present)[0], low=0.0, high=0.0)
+        return replace(column, levels=(float(value),), decimals=decimals_of(present))
+    return replace(column, base=whole_steps(base, present)[0], low=0.0, high=0.0)
 
 
 def _categories(base: Column, present: pd.Series) -> Column:
@@ -261,25 +215,23 @@ def _dated(base: Column, present: pd.Series) -> Column:
     first, last = present.min(), present.max()
     what = "times" if base.dtype == "time" else "dates"
     reason = f"{what} from {first} to {last}".replace(" 00:00:00", "")
-    return _stepped(base, present, "date", reason)
+    return stepped(base, present, "date", reason)
 
 
 def _text(base: Column, present: pd.Series, distinct: int) -> Column:
-    """Judge text: yes and no, an order, a name of the row, or names."""
+    """Judge text: yes and no, a span of a year, a name of the row, an order, or names."""
     small = {str(value).strip().lower(): str(value) for value in present.unique()}
-    if distinct == 2 and len(small) == 2:
-        for no, yes in YES_OR_NO:
-            if small.keys() == {no, yes}:
-                pair = (small[no], small[yes])
-                return replace(base, kind="boolean", levels=pair, reason=quoted(pair))
+    pair = _yes_and_no(small) if distinct == 2 else ()
+    if pair:
+        return replace(base, kind="boolean", levels=pair, reason=quoted(pair))
     form = period_of(present.unique())
     if form:
         base = replace(base, written=replace(base.written, date=form))
-        return _stepped(base, present, "date", f"from {present.min()} to {present.max()}")
-    if _differ(present, distinct, ALL_DIFFERENT):
-        reason = f"{distinct} of {len(present)} cells of text differ"
-        return replace(base, kind="identifier", reason=reason)
-    order = _order(small)
+        return stepped(base, present, "date", f"from {present.min()} to {present.max()}")
+    why = _why_free(present, distinct)
+    if why:
+        return replace(base, kind="identifier", reason=why)
+    order = order_of(small) if len(small) == distinct else []
     if order:
         levels = tuple(small[word] for word in order)
         return replace(base, kind="ordered", levels=levels, reason=f"an order: {quoted(levels)}")
@@ -288,193 +240,24 @@ def _text(base: Column, present: pd.Series, distinct: int) -> Column:
     return replace(base, kind="category", levels=levels, reason=reason)
 
 
+def _yes_and_no(small: Mapping[str, str]) -> tuple[str, ...]:
+    """The words for False and True, as they are written. () if these are others."""
+    for no, yes in YES_OR_NO:
+        if small.keys() == {no, yes}:
+            return small[no], small[yes]
+    return ()
+
+
+def _why_free(present: pd.Series, distinct: int) -> str:
+    """Say why text is a name of its row or free text, or return "" if it is not."""
+    if _differ(present, distinct, ALL_DIFFERENT):
+        return f"{distinct} of {len(present)} cells of text differ"
+    long = present.astype("str").str.len().mean() > FREE_TEXT
+    return "free text" if long and _differ(present, distinct, 0.5) else ""
+
+
 def _differ(present: pd.Series, distinct: int, share: float) -> bool:
     return len(present) >= FEW and distinct > share * len(present)
-
-
-def _order(small: Mapping[str, str]) -> list[str]:
-    """Bring words into the order that they are known to have. Empty if there is none."""
-    if len(small) < 2:
-        return []
-    for scale in SCALES:
-        if small.keys() <= set(scale):
-            return [word for word in scale if word in small]
-    starts = {word: _start_of_range(word) for word in small}
-    if len(small) > 2 and all(start is not None for start in starts.values()):
-        return sorted(small, key=lambda word: starts[word] or 0.0)
-    return []
-
-
-def _start_of_range(word: str) -> float | None:
-    """The lower end of a range such as 18-24, <18, 65+, 25 to 34. None for other words."""
-    number = r"[$€£]?\s?(\d[\d,]*(?:\.\d+)?)\s?[%km]?"
-    if found := re.fullmatch(rf"[\[(]?{number}\s?(?:-|–|to|,|\.\.)\s?{number}[\])]?.*", word):
-        return _number(found[1])
-    if found := re.fullmatch(rf"(?:<|<=|under|below|less than|up to)\s?{number}.*", word):
-        return _number(found[1]) - 1e-6
-    if found := re.fullmatch(rf"(?:>|>=|over|above|more than)?\s?{number}\s?\+?.*", word):
-        more = "+" in word or word.startswith((">", "over", "above", "more"))
-        return _number(found[1]) + 1e-6 if more else None
-    return None
-
-
-def _number(text: str) -> float:
-    return float(text.replace(",", ""))
-
-
-# -------------------------------------------------------------------------------------------------
-# numbers
-
-
-def _numeric(base: Column, present: pd.Series, distinct: int) -> Column:
-    """Judge numbers: whole or not, two values, a count of the rows, a date, an amount."""
-    values = numbers(base.name, present)
-    fractions = (values != np.rint(values)).any()
-    if fractions or (not _is_whole_type(base) and np.abs(values).max() > EXACT):
-        return _real(base, present, values)
-    if distinct == 2 and set(values) == {0.0, 1.0}:
-        levels = tuple(sorted(plain(value) for value in present.unique()))
-        return replace(base, kind="boolean", levels=levels, reason="only 0 and 1")
-    why = _why_identifier(base, values, distinct)
-    if why:
-        return replace(base, kind="identifier", reason=why)
-    if len(values) >= FEW and set(values) == {-1.0, 0.0, 1.0}:
-        levels = tuple(sorted(plain(value) for value in present.unique()))
-        return replace(base, kind="ordered", levels=levels, reason="only -1, 0 and 1")
-    if _is_code(base, values, distinct):
-        levels = tuple(sorted(plain(value) for value in present.unique()))
-        reason = f"{distinct} numbers that are codes, by the name of the column"
-        return replace(base, kind="category", levels=levels, reason=reason)
-    if _are_dates(values):
-        written = replace(base.written, date="%Y%m%d")
-        return _stepped(
-            replace(base, written=written), present, "date", "whole numbers such as 20240131"
-        )
-    return _integer(base, present, values)
-
-
-def _real(base: Column, present: pd.Series, values: Any) -> Column:
-    """Make a column of numbers with fractions."""
-    low, high = float(values.min()), float(values.max())
-    return replace(
-        base,
-        kind="real",
-        low=low,
-        high=high,
-        decimals=_decimals_of(present),
-        reason=base.reason or f"numbers from {low:.6g} to {high:.6g}",
-    )
-
-
-def _integer(base: Column, present: pd.Series, values: Any) -> Column:
-    """Make a column of whole numbers, exactly."""
-    low, high = float(values.min()), float(values.max())
-    reason = base.reason or f"whole numbers from {low:.15g} to {high:.15g}"
-    if max(abs(low), abs(high)) <= EXACT or base.dtype.lower().startswith(("float", "double")):
-        return replace(base, kind="integer", low=low, high=high, decimals=0, reason=reason)
-    return _stepped(base, present, "integer", reason)
-
-
-def _decimals_of(present: pd.Series) -> int | None:
-    """Count the decimals of numbers. None if there are more than a person writes."""
-    if isinstance(present.iloc[0], decimal.Decimal):
-        return max(0, *(-int(cell.as_tuple().exponent) for cell in present))
-    values = present.astype("float64").to_numpy()
-    with np.errstate(over="ignore", invalid="ignore"):  # numbers near the largest float
-        for places in range(MOST_DECIMALS + 1):
-            if (values.round(places) == values).all():
-                return places
-    return None
-
-
-def _why_identifier(base: Column, values: Any, distinct: int) -> str:
-    """Say why whole numbers are names of the rows, or return "" if they are not."""
-    if len(values) < FEW:
-        return ""
-    low, high = values.min(), values.max()
-    digits = len(str(int(high)))
-    if _is_whole_type(base) and high - low > EXACT:
-        return f"whole numbers of {digits} digits, too many to be modelled"
-    if distinct == len(values) and low in (0.0, 1.0) and (np.diff(values) == 1).all():
-        return f"it counts the rows from {low:.0f}"
-    if distinct <= ALL_DIFFERENT * len(values):
-        return ""
-    if _names_an_identifier(base.name):
-        return "its name, and a number of its own in nearly every row"
-    if _is_whole_type(base) and digits >= 12 and not NAMES_OF_DATES.fullmatch(base.name):
-        return f"a number of {digits} digits of its own in nearly every row"
-    return ""
-
-
-def _is_code(base: Column, values: Any, distinct: int) -> bool:
-    """Whether whole numbers are codes: their column is named so, and they repeat."""
-    named = NAMES_OF_CODES.fullmatch(base.name.lower()) or re.fullmatch(
-        r".*[a-z](ID|Id)", base.name
-    )
-    return bool(named) and distinct > 1 and len(values) >= FEW and values.min() >= 0
-
-
-def _is_whole_type(base: Column) -> bool:
-    return base.dtype.lower().startswith(("int", "uint"))
-
-
-def _names_an_identifier(name: str) -> bool:
-    return bool(
-        NAMES_OF_IDENTIFIERS.fullmatch(name.lower())
-        or NAMES_OF_CODES.fullmatch(name.lower())
-        or re.fullmatch(r".*[a-z](ID|Id)", name)
-    )
-
-
-def _are_dates(values: Any) -> bool:
-    """Whether whole numbers are dates written YYYYMMDD."""
-    if not (values.min() >= 1700_01_01 and values.max() <= 2200_12_31):
-        return False
-    years, months, days = values // 10_000, values // 100 % 100, values % 100
-    inside = (months >= 1) & (months <= 12) & (days >= 1) & (days <= 31)
-    if not inside.all():
-        return False
-    import pandas as pd
-
-    parts = pd.DataFrame({"year": years, "month": months, "day": days})
-    return bool(pd.to_datetime(parts, errors="coerce").notna().all())
-
-
-# -------------------------------------------------------------------------------------------------
-# steps
-
-
-def _stepped(base: Column, present: pd.Series, kind: str, reason: str) -> Column:
-    """Make a column whose cells are counted in whole steps from the first one.
-
-    Dates that are too fine for a float64 are kept to the thousandth or millionth step: nanoseconds
-    to the microsecond. Other numbers that are too fine are identifiers.
-    """
-    first, last, unit = _whole(base, present)
-    if (last - first) // unit > EXACT:
-        unit = next(n for n in (1000, 10**6, 10**9) if (last - first) // n < EXACT)
-        if kind != "date":
-            return replace(base, kind="identifier", reason=f"{reason}, too fine to be modelled")
-        first -= first % unit
-        reason += f", kept to {unit} of {base.dtype}"
-    return replace(
-        base,
-        kind=kind,
-        base=first,
-        unit=unit,
-        low=0.0,
-        high=float((last - first) // unit),
-        reason=reason,
-    )
-
-
-def _whole(base: Column, present: pd.Series) -> tuple[int, int, int]:
-    """Return the first step, the last, and the largest step that reaches all of them."""
-    counted = steps(base, present)
-    first = int(counted.min())
-    apart = np.unique(counted - first)
-    unit = math.gcd(*map(int, apart)) if apart.dtype == object else int(np.gcd.reduce(apart))
-    return first, int(counted.max()), unit or 1
 
 
 # -------------------------------------------------------------------------------------------------
@@ -498,16 +281,16 @@ def _as_asked(base: Column, present: pd.Series, kind: str) -> Column:
 
 
 def _asked_real(base: Column, present: pd.Series) -> Column:
-    return _real(base, present, numbers(base.name, present))
+    return real(base, present, numbers(base.name, present))
 
 
 def _asked_integer(base: Column, present: pd.Series) -> Column:
     if base.dtype.startswith(SPANS):
-        return _stepped(base, present, "integer", "")
+        return stepped(base, present, "integer", "")
     values = numbers(base.name, present)
     if (values != np.rint(values)).any():
         raise ValueError("it holds fractions")
-    return _integer(base, present, values)
+    return integer(base, present, values)
 
 
 def _asked_levels(kind: str) -> Callable[[Column, Any], Column]:
@@ -520,7 +303,7 @@ def _asked_levels(kind: str) -> Callable[[Column, Any], Column]:
         if kind == "boolean" and len(levels) != 2:
             raise ValueError(f"it has {len(levels)} values")
         small = {str(level).strip().lower(): level for level in levels}
-        order = _order({word: word for word in small}) if kind == "ordered" else []
+        order = order_of({word: word for word in small}) if kind == "ordered" else []
         return replace(
             base, kind=kind, levels=tuple(small[word] for word in order) or tuple(levels)
         )
@@ -531,11 +314,9 @@ def _asked_levels(kind: str) -> Callable[[Column, Any], Column]:
 def _asked_date(base: Column, present: pd.Series) -> Column:
     if is_stepped(base):
         return _dated(base, present)
-    if not _are_dates(numbers(base.name, present)):
+    if not are_dates(numbers(base.name, present)):
         raise ValueError("its numbers are not dates written YYYYMMDD")
-    return _stepped(
-        replace(base, written=replace(base.written, date="%Y%m%d")), present, "date", ""
-    )
+    return stepped(replace(base, written=replace(base.written, date="%Y%m%d")), present, "date", "")
 
 
 def _asked_constant(base: Column, present: pd.Series) -> Column:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from aevb.datasets.numerals import Known
 from aevb.datasets.tabular.columns import Written
 from aevb.datasets.tabular.delimited import Delimited
+from aevb.datasets.tabular.numerals import Known
 from aevb.datasets.tabular.text import (
     MISSING,
     MISSING_NUMBER,

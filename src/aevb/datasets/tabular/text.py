@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aevb.datasets.numerals import Known, MarksError, number_form, read_numbers, write_number
 from aevb.datasets.tabular.columns import Written
 from aevb.datasets.tabular.dates import (
     OrdersError,
@@ -23,6 +22,13 @@ from aevb.datasets.tabular.dates import (
     read_dates,
     shown,
     write_dates,
+)
+from aevb.datasets.tabular.numerals import (
+    Known,
+    MarksError,
+    number_form,
+    read_numbers,
+    write_number,
 )
 from aevb.errors import UsageError
 

@@ -63,7 +63,7 @@ def number_form(cells: pd.Series, known: Known) -> Written | None:
 
     Example:
         >>> import pandas as pd
-        >>> from aevb.datasets.numerals import Known, number_form
+        >>> from aevb.datasets.tabular.numerals import Known, number_form
         >>> form = number_form(pd.Series(["$1,234.50", "$7"]), Known())
         >>> form.before, form.thousands, form.decimal
         ('$', ',', '.')
@@ -91,7 +91,7 @@ def read_numbers(cells: pd.Series, form: Written) -> NDArray[Any] | None:
     Example:
         >>> import pandas as pd
         >>> from aevb.datasets.tabular.columns import Written
-        >>> from aevb.datasets.numerals import read_numbers
+        >>> from aevb.datasets.tabular.numerals import read_numbers
         >>> read_numbers(pd.Series(["1.250 kg", "3 kg"]), Written(after=" kg"))
         array([1.25, 3.  ])
         >>> read_numbers(pd.Series(["007"]), Written()) is None
@@ -119,7 +119,7 @@ def write_number(value: Any, form: Written) -> str:
 
     Example:
         >>> from aevb.datasets.tabular.columns import Written
-        >>> from aevb.datasets.numerals import write_number
+        >>> from aevb.datasets.tabular.numerals import write_number
         >>> write_number(-1234.5, Written(decimal=",", thousands=".", after=" €"))
         '-1.234,5 €'
     """
