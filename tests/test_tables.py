@@ -326,9 +326,8 @@ def test_standard_input_is_a_table(monkeypatch):
 
 
 def test_what_is_not_read_says_what_to_do(tmp_path):
-    for name, word in [("x.pkl", "to_csv"), ("x.pt", "weights_only=True"), ("x.xls", "to_csv")]:
-        (tmp_path / name).write_bytes(b"x")
-        assert refuses(DataError, [name, word], load, tmp_path / name)
+    (tmp_path / "x.xls").write_bytes(b"x")
+    assert refuses(DataError, ["x.xls", "to_csv"], load, tmp_path / "x.xls")
     address = "https://example.com/a b.csv?x=1"
     assert refuses(UsageError, ["curl -L -o 'a b.csv'", f"'{address}'"], load, address)
 

@@ -107,7 +107,8 @@ class _Cells:
         """The same as a column of text."""
         import pandas as pd
 
-        return pd.Series(self.words, dtype=text_type())
+        levels: pd.Series = pd.Series(self.words, dtype=text_type())
+        return levels
 
     @cached_property
     def counts(self) -> NDArray[np.intp]:
@@ -122,8 +123,9 @@ class _Cells:
     @cached_property
     def number(self) -> NDArray[np.bool_]:
         """Which levels stand for a missing cell among numbers or dates: (L,)."""
-        lower = [word.lower() in MISSING_NUMBER for word in self.words]
-        return self.usual | np.array(lower, bool)
+        lower = (word.lower() in MISSING_NUMBER for word in self.words)
+        pairs = zip(self.usual.tolist(), lower, strict=True)
+        return np.array([usual or number for usual, number in pairs], bool)
 
     @property
     def name(self) -> str:
