@@ -258,7 +258,7 @@ def _refuse_address(text: str) -> None:
     if _ADDRESS.match(text):
         name = text.rstrip("/").rpartition("/")[2].partition("?")[0] or "data.csv"
         raise UsageError(
-            f"{text} is an address, and aevb reads files; download it first: curl -L -o"
+            f"{text} is an address, and aevb reads files; download it and give the file: curl -L -o"
             f" {shlex.quote(name)} {shlex.quote(text)}"
         )
 

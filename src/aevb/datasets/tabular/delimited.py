@@ -14,8 +14,6 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
-
 from aevb.datasets.tabular.opening import Opener
 from aevb.errors import DataError
 
@@ -62,6 +60,7 @@ class Delimited:
     has_header: bool
     decimal: str = "."
     notes: list[str] = field(default_factory=list)
+    _rows: int | None = None
 
     def rows(self, text: Collection[str] | None = None) -> pd.DataFrame:
         """Read the rows. A column becomes int64, float64 or text.
@@ -96,7 +95,8 @@ class Delimited:
                 frame = pd.read_csv(
                     file,
                     sep=self.delimiter,
-                    header=0 if self.has_header else None,
+                    header=0 if self.has_header and not alone else None,
+                    skiprows=self._lines_before() if alone else None,
                     index_col=False,
                     skipinitialspace=True,
                     keep_default_na=False,
@@ -109,10 +109,30 @@ class Delimited:
         except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning) as error:
             self.refuse_ragged()
             raise self._no_table(error) from error
-        if alone:
-            filled = np.flatnonzero(frame.iloc[:, 0].notna())
-            frame = frame.iloc[: filled[-1] + 1 if len(filled) else 0]
-        return self._named(frame, text)
+        return self._named(self._without_empty_end(frame), text)
+
+    def _without_empty_end(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Drop the rows at the end that have no filled cell, as spreadsheets write them."""
+        end = len(frame)
+        if self._rows is None:
+            while end and bool(frame.iloc[end - 1].isna().all()):
+                end -= 1
+            self._rows = end
+            if end < len(frame) and frame.shape[1] > 1:
+                self.refuse_ragged()
+                self.notes.append(
+                    f"{self.source}: {len(frame) - end} rows without any filled cell at the end"
+                    " were left out"
+                )
+        return frame.iloc[: self._rows]
+
+    def _lines_before(self) -> int:
+        """How many rows stand before the first one: blank lines and the header.
+
+        In a single column a blank line is a missing cell, so pandas must not skip any.
+        """
+        line, cells = next(self.records())
+        return line - 1 - cells[0].count("\n") + self.has_header
 
     def _named(self, frame: pd.DataFrame, text: Collection[str] | None) -> pd.DataFrame:
         import pandas as pd

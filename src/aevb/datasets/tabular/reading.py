@@ -82,7 +82,8 @@ class Reading:
 
         frame = self.table.rows()
         done = {str(name): column for name, column in frame.items()}
-        again = self._to_read_again(frame)
+        again = self._to_read_again(done)
+        plain = not again and not any(is_text(column) for column in done.values())
         if again:
             done |= {str(name): cells for name, cells in self.table.rows(text=again).items()}
         waiting = []
@@ -99,11 +100,10 @@ class Reading:
                 raise AmbiguousError(
                     f"{self.table.source}: {error}", error.column, error.decimal
                 ) from None
-        return pd.DataFrame(done) if done else frame
+        return frame if plain else pd.DataFrame(done)
 
-    def _to_read_again(self, frame: pd.DataFrame) -> list[str]:
+    def _to_read_again(self, columns: dict[str, pd.Series]) -> list[str]:
         """The columns that pandas took for numbers and whose text must be looked at."""
-        columns = {str(name): column for name, column in frame.items()}
         again = [name for name, column in columns.items() if self._must_be_text(name, column)]
         whole = [name for name, column in columns.items() if column.dtype.kind == "i"]
         if set(whole) - set(again) and self.table.zeros_in_front():

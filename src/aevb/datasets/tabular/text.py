@@ -98,27 +98,34 @@ class _Cells:
         return self._factors[0]
 
     @cached_property
-    def levels(self) -> pd.Series:
+    def words(self) -> list[str]:
         """The different cells, without blanks around them: (L,)."""
+        return [str(level).strip() for level in self._factors[1].tolist()]
+
+    @cached_property
+    def levels(self) -> pd.Series:
+        """The same as a column of text."""
         import pandas as pd
 
-        levels: pd.Series = pd.Series(self._factors[1], dtype=text_type()).str.strip()
+        levels: pd.Series = pd.Series(self.words, dtype=text_type())
         return levels
 
     @cached_property
     def counts(self) -> NDArray[np.intp]:
         """How often each level stands in the column: (L,)."""
-        return np.bincount(self.codes[self.codes >= 0], minlength=len(self.levels))
+        return np.bincount(self.codes[self.codes >= 0], minlength=len(self.words))
 
     @cached_property
     def usual(self) -> NDArray[np.bool_]:
         """Which levels stand for a missing cell in any column: (L,)."""
-        return self.levels.isin(MISSING | {self.word}).to_numpy(bool)
+        return np.array([word in MISSING or word == self.word for word in self.words], bool)
 
     @cached_property
     def number(self) -> NDArray[np.bool_]:
         """Which levels stand for a missing cell among numbers or dates: (L,)."""
-        return self.usual | self.levels.str.lower().isin(MISSING_NUMBER).to_numpy(bool)
+        lower = (word.lower() in MISSING_NUMBER for word in self.words)
+        pairs = zip(self.usual.tolist(), lower, strict=True)
+        return np.array([usual or number for usual, number in pairs], bool)
 
     @property
     def name(self) -> str:
@@ -128,7 +135,7 @@ class _Cells:
 
     def missing(self, gaps: NDArray[np.bool_], written: Written | None) -> tuple[str, str]:
         """The most frequent word for a missing cell, and a phrase that names all words but ""."""
-        found = [(int(self.counts[i]), str(self.levels.iloc[i])) for i in np.flatnonzero(gaps)]
+        found = [(int(self.counts[i]), self.words[i]) for i in np.flatnonzero(gaps)]
         said = " ".join(repr(word) for _, word in found if word)
         count, word = max([*found, (int((self.codes < 0).sum()), "")])
         word = written.missing if written else word if count else ""
@@ -152,7 +159,7 @@ class _Cells:
     def text(self) -> pd.Series:
         """The column as text, with missing cells as NaN: (N,)."""
         column = self.column
-        if self.usual.any() or (self.levels != np.asarray(self._factors[1])).any():
+        if self.usual.any() or self.words != self._factors[1].tolist():
             column = self.spread(self.levels[~self.usual].array, self.usual)
         return column.astype(text_type())
 
