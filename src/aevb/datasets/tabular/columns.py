@@ -118,6 +118,11 @@ class Column:
         """Whether the column has codes."""
         return self.kind not in ASIDE
 
+    @property
+    def holds_text(self) -> bool:
+        """Whether the cells are text, even where they look like numbers, as codes like 007 do."""
+        return self.dtype in ("str", "string", "object") and not self.written.date
+
     def encode(self, cells: pd.Series) -> NDArray[np.float64]:
         """Turn cells into codes: (N,), NaN for a missing cell.
 
