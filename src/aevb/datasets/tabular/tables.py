@@ -284,8 +284,16 @@ def write_table(frame: pd.DataFrame, written: Mapping[str, Written], path: Path)
 
 
 def _for_typed(column: pd.Series, written: Mapping[str, Written], suffix: str) -> pd.Series:
-    """A column for a typed file. JSON has no dates, so they are written as their source did."""
+    """A column for a typed file. JSON has no dates, so they are written as their source did.
+
+    Dates without a time have been read with a resolution of seconds; Parquet and Arrow have a type
+    for them.
+    """
     form = written.get(str(column.name), Written())
     if column.dtype.kind == "M" and suffix in (".json", ".jsonl"):
         return write(column, form).where(column.notna())
+    if str(column.dtype) == "datetime64[s]" and suffix in (".parquet", ".feather", ".arrow"):
+        days = column.dropna()
+        if (days == days.dt.normalize()).all():
+            return column.dt.date.where(column.notna(), None)
     return column
