@@ -61,7 +61,7 @@ def test_hooks_are_called_in_order_with_what_they_promise(data):
     epoch = ["on_step"] * 3 + ["on_epoch"]  # 81 rows in batches of 32
     assert listed.names() == ["on_data", "on_start", *epoch * 3, "on_end"]
     ((prepared,),) = listed.arguments("on_data")
-    assert prepared.data is data
+    assert prepared.data.rows is data.rows
     assert (len(prepared.train), len(prepared.validation)) == (81, 9)
     assert listed.arguments("on_start")[0][0].mode == "eager"
     steps = listed.arguments("on_step")

@@ -56,7 +56,9 @@ def short_run(data, **settings):
             {"curves", "samples", "reconstructions", "interpolations", "manifold", "latent"},
         ),
         (
-            lambda: Data(np.random.default_rng(0).normal(size=(60, 6, 7)), "fields"),
+            lambda: Data(
+                np.random.default_rng(0).normal(size=(60, 6, 7)), "fields", kind="pictures"
+            ),
             {},
             {"curves", "samples", "reconstructions", "interpolations", "manifold", "latent"},
         ),
@@ -90,7 +92,7 @@ def test_probability_grid_is_the_inverse_of_the_gaussian_cdf():
 
 def test_manifold_shows_z2_upwards_and_z1_to_the_right():
     """Against a decoder whose first pixel is z_1 and second z_2."""
-    data = Data(np.random.default_rng(0).random((60, 1, 2)), "pairs")
+    data = Data(np.random.default_rng(0).random((60, 1, 2)), "pairs", kind="pictures")
     run = short_run(data, likelihood="bernoulli")
     run.model.decoder = torch.nn.Linear(2, 2)
     with torch.no_grad():

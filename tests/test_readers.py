@@ -212,14 +212,12 @@ NOT_FINITE[1, 2], NOT_FINITE[3] = np.nan, [np.inf, 1, -np.inf]
 MOST = 2**32 - 1
 BAD = {
     "empty.csv": ("", ["empty", "0 bytes"]),
-    "header only.csv": ("a,b\n", ["empty", "(0, 2)"]),
+    "header only.csv": ("a,b\n", ["empty", "0 rows and 2 columns"]),
     "blank.csv": ("\n\n", ["not a table"]),
-    "text.csv": ("a,b\n1,2\n3,x\n4,y\n", ["'b'", "'x'", "row 2", "2 such"]),
     "one long row.csv": ("a,b\n1,2\n3,4,5\n", ["line 3"]),
     "all rows long.csv": ("a,b\n1,2,3\n4,5,6\n", ["not a table"]),
     "short row.csv": ("a,b\n1,2\n3\n", ["row 2 (line 3) has 1 cells", "has 2"]),
-    "missing.csv": ("a,b\n1,NA\n3,\n", ["2 missing (NaN) of 4", "row 1", "'b'"]),
-    "infinite.csv": ("a,b\n1,2\n-inf,3\n", ["1 infinite of 4", "row 2", "'a'"]),
+    "infinite.csv": ("a,b\n1,2\n-inf,3\n", ["a finite number", "row 2", "'a'", "1 such"]),
     "quote.csv": ('a,b\n1,"2\n', ["not a table"]),
     "nul.csv": (b"a,b\n1,\x002\n", ["NUL", "byte 6", "UTF-8"]),
     "not finite.npy": (
@@ -230,7 +228,6 @@ BAD = {
     "no rows.npy": (into(np.save, np.empty((0, 3))), ["empty", "(0, 3)"]),
     "complex.npy": (into(np.save, np.ones((2, 2), complex)), ["expected numbers", "complex128"]),
     "strings.npy": (into(np.save, np.array(["a", "b"])), ["expected numbers", "<U1"]),
-    "dates.npy": (npy_header("<M8[s]"), ["expected numbers", "datetime64[s]"]),
     "too large.npy": (npy_header(shape=(10**15,)), [".npy"]),
     "far too large.npy": (npy_header(shape=(10**30,)), [".npy"]),
     "negative.npy": (npy_header(shape=(-3,)), [".npy"]),

@@ -58,7 +58,7 @@ class Size:
         >>> size.network, size.weights
         ('mlp', 596104)
         >>> size.in_words()
-        '596,104 weights; about 55 MB of memory'
+        '596,104 weights; about 40 MB of memory'
     """
 
     network: str
@@ -180,7 +180,7 @@ def refuse_too_large(
         >>> try:
         ...     refuse_too_large(large, free, lambda **_: small, Config(), folder=False)
         ... except ValueError as error:
-        ...     print(str(error)[-51:])
+        ...     print(str(error)[-49:])
         try --network conv, --hidden 4 or --batch-size 64
     """
     if size.memory <= free.bytes:
