@@ -231,12 +231,13 @@ def require_complete(data: Data) -> None:
     """
     if not math.isnan(data.survey.low):
         return
-    counts = sum(np.isnan(rows).sum(0) for _, rows in data.chunks())
-    columns = data.columns or ()
-    gaps = [name for name, count in zip(columns, np.atleast_1d(counts), strict=True) if count]
+    gone = np.concatenate([np.isnan(rows) for _, rows in data.chunks()])
+    gaps = [name for name, here in zip(data.columns or (), gone.any(0), strict=True) if here]
+    first = int(gone.any(1).argmax()) + 1
     options = " ".join(f"--column {name}=ignore" for name in gaps[:8])
     raise DataError(
-        f"{data.source}: {int(np.sum(counts))} cells are missing, in the columns {quoted(gaps)};"
-        " such rows cannot be modelled yet. Fill the cells in, remove the rows, or leave the"
-        f" columns out with {options}{' ...' if len(gaps) > 8 else ''}."
+        f"{data.source}: {int(gone.sum())} of {gone.size} cells are missing, the first at row"
+        f" {first}, in the columns {quoted(gaps)}; such rows cannot be modelled yet. Fill the cells"
+        f" in, remove the rows, or leave the columns out with {options}"
+        f"{' ...' if len(gaps) > 8 else ''}."
     )

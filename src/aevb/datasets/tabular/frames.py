@@ -140,6 +140,10 @@ def data_of_frame(
             )
         )
     table = Table(tuple(parts), frame or frame_kind(value))
+    if len(found) == 1:
+        raise DataError(
+            f"{source} has 1 row to learn from; a model needs at least 2, and usually hundreds."
+        )
     if not table.modelled:
         raise DataError(
             f"{source}: no column can be modelled: {_why_none(table.columns)}. Give a column its"
