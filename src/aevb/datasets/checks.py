@@ -232,7 +232,7 @@ def require_complete(data: Data) -> None:
     if not math.isnan(data.survey.low):
         return
     gone = np.concatenate([np.isnan(rows) for _, rows in data.chunks()])
-    gaps = [name for name, here in zip(data.columns or (), gone.any(0), strict=True) if here]
+    gaps = [name for i, name in enumerate(data.columns or ()) if gone[:, i].any()]
     first = int(gone.any(1).argmax()) + 1
     options = " ".join(f"--column {name}=ignore" for name in gaps[:8])
     raise DataError(

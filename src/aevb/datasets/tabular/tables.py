@@ -295,5 +295,6 @@ def _for_typed(column: pd.Series, written: Mapping[str, Written], suffix: str) -
     if str(column.dtype) == "datetime64[s]" and suffix in (".parquet", ".feather", ".arrow"):
         days = column.dropna()
         if (days == days.dt.normalize()).all():
-            return column.dt.date.where(column.notna(), None)
+            dates: pd.Series = column.dt.date.where(column.notna(), None)
+            return dates
     return column
