@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from aevb.datasets.damage import short
 from aevb.datasets.tabular.opening import Opener
 from aevb.errors import DataError
 
@@ -147,9 +148,12 @@ class Delimited:
 
     def refuse_ragged(self) -> None:
         """Raise DataError if some row has more or fewer cells than the first one."""
-        for number, (line, cells) in enumerate(self.records()):
-            if len(cells) != len(self.names):
-                raise self._ragged(number, line, cells)
+        try:
+            for number, (line, cells) in enumerate(self.records()):
+                if len(cells) != len(self.names):
+                    raise self._ragged(number, line, cells)
+        except csv.Error as error:
+            raise not_csv(error, self.source) from error
 
     def _ragged(self, number: int, line: int, cells: list[str]) -> DataError:
         number += not self.has_header
@@ -213,6 +217,21 @@ def records(file: IO[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
             cells = cells[:-1]
         if cells and (len(cells) > 1 or cells[0].strip()):
             yield reader.line_num, cells
+
+
+def not_csv(error: csv.Error, source: str) -> DataError:
+    """Make the error for text that cannot be cut into cells.
+
+    Example:
+        >>> import csv
+        >>> from aevb.datasets.tabular.delimited import not_csv
+        >>> print(not_csv(csv.Error("field larger than field limit (131072)"), "it"))
+        it is not a table: it has a cell of more than 131072 letters. Close its quotes, or remove it.
+    """
+    what = short(str(error))
+    if "field limit" in what:
+        what = f"it has a cell of more than {csv.field_size_limit()} letters"
+    return DataError(f"{source} is not a table: {what}. Close its quotes, or remove it.")
 
 
 def column_names(first: Sequence[str], header: bool, source: str) -> list[str]:

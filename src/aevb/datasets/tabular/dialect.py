@@ -17,6 +17,7 @@ from aevb.datasets.tabular.delimited import (
     COMMENTS,
     Delimited,
     column_names,
+    not_csv,
     records,
 )
 from aevb.datasets.tabular.header import has_header
@@ -63,8 +64,8 @@ def delimited(open_: Opener, suffix: str, source: str, decimal: str = "") -> Del
         rows = [
             cells for _, cells in islice(records(io.StringIO(head, newline=""), delimiter), _SAMPLE)
         ]
-    except csv.Error:
-        rows = []
+    except csv.Error as error:
+        raise not_csv(error, source) from error
     if not rows:
         raise DataError(
             f"{source} is not a table: it has no cells. Check that it is the right file."

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aevb.datasets.damage import DAMAGED, why
+from aevb.datasets.damage import why
 from aevb.datasets.tabular.delimited import column_names, refuse_twice
 from aevb.datasets.tabular.header import has_header
 from aevb.datasets.tabular.json_tables import read_json_file, read_jsonl_file
@@ -79,6 +79,7 @@ def _from_arrow(table: Any, source: str) -> Found:
     import pandas as pd
     import pyarrow as pa
 
+    table.validate(full=True)  # damaged offsets would end the process
     refuse_twice(table.column_names, source)
     for field in table.schema:
         if pa.types.is_nested(field.type) or _is_bytes(field.type):
@@ -138,7 +139,7 @@ def read_excel_file(open_: Opener, source: str) -> Found:
             book = openpyxl.load_workbook(file, read_only=True, data_only=True)
             sheets = book.worksheets
             cells = [list(row) for row in sheets[0].iter_rows(values_only=True)]
-        except (*DAMAGED, IndexError) as error:
+        except Exception as error:  # damaged bytes cause any error in openpyxl
             raise DataError(f"{source} cannot be read as .xlsx: {why(error)}") from error
     notes = []
     if len(sheets) > 1:
