@@ -87,7 +87,7 @@ def warm():
     import pyarrow.feather
     import pyarrow.parquet
     import safetensors.torch  # noqa: F401
-    import scipy.io  # noqa: F401
+    import scipy.io
     import scipy.sparse
     import torch
 
@@ -186,7 +186,7 @@ def _answer(reading, seconds):
     import select
 
     found, end = b"", time.monotonic() + seconds
-    with open(reading, "rb", buffering=0) as pipe:
+    with os.fdopen(reading, "rb", buffering=0) as pipe:
         while (left := end - time.monotonic()) > 0:
             if select.select([pipe], [], [], left)[0]:
                 part = pipe.read(2**16)

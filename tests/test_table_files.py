@@ -1,5 +1,7 @@
 """A table in a file: read, put into codes, decoded and written again, it is the same table."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -126,3 +128,20 @@ def test_an_ambiguous_decimal_mark_is_asked_and_the_answer_is_taken(tmp_path, mo
         load("v.csv")
     assert load("v.csv", decimal=".").rows[0, 0] == 1.239
     assert load("v.csv", decimal=",").rows[0, 0] == 1239
+
+
+def test_a_table_comes_from_standard_input(loans, monkeypatch):
+    import io
+
+    content = Path("loans.csv").read_bytes()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert len(load("-", columns={"grade": "ignore", "gap": "ignore"})) == 60
+
+
+def test_codes_that_look_like_numbers_stay_text_in_new_rows(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    old = pd.DataFrame({"zip": ["0800", "1010"] * 9, "x": np.arange(18) / 7})
+    old.to_csv("old.csv", index=False)
+    old[1::2].to_csv("new.csv", index=False)  # no cell begins with a zero here
+    schema = plan(load("old.csv")).schema
+    assert load_like("new.csv", schema).rows[:, 0].tolist() == [1.0] * 9

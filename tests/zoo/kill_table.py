@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from judging import judged
 from torch import Tensor
+from warm import Warm
 
 from aevb.drill import sanity
 from zoo import mutants, probes
@@ -208,7 +208,8 @@ def named_by_checker(table: list[mutants.Mutant]) -> list[str]:
         paths = [Path(folder) / f"{number}.py" for number in range(len(table))]
         for path, mutant in zip(paths, table, strict=True):
             path.write_text(mutant.source, encoding="utf-8")
-        seen = judged(paths)
+        with Warm() as warm:
+            seen = warm.judged(paths)
     return [", ".join(dict.fromkeys(seen[path.name][1])) or seen[path.name][0] for path in paths]
 
 

@@ -73,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         with _warnings_in_one_line():
             result = make_app()(
-                [word for word in words if word != "--debug"],
+                # A bare "-" would count as an option; the file of this name is the same.
+                ["/dev/stdin" if word == "-" else word for word in words if word != "--debug"],
                 exit_on_error=False,
                 print_error=False,
                 result_action="return_value",

@@ -10,7 +10,7 @@ import io
 import re
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from aevb.datasets.arrays import read_idx, read_npy
@@ -24,6 +24,8 @@ from aevb.datasets.tabular.opening import PACKED, ending
 from aevb.datasets.tabular.tables import SUFFIXES, RawTable, read_table, read_tables
 from aevb.errors import DataError, NotFoundError, UsageError
 
+STANDARD_INPUT = ("-", "/dev/stdin")
+"""Names of standard input."""
 READERS: dict[str, Callable[[Path], Data]] = {
     ".npy": read_npy,
     **CONTAINERS,
@@ -59,7 +61,7 @@ def exists(text: str) -> bool:
         (True, False)
     """
     return (
-        text == "-"
+        text in STANDARD_INPUT
         or _ADDRESS.match(text) is not None
         or _there(text)
         or inside(text) is not None
@@ -168,8 +170,7 @@ def read_like(text: str, schema: Schema, ignore: Sequence[str] = ()) -> Data:
         array([[0.5, 7. ]])
     """
     _refuse_address(text)
-    known = schema.table.columns if schema.table is not None else ()
-    table = raw_table(text, {c.name: c.written for c in known if c.written != Written()})
+    table = _raw_table_like(text, schema)
     if table is None:
         return _array_like(text, schema, ignore)
     names = [str(name) for name in table.frame.columns]
@@ -180,6 +181,13 @@ def read_like(text: str, schema: Schema, ignore: Sequence[str] = ()) -> Data:
         return data_like(table.frame, table.source, schema.table, ignore=ignore, notes=table.notes)
     kept = table.frame.loc[:, [name not in ignore for name in names]]
     return matrix_of_frame(kept, table.source, table.notes)
+
+
+def _raw_table_like(text: str, schema: Schema) -> RawTable | None:
+    """Read the table that ``text`` names, with its cells as the columns of ``schema`` have them."""
+    known = schema.table.columns if schema.table is not None else ()
+    written = {column.name: column.written for column in known if column.written != Written()}
+    return raw_table(text, written, as_text=[each.name for each in known if each.holds_text])
 
 
 def _array_like(text: str, schema: Schema, ignore: Sequence[str]) -> Data:
@@ -198,7 +206,10 @@ def _array_like(text: str, schema: Schema, ignore: Sequence[str]) -> Data:
 
 
 def raw_table(
-    text: str, like: Mapping[str, Written] | None = None, decimal: str = ""
+    text: str,
+    like: Mapping[str, Written] | None = None,
+    decimal: str = "",
+    as_text: Collection[str] = (),
 ) -> RawTable | None:
     """Read the table that ``text`` names. None if it names something else.
 
@@ -206,6 +217,7 @@ def raw_table(
         text: As for ``read``.
         like: How columns are written, by name, where this is known.
         decimal: The mark before the decimals, or "".
+        as_text: Names of columns whose cells stay text, even if all of them are numbers.
 
     Raises:
         DataError: The table is damaged or empty.
@@ -219,18 +231,18 @@ def raw_table(
         >>> print(raw_table("t.npy"))
         None
     """
-    if text == "-":
-        return _from_standard_input(like, decimal)
+    if text in STANDARD_INPUT:
+        return _from_standard_input(like, decimal, as_text)
     path = Path(text).expanduser()
     parts = _tables(text, path)
     if len(parts) > 1:
-        return read_tables(parts, text, like=like, decimal=decimal)
+        return read_tables(parts, text, like=like, decimal=decimal, as_text=as_text)
     path = parts[0] if parts else path
     if not path.is_file() or not _is_table(path):
         return None
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty: 0 bytes. Copy or save it again.")
-    return read_table(path, like=like, decimal=decimal)
+    return read_table(path, like=like, decimal=decimal, as_text=as_text)
 
 
 def _is_table(path: Path) -> bool:
@@ -258,7 +270,7 @@ def _refuse_address(text: str) -> None:
     if _ADDRESS.match(text):
         name = text.rstrip("/").rpartition("/")[2].partition("?")[0] or "data.csv"
         raise UsageError(
-            f"{text} is an address, and aevb reads files; download it first: curl -L -o"
+            f"{text} is an address, and aevb reads files; download it and give the file: curl -L -o"
             f" {shlex.quote(name)} {shlex.quote(text)}"
         )
 
@@ -296,7 +308,9 @@ def _parts(folder: Path) -> list[Path]:
     return files if tables and all(path.is_file() for path in files) else []
 
 
-def _from_standard_input(like: Mapping[str, Written] | None, decimal: str) -> RawTable:
+def _from_standard_input(
+    like: Mapping[str, Written] | None, decimal: str, as_text: Collection[str]
+) -> RawTable:
     """Read a table from standard input. Its first bytes tell Parquet and JSON from text."""
     content = sys.stdin.buffer.read()
     if not content:
@@ -305,7 +319,8 @@ def _from_standard_input(like: Mapping[str, Written] | None, decimal: str) -> Ra
     suffix = ".parquet" if content.startswith(b"PAR1") else ".txt"
     if start == b"[" or start == b"{":
         suffix = ".json" if start == b"[" else ".jsonl"
-    return read_table(io.BytesIO(content), suffix, like=like, decimal=decimal)
+    file = io.BytesIO(content)
+    return read_table(file, suffix, like=like, decimal=decimal, as_text=as_text)
 
 
 def _reader(path: Path) -> Callable[[Path], Data]:

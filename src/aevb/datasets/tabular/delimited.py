@@ -14,9 +14,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
-
-from aevb.datasets.damage import short
+from aevb.datasets.damage import in_quotes, short
 from aevb.datasets.tabular.opening import Opener
 from aevb.errors import DataError
 
@@ -63,6 +61,7 @@ class Delimited:
     has_header: bool
     decimal: str = "."
     notes: list[str] = field(default_factory=list)
+    _rows: int | None = None
 
     def rows(self, text: Collection[str] | None = None) -> pd.DataFrame:
         """Read the rows. A column becomes int64, float64 or text.
@@ -97,7 +96,8 @@ class Delimited:
                 frame = pd.read_csv(
                     file,
                     sep=self.delimiter,
-                    header=0 if self.has_header else None,
+                    header=0 if self.has_header and not alone else None,
+                    skiprows=self._lines_before() if alone else None,
                     index_col=False,
                     skipinitialspace=True,
                     keep_default_na=False,
@@ -110,10 +110,30 @@ class Delimited:
         except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning) as error:
             self.refuse_ragged()
             raise self._no_table(error) from error
-        if alone:
-            filled = np.flatnonzero(frame.iloc[:, 0].notna())
-            frame = frame.iloc[: filled[-1] + 1 if len(filled) else 0]
-        return self._named(frame, text)
+        return self._named(self._without_empty_end(frame), text)
+
+    def _without_empty_end(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Drop the rows at the end that have no filled cell, as spreadsheets write them."""
+        end = len(frame)
+        if self._rows is None:
+            while end and bool(frame.iloc[end - 1].isna().all()):
+                end -= 1
+            self._rows = end
+            if end < len(frame) and frame.shape[1] > 1:
+                self.refuse_ragged()
+                self.notes.append(
+                    f"{self.source}: {len(frame) - end} rows without any filled cell at the end"
+                    " were left out"
+                )
+        return frame.iloc[: self._rows]
+
+    def _lines_before(self) -> int:
+        """How many rows stand before the first one: blank lines and the header.
+
+        In a single column a blank line is a missing cell, so pandas must not skip any.
+        """
+        line, cells = next(self.records())
+        return line - 1 - cells[0].count("\n") + self.has_header
 
     def _named(self, frame: pd.DataFrame, text: Collection[str] | None) -> pd.DataFrame:
         import pandas as pd
@@ -225,8 +245,9 @@ def not_csv(error: csv.Error, source: str) -> DataError:
     Example:
         >>> import csv
         >>> from aevb.datasets.tabular.delimited import not_csv
-        >>> print(not_csv(csv.Error("field larger than field limit (131072)"), "it"))
-        it is not a table: it has a cell of more than 131072 letters. Close its quotes, or remove it.
+        >>> not_csv(csv.Error("field larger than field limit (131072)"), "it")
+        DataError('it is not a table: it has a cell of more than 131072 letters. Close its quotes, \
+or remove it.')
     """
     what = short(str(error))
     if "field limit" in what:
@@ -273,7 +294,8 @@ def refuse_twice(names: Sequence[str], source: str) -> None:
     for number, name in enumerate(names, 1):
         if name in seen:
             raise DataError(
-                f"{source}: columns {seen[name]} and {number} are both named {name!r}. Give each"
+                f"{source}: columns {seen[name]} and {number} are both named {in_quotes(name)}."
+                " Give each"
                 " column a name of its own."
             )
         seen[name] = number

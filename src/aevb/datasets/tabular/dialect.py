@@ -11,6 +11,7 @@ from contextlib import closing
 from itertools import islice, zip_longest
 from typing import IO
 
+from aevb.datasets.damage import in_quotes
 from aevb.datasets.tabular.delimited import (
     BLANKS,
     CHUNK,
@@ -59,6 +60,7 @@ def delimited(open_: Opener, suffix: str, source: str, decimal: str = "") -> Del
     encoding, notes = _encoding(open_, source)
     with closing(io.TextIOWrapper(open_(), encoding=encoding, newline="")) as file:
         head = _head(file, source)
+    _refuse_other_text(head, source)
     delimiter = _delimiter(head, suffix)
     try:
         rows = [
@@ -76,6 +78,25 @@ def delimited(open_: Opener, suffix: str, source: str, decimal: str = "") -> Del
     table = Delimited(source, open_, encoding, delimiter, names, header, notes=notes)
     table.decimal = decimal or _decimal(rows[header:], delimiter)
     return table
+
+
+def _refuse_other_text(head: str, source: str) -> None:
+    """Refuse well-known text that is no table, or that has a line before the table."""
+    start = head.lstrip()[:64].lower()
+    if start.startswith(("<!doctype", "<html", "<?xml")):
+        raise DataError(
+            f"{source} is a web page and no table. Give the file itself: download it again."
+        )
+    if start.startswith("version https://git-lfs"):
+        raise DataError(
+            f"{source} is a pointer of Git LFS and no table. Give the file itself: git lfs pull"
+        )
+    if start.startswith("sep="):
+        raise DataError(
+            f"{source} begins with the line {in_quotes(head.split(chr(10))[0].strip())}, which is"
+            " no part of"
+            " the table. Remove this line."
+        )
 
 
 def _encoding(open_: Opener, source: str) -> tuple[str, list[str]]:
@@ -151,11 +172,12 @@ def _head(file: IO[str], source: str) -> str:
 
 def _delimiter(head: str, suffix: str) -> str:
     """Choose the delimiter that cuts most of the first rows into as many cells as the first."""
-    best, found = (0.0, 0), ","
+    best, found = (0.0, False, 0), ","
     for mark in "\t;|,":
         widths = _widths(head, mark)
         agree = sum(width == widths[0] for width in widths) / len(widths)
-        score = (agree, 1 if agree == 1 else widths[0])
+        # With the wrong delimiter, a quote may swallow all rows but the first.
+        score = (agree, len(widths) > 1, 1 if agree == 1 else widths[0])
         if widths[0] > 1 and score > best:
             best, found = score, mark
     return BLANKS if best[0] < 1 and _blanks(head, suffix) else found

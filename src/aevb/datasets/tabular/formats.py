@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aevb.datasets.damage import why
+from aevb.datasets.damage import in_quotes, short, why
 from aevb.datasets.tabular.delimited import column_names, refuse_twice
 from aevb.datasets.tabular.header import has_header
 from aevb.datasets.tabular.json_tables import read_json_file, read_jsonl_file
@@ -84,7 +84,8 @@ def _from_arrow(table: Any, source: str) -> Found:
     for field in table.schema:
         if pa.types.is_nested(field.type) or _is_bytes(field.type):
             raise DataError(
-                f"{source}: column {field.name!r} holds {field.type}; a cell of a table is one"
+                f"{source}: column {in_quotes(field.name)} holds {short(str(field.type), 60)}; a"
+                " cell of a table is one"
                 " number, date or text. Remove the column, or give each value a column of its own."
             )
     exact = {
@@ -113,9 +114,13 @@ def _of_times(frame: pd.DataFrame, source: str) -> list[str]:
     notes = []
     for name, column in frame.items():
         if isinstance(column.dtype, pd.DatetimeTZDtype):
-            notes.append(f"{source}: the times of column {name!r} are those of {column.dt.tz}")
+            notes.append(
+                f"{source}: the times of column {in_quotes(name)} are those of {column.dt.tz}"
+            )
         if column.dtype.kind == "m":
-            notes.append(f"{source}: the durations of column {name!r} were read as seconds")
+            notes.append(
+                f"{source}: the durations of column {in_quotes(name)} were read as seconds"
+            )
     return notes
 
 
@@ -144,7 +149,8 @@ def read_excel_file(open_: Opener, source: str) -> Found:
     notes = []
     if len(sheets) > 1:
         notes.append(
-            f"{source}: only the first of its {len(sheets)} sheets was read, {sheets[0].title!r}"
+            f"{source}: only the first of its {len(sheets)} sheets was read,"
+            f" {in_quotes(sheets[0].title)}"
         )
     return _from_sheet(cells, source, notes)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from aevb.datasets.damage import in_quotes
 from aevb.datasets.schema import Data, Schema
 from aevb.datasets.tabular.cells import numbers, plain
 from aevb.datasets.tabular.column_kinds import find
@@ -207,7 +208,9 @@ def _kinds_asked(
     """The kinds by name, without formats. Raises UsageError for a name that is not there."""
     for name in columns:
         if name not in names:
-            raise UsageError(f"{source} has no column {name!r}; it has {quoted(names, MOST_SHOWN)}")
+            raise UsageError(
+                f"{source} has no column {in_quotes(name)}; it has {quoted(names, MOST_SHOWN)}"
+            )
     return {name: kind.partition(":")[0] for name, kind in columns.items()}
 
 
@@ -366,8 +369,11 @@ def _require_rows(frame: pd.DataFrame, source: str) -> None:
 def _why_none(columns: Sequence[Column]) -> str:
     """Say of each column why it is not modelled."""
     assert all(column.kind in ASIDE for column in columns)
-    shown = [f"{column.name!r} ({column.kind}: {column.reason})" for column in columns[:MOST_SHOWN]]
-    return ", ".join([*shown, *(["..."] if len(columns) > MOST_SHOWN else [])])
+    listed = [
+        f"{in_quotes(column.name)} ({column.kind}: {column.reason})"
+        for column in columns[:MOST_SHOWN]
+    ]
+    return ", ".join([*listed, *(["..."] if len(columns) > MOST_SHOWN else [])])
 
 
 def _names_of_rows(frame: pd.DataFrame, table: Table) -> tuple[NDArray[np.str_] | None, str]:

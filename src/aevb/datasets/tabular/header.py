@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import chain, pairwise
 from typing import NamedTuple
 
+from aevb.datasets.damage import short
 from aevb.datasets.tabular.text import MISSING
 
 _NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?|[+-]?(?i:inf|infinity)")
@@ -55,7 +56,7 @@ the columns are called column_1, column_2, ...')
         return len(numbers) < len(list(filter(None, first))), ""
     if _telling(first, numbers, body):
         plain = len(numbers) < len(first) or _counted(numbers)
-        note = f"its first line, {', '.join(first[:3])}, ..., was read as names of columns"
+        note = f"its first line, {', '.join(short(cell, 40) for cell in first[:3])}, ..., was read as names of columns"
         return True, "" if plain else note
     return _judged(_evidence(first, body), numbers)
 
@@ -97,8 +98,11 @@ def _is_typed(cell: str) -> bool:
 
 
 def _telling(first: Sequence[str], numbers: list[str], body: Sequence[Sequence[str]]) -> bool:
-    """Whether the numbers of the first row are names: they step evenly, and no other row does."""
-    if not _even(numbers):
+    """Whether the numbers of the first row are names: they step evenly, and no other row does.
+
+    Years may leave some out.
+    """
+    if not (_even(numbers) or _are_years(numbers)):
         return False
     where = [i for i, cell in enumerate(first) if _NUMBER.fullmatch(cell)]
     rows = [[row[i].strip() for i in where] for row in body if len(row) == len(first)]
@@ -113,11 +117,18 @@ def _are_names(numbers: list[str], rows: list[list[str]]) -> bool:
     values = [_value(cell) for cell in chain(*rows) if _NUMBER.fullmatch(cell)]
     low, high = _value(numbers[0]), _value(numbers[-1])
     outside = not any(low <= value <= high for value in values)
-    if all(cell.isdigit() and 1800 <= int(cell) <= 2200 for cell in numbers):
-        return outside
+    if _are_years(numbers):
+        return outside or not any(map(_are_years, rows))
     over_decimals = all(map(str.isdigit, numbers)) and any(value % 1 for value in values)
     enough = 3 if outside or over_decimals else 6
     return len(numbers) >= enough and not any(map(_even, rows))
+
+
+def _are_years(cells: Sequence[str]) -> bool:
+    """Whether numbers are years that grow from one to the next."""
+    if len(cells) < 2 or not all(re.fullmatch(r"(18|19|20|21)\d\d", cell) for cell in cells):
+        return False
+    return all(a < b for a, b in pairwise(cells))
 
 
 def _counted(numbers: list[str]) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from aevb.datasets.damage import in_quotes
 from aevb.datasets.tabular.columns import Written
 from aevb.datasets.tabular.delimited import Delimited
 from aevb.datasets.tabular.numerals import Known
@@ -82,7 +83,8 @@ class Reading:
 
         frame = self.table.rows()
         done = {str(name): column for name, column in frame.items()}
-        again = self._to_read_again(frame)
+        again = self._to_read_again(done)
+        plain = not again and not any(is_text(column) for column in done.values())
         if again:
             done |= {str(name): cells for name, cells in self.table.rows(text=again).items()}
         waiting = []
@@ -99,11 +101,10 @@ class Reading:
                 raise AmbiguousError(
                     f"{self.table.source}: {error}", error.column, error.decimal
                 ) from None
-        return pd.DataFrame(done) if done else frame
+        return frame if plain else pd.DataFrame(done)
 
-    def _to_read_again(self, frame: pd.DataFrame) -> list[str]:
+    def _to_read_again(self, columns: dict[str, pd.Series]) -> list[str]:
         """The columns that pandas took for numbers and whose text must be looked at."""
-        columns = {str(name): column for name, column in frame.items()}
         again = [name for name, column in columns.items() if self._must_be_text(name, column)]
         whole = [name for name, column in columns.items() if column.dtype.kind == "i"]
         if set(whole) - set(again) and self.table.zeros_in_front():
@@ -190,7 +191,8 @@ def _require(
         one = cells.iloc[[row]]
         if is_text(parse(one, form)[0]):
             raise DataError(
-                f"{source}: column {name!r} should hold {described(form)}; got"
-                f" {str(one.iloc[0])!r} at data row {row + 1}. Correct it, or write the column as"
+                f"{source}: column {in_quotes(name)} should hold {described(form)}; got"
+                f" {in_quotes(str(one.iloc[0]))} at data row {row + 1}. Correct it, or write the"
+                " column as"
                 " the rows of the training are written."
             )

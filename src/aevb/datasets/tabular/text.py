@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from aevb.datasets.damage import in_quotes
 from aevb.datasets.tabular.columns import Written
 from aevb.datasets.tabular.dates import (
     OrdersError,
@@ -98,27 +99,34 @@ class _Cells:
         return self._factors[0]
 
     @cached_property
-    def levels(self) -> pd.Series:
+    def words(self) -> list[str]:
         """The different cells, without blanks around them: (L,)."""
+        return [str(level).strip() for level in self._factors[1].tolist()]
+
+    @cached_property
+    def levels(self) -> pd.Series:
+        """The same as a column of text."""
         import pandas as pd
 
-        levels: pd.Series = pd.Series(self._factors[1], dtype=text_type()).str.strip()
+        levels: pd.Series = pd.Series(self.words, dtype=text_type())
         return levels
 
     @cached_property
     def counts(self) -> NDArray[np.intp]:
         """How often each level stands in the column: (L,)."""
-        return np.bincount(self.codes[self.codes >= 0], minlength=len(self.levels))
+        return np.bincount(self.codes[self.codes >= 0], minlength=len(self.words))
 
     @cached_property
     def usual(self) -> NDArray[np.bool_]:
         """Which levels stand for a missing cell in any column: (L,)."""
-        return self.levels.isin(MISSING | {self.word}).to_numpy(bool)
+        return np.array([word in MISSING or word == self.word for word in self.words], bool)
 
     @cached_property
     def number(self) -> NDArray[np.bool_]:
         """Which levels stand for a missing cell among numbers or dates: (L,)."""
-        return self.usual | self.levels.str.lower().isin(MISSING_NUMBER).to_numpy(bool)
+        lower = (word.lower() in MISSING_NUMBER for word in self.words)
+        pairs = zip(self.usual.tolist(), lower, strict=True)
+        return np.array([usual or number for usual, number in pairs], bool)
 
     @property
     def name(self) -> str:
@@ -128,7 +136,7 @@ class _Cells:
 
     def missing(self, gaps: NDArray[np.bool_], written: Written | None) -> tuple[str, str]:
         """The most frequent word for a missing cell, and a phrase that names all words but ""."""
-        found = [(int(self.counts[i]), str(self.levels.iloc[i])) for i in np.flatnonzero(gaps)]
+        found = [(int(self.counts[i]), self.words[i]) for i in np.flatnonzero(gaps)]
         said = " ".join(repr(word) for _, word in found if word)
         count, word = max([*found, (int((self.codes < 0).sum()), "")])
         word = written.missing if written else word if count else ""
@@ -152,7 +160,7 @@ class _Cells:
     def text(self) -> pd.Series:
         """The column as text, with missing cells as NaN: (N,)."""
         column = self.column
-        if self.usual.any() or (self.levels != np.asarray(self._factors[1])).any():
+        if self.usual.any() or self.words != self._factors[1].tolist():
             column = self.spread(self.levels[~self.usual].array, self.usual)
         return column.astype(text_type())
 
@@ -334,8 +342,9 @@ def _numbers(levels: pd.Series, written: Written | None, known: Known, name: str
     except MarksError as error:
         number, mark = error.example, error.mark
         raise AmbiguousError(
-            f"{name} holds numbers such as {number!r}, which may be {number.replace(mark, '.')} or"
-            f" {number.replace(mark, '')}. Give the mark that stands before the decimals, with"
+            f"{name} holds numbers such as {in_quotes(number)}, which may be"
+            f" {number.replace(mark, '.')} or {number.replace(mark, '')}. Give the mark that"
+            " stands before the decimals, with"
             ' --decimal "," or --decimal "."',
             _bare(name),
             decimal=True,
@@ -360,8 +369,9 @@ def _dates(levels: pd.Series, written: Written | None, known: Known, name: str) 
         ]
         orders = " or ".join(order(form) for form in error.formats)
         raise AmbiguousError(
-            f"{name} holds dates such as {str(levels.iloc[0])!r}, which may be {orders}. Give the"
-            f" right one, with {' or '.join(ways)}",
+            f"{name} holds dates such as {in_quotes(str(levels.iloc[0]))}, which may be {orders}."
+            " Give"
+            f" the right one, with {' or '.join(ways)}",
             _bare(name),
         ) from None
     dates = read_dates(levels, form) if form else None
@@ -409,7 +419,9 @@ def _few_others(taken: _Cells, noun: str, count: int, other: NDArray[np.bool_]) 
     row = int(np.flatnonzero((taken.codes >= 0) & other[taken.codes])[0])
     cell = str(taken.levels.iloc[taken.codes[row]])
     cells = "cell" if others == 1 else "cells"
-    return f"{count} {noun} and {others} other {cells}, the first {cell!r} at row {row + 1}"
+    return (
+        f"{count} {noun} and {others} other {cells}, the first {in_quotes(cell)} at row {row + 1}"
+    )
 
 
 def _odd_all(levels: pd.Series, noun: str) -> str:
@@ -418,7 +430,7 @@ def _odd_all(levels: pd.Series, noun: str) -> str:
         return "dates of several formats, or days that do not exist"
     codes = levels[levels.str.fullmatch("[+-]?0[0-9]+").to_numpy(bool)]
     if len(codes):
-        return f"codes with zeros in front, such as {codes.iloc[0]!r}"
+        return f"codes with zeros in front, such as {in_quotes(codes.iloc[0])}"
     if (levels.str.len() > 15).any():
         return "whole numbers too long for 64 bits"
     return "numbers with marks of several kinds"
