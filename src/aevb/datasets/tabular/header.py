@@ -56,7 +56,8 @@ the columns are called column_1, column_2, ...')
         return len(numbers) < len(list(filter(None, first))), ""
     if _telling(first, numbers, body):
         plain = len(numbers) < len(first) or _counted(numbers)
-        note = f"its first line, {', '.join(short(cell, 40) for cell in first[:3])}, ..., was read as names of columns"
+        names = ", ".join(short(cell, 40) for cell in first[:3])
+        note = f"its first line, {names}, ..., was read as names of columns"
         return True, "" if plain else note
     return _judged(_evidence(first, body), numbers)
 
