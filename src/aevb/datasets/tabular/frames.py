@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MOST_SHOWN = 8
 """How many columns a message names."""
+_LONGEST_NAME = 200
+# Longer names of rows are cut.
 
 
 def frame_kind(value: Any) -> str:
@@ -381,7 +383,10 @@ def _names_of_rows(frame: pd.DataFrame, table: Table) -> tuple[NDArray[np.str_] 
     import pandas as pd
 
     for name, cells in table.aside(frame).items():
-        return cells.astype("str").to_numpy(dtype=np.str_, na_value=""), name
+        texts = cells.astype("str")
+        # Each row of an array of text takes as much memory as the longest one.
+        texts = texts.where(texts.str.len() <= _LONGEST_NAME, texts.str[:_LONGEST_NAME] + "...")
+        return texts.to_numpy(dtype=np.str_, na_value=""), name
     if isinstance(frame.index, pd.RangeIndex):
         return None, ""
     names = np.array([text_of(label) for label in frame.index], np.str_)
