@@ -4,7 +4,9 @@ import io
 import json
 import lzma
 import os
+import re
 import shlex
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +98,7 @@ def test_many_reasons_not_to_use_files():
         Path(f"f/{name}").touch()
     Path("f/text.png").write_bytes(b"text")
     Path("f/cut.png").write_bytes(content[:40])
-    assert load("f").notes[0].endswith(", 2 for other reasons.")
+    assert load("f").notes[0].endswith(", 1 for other reasons.")
 
 
 @pytest.mark.parametrize("place", [0, 4, 200])
@@ -159,3 +161,16 @@ def test_messages_are_one_line_whatever_they_hold():
     assert str(DataError("a\nb\x1b")) == "a\\nb\\x1b"
     assert len(str(DataError("x" * 10**6))) < 2100
     assert short("x" * 10**7) == "x" * 197 + "..."
+
+
+def test_warnings_of_openpyxl_are_not_printed(recwarn):
+    file = io.BytesIO()
+    pd.DataFrame({"a": np.arange(40.0) ** 1.5}).to_excel(file, index=False)
+    with zipfile.ZipFile(file) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    odd = b'<definedNames><definedName name="_xlnm.Print_Area" localSheetId="0">?</definedName>'
+    book = re.sub(rb"<definedNames ?/>", odd + b"</definedNames>", members["xl/workbook.xml"])
+    assert odd in book
+    Path("t.xlsx").write_bytes(zipped(members | {"xl/workbook.xml": book}))
+    assert load("t.xlsx").columns == ("a",)
+    assert not recwarn.list

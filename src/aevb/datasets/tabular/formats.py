@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -139,7 +140,8 @@ def read_excel_file(open_: Opener, source: str) -> Found:
         import openpyxl
     except ImportError as error:
         raise UsageError("reading .xlsx needs openpyxl: pip install 'aevb[excel]'") from error
-    with open_() as file:
+    with open_() as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of styles, names and other things that are no cells
         try:
             book = openpyxl.load_workbook(file, read_only=True, data_only=True)
             sheets = book.worksheets
