@@ -168,9 +168,15 @@ def test_warnings_of_openpyxl_are_not_printed(recwarn):
     pd.DataFrame({"a": np.arange(40.0) ** 1.5}).to_excel(file, index=False)
     with zipfile.ZipFile(file) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
-    odd = b'<definedNames><definedName name="_xlnm.Print_Area" localSheetId="0">?</definedName>'
+    odd = b'<definedNames><definedName name="_xlnm.Print_Area" localSheetId="5">?</definedName>'
     book = re.sub(rb"<definedNames ?/>", odd + b"</definedNames>", members["xl/workbook.xml"])
     assert odd in book
     Path("t.xlsx").write_bytes(zipped(members | {"xl/workbook.xml": book}))
     assert load("t.xlsx").columns == ("a",)
     assert not recwarn.list
+
+
+def test_sparse_matrix_whose_format_is_a_number():
+    np.savez("t.npz", format=np.float64(1), shape=(3, 4), data=np.ones(2))
+    with pytest.raises(DataError, match="damaged"):
+        load("t.npz")
