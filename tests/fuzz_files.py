@@ -37,6 +37,8 @@ LONGEST = 600
 """Letters of a message."""
 CODES = (0, 2, 65, 66, 70, 73, 74)
 """Exit codes of ``aevb fit``. 70 is right after a loss that is not finite, and wrong otherwise."""
+OF_HDF5 = (".h5", ".h5ad", ".mat")
+"""Endings of files on which the HDF5 library may run without end, as SECURITY.md says."""
 SMALL = ["--epochs", "1", "--hidden", "8", "--latent-dim", "1", "--quiet"]
 
 
@@ -59,6 +61,8 @@ def main():
         fits = rng.random() < arguments.fit
         result = in_process(attempt, name, fits, seconds=SECONDS * (3 if fits else 1))
         outcome = result["outcome"]
+        if outcome == "WRONG" and ending in OF_HDF5 and result["text"].startswith("no answer"):
+            outcome = "HDF5 runs on"
         tally[ending, outcome] += 1
         most[ending] = max(most.get(ending, 0), result.get("memory", 0))
         if arguments.case is not None:
