@@ -11,7 +11,7 @@ import zlib
 
 ROWS = 40
 """Rows of most good files."""
-BOMB = 2**28
+BOMB = 2**26
 """Bytes that a small compressed file may unpack to."""
 
 
