@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test soak lint docs docs-figures notebook bench clean
+.PHONY: demo test soak fuzz lint docs docs-figures notebook bench clean
 
 demo: $(READY)            ## train the tutorial's VAE and a VAE of digits, show figures and pictures
 	$(BIN)/aevb demo
@@ -13,6 +13,9 @@ test: $(READY)            ## the whole test suite, on all cores
 
 soak: $(READY)            ## a thousand kills at random instants; minutes
 	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python tests/soak.py
+
+fuzz: $(READY)            ## damaged files of every format, each to be read or refused in one sentence; ten minutes
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz_files.py
 
 lint: $(READY)            ## ruff and mypy --strict
 	$(BIN)/ruff check .

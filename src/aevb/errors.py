@@ -29,6 +29,22 @@ class AevbError(Exception):
 
     exit_code = 70
 
+    def __str__(self) -> str:
+        """The message as one line, whatever names and cells of a file it holds."""
+        return _one_line(super().__str__())
+
+
+_LONGEST = 2000
+
+
+def _one_line(text: str) -> str:
+    """Escape what cannot be printed, and leave out the middle of a message of many letters."""
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
 
 class UsageError(AevbError, ValueError):
     """An argument or an option that cannot be used.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import shlex
 import struct
 import zipfile
 from collections.abc import Collection, Mapping
@@ -18,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aevb.datasets.damage import DAMAGED, why
+from aevb.datasets.damage import DAMAGED, in_quotes, short, why
 from aevb.datasets.numbers import data_of_array
 from aevb.datasets.schema import Data
 from aevb.datasets.sparse import holds_sparse, read_sparse
@@ -140,13 +141,15 @@ def one_of(shapes: Mapping[str, tuple[int, ...] | None], path: Path, name: str) 
     if name and name not in shapes:
         near = get_close_matches(name, shapes, n=1) or [each for each in shapes if name in each]
         raise NotFoundError(
-            f"{path} holds {', '.join(_first(shapes))}; there is no array {name!r} in it."
-            f" Give {path}:{[*near, largest][0]}."
+            f"{path} holds {', '.join(_first(shapes))}; there is no array {in_quotes(name)} in"
+            f" it. Give {_address(path, [*near, largest][0])}."
         )
     if not name and len(shapes) != 1:
-        listed = ", ".join(_first([f"{each}: {_sizes(shape)}" for each, shape in shapes.items()]))
+        listed = ", ".join(
+            _first([f"{short(each, 40)}: {_sizes(shape)}" for each, shape in shapes.items()])
+        )
         raise UsageError(
-            f"{path} holds {len(shapes)} arrays ({listed}); name one: {path}:{largest}"
+            f"{path} holds {len(shapes)} arrays ({listed}); name one: {_address(path, largest)}"
         )
     return name or next(iter(shapes))
 
@@ -164,10 +167,19 @@ def free_name(name: str) -> str:
     return free_name(f"new_{name}") if Path(name).exists() else name
 
 
+def _address(path: Path, name: str) -> str:
+    """How to name an array of a file on a command line, if its name can be printed."""
+    fits = name.isprintable() and len(name) <= 120
+    return shlex.quote(f"{path}:{name if fits else 'NAME'}")
+
+
 def _first(names: Collection[str]) -> list[str]:
     """The first names of a list that may be long, and how many more there are."""
     more = len(names) - MOST_LISTED
-    return [*list(names)[:MOST_LISTED], *([f"and {more} more"] if more > 0 else [])]
+    return [
+        *(short(name, 60) for name in list(names)[:MOST_LISTED]),
+        *([f"and {more} more"] if more > 0 else []),
+    ]
 
 
 def _sizes(shape: tuple[int, ...] | None) -> str:

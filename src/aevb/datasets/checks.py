@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from aevb.datasets.damage import in_quotes
 from aevb.datasets.form import require_known
 from aevb.datasets.stored import Stored, chunks
-from aevb.datasets.tabular.columns import Table, quoted
+from aevb.datasets.tabular.columns import Table, options, quoted
 from aevb.errors import DataError, UsageError
 
 FEWEST_STEPS = 256
@@ -128,7 +129,7 @@ def only_split(name: str, split: str | None, allowed: tuple[str, ...]) -> None:
 
 def column_name(columns: tuple[str, ...] | None, index: int) -> str:
     """Name a column for a message. A column without a name is counted from 1."""
-    return f"{columns[index]!r}" if columns else f"column_{index + 1}"
+    return in_quotes(columns[index]) if columns else f"column_{index + 1}"
 
 
 def require_form(data: Data, schema: Schema) -> None:
@@ -234,10 +235,8 @@ def require_complete(data: Data) -> None:
     gone = np.concatenate([np.isnan(rows) for _, rows in data.chunks()])
     gaps = [name for i, name in enumerate(data.columns or ()) if gone[:, i].any()]
     first = int(gone.any(1).argmax()) + 1
-    options = " ".join(f"--column {name}=ignore" for name in gaps[:8])
     raise DataError(
         f"{data.source}: {int(gone.sum())} of {gone.size} cells are missing, the first at row"
         f" {first}, in the columns {quoted(gaps)}; such rows cannot be modelled yet. Fill the cells"
-        f" in, remove the rows, or leave the columns out with {options}"
-        f"{' ...' if len(gaps) > 8 else ''}."
+        f" in, remove the rows, or leave the columns out with {options(gaps, 'ignore')}."
     )

@@ -7,6 +7,7 @@ are read. ``Pixels`` are the values of one picture: grey (height, width) or colo
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections.abc import Iterator
@@ -176,7 +177,7 @@ def read_pixels(
     """
     from PIL import ImageOps
 
-    with _opened(file) as picture:
+    with _opened(file) as picture, _silent(picture):
         largest = _largest_of_ppm(picture)
         upright = ImageOps.exif_transpose(picture)
         if upright.size != (header.width, header.height):
@@ -206,6 +207,26 @@ def _opened(file: Path) -> Iterator[Image.Image]:
         raise
     except Exception as error:  # Pillow raises all kinds for damaged files
         raise UnreadableError(_reason(file, error)) from error
+
+
+@contextmanager
+def _silent(picture: Image.Image) -> Iterator[None]:
+    """Keep libtiff from writing to stderr: what it says is in Pillow's errors, too."""
+    try:
+        kept = os.dup(2) if picture.format == "TIFF" else None
+    except OSError:  # there is no stderr
+        kept = None
+    if kept is None:
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _reason(file: Path, error: Exception) -> str:

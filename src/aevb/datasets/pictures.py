@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aevb import memory
+from aevb.datasets.damage import short
 from aevb.datasets.picture_files import (
     DEPTHS,
     PICTURES,
@@ -41,6 +42,8 @@ _OF_ONE = {
     ),
 }
 """The reasons not to use files, for a single file."""
+_MOST_REASONS = 5
+# A message gives so many reasons not to use files.
 _TOO_MANY = 0.5
 """If more than this share of the pictures is damaged, the whole folder is refused."""
 _TO_16_BITS = 257  # white of 8 bits, 255, becomes 65535
@@ -73,11 +76,13 @@ class _Found:
     def reasons(self) -> str:
         """All reasons with their counts and first names, as a phrase; "" if there are none."""
         clauses = []
-        for why, names in self.unused.items():
+        for why, names in list(self.unused.items())[:_MOST_REASONS]:
             what, _, detail = why.partition(": ")
             what = _OF_ONE.get(what, what) if len(names) == 1 else what
-            clauses.append(f"{len(names)} {what} ({_first(names)}{detail and ': ' + detail})")
-        return ", ".join(clauses)
+            detail = detail and f": {short(detail, 60)}"
+            clauses.append(f"{len(names)} {what} ({_first(names)}{detail})")
+        others = sum(map(len, list(self.unused.values())[_MOST_REASONS:]))
+        return ", ".join([*clauses, *([f"{others} for other reasons"] if others else [])])
 
     def note(self) -> list[str]:
         """A sentence about the files that are not used, if there are any."""
@@ -411,4 +416,4 @@ def _notes(found: _Found, pixels: Mapping[str, Pixels]) -> list[str]:
 
 
 def _first(names: Sequence[str]) -> str:
-    return ", ".join(names[:2]) + (", ..." if len(names) > 2 else "")
+    return ", ".join(short(name, 60) for name in names[:2]) + (", ..." if len(names) > 2 else "")

@@ -19,7 +19,7 @@ from aevb.datasets.kinds import with_kind
 from aevb.datasets.looks import channel_moments
 from aevb.datasets.schema import Data, Schema
 from aevb.datasets.stored import moments
-from aevb.datasets.tabular.columns import quoted
+from aevb.datasets.tabular.columns import options, quoted
 from aevb.errors import DataError, UsageError
 
 MOST_LEVELS = 4096
@@ -153,15 +153,15 @@ def _require_numbers_in_columns(data: Data) -> None:
         return
     columns = [c for c in data.table.modelled if c.kind == "category" and len(c.levels) > 2]
     if columns:
-        options = " ".join(f"--column {column.name}=ignore" for column in columns[:8])
         codes = [c.name for c in columns if not isinstance(c.levels[0], str)]
         amounts = (
-            f", or say that they are amounts with --column {codes[0]}=integer" if codes else ""
+            f", or say that they are amounts with {options(codes[:1], 'integer')}" if codes else ""
         )
         raise DataError(
             f"{data.source}: the cells of {quoted([c.name for c in columns])} are names without an"
-            f" order, and such columns cannot be modelled yet. Leave them out with {options}"
-            f"{' ...' if len(columns) > 8 else ''}{amounts}, or replace each by columns of 0 and 1."
+            f" order, and such columns cannot be modelled yet. Leave them out with"
+            f" {options([c.name for c in columns], 'ignore')}{amounts}, or replace each by columns"
+            " of 0 and 1."
         )
     require_complete(data)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aevb.datasets.damage import DAMAGED, why
+from aevb.datasets.damage import why
 from aevb.datasets.stored import LazyRows
 from aevb.errors import DataError, UsageError
 
@@ -144,7 +144,7 @@ def read_sparse(path: Path, name: str = "") -> SparseRows:
         return SparseRows(load_npz(path), str(path))
     except DataError:
         raise
-    except DAMAGED as error:
+    except Exception as error:  # damaged members cause any error in scipy
         raise DataError(f"{path} cannot be read as a sparse matrix: {why(error)}") from error
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from aevb.datasets.damage import in_quotes
 from aevb.errors import DataError
 
 if TYPE_CHECKING:
@@ -184,7 +185,8 @@ def _step(column: Column, made: Steps, cell: Any) -> int:
     except (ValueError, TypeError, AttributeError) as error:
         wanted = column.written.date or column.dtype
         raise DataError(
-            f"column {column.name!r} holds {str(cell)!r}; expected a {wanted}, as in training."
+            f"column {in_quotes(column.name)} holds {in_quotes(str(cell))}; expected a {wanted},"
+            " as in training."
             " Correct the cell, or leave the row out."
         ) from error
 
@@ -211,7 +213,7 @@ def _as_type(column: Column, cells: Any) -> Any:
         return cells.astype(wanted)
     except (TypeError, ValueError) as error:
         raise DataError(
-            f"column {column.name!r} holds values of type {cells.dtype}; the model takes"
+            f"column {in_quotes(column.name)} holds values of type {cells.dtype}; the model takes"
             f" {wanted}. Convert the column with pandas's astype({wanted!r})."
         ) from error
 
@@ -311,7 +313,8 @@ def _level_codes(column: Column, cells: pd.Series) -> NDArray[np.float64]:
         from aevb.datasets.tabular.columns import quoted
 
         raise DataError(
-            f"column {column.name!r} holds {plain(cells.iloc[row])!r} at row {row + 1}; the model"
+            f"column {in_quotes(column.name)} holds {in_quotes(plain(cells.iloc[row]))} at row"
+            f" {row + 1}; the model"
             f" knows {quoted(column.levels)}. Correct the cell, or leave the row out."
         )
     return codes
@@ -383,9 +386,12 @@ def _refuse_first(name: str, cells: pd.Series, wrong: NDArray[np.bool_], expecte
     """Raise DataError for the first cell that is wrong. wrong: (N,)."""
     if not wrong.any():
         return
+    from aevb.datasets.tabular.columns import options
+
     row = int(wrong.argmax())
     raise DataError(
-        f"column {name!r} should hold {expected} in every cell; got {str(cells.iloc[row])!r} at"
+        f"column {in_quotes(name)} should hold {expected} in every cell; got"
+        f" {in_quotes(str(cells.iloc[row]))} at"
         f" row {row + 1} ({int(wrong.sum())} such cells). Correct them, or leave the column out"
-        f" with --column {name}=ignore."
+        f" with {options([name], 'ignore')}."
     )

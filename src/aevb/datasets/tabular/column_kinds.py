@@ -15,8 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aevb.datasets.damage import in_quotes
 from aevb.datasets.tabular.cells import is_stepped, numbers, period_of, plain
-from aevb.datasets.tabular.columns import COLUMN_KINDS, Column, Label, Written, quoted, text_of
+from aevb.datasets.tabular.columns import (
+    COLUMN_KINDS,
+    Column,
+    Label,
+    Written,
+    options,
+    quoted,
+    text_of,
+)
 from aevb.datasets.tabular.number_kinds import (
     ALL_DIFFERENT,
     FEW,
@@ -128,8 +137,9 @@ def _dtype_of_objects(present: pd.Series, name: str) -> str:
 
 def _unusable(name: str, what: str) -> DataError:
     return DataError(
-        f"column {name!r} holds {what}; a table holds numbers, text, dates, or true and false."
-        f" Convert the column, or leave it out with --column {name}=ignore."
+        f"column {in_quotes(name)} holds {what}; a table holds numbers, text, dates, or true and"
+        " false."
+        f" Convert the column, or leave it out with {options([name], 'ignore')}."
     )
 
 
@@ -138,17 +148,19 @@ def _mixed(present: pd.Series, name: str) -> DataError:
     types = sorted({type(plain(cell)).__name__ for cell in present})
     if "str" not in types:
         return DataError(
-            f"column {name!r} mixes values of the types {' and '.join(types)}. Make them alike, or"
-            f" leave the column out with --column {name}=ignore."
+            f"column {in_quotes(name)} mixes values of the types {' and '.join(types)}. Make them"
+            " alike, or"
+            f" leave the column out with {options([name], 'ignore')}."
         )
     is_text = present.map(lambda cell: isinstance(cell, str)).to_numpy()
     fewer = is_text if is_text.mean() <= 0.5 else ~is_text
     place = int(fewer.argmax())
     return DataError(
-        f"column {name!r} mixes {int(is_text.sum())} cells of text with {int((~is_text).sum())}"
-        f" others; the first that differs from most is {present.iloc[place]!r} at row"
+        f"column {in_quotes(name)} mixes {int(is_text.sum())} cells of text with"
+        f" {int((~is_text).sum())}"
+        f" others; the first that differs from most is {in_quotes(present.iloc[place])} at row"
         f" {present.index[place] + 1 if present.index.dtype.kind == 'i' else place + 1}. Make them"
-        f" alike, or leave the column out with --column {name}=ignore."
+        f" alike, or leave the column out with {options([name], 'ignore')}."
     )
 
 
@@ -274,7 +286,8 @@ def _as_asked(base: Column, present: pd.Series, kind: str) -> Column:
         column = _MAKERS[kind](base, present)
     except (DataError, ValueError, TypeError, AttributeError) as error:
         raise UsageError(
-            f"column {base.name!r} cannot be of kind {kind}: {str(error).rstrip('.')}. Give"
+            f"column {in_quotes(base.name)} cannot be of kind {kind}: {str(error).rstrip('.')}."
+            " Give"
             " another kind, or none."
         ) from error
     return replace(column, reason="as asked for")
@@ -346,8 +359,8 @@ def _require_round_trip(column: Column, cells: pd.Series) -> None:
     coarse = column.kind == "date" and bool((codes % 1 > 0).any())
     if not coarse and not same_cells(cells, column.decode(codes)):
         raise DataError(
-            f"column {column.name!r} of type {column.dtype} cannot be held exactly as"
-            f" {column.kind}. Convert it, or leave it out with --column {column.name}=ignore."
+            f"column {in_quotes(column.name)} of type {column.dtype} cannot be held exactly as"
+            f" {column.kind}. Convert it, or leave it out with {options([column.name], 'ignore')}."
         )
 
 

@@ -7,13 +7,16 @@ NaN. Constants and identifiers have no codes, because there is nothing to learn 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aevb.datasets.damage import in_quotes
 from aevb.errors import DataError
 
 if TYPE_CHECKING:
@@ -323,7 +326,32 @@ def quoted(names: Sequence[Any], most: int = 8) -> str:
         >>> quoted(["a", "b", "c"], most=2)
         "'a', 'b', ..."
     """
-    return ", ".join([*(repr(name) for name in names[:most]), *(["..."] if names[most:] else [])])
+    listed = [in_quotes(name) for name in names[:most]]
+    room = max(1, sum(end <= MOST_LETTERS for end in accumulate(len(each) + 2 for each in listed)))
+    return ", ".join([*listed[:room], *(["..."] if names[min(room, most) :] else [])])
+
+
+MOST_LETTERS = 240
+"""Names in one list of a message have about so many letters together."""
+
+
+def options(names: Sequence[str], kind: str) -> str:
+    """Write the options that give columns a kind, as a shell takes them.
+
+    A name that is too long for a message, or that cannot be printed, stands as NAME.
+
+    Example:
+        >>> from aevb.datasets.tabular.columns import options
+        >>> options(["a", "per week"], "ignore")
+        "--column a=ignore --column 'per week=ignore'"
+    """
+    fit = [
+        name if name.isprintable() and len(name) <= MOST_LETTERS // 2 else "NAME" for name in names
+    ]
+    listed = list(dict.fromkeys(f"--column {shlex.quote(f'{name}={kind}')}" for name in fit))
+    ends = accumulate(len(each) + 1 for each in listed)
+    room = max(1, sum(end <= MOST_LETTERS for end in ends))
+    return " ".join([*listed[:room], *(["..."] if listed[room:] else [])])
 
 
 def _columns(names: Sequence[str]) -> str:

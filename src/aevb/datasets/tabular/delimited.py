@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
+from aevb.datasets.damage import in_quotes, short
 from aevb.datasets.tabular.opening import Opener
 from aevb.errors import DataError
 
@@ -167,9 +168,12 @@ class Delimited:
 
     def refuse_ragged(self) -> None:
         """Raise DataError if some row has more or fewer cells than the first one."""
-        for number, (line, cells) in enumerate(self.records()):
-            if len(cells) != len(self.names):
-                raise self._ragged(number, line, cells)
+        try:
+            for number, (line, cells) in enumerate(self.records()):
+                if len(cells) != len(self.names):
+                    raise self._ragged(number, line, cells)
+        except csv.Error as error:
+            raise not_csv(error, self.source) from error
 
     def _ragged(self, number: int, line: int, cells: list[str]) -> DataError:
         number += not self.has_header
@@ -235,6 +239,22 @@ def records(file: IO[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
             yield reader.line_num, cells
 
 
+def not_csv(error: csv.Error, source: str) -> DataError:
+    """Make the error for text that cannot be cut into cells.
+
+    Example:
+        >>> import csv
+        >>> from aevb.datasets.tabular.delimited import not_csv
+        >>> not_csv(csv.Error("field larger than field limit (131072)"), "it")
+        DataError('it is not a table: it has a cell of more than 131072 letters. Close its quotes, \
+or remove it.')
+    """
+    what = short(str(error))
+    if "field limit" in what:
+        what = f"it has a cell of more than {csv.field_size_limit()} letters"
+    return DataError(f"{source} is not a table: {what}. Close its quotes, or remove it.")
+
+
 def column_names(first: Sequence[str], header: bool, source: str) -> list[str]:
     """Return the names of the columns. Without a header they are column_1, column_2, ...
 
@@ -274,7 +294,8 @@ def refuse_twice(names: Sequence[str], source: str) -> None:
     for number, name in enumerate(names, 1):
         if name in seen:
             raise DataError(
-                f"{source}: columns {seen[name]} and {number} are both named {name!r}. Give each"
+                f"{source}: columns {seen[name]} and {number} are both named {in_quotes(name)}."
+                " Give each"
                 " column a name of its own."
             )
         seen[name] = number

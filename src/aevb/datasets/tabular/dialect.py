@@ -11,12 +11,14 @@ from contextlib import closing
 from itertools import islice, zip_longest
 from typing import IO
 
+from aevb.datasets.damage import in_quotes
 from aevb.datasets.tabular.delimited import (
     BLANKS,
     CHUNK,
     COMMENTS,
     Delimited,
     column_names,
+    not_csv,
     records,
 )
 from aevb.datasets.tabular.header import has_header
@@ -64,8 +66,8 @@ def delimited(open_: Opener, suffix: str, source: str, decimal: str = "") -> Del
         rows = [
             cells for _, cells in islice(records(io.StringIO(head, newline=""), delimiter), _SAMPLE)
         ]
-    except csv.Error:
-        rows = []
+    except csv.Error as error:
+        raise not_csv(error, source) from error
     if not rows:
         raise DataError(
             f"{source} is not a table: it has no cells. Check that it is the right file."
@@ -91,7 +93,8 @@ def _refuse_other_text(head: str, source: str) -> None:
         )
     if start.startswith("sep="):
         raise DataError(
-            f"{source} begins with the line {head.split(chr(10))[0].strip()!r}, which is no part of"
+            f"{source} begins with the line {in_quotes(head.split(chr(10))[0].strip())}, which is"
+            " no part of"
             " the table. Remove this line."
         )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aevb.datasets.damage import DAMAGED, why
+from aevb.datasets.damage import in_quotes, short, why
 from aevb.datasets.tabular.delimited import column_names, refuse_twice
 from aevb.datasets.tabular.header import has_header
 from aevb.datasets.tabular.json_tables import read_json_file, read_jsonl_file
@@ -79,11 +80,13 @@ def _from_arrow(table: Any, source: str) -> Found:
     import pandas as pd
     import pyarrow as pa
 
+    table.validate(full=True)  # damaged offsets would end the process
     refuse_twice(table.column_names, source)
     for field in table.schema:
         if pa.types.is_nested(field.type) or _is_bytes(field.type):
             raise DataError(
-                f"{source}: column {field.name!r} holds {field.type}; a cell of a table is one"
+                f"{source}: column {in_quotes(field.name)} holds {short(str(field.type), 60)}; a"
+                " cell of a table is one"
                 " number, date or text. Remove the column, or give each value a column of its own."
             )
     exact = {
@@ -112,9 +115,13 @@ def _of_times(frame: pd.DataFrame, source: str) -> list[str]:
     notes = []
     for name, column in frame.items():
         if isinstance(column.dtype, pd.DatetimeTZDtype):
-            notes.append(f"{source}: the times of column {name!r} are those of {column.dt.tz}")
+            notes.append(
+                f"{source}: the times of column {in_quotes(name)} are those of {column.dt.tz}"
+            )
         if column.dtype.kind == "m":
-            notes.append(f"{source}: the durations of column {name!r} were read as seconds")
+            notes.append(
+                f"{source}: the durations of column {in_quotes(name)} were read as seconds"
+            )
     return notes
 
 
@@ -133,17 +140,19 @@ def read_excel_file(open_: Opener, source: str) -> Found:
         import openpyxl
     except ImportError as error:
         raise UsageError("reading .xlsx needs openpyxl: pip install 'aevb[excel]'") from error
-    with open_() as file:
+    with open_() as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of styles, names and other things that are no cells
         try:
             book = openpyxl.load_workbook(file, read_only=True, data_only=True)
             sheets = book.worksheets
             cells = [list(row) for row in sheets[0].iter_rows(values_only=True)]
-        except (*DAMAGED, IndexError) as error:
+        except Exception as error:  # damaged bytes cause any error in openpyxl
             raise DataError(f"{source} cannot be read as .xlsx: {why(error)}") from error
     notes = []
     if len(sheets) > 1:
         notes.append(
-            f"{source}: only the first of its {len(sheets)} sheets was read, {sheets[0].title!r}"
+            f"{source}: only the first of its {len(sheets)} sheets was read,"
+            f" {in_quotes(sheets[0].title)}"
         )
     return _from_sheet(cells, source, notes)
 

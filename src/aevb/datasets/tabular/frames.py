@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from aevb.datasets.damage import in_quotes
 from aevb.datasets.schema import Data, Schema
 from aevb.datasets.tabular.cells import numbers, plain
 from aevb.datasets.tabular.column_kinds import find
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 MOST_SHOWN = 8
 """How many columns a message names."""
+_LONGEST_NAME = 200
+# Longer names of rows are cut.
 
 
 def frame_kind(value: Any) -> str:
@@ -211,7 +214,9 @@ def _kinds_asked(
     """The kinds by name, without formats. Raises UsageError for a name that is not there."""
     for name in columns:
         if name not in names:
-            raise UsageError(f"{source} has no column {name!r}; it has {quoted(names, MOST_SHOWN)}")
+            raise UsageError(
+                f"{source} has no column {in_quotes(name)}; it has {quoted(names, MOST_SHOWN)}"
+            )
     return {name: kind.partition(":")[0] for name, kind in columns.items()}
 
 
@@ -370,8 +375,11 @@ def _require_rows(frame: pd.DataFrame, source: str) -> None:
 def _why_none(columns: Sequence[Column]) -> str:
     """Say of each column why it is not modelled."""
     assert all(column.kind in ASIDE for column in columns)
-    shown = [f"{column.name!r} ({column.kind}: {column.reason})" for column in columns[:MOST_SHOWN]]
-    return ", ".join([*shown, *(["..."] if len(columns) > MOST_SHOWN else [])])
+    listed = [
+        f"{in_quotes(column.name)} ({column.kind}: {column.reason})"
+        for column in columns[:MOST_SHOWN]
+    ]
+    return ", ".join([*listed, *(["..."] if len(columns) > MOST_SHOWN else [])])
 
 
 def _names_of_rows(frame: pd.DataFrame, table: Table) -> tuple[NDArray[np.str_] | None, str]:
@@ -379,7 +387,10 @@ def _names_of_rows(frame: pd.DataFrame, table: Table) -> tuple[NDArray[np.str_] 
     import pandas as pd
 
     for name, cells in table.aside(frame).items():
-        return cells.astype("str").to_numpy(dtype=np.str_, na_value=""), name
+        texts = cells.astype("str")
+        # Each row of an array of text takes as much memory as the longest one.
+        texts = texts.where(texts.str.len() <= _LONGEST_NAME, texts.str[:_LONGEST_NAME] + "...")
+        return texts.to_numpy(dtype=np.str_, na_value=""), name
     if isinstance(frame.index, pd.RangeIndex):
         return None, ""
     names = np.array([text_of(label) for label in frame.index], np.str_)

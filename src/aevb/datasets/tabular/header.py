@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import chain, pairwise
 from typing import NamedTuple
 
+from aevb.datasets.damage import short
 from aevb.datasets.tabular.text import MISSING
 
 _NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?|[+-]?(?i:inf|infinity)")
@@ -55,7 +56,8 @@ the columns are called column_1, column_2, ...')
         return len(numbers) < len(list(filter(None, first))), ""
     if _telling(first, numbers, body):
         plain = len(numbers) < len(first) or _counted(numbers)
-        note = f"its first line, {', '.join(first[:3])}, ..., was read as names of columns"
+        names = ", ".join(short(cell, 40) for cell in first[:3])
+        note = f"its first line, {names}, ..., was read as names of columns"
         return True, "" if plain else note
     return _judged(_evidence(first, body), numbers)
 

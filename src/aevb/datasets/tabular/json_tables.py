@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
+from aevb.datasets.damage import in_quotes
 from aevb.datasets.tabular.opening import Opener
 from aevb.datasets.tabular.typed import kind_of, objects
 from aevb.errors import DataError
@@ -107,7 +108,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(record) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"a record has the name {twice!r} twice")
+        raise ValueError(f"a record has the name {in_quotes(twice)} twice")
     return record
 
 
@@ -143,7 +144,8 @@ def _columns(columns: Mapping[str, Sequence[Any]], source: str) -> pd.DataFrame:
         if nested is not None:
             what = "a record" if isinstance(column[nested], dict) else "a list"
             raise DataError(
-                f"{source}: column {name!r} holds {what} at row {nested + 1}; a cell of a table is"
+                f"{source}: column {in_quotes(name)} holds {what} at row {nested + 1}; a cell of a"
+                " table is"
                 " one number, date or text. Remove the column, or give each value a column of its"
                 " own."
             )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from aevb.datasets.damage import in_quotes
 from aevb.datasets.tabular.columns import Written
 from aevb.datasets.tabular.delimited import Delimited
 from aevb.datasets.tabular.numerals import Known
@@ -190,7 +191,8 @@ def _require(
         one = cells.iloc[[row]]
         if is_text(parse(one, form)[0]):
             raise DataError(
-                f"{source}: column {name!r} should hold {described(form)}; got"
-                f" {str(one.iloc[0])!r} at data row {row + 1}. Correct it, or write the column as"
+                f"{source}: column {in_quotes(name)} should hold {described(form)}; got"
+                f" {in_quotes(str(one.iloc[0]))} at data row {row + 1}. Correct it, or write the"
+                " column as"
                 " the rows of the training are written."
             )

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from aevb import files
-from aevb.datasets.damage import DAMAGED, why
+from aevb.datasets.damage import DAMAGED, in_quotes, why
 from aevb.datasets.tabular.columns import Written
 from aevb.datasets.tabular.dialect import delimited
 from aevb.datasets.tabular.formats import FORMATS, WRITERS
@@ -232,7 +232,9 @@ def _require_same_columns(parts: Sequence[RawTable]) -> None:
         here = list(part.frame.columns)
         if here != names:
             odd = next((name for name in [*here, *names] if (name in here) != (name in names)), "")
-            what = f"only one of them has a column {odd!r}" if odd else "their order differs"
+            what = (
+                f"only one of them has a column {in_quotes(odd)}" if odd else "their order differs"
+            )
             raise DataError(
                 f"{parts[0].source} and {part.source} have different columns: {what}. Give files"
                 " with the same columns."

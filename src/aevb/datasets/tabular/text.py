@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from aevb.datasets.damage import in_quotes
 from aevb.datasets.tabular.columns import Written
 from aevb.datasets.tabular.dates import (
     OrdersError,
@@ -341,8 +342,9 @@ def _numbers(levels: pd.Series, written: Written | None, known: Known, name: str
     except MarksError as error:
         number, mark = error.example, error.mark
         raise AmbiguousError(
-            f"{name} holds numbers such as {number!r}, which may be {number.replace(mark, '.')} or"
-            f" {number.replace(mark, '')}. Give the mark that stands before the decimals, with"
+            f"{name} holds numbers such as {in_quotes(number)}, which may be"
+            f" {number.replace(mark, '.')} or {number.replace(mark, '')}. Give the mark that"
+            " stands before the decimals, with"
             ' --decimal "," or --decimal "."',
             _bare(name),
             decimal=True,
@@ -367,8 +369,9 @@ def _dates(levels: pd.Series, written: Written | None, known: Known, name: str) 
         ]
         orders = " or ".join(order(form) for form in error.formats)
         raise AmbiguousError(
-            f"{name} holds dates such as {str(levels.iloc[0])!r}, which may be {orders}. Give the"
-            f" right one, with {' or '.join(ways)}",
+            f"{name} holds dates such as {in_quotes(str(levels.iloc[0]))}, which may be {orders}."
+            " Give"
+            f" the right one, with {' or '.join(ways)}",
             _bare(name),
         ) from None
     dates = read_dates(levels, form) if form else None
@@ -416,7 +419,9 @@ def _few_others(taken: _Cells, noun: str, count: int, other: NDArray[np.bool_]) 
     row = int(np.flatnonzero((taken.codes >= 0) & other[taken.codes])[0])
     cell = str(taken.levels.iloc[taken.codes[row]])
     cells = "cell" if others == 1 else "cells"
-    return f"{count} {noun} and {others} other {cells}, the first {cell!r} at row {row + 1}"
+    return (
+        f"{count} {noun} and {others} other {cells}, the first {in_quotes(cell)} at row {row + 1}"
+    )
 
 
 def _odd_all(levels: pd.Series, noun: str) -> str:
@@ -425,7 +430,7 @@ def _odd_all(levels: pd.Series, noun: str) -> str:
         return "dates of several formats, or days that do not exist"
     codes = levels[levels.str.fullmatch("[+-]?0[0-9]+").to_numpy(bool)]
     if len(codes):
-        return f"codes with zeros in front, such as {codes.iloc[0]!r}"
+        return f"codes with zeros in front, such as {in_quotes(codes.iloc[0])}"
     if (levels.str.len() > 15).any():
         return "whole numbers too long for 64 bits"
     return "numbers with marks of several kinds"
