@@ -174,7 +174,7 @@ FIT_CASES = [
     ("nan.csv", 65, "1 missing (NaN) of 8 values, the first at row 2, column 'b'"),
     ("inf.csv", 65, "2 infinite of 8 values, the first at row 3, column 'a'"),
     ("holes.npy", 65, "1 missing (NaN) and 1 infinite of 120 values, the first at index [4, 1]"),
-    ("constant.csv", 65, "1 of 3 columns are constant ('b')"),
+    ("constant.csv", 65, "1 of 3 columns is constant ('b')"),
     ("same.npy", 65, "every value is 3"),
     ("one.csv", 65, "has 1 row"),
     ("ragged.csv", 65, "line 3"),

@@ -236,7 +236,7 @@ def test_further_columns_can_be_ignored():
     ("frame", "says"),
     [
         (pd.DataFrame({"a": []}), "is empty: 0 rows and 1 columns"),
-        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "occur more than once: 'a'"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "several columns are named 'a'"),
         (pd.DataFrame([[1]], columns=[pd.Timestamp("2020")]), "of type Timestamp; use text"),
         (pd.DataFrame({"a": [[1], [2]]}), "column 'a' holds values of type list"),
         (pd.DataFrame({"a": [1, "x", 2]}), "mixes 1 cells of text with 2 others.*'x' at row 2"),

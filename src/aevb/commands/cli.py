@@ -19,7 +19,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from cyclopts import App, CycloptsError, MissingArgumentError, UnusedCliTokensError
+from cyclopts import (
+    App,
+    CycloptsError,
+    MissingArgumentError,
+    UnknownOptionError,
+    UnusedCliTokensError,
+)
 
 from aevb import __version__
 from aevb.errors import AevbError, DamagedCheckpointWarning
@@ -147,6 +153,8 @@ def _usage(error: CycloptsError) -> str:
         and not error.argument.tokens
     ):
         return f"{command.removeprefix('aevb ')} needs {error.argument.name}. See {command} --help."
+    if isinstance(error, UnknownOptionError) and "Did you mean" not in str(error):
+        return f"{_one_line(error)} See {command} --help."
     return _one_line(error)
 
 

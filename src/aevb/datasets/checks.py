@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -234,9 +236,24 @@ def require_complete(data: Data) -> None:
     counts = sum(np.isnan(rows).sum(0) for _, rows in data.chunks())
     columns = data.columns or ()
     gaps = [name for name, count in zip(columns, np.atleast_1d(counts), strict=True) if count]
-    options = " ".join(f"--column {name}=ignore" for name in gaps[:8])
+    cells = int(np.sum(counts))
+    what = "1 cell is missing" if cells == 1 else f"{cells} cells are missing"
+    where = "columns" if len(gaps) > 1 else "column"
+    # A table needs at least one column.
+    leave = f", or leave the {where} out with {options_to_ignore(gaps)}"
     raise DataError(
-        f"{data.source}: {int(np.sum(counts))} cells are missing, in the columns {quoted(gaps)};"
-        " such rows cannot be modelled yet. Fill the cells in, remove the rows, or leave the"
-        f" columns out with {options}{' ...' if len(gaps) > 8 else ''}."
+        f"{data.source}: {what}, in the {where} {quoted(gaps)}; such rows cannot be modelled yet."
+        f" Fill the cells in, or remove the rows{leave if len(gaps) < len(columns) else ''}."
     )
+
+
+def options_to_ignore(names: Sequence[str], most: int = 8) -> str:
+    """Write the options of the command line that leave columns out.
+
+    Example:
+        >>> from aevb.datasets.checks import options_to_ignore
+        >>> options_to_ignore(["a", "the b"])
+        "--column a=ignore --column 'the b=ignore'"
+    """
+    options = " ".join(f"--column {shlex.quote(f'{name}=ignore')}" for name in names[:most])
+    return options + (" ..." if names[most:] else "")

@@ -6,20 +6,26 @@ Both are decided from the training rows, and the reason is printed.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aevb.datasets.checks import column_name, refuse_narrow, require_complete
+from aevb.datasets.checks import (
+    column_name,
+    options_to_ignore,
+    refuse_narrow,
+    require_complete,
+)
 from aevb.datasets.counts import count_likelihood, require_counts
-from aevb.datasets.form import vocabulary_of
+from aevb.datasets.form import limits_of, vocabulary_of
 from aevb.datasets.kinds import with_kind
 from aevb.datasets.looks import channel_moments
 from aevb.datasets.schema import Data, Schema
 from aevb.datasets.stored import moments
-from aevb.datasets.tabular.columns import quoted
+from aevb.datasets.tabular.columns import Column, quoted
 from aevb.errors import DataError, UsageError
 
 MOST_LEVELS = 4096
@@ -115,7 +121,7 @@ def plan(
             f" values and likelihood {likelihood}"
         )
     transform = _transform(data, whole or data, likelihood, form, binarize)
-    schema = _schema(data, transform, binarize)
+    schema = _schema(data, whole or data, transform, binarize)
     treatment = schema.treatment if form == "unit" else ""
     return Plan(likelihood, schema, "; ".join(filter(None, [reason, transform.phrase, treatment])))
 
@@ -153,21 +159,31 @@ def _require_numbers_in_columns(data: Data) -> None:
         return
     columns = [c for c in data.table.modelled if c.kind == "category" and len(c.levels) > 2]
     if columns:
-        options = " ".join(f"--column {column.name}=ignore" for column in columns[:8])
-        codes = [c.name for c in columns if not isinstance(c.levels[0], str)]
-        amounts = (
-            f", or say that they are amounts with --column {codes[0]}=integer" if codes else ""
-        )
+        names = [column.name for column in columns]
+        ways = ["replace each by columns of 0 and 1"]
+        # A column of pandas's type category holds no amounts, even if its levels are numbers.
+        if codes := [c.name for c in columns if _is_of_numbers(c)]:
+            option = shlex.quote(f"{codes[0]}=integer")
+            ways.insert(0, f"say that they are amounts with --column {option}")
+        if len(columns) < len(data.table.modelled):
+            ways.insert(0, f"leave them out with {options_to_ignore(names)}")
+        advice = ", or ".join(ways)
         raise DataError(
-            f"{data.source}: the cells of {quoted([c.name for c in columns])} are names without an"
-            f" order, and such columns cannot be modelled yet. Leave them out with {options}"
-            f"{' ...' if len(columns) > 8 else ''}{amounts}, or replace each by columns of 0 and 1."
+            f"{data.source}: the cells of {quoted(names)} are names without an order, and such"
+            f" columns cannot be modelled yet. {advice[0].upper()}{advice[1:]}."
         )
     require_complete(data)
 
 
-def _schema(data: Data, transform: Transform, binarize: str) -> Schema:
+def _is_of_numbers(column: Column) -> bool:
+    return column.dtype != "category" and not isinstance(column.levels[0], str)
+
+
+def _schema(data: Data, whole: Data, transform: Transform, binarize: str) -> Schema:
     values = transform.values or data.values
+    # Named columns know their limits themselves. Means of bits and of levels may be fractions.
+    bare = data.kind == "table" and data.table is None
+    has_limits = bare and values not in ("binary", "counts") and transform.levels is None
     return Schema(
         values=values,
         shape=data.shape,
@@ -184,6 +200,7 @@ def _schema(data: Data, transform: Transform, binarize: str) -> Schema:
         grey=data.grey,
         levels=transform.levels,
         table=data.table,
+        limits=limits_of(whole.chunks(), whole.rows.dtype) if has_limits else (),
     )
 
 
@@ -331,7 +348,9 @@ def _refuse_constants(data: Data, constant: np.ndarray) -> None:
         return
     names = ", ".join(column_name(data.columns, int(i)) for i in constant[:5])
     more = ", ..." if constant.size > 5 else ""
+    one = constant.size == 1
     raise DataError(
-        f"{data.source}: {constant.size} of {math.prod(data.shape)} columns are constant"
-        f" ({names}{more}); a model learns nothing from a constant. Remove them."
+        f"{data.source}: {constant.size} of {math.prod(data.shape)} columns"
+        f" {'is' if one else 'are'} constant ({names}{more}); a model learns nothing from a"
+        f" constant. Remove {'it' if one else 'them'}."
     )

@@ -188,7 +188,7 @@ class Run:
 
     def _stored(self, data: Source, binarize: str, seed: int) -> Rows:
         """Return ``Rows`` whose grey levels are treated as ``binarize`` says."""
-        data = given(data, "the array", like=self.schema)
+        data = given(data, like=self.schema)
         data = self.schema.fitted(data)
         self.schema.require(data)
         schema = replace(self.schema, binarize=binarize)

@@ -141,10 +141,7 @@ def data_of_frame(
         )
     table = Table(tuple(parts), frame or frame_kind(value))
     if not table.modelled:
-        raise DataError(
-            f"{source}: no column can be modelled: {_why_none(table.columns)}. Give a column its"
-            " kind with --column NAME=KIND."
-        )
+        raise DataError(f"{source}: no column can be modelled: {_why_none(table.columns)}.")
     return _data(found, source, table, table.encode(found, source), notes)
 
 
@@ -340,8 +337,8 @@ def _labels(frame: pd.DataFrame, source: str) -> list[Label]:
     twice = sorted({text for text in texts if texts.count(text) > 1}) if _has_twins(texts) else []
     if twice:
         raise DataError(
-            f"{source}: {len(twice)} names of columns occur more than once: {quoted(twice)}. Give"
-            " each column a name of its own."
+            f"{source}: several columns are named {quoted(twice)}. Give each column a name of its"
+            " own."
         )
     return cast("list[Label]", labels)
 
@@ -367,7 +364,16 @@ def _why_none(columns: Sequence[Column]) -> str:
     """Say of each column why it is not modelled."""
     assert all(column.kind in ASIDE for column in columns)
     shown = [f"{column.name!r} ({column.kind}: {column.reason})" for column in columns[:MOST_SHOWN]]
-    return ", ".join([*shown, *(["..."] if len(columns) > MOST_SHOWN else [])])
+    if any(column.kind == "ignore" for column in columns):
+        remedy = "Leave fewer columns out"
+    elif all(
+        column.kind == "identifier" and column.dtype in ("str", "string", "object")
+        for column in columns
+    ):
+        remedy = "Text is not modelled; give it as numbers, such as one number for each letter"
+    else:
+        remedy = "Add a column of numbers, or give a column its kind with --column NAME=KIND"
+    return ", ".join([*shown, *(["..."] if len(columns) > MOST_SHOWN else [])]) + f". {remedy}"
 
 
 def _names_of_rows(frame: pd.DataFrame, table: Table) -> tuple[NDArray[np.str_] | None, str]:
