@@ -64,8 +64,8 @@ def given(
         value: One row per example: an array (N, ...), a tensor, a sparse matrix, a data frame, a
             dictionary of columns, a list of rows or of pictures, a pair (rows, labels), a torch
             ``Dataset`` or ``DataLoader``, ``Data``, a path, or the name of a data set.
-        source: The name of the rows in messages. "": "an array" or "a table"; for rows for a trained
-            model "the array" or "the table".
+        source: The name of the rows in messages. "": "an array" or "a table"; with ``like`` "the
+            array" or "the table".
         kind: The kind of the data, if it is known: a name in ``aevb.datasets.kinds.KINDS``.
         columns: The kinds of columns of a table, if they are known: name -> kind.
         like: The form that the rows should have, for rows for a trained model.

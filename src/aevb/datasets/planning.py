@@ -22,7 +22,7 @@ from aevb.datasets.checks import (
 from aevb.datasets.counts import count_likelihood, require_counts
 from aevb.datasets.form import limits_of, vocabulary_of
 from aevb.datasets.kinds import with_kind
-from aevb.datasets.looks import channel_moments
+from aevb.datasets.looks import channel_moments, first_fraction
 from aevb.datasets.schema import Data, Schema
 from aevb.datasets.stored import moments
 from aevb.datasets.tabular.columns import Column, quoted
@@ -135,7 +135,7 @@ def _transform(data: Data, whole: Data, likelihood: str, form: str, binarize: st
     if form == "counts":
         return _to_counts(whole, likelihood)
     if form == "unit":
-        return _to_unit(data, binarize)
+        return _to_unit(data, likelihood, binarize)
     return _standardisation(data, whole)
 
 
@@ -232,8 +232,18 @@ def _may_be_grey(data: Data) -> bool:
     return data.kind == "pictures" and data.values in ("grey", "unit")
 
 
-def _to_unit(data: Data, binarize: str) -> Transform:
-    """Bring grey levels to [0, 1]. Other values are in [0, 1] already."""
+def _to_unit(data: Data, likelihood: str, binarize: str) -> Transform:
+    """Bring grey levels to [0, 1]. Other values are in [0, 1] already.
+
+    The likelihood itself refuses real numbers. But whole numbers of a table may be grey levels.
+    """
+    low, high = data.range
+    if data.kind == "table" and low >= 0 and high > 1 and first_fraction(data) is None:
+        raise DataError(
+            f"{likelihood} needs x in [0, 1]; got [{low:.4g}, {high:.4g}] in {data.source}. Give"
+            ' --kind pictures if these are grey levels (in Python, kind="pictures"), or use'
+            " likelihood gaussian."
+        )
     needless = data.values == "binary" and binarize != "none"
     return Transform(
         (0.0,),

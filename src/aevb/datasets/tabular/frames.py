@@ -15,6 +15,7 @@ from aevb.datasets.schema import Data, Schema
 from aevb.datasets.tabular.cells import numbers, plain
 from aevb.datasets.tabular.column_kinds import find
 from aevb.datasets.tabular.columns import ASIDE, Column, Label, Table, Written, quoted, text_of
+from aevb.datasets.tabular.words import are_pixels
 from aevb.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -236,9 +237,11 @@ def table_of(
     if like is not None and like.table is not None:
         return data_like(value, source, like.table)
     wanted = kind if like is None else like.kind
-    if wanted in ("auto", "table", ""):
-        return data_of_frame(value, source, columns=columns)
-    return matrix_of_frame(value, source)
+    found = to_pandas(value)
+    pixels = wanted == "auto" and not columns and are_pixels(list(map(text_of, found.columns)))
+    if wanted in ("auto", "table", "") and not pixels:
+        return data_of_frame(found, source, columns=columns, frame=frame_kind(value))
+    return matrix_of_frame(found, source)
 
 
 def matrix_of_frame(value: Any, source: str, notes: Sequence[str] = ()) -> Data:
