@@ -1,5 +1,6 @@
 """The command line end to end: a user's data in; models, samples, codes and pictures out."""
 
+import io
 import itertools
 import json
 import os
@@ -778,3 +779,17 @@ def test_demo_leaves_what_is_not_a_demo_alone(make, short_demo):
     code, _, err = aevb("demo --out mine")
     assert (code, err.startswith("aevb: mine holds"), err.count("\n")) == (73, True, 1)
     assert tree(".") == before
+
+
+def test_a_table_may_come_from_standard_input(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = "a,b\n" + "".join(f"{i},{i % 7 + 0.5}\n" for i in range(40))
+    for line in (
+        "fit - --out run --epochs 1 --hidden 4 --latent-dim 1 --quiet",
+        "score run - -o s.csv --samples 2 --quiet",
+        "encode run - -o z.npy",
+    ):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(table.encode())))
+        done(line)
+    assert np.load("z.npy").shape == (40, 1)
+    assert aevb("sample run -o -").code == 2

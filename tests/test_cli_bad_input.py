@@ -174,7 +174,7 @@ FIT_CASES = [
     ("nan.csv", 65, "1 missing (NaN) of 8 values, the first at row 2, column 'b'"),
     ("inf.csv", 65, "2 infinite of 8 values, the first at row 3, column 'a'"),
     ("holes.npy", 65, "1 missing (NaN) and 1 infinite of 120 values, the first at index [4, 1]"),
-    ("constant.csv", 65, "1 of 3 columns are constant ('b')"),
+    ("constant.csv", 65, "1 of 3 columns is constant ('b')"),
     ("same.npy", 65, "every value is 3"),
     ("one.csv", 65, "has 1 row"),
     ("ragged.csv", 65, "line 3"),
@@ -530,3 +530,19 @@ def test_an_output_that_fails_leaves_nothing(place, monkeypatch, form, writer):
     assert (code, out) == (74, "")
     assert err.splitlines() == [f"aevb: new.{form} could not be written: No space left on device"]
     assert tree(place) == before
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("sample r -o x.csv --condition=1", "--condition. See aevb sample --help."),
+        ("fit d --out r --lr 1", "--lr. Use --learning-rate. See aevb fit --help."),
+        ("fit d --out r --gpu", "--gpu. Use --device cuda. See aevb fit --help."),
+        ("fit d --out r --epoch 2", "--epoch. Did you mean --epochs? See aevb fit --help."),
+        ("train d", 'command "train". Use aevb fit.'),
+        ("impute r", 'command "impute". Available commands: demo, fit,'),
+    ],
+)
+def test_unknown_options_and_commands_are_answered_with_what_was_meant(line, says):
+    code, out, err = aevb(line)
+    assert (code, out, says in err) == (2, "", True), err

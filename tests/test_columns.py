@@ -236,11 +236,15 @@ def test_further_columns_can_be_ignored():
     ("frame", "says"),
     [
         (pd.DataFrame({"a": []}), "is empty: 0 rows and 1 columns"),
-        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "occur more than once: 'a'"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "several columns are named 'a'"),
         (pd.DataFrame([[1]], columns=[pd.Timestamp("2020")]), "of type Timestamp; use text"),
         (pd.DataFrame({"a": [[1], [2]]}), "column 'a' holds values of type list"),
         (pd.DataFrame({"a": [1, "x", 2]}), "mixes 1 cells of text with 2 others.*'x' at row 2"),
-        (pd.DataFrame({"a": [1, 1]}), "no column can be modelled: 'a' .constant"),
+        (
+            pd.DataFrame({"a": [1, 1]}),
+            "no column can be modelled: 'a' .constant.*Add a column of numbers",
+        ),
+        (pd.DataFrame({"a": [f"C{i}N" for i in range(40)]}), "Text is not modelled; give it as"),
     ],
 )
 def test_frames_that_cannot_be_used_are_refused(frame, says):

@@ -419,7 +419,7 @@ def test_columns_that_vary_enough_are_not_refused():
 def test_a_constant_column_is_called_constant(value):
     """Rounding gives the mean of 0.1 another last digit, and so a standard deviation above 0."""
     rows = np.c_[np.full(50, value), np.arange(50)]
-    refuses(DataError, ["columns are constant (column_1)"], plan, Data(rows, "mine", kind="table"))
+    refuses(DataError, ["columns is constant (column_1)"], plan, Data(rows, "mine", kind="table"))
 
 
 # -------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Each kind of data is known, said or asked. A comment names what a wrong reading would do."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers import refuses
 
@@ -459,3 +460,23 @@ def test_bytes_of_a_table_are_drawn_near_the_data():
     made = run.sample(2000)
     assert np.allclose(made.mean(0), SURVEY.mean(0), atol=0.25 * SURVEY.std(0))
     assert np.allclose(made.std(0), SURVEY.std(0), rtol=0.3)
+
+
+def test_a_table_of_pixels_is_pictures_from_training_to_new_rows(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 16))
+    frame = pd.DataFrame(pixels, columns=[f"pixel{i}" for i in range(16)])
+    named = frame.assign(label=np.arange(30) % 3)
+    named.to_csv("train.csv", index=False)
+    small = {"epochs": 1, "hidden": (4,), "latent_dim": 1}
+    run = aevb.fit("train.csv", **small)
+    assert (run.schema.kind, run.schema.shape, run.schema.white) == ("pictures", (4, 4), 255)
+    assert aevb.fit(named, **small).schema == run.schema
+    codes = run.encode(pixels.reshape(-1, 4, 4))[0]
+    for rows in ("train.csv", named, frame, pixels):
+        assert np.array_equal(run.encode(rows)[0], codes)
+    refuses(DataError, ["grey levels from 0 to 255"], run.encode, frame / 255)
+    assert aevb.fit("train.csv", kind="table", **small).schema.kind == "table"
+    says = ["bernoulli needs x in [0, 1]; got [0, 25", "--kind pictures"]
+    settings = {**small, "kind": "table", "likelihood": "bernoulli"}
+    refuses(DataError, says, aevb.fit, frame, settings)

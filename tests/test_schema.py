@@ -121,6 +121,38 @@ def test_generated_grey_levels_are_clipped_and_rounded_if_they_were_integers():
         assert schema.to_data(np.array([[-0.5, 0.5, 1.5]], np.float32))[0].tolist() == expected
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64])
+def test_columns_of_whole_numbers_stay_whole_and_in_their_range(dtype):
+    rows = np.stack([G.integers(18, 91, 50), G.poisson(1.5, 50), np.full(50, 7)], 1).astype(dtype)
+    data = with_kind(Data(rows, "survey"))
+    schema = plan(data.take(np.arange(9)), whole=data).schema  # the range is that of all rows
+    assert schema.limits == tuple(zip(rows.min(0)[:2], rows.max(0)[:2], strict=True))
+    assert (schema.to_data(schema.to_model(data)) == rows).all()
+    drawn = schema.to_data(G.normal(size=(2000, 2)) * 9)
+    assert drawn.dtype == dtype
+    assert np.array_equal(drawn.min(0), rows.min(0))
+    assert np.array_equal(drawn.max(0), rows.max(0))
+    assert len(np.unique(drawn[:, 0])) > 40
+
+
+@pytest.mark.parametrize(
+    ("rows", "likelihood"),
+    [
+        (G.integers(0, 2, (60, 3)), "bernoulli"),  # their means are fractions
+        (G.integers(0, 9, (60, 3)), "categorical"),
+        (G.integers(0, 9, (60, 3)), "poisson"),
+        (G.integers(0, 9, (60, 3)).astype(float), "gaussian"),
+        (G.integers(2**54, 2**60, (60, 3)), "gaussian"),  # float64 is not exact there
+    ],
+)
+def test_other_rows_have_no_limits(rows, likelihood):
+    forms = {"bernoulli": "unit", "categorical": "levels", "poisson": "counts"}
+    form = forms.get(likelihood, "real")
+    assert (
+        plan(Data(rows, "s", kind="table"), likelihood, form_of=lambda _: form).schema.limits == ()
+    )
+
+
 @pytest.mark.parametrize("name", ["table", "faces", "volumes", "channels first", "one column"])
 def test_log_jacobian_is_the_exact_change_of_variables(name):
     """A Gaussian over rows is a Gaussian over x; their log-densities differ by log |dx/drow|."""

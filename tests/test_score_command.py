@@ -88,6 +88,13 @@ def test_planted_rows_are_found_and_named_beside_a_picture():
     Image.open("odd.png").verify()
 
 
+@pytest.mark.parametrize("command", ["score", "encode"])
+def test_notes_on_new_rows_are_printed_once(command):
+    rows_of(3)[COLUMNS[::-1]].to_csv("turned.csv", index=False)
+    code, _, err = aevb(f"{command} run turned.csv -o new.csv {FEW if command == 'score' else ''}")
+    assert (code, err.count("note       its columns have another order than in training")) == (0, 1)
+
+
 @pytest.mark.parametrize("given", ["=-12.5", " -12.5", " -12.5nats", "=-12.5nats"])
 def test_nats_are_taken_as_they_are_even_without_the_data(given, place):
     shutil.copytree(place / "run", "alone")

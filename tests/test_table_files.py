@@ -12,6 +12,7 @@ from aevb.datasets import load, load_like
 from aevb.datasets.planning import plan
 from aevb.datasets.readers import raw_table
 from aevb.datasets.tabular.column_kinds import same_cells
+from aevb.datasets.tabular.frames import data_of_frame
 from aevb.datasets.tabular.tables import write_table
 from aevb.errors import AevbError, DataError, UsageError
 
@@ -93,6 +94,15 @@ def test_the_advice_on_columns_that_cannot_be_modelled_works(loans):
         plan(load("loans.csv", columns={"grade": "ignore"}))
     chosen = plan(load("loans.csv", columns={"grade": "ignore", "gap": "ignore"}))
     assert chosen.schema.columns == ("amount",)
+
+
+def test_advice_that_would_leave_no_column_is_not_given():
+    gaps = data_of_frame(pd.DataFrame({"a": [1.5, None, 2.5], "b": [None, 2.5, 4]}), "mine")
+    with pytest.raises(DataError, match=r"2 cells.*columns 'a', 'b'.*or remove the rows\.$"):
+        plan(gaps)
+    stars = pd.DataFrame({"stars": pd.Categorical([1, 2, 3] * 20)})
+    with pytest.raises(DataError, match=r"modelled yet\. Replace each by columns of 0 and 1\.$"):
+        plan(data_of_frame(stars, "mine"))
 
 
 def test_new_rows_may_have_further_columns_and_another_order(loans):

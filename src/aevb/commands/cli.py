@@ -11,15 +11,24 @@ group was lost; 130 and 143 interrupted (Ctrl-C, SIGTERM), resumable.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from difflib import SequenceMatcher
 from typing import Any, NoReturn
 
-from cyclopts import App, CycloptsError, MissingArgumentError, UnusedCliTokensError
+from cyclopts import (
+    App,
+    CycloptsError,
+    MissingArgumentError,
+    UnknownCommandError,
+    UnknownOptionError,
+    UnusedCliTokensError,
+)
 
 from aevb import __version__
 from aevb.errors import AevbError, DamagedCheckpointWarning
@@ -42,6 +51,17 @@ COMMANDS = {
     ),
     "reproduce": "Run the experiments of the paper again, and draw them over its own curves.",
 }
+
+MEANT = {
+    "--lr": "--learning-rate",
+    "--gpu": "--device cuda",
+    "--cuda": "--device cuda",
+    "train": "aevb fit",
+    "generate": "aevb sample",
+    "transform": "aevb encode",
+    "predict": "aevb score for log p(x), or aevb encode for codes",
+}
+"""What people mean by options and commands of other programs."""
 
 HELP = """Variational autoencoders to use, to trust and to learn from.
 
@@ -73,8 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         with _warnings_in_one_line():
             result = make_app()(
-                # A bare "-" would count as an option; the file of this name is the same.
-                ["/dev/stdin" if word == "-" else word for word in words if word != "--debug"],
+                [word for word in _with_standard_input(words) if word != "--debug"],
                 exit_on_error=False,
                 print_error=False,
                 result_action="return_value",
@@ -88,6 +107,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             traceback.print_exception(error)
         code = _report(error)
     sys.exit(code)
+
+
+def _with_standard_input(words: list[str]) -> list[str]:
+    """Replace - as the name of the data by another name: the parser takes - for an option."""
+    pairs = zip(["", *words], words, strict=False)
+    outputs = ("-o", "--output", "--out", "--picture")
+    return ["/dev/stdin" if w == "-" and last not in outputs else w for last, w in pairs]
 
 
 @contextmanager
@@ -148,7 +174,21 @@ def _usage(error: CycloptsError) -> str:
         and not error.argument.tokens
     ):
         return f"{command.removeprefix('aevb ')} needs {error.argument.name}. See {command} --help."
+    if isinstance(error, UnknownOptionError):
+        typed = error.token.keyword or error.token.value
+        return f"{_with_guess(_one_line(error), typed)} See {command} --help."
+    if isinstance(error, UnknownCommandError):
+        return _with_guess(_one_line(error), (error.unused_tokens or [""])[0])
     return _one_line(error)
+
+
+def _with_guess(message: str, typed: str) -> str:
+    """The message with what was meant in place of a poor guess."""
+    known, marks = MEANT.get(typed), re.search(r"Did you mean \"?-*(\S+?)\"?\? ?", message + " ")
+    if known:
+        return f"{message.partition('. ')[0].rstrip('.')}. Use {known}."
+    poor = marks and SequenceMatcher(None, typed.strip("-"), marks[1]).ratio() < 0.6
+    return message.replace(marks[0].strip(), "").rstrip() if marks and poor else message
 
 
 def _one_line(error: BaseException) -> str:

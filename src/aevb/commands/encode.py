@@ -49,6 +49,7 @@ def encode(
     trained = checkpoint.load(run)
     terminal.note_unfinished(trained, run)
     rows = load_like(data, trained.schema, ignore=ignore)
+    terminal.note_data(rows)
     if files.is_picture(output):
         if trained.model.latent_dim < 2:
             raise UsageError(

@@ -94,6 +94,7 @@ def score(
     trained = checkpoint.load(run).to(device)
     terminal.note_unfinished(trained, run)
     rows = load_like(data, trained.schema, ignore=ignore)
+    terminal.note_data(rows)
     with terminal.progress(quiet) as bar:
 
         def scores_of(name: str, these: Data) -> dict[str, NDArray[Any]]:

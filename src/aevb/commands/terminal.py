@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
+    from aevb.datasets.schema import Data
     from aevb.datasets.tabular.columns import Table
     from aevb.evaluation.bound import Figure
     from aevb.evaluation.diagnosis import Diagnosis
@@ -56,6 +57,12 @@ def print_table(rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> No
 def note(text: str) -> None:
     """Print a line on stderr."""
     print(text, file=sys.stderr)
+
+
+def note_data(data: Data) -> None:
+    """Print on stderr what the user must read about rows, each sentence once."""
+    for text in dict.fromkeys(data.notes):
+        note(f"note       {text}")
 
 
 def note_unfinished(run: Run, folder: Path) -> None:

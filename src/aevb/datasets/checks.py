@@ -233,10 +233,16 @@ def require_complete(data: Data) -> None:
     if not math.isnan(data.survey.low):
         return
     gone = np.concatenate([np.isnan(rows) for _, rows in data.chunks()])
-    gaps = [name for i, name in enumerate(data.columns or ()) if gone[:, i].any()]
+    columns = data.columns or ()
+    gaps = [name for i, name in enumerate(columns) if gone[:, i].any()]
+    cells = int(gone.sum())
+    what = "1 cell is missing" if cells == 1 else f"{cells} cells are missing"
     first = int(gone.any(1).argmax()) + 1
+    where = "columns" if len(gaps) > 1 else "column"
+    # A table needs at least one column.
+    leave = f", or leave the {where} out with {options(gaps, 'ignore')}"
     raise DataError(
-        f"{data.source}: {int(gone.sum())} of {gone.size} cells are missing, the first at row"
-        f" {first}, in the columns {quoted(gaps)}; such rows cannot be modelled yet. Fill the cells"
-        f" in, remove the rows, or leave the columns out with {options(gaps, 'ignore')}."
+        f"{data.source}: {what}, the first at row {first}, in the {where} {quoted(gaps)}; such rows"
+        " cannot be modelled yet. Fill the cells in, or remove the rows"
+        f"{leave if len(gaps) < len(columns) else ''}."
     )

@@ -1,7 +1,7 @@
 """Rows that the model learns in another form than the user's: ``Form``, and the tokens of a row.
 
 Constant columns are left out of the rows that the model learns, and one-hot rows become numbers of
-tokens. What the model makes gets the user's form again.
+tokens. What the model makes gets the user's form again, and whole numbers stay whole.
 """
 
 from __future__ import annotations
@@ -105,6 +105,48 @@ class Form:
         for column, value in self.constants:
             full[:, column] = value
         return full
+
+
+def limits_of(
+    parts: Iterable[tuple[int, NDArray[Any]]], dtype: np.dtype[Any]
+) -> tuple[tuple[int, int], ...]:
+    """Return the smallest and the largest value of each column, if the columns hold integers.
+
+    Args:
+        parts: (number of the first row, rows (M, D)) of one part after another.
+        dtype: The type of the rows.
+
+    Returns:
+        D pairs; none for other types, and none if a value is too large for float64 to be exact.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.datasets.form import limits_of
+        >>> rows = np.array([[18, 0], [90, 6]])
+        >>> limits_of([(0, rows)], rows.dtype)
+        ((18, 90), (0, 6))
+    """
+    if dtype.kind not in "ui":
+        return ()
+    found = [(rows.min(0), rows.max(0)) for _, rows in parts]
+    low = np.min([each for each, _ in found], axis=0).tolist()
+    high = np.max([each for _, each in found], axis=0).tolist()
+    is_exact = min(low) >= -(2**53) and max(high) <= 2**53
+    return tuple(zip(low, high, strict=True)) if is_exact else ()
+
+
+def within(rows: NDArray[Any], limits: tuple[tuple[int, int], ...]) -> NDArray[np.float64]:
+    """Round rows (N, D) to whole numbers between the smallest and the largest of each column.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.datasets.form import within
+        >>> within(np.array([[17.2, 2.6]]), ((18, 90), (0, 6)))
+        array([[18.,  3.]])
+    """
+    low, high = np.array(limits, np.float64).T
+    rounded: NDArray[np.float64] = rows.round().clip(low, high)
+    return rounded
 
 
 def is_one_hot(rows: NDArray[Any]) -> bool:

@@ -52,7 +52,7 @@ class _Asked(NamedTuple):
 
 def given(
     value: Any,
-    source: str = "an array",
+    source: str = "",
     *,
     kind: str = "auto",
     columns: Mapping[str, str] | None = None,
@@ -64,7 +64,8 @@ def given(
         value: One row per example: an array (N, ...), a tensor, a sparse matrix, a data frame, a
             dictionary of columns, a list of rows or of pictures, a pair (rows, labels), a torch
             ``Dataset`` or ``DataLoader``, ``Data``, a path, or the name of a data set.
-        source: The name of the rows in messages.
+        source: The name of the rows in messages. "": "an array" or "a table"; with ``like`` "the
+            array" or "the table".
         kind: The kind of the data, if it is known: a name in ``aevb.datasets.kinds.KINDS``.
         columns: The kinds of columns of a table, if they are known: name -> kind.
         like: The form that the rows should have, for rows for a trained model.
@@ -89,6 +90,10 @@ def given(
     """
     if isinstance(value, Data):
         return value
+    if not source:
+        is_table = _is_frame(value) or isinstance(value, Mapping)
+        source = ("a " if is_table else "an ") if like is None else "the "
+        source += "table" if is_table else "array"
     return _data(value, _Asked(source, None if columns is None else dict(columns), like, kind))
 
 

@@ -7,7 +7,6 @@ and asks where several do. ``with_kind`` then brings the rows into the form of t
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from copy import copy
 from typing import Any
@@ -19,6 +18,7 @@ from aevb.datasets.form import Form
 from aevb.datasets.looks import Look, constant_columns, first_fraction, first_negative
 from aevb.datasets.schema import Data, Schema
 from aevb.datasets.stored import LazyRows
+from aevb.datasets.tabular.words import NAMES_OF_LABELS, are_pixels
 from aevb.errors import DataError, UsageError
 
 KINDS = {
@@ -46,11 +46,8 @@ DARKEST, BRIGHT, WHITE = 63, 128, 255
 numbers are taken for grey levels if their largest is from BRIGHT to WHITE."""
 SMALL = 8
 """A picture has at least so many pixels along each side. Fewer may be channels."""
-LABELS = {"label", "labels", "class", "y", "target"}
-"""Names of a column that labels pictures."""
 MOST_LABELS = 1000
 """A column of labels has at most so many different values."""
-_PIXEL = re.compile(r"(pixel|pix|px)[ _-]?\d+([x_ -]\d+)?|\d+x\d+", re.IGNORECASE)
 
 
 def white_of(high: float) -> float:
@@ -112,10 +109,8 @@ such as letters, or --kind pictures if they are grey levels (in Python, Config(k
 
 def _named(columns: tuple[str, ...]) -> tuple[str, str]:
     """Decide for a table by the names of its columns."""
-    pixels = [name for name in columns if _PIXEL.fullmatch(name)]
-    others = {name.lower() for name in columns} - {name.lower() for name in pixels}
-    if len(pixels) >= 16 and others <= LABELS:
-        return "pictures", f"columns named {pixels[0]}, {pixels[1]}, ..."
+    if are_pixels(columns):
+        return "pictures", f"columns named {columns[-2]}, {columns[-1]}"
     return "table", "columns with names"
 
 
@@ -310,7 +305,7 @@ def like(data: Data, schema: Schema) -> Data:
         >>> like(table, schema).shape
         (2, 2)
     """
-    if schema.kind == "pictures" and data.columns is not None and data.kind != "pictures":
+    if schema.kind == "pictures" and data.columns is not None and len(data.shape) == 1:
         data = pictures_of_table(data)
     return schema.fitted(data)
 
@@ -495,4 +490,5 @@ def pictures_of_table(data: Data) -> Data:
 
 def _labels(name: str, values: NDArray[Any]) -> bool:
     whole = bool((values == np.rint(values)).all())
-    return name.strip().lower() in LABELS and whole and len(np.unique(values)) <= MOST_LABELS
+    named = name.strip().lower() in NAMES_OF_LABELS
+    return named and whole and len(np.unique(values)) <= MOST_LABELS

@@ -192,6 +192,12 @@ def _require_enough(found: _Found) -> None:
     if found.broken > _TOO_MANY * pictures:
         whys = {why: names for why, names in found.unused.items() if why.startswith("cannot")}
         lost = _Found(found.folder, unused=whys).reasons()
+        if "negative values" in lost:
+            raise DataError(
+                f"most of the {pictures} pictures in {found.folder} hold no grey levels, which are"
+                f" numbers from 0: {lost}. Save them as one array (pictures, height, width) in a"
+                " .npy file."
+            )
         raise DataError(
             f"most of the {pictures} pictures in {found.folder} are damaged: {lost}. Copy the"
             " folder again, or remove these files."

@@ -12,14 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aevb.datasets.checks import column_name, refuse_narrow, require_complete
+from aevb.datasets.checks import (
+    column_name,
+    refuse_narrow,
+    require_complete,
+)
 from aevb.datasets.counts import count_likelihood, require_counts
-from aevb.datasets.form import vocabulary_of
+from aevb.datasets.form import limits_of, vocabulary_of
 from aevb.datasets.kinds import with_kind
-from aevb.datasets.looks import channel_moments
+from aevb.datasets.looks import channel_moments, first_fraction
 from aevb.datasets.schema import Data, Schema
 from aevb.datasets.stored import moments
-from aevb.datasets.tabular.columns import options, quoted
+from aevb.datasets.tabular.columns import Column, options, quoted
 from aevb.errors import DataError, UsageError
 
 MOST_LEVELS = 4096
@@ -115,7 +119,7 @@ def plan(
             f" values and likelihood {likelihood}"
         )
     transform = _transform(data, whole or data, likelihood, form, binarize)
-    schema = _schema(data, transform, binarize)
+    schema = _schema(data, whole or data, transform, binarize)
     treatment = schema.treatment if form == "unit" else ""
     return Plan(likelihood, schema, "; ".join(filter(None, [reason, transform.phrase, treatment])))
 
@@ -129,7 +133,7 @@ def _transform(data: Data, whole: Data, likelihood: str, form: str, binarize: st
     if form == "counts":
         return _to_counts(whole, likelihood)
     if form == "unit":
-        return _to_unit(data, binarize)
+        return _to_unit(data, likelihood, binarize)
     return _standardisation(data, whole)
 
 
@@ -153,21 +157,30 @@ def _require_numbers_in_columns(data: Data) -> None:
         return
     columns = [c for c in data.table.modelled if c.kind == "category" and len(c.levels) > 2]
     if columns:
-        codes = [c.name for c in columns if not isinstance(c.levels[0], str)]
-        amounts = (
-            f", or say that they are amounts with {options(codes[:1], 'integer')}" if codes else ""
-        )
+        names = [column.name for column in columns]
+        ways = ["replace each by columns of 0 and 1"]
+        # A column of pandas's type category holds no amounts, even if its levels are numbers.
+        if codes := [c.name for c in columns if _is_of_numbers(c)]:
+            ways.insert(0, f"say that they are amounts with {options(codes[:1], 'integer')}")
+        if len(columns) < len(data.table.modelled):
+            ways.insert(0, f"leave them out with {options(names, 'ignore')}")
+        advice = ", or ".join(ways)
         raise DataError(
-            f"{data.source}: the cells of {quoted([c.name for c in columns])} are names without an"
-            f" order, and such columns cannot be modelled yet. Leave them out with"
-            f" {options([c.name for c in columns], 'ignore')}{amounts}, or replace each by columns"
-            " of 0 and 1."
+            f"{data.source}: the cells of {quoted(names)} are names without an order, and such"
+            f" columns cannot be modelled yet. {advice[0].upper()}{advice[1:]}."
         )
     require_complete(data)
 
 
-def _schema(data: Data, transform: Transform, binarize: str) -> Schema:
+def _is_of_numbers(column: Column) -> bool:
+    return column.dtype != "category" and not isinstance(column.levels[0], str)
+
+
+def _schema(data: Data, whole: Data, transform: Transform, binarize: str) -> Schema:
     values = transform.values or data.values
+    # Named columns know their limits themselves. Means of bits and of levels may be fractions.
+    bare = data.kind == "table" and data.table is None
+    has_limits = bare and values not in ("binary", "counts") and transform.levels is None
     return Schema(
         values=values,
         shape=data.shape,
@@ -184,6 +197,7 @@ def _schema(data: Data, transform: Transform, binarize: str) -> Schema:
         grey=data.grey,
         levels=transform.levels,
         table=data.table,
+        limits=limits_of(whole.chunks(), whole.rows.dtype) if has_limits else (),
     )
 
 
@@ -215,8 +229,18 @@ def _may_be_grey(data: Data) -> bool:
     return data.kind == "pictures" and data.values in ("grey", "unit")
 
 
-def _to_unit(data: Data, binarize: str) -> Transform:
-    """Bring grey levels to [0, 1]. Other values are in [0, 1] already."""
+def _to_unit(data: Data, likelihood: str, binarize: str) -> Transform:
+    """Bring grey levels to [0, 1]. Other values are in [0, 1] already.
+
+    The likelihood itself refuses real numbers. But whole numbers of a table may be grey levels.
+    """
+    low, high = data.range
+    if data.kind == "table" and low >= 0 and high > 1 and first_fraction(data) is None:
+        raise DataError(
+            f"{likelihood} needs x in [0, 1]; got [{low:.4g}, {high:.4g}] in {data.source}. Give"
+            ' --kind pictures if these are grey levels (in Python, kind="pictures"), or use'
+            " likelihood gaussian."
+        )
     needless = data.values == "binary" and binarize != "none"
     return Transform(
         (0.0,),
@@ -331,7 +355,9 @@ def _refuse_constants(data: Data, constant: np.ndarray) -> None:
         return
     names = ", ".join(column_name(data.columns, int(i)) for i in constant[:5])
     more = ", ..." if constant.size > 5 else ""
+    one = constant.size == 1
     raise DataError(
-        f"{data.source}: {constant.size} of {math.prod(data.shape)} columns are constant"
-        f" ({names}{more}); a model learns nothing from a constant. Remove them."
+        f"{data.source}: {constant.size} of {math.prod(data.shape)} columns"
+        f" {'is' if one else 'are'} constant ({names}{more}); a model learns nothing from a"
+        f" constant. Remove {'it' if one else 'them'}."
     )

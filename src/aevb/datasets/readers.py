@@ -22,6 +22,7 @@ from aevb.datasets.tabular.columns import Written, quoted
 from aevb.datasets.tabular.frames import data_like, data_of_frame, matrix_of_frame
 from aevb.datasets.tabular.opening import PACKED, ending
 from aevb.datasets.tabular.tables import SUFFIXES, RawTable, read_table, read_tables
+from aevb.datasets.tabular.words import are_pixels
 from aevb.errors import DataError, NotFoundError, UsageError
 
 STANDARD_INPUT = ("-", "/dev/stdin")
@@ -45,6 +46,9 @@ _UNSAFE = {
 }
 # Formats that are not read, with a line that turns a file into one that is.
 
+
+STANDARD_INPUT = ("-", "/dev/stdin")
+"""The names of standard input. The command line turns the first into the second."""
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
@@ -253,7 +257,8 @@ def _is_table(path: Path) -> bool:
 
 def _of_table(table: RawTable, kind: str, columns: Mapping[str, str]) -> Data:
     """Make ``Data`` from a table: with kinds of columns, or as numbers of one meaning."""
-    if kind not in ("auto", "table"):
+    pixels = kind == "auto" and not columns and are_pixels(list(map(str, table.frame.columns)))
+    if pixels or kind not in ("auto", "table"):
         return matrix_of_frame(table.frame, table.source, table.notes)
     return data_of_frame(
         table.frame,
@@ -312,7 +317,7 @@ def _from_standard_input(
     like: Mapping[str, Written] | None, decimal: str, as_text: Collection[str]
 ) -> RawTable:
     """Read a table from standard input. Its first bytes tell Parquet and JSON from text."""
-    content = sys.stdin.buffer.read()
+    content = b"" if sys.stdin.isatty() else sys.stdin.buffer.read()
     if not content:
         raise DataError("standard input is empty: 0 bytes. Give it a table, such as: < table.csv")
     start = content.lstrip()[:1]

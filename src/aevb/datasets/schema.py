@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from aevb.datasets.checks import not_finite, require_form, require_numbers
 from aevb.datasets.draws import uniforms
-from aevb.datasets.form import Form, codes
+from aevb.datasets.form import Form, codes, within
 from aevb.datasets.stored import LazyRows, Stored, Survey, chunks, survey
 from aevb.datasets.tabular.columns import Table
 
@@ -148,8 +148,8 @@ Fill them in or remove those rows.
     def values(self) -> str:
         """What the values are.
 
-        ``binary``: only 0 and 1. ``grey``: grey levels from 0 to ``white``. ``unit``: real numbers
-        in [0, 1]. ``real``: any other numbers.
+        ``binary``: only 0 and 1. ``grey``: from 0 to ``white``. ``unit``: real numbers in [0, 1].
+        ``real``: any other numbers.
         """
         if self.survey.bits:
             return "binary"
@@ -230,6 +230,7 @@ class Schema:
         table: How the columns of a table become numbers, and numbers become columns again.
         form: The form of the user's rows, if the model learns them in another one.
         vocabulary: The tokens that occur, in ascending order. Level k stands for the k-th of them.
+        limits: The smallest and the largest value of each column of an array of whole numbers.
 
     Example:
         >>> import numpy as np
@@ -261,6 +262,7 @@ class Schema:
     table: Table | None = None
     form: Form | None = None
     vocabulary: tuple[int, ...] | None = None
+    limits: tuple[tuple[int, int], ...] = ()
 
     @property
     def data_dim(self) -> int:
@@ -407,7 +409,7 @@ class Schema:
 
         Grey levels are clipped to 0..white, and rounded if the data had integers. Draws of counts
         have the integer type of the data, or int64 if there is none or it is too narrow. Means of
-        counts are real numbers.
+        counts are real numbers. Columns of whole numbers are rounded, and stay within their limits.
 
         Example:
             >>> import numpy as np
@@ -435,6 +437,8 @@ class Schema:
             kept = np.dtype(self.dtype)
             fits = kept.kind in "ui" and rows.max(initial=0) <= np.iinfo(kept).max
             return rows.astype(kept if fits else np.int64)
+        if self.limits:
+            return within(rows, self.limits).astype(self.dtype)
         if self.levels is not None:
             # A draw is an integer, up to the rounding of float32. A mean need not be one.
             rows = np.where(np.abs(rows - rows.round()) < 1e-3, rows.round(), rows)

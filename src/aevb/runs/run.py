@@ -14,6 +14,7 @@ from torch import Tensor
 from aevb.config import Config
 from aevb.datasets.draws import content_numbers, uniforms
 from aevb.datasets.given import given
+from aevb.datasets.kinds import like
 from aevb.datasets.rows import Rows, rows_of
 from aevb.datasets.schema import Data, Schema
 from aevb.datasets.tabular.frames import frame_of
@@ -188,8 +189,8 @@ class Run:
 
     def _stored(self, data: Source, binarize: str, seed: int) -> Rows:
         """Return ``Rows`` whose grey levels are treated as ``binarize`` says."""
-        data = given(data, "the array", like=self.schema)
-        data = self.schema.fitted(data)
+        data = given(data, like=self.schema)
+        data = like(data, self.schema)
         self.schema.require(data)
         schema = replace(self.schema, binarize=binarize)
         rows = rows_of(data, schema, counter_seed(seed, "binarize"), self.device)

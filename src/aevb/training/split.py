@@ -17,6 +17,7 @@ from aevb.datasets.containers import inside
 from aevb.datasets.given import given
 from aevb.datasets.kinds import like, with_kind
 from aevb.datasets.planning import Plan, plan
+from aevb.datasets.readers import STANDARD_INPUT
 from aevb.datasets.schema import Data
 from aevb.parts.likelihoods import LIKELIHOODS
 from aevb.runs.run import Run, Source
@@ -79,6 +80,8 @@ def load_data(source: str, config: Config) -> Data:
 
 def lasting_name(source: str) -> str:
     """A name that finds the same data from any folder: paths become absolute, other names stay."""
+    if source in STANDARD_INPUT:
+        return STANDARD_INPUT[0]
     if (named := inside(source)) is not None:
         return f"{named[0].resolve()}:{named[1]}"
     path = Path(source).expanduser()

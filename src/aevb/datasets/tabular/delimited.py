@@ -185,6 +185,7 @@ class Delimited:
             "Remove the lines that are comments"
             if comment
             else "Give every row as many cells as the first has"
+            + (", or remove the lines above the table" if len(self.names) < len(cells) else "")
         )
         return DataError(
             f"{self.source} is not a table: {where} has {len(cells)} cells, the first line has"

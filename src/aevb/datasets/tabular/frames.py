@@ -16,6 +16,7 @@ from aevb.datasets.schema import Data, Schema
 from aevb.datasets.tabular.cells import numbers, plain
 from aevb.datasets.tabular.column_kinds import find
 from aevb.datasets.tabular.columns import ASIDE, Column, Label, Table, Written, quoted, text_of
+from aevb.datasets.tabular.words import are_pixels
 from aevb.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -148,10 +149,7 @@ def data_of_frame(
             f"{source} has 1 row to learn from; a model needs at least 2, and usually hundreds."
         )
     if not table.modelled:
-        raise DataError(
-            f"{source}: no column can be modelled: {_why_none(table.columns)}. Give a column its"
-            " kind with --column NAME=KIND."
-        )
+        raise DataError(f"{source}: no column can be modelled: {_why_none(table.columns)}.")
     return _data(found, source, table, table.encode(found, source), notes)
 
 
@@ -248,9 +246,11 @@ def table_of(
     if like is not None and like.table is not None:
         return data_like(value, source, like.table)
     wanted = kind if like is None else like.kind
-    if wanted in ("auto", "table", ""):
-        return data_of_frame(value, source, columns=columns)
-    return matrix_of_frame(value, source)
+    found = to_pandas(value)
+    pixels = wanted == "auto" and not columns and are_pixels(list(map(text_of, found.columns)))
+    if wanted in ("auto", "table", "") and not pixels:
+        return data_of_frame(found, source, columns=columns, frame=frame_kind(value))
+    return matrix_of_frame(found, source)
 
 
 def matrix_of_frame(value: Any, source: str, notes: Sequence[str] = ()) -> Data:
@@ -349,8 +349,8 @@ def _labels(frame: pd.DataFrame, source: str) -> list[Label]:
     twice = sorted({text for text in texts if texts.count(text) > 1}) if _has_twins(texts) else []
     if twice:
         raise DataError(
-            f"{source}: {len(twice)} names of columns occur more than once: {quoted(twice)}. Give"
-            " each column a name of its own."
+            f"{source}: several columns are named {quoted(twice)}. Give each column a name of its"
+            " own."
         )
     return cast("list[Label]", labels)
 
@@ -375,11 +375,20 @@ def _require_rows(frame: pd.DataFrame, source: str) -> None:
 def _why_none(columns: Sequence[Column]) -> str:
     """Say of each column why it is not modelled."""
     assert all(column.kind in ASIDE for column in columns)
-    listed = [
+    shown = [
         f"{in_quotes(column.name)} ({column.kind}: {column.reason})"
         for column in columns[:MOST_SHOWN]
     ]
-    return ", ".join([*listed, *(["..."] if len(columns) > MOST_SHOWN else [])])
+    if any(column.kind == "ignore" for column in columns):
+        remedy = "Leave fewer columns out"
+    elif all(
+        column.kind == "identifier" and column.dtype in ("str", "string", "object")
+        for column in columns
+    ):
+        remedy = "Text is not modelled; give it as numbers, such as one number for each letter"
+    else:
+        remedy = "Add a column of numbers, or give a column its kind with --column NAME=KIND"
+    return ", ".join([*shown, *(["..."] if len(columns) > MOST_SHOWN else [])]) + f". {remedy}"
 
 
 def _names_of_rows(frame: pd.DataFrame, table: Table) -> tuple[NDArray[np.str_] | None, str]:

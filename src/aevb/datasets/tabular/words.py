@@ -6,8 +6,14 @@ All of them are compared in small letters.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+NAMES_OF_PIXELS = re.compile(r"(pixel|pix|px)[ _-]?\d+([x_ -]\d+)?|\d+x\d+")
+"""Names of columns that are pixels, such as pixel0 and 1x28."""
+NAMES_OF_LABELS = {"label", "labels", "class", "y", "target"}
+"""Names of a column that labels pictures."""
+FEWEST_PIXELS = 16
+"""At least this many columns named as pixels are pictures."""
 NAMES_OF_IDENTIFIERS = re.compile(
     r"(.*[ _.-])?(id|ids|uid|uuid|guid|index|idx|key|rownames|row ?names?|row|obs|case|"
     r"serial|record|seqn|nr)([ _.-]?(no|nr|num|number|code))?|unnamed: ?\d+"
@@ -123,3 +129,18 @@ def _alone(word: str) -> tuple[float, int] | None:
 
 def _number(text: str) -> float:
     return float(text.replace(",", ""))
+
+
+def are_pixels(names: Sequence[str]) -> bool:
+    """Whether columns are the pixels of pictures, perhaps with a label, by their names.
+
+    Example:
+        >>> from aevb.datasets.tabular.words import are_pixels
+        >>> are_pixels(["label", *(f"pixel{i}" for i in range(784))])
+        True
+        >>> are_pixels(["age", *(f"pixel{i}" for i in range(784))])
+        False
+    """
+    small = [name.strip().lower() for name in names]
+    others = [name for name in small if not NAMES_OF_PIXELS.fullmatch(name)]
+    return len(small) - len(others) >= FEWEST_PIXELS and set(others) <= NAMES_OF_LABELS
