@@ -240,9 +240,11 @@ def test_encode_writes_the_same_codes_in_every_form(fitted, monkeypatch):
     assert mu.shape == (fitted.report["data"]["rows"], 2)
     assert mu.std() > 0.1
     assert np.array_equal(both["mu"], mu)
-    assert list(table.columns) == ["row", "mu_1", "mu_2", "logvar_1", "logvar_2"]
+    files = ["file"] if "names" in both else []
+    assert list(table.columns) == ["row", *files, "mu_1", "mu_2", "logvar_1", "logvar_2"]
     assert table["row"].tolist() == both["row"].tolist() == list(range(1, len(mu) + 1))
-    assert np.allclose(table.to_numpy()[:, 1:], np.hstack([mu, both["logvar"]]), atol=1e-5)
+    codes = table.iloc[:, -4:].to_numpy()
+    assert np.allclose(codes, np.hstack([mu, both["logvar"]]), atol=1e-5)
     Image.open("codes.png").verify()
     # The codes are those that the bound is made of: evaluate's KL follows from them in closed form.
     monkeypatch.setattr("aevb.plots.save", lambda _, path: path)
@@ -258,8 +260,10 @@ def test_score_writes_what_evaluate_estimates(fitted):
             f"score '{fitted.run}' {fitted.data} -o scores.{form} --samples 200"
         )
     found, table = arrays("scores.npz"), pd.read_csv("scores.csv")
+    table = table.rename(columns={"file": "names"})
     assert list(table.columns) == list(found)
-    assert np.allclose(table.to_numpy(), np.stack(list(found.values()), axis=1))
+    figures = [name for name in found if name != "names"]
+    assert np.allclose(table[figures], np.stack([found[name] for name in figures], axis=1))
     assert np.array_equal(np.load("scores.npy"), found["log_likelihood"])
     Image.open("scores.png").verify()
     report = json.loads(done(f"evaluate '{fitted.run}' {fitted.data} --samples 200 --json"))
@@ -379,20 +383,21 @@ def test_few_steps_are_told_with_how_to_go_on(no_pictures):
     assert "984 steps, in" in text
 
 
-def test_columns_of_few_integers_are_named(no_pictures):
+def test_the_kind_of_each_column_is_told(no_pictures):
     g = np.random.default_rng(0)
     table = {
         "age": g.integers(18, 90, 300),
-        "grade": g.integers(0, 4, 300),
+        "smokes": g.integers(0, 2, 300),
         "height": g.normal(170, 9, 300),
     }
     pd.DataFrame(table).to_csv("mixed.csv", index=False)
-    text = done(f"fit mixed.csv --out run {FIT}")
-    assert "note        grade: only a few integers, treated as numbers. " in text
-    pd.DataFrame(
-        {"height": table["height"], "age": table["age"], "smokes": table["grade"] % 2}
-    ).to_csv("plain.csv", index=False)
-    assert "treated as numbers" not in done(f"fit plain.csv --out plain {FIT}")
+    lines = done(f"fit mixed.csv --out run {FIT}").splitlines()
+    assert "integer     whole numbers from 18 to 89" in lines[1]
+    assert "boolean" in lines[2]
+    assert "real" in lines[3]
+    told = json.loads(done(f"fit mixed.csv --out other --column smokes=real {FIT} --json"))
+    kinds = {column["name"]: column["kind"] for column in told["data"]["column_kinds"]}
+    assert kinds == {"age": "integer", "smokes": "real", "height": "real"}
 
 
 def test_with_patience_the_figures_are_those_of_the_epoch_that_was_kept(no_pictures):
