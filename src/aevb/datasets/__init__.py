@@ -202,10 +202,10 @@ def load_like(source: str | Path, schema: Schema, *, ignore: Sequence[str] = ())
     """
     from aevb.datasets import readers
 
-    text, names = str(source), [name for each in ignore for name in each.split(",")]
+    text, names = str(source), [name.strip() for each in ignore for name in each.split(",")]
+    if names and text.partition(":")[0] in DATASETS:
+        raise UsageError(f"{text} is built in; do not give --ignore {','.join(names)}")
     if text.partition(":")[0] in DATASETS or not readers.exists(text):
-        if names:
-            raise UsageError(f"there are no columns to ignore in {text}: it is no table of yours")
         return load(source)
     return readers.read_like(text, schema, names)
 

@@ -181,9 +181,9 @@ def read_like(text: str, schema: Schema, ignore: Sequence[str] = ()) -> Data:
     unknown = [name for name in ignore if name not in names]
     if unknown:
         raise UsageError(f"{text} has no column {unknown[0]!r} to ignore; it has {quoted(names)}")
-    if schema.table is not None:
-        return data_like(table.frame, table.source, schema.table, ignore=ignore, notes=table.notes)
     kept = table.frame.loc[:, [name not in ignore for name in names]]
+    if schema.table is not None:
+        return data_like(kept, table.source, schema.table, notes=table.notes)
     return matrix_of_frame(kept, table.source, table.notes)
 
 
