@@ -133,7 +133,9 @@ def unmodelled(column: Column, n: int) -> pd.Series:
             return pd.Series(counted.astype("str"))
     if column.low is not None:
         return from_steps(column, np.zeros(n))
-    value = column.levels[0] if column.levels else None
+    value: Any = column.levels[0] if column.levels else None
+    if column.dtype == "decimal" and value is not None:
+        value = decimal.Decimal(f"{value:.{column.decimals or 0}f}")
     if column.dtype in OBJECTS or column.dtype == "decimal":
         return pd.Series([value] * n, dtype="object")
     return _series(column, [value] * n)
