@@ -84,11 +84,14 @@ class Group:
         if self.world == 1:
             return
         in_one = f"it trains in one process, not in {self.world}"
-        if not objective.recordable:
-            raise UsageError(f"monte_carlo_em keeps a chain for each row; {in_one}")
         coupled = objective.couples_rows_by or ("gaussian_optimal" if likelihood.of_batch else "")
-        if coupled:
-            raise UsageError(f"{coupled} looks at a whole batch at once; {in_one}")
+        why = f"{coupled} looks at a whole batch at once" if coupled else ""
+        if not objective.recordable:
+            why = "monte_carlo_em keeps a chain for each row"
+        if why:
+            # Every process gets here, so that none takes the end of another for a loss.
+            self.same(why)
+            raise UsageError(f"{why}; {in_one}")
 
     def shard(self, total: int) -> Shard:
         """This process's part of a batch of ``total`` rows."""
