@@ -118,7 +118,7 @@ def _start_of_range(word: str) -> tuple[float, int] | None:
 
 def _rank(word: str) -> tuple[float, int] | None:
     """The number before words such as "2. hs grad"."""
-    found = re.match(r"(\d{1,2})[.)]\s?[a-z]", word)
+    found = re.match(r"(\d{1,2})[.)]\s+\S", word)
     return (float(found[1]), 0) if found else None
 
 
