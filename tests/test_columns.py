@@ -50,7 +50,7 @@ def test_a_table_comes_back_as_it_was_or_is_refused_by_name(frame):
     if refused:
         assert refused.startswith("a frame: ")
         return
-    assert [*map(str, back.columns)] == [*map(str, frame.columns)]
+    assert list(back.columns) == list(frame.columns)
     coarse = {c.name for c in data.table.columns if "kept to" in c.reason}
     for i, column in enumerate(data.table.columns):
         if column.name not in coarse:
@@ -197,6 +197,13 @@ def test_columns_of_new_rows_are_found_by_name_whatever_its_type():
     assert new.rows.tolist() == [[1.5, 3.5], [2.5, 7.5]]
     assert "another order" in new.notes[0]
     assert data_like(frame, "new", table).notes == ()
+
+
+def test_names_that_are_numbers_are_kept():
+    frame = pd.DataFrame(np.arange(8.0).reshape(4, 2) + 0.5)
+    _, back = comes_back(frame)
+    assert [type(name) for name in back.columns.tolist()] == [int, int]
+    assert back.columns.tolist() == [0, 1]
 
 
 def test_names_of_several_levels_are_kept():

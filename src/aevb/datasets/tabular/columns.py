@@ -82,7 +82,7 @@ class Column:
         kind: A name in ``COLUMN_KINDS``.
         dtype: The type of its cells: pandas's name, or one of ``aevb.datasets.tabular.cells``.
         reason: Why it is of that kind, as a phrase to print.
-        label: Its name in the data frame.
+        label: Its name in the data frame, or None if that is the text ``name``.
         levels: The values of a category, in order; those of a boolean, False first; the value of a
             constant, or () if all cells were missing.
         level_dtype: The type of the levels of a categorical column.
@@ -105,7 +105,7 @@ class Column:
     kind: str
     dtype: str
     reason: str = ""
-    label: Label = ""
+    label: Label | None = None
     levels: tuple[Level, ...] = ()
     level_dtype: str = ""
     low: float | None = None
@@ -301,7 +301,10 @@ model. Give the columns that it was trained on: 'a', 'b'; --ignore leaves furthe
         frame = pd.concat(
             [each.reset_index(drop=True) for each in cells], axis=1, ignore_index=True
         )
-        labels: list[Any] = [column.label or column.name for column in self.given]
+        # The name of a column may be the number 0, or an empty text.
+        labels: list[Any] = [
+            column.name if column.label is None else column.label for column in self.given
+        ]
         several = all(isinstance(label, tuple) for label in labels)
         frame.columns = pd.MultiIndex.from_tuples(labels) if several else pd.Index(labels)
         return frame
