@@ -1,0 +1,353 @@
+"""Find columns of numbers that are sums of multiples of other columns, exact to their rounding.
+
+A sample of the rows proposes: two columns with a correlation of one, or a column that least squares
+from the others before it reproduce. The coefficients are brought to numbers that a person would
+write, such as 2.54 or 1/12. Then every row must agree.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aevb.datasets.tabular.columns import Column
+from aevb.datasets.tabular.evidence import BITS, arrangements
+from aevb.datasets.tabular.rules import Rule, circular, exact_gaps, tolerance_of
+
+NUMBERS = ("real", "integer", "date")
+SAMPLE = 4096
+"""The rows that propose rules."""
+CHUNK = 65_536
+"""The rows that are checked at a time."""
+MOST_SOURCES = 12
+"""A sum has at most this many terms."""
+BEYOND = 10
+"""So many different rows must agree beyond those that fix the coefficients."""
+SLACK = 0.6
+"""Rounding to whole steps leaves a spread of 0.29 steps; twice that is let in."""
+
+Rows = NDArray[np.float64]
+
+
+class _Numbers(NamedTuple):
+    """The columns of numbers in the sample. Each array has one entry a column.
+
+    number: the column's number. rows: (M, K), the sample. step: the smallest difference between
+    two cells. spread: the standard deviation.
+    """
+
+    number: list[int]
+    rows: Rows
+    step: Rows
+    spread: Rows
+
+
+def linear_rules(codes: Rows, columns: Sequence[Column]) -> list[Rule]:
+    """Find the columns that are sums of multiples of others. See ``find_rules``.
+
+    Args:
+        codes: (N, C), the codes of the modelled columns.
+        columns: The C modelled columns.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.datasets.tabular.columns import Column
+        >>> from aevb.datasets.tabular.linear_rules import linear_rules
+        >>> inches = np.random.default_rng(0).integers(50, 80, 300).astype(float)
+        >>> columns = [Column("inch", "integer", "int64"), Column("cm", "real", "float64",
+        ...                                                     decimals=1)]
+        >>> rules = linear_rules(np.column_stack([inches, (2.54 * inches).round(1)]), columns)
+        >>> rules[0].describe(columns)
+        'cm = 2.54 * inch, rounded'
+    """
+    numbers = _numbers(codes, columns)
+    found: list[Rule] = []
+    if len(numbers.number) < 2:
+        return found
+    for target, source in _proportional(numbers):
+        if not any(rule.target in (target, source) for rule in found):
+            rule = _fitted(codes, columns, numbers, target, (source,))
+            found += [rule] if rule else []
+    gone = {rule.target for rule in found}
+    kept = [k for k, number in enumerate(numbers.number) if number not in gone]
+    return [*found, *_sums(numbers, kept, found, codes, columns)]
+
+
+def _numbers(codes: Rows, columns: Sequence[Column]) -> _Numbers:
+    """The columns of numbers that vary, in a sample of the rows."""
+    number = [i for i, column in enumerate(columns) if column.kind in NUMBERS]
+    n = len(codes)
+    chosen = np.arange(n)
+    if n > SAMPLE:
+        chosen = np.sort(np.random.default_rng(0).choice(n, SAMPLE, replace=False))
+    rows = codes[chosen][:, number]
+    filled = (~np.isnan(rows)).sum(axis=0) > 2 * BEYOND
+    number, rows = [i for i, full in zip(number, filled, strict=True) if full], rows[:, filled]
+    if not number:
+        return _Numbers([], rows, rows[:0], rows[:0])
+    spread = np.nanstd(rows, axis=0)
+    high = np.nanmax(np.abs(rows), axis=0)
+    step = [2 * tolerance_of(columns[i], high[k]) for k, i in enumerate(number)]
+    varied = spread > 1e-9 * high
+    number = [i for i, varies in zip(number, varied, strict=True) if varies]
+    return _Numbers(number, rows[:, varied], np.array(step)[varied], spread[varied])
+
+
+def _proportional(numbers: _Numbers) -> Iterator[tuple[int, int]]:
+    """Yield (target, source) of columns whose correlation is one, to their rounding.
+
+    Of two columns, the one with more different values is the source first, or the first one.
+    """
+    rows, step, spread = numbers.rows, numbers.step, numbers.spread
+    values = [len(np.unique(column[~np.isnan(column)])) for column in rows.T]
+    there = ~np.isnan(rows)
+    z = np.where(there, (rows - np.nanmean(rows, axis=0)) / spread, 0.0)
+    m = there.astype(np.float64)
+    count = np.maximum(m.T @ m, 1.0)
+    mean = z.T @ m / count  # of row's column, over the rows where both are there
+    square = (z * z).T @ m / count - mean**2
+    joint = z.T @ z / count - mean * mean.T
+    left = 1 - joint**2 / np.maximum(square * square.T, 1e-300)
+    relative = step / spread
+    noise = (relative[:, None] ** 2 + relative[None, :] ** 2) * SLACK**2 + 1e-10
+    near = (left <= noise / np.maximum(np.minimum(square, square.T), 1e-12)) & (count > 2 * BEYOND)
+    for a in range(len(spread)):
+        for b in range(a + 1, len(spread)):
+            if near[a, b]:
+                pair = (b, a) if values[a] >= values[b] else (a, b)
+                yield numbers.number[pair[0]], numbers.number[pair[1]]
+                yield numbers.number[pair[1]], numbers.number[pair[0]]
+
+
+def _sums(
+    numbers: _Numbers,
+    kept: list[int],
+    found: list[Rule],
+    codes: Rows,
+    columns: Sequence[Column],
+) -> Iterator[Rule]:
+    """Yield the rules with several sources. kept: the places of columns that follow from none."""
+    kept = _with_whole_rows(numbers.rows, kept)
+    if len(kept) < 3:
+        return
+    rows = numbers.rows[:, kept]
+    rows = rows[~np.isnan(rows).any(axis=1)]
+    z = (rows - rows.mean(axis=0)) / numbers.spread[kept]
+    relative = (numbers.step / numbers.spread)[kept]
+    gram = z.T @ z / len(z)
+    base: list[int] = []
+    known = list(found)
+    for j in range(len(kept)):
+        sources = _combination(z, gram, relative, base, j)
+        rule = None
+        if sources:
+            members = [numbers.number[kept[k]] for k in (*sources, j)]
+            rule = _best_direction(codes, columns, numbers, members, known)
+        if rule is None:
+            base.append(j)
+            continue
+        known.append(rule)
+        yield rule
+        follows = next(k for k in (*sources, j) if numbers.number[kept[k]] == rule.target)
+        base = [k for k in (*base, j) if k != follows]
+
+
+def _with_whole_rows(rows: Rows, kept: list[int]) -> list[int]:
+    """Leave out the columns with most gaps until enough rows are whole."""
+    gaps = np.isnan(rows).mean(axis=0)
+    kept = sorted(kept, key=lambda k: (gaps[k], k))
+    while kept:
+        whole = int((~np.isnan(rows[:, kept]).any(axis=1)).sum())
+        if whole >= 2 * len(kept) + 2 * BEYOND:
+            break
+        kept.pop()
+    return sorted(kept)
+
+
+def _combination(z: Rows, gram: Rows, relative: Rows, base: list[int], j: int) -> list[int]:
+    """The columns of the base whose multiples add up to column j, to the rounding. [] if none do.
+
+    z: (M, K), columns of mean 0 and spread near 1. relative: (K,), their steps in that unit.
+    """
+    if len(base) < 2 or gram[j, j] < 1e-12:
+        return []
+    inner = gram[np.ix_(base, base)]
+    weight, *_ = np.linalg.lstsq(inner, gram[base, j], rcond=1e-12)
+    noise = math.sqrt(relative[j] ** 2 + float((weight**2 * relative[base] ** 2).sum()))
+    left = z[:, j] - z[:, base] @ weight
+    if np.sqrt((left**2).mean()) > SLACK * noise + 1e-6:
+        return []
+    # A column that has nothing to do with it gets a weight of some hundredths of the noise.
+    sources = [b for b, w in zip(base, weight, strict=True) if abs(w) > max(0.2 * noise, 1e-6)]
+    return sources if 2 <= len(sources) <= MOST_SOURCES else []
+
+
+def _best_direction(
+    codes: Rows,
+    columns: Sequence[Column],
+    numbers: _Numbers,
+    members: list[int],
+    known: list[Rule],
+) -> Rule | None:
+    """The rule that gives one of the members from the others.
+
+    A sum of parts comes first: a total follows from its parts, and no part from the total.
+    """
+    places = [numbers.number.index(member) for member in members]
+    weight = _least_squares(numbers.rows, places[-1], places[:-1])[0]
+    signs = np.sign(np.append(weight, -1.0))
+    # Solved for one member, the others have positive weights if their signs differ from its own.
+    order = sorted(
+        range(len(members)),
+        key=lambda m: ((signs != -signs[m]).sum() > 1, -members[m]),
+    )
+    follows = {rule.target for rule in known}
+    for m in order:
+        sources = tuple(sorted(other for other in members if other != members[m]))
+        if members[m] in follows or circular(known, members[m], sources):
+            continue
+        rule = _fitted(codes, columns, numbers, members[m], sources)
+        if rule:
+            return rule
+    return None
+
+
+def _least_squares(rows: Rows, target: int, sources: Sequence[int]) -> tuple[Rows, Rows, Rows]:
+    """Return coefficients and rows.
+
+    The coefficients: (p,); their standard errors if the target has errors of spread one: (p,); the
+    rows with all cells: (M, p + 1), the target last.
+    """
+    part = rows[:, [*sources, target]]
+    part = part[~np.isnan(part).any(axis=1)]
+    centred = part - part.mean(axis=0)
+    size = np.maximum(np.abs(centred).max(axis=0), 1e-300)
+    scaled = centred / size
+    weight, *_ = np.linalg.lstsq(scaled[:, :-1], scaled[:, -1], rcond=None)
+    inverse = np.linalg.pinv(scaled[:, :-1].T @ scaled[:, :-1])
+    error = np.sqrt(np.maximum(np.diag(inverse), 0.0)) / size[:-1]
+    return weight * size[-1] / size[:-1], error, part
+
+
+def _fitted(
+    codes: Rows,
+    columns: Sequence[Column],
+    numbers: _Numbers,
+    target: int,
+    sources: tuple[int, ...],
+) -> Rule | None:
+    """The exact rule of a target and its sources, or None if there is none."""
+    place = {number: k for k, number in enumerate(numbers.number)}
+    weight, error, part = _least_squares(numbers.rows, place[target], [place[s] for s in sources])
+    if not np.isfinite(weight).all() or not _confirmed(part, len(columns)):
+        return None
+    column = columns[target]
+    tolerance = float(numbers.step[place[target]] / 2)
+    decimals = 0 if column.kind != "real" else column.decimals
+    blank = Rule(target, sources, "linear", decimals=decimals, tolerance=tolerance)
+    # Rounding errs by 0.29 steps; the coefficients may be seven standard errors away.
+    reach_of = 4 * tolerance * error + 1e-9 * np.abs(weight)
+    for coefficients in _simple(weight):
+        if 0.0 in coefficients or (np.abs(coefficients - weight) > reach_of).any():
+            continue
+        offsets = part[:, -1] - part[:, :-1] @ np.array(coefficients)
+        reach = (offsets.max() - tolerance, offsets.min() + tolerance)
+        if reach[0] > reach[1] + 1e-6 * tolerance:
+            continue
+        for intercept in (simplest(*reach), sum(reach) / 2):
+            rule = replace(blank, coefficients=coefficients, intercept=intercept)
+            if _agrees(rule, codes):
+                return replace(rule, exact_gaps=exact_gaps(codes, target, sources))
+    return None
+
+
+def _simple(weight: Rows) -> Iterator[tuple[float, ...]]:
+    """Yield the coefficients as numbers that a person would write, the simplest first."""
+    tried = set()
+    for form in _FORMS:
+        made = tuple(form(float(w)) for w in weight)
+        if made not in tried:
+            tried.add(made)
+            yield made
+
+
+def _digits(digits: int) -> Callable[[float], float]:
+    return lambda w: float(f"{w:.{digits}g}")
+
+
+def _inverse(digits: int) -> Callable[[float], float]:
+    return lambda w: 1 / float(f"{1 / w:.{digits}g}") if w else 0.0
+
+
+def _fraction(most: int) -> Callable[[float], float]:
+    return lambda w: float(Fraction(w).limit_denominator(most))
+
+
+_FORMS: list[Callable[[float], float]] = [
+    _fraction(1),
+    _fraction(12),
+    *map(_digits, (2, 3)),
+    _fraction(60),
+    *(form(digits) for digits in (4, 5, 6, 8) for form in (_digits, _inverse)),
+    lambda w: w,
+]
+
+
+def _agrees(rule: Rule, codes: Rows) -> bool:
+    """Whether the prediction is the target's cell in every row."""
+    near = rule.tolerance * (1 if rule.decimals is None else 1e-3)
+    columns = [*rule.sources, rule.target]
+    inner = replace(rule, sources=tuple(range(len(rule.sources))), target=len(rule.sources))
+    for start in range(0, len(codes), CHUNK):
+        part = codes[start : start + CHUNK, columns]
+        apart = np.abs(inner.predict(part) - part[:, -1])
+        if (apart > near + 1e-12 * np.abs(part[:, -1])).any():
+            return False
+    return True
+
+
+def _confirmed(part: Rows, tried: int) -> bool:
+    """Whether enough different rows agree, and each source matters in enough of them.
+
+    A linear function of p sources has p + 1 free numbers, which p + 1 rows fix. The bound of
+    ``evidence.py`` then holds with G = p + 1 choices among the different rows.
+
+    part: (M, p + 1), rows with the target last.
+    """
+    different = np.unique(part, axis=0)
+    free = part.shape[1]
+    if len(different) < free + BEYOND:
+        return False
+    counts = np.unique(different[:, -1], return_counts=True)[1]
+    bits = arrangements(counts) - free * (math.log2(len(counts)) + math.log2(len(different)))
+    if bits < BITS + free * math.log2(tried):
+        return False
+    for column in different.T:
+        counts = np.unique(column, return_counts=True)[1]
+        if len(column) - counts.max() < BEYOND:
+            return False
+    return True
+
+
+def simplest(low: float, high: float) -> float:
+    """The number with the fewest decimals from low to high, or their mean if they are too near.
+
+    Example:
+        >>> from aevb.datasets.tabular.linear_rules import simplest
+        >>> simplest(-1.0, 2.0), simplest(31.6, 32.3), simplest(0.123, 0.127)
+        (0.0, 32.0, 0.125)
+    """
+    middle = (low + high) / 2
+    if low <= 0 <= high:
+        return 0.0
+    for places in range(-6, 13):
+        number = round(middle, places)
+        if low <= number <= high:
+            return float(number)
+    return middle
