@@ -49,7 +49,7 @@ class Evidence(NamedTuple):
         """Whether the rule is more than chance, if so many rules were tried.
 
         Example:
-            >>> from aevb.datasets.tabular.evidence import Evidence
+            >>> from aevb.datasets.tabular.rules.evidence import Evidence
             >>> Evidence(40.0, 90, 30).convinces(tried=100), Evidence(40.0, 90, 2).convinces(100)
             (True, False)
         """
@@ -62,14 +62,14 @@ def arrangements(counts: NDArray[np.int64]) -> float:
 
     Example:
         >>> import numpy as np
-        >>> from aevb.datasets.tabular.evidence import arrangements
+        >>> from aevb.datasets.tabular.rules.evidence import arrangements
         >>> round(2 ** arrangements(np.array([2, 1, 1])))
         12
     """
     return (lgamma(counts.sum() + 1) - sum(lgamma(n + 1) for n in counts.tolist())) / log(2)
 
 
-def of_map(groups: NDArray[np.int64], target: NDArray[np.float64]) -> Evidence:
+def of_map(groups: NDArray[np.signedinteger], target: NDArray[np.float64]) -> Evidence:
     """What speaks for a map that holds.
 
     Args:
@@ -78,7 +78,7 @@ def of_map(groups: NDArray[np.int64], target: NDArray[np.float64]) -> Evidence:
 
     Example:
         >>> import numpy as np
-        >>> from aevb.datasets.tabular.evidence import of_map
+        >>> from aevb.datasets.tabular.rules.evidence import of_map
         >>> level = np.arange(200) % 4
         >>> found = of_map(level, level % 2.0)
         >>> round(found.bits), found.confirmed, found.rare
@@ -108,7 +108,7 @@ def of_steps(changes: int, places: int, counts: NDArray[np.int64]) -> Evidence:
 
     Example:
         >>> import numpy as np
-        >>> from aevb.datasets.tabular.evidence import of_steps
+        >>> from aevb.datasets.tabular.rules.evidence import of_steps
         >>> of_steps(1, 100, np.array([60, 40])).bits > 80
         True
     """
@@ -119,7 +119,7 @@ def of_steps(changes: int, places: int, counts: NDArray[np.int64]) -> Evidence:
 
 
 def of_pair(
-    first: NDArray[np.int64], second: NDArray[np.int64], target: NDArray[np.float64]
+    first: NDArray[np.signedinteger], second: NDArray[np.signedinteger], target: NDArray[np.float64]
 ) -> Evidence:
     """What the second source adds, if a map from both holds: evidence within levels of the first.
 
@@ -133,7 +133,7 @@ def of_pair(
 
     Example:
         >>> import numpy as np
-        >>> from aevb.datasets.tabular.evidence import of_pair
+        >>> from aevb.datasets.tabular.rules.evidence import of_pair
         >>> a, b = np.arange(400) % 2, np.arange(400) // 2 % 2
         >>> of_pair(a, b, (a ^ b) * 1.0).convinces(3), of_pair(a, b, a * 1.0).convinces(3)
         (True, False)
@@ -145,18 +145,8 @@ def of_pair(
         for rows in np.split(order, ends)
         if (target[rows] != target[rows[0]]).any()
     ]
-    return Evidence(*(sum(values) for values in zip(*parts, strict=True))) if parts else NOTHING
-
-
-NOTHING = Evidence(0.0, 0, 0)
-
-
-def least(*found: Evidence) -> Evidence:
-    """The weakest of several, part by part.
-
-    Example:
-        >>> from aevb.datasets.tabular.evidence import Evidence, least
-        >>> least(Evidence(9.0, 5, 2), Evidence(4.0, 7, 1))
-        Evidence(bits=4.0, confirmed=5, rare=1)
-    """
-    return Evidence(*(min(values) for values in zip(*found, strict=True)))
+    return Evidence(
+        sum(part.bits for part in parts),
+        sum(part.confirmed for part in parts),
+        sum(part.rare for part in parts),
+    )

@@ -1,12 +1,8 @@
-"""Rules: columns of a table whose cells follow exactly from other columns.
+"""``Rule``: a column of a table whose cells follow exactly from other columns.
 
 A level may follow from another level (a country's continent), a level from a range of a number (a
 group of ages), and a number from numbers (a total from its parts, centimetres from inches).
-``find_rules`` finds them. A rule works on the codes of the modelled columns, as ``Table.encode``
-makes them.
-
-The finder takes a rule only if it holds in every row, and if chance cannot explain that:
-``evidence.py`` states the criterion and how often it errs.
+A rule works on the codes of the modelled columns, as ``Table.encode`` makes them.
 """
 
 from __future__ import annotations
@@ -48,7 +44,7 @@ class Rule:
     Example:
         >>> import numpy as np
         >>> from aevb.datasets.tabular.columns import Column
-        >>> from aevb.datasets.tabular.rules import Rule
+        >>> from aevb.datasets.tabular.rules.rule import Rule
         >>> net, tax, total = (Column(n, "real", "float64") for n in ("net", "tax", "total"))
         >>> rule = Rule(2, (0, 1), "linear", coefficients=(1.0, 1.0), decimals=2)
         >>> rule.describe([net, tax, total])
@@ -79,7 +75,7 @@ class Rule:
 
         Example:
             >>> import numpy as np
-            >>> from aevb.datasets.tabular.rules import Rule
+            >>> from aevb.datasets.tabular.rules.rule import Rule
             >>> adult = Rule(1, (0,), "steps", values=(0.0, 1.0), cuts=(17.5,))
             >>> adult.predict(np.array([[12.0, 0.0], [40.0, 0.0], [np.nan, 0.0]]))
             array([ 0.,  1., nan])
@@ -130,7 +126,7 @@ class Rule:
 
         Example:
             >>> import numpy as np
-            >>> from aevb.datasets.tabular.rules import Rule
+            >>> from aevb.datasets.tabular.rules.rule import Rule
             >>> same = Rule(1, (0,), "linear", coefficients=(1.0,), decimals=0)
             >>> same.holds(np.array([[1.0, 1.0], [1.0, 2.0], [np.nan, 2.0]]))
             array([ True, False,  True])
@@ -147,7 +143,7 @@ class Rule:
 
         Example:
             >>> from aevb.datasets.tabular.columns import Column
-            >>> from aevb.datasets.tabular.rules import Rule
+            >>> from aevb.datasets.tabular.rules.rule import Rule
             >>> country, continent = (Column(n, "category", "str") for n in ("city", "country"))
             >>> Rule(1, (0,), "map", keys=((0.0,),), values=(1.0,)).describe([country, continent])
             'country follows from city'
@@ -158,7 +154,8 @@ class Rule:
             for column in (target, *sources)
         )
         if self.kind == "linear" and all_plain:
-            return f"{target.name} = {self._formula([column.name for column in sources])}"
+            text = self._formula([column.name for column in sources])
+            return f"{target.name} = {text}{', rounded' if self._rounds(sources) else ''}"
         return f"{target.name} follows from {' and '.join(column.name for column in sources)}"
 
     def _formula(self, names: Sequence[str]) -> str:
@@ -170,9 +167,14 @@ class Rule:
         if self.intercept:
             terms.append(("-" if self.intercept < 0 else "+", f"{abs(self.intercept):.10g}"))
         (sign, amount), *others = terms
-        text = " ".join([amount if sign == "+" else f"-{amount}", *map(" ".join, others)])
-        rounds = self.decimals is not None and any(c % 1 for c in self.coefficients)
-        return f"{text}, rounded" if rounds else text
+        return " ".join([amount if sign == "+" else f"-{amount}", *map(" ".join, others)])
+
+    def _rounds(self, sources: Sequence[Column]) -> bool:
+        """Whether the sum may have more decimals than the target."""
+        if self.decimals is None:
+            return False
+        finest = max(column.decimals or 0 for column in sources)
+        return finest > self.decimals or any(c % 1 for c in self.coefficients)
 
 
 def _term(coefficient: float, name: str) -> tuple[str, str]:
@@ -180,41 +182,11 @@ def _term(coefficient: float, name: str) -> tuple[str, str]:
     return "-" if coefficient < 0 else "+", name if size == 1 else f"{size:.10g} * {name}"
 
 
-def find_rules(codes: NDArray[np.float64], columns: Sequence[Column]) -> tuple[Rule, ...]:
-    """Find the columns that follow exactly from others.
-
-    Each column follows by one rule at most, and never from itself through other rules. The rules
-    stand in an order in which the sources of a rule are known before it.
-
-    Args:
-        codes: (N, C), the codes of the modelled columns, NaN for a missing cell.
-        columns: The C modelled columns.
-
-    Example:
-        >>> import numpy as np
-        >>> from aevb.datasets.tabular.columns import Column
-        >>> from aevb.datasets.tabular.rules import find_rules
-        >>> a, b = np.random.default_rng(0).integers(0, 50, (2, 200)).astype(float)
-        >>> columns = [Column(name, "integer", "int64") for name in ("a", "b", "both")]
-        >>> rules = find_rules(np.column_stack([a, b, a + b]), columns)
-        >>> [rule.describe(columns) for rule in rules]
-        ['both = a + b']
-    """
-    from aevb.datasets.tabular.level_rules import level_rules
-    from aevb.datasets.tabular.linear_rules import linear_rules
-
-    if min(codes.shape) < 2:
-        return ()
-    found = linear_rules(codes, columns)
-    found = level_rules(codes, columns, found)
-    return _in_order(found)
-
-
 def circular(rules: Iterable[Rule], target: int, sources: Iterable[int]) -> bool:
     """Whether a source follows from the target already, through any number of rules.
 
     Example:
-        >>> from aevb.datasets.tabular.rules import Rule, circular
+        >>> from aevb.datasets.tabular.rules.rule import Rule, circular
         >>> rules = [Rule(1, (0,), "map"), Rule(2, (1,), "map")]
         >>> circular(rules, 0, (2,)), circular(rules, 3, (2,))
         (True, False)
@@ -231,24 +203,12 @@ def circular(rules: Iterable[Rule], target: int, sources: Iterable[int]) -> bool
     return False
 
 
-def _in_order(rules: Sequence[Rule]) -> tuple[Rule, ...]:
-    """Bring the rules into an order in which no rule needs the target of a later one."""
-    left = sorted(rules, key=lambda rule: rule.target)
-    ordered: list[Rule] = []
-    while left:
-        waiting = {rule.target for rule in left}
-        ready = [rule for rule in left if not waiting & set(rule.sources)]
-        ordered += ready
-        left = [rule for rule in left if rule not in ready]
-    return tuple(ordered)
-
-
 def exact_gaps(codes: NDArray[np.float64], target: int, sources: Sequence[int]) -> bool:
     """Whether the target is missing exactly where a source is. codes: (N, C).
 
     Example:
         >>> import numpy as np
-        >>> from aevb.datasets.tabular.rules import exact_gaps
+        >>> from aevb.datasets.tabular.rules.rule import exact_gaps
         >>> exact_gaps(np.array([[1.0, np.nan], [1.0, 1.0]]), 1, (0,))
         False
     """
@@ -265,7 +225,7 @@ def tolerance_of(column: Column, high: float) -> float:
 
     Example:
         >>> from aevb.datasets.tabular.columns import Column
-        >>> from aevb.datasets.tabular.rules import tolerance_of
+        >>> from aevb.datasets.tabular.rules.rule import tolerance_of
         >>> tolerance_of(Column("price", "real", "float64", decimals=2), 900.0)
         0.005
     """

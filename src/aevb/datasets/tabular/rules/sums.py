@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aevb.datasets.tabular.columns import Column
-from aevb.datasets.tabular.evidence import BITS, arrangements
-from aevb.datasets.tabular.rules import Rule, circular, exact_gaps, tolerance_of
+from aevb.datasets.tabular.rules.evidence import BITS, arrangements
+from aevb.datasets.tabular.rules.rule import Rule, circular, exact_gaps, tolerance_of
 
 NUMBERS = ("real", "integer", "date")
 SAMPLE = 4096
@@ -29,6 +29,8 @@ MOST_SOURCES = 12
 """A sum has at most this many terms."""
 BEYOND = 10
 """So many different rows must agree beyond those that fix the coefficients."""
+FEW_VALUES = 64
+"""So few values of a target may be ranges of one source."""
 SLACK = 0.6
 """Rounding to whole steps leaves a spread of 0.29 steps; twice that is let in."""
 
@@ -48,7 +50,7 @@ class _Numbers(NamedTuple):
     spread: Rows
 
 
-def linear_rules(codes: Rows, columns: Sequence[Column]) -> list[Rule]:
+def sum_rules(codes: Rows, columns: Sequence[Column]) -> list[Rule]:
     """Find the columns that are sums of multiples of others. See ``find_rules``.
 
     Args:
@@ -58,11 +60,11 @@ def linear_rules(codes: Rows, columns: Sequence[Column]) -> list[Rule]:
     Example:
         >>> import numpy as np
         >>> from aevb.datasets.tabular.columns import Column
-        >>> from aevb.datasets.tabular.linear_rules import linear_rules
+        >>> from aevb.datasets.tabular.rules.sums import sum_rules
         >>> inches = np.random.default_rng(0).integers(50, 80, 300).astype(float)
         >>> columns = [Column("inch", "integer", "int64"), Column("cm", "real", "float64",
         ...                                                     decimals=1)]
-        >>> rules = linear_rules(np.column_stack([inches, (2.54 * inches).round(1)]), columns)
+        >>> rules = sum_rules(np.column_stack([inches, (2.54 * inches).round(1)]), columns)
         >>> rules[0].describe(columns)
         'cm = 2.54 * inch, rounded'
     """
@@ -183,9 +185,24 @@ def _combination(z: Rows, gram: Rows, relative: Rows, base: list[int], j: int) -
     left = z[:, j] - z[:, base] @ weight
     if np.sqrt((left**2).mean()) > SLACK * noise + 1e-6:
         return []
-    # A column that has nothing to do with it gets a weight of some hundredths of the noise.
-    sources = [b for b, w in zip(base, weight, strict=True) if abs(w) > max(0.2 * noise, 1e-6)]
-    return sources if 2 <= len(sources) <= MOST_SOURCES else []
+    return _fewest(z, gram, relative, dict(zip(base, weight.tolist(), strict=True)), j)
+
+
+def _fewest(z: Rows, gram: Rows, relative: Rows, weight: dict[int, float], j: int) -> list[int]:
+    """Leave out the columns of a combination that it does not need. [] if it needs too many.
+
+    Columns that have nothing to do with the sum get small weights that follow its rounding.
+    """
+    kept = [b for b, w in weight.items() if abs(w) > 1e-6]
+    for b in sorted(kept, key=lambda b: abs(weight[b])):
+        fewer = [k for k in kept if k != b]
+        if len(fewer) < 2:
+            break
+        fit, *_ = np.linalg.lstsq(gram[np.ix_(fewer, fewer)], gram[fewer, j], rcond=1e-12)
+        noise = math.sqrt(relative[j] ** 2 + float((fit**2 * relative[fewer] ** 2).sum()))
+        if np.sqrt(((z[:, j] - z[:, fewer] @ fit) ** 2).mean()) <= SLACK * noise + 1e-6:
+            kept = fewer
+    return kept if 2 <= len(kept) <= MOST_SOURCES else []
 
 
 def _best_direction(
@@ -245,25 +262,32 @@ def _fitted(
     """The exact rule of a target and its sources, or None if there is none."""
     place = {number: k for k, number in enumerate(numbers.number)}
     weight, error, part = _least_squares(numbers.rows, place[target], [place[s] for s in sources])
-    if not np.isfinite(weight).all() or not _confirmed(part, len(columns)):
+    if not np.isfinite(weight).all() or _is_coarse(part):
         return None
     column = columns[target]
     tolerance = float(numbers.step[place[target]] / 2)
     decimals = 0 if column.kind != "real" else column.decimals
     blank = Rule(target, sources, "linear", decimals=decimals, tolerance=tolerance)
     # Rounding errs by 0.29 steps; the coefficients may be seven standard errors away.
-    reach_of = 4 * tolerance * error + 1e-9 * np.abs(weight)
+    apart = 4 * tolerance * error + 1e-9 * np.abs(weight)
     for coefficients in _simple(weight):
-        if 0.0 in coefficients or (np.abs(coefficients - weight) > reach_of).any():
+        if (np.abs(coefficients - weight) > apart).any():
             continue
-        offsets = part[:, -1] - part[:, :-1] @ np.array(coefficients)
-        reach = (offsets.max() - tolerance, offsets.min() + tolerance)
-        if reach[0] > reach[1] + 1e-6 * tolerance:
-            continue
-        for intercept in (simplest(*reach), sum(reach) / 2):
-            rule = replace(blank, coefficients=coefficients, intercept=intercept)
-            if _agrees(rule, codes):
-                return replace(rule, exact_gaps=exact_gaps(codes, target, sources))
+        rule = _with_intercept(replace(blank, coefficients=coefficients), part)
+        if rule and _confirmed(part, len(columns)) and _agrees_everywhere(rule, codes):
+            return replace(rule, exact_gaps=exact_gaps(codes, target, sources))
+    return None
+
+
+def _with_intercept(rule: Rule, part: Rows) -> Rule | None:
+    """The rule with an intercept that makes it agree with the sample, or None."""
+    offsets = part[:, -1] - part[:, :-1] @ np.array(rule.coefficients)
+    low, high = offsets.max() - rule.tolerance, offsets.min() + rule.tolerance
+    if low <= high + 1e-6 * rule.tolerance:
+        for intercept in (simplest(low, high), (low + high) / 2):
+            made = replace(rule, intercept=float(intercept))
+            if _agrees(made, part):
+                return made
     return None
 
 
@@ -272,7 +296,7 @@ def _simple(weight: Rows) -> Iterator[tuple[float, ...]]:
     tried = set()
     for form in _FORMS:
         made = tuple(form(float(w)) for w in weight)
-        if made not in tried:
+        if made not in tried and 0.0 not in made:
             tried.add(made)
             yield made
 
@@ -299,17 +323,29 @@ _FORMS: list[Callable[[float], float]] = [
 ]
 
 
-def _agrees(rule: Rule, codes: Rows) -> bool:
-    """Whether the prediction is the target's cell in every row."""
+def _agrees(rule: Rule, part: Rows) -> bool:
+    """Whether the prediction is the target's cell. part: (M, p + 1), the sources and the target."""
     near = rule.tolerance * (1 if rule.decimals is None else 1e-3)
+    sources = tuple(range(len(rule.sources)))
+    apart = np.abs(replace(rule, sources=sources).predict(part) - part[:, -1])
+    return not (apart > near + 1e-12 * np.abs(part[:, -1])).any()
+
+
+def _agrees_everywhere(rule: Rule, codes: Rows) -> bool:
     columns = [*rule.sources, rule.target]
-    inner = replace(rule, sources=tuple(range(len(rule.sources))), target=len(rule.sources))
-    for start in range(0, len(codes), CHUNK):
-        part = codes[start : start + CHUNK, columns]
-        apart = np.abs(inner.predict(part) - part[:, -1])
-        if (apart > near + 1e-12 * np.abs(part[:, -1])).any():
-            return False
-    return True
+    starts = range(0, len(codes), CHUNK)
+    return all(_agrees(rule, codes[start : start + CHUNK, columns]) for start in starts)
+
+
+def _is_coarse(part: Rows) -> bool:
+    """Whether the target has few values, and its one source many more.
+
+    Then ranges of the source say the same, and no slope has to be guessed.
+    """
+    if part.shape[1] > 2:
+        return False
+    source, target = (len(np.unique(column)) for column in part.T)
+    return target <= FEW_VALUES and target < source / 2
 
 
 def _confirmed(part: Rows, tried: int) -> bool:
@@ -339,7 +375,7 @@ def simplest(low: float, high: float) -> float:
     """The number with the fewest decimals from low to high, or their mean if they are too near.
 
     Example:
-        >>> from aevb.datasets.tabular.linear_rules import simplest
+        >>> from aevb.datasets.tabular.rules.sums import simplest
         >>> simplest(-1.0, 2.0), simplest(31.6, 32.3), simplest(0.123, 0.127)
         (0.0, 32.0, 0.125)
     """
