@@ -31,6 +31,8 @@ NEAR = 8
 """The gap at a cut is compared with those between so many values on either side."""
 WIDE = 6.0
 """A cut through a gap so many times the usual one parts clusters. It is no limit that was set."""
+SMALL = 0.01
+"""A gap of this share of the whole range, or less, is not counted as wide."""
 ORDER = ("category", "ordered", "boolean", "date", "integer", "real")
 """Of two columns that determine each other, the one whose kind stands first here is the source."""
 
@@ -78,9 +80,13 @@ def single_rules(facts: Facts, known: Sequence[Rule]) -> list[Rule]:
     """
     taken = {rule.target for rule in known}
     rules: list[Rule] = []
+    calm = _calm(facts)
     targets = sorted(set(range(len(facts.columns))) - taken, key=lambda t: _rank(facts, t))
     for target in reversed(targets):
-        candidates = [*_maps(facts, target), *_stepped(facts, target)]
+        candidates = [
+            *_maps(facts, target),
+            *_stepped(facts, np.flatnonzero(calm[:, target]), target),
+        ]
         for one in sorted(candidates, key=lambda c: (c.size, _rank(facts, c.source))):
             if _may_follow(facts, one.source, target, [*known, *rules]) and _is_sure(
                 facts, one, target
@@ -174,20 +180,33 @@ def _with_keys(facts: Facts, rule: Rule) -> Rule:
 # steps
 
 
-def _stepped(facts: Facts, target: int) -> Iterator[_Candidate]:
+def _calm(facts: Facts) -> NDArray[np.bool_]:
+    """Whether column t may change in few steps along column s, by a sample: (C, C), [s, t]."""
+    few = facts.codes[facts.chosen]
+    distinct = np.array([len(np.unique(column[~np.isnan(column)])) for column in few.T])
+    most = np.where(distinct <= MOST_VALUES, 2 * (distinct - 1), 0)
+    calm = np.zeros(facts.holds.shape, np.bool_)
+    for source, column in enumerate(facts.columns):
+        if column.kind not in LEVELLED:
+            along = few[np.argsort(few[:, source], kind="stable")]
+            along = along[~np.isnan(along[:, source])]
+            # Next to a missing cell no change is counted, so these are the fewest there are.
+            changes = ((along[1:] < along[:-1]) | (along[1:] > along[:-1])).sum(axis=0)
+            calm[source] = (changes > 0) & (changes <= most)
+            calm[source, source] = False
+            if source in facts.levels:
+                calm[source] &= facts.holds[source]
+    return calm
+
+
+def _stepped(facts: Facts, sources: NDArray[np.int64], target: int) -> Iterator[_Candidate]:
     """Yield the sources along which a target changes in few steps."""
     few = facts.codes[facts.chosen]
-    values = np.unique(few[:, target])
-    if not 1 < (~np.isnan(values)).sum() <= MOST_VALUES:
-        return
-    for source, column in enumerate(facts.columns):
-        if source == target or column.kind in LEVELLED:
-            continue
-        refuted = source in facts.levels and not facts.holds[source, target]
-        if refuted or not _steps(few[:, source], few[:, target]):
+    for source in sources.tolist():
+        if not _steps(few[:, source], few[:, target]):
             continue
         found = _steps(facts.codes[:, source], facts.codes[:, target])
-        if found and _are_limits(column, found):
+        if found and _are_limits(facts.columns[source], found):
             yield _Candidate(len(found.changes) + 1, source, found)
 
 
@@ -214,18 +233,19 @@ def _are_limits(column: Column, steps: _Steps) -> bool:
     Measured values of separate groups, such as the heights of trees measured every five years, may
     fall into ranges, too. But there is a gap between these, and limits do not care where they fall.
     """
-    ends = np.r_[-1, steps.changes, len(steps.cells) - 1]
-    if np.diff(ends).min() < FEWEST_IN_RANGE:
-        return False
     values, counts = np.unique(steps.along, return_counts=True)
     if column.kind == "date" or len(values) <= len(steps.along) / FEWEST_IN_RANGE:
         return True
+    ends = np.r_[-1, steps.changes, len(steps.cells) - 1]
+    if np.diff(ends).min() < FEWEST_IN_RANGE:
+        return False
     gaps = np.diff(values)
+    small = SMALL * (values[-1] - values[0])
     for cut in np.searchsorted(values, steps.along[steps.changes]).tolist():
         usual = np.median(gaps[max(0, cut - NEAR) : cut + NEAR + 1])
         # Zero is a value of its own where it is frequent, whatever comes after it.
         frequent = counts[cut : cut + 2].max() >= FEWEST_IN_RANGE
-        if gaps[cut] > WIDE * usual and not frequent:
+        if gaps[cut] > max(WIDE * usual, small) and not frequent:
             return False
     return True
 

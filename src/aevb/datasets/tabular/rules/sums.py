@@ -29,8 +29,8 @@ MOST_SOURCES = 12
 """A sum has at most this many terms."""
 BEYOND = 10
 """So many different rows must agree beyond those that fix the coefficients."""
-FEW_VALUES = 64
-"""So few values of a target may be ranges of one source."""
+FEW_VALUES = 32
+"""A sum that is rounded must have more different values than this."""
 SLACK = 0.6
 """Rounding to whole steps leaves a spread of 0.29 steps; twice that is let in."""
 
@@ -287,7 +287,7 @@ def _with_intercept(rule: Rule, part: Rows) -> Rule | None:
         for intercept in (simplest(low, high), (low + high) / 2):
             made = replace(rule, intercept=float(intercept))
             if _agrees(made, part):
-                return made
+                return None if _is_guess(made, part) else made
     return None
 
 
@@ -345,7 +345,14 @@ def _is_coarse(part: Rows) -> bool:
     if part.shape[1] > 2:
         return False
     source, target = (len(np.unique(column)) for column in part.T)
-    return target <= FEW_VALUES and target < source / 2
+    return target <= 2 * FEW_VALUES and target < source / 2
+
+
+def _is_guess(rule: Rule, part: Rows) -> bool:
+    """Whether the rule rounds to few values. Then many slopes fit, and none is known."""
+    raw = replace(rule, decimals=None, sources=tuple(range(len(rule.sources)))).predict(part)
+    rounds = (np.abs(raw - part[:, -1]) > 0.01 * rule.tolerance).any()
+    return bool(rounds) and len(np.unique(part[:, -1])) < FEW_VALUES
 
 
 def _confirmed(part: Rows, tried: int) -> bool:
