@@ -171,10 +171,14 @@ class Rule:
 
     def _rounds(self, sources: Sequence[Column]) -> bool:
         """Whether the sum may have more decimals than the target."""
-        if self.decimals is None:
-            return False
-        finest = max(column.decimals or 0 for column in sources)
-        return finest > self.decimals or any(c % 1 for c in self.coefficients)
+        pairs = zip(self.coefficients, sources, strict=True)
+        places = [_places(coefficient) + (column.decimals or 0) for coefficient, column in pairs]
+        return self.decimals is not None and max(places) > self.decimals
+
+
+def _places(number: float) -> int:
+    """Count the decimals of a number, up to ten digits."""
+    return len(f"{number:.10g}".partition(".")[2])
 
 
 def _term(coefficient: float, name: str) -> tuple[str, str]:

@@ -61,7 +61,7 @@ def sum_rules(codes: Rows, columns: Sequence[Column]) -> list[Rule]:
         >>> import numpy as np
         >>> from aevb.datasets.tabular.columns import Column
         >>> from aevb.datasets.tabular.rules.sums import sum_rules
-        >>> inches = np.random.default_rng(0).integers(50, 80, 300).astype(float)
+        >>> inches = np.random.default_rng(0).integers(50, 99, 300).astype(float)
         >>> columns = [Column("inch", "integer", "int64"), Column("cm", "real", "float64",
         ...                                                     decimals=1)]
         >>> rules = sum_rules(np.column_stack([inches, (2.54 * inches).round(1)]), columns)
@@ -351,7 +351,7 @@ def _is_coarse(part: Rows) -> bool:
 def _is_guess(rule: Rule, part: Rows) -> bool:
     """Whether the rule rounds to few values. Then many slopes fit, and none is known."""
     raw = replace(rule, decimals=None, sources=tuple(range(len(rule.sources)))).predict(part)
-    rounds = (np.abs(raw - part[:, -1]) > 0.01 * rule.tolerance).any()
+    rounds = (np.abs(raw - part[:, -1]) > 0.1 * rule.tolerance).any()
     return bool(rounds) and len(np.unique(part[:, -1])) < FEW_VALUES
 
 
