@@ -20,6 +20,8 @@ MOST_LEVELS = 1000
 """A source of a pair has at most so many levels."""
 MOST_NUMBERS = 12
 """Whole numbers are a source of a pair if there are at most so many of them."""
+EIGHTH = 8
+"""One row in so many of the sample discards most pairs."""
 
 Rows = NDArray[np.float64]
 
@@ -71,18 +73,27 @@ def _may_be_source(facts: Facts, number: int) -> bool:
 def _holding(
     facts: Facts, pool: list[int], targets: list[int]
 ) -> Iterator[tuple[int, tuple[int, int]]]:
-    """Yield (target, pair) that hold in two samples whose rows repeat the pair's levels."""
+    """Yield (target, pair) that hold in a sample whose rows repeat the pair's levels.
+
+    Where one of the two determines the target alone, the other adds nothing.
+    """
     few = facts.codes[facts.chosen][:, targets]
-    more = sample(len(facts.codes), SAMPLES[1])
+    part = few[::EIGHTH]
     for pair in combinations(sorted(pool), 2):
         place = _joint(facts, pair, facts.chosen)
-        there = np.flatnonzero(place >= 0)
-        if len(np.unique(place[there])) > len(there) / 2:
+        if len(np.unique(place)) > (place >= 0).sum() / 2:
             continue
-        for k in np.flatnonzero(one_value(place[there], few[there])).tolist():
-            target = targets[k]
-            if target not in pair and _table(facts, pair, target, more) is not None:
-                yield target, pair
+        # Most targets are out after an eighth of the rows.
+        alone = facts.holds[list(pair)][:, targets].any(axis=0) | np.isin(targets, pair)
+        left = np.setdiff1d(_one_value(place[::EIGHTH], part), np.flatnonzero(alone))
+        for k in left[_one_value(place, few[:, left])].tolist():
+            yield targets[k], pair
+
+
+def _one_value(place: NDArray[np.int64], rows: Rows) -> NDArray[np.int64]:
+    """The numbers of the columns with one value for each pair of levels. place: -1 is missing."""
+    there = place >= 0
+    return np.flatnonzero(one_value(place[there], rows[there]))
 
 
 def _joint(facts: Facts, pair: tuple[int, int], rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -95,12 +106,14 @@ def _joint(facts: Facts, pair: tuple[int, int], rows: NDArray[np.int64]) -> NDAr
 def _table(
     facts: Facts, pair: tuple[int, int], target: int, rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], Rows] | None:
-    """The pairs of levels, and the target's value for each. None: some pair has two values."""
+    """The pairs of levels, and the target's value for each. None if a pair has two values."""
     joint, cells = _joint(facts, pair, rows), facts.codes[rows, target]
     there = (joint >= 0) & ~np.isnan(cells)
     known, first, place = np.unique(joint[there], return_index=True, return_inverse=True)
     values = cells[there][first]
-    return None if (values[place] != cells[there]).any() else (known, values)
+    if not len(known) or (values[place] != cells[there]).any():
+        return None
+    return known, values
 
 
 def _is_sure(facts: Facts, pair: tuple[int, int], target: int, tried: int) -> bool:
@@ -117,9 +130,12 @@ def _is_sure(facts: Facts, pair: tuple[int, int], target: int, tried: int) -> bo
 
 def _rule(facts: Facts, pair: tuple[int, int], target: int) -> Rule | None:
     """The map from a pair of levels, or None if it does not hold in every row."""
-    found = _table(facts, pair, target, np.arange(len(facts.codes)))
-    if found is None:
-        return None
+    found = None
+    for most in (SAMPLES[1], len(facts.codes)):
+        found = _table(facts, pair, target, sample(len(facts.codes), most))
+        if found is None:
+            return None
+    assert found is not None
     known, values = found
     one, other = np.divmod(known, len(facts.levels[pair[1]].codes))
     keys = zip(
@@ -135,5 +151,5 @@ def _rule(facts: Facts, pair: tuple[int, int], target: int) -> Rule | None:
         exact_gaps=exact_gaps(facts.codes, target, pair),
         keys=tuple(keys),
         values=tuple(values.tolist()),
-        tolerance=tolerance_of(column, float(np.abs(values).max())),
+        tolerance=tolerance_of(column, float(np.median(np.abs(values)))),
     )

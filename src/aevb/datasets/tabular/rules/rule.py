@@ -222,10 +222,10 @@ def exact_gaps(codes: NDArray[np.float64], target: int, sources: Sequence[int]) 
     return bool((gone == np.isnan(codes[:, target])).all())
 
 
-def tolerance_of(column: Column, high: float) -> float:
+def tolerance_of(column: Column, size: float) -> float:
     """Half of the smallest difference between two cells of a column, in its codes.
 
-    high: The largest size of its codes, for columns whose decimals are not known.
+    size: The usual size of its codes, for columns whose decimals are not known.
 
     Example:
         >>> from aevb.datasets.tabular.columns import Column
@@ -236,5 +236,5 @@ def tolerance_of(column: Column, high: float) -> float:
     if column.kind != "real":
         return 0.5
     if column.decimals is None:
-        return high * (1e-6 if "32" in column.dtype.lower() else 1e-9)
+        return size * (1e-6 if "32" in column.dtype.lower() else 1e-9)
     return float(0.5 * 10.0**-column.decimals)

@@ -134,7 +134,7 @@ def _evidence(facts: Facts, one: _Candidate, target: int, rows: NDArray[np.int64
 def _rule(facts: Facts, one: _Candidate, target: int) -> Rule:
     cells = facts.codes[:, target]
     gaps = exact_gaps(facts.codes, target, (one.source,))
-    tolerance = tolerance_of(facts.columns[target], float(np.nanmax(np.abs(cells))))
+    tolerance = tolerance_of(facts.columns[target], float(np.nanmedian(np.abs(cells))))
     blank = Rule(target, (one.source,), "map", exact_gaps=gaps, tolerance=tolerance)
     if one.steps is None:
         return _with_keys(facts, blank)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +30,13 @@ MOST_SOURCES = 12
 BEYOND = 10
 """So many different rows must agree beyond those that fix the coefficients."""
 FEW_VALUES = 32
-"""A sum that is rounded must have more different values than this."""
+"""A sum of one source that is rounded has at least so many different values."""
+MANY_VALUES = 100
+"""It has so many more for each further source, as two smooth columns can imitate a third."""
 SLACK = 0.6
 """Rounding to whole steps leaves a spread of 0.29 steps; twice that is let in."""
+MOST_LEFT = 0.3
+"""A sum explains a column up to this share of its spread, however coarse its steps are."""
 
 Rows = NDArray[np.float64]
 
@@ -95,7 +99,8 @@ def _numbers(codes: Rows, columns: Sequence[Column]) -> _Numbers:
         return _Numbers([], rows, rows[:0], rows[:0])
     spread = np.nanstd(rows, axis=0)
     high = np.nanmax(np.abs(rows), axis=0)
-    step = [2 * tolerance_of(columns[i], high[k]) for k, i in enumerate(number)]
+    usual = np.nanmedian(np.abs(rows), axis=0)
+    step = [2 * tolerance_of(columns[i], usual[k]) for k, i in enumerate(number)]
     varied = spread > 1e-9 * high
     number = [i for i, varies in zip(number, varied, strict=True) if varies]
     return _Numbers(number, rows[:, varied], np.array(step)[varied], spread[varied])
@@ -118,10 +123,12 @@ def _proportional(numbers: _Numbers) -> Iterator[tuple[int, int]]:
     left = 1 - joint**2 / np.maximum(square * square.T, 1e-300)
     relative = step / spread
     noise = (relative[:, None] ** 2 + relative[None, :] ** 2) * SLACK**2 + 1e-10
-    near = (left <= noise / np.maximum(np.minimum(square, square.T), 1e-12)) & (count > 2 * BEYOND)
+    most = np.minimum(noise / np.maximum(np.minimum(square, square.T), 1e-12), MOST_LEFT**2)
+    near = (left <= most) & (count > 2 * BEYOND)
     for a in range(len(spread)):
         for b in range(a + 1, len(spread)):
-            if near[a, b]:
+            # Fewer different values than _confirmed wants prove nothing.
+            if near[a, b] and max(values[a], values[b]) >= BEYOND + 2:
                 pair = (b, a) if values[a] >= values[b] else (a, b)
                 yield numbers.number[pair[0]], numbers.number[pair[1]]
                 yield numbers.number[pair[1]], numbers.number[pair[0]]
@@ -182,8 +189,7 @@ def _combination(z: Rows, gram: Rows, relative: Rows, base: list[int], j: int) -
     inner = gram[np.ix_(base, base)]
     weight, *_ = np.linalg.lstsq(inner, gram[base, j], rcond=1e-12)
     noise = math.sqrt(relative[j] ** 2 + float((weight**2 * relative[base] ** 2).sum()))
-    left = z[:, j] - z[:, base] @ weight
-    if np.sqrt((left**2).mean()) > SLACK * noise + 1e-6:
+    if _left(z, j, base, weight) > min(SLACK * noise, MOST_LEFT) + 1e-6:
         return []
     return _fewest(z, gram, relative, dict(zip(base, weight.tolist(), strict=True)), j)
 
@@ -194,15 +200,22 @@ def _fewest(z: Rows, gram: Rows, relative: Rows, weight: dict[int, float], j: in
     Columns that have nothing to do with the sum get small weights that follow its rounding.
     """
     kept = [b for b, w in weight.items() if abs(w) > 1e-6]
+    whole = _left(z, j, list(weight), np.array(list(weight.values())))
     for b in sorted(kept, key=lambda b: abs(weight[b])):
         fewer = [k for k in kept if k != b]
         if len(fewer) < 2:
             break
         fit, *_ = np.linalg.lstsq(gram[np.ix_(fewer, fewer)], gram[fewer, j], rcond=1e-12)
         noise = math.sqrt(relative[j] ** 2 + float((fit**2 * relative[fewer] ** 2).sum()))
-        if np.sqrt(((z[:, j] - z[:, fewer] @ fit) ** 2).mean()) <= SLACK * noise + 1e-6:
+        # A sum that is exact stays so. Else the columns too many have fitted some of the rounding.
+        if _left(z, j, fewer, fit) <= min(SLACK * noise, 1.5 * whole) + 1e-6:
             kept = fewer
     return kept if 2 <= len(kept) <= MOST_SOURCES else []
+
+
+def _left(z: Rows, j: int, sources: list[int], weight: NDArray[Any]) -> float:
+    """The spread of what a sum leaves of column j."""
+    return float(np.sqrt(((z[:, j] - z[:, sources] @ weight) ** 2).mean()))
 
 
 def _best_direction(
@@ -352,7 +365,8 @@ def _is_guess(rule: Rule, part: Rows) -> bool:
     """Whether the rule rounds to few values. Then many slopes fit, and none is known."""
     raw = replace(rule, decimals=None, sources=tuple(range(len(rule.sources)))).predict(part)
     rounds = (np.abs(raw - part[:, -1]) > 0.1 * rule.tolerance).any()
-    return bool(rounds) and len(np.unique(part[:, -1])) < FEW_VALUES
+    fewest = FEW_VALUES + MANY_VALUES * (len(rule.sources) - 1)
+    return bool(rounds) and len(np.unique(part[:, -1])) < fewest
 
 
 def _confirmed(part: Rows, tried: int) -> bool:
