@@ -172,7 +172,7 @@ class Rule:
     def _rounds(self, sources: Sequence[Column]) -> bool:
         """Whether the sum may have more decimals than the target."""
         pairs = zip(self.coefficients, sources, strict=True)
-        places = [_places(coefficient) + (column.decimals or 0) for coefficient, column in pairs]
+        places = [_places(size * 10.0 ** -(column.decimals or 0)) for size, column in pairs]
         return self.decimals is not None and max(places) > self.decimals
 
 
