@@ -364,7 +364,7 @@ def _is_coarse(part: Rows) -> bool:
 def _is_guess(rule: Rule, part: Rows) -> bool:
     """Whether the rule rounds to few values. Then many slopes fit, and none is known."""
     raw = replace(rule, decimals=None, sources=tuple(range(len(rule.sources)))).predict(part)
-    rounds = (np.abs(raw - part[:, -1]) > 0.1 * rule.tolerance).any()
+    rounds = (np.abs(raw - part[:, -1]) > 0.02 * rule.tolerance).any()
     fewest = FEW_VALUES + MANY_VALUES * (len(rule.sources) - 1)
     return bool(rounds) and len(np.unique(part[:, -1])) < fewest
 
