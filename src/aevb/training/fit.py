@@ -196,7 +196,9 @@ def _built(
     torch.manual_seed(counter_seed(config.seed, "weights"))
     likelihood, schema = prepared.plan.likelihood, prepared.plan.schema
     steps = steps_per_epoch(len(prepared.train), config.batch_size)
-    model, objective = build(config, likelihood, schema.shape, steps, schema.levels)
+    model, objective = build(
+        config, likelihood, schema.shape, steps, schema.levels, schema.families
+    )
     group.refuse_coupled(objective, model.likelihood)
     source = lasting_name(prepared.data.source)
     return Run(model.to(device), config, likelihood, schema, source), objective.to(device)
