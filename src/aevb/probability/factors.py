@@ -137,7 +137,8 @@ class Factor:
         if count > MOST_UNSEEN:
             return np.empty(0)
         seen = np.rint((np.asarray(self.values) - low) / self.step).astype(np.intp)
-        return low + self.step * np.delete(np.arange(count + 1), seen)
+        between: NDArray[np.float64] = low + self.step * np.delete(np.arange(count + 1.0), seen)
+        return between
 
     def _index(self, codes: NDArray[np.float64]) -> NDArray[np.float64]:
         """The number of the level of each code. See the head of this module for other numbers."""

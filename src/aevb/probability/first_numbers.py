@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +16,7 @@ MOST_ROWS = 5000
 PENALTIES = (1e-3, 1e-2, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
 """Penalties of the regressions that are tried."""
 BROAD, BROAD_SHARE = 3.0, 0.02
-"""One more component is so many times as wide as the rest, and has this share: it is for outliers."""
+"""One more component is so many times as wide, with this share: it is for outliers."""
 VARIANCE = 1e-3
 """Added to the variances while the rows are assigned, so that no Gaussian shrinks to a point."""
 
@@ -41,7 +43,7 @@ def components_for(t: Array) -> int:
     return best + 1
 
 
-def _fit(rows: Array, count: int):
+def _fit(rows: Array, count: int) -> Any:
     from sklearn.mixture import GaussianMixture
 
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""A chain of numbers: a mixture of Gaussians with correlations, around means that a context sets."""
+"""A chain of numbers: a mixture of correlated Gaussians around means that a context sets."""
 
 from __future__ import annotations
 

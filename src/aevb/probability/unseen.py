@@ -23,8 +23,12 @@ class Unseen(nn.Module):
     log_seen: Tensor
     log_unseen: Tensor
     log_between: Tensor
+    log_outside: Tensor
     tail: Tensor
     log_unit: Tensor
+    place: Tensor
+    spike_unit: Tensor
+    spiked_place: Tensor
 
     def __init__(self, factors: Sequence[Factor], classes: Classes) -> None:
         super().__init__()

@@ -172,7 +172,7 @@ def _model(config: Config, p: Any, shape: tuple[int, ...]) -> VAE:
 
 @torch.no_grad()
 def _quieten(decoder: nn.Module) -> None:
-    """Make a fresh decoder's output small, so that training starts from the likelihood's own values.
+    """Make a fresh decoder's output small: training then starts from the likelihood's own values.
 
     These are a good model of the table already.
     """
@@ -234,6 +234,7 @@ def _encoder(config: Config, likelihood: Any, shape: tuple[int, ...]) -> tuple[n
     """
     make = NETWORKS[config.network].encoder
     if likelihood.form == "columns":
+        assert config.hidden is not None
         cells = cell_features(likelihood)
         network, features = MLP.encoder((cells.width,), config.hidden, config.activation)
         return nn.Sequential(HiddenCells(), cells, network), features

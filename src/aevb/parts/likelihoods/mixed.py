@@ -156,7 +156,8 @@ class Mixed(Likelihood):
         """Return log p of the cells that follow from others: x (..., D) -> (..., R), nats."""
         cells = x[..., self.rule_columns]
         logs = torch.where(cells == 0, self.log_kept, self.log_broken)
-        return torch.where(torch.isfinite(cells), logs, 0.0)
+        found: Tensor = torch.where(torch.isfinite(cells), logs, 0.0)
+        return found
 
     def _bent(self, x: Tensor, classes: Tensor) -> Any:
         """t of the columns of numbers as an array (N, C), NaN where there is no number."""
