@@ -173,7 +173,7 @@ def efficacy(
         True
     """
     others = [i for i in range(len(columns)) if i != target]
-    learn, test = (rows[~np.isnan(rows[:, target])] for rows in (learn, test))
+    learn, test = _with_cell(learn, target), _with_cell(test, target)
     if not len(learn) or not others or len(np.unique(test[:, target])) < 2:
         return None
     kept = np.random.default_rng(seed).permutation(len(learn))[: most_rows(len(columns))]
@@ -187,6 +187,11 @@ def efficacy(
     if not classes:
         return _explained(y_test, trees.predict(x_test))
     return _mean_auc(y_test, trees.predict_proba(x_test), trees.classes_)
+
+
+def _with_cell(rows: Array, column: int) -> Array:
+    """Return the rows whose cell in this column is not missing."""
+    return rows[~np.isnan(rows[:, column])]
 
 
 def _mean_auc(y: Floats, guessed: Floats, levels: Floats) -> Score:
