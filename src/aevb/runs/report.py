@@ -416,7 +416,8 @@ def verdict(found: Evaluation) -> str:
     """Say whether the samples can be told from the data, and by which figure.
 
     The classifier tells them apart if its accuracy is more than three standard errors above 0.5,
-    and the trees for a table if the area under their curve is. The energy distance tells them apart if its p-value is at most 0.01.
+    and the trees for a table if the area under their curve is. The energy distance tells them apart
+    if its p-value is at most 0.01.
 
     Returns:
         A phrase. It is empty if the samples were not compared with data.
