@@ -82,7 +82,7 @@ def _ratio(numbers: Array, levels: Array) -> float:
     """Return the correlation ratio of numbers: (N,) by places: (N,)."""
     there = ~np.isnan(numbers)
     numbers, levels = numbers[there], levels[there]
-    if len(numbers) < 3 or np.ptp(numbers) == 0:
+    if len(numbers) < 3 or np.ptp(numbers) == 0 or np.ptp(levels) == 0:
         return math.nan
     numbers = numbers - numbers.mean()
     counts, sums = np.bincount(levels), np.bincount(levels, weights=numbers)

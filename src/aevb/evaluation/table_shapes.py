@@ -338,8 +338,8 @@ def spikes(
     return _of_numbers(real, made, columns, _spike_errors, draws, seed)
 
 
-Each = Callable[[Floats, list[Floats], str], list[tuple[tuple[str, ...], list[float]]]]
-"""Takes a real column, redraws of the other side, and a name; returns names and errors."""
+Each = Callable[[Floats, list[Floats], Column], list[tuple[tuple[str, ...], list[float]]]]
+"""Takes the cells of a real column, redraws of the other side, and the column."""
 
 
 def _of_numbers(
@@ -353,7 +353,7 @@ def _of_numbers(
             sides = [made[pick, i] for pick in chosen]
             present = [side[~np.isnan(side)] for side in (real[:, i], *sides)]
             if all(len(side) for side in present):
-                found += each(present[0], present[1:], column.name)
+                found += each(present[0], present[1:], column)
     names, errors = [name for name, _ in found], np.array([errors for _, errors in found])
     if not found:
         return Measured([], np.empty(0), math.nan)
@@ -361,7 +361,7 @@ def _of_numbers(
 
 
 def _tail_errors(
-    real: Floats, redraws: list[Floats], name: str
+    real: Floats, redraws: list[Floats], column: Column
 ) -> list[tuple[tuple[str, ...], list[float]]]:
     middle = float(np.median(real))
     spread_ = float(np.quantile(np.abs(real - middle), 0.9)) or float(real.std()) or 1.0
@@ -370,16 +370,21 @@ def _tail_errors(
         return np.arcsinh((np.quantile(side, TAILS) - middle) / spread_)
 
     wanted = far(real)
-    return [((name,), [float(np.abs(far(side) - wanted).mean()) for side in redraws])]
+    return [((column.name,), [float(np.abs(far(side) - wanted).mean()) for side in redraws])]
+
+
+def _text(column: Column, value: float) -> str:
+    """Write a number of a column as a person knows it."""
+    return str(column.decode(np.array([value]))[0]) if column.kind == "date" else f"{value:g}"
 
 
 def _spike_errors(
-    real: Floats, redraws: list[Floats], name: str
+    real: Floats, redraws: list[Floats], column: Column
 ) -> list[tuple[tuple[str, ...], list[float]]]:
     values, counts = np.unique(real, return_counts=True)
     return [
         (
-            (f"{name} = {value:g}",),
+            (f"{column.name} = {_text(column, value)}",),
             [abs(float((side == value).mean()) - count / len(real)) for side in redraws],
         )
         for value, count in zip(values, counts, strict=True)

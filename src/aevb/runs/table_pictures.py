@@ -187,6 +187,7 @@ def _histogram(axes: Axes, real: Array, made: Array, column: Column) -> None:
     axes.set_ylabel("share", fontsize=6.5)
     if column.kind == "date":
         axes.set_xticks([edges[0], edges[-1]], _ends_as_text(column, edges))
+        _inside(axes)
     if max(gaps) > 0:
         axes.text(
             0.98,
@@ -220,7 +221,26 @@ def _shares(values: Array, edges: Array) -> Array:
 
 
 def _ends_as_text(column: Column, edges: Array) -> list[str]:
-    return [cut(str(cell), 19) for cell in column.decode(edges[[0, -1]])]
+    return [cut(date_text(cell), 19) for cell in column.decode(edges[[0, -1]])]
+
+
+def _inside(axes: Axes) -> None:
+    """Keep the first and the last name of the x axis within the picture."""
+    names = axes.get_xticklabels()
+    names[0].set_horizontalalignment("left")
+    names[-1].set_horizontalalignment("right")
+
+
+def date_text(cell: Any) -> str:
+    """Write a date, with its time unless that is midnight.
+
+    Example:
+        >>> import pandas as pd
+        >>> from aevb.runs.table_pictures import date_text
+        >>> date_text(pd.Timestamp("2020-12-31")), date_text(pd.Timestamp("2020-12-31 08:30"))
+        ('2020-12-31', '2020-12-31 08:30:00')
+    """
+    return str(cell).removesuffix(" 00:00:00")
 
 
 def _bars(axes: Axes, real: Array, made: Array, column: Column) -> None:
@@ -342,6 +362,12 @@ def _shades(axes: Sequence[Axes], sides: Sequence[Array], along: Column, across:
         each.set_xticks(
             ticks, shown, rotation=0 if number else 40, ha="center" if number else "right"
         )
+        if number and len(ticks) > 1:
+            _inside(each)
+
+
+def _short(number: float) -> str:
+    return f"{number:,.0f}" if 1e4 <= abs(number) < 1e8 else f"{number:.4g}"
 
 
 def _few(count: int) -> list[int]:
@@ -354,11 +380,12 @@ def _steps(real: Array, made: Array, column: Column) -> tuple[Any, list[str]]:
         return _groups(real, column, MOST_LEVELS)
     edges = _edges(real[~np.isnan(real)], made[~np.isnan(made)], whole=column.kind == "integer")
     edges = edges[:: max(1, len(edges) // 20)]
-    middles = np.ceil(edges[:-1]) if column.kind == "integer" else (edges[:-1] + edges[1:]) / 2
+    whole = column.kind == "integer"
+    middles = np.ceil(edges[:-1]) + 0.0 if whole else (edges[:-1] + edges[1:]) / 2
     if column.kind == "date":
         names = [str(cell)[:10] for cell in column.decode(middles)]
     else:
-        names = [f"{middle:.4g}" for middle in middles]
+        names = [_short(middle) for middle in middles]
 
     def step(codes: Array) -> Array:
         found = np.digitize(np.nan_to_num(codes), edges[1:-1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from aevb.datasets.schema import Data
 from aevb.datasets.tabular.columns import Column
 from aevb.errors import UsageError
 from aevb.evaluation.sides import FEWEST_ROWS
+from aevb.evaluation.table_cells import Rule
 from aevb.evaluation.tables import MOST_ROWS, TableComparison, column_number, compare_tables
 from aevb.probability.seeds import counter_seed
 from aevb.runs.run import Run, Source
@@ -138,8 +139,8 @@ you mean 'y'?
     columns = columns_of(run)
     if not columns:
         raise UsageError(
-            f"a target is a column of a table, and {run.source} is none, or has more than"
-            f" {MOST_COLUMNS} columns; leave the target out"
+            f"a target needs a table of at most {MOST_COLUMNS} columns, and {run.source} is none;"
+            " leave the target out"
         )
     column_number(columns, target)
 
@@ -152,6 +153,7 @@ def compare_run(
     target: str = "",
     seed: int = 0,
     noise: bool | None = None,
+    rules: Sequence[Rule] = (),
     on_part: Callable[[int, int], None] | None = None,
 ) -> TableComparison | None:
     """Compare samples of a run on a table with its rows, as ``compare_tables`` does.
@@ -166,6 +168,7 @@ def compare_run(
         target: The name of a column that a model shall predict.
         seed: Seeds everything that is drawn.
         noise: See ``Run.sample``.
+        rules: Dependencies between the modelled columns.
         on_part: Called with (done, of) as the parts proceed.
 
     Returns:
@@ -194,4 +197,6 @@ def compare_run(
         return None
     n = max(len(kept), len(seen)) if target and seen is not None else len(kept)
     made = sampled_codes(run, n, seed=counter_seed(seed, "table"), noise=noise)
-    return compare_tables(seen, kept, made, columns, target=target, seed=seed, on_part=on_part)
+    return compare_tables(
+        seen, kept, made, columns, target=target, rules=rules, seed=seed, on_part=on_part
+    )
