@@ -25,6 +25,8 @@ MOST_BOOSTED = 10_000
 MOST_CELLS = 1_000_000
 """They learn from at most so many cells of a side, but not from fewer than LEAST rows for that."""
 LEAST = 500
+FEW = 500
+"""Fewer rows are learned in fewer steps."""
 MOST_LEVELS = 250
 """A category of more levels is taken as a number: the trees allow no more than 255."""
 
@@ -54,10 +56,11 @@ def most_rows(columns: int) -> int:
 
 
 def _trees(columns: Sequence[Column], rows: int, seed: int, *, classes: bool = True) -> Any:
-    """Return boosted trees for these columns. Few rows need smaller leaves."""
+    """Return boosted trees for these columns. Few rows need smaller leaves and fewer trees."""
     kind = HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor
     names = [not is_number(column) and len(column.levels) <= MOST_LEVELS for column in columns]
     return kind(
+        max_iter=100 if rows >= FEW else 40,
         min_samples_leaf=min(20, max(2, rows // 20)),
         early_stopping=False,
         categorical_features=names if any(names) else None,
