@@ -197,13 +197,18 @@ def test_r2_is_that_of_sklearn_and_its_error_that_of_repetitions():
 
 def test_trees_tell_what_differs_and_seldom_what_does_not():
     rng, columns, far = np.random.default_rng(0), [A, CITY], []
+    errors = []
     for _ in range(8):
         sides = np.column_stack([rng.normal(size=160), rng.integers(0, 3, 160)]).reshape(2, 80, 2)
         score = table_models.two_sample(*sides, columns)
         far.append((score.value - 0.5) / score.error)
+        errors.append(score.error)
     # A copy in another fold would pull the area below 0.5; here no row has one.
     # Chi squared of 8 is above 26.1 once in 1000 times.
     assert np.square(far).sum() < 26.1
+    # The variance of an area is (2 m + 1) / (12 m^2) with m rows a side, here in each fold.
+    exact = math.sqrt((2 * 80 / 3 + 1) / (12 * (80 / 3) ** 2) / 3)
+    assert 0.9 < np.mean(errors) / exact < 1.5
     made = sides[1].copy()
     made[:, 1] = np.argsort(np.argsort(made[:, 0])) // 27  # the margins stay; the relation does not
     assert table_models.two_sample(sides[0], made, columns).value > 0.7

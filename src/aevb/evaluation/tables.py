@@ -282,8 +282,7 @@ class _Work:
         """Add the distances to training rows, and the copies of them."""
         if self.training is None:
             self.found.left_out.append(
-                "distances to the closest training row and copies of training rows were not looked"
-                " for: these are not at hand"
+                "copies of training rows were not looked for: these are not at hand"
             )
             return
         self.found.figures |= closest_records(

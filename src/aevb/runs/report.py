@@ -285,7 +285,8 @@ class _Work:
         if found is not None:
             self.found.table = found
             self.found.figures |= found.figures
-            self.found.left_out += found.left_out
+            left_out = [*self.found.left_out, *found.left_out]
+            self.found.left_out = list(dict.fromkeys(left_out))  # both look for copies
 
     def _training_rows(self, training: Data | None) -> Floats | None:
         """Return the training rows to look for copies of, or None if there are too few."""
