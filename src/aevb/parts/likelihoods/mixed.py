@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Distribution
 
@@ -159,11 +160,12 @@ class Mixed(Likelihood):
         found: Tensor = torch.where(torch.isfinite(cells), logs, 0.0)
         return found
 
-    def _bent(self, x: Tensor, classes: Tensor) -> Any:
+    def _bent(self, x: Tensor, classes: Tensor) -> NDArray[np.float64]:
         """t of the columns of numbers as an array (N, C), NaN where there is no number."""
         cells = self.cells_of(x, classes)
         t = torch.where(torch.isfinite(cells), self.numbers.bend(cells), math.nan)
-        return t.cpu().numpy()
+        found: NDArray[np.float64] = t.cpu().numpy()
+        return found
 
 
 def _log_broken(factor: Factor) -> float:
