@@ -137,7 +137,8 @@ class Mixed(Likelihood):
         if self.number_columns:
             mixtures = parameters[count:].reshape(3, len(self.number_columns), -1)
             total = total + self.numbers.independent_rows(mixtures, self.cells_of(x, classes))
-        return total
+        found: Tensor = total
+        return found
 
     def cells_of(self, x: Tensor, classes: Tensor) -> Tensor:
         """The columns of numbers, NaN where a cell is a spike or missing: (..., C)."""
