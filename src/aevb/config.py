@@ -39,7 +39,7 @@ AUTO_NETWORKS = ("auto", *NETWORKS)
 AUTO_KINDS = ("auto", *KINDS)
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
-KERNELS = ("auto", "torch", "onednn")
+KERNELS = ("auto", "torch", "onednn", "fastest")
 COMPILE = ("auto", "on", "off")
 HIDDEN = {"mlp": (500, 500), "conv": (32, 64)}
 """The encoder's default widths, or numbers of channels, for each network."""
@@ -270,12 +270,12 @@ class Config:
     seed: Whole = 0
     """Seeds the initial weights, the order of the rows, the noise and the split."""
     threads: Annotated[int | None, Parameter(converter=whole_number)] = None
-    """CPU threads; they affect the last bits of the result. Default: the faster of one and all."""
+    """CPU threads; they affect the last bits of the result. Default: as many as a step has work for."""
     # No worse: the change of the result is no larger than that from another seed.
     precision: Annotated[str, _one_of(PRECISIONS)] = "auto"
-    """Number format of matrix products. auto: bf16 in a long run, if faster and no worse."""
+    """Format of matrix products. auto: bf16 in a long run, if the processor has it and no worse."""
     kernels: Annotated[str, _one_of(KERNELS)] = "auto"
-    """Library for fp32 matrix products. auto: torch, or oneDNN in a long run if it is faster."""
+    """Library for fp32 products. auto: by the processor; fastest: measured, so bits may differ."""
     compile: Annotated[str, _one_of(COMPILE)] = "auto"
     """Compile the step, in ten seconds. auto: in a long run. off: do not record it either."""
     save_every: Whole = 0
