@@ -6,13 +6,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING, Literal
 
 from aevb.commands.help import unwrapped
-from aevb.config import Whole, whole_number
 from aevb.errors import CannotWriteError
+from aevb.options import MaybeWhole, Whole
 
 if TYPE_CHECKING:
     from aevb.runs.run import Run
@@ -26,7 +24,7 @@ def refit(
     *,
     out: Path,
     prior: Literal["mixture", "flow"] = "mixture",
-    components: Annotated[int | None, Parameter(converter=whole_number)] = None,
+    components: MaybeWhole = None,
     seed: Whole = 0,
 ) -> None:
     """Fit a prior to the codes of a trained model, and write the model with it as another run.
