@@ -24,6 +24,8 @@ VALIDATION_SHARE = 0.1
 """Validation takes at most about this share of the time of training."""
 STEP_COST = 3.0
 """A row takes this many times as long in a step as in a validation."""
+LEAST_PATIENCE = 10
+"""A run is not stopped after fewer epochs than this without a better validation bound."""
 MOST_PIXELS = 64 * 64
 """Pictures of at least this many pixels get a convolutional network, unless another is named."""
 TABLES = ("table", "counts")
@@ -331,7 +333,7 @@ def _with_patience(
         return replace(config, patience=0)
     assert config.decay is not None
     planned = config.planned_epochs()
-    patience = max(1, ceil(planned * max(numbers.patience, 1 - config.decay)))
+    patience = max(LEAST_PATIENCE, ceil(planned * max(numbers.patience, 1 - config.decay)))
     reasons["kept"] = f"the weights of the best of {planned} validations"
     return replace(config, patience=patience)
 
