@@ -15,7 +15,7 @@ TESTS = Path(__file__).parent
 
 # The floors, from the ground up. docs/architecture.md explains them.
 FLOORS = [
-    ["errors", "registry", "options", "files", "interfaces", "memory", "plots", "probability"],
+    ["errors", "registry", "files", "interfaces", "memory", "plots", "probability"],
     ["parts", "datasets"],
     ["model", "config", "engine"],
     ["evaluation"],

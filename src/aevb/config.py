@@ -23,7 +23,6 @@ from aevb.datasets.kinds import KINDS
 from aevb.datasets.schema import BINARIZE
 from aevb.datasets.tabular.columns import COLUMN_KINDS
 from aevb.errors import UsageError
-from aevb.options import ColumnKinds, MaybeWhole, Whole, Widths, one_of
 from aevb.parts.likelihoods import LIKELIHOODS
 from aevb.parts.networks import ACTIVATIONS, NETWORKS
 from aevb.parts.objectives import OBJECTIVES
@@ -44,6 +43,66 @@ KERNELS = ("auto", "torch", "onednn", "fastest")
 COMPILE = ("auto", "on", "off")
 HIDDEN = {"mlp": (500, 500), "conv": (32, 64)}
 """The encoder's default widths, or numbers of channels, for each network."""
+
+
+def _one_of(names: Sequence[str] | Registry | dict[str, str]) -> Parameter:
+    return Parameter(choices=tuple(names))
+
+
+def _integers(_: Any, tokens: Sequence[Any]) -> tuple[int, ...]:
+    """Read ``500,500``, or the list of a configuration file."""
+    text = ",".join(token.value for token in tokens)
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"expected widths like 500,500; got {text!r}") from None
+
+
+def _each(_: Any, tokens: Sequence[Any]) -> tuple[str, ...]:
+    """Read an option that may be given several times."""
+    return tuple(token.value for token in tokens)
+
+
+def whole_number(_: Any, tokens: Sequence[Any]) -> int:
+    """Read an integer from the command line, and refuse 2.5 instead of rounding it."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        where = "" if tokens[0].source in ("", "cli") else f" in {tokens[0].source}"
+        raise ValueError(f"expected a whole number; got {tokens[0].value!r}{where}") from None
+
+
+Whole = Annotated[int, Parameter(converter=whole_number)]
+"""The type of an option that takes an integer."""
+
+MaybeWhole = Annotated[int | None, Parameter(converter=whole_number)]
+"""The type of an option that takes an integer, and is decided by aevb if it is not given."""
+
+Widths = Annotated[
+    tuple[int, ...],
+    Parameter(
+        converter=_integers,
+        n_tokens=1,
+        metavar="INT,INT,...",
+        negative_iterable=(),
+        allow_repeating=False,
+    ),
+]
+"""The type of an option that takes integers with commas between them."""
+
+ColumnKinds = Annotated[
+    tuple[str, ...] | Mapping[str, str],
+    Parameter(
+        name="--column",
+        converter=_each,
+        n_tokens=1,
+        metavar="NAME=KIND",
+        negative_iterable=(),
+        allow_repeating=True,
+        show_default=False,
+    ),
+]
+"""The type of the option for the kinds of columns. Python may give a dictionary."""
 
 
 class _Range(NamedTuple):
@@ -96,15 +155,11 @@ _CHOICES: dict[str, Sequence[str] | dict[str, str]] = {
 }
 
 
-FIXED: dict[str, Any] = {
-    "latent_dim": 20, "learning_rate": 1e-3, "decay": 0.0, "batch_size": 128, "epochs": 50,
-    "patience": 0, "warmup_epochs": 0.0,
-}  # fmt: skip
-"""What a run has whose length is given in epochs, where its settings say nothing else."""
-_EXAMPLES = FIXED | {
+_EXAMPLES = {
     "hidden": (64, 64), "decoder_hidden": (64, 64), "resize": "32x32", "threads": 1,
     "components": 10, "start": "runs/first", "columns": ("age=integer",), "steps": 2000,
-    "epoch_steps": 100, "minutes": 5,
+    "epoch_steps": 100, "minutes": 5, "latent_dim": 20, "learning_rate": 1e-3, "decay": 0.5,
+    "batch_size": 128, "epochs": 50, "patience": 20, "warmup_epochs": 10,
 }  # fmt: skip
 """Values to show in a message for settings whose default is None or empty."""
 
@@ -143,24 +198,6 @@ def _type_name(expected: Any) -> str:
     return names.get(get_origin(expected) or expected, str(expected))
 
 
-def _comma_separated(widths: Sequence[int]) -> str:
-    return ",".join(map(str, widths))
-
-
-def known(config: Config, name: str) -> Any:
-    """A setting that must have been decided: None means that the caller forgot to.
-
-    Example:
-        >>> from aevb.config import Config, known
-        >>> known(Config(latent_dim=2), "latent_dim")
-        2
-    """
-    value = getattr(config, name)
-    if value is None:
-        raise TypeError(f"{name} is not decided yet; see aevb.runs.automatic")
-    return value
-
-
 @dataclass(frozen=True)
 class Config:
     """The settings of one training run. All have defaults.
@@ -181,17 +218,17 @@ class Config:
 
     # The text below a setting is its help on the command line. It takes one line, because a line
     # break would show there.
-    likelihood: Annotated[str, one_of(AUTO_LIKELIHOODS)] = "auto"
+    likelihood: Annotated[str, _one_of(AUTO_LIKELIHOODS)] = "auto"
     """p(x|z). auto: chosen from the data, and reported."""
-    posterior: Annotated[str, one_of(POSTERIORS)] = "diagonal"
+    posterior: Annotated[str, _one_of(POSTERIORS)] = "diagonal"
     """q(z|x)."""
-    prior: Annotated[str, one_of(PRIORS)] = "standard_normal"
+    prior: Annotated[str, _one_of(PRIORS)] = "standard_normal"
     """p(z)."""
     components: MaybeWhole = None
     """Components of the prior. Default: 10 for mixture, 100 for vamp."""
-    objective: Annotated[str, one_of(OBJECTIVES)] = "elbo"
+    objective: Annotated[str, _one_of(OBJECTIVES)] = "elbo"
     """How to train; iwae and dreg need --samples 2 or more."""
-    network: Annotated[str, one_of(AUTO_NETWORKS)] = "auto"
+    network: Annotated[str, _one_of(AUTO_NETWORKS)] = "auto"
     """Network in encoder and decoder. auto: conv for pictures from 64x64 on, else mlp; reported."""
     hidden: Widths | None = None
     """Widths of the encoder's layers, or its channels. Default: by the data, and reported."""
@@ -199,7 +236,7 @@ class Config:
     """The same for the decoder, from z outwards. Default: those of the encoder in reverse."""
     skip: Annotated[bool, Parameter(negative=())] = False
     """Feed z into every layer of the decoder, against posterior collapse."""
-    activation: Annotated[str, one_of(ACTIVATIONS)] = "relu"
+    activation: Annotated[str, _one_of(ACTIVATIONS)] = "relu"
     """Activation of the hidden layers."""
     latent_dim: MaybeWhole = None
     """Dimensions of z. Default: by the data, and reported."""
@@ -211,7 +248,7 @@ class Config:
     """Nats of KL per latent dimension that cost nothing."""
     samples: Whole = 1
     """Draws of z per row and step."""
-    optimizer: Annotated[str, one_of(OPTIMIZERS)] = "adam"
+    optimizer: Annotated[str, _one_of(OPTIMIZERS)] = "adam"
     """Optimiser."""
     learning_rate: float | None = None
     """Step size. Default: by the data, and reported; 0.001 with --epochs."""
@@ -229,13 +266,13 @@ class Config:
     """End the training after so many minutes, if it is not done before."""
     patience: MaybeWhole = None
     """Stop after this many epochs without a better validation bound; keep the best. 0: never."""
-    kind: Annotated[str, one_of(AUTO_KINDS)] = "auto"
+    kind: Annotated[str, _one_of(AUTO_KINDS)] = "auto"
     """What DATA is. auto: told from its form, and reported; asked where two readings are left."""
     columns: ColumnKinds = ()
     """The kind of a column of a table, such as age=integer; ignore leaves it out. Repeatable."""
     decimal: str = ""
     """The mark before the decimals in a text file: "," or ".". Default: found out."""
-    binarize: Annotated[str, one_of(BINARIZE)] = "none"
+    binarize: Annotated[str, _one_of(BINARIZE)] = "none"
     """Grey levels under bernoulli: keep them, or binarise once, at every step, or at one half."""
     validation: str = "0.1"
     """Rows held out: a fraction of DATA, or the name or path of other data. 0: none."""
@@ -250,15 +287,15 @@ class Config:
     threads: MaybeWhole = None
     """CPU threads; they affect the last bits of the result. Default: by the work of a step."""
     # No worse: the change of the result is no larger than that from another seed.
-    precision: Annotated[str, one_of(PRECISIONS)] = "auto"
+    precision: Annotated[str, _one_of(PRECISIONS)] = "auto"
     """Format of matrix products. auto: bf16 in a long run, if the processor has it and no worse."""
-    kernels: Annotated[str, one_of(KERNELS)] = "auto"
+    kernels: Annotated[str, _one_of(KERNELS)] = "auto"
     """Library for fp32 products. auto: by the processor; fastest: measured, so bits may differ."""
-    compile: Annotated[str, one_of(COMPILE)] = "auto"
+    compile: Annotated[str, _one_of(COMPILE)] = "auto"
     """Compile the step, in ten seconds. auto: in a long run. off: do not record it either."""
     save_every: Whole = 0
     """Also save every so many steps. 0: save at intervals of time only."""
-    device: Annotated[str, one_of(DEVICES)] = "auto"
+    device: Annotated[str, _one_of(DEVICES)] = "auto"
     """Where to train."""
 
     def __post_init__(self) -> None:
@@ -328,7 +365,7 @@ class Config:
             if widths is not None and (not widths or min(widths) < 1):
                 raise UsageError(
                     f"{name} needs widths of at least 1, like 500,500; got"
-                    f" {_comma_separated(widths) or 'none'}"
+                    f" {','.join(map(str, widths)) or 'none'}"
                 )
 
     def _check_patience(self) -> None:
@@ -349,43 +386,6 @@ class Config:
                 f"epochs and steps both say how long a run is; got epochs {self.epochs} and steps"
                 f" {self.steps}. Leave epochs out, or leave steps out"
             )
-
-    def planned_epochs(self) -> int:
-        """Return how many epochs the run has, if nothing ends it before.
-
-        Raises:
-            UsageError: the length is still to be decided from the data.
-
-        Example:
-            >>> from aevb import Config
-            >>> Config(epochs=5).planned_epochs()
-            5
-            >>> Config(steps=250, epoch_steps=100).planned_epochs()
-            3
-        """
-        if self.epochs is not None:
-            return self.epochs
-        if self.steps is None or self.epoch_steps is None:
-            raise UsageError("the length of the run is not decided yet; give epochs")
-        return -(-self.steps // self.epoch_steps)
-
-    def rate(self, step: float, steps: float) -> float:
-        """Return the step size at one moment of a run.
-
-        Args:
-            step: the number of the step, counted from 0; or the seconds since the beginning.
-            steps: how many steps, or seconds, the whole run has.
-
-        Example:
-            >>> from aevb import Config
-            >>> config = Config(learning_rate=0.1, decay=0.5)
-            >>> [config.rate(step, 100) for step in (0, 50, 75)]
-            [0.1, 0.1, 0.05]
-        """
-        rate: float = known(self, "learning_rate")
-        if not self.decay:
-            return rate
-        return rate * min(1.0, max(0.0, (steps - step) / (self.decay * steps)))
 
     def validation_fraction(self) -> float | None:
         """Return the fraction of the data to hold out, or None if ``validation`` names other data.

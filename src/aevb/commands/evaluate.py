@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from cyclopts import Parameter
 
 from aevb.commands.help import unwrapped
+from aevb.config import Whole
 from aevb.errors import AevbError, CannotWriteError, UsageError
-from aevb.options import Whole
 
 if TYPE_CHECKING:
     from aevb.datasets.schema import Data

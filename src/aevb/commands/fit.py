@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from cyclopts.config import Dict
 
 from aevb.commands.help import unwrapped
-from aevb.config import Config, known
+from aevb.config import Config
 from aevb.errors import AevbError, NotFoundError, UsageError
 from aevb.registry import Registry
 from aevb.training.callbacks import Callbacks, Record
@@ -108,10 +108,11 @@ class Narrator(Callbacks):
         """Describe the data."""
         from aevb.commands import terminal
         from aevb.evaluation.diagnosis import Watch
+        from aevb.runs.automatic import planned_epochs
 
         self.prepared, self.found = prepared, terminal.describe(prepared)
         if prepared.config is not None:
-            self.settings, self.planned = prepared.config, prepared.config.planned_epochs()
+            self.settings, self.planned = prepared.config, planned_epochs(prepared.config)
         self.watch = Watch(self.planned, self.settings.warmup_epochs or 0.0)
         if not (self.quiet or self.json):
             terminal.print_description(self.found)
@@ -123,8 +124,10 @@ class Narrator(Callbacks):
 
     def on_resume(self, saved: Saved) -> None:
         """Note if the run will end sooner than planned."""
+        from aevb.runs.automatic import planned_epochs
+
         self.before = saved.progress
-        planned, now = saved.run.config.planned_epochs(), self.planned
+        planned, now = planned_epochs(saved.run.config), self.planned
         if planned > now:
             self.note(f"the run was planned for {planned} epochs and will now end after {now}")
 
@@ -176,6 +179,7 @@ class NarratorWithBar(Narrator):
     def on_data(self, prepared: Prepared) -> None:
         """Describe the data, then show the bar."""
         from aevb.datasets.batches import steps_per_epoch
+        from aevb.runs.automatic import known
 
         super().on_data(prepared)
         in_pass = steps_per_epoch(len(prepared.train), known(self.settings, "batch_size"))

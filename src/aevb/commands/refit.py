@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from aevb.commands.help import unwrapped
+from aevb.config import MaybeWhole, Whole
 from aevb.errors import CannotWriteError
-from aevb.options import MaybeWhole, Whole
 
 if TYPE_CHECKING:
     from aevb.runs.run import Run

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from aevb.commands.help import unwrapped
+from aevb.config import Whole, whole_number
 from aevb.errors import UsageError
-from aevb.options import Whole, whole_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,8 +11,8 @@ from cyclopts import Parameter
 
 from aevb.commands.columns import Columns
 from aevb.commands.help import unwrapped
+from aevb.config import Whole
 from aevb.errors import DataError, NotFoundError, UsageError
-from aevb.options import Whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable

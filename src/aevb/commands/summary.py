@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aevb.config import known
 from aevb.datasets.batches import steps_per_epoch
+from aevb.runs.automatic import known, planned_epochs
 
 if TYPE_CHECKING:
     from aevb.evaluation.bound import Figure
@@ -104,7 +104,7 @@ def _new_steps(run: Run, done: Done) -> str:
     if done.before:
         text += f": from epoch {done.before + 1} to {run.trained}"
     if why := _what_stopped(run):
-        text += f"; stopped by {why} before {run.config.planned_epochs()}"
+        text += f"; stopped by {why} before {planned_epochs(run.config)}"
     return text
 
 
@@ -148,7 +148,7 @@ def _longer(run: Run, done: Done) -> str:
     minutes = f" --minutes {2 * known(run.config, 'minutes'):g}" if run.stopped_by_time else ""
     if run.config.steps is not None:
         return f"--steps {max(FEWEST_STEPS, run.config.steps)}{minutes}"
-    epochs = max(-(-FEWEST_STEPS // done.steps_per_epoch), run.config.planned_epochs())
+    epochs = max(-(-FEWEST_STEPS // done.steps_per_epoch), planned_epochs(run.config))
     return f"--epochs {epochs}{minutes}"
 
 

@@ -67,9 +67,11 @@ def note_data(data: Data) -> None:
 
 def note_unfinished(run: Run, folder: Path) -> None:
     """Note on stderr if a run was interrupted, since its model is not fully trained."""
+    from aevb.runs.automatic import planned_epochs
+
     if run.is_unfinished and (folder / "config.toml").is_file():
         note(
-            f"trained {run.trained} of {run.config.planned_epochs()} epochs; `aevb fit --resume"
+            f"trained {run.trained} of {planned_epochs(run.config)} epochs; `aevb fit --resume"
             f" --out {folder}` goes on"
         )
 

@@ -12,12 +12,17 @@ from inspect import signature
 from math import ceil
 from typing import Any, NamedTuple
 
-from aevb.config import FIXED, Config
+from aevb.config import Config
 from aevb.datasets.batches import steps_per_epoch
 from aevb.errors import UsageError
 from aevb.parts.networks.conv import Layout
 from aevb.parts.objectives import OBJECTIVES
 
+FIXED: dict[str, Any] = {
+    "latent_dim": 20, "learning_rate": 1e-3, "decay": 0.0, "batch_size": 128, "epochs": 50,
+    "patience": 0, "warmup_epochs": 0.0,
+}  # fmt: skip
+"""What a run has whose length is given in epochs, where its settings say nothing else."""
 EPOCHS = 60
 """A run whose length is given in steps is validated about so often."""
 VALIDATION_SHARE = 0.1
@@ -137,7 +142,7 @@ DEFAULTS = {
 def settled(config: Config, facts: Facts) -> tuple[Config, dict[str, str]]:
     """Decide every setting that is None, and the network if it is ``auto``.
 
-    If the length is given in epochs, what else is not given is fixed (``aevb.config.FIXED``). A
+    If the length is given in epochs, what else is not given is fixed (``FIXED``). A
     table of mixed columns is the exception: its epochs say the length and nothing else.
 
     Args:
@@ -314,7 +319,7 @@ def _with_warmup(config: Config, numbers: Defaults, reasons: dict[str, str]) -> 
         config.start is None
         and "warmup_steps" in signature(OBJECTIVES[config.objective]).parameters
     )
-    epochs = round(numbers.warmup * config.planned_epochs(), 2) if is_fresh else 0.0
+    epochs = round(numbers.warmup * planned_epochs(config), 2) if is_fresh else 0.0
     if epochs:
         reasons["warm-up"] = f"the weight of the KL rises in the first {numbers.warmup:.0%}"
     return replace(config, warmup_epochs=epochs)
@@ -332,7 +337,7 @@ def _with_patience(
     if not facts.held_out or config.objective == "autoencoder":
         return replace(config, patience=0)
     assert config.decay is not None
-    planned = config.planned_epochs()
+    planned = planned_epochs(config)
     patience = max(LEAST_PATIENCE, ceil(planned * max(numbers.patience, 1 - config.decay)))
     reasons["kept"] = f"the weights of the best of {planned} validations"
     return replace(config, patience=patience)
@@ -387,4 +392,59 @@ def has_planned_length(config: Config, epochs: int, steps: int) -> bool:
     """
     if config.steps is not None and steps:
         return steps >= config.steps
-    return epochs >= config.planned_epochs()
+    return epochs >= planned_epochs(config)
+
+
+def known(config: Config, name: str) -> Any:
+    """A setting that must have been decided: None means that the caller forgot to.
+
+    Example:
+        >>> from aevb import Config
+        >>> from aevb.runs.automatic import known
+        >>> known(Config(latent_dim=2), "latent_dim")
+        2
+    """
+    value = getattr(config, name)
+    if value is None:
+        raise TypeError(f"{name} is not decided yet")
+    return value
+
+
+def planned_epochs(config: Config) -> int:
+    """How many epochs a run has, if nothing ends it before.
+
+    Raises:
+        UsageError: The length is still to be decided from the data.
+
+    Example:
+        >>> from aevb import Config
+        >>> from aevb.runs.automatic import planned_epochs
+        >>> planned_epochs(Config(epochs=5)), planned_epochs(Config(steps=250, epoch_steps=100))
+        (5, 3)
+    """
+    if config.epochs is not None:
+        return config.epochs
+    if config.steps is None or config.epoch_steps is None:
+        raise UsageError("the length of the run is not decided yet; give epochs")
+    return -(-config.steps // config.epoch_steps)
+
+
+def step_size(config: Config, step: float, steps: float) -> float:
+    """The step size at one moment of a run.
+
+    Args:
+        config: Its settings.
+        step: The number of the step, counted from 0; or the seconds since the beginning.
+        steps: How many steps, or seconds, the whole run has.
+
+    Example:
+        >>> from aevb import Config
+        >>> from aevb.runs.automatic import step_size
+        >>> config = Config(learning_rate=0.1, decay=0.5)
+        >>> [step_size(config, step, 100) for step in (0, 50, 75)]
+        [0.1, 0.1, 0.05]
+    """
+    rate: float = known(config, "learning_rate")
+    if not config.decay:
+        return rate
+    return rate * min(1.0, max(0.0, (steps - step) / (config.decay * steps)))

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from aevb.config import FIXED, OPTIMIZERS, Config, known
+from aevb.config import OPTIMIZERS, Config
 from aevb.engine.optimisers import Update
 from aevb.errors import UsageError
 from aevb.interfaces import Likelihood, Objective
@@ -21,7 +21,7 @@ from aevb.parts.objectives import OBJECTIVES
 from aevb.parts.posteriors import POSTERIORS
 from aevb.parts.priors import PRIORS
 from aevb.registry import Registry
-from aevb.runs.automatic import fixed, settle_network
+from aevb.runs.automatic import FIXED, fixed, known, settle_network
 
 PRIOR_SETTINGS = {"components": "components"}
 """Settings of a ``Config`` that a prior may take: name in ``Config`` -> name of the argument."""

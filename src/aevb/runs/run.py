@@ -26,7 +26,7 @@ from aevb.evaluation.log_likelihood import RowScores, score_rows
 from aevb.model import VAE
 from aevb.probability.distributions import DiagonalNormal
 from aevb.probability.seeds import counter_seed
-from aevb.runs.automatic import has_planned_length
+from aevb.runs.automatic import has_planned_length, planned_epochs
 
 Source = Data | NDArray[Any] | str | os.PathLike[str] | Any
 """Rows: ``Data``, the name of a data set, a path, or any value that ``given`` understands."""
@@ -94,7 +94,7 @@ class Run:
     def __repr__(self) -> str:
         rows, record = " x ".join(map(str, self.schema.shape)), self.kept_record
         epochs = (
-            f"trained {self.trained} of {self.config.planned_epochs()} epochs"
+            f"trained {self.trained} of {planned_epochs(self.config)} epochs"
             if self.trained
             else "epochs not known"
         )

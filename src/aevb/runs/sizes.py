@@ -15,12 +15,12 @@ import torch
 from torch import nn
 
 from aevb import memory
-from aevb.config import OPTIMIZERS, Config, known
+from aevb.config import OPTIMIZERS, Config
 from aevb.datasets.schema import MOST_NUMBERS, Schema
 from aevb.errors import UsageError
 from aevb.parts.networks.conv import Layout
 from aevb.parts.posteriors import POSTERIORS
-from aevb.runs.automatic import fixed, settle_network
+from aevb.runs.automatic import fixed, known, settle_network
 from aevb.runs.build import likelihood_for, prior_for
 
 NUMBER = 4

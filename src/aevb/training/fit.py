@@ -11,13 +11,14 @@ from typing import Any
 
 import torch
 
-from aevb.config import HIDDEN, Config, known
+from aevb.config import HIDDEN, Config
 from aevb.datasets.batches import steps_per_epoch
 from aevb.engine.processes import Group
 from aevb.errors import DivergedError, UsageError
 from aevb.interfaces import Objective
 from aevb.probability.seeds import counter_seed
 from aevb.registry import Registry
+from aevb.runs.automatic import known
 from aevb.runs.build import build
 from aevb.runs.run import Run, Source
 from aevb.storage import checkpoint

@@ -19,7 +19,6 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
-from aevb.config import known
 from aevb.datasets.batches import Shard, binarize, epoch_batches, random_bits, steps_per_epoch
 from aevb.datasets.rows import rows_of, to_device
 from aevb.engine.decisions import Circumstances, Wishes, plan
@@ -33,6 +32,7 @@ from aevb.evaluation.nonfinite import where_not_finite
 from aevb.interfaces import Objective
 from aevb.parts.networks.log_counts import LogCounts
 from aevb.probability.seeds import counter_seed
+from aevb.runs.automatic import known, planned_epochs, step_size
 from aevb.runs.build import update_for
 from aevb.runs.run import CHUNK, Run
 from aevb.training.callbacks import Callbacks, Record, watches_steps
@@ -91,7 +91,7 @@ class Loop:
         self.batch_size: int = known(self.config, "batch_size")
         self.in_pass = steps_per_epoch(len(self.x), self.batch_size)
         self.steps = self.config.epoch_steps or self.in_pass
-        self.planned = self.config.steps or self.config.planned_epochs() * self.steps
+        self.planned = self.config.steps or planned_epochs(self.config) * self.steps
         self.limit = None if self.config.minutes is None else 60 * self.config.minutes
         self.check_every = CHECK_EVERY.get(run.device.type, 1)
         if self.limit is not None:
@@ -167,10 +167,10 @@ class Loop:
 
     def rate(self, done: int) -> float:
         """The step size after ``done`` steps. If the time is limited, it falls in time as well."""
-        rate = self.config.rate(done, self.planned)
+        rate = step_size(self.config, done, self.planned)
         if self.limit is None:
             return rate
-        return min(rate, self.config.rate(self.elapsed, self.limit))
+        return min(rate, step_size(self.config, self.elapsed, self.limit))
 
     def choose_engine(self) -> None:
         """Decide how steps are executed, and record the step. A resumed run keeps its engine."""
