@@ -205,5 +205,5 @@ def _settings_from_files(app: App, commands: tuple[str, ...], arguments: Any) ->
     typed = {argument.name: argument.tokens[0].value for argument in arguments if argument.tokens}
     from aevb.commands.fit import read_settings
 
-    for config in read_settings(typed.get("--config"), typed.get("--out"), "--resume" in typed):
+    for config in read_settings(typed):
         config(app, commands, arguments)

@@ -27,6 +27,7 @@ from aevb.model import VAE
 from aevb.parts.likelihoods.mixed import Mixed
 from aevb.probability.distributions import DiagonalNormal
 from aevb.probability.seeds import counter_seed
+from aevb.runs.automatic import has_planned_length, planned_epochs
 
 Source = Data | NDArray[Any] | str | os.PathLike[str] | Any
 """Rows: ``Data``, the name of a data set, a path, or any value that ``given`` understands."""
@@ -61,6 +62,8 @@ class Run:
         kept_epoch: The epoch whose weights the model has, or 0 if this is not known.
         baseline: The parameters of the baseline, from ``fit_baseline`` on the training rows.
         trained: How many epochs were completed, or 0 if this is not known.
+        steps: How many steps these epochs had, or 0 if this is not known.
+        seconds: How long the training took, if its settings limit that (``minutes``), else 0.
 
     Example:
         >>> import aevb
@@ -82,6 +85,8 @@ class Run:
     kept_epoch: int = 0
     baseline: Tensor | None = None
     trained: int = 0
+    steps: int = 0
+    seconds: float = 0.0
 
     def __post_init__(self) -> None:
         # Tokens have no mean: that of 3 and 5 is not the token 4.
@@ -90,7 +95,7 @@ class Run:
     def __repr__(self) -> str:
         rows, record = " x ".join(map(str, self.schema.shape)), self.kept_record
         epochs = (
-            f"trained {self.trained} of {self.config.epochs} epochs"
+            f"trained {self.trained} of {planned_epochs(self.config)} epochs"
             if self.trained
             else "epochs not known"
         )
@@ -104,15 +109,23 @@ class Run:
     @property
     def stopped_by_patience(self) -> bool:
         """Whether training ended because the validation bound stopped rising (``patience``)."""
-        return (
-            self.trained < self.config.epochs
-            and 0 < self.config.patience <= self.trained - self.kept_epoch
-        )
+        patience = self.config.patience or 0
+        is_whole = has_planned_length(self.config, self.trained, self.steps)
+        return not is_whole and 0 < patience <= self.trained - self.kept_epoch
+
+    @property
+    def stopped_by_time(self) -> bool:
+        """Whether training ended because its time was up (``minutes``)."""
+        minutes = self.config.minutes
+        is_whole = has_planned_length(self.config, self.trained, self.steps)
+        return not is_whole and minutes is not None and self.seconds >= 60 * minutes
 
     @property
     def is_unfinished(self) -> bool:
         """Whether training was cut short, for example by Ctrl-C."""
-        return 0 < self.trained < self.config.epochs and not self.stopped_by_patience
+        is_whole = has_planned_length(self.config, self.trained, self.steps)
+        stopped = is_whole or self.stopped_by_patience or self.stopped_by_time
+        return self.trained > 0 and not stopped
 
     @property
     def device(self) -> torch.device:
