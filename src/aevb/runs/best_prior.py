@@ -43,7 +43,7 @@ PRESENT = "present"
 """The name of the run's own prior among the figures."""
 MOST_FITTED, MOST_MEASURED = 30_000, 8192
 """Codes to fit priors to, and to compare them on."""
-FLOW_STEPS, MATCHING_STEPS = (60, 120), (300, 1000)
+FLOW_STEPS, MATCHING_STEPS = (60, 160), (300, 900)
 """The fewest and the most optimiser steps of a flow and of flow matching."""
 
 

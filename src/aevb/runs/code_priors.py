@@ -37,10 +37,14 @@ FEW_ROWS, FOLDS = 1000, 5
 """With no more rows than this, every row is held out once, in so many folds."""
 CHOOSING = 8000
 """Codes to which a mixture is fitted in order to choose one; the chosen one is fitted to all."""
+FIRST_ITERATIONS, ITERATIONS = 20, 15
+"""Steps of expectation maximisation: to choose a mixture, and then from the chosen one on."""
 LEAST_GAIN = 0.005
 """Nats of a held-out code by which more components must be better."""
-BATCH = 512
-"""Codes in each step that fits a flow or a velocity."""
+FLOW_BATCH, BATCH = 256, 512
+"""Codes in each step that fits a flow, and a velocity."""
+RATE = 0.01
+"""Their step size, which rises to this in 20 steps and then falls to 0 along a cosine."""
 LOOKS = 5
 """How many times such a fit is measured on held-out codes; the best weights are kept."""
 
@@ -187,8 +191,9 @@ def fit_mixture(codes: Codes, components: int | None, seed: int) -> Fitted:
             f"{components} components need as many codes at least; there are"
             f" {len(codes.of(every))}. Use fewer components."
         )
-    kind, size = _chosen(codes, components, seed)
-    found = _em(codes.of(every), kind, size, seed, iterations=200)
+    choice = _chosen(codes, components, seed)
+    kind, size = choice.kind, choice.size
+    found = _em(codes.of(every), kind, size, seed, ITERATIONS, choice.start)
     dims = codes.z.shape[-1]
     covariances = torch.from_numpy(found.covariances_)
     prior: MixtureOfGaussians | MixtureOfFullGaussians
@@ -203,16 +208,23 @@ def fit_mixture(codes: Codes, components: int | None, seed: int) -> Fitted:
     return Fitted(prior, "full_mixture" if kind == "full" else "mixture", size)
 
 
-def _chosen(codes: Codes, components: int | None, seed: int) -> tuple[str, int]:
-    """Return the kind of covariances, "diag" or "full", and the number of components."""
+class _Choice(NamedTuple):
+    """The kind of covariances, "diag" or "full", the number of components, and where EM begins."""
+
+    kind: str
+    size: int
+    start: Any = None
+
+
+def _chosen(codes: Codes, components: int | None, seed: int) -> _Choice:
     folds = _folds(codes)
-    best, choice = -math.inf, ("diag", components or 1)
+    best, choice = -math.inf, _Choice("diag", components or 1)
     for kind in ("diag", "full") if codes.z.shape[-1] > 1 else ("diag",):
         before = -math.inf
         for size in _sizes(codes.rows, components):
-            value = _held_out(folds, kind, size, seed)
+            value, fitted = _held_out(folds, kind, size, seed)
             if value > best + LEAST_GAIN:
-                best, choice = value, (kind, size)
+                best, choice = value, _Choice(kind, size, fitted)
             if value <= before + LEAST_GAIN:
                 break  # still more components will not do better
             before = value
@@ -235,22 +247,34 @@ def _folds(codes: Codes) -> list[tuple[Tensor, Tensor]]:
     return [(codes.of(rest), codes.of(part)) for rest, part in pairs if len(rest) >= len(part)]
 
 
-def _held_out(folds: list[tuple[Tensor, Tensor]], kind: str, size: int, seed: int) -> float:
-    """Return the mean log-density of held-out codes, in nats; -inf if it cannot be measured."""
+def _held_out(
+    folds: list[tuple[Tensor, Tensor]], kind: str, size: int, seed: int
+) -> tuple[float, Any]:
+    """Return the mean log-density of held-out codes, in nats, and the mixture of the last fold.
+
+    The density is -inf if it cannot be measured.
+    """
     if not folds or any(len(fitted) < max(2, size) for fitted, _ in folds):
-        return -math.inf
-    sums = [
-        _em(fitted, kind, size, seed, iterations=30).score(held_out.double().numpy())
-        * len(held_out)
-        for fitted, held_out in folds
-    ]
-    return float(sum(sums) / sum(len(held_out) for _, held_out in folds))
+        return -math.inf, None
+    total, found = 0.0, None
+    for fitted, held_out in folds:
+        found = _em(fitted, kind, size, seed, FIRST_ITERATIONS)
+        total += float(found.score(held_out.double().numpy())) * len(held_out)
+    return total / sum(len(held_out) for _, held_out in folds), found
 
 
-def _em(codes: Tensor, kind: str, size: int, seed: int, *, iterations: int) -> Any:
+def _em(codes: Tensor, kind: str, size: int, seed: int, iterations: int, start: Any = None) -> Any:
+    """Fit a mixture by expectation maximisation, from another mixture if there is one."""
     from sklearn.mixture import GaussianMixture
 
     mixture = GaussianMixture(size, covariance_type=kind, max_iter=iterations, random_state=seed)
+    if start is not None:
+        mixture.set_params(
+            weights_init=start.weights_,
+            means_init=start.means_,
+            precisions_init=start.precisions_,
+            init_params="random_from_data",
+        )
     return mixture.fit(codes.double().numpy())
 
 
@@ -280,7 +304,7 @@ def fit_flow(codes: Codes, steps: int, on_step: Callable[[int], None] | None = N
         log_p: Tensor = prior().log_prob(z)
         return -log_p.mean()
 
-    _train(prior, loss, codes, steps, on_step, rate=3e-3)
+    _train(prior, loss, codes, steps, on_step, FLOW_BATCH)
     return Fitted(prior, "flow")
 
 
@@ -307,7 +331,7 @@ def fit_flow_matching(
     def loss(u: Tensor) -> Tensor:
         return matching_loss(prior.velocity, u)
 
-    _train(prior, loss, Codes(plain, codes.log_q), steps, on_step, rate=1e-2)
+    _train(prior, loss, Codes(plain, codes.log_q), steps, on_step, BATCH)
     return Fitted(prior, "flow_matching")
 
 
@@ -317,18 +341,18 @@ def _train(
     codes: Codes,
     steps: int,
     on_step: Callable[[int], None] | None,
-    rate: float,
+    batch: int,
 ) -> None:
     """Minimise a loss over codes, and keep the weights with the least loss of held-out codes."""
     fitted, held_out = map(codes.of, codes.split())
     held_out = held_out[torch.randperm(len(held_out))[:CHOOSING]]
-    optimizer = torch.optim.Adam(prior.parameters(), lr=rate, betas=(0.9, 0.99))
+    optimizer = torch.optim.Adam(prior.parameters(), lr=RATE, betas=(0.9, 0.99))
     best, kept = math.inf, None
     for step in range(1, steps + 1):
-        share = min(1.0, step / 50) * 0.5 * (1 + math.cos(math.pi * (step - 1) / steps))
-        optimizer.param_groups[0]["lr"] = rate * share
+        share = min(1.0, step / 20) * 0.5 * (1 + math.cos(math.pi * (step - 1) / steps))
+        optimizer.param_groups[0]["lr"] = RATE * share
         with torch.enable_grad():
-            value = loss(fitted[torch.randint(len(fitted), (BATCH,))])
+            value = loss(fitted[torch.randint(len(fitted), (batch,))])
             optimizer.zero_grad()
             value.backward()
         optimizer.step()

@@ -14,7 +14,7 @@ from torch import Tensor
 from aevb.interfaces import Prior
 from aevb.probability.velocity import CarriedNormal, Velocity
 
-FLOOR = 1e-6
+FLOOR = 1e-8
 """Added to the variances of the codes, as a share of their mean variance."""
 
 
