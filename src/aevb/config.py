@@ -223,9 +223,9 @@ class Config:
     posterior: Annotated[str, _one_of(POSTERIORS)] = "diagonal"
     """q(z|x)."""
     prior: Annotated[str, _one_of(PRIORS)] = "standard_normal"
-    """p(z)."""
+    """p(z). flow_matching is for aevb refit alone."""
     components: MaybeWhole = None
-    """Components of the prior. Default: 10 for mixture, 100 for vamp."""
+    """Components of the prior. Default: 10 for mixtures, 100 for vamp."""
     objective: Annotated[str, _one_of(OBJECTIVES)] = "elbo"
     """How to train; iwae and dreg need --samples 2 or more."""
     network: Annotated[str, _one_of(AUTO_NETWORKS)] = "auto"

@@ -155,6 +155,10 @@ class Posterior(nn.Module, ABC):
 class Prior(nn.Module, ABC):
     """p(z): the distribution of the latent vector before any data are seen.
 
+    Attributes:
+        after_training: True if the prior is only fitted to the codes of a trained model, because
+            its density is too slow for every step of a training.
+
     Example:
         >>> import torch
         >>> from torch.distributions import Independent, StudentT
@@ -170,6 +174,8 @@ class Prior(nn.Module, ABC):
         >>> VAE(data_dim=3, latent_dim=2, prior=HeavyTails(2)).sample(4).shape
         torch.Size([4, 3])
     """
+
+    after_training: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self) -> Distribution:

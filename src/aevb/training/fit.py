@@ -16,6 +16,7 @@ from aevb.datasets.batches import steps_per_epoch
 from aevb.engine.processes import Group
 from aevb.errors import DivergedError, UsageError
 from aevb.interfaces import Objective
+from aevb.parts.priors import PRIORS
 from aevb.probability.seeds import counter_seed
 from aevb.registry import Registry
 from aevb.runs.automatic import known
@@ -76,6 +77,7 @@ def fit(
         5
     """
     config = _settings(config, settings)
+    _refuse_prior(config.prior)
     folder = _folder(out, resume)
     callbacks = _hooks(callbacks)
     group = Group()
@@ -129,6 +131,15 @@ def _with_one_length(named: Mapping[str, Any]) -> Mapping[str, Any]:
     if "epochs" in named:
         return {"steps": None, **named}
     return {"epochs": None, **named} if "steps" in named else named
+
+
+def _refuse_prior(name: str) -> None:
+    """Raise UsageError for a prior that cannot be trained with the model."""
+    if getattr(PRIORS[name], "after_training", False):
+        raise UsageError(
+            f"the density of the prior {name} is too slow for training; train with another prior,"
+            f" such as standard_normal, then use: aevb refit RUN --out RUN2 --prior {name}"
+        )
 
 
 def _with_default_widths(config: Config | None, named: Mapping[str, Any]) -> Mapping[str, Any]:
