@@ -1,0 +1,146 @@
+"""A model of a mixed row whose conditional distributions can be found by adding up a grid.
+
+z ~ N(0, 1) is a number. A row has four cells:
+
+    a | z         ~ N(z, 0.6^2)
+    b | a, z      a name, one of three: logits (0, 1.2 z, -z + 0.8 a)
+    c | a, b, z   ~ N(0.5 a - z + (0, 1, -1)[b], 0.5^2)
+    d | z, a      yes or no: logit 1.5 z - 0.5 a; missing with the logit -0.5 + z
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.distributions import Distribution
+
+from aevb import VAE
+from aevb.interfaces import Likelihood
+
+SHIFTS = (0.0, 1.0, -1.0)
+
+
+class KnownRows(Distribution):
+    arg_constraints = {}
+
+    def __init__(self, z):
+        self.z = z[..., 0]
+        super().__init__(self.z.shape, torch.Size([4]), validate_args=False)
+
+    def parts(self, x):
+        """What each column's distribution is, given the cells before it."""
+        a = torch.where(x[..., 0].isfinite(), x[..., 0], 0.0)
+        b = torch.where(x[..., 1].isfinite(), x[..., 1], 0.0).long()
+        z = self.z.expand(a.shape)
+        logits = torch.stack([0 * z, 1.2 * z, 0.8 * a - z], -1)
+        centre = 0.5 * a - z + torch.tensor(SHIFTS, dtype=x.dtype)[b]
+        return z, logits.log_softmax(-1), centre, 1.5 * z - 0.5 * a, z - 0.5
+
+    def log_prob(self, x):
+        return self.log_prob_of_columns(x).sum(-1)
+
+    def log_prob_of_columns(self, x, presence=True):
+        known = x.isfinite()
+        cells = torch.where(known, x, 0.0)
+        first, names, centre, yes, gap = self.parts(x)
+        normal = torch.distributions.Normal
+        found = [
+            normal(first, 0.6).log_prob(cells[..., 0]),
+            names.gather(-1, cells[..., 1:2].long())[..., 0],
+            normal(centre, 0.5).log_prob(cells[..., 2]),
+            F.logsigmoid(torch.where(cells[..., 3] > 0.5, yes, -yes)),
+        ]
+        columns = torch.where(known, torch.stack(found, -1), 0.0)
+        if presence:
+            of_gap = F.logsigmoid(torch.where(x[..., 3].isinf(), gap, -gap))
+            columns[..., 3] += torch.where(x[..., 3].isnan(), 0.0, of_gap)
+        return columns
+
+    def draw(self, x, column, there):
+        first, names, centre, yes, gap = self.parts(x)
+        if column == 1:
+            noise = -(-torch.rand_like(names).clamp(min=1e-30).log()).log()
+            return (names + noise).argmax(-1).to(x.dtype)
+        if column == 3:
+            cell = (torch.rand_like(yes) < yes.sigmoid()).to(x.dtype)
+            gone = (torch.rand_like(yes) < gap.sigmoid()) & ~there
+            return torch.where(gone, torch.inf, cell)
+        mean, spread = (first, 0.6) if column == 0 else (centre, 0.5)
+        return mean + spread * torch.randn_like(mean)
+
+    def complete(self, x, there=None):
+        x = x.expand(*self.z.shape, 4).clone()
+        free = x.isnan()
+        there = torch.zeros_like(free) if there is None else there.expand(free.shape)
+        for column in range(4):
+            x[..., column] = torch.where(
+                free[..., column], self.draw(x, column, there[..., column]), x[..., column]
+            )
+        known = torch.where(free, 0.0, self.log_prob_of_columns(x)).sum(-1)
+        of_gap = F.logsigmoid(-self.parts(x)[4])
+        return x, known + torch.where(free[..., 3] & there[..., 3], of_gap, 0.0)
+
+    def sample(self, shape=()):
+        rows = torch.full((*shape, *self.z.shape, 4), torch.nan, dtype=self.z.dtype)
+        return KnownRows(self.z.expand(rows.shape[:-1])[..., None]).complete(rows)[0]
+
+    @property
+    def mean(self):
+        return self.sample()
+
+
+class KnownLikelihood(Likelihood):
+    form = "columns"
+    discrete = False
+
+    def __init__(self):
+        super().__init__()
+        self.num_features = 1
+
+    def forward(self, h):
+        return KnownRows(h)
+
+    def check(self, x):
+        pass
+
+
+class Rough(nn.Module):
+    """q(z|x): off in its mean and its width, as that of a trained model is."""
+
+    def forward(self, x):
+        known = x.isfinite()
+        cells = torch.where(known, x, 0.0)
+        pull = torch.tensor([0.6, 0.0, -0.3, 0.3], dtype=x.dtype)
+        mean = (cells * pull).sum(-1, keepdim=True).clamp(-3, 3)
+        return torch.cat([mean, torch.full_like(mean, -1.0)], -1)
+
+
+class Code(nn.Module):
+    num_features = 2
+
+    def forward(self, h):
+        from aevb.probability.distributions import DiagonalNormal
+
+        return DiagonalNormal(h[..., :1], h[..., 1:])
+
+
+def known_model():
+    """The model above with a rough encoder, in double precision."""
+    return VAE(
+        4, 2, 1, likelihood=KnownLikelihood(), encoder=Rough(), decoder=nn.Identity(),
+        posterior=Code(),
+    ).double()  # fmt: skip
+
+
+GRID = torch.linspace(-6, 6, 1201, dtype=torch.float64)
+
+
+def log_weights_of_grid(x):
+    """log p(z, x) at the grid of z for rows without gaps before a known cell: (Z, ...)."""
+    p = KnownRows(GRID.view(-1, *[1] * (x.ndim - 1), 1))
+    prior = torch.distributions.Normal(0.0, 1.0).log_prob(GRID)
+    return p.log_prob(x.expand(len(GRID), *x.shape)) + prior.view(-1, *[1] * (x.ndim - 1))
+
+
+def log_density(x):
+    """log p(x) of rows without unknown cells, by the grid: (...)."""
+    return log_weights_of_grid(x).logsumexp(0) + (GRID[1] - GRID[0]).log()
