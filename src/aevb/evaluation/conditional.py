@@ -273,7 +273,9 @@ def propose(model: VAE, partial: Partial, samples: int) -> Weighted:
     """
     z, log_ratio = _codes(model, partial.x, samples)
     filled, log_known = partial.complete(cells_given(model, z), (samples,))
-    return Weighted(filled, z, (log_ratio + log_known).nan_to_num(-torch.inf, torch.inf, -torch.inf))
+    return Weighted(
+        filled, z, (log_ratio + log_known).nan_to_num(-torch.inf, torch.inf, -torch.inf)
+    )
 
 
 def cells_given(model: VAE, z: Tensor) -> CellDistribution:
@@ -513,9 +515,7 @@ def _equal(drawn: Weighted, n: int) -> tuple[Tensor, Tensor]:
 # moves
 
 
-def move(
-    model: VAE, partial: Partial, x: Tensor, z: Tensor, rounds: int = ROUNDS
-) -> Tensor:
+def move(model: VAE, partial: Partial, x: Tensor, z: Tensor, rounds: int = ROUNDS) -> Tensor:
     """Move completions by a Markov chain that keeps p(x_free, z | x_fixed): (M, B, D).
 
     A round has two halves. The first draws new codes from q(z|x) of the completed row and chooses

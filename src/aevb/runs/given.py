@@ -1,4 +1,4 @@
-"""New rows of a table under conditions: ``run.sample(n, given=...)`` and ``aevb sample --given``."""
+"""Draw new rows of a table under conditions, such as sex=Female and age>=60."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aevb.datasets.damage import in_quotes
 from aevb.datasets.tabular.columns import Column, Table, quoted, text_of
 from aevb.datasets.tabular.condition_text import read_conditions
 from aevb.datasets.tabular.conditions import Conditions, settled, shown
-from aevb.datasets.tabular.frames import to_pandas
+from aevb.datasets.tabular.frames import frame_kind, frame_of, to_pandas
 from aevb.errors import DataError, UsageError
 from aevb.evaluation.bound import evaluating
 from aevb.evaluation.conditional import (
@@ -70,14 +70,14 @@ class Answer(NamedTuple):
 
     def said(self) -> str:
         """Say how good the sample is, as a phrase."""
-        share = self.effective / max(1, self.proposals)
+        share = f"{100 * self.effective / max(1, self.proposals):.2g}%"
         phrase = (
-            f"effective sample size {self.effective:,.0f} of {self.proposals:,} draws ({share:.2g})"
-        ).replace(f"({share:.2g})", f"({100 * share:.2g}%)")
+            f"effective sample size {self.effective:,.0f} of {self.proposals:,} draws ({share})"
+        )
         if self.repeated > REPEATED:
             phrase += (
-                f"; {100 * self.repeated:.2g}% of the rows began as copies of others, because so few"
-                " draws meet the condition, and were moved apart"
+                f"; {100 * self.repeated:.2g}% of the rows began as copies of others, because so"
+                " few draws meet the condition, and were moved apart"
             )
         return phrase
 
@@ -98,8 +98,8 @@ def require_cells(run: Run, what: str) -> Table:
         >>> run = aevb.fit("moons", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
         >>> require_cells(run, "--given")
         Traceback (most recent call last):
-        aevb.errors.UsageError: --given is for tables; this run was trained on moons, which is none; \
-give a run of a table
+        aevb.errors.UsageError: --given is for tables; this run was trained on moons, which is \
+none; give a run of a table
     """
     if run.schema.table is None:
         raise UsageError(
@@ -133,6 +133,33 @@ def partial_of(run: Run, codes: NDArray[np.float64]) -> Partial:
     """Rows whose codes are fixed, but for NaN, where a cell is unknown: (N, C)."""
     x = inward(run, codes)
     return Partial(x.masked_fill(torch.as_tensor(np.isnan(codes), device=x.device), torch.nan))
+
+
+def sample_frame(run: Run, n: int | None, given: Any, *, seed: int = 0) -> Any:
+    """Draw rows under conditions, as a frame of the library that the data came from.
+
+    Args:
+        run: A run of a table.
+        n: How many rows, or None for a data frame of conditions.
+        given: Conditions, or a data frame of them.
+        seed: Seeds the draws.
+
+    Raises:
+        UsageError: ``n`` cannot be used, or a condition cannot be read or met.
+        DataError: A data frame of conditions has a column or a cell that the model cannot have.
+    """
+    table = require_cells(run, "given")
+    if frame_kind(given):
+        found = row_for_each(run, given, seed=seed)
+        if n is not None and n != len(found.codes):
+            raise UsageError(
+                f"the conditions have {len(found.codes)} rows, one for each new row, and n is {n};"
+                " leave n out"
+            )
+        return frame_of(found.codes, table, found.aside)
+    if n is None or n < 1:
+        raise UsageError(f"the number of samples must be at least 1; got {n}")
+    return frame_of(rows_given(run, n, given, seed=seed).codes, table)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -208,7 +235,7 @@ def follows(run: Run, column: int) -> bool:
 
 
 def _accept(run: Run, conditions: Conditions) -> Accept:
-    def accept(x: Tensor, rows: Tensor) -> Tensor:
+    def accept(x: Tensor, _: Tensor) -> Tensor:
         kept = conditions.keeps(outward(run, x.reshape(-1, x.shape[-1])))
         return torch.as_tensor(kept, device=x.device).reshape(x.shape[:-1])
 

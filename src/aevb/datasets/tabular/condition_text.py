@@ -1,9 +1,9 @@
 """Read conditions: sex=Female, age>=60, income=*, occupation= on the command line, or a dictionary.
 
-    NAME=VALUE            the cell is this value          NAME!=VALUE     the cell is another value
-    NAME>=VALUE  > <= <   the number, date or ordered     NAME=*          the cell is not missing
-                          level is in this range          NAME=           the cell is missing
-    NAME in A,B           the cell is one of these        NAME=missing    the same, unless it is a level
+NAME=VALUE            the cell is this value          NAME!=VALUE     the cell is another value
+NAME>=VALUE  > <= <   the number, date or ordered     NAME=*          the cell is not missing
+                      level is in this range          NAME=           the cell is missing
+NAME in A,B           the cell is one of these        NAME=missing    the same, unless it is a level
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from aevb.datasets.damage import in_quotes
-from aevb.datasets.tabular.cells import LEVELLED, is_stepped
+from aevb.datasets.tabular.cells import LEVELLED, PERIODS, is_stepped
 from aevb.datasets.tabular.columns import Column, Table, quoted, text_of
 from aevb.datasets.tabular.conditions import (
     Condition,
@@ -58,8 +58,8 @@ def read_conditions(table: Table, given: Any) -> Conditions:
         age>=60, sex=male
         >>> read_conditions(Table((age, sex)), ["sex=mail"])
         Traceback (most recent call last):
-        aevb.errors.UsageError: no row can have sex=mail: the model knows 'female', 'male' in column \
-'sex'. Did you mean sex=male?
+        aevb.errors.UsageError: no row can have sex=mail: the model knows 'female', 'male' in \
+column 'sex'. Did you mean sex=male?
     """
     found: list[Condition] = []
     if isinstance(given, Mapping):
@@ -166,7 +166,7 @@ def _of_constant(column: Column, value: str, text: str) -> Condition:
     """A condition on a column of one value, which every row meets or none."""
     only = shown(column, 0.0) if column.low is not None else _constant(column)
     gaps_only = not column.levels and column.low is None
-    if value in (only, "*") and not gaps_only or (value in ("", "missing") and gaps_only):
+    if (value in (only, "*") and not gaps_only) or (value in ("", "missing") and gaps_only):
         return Condition(column, text)
     what = "missing" if gaps_only else in_quotes(only)
     raise UsageError(
@@ -245,24 +245,28 @@ def _refuse_constant(column: Column, text: str) -> None:
 def _of_value(column: Column, value: Any) -> list[Condition]:
     """Read the value of a dictionary of conditions."""
     if isinstance(value, tuple):
-        if len(value) != 2:
-            raise UsageError(
-                f"a range of column {in_quotes(column.name)} is a pair (low, high), with None for no"
-                f" bound; got {value!r}; give a list for several values"
-            )
-        bounds = zip((">=", "<="), value, strict=True)
-        return [_bound(column, sign, _word(column, end)) for sign, end in bounds if end is not None]
+        return _of_range(column, value)
     if isinstance(value, list | set | frozenset | np.ndarray):
         words = [_word(column, each) for each in value]
         return [_one_of(column, words, f"{column.name} in {','.join(words)}")]
     if _is_gap(value):
         return [_equal(column, "")]
-    if isinstance(value, str) and column.kind not in LEVELLED:
-        sign = next((s for s in OPERATORS if value.startswith(s) and s[0] in "<>!"), "")
-        if sign:
-            rest = value[len(sign) :].strip()
-            return [_unequal(column, rest) if sign == "!=" else _bound(column, sign, rest)]
-    return [_equal(column, _word(column, value))]
+    word = _word(column, value)
+    sign = next((s for s in OPERATORS if word.startswith(s) and s[0] in "<>!"), "")
+    if not sign or not isinstance(value, str) or column.kind in LEVELLED:
+        return [_equal(column, word)]
+    rest = word[len(sign) :].strip()
+    return [_unequal(column, rest) if sign == "!=" else _bound(column, sign, rest)]
+
+
+def _of_range(column: Column, value: tuple[Any, ...]) -> list[Condition]:
+    if len(value) != 2:
+        raise UsageError(
+            f"a range of column {in_quotes(column.name)} is a pair (low, high), with None for no"
+            f" bound; got {value!r}; give a list for several values"
+        )
+    bounds = zip((">=", "<="), value, strict=True)
+    return [_bound(column, sign, _word(column, end)) for sign, end in bounds if end is not None]
 
 
 def _is_gap(value: Any) -> bool:
@@ -318,17 +322,22 @@ def _level(column: Column, value: str) -> int | None:
     texts = [str(level) for level in column.levels]
     if value in texts:
         return texts.index(value)
-    words = column.written.words
     if column.kind == "boolean":
-        lower = [text.lower() for text in texts]
-        pairs = [lower, [word.lower() for word in words], ["false", "true"], ["no", "yes"], ["0", "1"]]
-        return next((pair.index(value.lower()) for pair in pairs if value.lower() in pair), None)
+        return _truth(column, value.lower())
     number = _number(column, value)
-    numeric = [level for level in column.levels if not isinstance(level, str)]
-    if number is not None and len(numeric) == len(texts) and number in numeric:
-        return [float(level) for level in numeric].index(number)
+    if number is not None and not any(isinstance(level, str) for level in column.levels):
+        numbers = [float(level) for level in column.levels]
+        return numbers.index(number) if number in numbers else None
     stripped = [text.strip() for text in texts]
     return stripped.index(value) if stripped.count(value) == 1 else None
+
+
+def _truth(column: Column, value: str) -> int | None:
+    """The number of the level of a boolean: by its words in the file, or as true or yes or 1."""
+    texts = [str(level).lower() for level in column.levels]
+    words = [word.lower() for word in column.written.words]
+    pairs = [texts, words, ["false", "true"], ["no", "yes"], ["0", "1"]]
+    return next((pair.index(value) for pair in pairs if value in pair), None)
 
 
 def _number(column: Column, value: str) -> float | None:
@@ -366,33 +375,42 @@ def _step_cells(column: Column, value: str) -> list[Any]:
     """The cells that a text may stand for: as the file writes them, then as ISO 8601 does."""
     import datetime
 
+    if column.dtype in ("date", "time"):
+        kind: Any = datetime.date if column.dtype == "date" else datetime.time
+        try:
+            return [[kind.fromisoformat(value)]]
+        except ValueError:
+            return []
+    cells: list[Any] = []
+    if not column.dtype.startswith(("datetime", "timestamp", "timedelta", "period")):
+        cells += [[int(value)]] if re.fullmatch(r"[+-]?[0-9]+", value.strip()) else []
+    return [*cells, *_as_written(column, value), [value], *_as_iso(column, value)]
+
+
+def _as_written(column: Column, value: str) -> list[Any]:
+    """A date in the format of the column's file."""
     import pandas as pd
 
     from aevb.datasets.tabular.dates import read_dates
 
-    cells: list[Any] = []
-    if column.dtype in ("date", "time"):
-        kind: Any = datetime.date if column.dtype == "date" else datetime.time
-        try:
-            cells.append([kind.fromisoformat(value)])
-        except ValueError:
-            return []
-        return cells
-    if not column.dtype.startswith(("datetime", "timestamp", "timedelta", "period")):
-        cells += [[int(value)]] if re.fullmatch(r"[+-]?[0-9]+", value.strip()) else []
-    if column.written.date and not column.written.date.startswith("%Y Q"):
-        try:
-            found = read_dates(pd.Series([value]), column.written.date)
-            if found.notna().all():
-                cells.append(found.astype(column.dtype) if "datetime" in column.dtype else found)
-        except (ValueError, TypeError):
-            pass
-    cells.append([value])
-    if "timedelta" in column.dtype:
-        parsed: Any = pd.to_timedelta(pd.Series([value]), errors="coerce")
-    else:
-        # Only ISO 8601: 03.02.2021 may be two days.
-        parsed = pd.to_datetime(pd.Series([value]), format="ISO8601", errors="coerce")
-    if parsed.notna().all():
-        cells.append(parsed)
-    return cells
+    if not column.written.date or column.written.date in PERIODS:
+        return []
+    try:
+        found: Any = read_dates(pd.Series([value]), column.written.date)
+    except (ValueError, TypeError):
+        return []
+    typed = found.astype(column.dtype) if "datetime" in column.dtype else found
+    return [typed] if found.notna().all() else []
+
+
+def _as_iso(column: Column, value: str) -> list[Any]:
+    """A date in the format of ISO 8601 alone, since 03.02.2021 may be two days; or a span."""
+    import pandas as pd
+
+    text = pd.Series([value])
+    parsed: Any = (
+        pd.to_timedelta(text, errors="coerce")
+        if "timedelta" in column.dtype
+        else pd.to_datetime(text, format="ISO8601", errors="coerce")
+    )
+    return [parsed] if parsed.notna().all() else []

@@ -1,7 +1,8 @@
 """Conditions on the cells of a row, such as sex=Female and age>=60.
 
-A condition says which codes a column may have: values, a range, or a missing cell. ``condition_text``
-reads them. They are checked on codes as a sample writes them: rounded, and within the column's range.
+A condition says which codes a column may have: values, a range, or a missing cell.
+``condition_text`` reads them. They are checked on codes as a sample writes them: rounded, and
+within the column's range.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Condition:
 
     @property
     def is_of_density(self) -> bool:
-        """Whether the condition is one value of a column of real numbers, which has no probability."""
+        """Whether it is one value of a column of real numbers, which has no probability."""
         return self.column.kind == "real" and self.values is not None
 
     def keeps(self, codes: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -176,9 +177,7 @@ def _both(a: Condition, b: Condition) -> Condition:
         values = tuple(v for v in lists[0] if v in lists[-1] and both.keeps(np.array([v]))[0])
     contradict = values == () or low > high or a.missing != b.missing
     if contradict:
-        raise UsageError(
-            f"no row can have both {a.text} and {b.text}; leave one of them out"
-        )
+        raise UsageError(f"no row can have both {a.text} and {b.text}; leave one of them out")
     return Condition(
         a.column, f"{a.text}, {b.text}", values, low, high, (*a.excluded, *b.excluded), a.missing
     )
@@ -202,20 +201,27 @@ training rows; give a condition within that range
     column = condition.column
     if condition.missing:
         return condition
-    if condition.values is not None:
-        for value in condition.values:
-            _require_value(condition, value)
+    for value in condition.values or ():
+        _require_value(condition, value)
     if column.kind == "integer" or column.unit != 1 or column.base or is_stepped(column):
-        condition = replace(condition, low=_whole(condition.low, 1), high=_whole(condition.high, -1))
-    if column.low is None or column.high is None:
-        return condition
-    if condition.low > column.high or condition.high < column.low or condition.low > condition.high:
+        condition = replace(
+            condition, low=_whole(condition.low, 1), high=_whole(condition.high, -1)
+        )
+    if _is_empty(condition):
         raise UsageError(
             f"no row can have {condition.text}: column {in_quotes(column.name)} goes from"
-            f" {shown(column, column.low)} to {shown(column, column.high)} in the training rows;"
-            " give a condition within that range"
+            f" {shown(column, column.low or 0.0)} to {shown(column, column.high or 0.0)} in the"
+            " training rows; give a condition within that range"
         )
     return condition
+
+
+def _is_empty(condition: Condition) -> bool:
+    """Whether no number of the column is within the range."""
+    low, high = condition.column.low, condition.column.high
+    if low is None or high is None:
+        return False
+    return condition.low > min(high, condition.high) or condition.high < low
 
 
 def _whole(code: float, side: int) -> float:
