@@ -8,19 +8,27 @@ z ~ N(0, 1) is a number. A row has four cells:
     d | z, a      yes or no: logit 1.5 z - 0.5 a; missing with the logit -0.5 + z
 """
 
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.distributions import Distribution
 
 from aevb import VAE
+from aevb.config import Config
+from aevb.datasets.schema import Schema
+from aevb.datasets.tabular.columns import Column, Table, Written
 from aevb.interfaces import Likelihood
+from aevb.probability.distributions import DiagonalNormal
+from aevb.runs.run import Run
 
 SHIFTS = (0.0, 1.0, -1.0)
 
 
 class KnownRows(Distribution):
-    arg_constraints = {}
+    arg_constraints = {}  # noqa: RUF012
 
     def __init__(self, z):
         self.z = z[..., 0]
@@ -30,7 +38,7 @@ class KnownRows(Distribution):
         """What each column's distribution is, given the cells before it."""
         a = torch.where(x[..., 0].isfinite(), x[..., 0], 0.0)
         b = torch.where(x[..., 1].isfinite(), x[..., 1], 0.0).long()
-        z = self.z.expand(a.shape)
+        a, b, z = torch.broadcast_tensors(a, b, self.z)
         logits = torch.stack([0 * z, 1.2 * z, 0.8 * a - z], -1)
         centre = 0.5 * a - z + torch.tensor(SHIFTS, dtype=x.dtype)[b]
         return z, logits.log_softmax(-1), centre, 1.5 * z - 0.5 * a, z - 0.5
@@ -45,11 +53,11 @@ class KnownRows(Distribution):
         normal = torch.distributions.Normal
         found = [
             normal(first, 0.6).log_prob(cells[..., 0]),
-            names.gather(-1, cells[..., 1:2].long())[..., 0],
+            names.gather(-1, cells[..., 1:2].long().expand(*names.shape[:-1], 1))[..., 0],
             normal(centre, 0.5).log_prob(cells[..., 2]),
             F.logsigmoid(torch.where(cells[..., 3] > 0.5, yes, -yes)),
         ]
-        columns = torch.where(known, torch.stack(found, -1), 0.0)
+        columns = torch.where(known, torch.stack(found, -1), 0.0).clone()
         if presence:
             of_gap = F.logsigmoid(torch.where(x[..., 3].isinf(), gap, -gap))
             columns[..., 3] += torch.where(x[..., 3].isnan(), 0.0, of_gap)
@@ -106,11 +114,13 @@ class KnownLikelihood(Likelihood):
 class Rough(nn.Module):
     """q(z|x): off in its mean and its width, as that of a trained model is."""
 
+    def __init__(self):
+        super().__init__()
+        self.pull = nn.Parameter(torch.tensor([0.6, 0.0, -0.3, 0.3]))
+
     def forward(self, x):
-        known = x.isfinite()
-        cells = torch.where(known, x, 0.0)
-        pull = torch.tensor([0.6, 0.0, -0.3, 0.3], dtype=x.dtype)
-        mean = (cells * pull).sum(-1, keepdim=True).clamp(-3, 3)
+        cells = torch.where(x.isfinite(), x, 0.0)
+        mean = (cells * self.pull).sum(-1, keepdim=True).clamp(-3, 3)
         return torch.cat([mean, torch.full_like(mean, -1.0)], -1)
 
 
@@ -118,8 +128,6 @@ class Code(nn.Module):
     num_features = 2
 
     def forward(self, h):
-        from aevb.probability.distributions import DiagonalNormal
-
         return DiagonalNormal(h[..., :1], h[..., 1:])
 
 
@@ -131,7 +139,7 @@ def known_model():
     ).double()  # fmt: skip
 
 
-GRID = torch.linspace(-6, 6, 1201, dtype=torch.float64)
+GRID = torch.linspace(-6, 6, 241, dtype=torch.float64)
 
 
 def log_weights_of_grid(x):
@@ -144,3 +152,44 @@ def log_weights_of_grid(x):
 def log_density(x):
     """log p(x) of rows without unknown cells, by the grid: (...)."""
     return log_weights_of_grid(x).logsumexp(0) + (GRID[1] - GRID[0]).log()
+
+
+# -------------------------------------------------------------------------------------------------
+# as a run of a table
+
+
+@dataclass(frozen=True)
+class KnownSchema(Schema):
+    """Codes are the model's numbers, but for a missing cell of the last column: infinity."""
+
+    def numbers(self, rows, index, seed=0):
+        x = np.array(rows, np.float64)
+        x[:, 3] = np.where(np.isnan(x[:, 3]), np.inf, x[:, 3])
+        return x
+
+    def require(self, data):
+        """Missing cells are allowed."""
+
+    def to_data(self, x):
+        return np.where(np.isfinite(x), x, np.nan).astype(np.float64)
+
+
+def known_run():
+    """A run of a table with the columns a, b, c, d of the model above, a constant and a name."""
+    table = Table(
+        (
+            Column("id", "identifier", "str"),
+            Column("a", "real", "float64", low=-9.0, high=9.0, decimals=3),
+            Column("b name", "category", "str", levels=("u", "v", "w")),
+            Column("k", "constant", "str", levels=("x",)),
+            Column("c", "real", "float64", low=-9.0, high=9.0, decimals=3),
+            Column("d", "boolean", "str", levels=("no", "yes"), missing=9,
+                   written=Written(words=("no", "yes"))),
+        ),
+        "pandas",
+    )  # fmt: skip
+    schema = KnownSchema(
+        "real", (4,), "float64", (0.0,), (1.0,), columns=("a", "b name", "c", "d"), kind="table",
+        table=table,
+    )  # fmt: skip
+    return Run(known_model(), Config(latent_dim=1, hidden=(2,)), "mixed", schema, "known.csv")

@@ -35,8 +35,7 @@ class Typical(NamedTuple):
 
     Args:
         middle: (C,), the median of each column, nats.
-        spread: (C,), how far below the median d_c usually is: the median minus the tenth part's
-            upper end, nats. At least ``LEAST_SPREAD``.
+        spread: (C,), the median minus the first decile, nats: how far below it d_c often is.
 
     Example:
         >>> import torch
@@ -111,7 +110,7 @@ def _cells_of_row(model: VAE, prior: Distribution, row: Tensor, draws: int) -> T
     _, log_p = Partial(rows).complete(p, (len(z),))
     log_w = log_p + (log_prior - log_r)[:, None]
     log_x = log_w.logsumexp(0)
-    return (log_x[0] - log_x[1:]).nan_to_num(0.0)
+    return (log_x[0] - log_x[1:]).nan_to_num(0.0).masked_fill(row[0].isnan(), 0.0)
 
 
 def contributions(log_likelihood: Tensor, cells: Tensor) -> Tensor:

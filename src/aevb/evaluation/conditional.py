@@ -500,7 +500,8 @@ def _draw_more(model: VAE, partial: Partial, reservoir: _Reservoir, limit: int) 
         made += wanted
         low = (reservoir.effective < LOW).nonzero()[:, 0]
     stuck = low[reservoir.effective[low] > 0]
-    for part in stuck.split(max(1, _most(model) // (TRIES * reservoir.samples))):
+    size = max(1, _most(model) // (TRIES * reservoir.samples))
+    for part in stuck.split(size) if len(stuck) else ():
         x, z = reservoir.x[:, part], reservoir.z[:, part]
         reservoir.x[:, part] = move(model, partial.take(part), x, z)
 

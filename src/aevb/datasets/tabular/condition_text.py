@@ -157,7 +157,7 @@ def _missing(column: Column, text: str) -> Condition:
     if not column.missing:
         raise UsageError(
             f"no row can have {text}: no cell of column {in_quotes(column.name)} was missing in the"
-            f" training rows; give a value, or leave the condition out"
+            " training rows; give a value, or remove the condition"
         )
     return Condition(column, text, missing=True)
 
@@ -171,7 +171,7 @@ def _of_constant(column: Column, value: str, text: str) -> Condition:
     what = "missing" if gaps_only else in_quotes(only)
     raise UsageError(
         f"no row can have {text}: column {in_quotes(column.name)} is {what} in all training rows;"
-        " leave the condition out"
+        " remove the condition"
     )
 
 
@@ -234,7 +234,7 @@ def _refuse_constant(column: Column, text: str) -> None:
     if column.kind == "constant":
         raise UsageError(
             f"{text} is a condition on column {in_quotes(column.name)}, which is the same in all"
-            " training rows; leave the condition out"
+            " training rows; remove the condition"
         )
 
 
@@ -381,10 +381,11 @@ def _step_cells(column: Column, value: str) -> list[Any]:
             return [[kind.fromisoformat(value)]]
         except ValueError:
             return []
-    cells: list[Any] = []
-    if not column.dtype.startswith(("datetime", "timestamp", "timedelta", "period")):
-        cells += [[int(value)]] if re.fullmatch(r"[+-]?[0-9]+", value.strip()) else []
-    return [*cells, *_as_written(column, value), [value], *_as_iso(column, value)]
+    cells = [*_as_written(column, value), *_as_iso(column, value)]
+    if column.dtype.startswith(("datetime", "timestamp", "timedelta", "period")):
+        return cells
+    number = [[int(value)]] if re.fullmatch(r"[+-]?[0-9]+", value.strip()) else []
+    return [*number, [value], *cells]
 
 
 def _as_written(column: Column, value: str) -> list[Any]:

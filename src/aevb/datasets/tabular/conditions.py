@@ -156,7 +156,7 @@ def together(table: Table, conditions: Sequence[Condition]) -> Conditions:
         >>> parts = [Condition(age, "age>=60", low=60.0), Condition(age, "age<30", high=29.0)]
         >>> together(Table((age,)), parts)
         Traceback (most recent call last):
-        aevb.errors.UsageError: no row can have both age>=60 and age<30; leave one of them out
+        aevb.errors.UsageError: no row can have both age>=60 and age<30; give one of them alone
     """
     found: dict[str, Condition] = {}
     for part in conditions:
@@ -177,7 +177,7 @@ def _both(a: Condition, b: Condition) -> Condition:
         values = tuple(v for v in lists[0] if v in lists[-1] and both.keeps(np.array([v]))[0])
     contradict = values == () or low > high or a.missing != b.missing
     if contradict:
-        raise UsageError(f"no row can have both {a.text} and {b.text}; leave one of them out")
+        raise UsageError(f"no row can have both {a.text} and {b.text}; give one of them alone")
     return Condition(
         a.column, f"{a.text}, {b.text}", values, low, high, (*a.excluded, *b.excluded), a.missing
     )
