@@ -9,6 +9,7 @@ z ~ N(0, 1) is a number. A row has four cells:
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -193,3 +194,19 @@ def known_run():
         table=table,
     )  # fmt: skip
     return Run(known_model(), Config(latent_dim=1, hidden=(2,)), "mixed", schema, "known.csv")
+
+
+# -------------------------------------------------------------------------------------------------
+# the truth
+
+A_GRID = torch.linspace(-4.5, 4.5, 181, dtype=torch.float64)
+
+
+@cache
+def truth_given_c(c, levels_of_d=(0.0, 1.0, float("inf"))):
+    """The table p(a, b, d | c) on a grid of a: (A, 3, D), which sums to 1."""
+    a, b, d = torch.meshgrid(
+        A_GRID, torch.arange(3.0).double(), torch.tensor(levels_of_d).double(), indexing="ij"
+    )
+    p = log_density(torch.stack([a, b, torch.full_like(a, c), d], -1)).exp()
+    return p / p.sum()

@@ -4,12 +4,10 @@ Tests at the level 0.05 are repeated 200 times; more than 22 alarms among them h
 0.0003 if the samples are right.
 """
 
-from functools import cache
-
 import numpy as np
 import pytest
 import torch
-from known_table import GRID, known_model, log_density
+from known_table import A_GRID, GRID, known_model, truth_given_c
 from scipy import stats
 
 from aevb.evaluation import conditional
@@ -25,20 +23,9 @@ from aevb.evaluation.conditional import (
 )
 
 NAN, INF = float("nan"), float("inf")
-A = torch.linspace(-4.5, 4.5, 181, dtype=torch.float64)
 MOST_ALARMS = 22
 GIVEN_C = torch.tensor([[NAN, NAN, 1.0, NAN]], dtype=torch.float64)
 D_THERE = torch.tensor([[False, False, False, True]])
-
-
-@cache
-def exact(c, levels_of_d=(0.0, 1.0, INF)):
-    """The table p(a, b, d | c) on a grid of a: (A, 3, D), which sums to 1."""
-    a, b, d = torch.meshgrid(
-        A, torch.arange(3.0).double(), torch.tensor(levels_of_d).double(), indexing="ij"
-    )
-    p = log_density(torch.stack([a, b, torch.full_like(a, c), d], -1)).exp()
-    return p / p.sum()
 
 
 def alarms(draw, truth, parts=10, size=2000):
@@ -47,7 +34,7 @@ def alarms(draw, truth, parts=10, size=2000):
     draw: makes ``size`` rows from a seed.
     """
     steps = truth.sum((1, 2)).cumsum(0).numpy()
-    cdf = lambda a: np.interp(a, A.numpy() + 0.025, steps)  # noqa: E731
+    cdf = lambda a: np.interp(a, A_GRID.numpy() + 0.025, steps)  # noqa: E731
     shares = [truth.sum((0, 2)).numpy(), truth.sum((0, 1)).numpy()]
     found = np.zeros(3)
     for seed in range(parts):
@@ -62,20 +49,20 @@ def alarms(draw, truth, parts=10, size=2000):
 def test_samples_under_a_condition_have_the_conditional_distribution():
     model = known_model()
     draw = lambda seed: sample_given(model, Partial(GIVEN_C), 2000, seed=seed).x  # noqa: E731
-    assert (alarms(draw, exact(1.0)) <= MOST_ALARMS).all()
+    assert (alarms(draw, truth_given_c(1.0)) <= MOST_ALARMS).all()
 
 
 def test_a_wrong_distribution_raises_the_alarm():
     model = known_model()
     draw = lambda seed: sample_given(model, Partial(GIVEN_C), 2000, seed=seed).x  # noqa: E731
-    assert (alarms(draw, exact(0.3), 1) > 5).any()
+    assert (alarms(draw, truth_given_c(0.3), 1) > 5).any()
 
 
 def test_a_cell_that_must_be_there_is_drawn_as_if_it_were():
     model = known_model()
     partial = Partial(GIVEN_C, D_THERE)
     draw = lambda seed: sample_given(model, partial, 2000, seed=seed).x  # noqa: E731
-    assert (alarms(draw, exact(1.0, (0.0, 1.0))) <= MOST_ALARMS).all()
+    assert (alarms(draw, truth_given_c(1.0, (0.0, 1.0))) <= MOST_ALARMS).all()
 
 
 def test_a_missing_cell_is_a_condition_like_any_other():
@@ -94,7 +81,7 @@ def test_each_row_of_many_has_its_own_conditional_distribution():
         rows = Partial(GIVEN_C.expand(300, 4))
         return next(complete_rows(model, rows, samples=50, seed=seed)).draw(1)[0]
 
-    assert (alarms(draw, exact(1.0), size=300) <= MOST_ALARMS).all()
+    assert (alarms(draw, truth_given_c(1.0), size=300) <= MOST_ALARMS).all()
 
 
 def test_rows_of_a_low_effective_size_get_more_draws_and_moves(monkeypatch):
@@ -106,12 +93,15 @@ def test_rows_of_a_low_effective_size_get_more_draws_and_moves(monkeypatch):
         rows = Partial(GIVEN_C.expand(500, 4))
         return next(complete_rows(model, rows, samples=4, limit=40, seed=seed)).draw(1)[0]
 
-    assert (alarms(draw, exact(1.0), size=500) <= MOST_ALARMS).all()
+    assert (alarms(draw, truth_given_c(1.0), size=500) <= MOST_ALARMS).all()
 
 
 @pytest.mark.parametrize("there", [None, D_THERE], ids=["free", "there"])
 def test_moves_keep_the_distribution(there):
-    model, truth = known_model(), exact(1.0, (0.0, 1.0, INF) if there is None else (0.0, 1.0))
+    model, truth = (
+        known_model(),
+        truth_given_c(1.0, (0.0, 1.0, INF) if there is None else (0.0, 1.0)),
+    )
     partial = Partial(GIVEN_C, there)
     torch.manual_seed(0)
     drawn = propose(model, partial, 20_000)

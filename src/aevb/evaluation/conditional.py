@@ -84,6 +84,9 @@ class Partial(NamedTuple):
         there: (B, D), unknown cells that are known not to be missing. None: no such cells.
         accept: Which draws keep a further condition. None: all of them.
         rows: (B,), the numbers of the rows, which ``accept`` is given. None: 0 to B - 1.
+        gone: The cells of ``there`` were missing in the data, and the values that they would have
+            had are wanted. That they were missing counts as known: it tells something of the code,
+            but nothing of the value beyond that.
 
     Example:
         >>> import torch
@@ -96,11 +99,12 @@ class Partial(NamedTuple):
     there: Tensor | None = None
     accept: Accept | None = None
     rows: Tensor | None = None
+    gone: bool = False
 
     def take(self, index: Tensor) -> Partial:
         """Return the rows of ``index``: (M,)."""
         there = None if self.there is None else self.there[index]
-        return Partial(self.x[index], there, self.accept, self.numbers[index])
+        return Partial(self.x[index], there, self.accept, self.numbers[index], self.gone)
 
     @property
     def numbers(self) -> Tensor:
@@ -109,11 +113,12 @@ class Partial(NamedTuple):
 
     def log_known(self, p: CellDistribution, x: Tensor) -> Tensor:
         """Return log p of what was known of completed rows: (..., B, D) -> (..., B)."""
-        cells = p.log_prob_of_columns(x)
+        cells = p.log_prob_of_columns(x).double()
         if self.there is not None:
-            presence = cells - p.log_prob_of_columns(x, presence=False)
+            presence = cells - p.log_prob_of_columns(x, presence=False).double()
+            presence = _log_gone(presence) if self.gone else presence
             cells = torch.where(self.there & self.x.isnan(), presence, cells)
-        return cells.masked_fill(self._open, 0.0).double().sum(-1)
+        return cells.masked_fill(self._open, 0.0).sum(-1)
 
     @property
     def _open(self) -> Tensor:
@@ -128,9 +133,20 @@ class Partial(NamedTuple):
         there = None if self.there is None else self.there.expand(*lead, *self.there.shape)
         filled, log_known = p.complete(self.x.expand(*lead, *self.x.shape), there)
         log_known = log_known.double()
+        if self.gone and there is not None:
+            presence = p.log_prob_of_columns(filled).double()
+            presence = presence - p.log_prob_of_columns(filled, presence=False).double()
+            change = (_log_gone(presence) - presence) * (there & self.x.isnan())
+            log_known = log_known + change.sum(-1)
         if self.accept is not None:
             log_known = log_known.masked_fill(~self.accept(filled, self.numbers), -torch.inf)
         return filled, log_known.nan_to_num(-torch.inf, torch.inf, -torch.inf)
+
+
+def _log_gone(log_there: Tensor) -> Tensor:
+    """log(1 - p) of log p, or 0 where p is 1, in columns without gaps."""
+    sure = log_there > -1e-12
+    return torch.where(sure, 0.0, (-torch.expm1(log_there)).clamp(min=1e-300).log())
 
 
 class Weighted(NamedTuple):
@@ -197,6 +213,7 @@ class Completed(NamedTuple):
         x: (K, B, D), completions without gaps.
         weight: (K, B), their weights; each row's sum is 1, or 0 if no draw met its condition.
         effective: (B,), the effective sample size that was reached for each row.
+        seed: Seeds the choice of draws.
 
     Example:
         >>> import torch
@@ -210,11 +227,13 @@ class Completed(NamedTuple):
     x: Tensor
     weight: Tensor
     effective: Tensor
+    seed: int = 0
 
     def draw(self, n: int) -> Tensor:
         """Choose n completions of each row in proportion to their weights: (n, B, D)."""
-        chosen = systematic(self.weight.log(), n)
-        return _chosen(self.x, chosen)
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            return _chosen(self.x, systematic(self.weight.log(), n))
 
 
 def effective_size(log_weight: Tensor) -> Tensor:
@@ -440,7 +459,7 @@ def complete_rows(
         with evaluating(model):
             torch.manual_seed(counter_seed(seed, "complete", start))
             found = _complete(model, partial.take(rows), samples, limit)
-        yield found._replace(rows=rows)
+        yield found._replace(rows=rows, seed=counter_seed(seed, "choice", start))
 
 
 def _complete(model: VAE, partial: Partial, samples: int, limit: int) -> Completed:

@@ -154,7 +154,7 @@ def sample_frame(run: Run, n: int | None, given: Any, *, seed: int = 0) -> Any:
         if n is not None and n != len(found.codes):
             raise UsageError(
                 f"the conditions have {len(found.codes)} rows, one for each new row, and n is {n};"
-                " leave n out"
+                " give no n"
             )
         return frame_of(found.codes, table, found.aside)
     if n is None or n < 1:

@@ -209,7 +209,7 @@ def _partial(run: Run, codes: NDArray[np.float64]) -> Partial:
 
     x = inward(run, codes)
     missing = torch.as_tensor(np.isnan(codes), device=x.device)
-    return Partial(x.masked_fill(missing, torch.nan), missing)
+    return Partial(x.masked_fill(missing, torch.nan), missing, gone=True)
 
 
 def _draws(run: Run, done: Completed, versions: int) -> NDArray[np.float64]:
