@@ -11,14 +11,13 @@ from known_table import A_GRID, GRID, known_model, truth_given_c
 from scipy import stats
 
 from aevb.evaluation import conditional
-from aevb.evaluation.conditional import (
+from aevb.evaluation.conditional import complete_rows, move, sample_given
+from aevb.evaluation.partial import (
     Partial,
     Weighted,
-    complete_rows,
+    chosen,
     effective_size,
-    move,
     propose,
-    sample_given,
     systematic,
 )
 
@@ -105,8 +104,8 @@ def test_moves_keep_the_distribution(there):
     partial = Partial(GIVEN_C, there)
     torch.manual_seed(0)
     drawn = propose(model, partial, 20_000)
-    chosen = systematic(drawn.log_weight, 4000)
-    x, z = (conditional._chosen(each, chosen) for each in (drawn.x, drawn.z))
+    index = systematic(drawn.log_weight, 4000)
+    x, z = (chosen(each, index) for each in (drawn.x, drawn.z))
     moved = move(model, partial, x, z, 8)
     assert float((moved[..., 0] == x[..., 0]).double().mean()) < 0.3
     found = alarms(lambda _: moved[:, 0], truth, 1, 4000)
@@ -157,10 +156,10 @@ def test_one_seed_gives_one_result_and_leaves_the_generator_alone():
 def test_systematic_choice_takes_each_in_proportion():
     torch.manual_seed(0)
     weight = torch.tensor([[0.5, 0.0], [0.0, 1.0], [0.3, 0.0], [0.2, 0.0]])
-    chosen = systematic(weight.log(), 10)
-    counts = [(chosen[:, 0] == k).sum().item() for k in range(4)]
+    index = systematic(weight.log(), 10)
+    counts = [(index[:, 0] == k).sum().item() for k in range(4)]
     assert counts == [5, 0, 3, 2]
-    assert bool((chosen[:, 1] == 1).all())
+    assert bool((index[:, 1] == 1).all())
     assert float(effective_size(weight.log())[1]) == pytest.approx(1.0)
     some = Weighted(torch.zeros(4, 2, 1), torch.zeros(4, 2, 1), weight.log())
     assert some.effective[0].item() == pytest.approx(1 / 0.38)

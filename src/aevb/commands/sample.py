@@ -12,7 +12,6 @@ from aevb.config import Whole, whole_number
 from aevb.errors import DataError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.typing import NDArray
 
     from aevb.datasets.tabular.columns import Table
@@ -179,7 +178,7 @@ def _sample_each(
 
 
 def _write_table(
-    table: Table, rows: NDArray[Any], output: Path, aside: dict[str, pd.Series] | None = None
+    table: Table, rows: NDArray[Any], output: Path, aside: dict[str, Any] | None = None
 ) -> None:
     """Write rows in the units of the data as the table that the data was: columns and types.
 

@@ -20,8 +20,8 @@ from torch.distributions import Distribution
 
 from aevb.datasets.draws import content_numbers
 from aevb.evaluation.bound import evaluating
-from aevb.evaluation.conditional import Partial
 from aevb.evaluation.log_likelihood import ROWS, aligned, seed_draws
+from aevb.evaluation.partial import Partial
 from aevb.model import VAE
 from aevb.probability.distributions import rsample_and_log_prob
 from aevb.probability.seeds import counter_seed

@@ -16,25 +16,29 @@ The effective sample size ESS = (sum w)^2 / sum w^2 says how many of the draws c
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol, cast
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from aevb.datasets.schema import MOST_NUMBERS
 from aevb.evaluation.bound import evaluating
+from aevb.evaluation.partial import (
+    PRIOR_SHARE,
+    Partial,
+    Weighted,
+    cells_given,
+    chosen,
+    effective_size,
+    equal,
+    most_at_once,
+    propose,
+    systematic,
+)
 from aevb.model import VAE
 from aevb.probability.distributions import rsample_and_log_prob
 from aevb.probability.seeds import counter_seed
 
-Accept = Callable[[Tensor, Tensor], Tensor]
-"""Which draws keep a condition: (x: (..., B, D), numbers of the B rows: (B,)) -> (..., B)."""
-
-PRIOR_SHARE = 0.25
-"""The share of the proposals of z that come from the prior."""
-PAIRS = 16_384
-"""At most this many draws go through the decoder at once."""
 LOW = 10.0
 """A row whose effective sample size is below this gets more draws."""
 GROWTH = 8
@@ -47,132 +51,6 @@ TRIES = 8
 """Proposals in each half of a move."""
 REPEATED = 0.01
 """A pool of draws is large enough if at most this share of the rows taken from it are repeated."""
-
-
-class CellDistribution(Protocol):
-    """What p(x|z) must offer for rows with unknown cells, which are NaN.
-
-    A cell that is known to be missing is infinity, if the model knows gaps in its column.
-
-    Example:
-        >>> from aevb.evaluation.conditional import CellDistribution
-        >>> hasattr(CellDistribution, "complete")
-        True
-    """
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Return log p of the cells that are known: (..., D) -> (...), nats."""
-
-    def log_prob_of_columns(self, x: Tensor, presence: bool = True) -> Tensor:
-        """Return log p of each cell given those before it: (..., D) -> (..., D), nats.
-
-        Without ``presence``, how likely the cell is missing or not is left out.
-        """
-
-    def complete(self, x: Tensor, there: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Draw the unknown cells in their order: the whole rows, and log p of what is given.
-
-        ``there`` marks unknown cells that are known not to be missing: (..., D), booleans.
-        """
-
-
-class Partial(NamedTuple):
-    """Rows with unknown cells, and what is known about these.
-
-    Args:
-        x: (B, D), NaN where a cell is unknown.
-        there: (B, D), unknown cells that are known not to be missing. None: no such cells.
-        accept: Which draws keep a further condition. None: all of them.
-        rows: (B,), the numbers of the rows, which ``accept`` is given. None: 0 to B - 1.
-        gone: The cells of ``there`` were missing in the data, and the values that they would have
-            had are wanted. That they were missing counts as known: it tells something of the code,
-            but nothing of the value beyond that.
-
-    Example:
-        >>> import torch
-        >>> from aevb.evaluation.conditional import Partial
-        >>> Partial(torch.tensor([[1.0, torch.nan]])).take(torch.tensor([0, 0])).x.shape
-        torch.Size([2, 2])
-    """
-
-    x: Tensor
-    there: Tensor | None = None
-    accept: Accept | None = None
-    rows: Tensor | None = None
-    gone: bool = False
-
-    def take(self, index: Tensor) -> Partial:
-        """Return the rows of ``index``: (M,)."""
-        there = None if self.there is None else self.there[index]
-        return Partial(self.x[index], there, self.accept, self.numbers[index], self.gone)
-
-    @property
-    def numbers(self) -> Tensor:
-        """The numbers of the rows: (B,)."""
-        return torch.arange(len(self.x), device=self.x.device) if self.rows is None else self.rows
-
-    def log_known(self, p: CellDistribution, x: Tensor) -> Tensor:
-        """Return log p of what was known of completed rows: (..., B, D) -> (..., B)."""
-        cells = p.log_prob_of_columns(x).double()
-        if self.there is not None:
-            presence = cells - p.log_prob_of_columns(x, presence=False).double()
-            presence = _log_gone(presence) if self.gone else presence
-            cells = torch.where(self.there & self.x.isnan(), presence, cells)
-        return cells.masked_fill(self._open, 0.0).sum(-1)
-
-    @property
-    def _open(self) -> Tensor:
-        """The cells of which nothing is known: (B, D)."""
-        return self.x.isnan() if self.there is None else self.x.isnan() & ~self.there
-
-    def complete(self, p: CellDistribution, lead: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Draw the unknown cells from p: (*lead, B, D). Also log p of the known ones: (*lead, B).
-
-        The latter is -inf for draws that break the condition.
-        """
-        there = None if self.there is None else self.there.expand(*lead, *self.there.shape)
-        filled, log_known = p.complete(self.x.expand(*lead, *self.x.shape), there)
-        log_known = log_known.double()
-        if self.gone and there is not None:
-            presence = p.log_prob_of_columns(filled).double()
-            presence = presence - p.log_prob_of_columns(filled, presence=False).double()
-            change = (_log_gone(presence) - presence) * (there & self.x.isnan())
-            log_known = log_known + change.sum(-1)
-        if self.accept is not None:
-            log_known = log_known.masked_fill(~self.accept(filled, self.numbers), -torch.inf)
-        return filled, log_known.nan_to_num(-torch.inf, torch.inf, -torch.inf)
-
-
-def _log_gone(log_there: Tensor) -> Tensor:
-    """log(1 - p) of log p, or 0 where p is 1, in columns without gaps."""
-    sure = log_there > -1e-12
-    return torch.where(sure, 0.0, (-torch.expm1(log_there)).clamp(min=1e-300).log())
-
-
-class Weighted(NamedTuple):
-    """Draws with their weights.
-
-    Args:
-        x: (K, B, D), the rows without gaps.
-        z: (K, B, L), their codes.
-        log_weight: (K, B), float64. -inf for a draw that breaks the condition.
-
-    Example:
-        >>> import torch
-        >>> from aevb.evaluation.conditional import Weighted
-        >>> log_weight = torch.tensor([[0.0], [0.0], [-torch.inf]])
-        >>> Weighted(torch.zeros(3, 1, 2), torch.zeros(3, 1, 2), log_weight).effective
-        tensor([2.])
-    """
-
-    x: Tensor
-    z: Tensor
-    log_weight: Tensor
-
-    @property
-    def effective(self) -> Tensor:
-        """The effective sample size of each row: (B,)."""
-        return effective_size(self.log_weight)
 
 
 class Pool(NamedTuple):
@@ -233,97 +111,7 @@ class Completed(NamedTuple):
         """Choose n completions of each row in proportion to their weights: (n, B, D)."""
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
-            return _chosen(self.x, systematic(self.weight.log(), n))
-
-
-def effective_size(log_weight: Tensor) -> Tensor:
-    """Return the effective sample size along the first axis: (K, ...) -> (...). 0 if none counts.
-
-    Example:
-        >>> import torch
-        >>> from aevb.evaluation.conditional import effective_size
-        >>> effective_size(torch.tensor([0.0, 0.0, 0.0, -torch.inf]))
-        tensor(3.)
-    """
-    return (2 * log_weight.logsumexp(0) - (2 * log_weight).logsumexp(0)).exp().nan_to_num(0.0)
-
-
-def systematic(log_weight: Tensor, n: int) -> Tensor:
-    """Choose n of K draws for each row in proportion to their weights: (K, B) -> (n, B).
-
-    A draw is chosen floor or ceil of n times its weight times. So none is chosen twice if no weight
-    is above 1 / n, and the chosen ones are then as good as independent.
-
-    Example:
-        >>> import torch
-        >>> from aevb.evaluation.conditional import systematic
-        >>> chosen = systematic(torch.tensor([[0.5], [-torch.inf], [0.5]]).log(), 2)
-        >>> sorted(systematic(torch.tensor([0.5, 0.0, 0.5]).log()[:, None], 2)[:, 0].tolist())
-        [0, 2]
-    """
-    k, b = log_weight.shape
-    # The order is random, so that neighbours among the draws are not chosen in turn.
-    order = torch.rand(k, b, device=log_weight.device).argsort(0)
-    total = log_weight.logsumexp(0, keepdim=True)
-    weight = (log_weight - total).exp().nan_to_num(0.0).double().gather(0, order)
-    reached = weight.cumsum(0)
-    reached = reached / reached[-1:].clamp(min=1e-300)
-    start = torch.rand(1, b, device=weight.device, dtype=torch.float64)
-    steps = torch.arange(n, device=weight.device, dtype=torch.float64)[:, None]
-    points = (steps + start) / n
-    # A point on a border belongs to the draw after it, which has a weight above 0.
-    found = torch.searchsorted(reached.T.contiguous(), points.T.contiguous(), right=True).T
-    last = k - 1 - (weight > 0).flip(0).int().argmax(0, keepdim=True)
-    shuffled = torch.rand(n, b, device=weight.device).argsort(0)
-    return order.gather(0, torch.minimum(found, last)).gather(0, shuffled)
-
-
-def propose(model: VAE, partial: Partial, samples: int) -> Weighted:
-    """Draw completions of some rows, and weigh them. Uses torch's global generator.
-
-    Args:
-        model: The VAE. Its p(x|z) is a ``CellDistribution``.
-        partial: B rows.
-        samples: K, the draws for each row.
-
-    Example:
-        >>> import torch
-        >>> from aevb.evaluation.conditional import propose  # doctest: +SKIP
-    """
-    z, log_ratio = _codes(model, partial.x, samples)
-    filled, log_known = partial.complete(cells_given(model, z), (samples,))
-    return Weighted(
-        filled, z, (log_ratio + log_known).nan_to_num(-torch.inf, torch.inf, -torch.inf)
-    )
-
-
-def cells_given(model: VAE, z: Tensor) -> CellDistribution:
-    """Return p(x|z) as a distribution over cells that may be missing."""
-    return cast("CellDistribution", model.likelihood_given(z))
-
-
-def _codes(model: VAE, x: Tensor, samples: int) -> tuple[Tensor, Tensor]:
-    """Draw z: (K, B, L) from the mixture r of q(z|x) and p(z); also log p(z) - log r(z): (K, B)."""
-    prior = model.prior()
-    # Without a fixed cell, q(z|x) has nothing to say.
-    share = 1.0 if bool(x.isnan().all()) else PRIOR_SHARE
-    of_prior = min(samples, math.ceil(share * samples))
-    parts = [prior.sample(torch.Size((of_prior, len(x))))]
-    if of_prior == samples:
-        return parts[0], torch.zeros(parts[0].shape[:2], dtype=torch.float64, device=x.device)
-    q = model.posterior_given(x)
-    parts.append(rsample_and_log_prob(q, samples - of_prior)[0])
-    z = torch.cat(parts)
-    log_p, log_q = prior.log_prob(z).double(), q.log_prob(z).double()
-    log_r = torch.logaddexp(
-        log_p + math.log(of_prior / samples), log_q + math.log1p(-of_prior / samples)
-    )
-    return z, log_p - log_r
-
-
-def _most(model: VAE) -> int:
-    """How many draws may go through the decoder at once."""
-    return max(1, min(PAIRS, MOST_NUMBERS // model.likelihood.num_features))
+            return chosen(self.x, systematic(self.weight.log(), n))
 
 
 # -------------------------------------------------------------------------------------------------
@@ -365,7 +153,7 @@ def sample_given(
         while enough < 1 and proposals < limit:
             wanted = max(256, 2 * n, proposals)
             parts = [] if not proposals else [pool]
-            for size in _sizes(wanted, _most(model)):
+            for size in _sizes(wanted, most_at_once(model)):
                 drawn = propose(model, partial, size)
                 counts = drawn.log_weight[:, 0] > -torch.inf
                 parts.append(Weighted(*(each[counts] for each in drawn)))
@@ -374,10 +162,10 @@ def sample_given(
             enough = _done(pool.log_weight, n)
             if on_rows:
                 on_rows(min(n, int(n * enough)))
-        chosen, repeated = _take(model, partial, pool, n)
+        rows, repeated = _take(model, partial, pool, n)
     total = float(pool.log_weight.logsumexp(0)) if len(pool.x) else -math.inf
     return Pool(
-        chosen,
+        rows,
         float(pool.effective) if len(pool.x) else 0.0,
         proposals,
         math.exp(min(700.0, total)) / proposals,
@@ -410,17 +198,12 @@ def _take(model: VAE, partial: Partial, pool: Weighted, n: int) -> tuple[Tensor,
     if not len(pool.x):
         return pool.x[:, 0], 0.0
     repeated = _repeated(pool.log_weight, n)
-    x, z = _equal(pool, n)
+    x, z = equal(pool, n)
     if repeated > REPEATED:
-        size = max(1, _most(model) // TRIES)
+        size = max(1, most_at_once(model) // TRIES)
         pairs = zip(x.split(size), z.split(size), strict=True)
         x = torch.cat([move(model, partial, xs, zs) for xs, zs in pairs])
     return x[:, 0], repeated
-
-
-def _chosen(values: Tensor, index: Tensor) -> Tensor:
-    """Take values[index[i, b], b]: (K, B, D), (n, B) -> (n, B, D)."""
-    return values.gather(0, index[..., None].expand(*index.shape, values.shape[-1]))
 
 
 # -------------------------------------------------------------------------------------------------
@@ -453,7 +236,7 @@ def complete_rows(
         >>> import torch
         >>> from aevb.evaluation.conditional import complete_rows  # doctest: +SKIP
     """
-    size = max(1, _most(model) // samples)
+    size = max(1, most_at_once(model) // samples)
     for start in range(0, len(partial.x), size):
         rows = torch.arange(start, min(start + size, len(partial.x)), device=partial.x.device)
         with evaluating(model):
@@ -485,7 +268,7 @@ class _Reservoir:
 
     def __init__(self, drawn: Weighted) -> None:
         self.samples = drawn.x.shape[0]
-        self.x, self.z = _equal(drawn, self.samples)
+        self.x, self.z = equal(drawn, self.samples)
         self.log_sum = drawn.log_weight.logsumexp(0)
         self.log_squares = (2 * drawn.log_weight).logsumexp(0)
 
@@ -501,7 +284,7 @@ class _Reservoir:
         squares = (2 * drawn.log_weight).logsumexp(0)
         self.log_squares[rows] = torch.logaddexp(self.log_squares[rows], squares)
         share = (of_new - self.log_sum[rows]).exp().nan_to_num(0.0)
-        x, z = _equal(drawn, self.samples)
+        x, z = equal(drawn, self.samples)
         takes = (torch.rand(self.samples, len(rows), device=x.device) < share)[..., None]
         self.x[:, rows] = torch.where(takes, x, self.x[:, rows])
         self.z[:, rows] = torch.where(takes, z, self.z[:, rows])
@@ -513,28 +296,23 @@ def _draw_more(model: VAE, partial: Partial, reservoir: _Reservoir, limit: int) 
     low = torch.arange(len(partial.x), device=partial.x.device)
     while len(low) and made < limit:
         wanted = min(GROWTH * made, limit)
-        for size in _sizes(wanted, _most(model)):
-            for part in low.split(max(1, _most(model) // size)):
+        for size in _sizes(wanted, most_at_once(model)):
+            for part in low.split(max(1, most_at_once(model) // size)):
                 reservoir.add(propose(model, partial.take(part), size), part)
         made += wanted
         low = (reservoir.effective < LOW).nonzero()[:, 0]
     stuck = low[reservoir.effective[low] > 0]
-    size = max(1, _most(model) // (TRIES * reservoir.samples))
+    size = max(1, most_at_once(model) // (TRIES * reservoir.samples))
     for part in stuck.split(size) if len(stuck) else ():
         x, z = reservoir.x[:, part], reservoir.z[:, part]
         reservoir.x[:, part] = move(model, partial.take(part), x, z)
-
-
-def _equal(drawn: Weighted, n: int) -> tuple[Tensor, Tensor]:
-    """Choose n draws of each row so that they have equal weights: x (n, B, D) and z (n, B, L)."""
-    chosen = systematic(drawn.log_weight, n)
-    return _chosen(drawn.x, chosen), _chosen(drawn.z, chosen)
 
 
 # -------------------------------------------------------------------------------------------------
 # moves
 
 
+@torch.no_grad()
 def move(model: VAE, partial: Partial, x: Tensor, z: Tensor, rounds: int = ROUNDS) -> Tensor:
     """Move completions by a Markov chain that keeps p(x_free, z | x_fixed): (M, B, D).
 

@@ -18,15 +18,8 @@ from aevb.datasets.tabular.conditions import Conditions, settled, shown
 from aevb.datasets.tabular.frames import frame_kind, frame_of, to_pandas
 from aevb.errors import DataError, UsageError
 from aevb.evaluation.bound import evaluating
-from aevb.evaluation.conditional import (
-    REPEATED,
-    Accept,
-    Partial,
-    Pool,
-    complete_rows,
-    propose,
-    sample_given,
-)
+from aevb.evaluation.conditional import REPEATED, Pool, complete_rows, sample_given
+from aevb.evaluation.partial import Accept, Partial, propose
 from aevb.probability.seeds import counter_seed
 
 if TYPE_CHECKING:

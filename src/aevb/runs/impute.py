@@ -16,7 +16,8 @@ from aevb.datasets.tabular.columns import Table
 from aevb.datasets.tabular.filling import filled_frame, versions_frame
 from aevb.datasets.tabular.frames import data_like, frame_kind, frame_like, to_pandas
 from aevb.errors import DataError, NotFoundError, UsageError
-from aevb.evaluation.conditional import Completed, Partial, complete_rows
+from aevb.evaluation.conditional import Completed, complete_rows
+from aevb.evaluation.partial import Partial
 from aevb.runs.given import HOPELESS, inward, outward, require_cells
 
 if TYPE_CHECKING:
