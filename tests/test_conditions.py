@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from helpers import refuses
 
-from aevb.datasets.tabular.condition_text import read_conditions
-from aevb.datasets.tabular.conditions import settled
+from aevb.datasets.asked.condition_text import read_conditions
+from aevb.datasets.asked.conditions import settled
 from aevb.datasets.tabular.frames import data_of_frame
 from aevb.errors import UsageError
 

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from aevb.datasets.asked.filling import filled_frame, versions_frame, write_filled
 from aevb.datasets.readers import table_like
 from aevb.datasets.schema import Schema
-from aevb.datasets.tabular.filling import filled_frame, versions_frame, write_filled
 from aevb.datasets.tabular.frames import data_like, data_of_frame
 from aevb.datasets.tabular.tables import read_table
-from aevb.errors import OutputExistsError
+from aevb.errors import DataError, OutputExistsError
 
 TEXTS = {
     "plain.csv": "a,b,c\n1,u,2.50\n,v,3.125\n3,,0.5\n",
@@ -125,3 +125,12 @@ def test_frames_keep_their_types():
     assert filled_in == ["1", "1.0", "v", "q", "2020-01-05 00:00:00", "True"]
     assert full.iloc[[0, 2]].equals(frame.iloc[[0, 2]])
     assert re.fullmatch(r"\.imp", versions_frame([full, full]).columns[0])
+
+
+def test_a_letter_that_the_encoding_lacks_is_refused(tmp_path, monkeypatch):
+    from aevb.datasets.asked import filling
+
+    monkeypatch.setattr(filling, "write", lambda cells, _: ["\u0142"] * len(cells))
+    with pytest.raises(DataError, match="cannot write; save the file as UTF-8"):
+        filled("it.csv", "a,b,c\n1,\xfc,2.5\n,v,3\n3,,1\n".encode("latin-1"), tmp_path)
+    assert not (tmp_path / "full.csv").exists()

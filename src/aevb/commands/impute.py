@@ -60,8 +60,9 @@ def impute(
     """
     from aevb import files
     from aevb.commands import terminal
-    from aevb.datasets.tabular.filling import write_filled
-    from aevb.runs.impute import fill, read_rows
+    from aevb.datasets.asked.filling import read_gappy, write_filled
+    from aevb.runs.given import require_cells
+    from aevb.runs.impute import fill
     from aevb.storage import checkpoint
 
     files.check(output, also=files.TABLES)
@@ -72,7 +73,8 @@ def impute(
     trained = checkpoint.load(run).to(device)
     terminal.note_unfinished(trained, run)
     names = [name.strip() for each in ignore for name in each.split(",")]
-    rows = read_rows(trained, data, names)
+    table = require_cells(trained, "impute")
+    rows = read_gappy(data, trained.schema, names)
     for text in dict.fromkeys(rows.notes):
         terminal.note(f"note       {text}")
     with terminal.progress(quiet) as bar:
@@ -86,8 +88,6 @@ def impute(
             seed=seed,
             on_rows=lambda n: bar.advance(task, n),
         )
-    table = trained.schema.table
-    assert table is not None
     write_filled(
         rows.source,
         rows.frame,

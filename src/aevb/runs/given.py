@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aevb.datasets.damage import in_quotes
-from aevb.datasets.tabular.columns import Column, Table, quoted, text_of
-from aevb.datasets.tabular.condition_text import read_conditions
-from aevb.datasets.tabular.conditions import Conditions, settled, shown
+from aevb.datasets.asked.condition_table import codes_of_conditions
+from aevb.datasets.asked.condition_text import read_conditions
+from aevb.datasets.asked.conditions import Conditions, settled
+from aevb.datasets.tabular.columns import Table
 from aevb.datasets.tabular.frames import frame_kind, frame_of, to_pandas
 from aevb.errors import DataError, UsageError
 from aevb.evaluation.bound import evaluating
@@ -23,8 +22,6 @@ from aevb.evaluation.partial import Accept, Partial, propose
 from aevb.probability.seeds import counter_seed
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from aevb.runs.run import Run
 
 BLOCK = 20_000
@@ -290,7 +287,7 @@ class Each(NamedTuple):
     """
 
     codes: NDArray[np.float64]
-    aside: dict[str, pd.Series]
+    aside: dict[str, Any]
     poor: int
 
 
@@ -318,7 +315,7 @@ def row_for_each(
     """
     table = require_cells(run, "--given-file")
     frame = to_pandas(given)
-    codes = _codes_of_conditions(table, frame, source)
+    codes = codes_of_conditions(table, frame, source)
     partial = partial_of(run, codes)
     following = [i for i in range(codes.shape[1]) if follows(run, i)]
     if following:
@@ -361,48 +358,3 @@ def _following(
         return torch.as_tensor(kept, device=x.device)
 
     return partial._replace(x=x, accept=accept)
-
-
-def _codes_of_conditions(table: Table, frame: pd.DataFrame, source: str) -> NDArray[np.float64]:
-    """The codes of a table of conditions, NaN where a cell is free: (N, C)."""
-    found = {text_of(label): label for label in frame.columns}
-    known = [column.name for column in table.given]
-    extra = [name for name in found if name not in known]
-    if extra:
-        raise DataError(
-            f"{source}: the model knows no column {in_quotes(extra[0])}; give some of"
-            f" {quoted([column.name for column in table.modelled])}"
-        )
-    if not len(frame):
-        raise DataError(f"{source} has no rows of conditions; give one row for each new row")
-    codes = np.full((len(frame), len(table.modelled)), np.nan)
-    for i, column in enumerate(table.modelled):
-        if column.name not in found:
-            continue
-        try:
-            codes[:, i] = column.encode(frame[found[column.name]])
-        except DataError as error:
-            raise DataError(f"{source}: {error}") from error
-        _require_possible(column, codes[:, i], source)
-    return codes
-
-
-def _require_possible(column: Column, codes: NDArray[np.float64], source: str) -> None:
-    """Raise DataError unless a row of the model can have each of the codes (N,)."""
-    written = settled(column, codes)
-    wrong = ~(np.isnan(codes) | np.isclose(written, codes, rtol=1e-12, atol=0))
-    if not wrong.any():
-        return
-    row = int(wrong.argmax())
-    span = (
-        f"; it goes from {shown(column, column.low)} to {shown(column, column.high)} in the"
-        " training rows"
-        if column.low is not None and column.high is not None
-        else ""
-    )
-    plain = codes[row] if math.isfinite(codes[row]) else 0.0
-    raise DataError(
-        f"{source}: no row can have {plain:.10g} in column {in_quotes(column.name)}, as row"
-        f" {row + 1} asks{span}; the nearest value is {shown(column, float(written[row]))}, so give"
-        " that"
-    )

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aevb.datasets import readers
+from aevb.datasets.asked.filling import filled_frame, read_gappy, versions_frame
 from aevb.datasets.tabular.cells import LEVELLED
 from aevb.datasets.tabular.columns import Table
-from aevb.datasets.tabular.filling import filled_frame, versions_frame
-from aevb.datasets.tabular.frames import data_like, frame_kind, frame_like, to_pandas
-from aevb.errors import DataError, NotFoundError, UsageError
+from aevb.datasets.tabular.frames import frame_like
+from aevb.errors import UsageError
 from aevb.evaluation.conditional import Completed, complete_rows
 from aevb.evaluation.partial import Partial
 from aevb.runs.given import HOPELESS, inward, outward, require_cells
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from aevb.runs.run import Run
 
 METHODS = ("mean", "draw")
@@ -31,74 +26,12 @@ PROPOSALS = 50
 """Draws for each row, at least."""
 
 
-class Rows(NamedTuple):
-    """A table of rows as it was read.
-
-    Args:
-        frame: The rows, as a frame of pandas.
-        codes: (N, C), the codes of the modelled columns, NaN for a missing cell.
-        library: The library that the frame came from, or "file".
-        source: The file, if the rows are from a single one.
-        notes: Sentences the user must read.
-    """
-
-    frame: pd.DataFrame
-    codes: NDArray[np.float64]
-    library: str
-    source: Path | None = None
-    notes: tuple[str, ...] = ()
-
-
-def read_rows(run: Run, data: Any, ignore: Sequence[str] = ()) -> Rows:
-    """Read rows with missing cells: a data frame, or the path of a table.
-
-    Args:
-        run: A run of a table.
-        data: The rows.
-        ignore: Names of columns that the model does not know. They stay as they are.
-
-    Raises:
-        DataError: The rows do not have the form of the training rows, or are no table.
-        NotFoundError: There is no such file.
-        UsageError: The run does not take missing cells.
-    """
-    table = require_cells(run, "impute")
-    if isinstance(data, str | os.PathLike):
-        text = os.fspath(data)
-        if not readers.exists(text):
-            raise NotFoundError(f"there is no file {text!r}. Check the path.")
-        raw = readers.table_like(text, run.schema)
-        if raw is None:
-            raise DataError(f"{text} is no table; give a file such as {text}.csv with columns")
-        path = Path(text).expanduser()
-        known = data_like(raw.frame, raw.source, table, ignore=ignore, notes=raw.notes)
-        source = path if path.is_file() else None
-        return Rows(raw.frame, np.asarray(known.rows), "file", source, known.notes)
-    kind = frame_kind(data)
-    frame = to_pandas(data if kind else pd_frame(data))
-    known = data_like(frame, "the table", table, ignore=ignore)
-    return Rows(frame, np.asarray(known.rows), kind or "pandas")
-
-
-def pd_frame(data: Any) -> pd.DataFrame:
-    """Make a frame of pandas of a dictionary of columns or a list of rows."""
-    import pandas as pd
-
-    try:
-        return pd.DataFrame(data)
-    except (ValueError, TypeError) as error:
-        raise DataError(
-            f"impute takes a data frame or the path of a table; got {type(data).__name__}. Give a"
-            " pandas.DataFrame."
-        ) from error
-
-
 def impute(
     run: Run, data: Any, *, draws: int | None = None, method: str = "", seed: int = 0
 ) -> Any:
     """Fill the missing cells of a table. See ``Run.impute``."""
     table = require_cells(run, "impute")
-    rows = read_rows(run, data)
+    rows = read_gappy(data, run.schema)
     filled = fill(run, rows.codes, draws=draws, method=method, seed=seed)
     frames = [filled_frame(rows.frame, table, codes, filled.missing) for codes in filled.codes]
     return frame_like(frames[0] if draws is None else versions_frame(frames), rows.library)

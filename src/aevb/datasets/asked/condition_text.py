@@ -16,10 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from aevb.datasets.damage import in_quotes
-from aevb.datasets.tabular.cells import LEVELLED, PERIODS, is_stepped
-from aevb.datasets.tabular.columns import Column, Table, quoted, text_of
-from aevb.datasets.tabular.conditions import (
+from aevb.datasets.asked.conditions import (
     Condition,
     Conditions,
     check_possible,
@@ -27,6 +24,9 @@ from aevb.datasets.tabular.conditions import (
     shown,
     together,
 )
+from aevb.datasets.damage import in_quotes
+from aevb.datasets.tabular.cells import LEVELLED, PERIODS, is_stepped
+from aevb.datasets.tabular.columns import Column, Table, quoted, text_of
 from aevb.errors import DataError, UsageError
 
 OPERATORS = (">=", "<=", "!=", "==", "=", ">", "<")
@@ -49,7 +49,7 @@ def read_conditions(table: Table, given: Any) -> Conditions:
 
     Example:
         >>> from aevb.datasets.tabular.columns import Column, Table
-        >>> from aevb.datasets.tabular.condition_text import read_conditions
+        >>> from aevb.datasets.asked.condition_text import read_conditions
         >>> age = Column("age", "integer", "int64", low=17.0, high=90.0)
         >>> sex = Column("sex", "category", "str", levels=("female", "male"))
         >>> print(read_conditions(Table((age, sex)), ["age>=60", "sex=male"]))

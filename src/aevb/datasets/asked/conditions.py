@@ -36,7 +36,7 @@ class Condition:
     Example:
         >>> import numpy as np
         >>> from aevb.datasets.tabular.columns import Column
-        >>> from aevb.datasets.tabular.conditions import Condition
+        >>> from aevb.datasets.asked.conditions import Condition
         >>> age = Column("age", "integer", "int64", low=17.0, high=90.0)
         >>> old = Condition(age, "age>=60", low=60.0)
         >>> old.keeps(np.array([59.4, 59.6, np.nan]))
@@ -83,7 +83,7 @@ def settled(column: Column, codes: NDArray[np.float64]) -> NDArray[np.float64]:
     Example:
         >>> import numpy as np
         >>> from aevb.datasets.tabular.columns import Column
-        >>> from aevb.datasets.tabular.conditions import settled
+        >>> from aevb.datasets.asked.conditions import settled
         >>> settled(Column("age", "integer", "int64", low=17.0, high=90.0), np.array([30.4, 95.0]))
         array([30., 90.])
     """
@@ -108,7 +108,7 @@ class Conditions:
     Example:
         >>> import numpy as np
         >>> from aevb.datasets.tabular.columns import Column, Table
-        >>> from aevb.datasets.tabular.conditions import Condition, Conditions
+        >>> from aevb.datasets.asked.conditions import Condition, Conditions
         >>> table = Table((Column("age", "integer", "int64"), Column("x", "real", "float64")))
         >>> given = Conditions(table, (Condition(table.columns[0], "age>=60", low=60.0),))
         >>> given.keeps(np.array([[61.0, 0.5], [59.0, 0.5]]))
@@ -151,7 +151,7 @@ def together(table: Table, conditions: Sequence[Condition]) -> Conditions:
 
     Example:
         >>> from aevb.datasets.tabular.columns import Column, Table
-        >>> from aevb.datasets.tabular.conditions import Condition, together
+        >>> from aevb.datasets.asked.conditions import Condition, together
         >>> age = Column("age", "integer", "int64", low=17.0, high=90.0)
         >>> parts = [Condition(age, "age>=60", low=60.0), Condition(age, "age<30", high=29.0)]
         >>> together(Table((age,)), parts)
@@ -191,7 +191,7 @@ def check_possible(condition: Condition) -> Condition:
 
     Example:
         >>> from aevb.datasets.tabular.columns import Column
-        >>> from aevb.datasets.tabular.conditions import Condition, check_possible
+        >>> from aevb.datasets.asked.conditions import Condition, check_possible
         >>> age = Column("age", "integer", "int64", low=17.0, high=90.0)
         >>> check_possible(Condition(age, "age>=120", low=120.0))
         Traceback (most recent call last):
@@ -257,7 +257,7 @@ def shown(column: Column, code: float) -> str:
 
     Example:
         >>> from aevb.datasets.tabular.columns import Column
-        >>> from aevb.datasets.tabular.conditions import shown
+        >>> from aevb.datasets.asked.conditions import shown
         >>> shown(Column("sex", "category", "str", levels=("female", "male")), 1.0)
         'male'
     """
@@ -272,7 +272,7 @@ def known_levels(column: Column) -> str:
 
     Example:
         >>> from aevb.datasets.tabular.columns import Column
-        >>> from aevb.datasets.tabular.conditions import known_levels
+        >>> from aevb.datasets.asked.conditions import known_levels
         >>> known_levels(Column("sex", "category", "str", levels=("female", "male")))
         "'female', 'male'"
     """

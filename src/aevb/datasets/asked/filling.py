@@ -6,6 +6,7 @@ A text file is written again letter by letter: what stands in the missing cells 
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,12 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aevb import files
+from aevb.datasets import readers
+from aevb.datasets.schema import Schema
 from aevb.datasets.tabular.columns import Table, text_of
 from aevb.datasets.tabular.delimited import BLANKS, Delimited
 from aevb.datasets.tabular.dialect import delimited
+from aevb.datasets.tabular.frames import data_like, frame_kind, to_pandas
 from aevb.datasets.tabular.opening import PACKED, ending, opener
 from aevb.datasets.tabular.tables import TEXT, write_table
 from aevb.datasets.tabular.text import write
+from aevb.errors import DataError, NotFoundError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +33,83 @@ if TYPE_CHECKING:
 IMPUTATION, ROW = ".imp", ".id"
 """Columns of several versions in one table: the number of the version, and that of the row. R's
 mice calls them so."""
+
+
+class Gappy(NamedTuple):
+    """A table of rows as it was read.
+
+    Args:
+        frame: The rows, as a frame of pandas.
+        codes: (N, C), the codes of the modelled columns, NaN for a missing cell.
+        library: The library that the frame came from, or "file".
+        source: The file, if the rows are from a single one.
+        notes: Sentences the user must read.
+
+    Example:
+        >>> import numpy as np, pandas as pd
+        >>> from aevb.datasets.asked.filling import Gappy
+        >>> Gappy(pd.DataFrame({"a": [None]}), np.array([[np.nan]]), "pandas").source is None
+        True
+    """
+
+    frame: pd.DataFrame
+    codes: NDArray[np.float64]
+    library: str
+    source: Path | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read_gappy(data: Any, schema: Schema, ignore: Sequence[str] = ()) -> Gappy:
+    """Read rows with missing cells: a data frame, or the path of a table.
+
+    Args:
+        data: The rows.
+        schema: The form of the rows that a model of a table was trained on.
+        ignore: Names of columns that the model does not know. They stay as they are.
+
+    Raises:
+        DataError: The rows do not have the form of the training rows, or are no table.
+        NotFoundError: There is no such file.
+
+    Example:
+        >>> import pandas as pd
+        >>> from aevb.datasets.planning import plan
+        >>> from aevb.datasets.asked.filling import read_gappy
+        >>> from aevb.datasets.tabular.frames import data_of_frame
+        >>> schema = plan(data_of_frame(pd.DataFrame({"a": [1.5, 2.5, 4.5]}), "mine")).schema
+        >>> read_gappy(pd.DataFrame({"a": [0.5, None]}), schema).codes.tolist()
+        [[0.5], [nan]]
+    """
+    table = schema.table
+    assert table is not None
+    if isinstance(data, str | os.PathLike):
+        text = os.fspath(data)
+        if not readers.exists(text):
+            raise NotFoundError(f"there is no file {text!r}. Check the path.")
+        raw = readers.table_like(text, schema)
+        if raw is None:
+            raise DataError(f"{text} is no table; give a file such as {text}.csv with columns")
+        path = Path(text).expanduser()
+        known = data_like(raw.frame, raw.source, table, ignore=ignore, notes=raw.notes)
+        source = path if path.is_file() else None
+        return Gappy(raw.frame, np.asarray(known.rows), "file", source, known.notes)
+    kind = frame_kind(data)
+    frame = to_pandas(data if kind else _pandas(data))
+    known = data_like(frame, "the table", table, ignore=ignore)
+    return Gappy(frame, np.asarray(known.rows), kind or "pandas")
+
+
+def _pandas(data: Any) -> pd.DataFrame:
+    """Make a frame of pandas of a dictionary of columns or a list of rows."""
+    import pandas as pd
+
+    try:
+        return pd.DataFrame(data)
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"impute takes a data frame or the path of a table; got {type(data).__name__}. Give a"
+            " pandas.DataFrame."
+        ) from error
 
 
 def filled_frame(
@@ -44,7 +126,7 @@ def filled_frame(
     Example:
         >>> import numpy as np, pandas as pd
         >>> from aevb.datasets.tabular.columns import Column, Table
-        >>> from aevb.datasets.tabular.filling import filled_frame
+        >>> from aevb.datasets.asked.filling import filled_frame
         >>> table = Table((Column("age", "integer", "int64"),))
         >>> frame = pd.DataFrame({"id": ["a", "b"], "age": [30.0, None]})
         >>> filled_frame(frame, table, np.array([[30.0], [41.2]]), np.array([[False], [True]]))
@@ -83,7 +165,7 @@ def versions_frame(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
     Example:
         >>> import pandas as pd
-        >>> from aevb.datasets.tabular.filling import versions_frame
+        >>> from aevb.datasets.asked.filling import versions_frame
         >>> versions_frame([pd.DataFrame({"a": [1.0, 2.0]}), pd.DataFrame({"a": [1.0, 3.0]})])
            .imp  .id    a
         0     1    1  1.0
@@ -128,11 +210,12 @@ def write_filled(
     Raises:
         OutputExistsError: There is such a file.
         CannotWriteError: It cannot be written.
+        DataError: A value cannot be written in the encoding of the source.
     """
     text = _Text.of(source, frame) if source is not None and _is_alike(source, path) else None
     if text is not None:
         cells = [_texts(table, version, missing) for version in codes]
-        data = text.filled(cells, numbered).encode(text.encoding, "xmlcharrefreplace")
+        data = text.encoded(text.filled(cells, numbered), path)
         files.whole(path, lambda part: part.write_bytes(data))
         return
     frames = [filled_frame(frame, table, version, missing) for version in codes]
@@ -217,6 +300,17 @@ class _Text(NamedTuple):
             version = "".join(self._pieces(cells, first, f"{number}{self.delimiter}"))
             parts.append(version if version.endswith(("\n", "\r")) else version + "\n")
         return "".join(parts)
+
+    def encoded(self, text: str, path: Path) -> bytes:
+        """Return the bytes of a text. Raises DataError if the file's encoding lacks a letter."""
+        try:
+            return text.encode(self.encoding)
+        except UnicodeEncodeError as error:
+            letters = text[error.start : error.end]
+            raise DataError(
+                f"{path.name} would hold {letters!r}, which {self.encoding} cannot write; save the"
+                " file as UTF-8, and fill that one"
+            ) from error
 
     def _pieces(
         self, cells: Mapping[str, Mapping[int, str]], done: int, lead: str = ""
