@@ -44,10 +44,10 @@ class KnownRows(Distribution):
         centre = 0.5 * a - z + torch.tensor(SHIFTS, dtype=x.dtype)[b]
         return z, logits.log_softmax(-1), centre, 1.5 * z - 0.5 * a, z - 0.5
 
-    def log_prob(self, x):
-        return self.log_prob_of_columns(x).sum(-1)
+    def log_prob(self, x, gaps=True):
+        return self.log_prob_of_columns(x, gaps).sum(-1)
 
-    def log_prob_of_columns(self, x, presence=True):
+    def log_prob_of_columns(self, x, gaps=True):
         known = x.isfinite()
         cells = torch.where(known, x, 0.0)
         first, names, centre, yes, gap = self.parts(x)
@@ -59,34 +59,30 @@ class KnownRows(Distribution):
             F.logsigmoid(torch.where(cells[..., 3] > 0.5, yes, -yes)),
         ]
         columns = torch.where(known, torch.stack(found, -1), 0.0).clone()
-        if presence:
+        if gaps:
             of_gap = F.logsigmoid(torch.where(x[..., 3].isinf(), gap, -gap))
             columns[..., 3] += torch.where(x[..., 3].isnan(), 0.0, of_gap)
         return columns
 
-    def draw(self, x, column, there):
+    def draw(self, x, column, gaps):
         first, names, centre, yes, gap = self.parts(x)
         if column == 1:
             noise = -(-torch.rand_like(names).clamp(min=1e-30).log()).log()
             return (names + noise).argmax(-1).to(x.dtype)
         if column == 3:
             cell = (torch.rand_like(yes) < yes.sigmoid()).to(x.dtype)
-            gone = (torch.rand_like(yes) < gap.sigmoid()) & ~there
+            gone = (torch.rand_like(yes) < gap.sigmoid()) & gaps
             return torch.where(gone, torch.inf, cell)
         mean, spread = (first, 0.6) if column == 0 else (centre, 0.5)
         return mean + spread * torch.randn_like(mean)
 
-    def complete(self, x, there=None):
+    def complete(self, x, gaps=True):
         x = x.expand(*self.z.shape, 4).clone()
         free = x.isnan()
-        there = torch.zeros_like(free) if there is None else there.expand(free.shape)
         for column in range(4):
-            x[..., column] = torch.where(
-                free[..., column], self.draw(x, column, there[..., column]), x[..., column]
-            )
-        known = torch.where(free, 0.0, self.log_prob_of_columns(x)).sum(-1)
-        of_gap = F.logsigmoid(-self.parts(x)[4])
-        return x, known + torch.where(free[..., 3] & there[..., 3], of_gap, 0.0)
+            new = self.draw(x, column, gaps)
+            x[..., column] = torch.where(free[..., column], new, x[..., column])
+        return x, torch.where(free, 0.0, self.log_prob_of_columns(x, gaps)).sum(-1)
 
     def sample(self, shape=()):
         rows = torch.full((*shape, *self.z.shape, 4), torch.nan, dtype=self.z.dtype)
@@ -143,16 +139,16 @@ def known_model():
 GRID = torch.linspace(-6, 6, 241, dtype=torch.float64)
 
 
-def log_weights_of_grid(x):
-    """log p(z, x) at the grid of z for rows without gaps before a known cell: (Z, ...)."""
+def log_weights_of_grid(x, gaps=True):
+    """log p(z, x) at the grid of z for rows without unknown cells: (Z, ...)."""
     p = KnownRows(GRID.view(-1, *[1] * (x.ndim - 1), 1))
     prior = torch.distributions.Normal(0.0, 1.0).log_prob(GRID)
-    return p.log_prob(x.expand(len(GRID), *x.shape)) + prior.view(-1, *[1] * (x.ndim - 1))
+    return p.log_prob(x.expand(len(GRID), *x.shape), gaps) + prior.view(-1, *[1] * (x.ndim - 1))
 
 
-def log_density(x):
+def log_density(x, gaps=True):
     """log p(x) of rows without unknown cells, by the grid: (...)."""
-    return log_weights_of_grid(x).logsumexp(0) + (GRID[1] - GRID[0]).log()
+    return log_weights_of_grid(x, gaps).logsumexp(0) + (GRID[1] - GRID[0]).log()
 
 
 # -------------------------------------------------------------------------------------------------
@@ -203,10 +199,11 @@ A_GRID = torch.linspace(-4.5, 4.5, 181, dtype=torch.float64)
 
 
 @cache
-def truth_given_c(c, levels_of_d=(0.0, 1.0, float("inf"))):
-    """The table p(a, b, d | c) on a grid of a: (A, 3, D), which sums to 1."""
+def truth_given_c(c, gaps=True):
+    """The table p(a, b, d | c) on a grid of a: (A, 3, D), which sums to 1. D = 2 without gaps."""
+    levels = [0.0, 1.0, float("inf")][: 3 if gaps else 2]
     a, b, d = torch.meshgrid(
-        A_GRID, torch.arange(3.0).double(), torch.tensor(levels_of_d).double(), indexing="ij"
+        A_GRID, torch.arange(3.0).double(), torch.tensor(levels).double(), indexing="ij"
     )
-    p = log_density(torch.stack([a, b, torch.full_like(a, c), d], -1)).exp()
+    p = log_density(torch.stack([a, b, torch.full_like(a, c), d], -1), gaps).exp()
     return p / p.sum()

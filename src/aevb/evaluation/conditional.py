@@ -332,12 +332,12 @@ def move(model: VAE, partial: Partial, x: Tensor, z: Tensor, rounds: int = ROUND
         >>> from aevb.evaluation.conditional import move  # doctest: +SKIP
     """
     for _ in range(rounds):
-        z = _move_codes(model, x, z)
+        z = _move_codes(model, partial, x, z)
         x = _move_cells(model, partial, x, z)
     return x
 
 
-def _move_codes(model: VAE, x: Tensor, z: Tensor) -> Tensor:
+def _move_codes(model: VAE, partial: Partial, x: Tensor, z: Tensor) -> Tensor:
     """The first half of a move: new codes (M, B, L) for whole rows (M, B, D)."""
     prior, q = model.prior(), model.posterior_given(x)
     of_q = rsample_and_log_prob(q, TRIES)[0]
@@ -346,7 +346,8 @@ def _move_codes(model: VAE, x: Tensor, z: Tensor) -> Tensor:
     tried = torch.cat([z[None], torch.where(from_prior[..., None], of_prior, of_q)])
     log_p, log_q = prior.log_prob(tried).double(), q.log_prob(tried).double()
     log_r = torch.logaddexp(log_p + math.log(PRIOR_SHARE), log_q + math.log1p(-PRIOR_SHARE))
-    log_x = cells_given(model, tried).log_prob(x.expand(TRIES + 1, *x.shape))
+    p = cells_given(model, tried)
+    log_x = p.log_prob(x.expand(TRIES + 1, *x.shape), gaps=partial.gaps)
     return _one_of(tried, log_x.double() + log_p - log_r)
 
 

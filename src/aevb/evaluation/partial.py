@@ -25,7 +25,9 @@ PAIRS = 16_384
 class CellDistribution(Protocol):
     """What p(x|z) must offer for rows with unknown cells, which are NaN.
 
-    A cell that is known to be missing is infinity, if the model knows gaps in its column.
+    A cell that is known to be missing is infinity, if the model knows gaps in its column. With
+    ``gaps`` that is an event with a probability. Without, every probability is that of a cell which
+    is there, and nothing is said about missing ones.
 
     Example:
         >>> from aevb.evaluation.partial import CellDistribution
@@ -33,20 +35,14 @@ class CellDistribution(Protocol):
         True
     """
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def log_prob(self, x: Tensor, gaps: bool = True) -> Tensor:
         """Return log p of the cells that are known: (..., D) -> (...), nats."""
 
-    def log_prob_of_columns(self, x: Tensor, presence: bool = True) -> Tensor:
-        """Return log p of each cell given those before it: (..., D) -> (..., D), nats.
+    def log_prob_of_columns(self, x: Tensor, gaps: bool = True) -> Tensor:
+        """Return log p of each cell given those before it: (..., D) -> (..., D), nats."""
 
-        Without ``presence``, how likely the cell is missing or not is left out.
-        """
-
-    def complete(self, x: Tensor, there: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Draw the unknown cells in their order: the whole rows, and log p of what is given.
-
-        ``there`` marks unknown cells that are known not to be missing: (..., D), booleans.
-        """
+    def complete(self, x: Tensor, gaps: bool = True) -> tuple[Tensor, Tensor]:
+        """Draw the unknown cells in their order: the whole rows, and log p of those known."""
 
 
 class Partial(NamedTuple):
@@ -54,12 +50,9 @@ class Partial(NamedTuple):
 
     Args:
         x: (B, D), NaN where a cell is unknown.
-        there: (B, D), unknown cells that are known not to be missing. None: no such cells.
+        gaps: Whether an unknown cell may turn out to be missing.
         accept: Which draws keep a further condition. None: all of them.
         rows: (B,), the numbers of the rows, which ``accept`` is given. None: 0 to B - 1.
-        gone: The cells of ``there`` were missing in the data, and the values that they would have
-            had are wanted. That they were missing counts as known: it tells something of the code,
-            but nothing of the value beyond that.
 
     Example:
         >>> import torch
@@ -69,15 +62,13 @@ class Partial(NamedTuple):
     """
 
     x: Tensor
-    there: Tensor | None = None
+    gaps: bool = True
     accept: Accept | None = None
     rows: Tensor | None = None
-    gone: bool = False
 
     def take(self, index: Tensor) -> Partial:
         """Return the rows of ``index``: (M,)."""
-        there = None if self.there is None else self.there[index]
-        return Partial(self.x[index], there, self.accept, self.numbers[index], self.gone)
+        return self._replace(x=self.x[index], rows=self.numbers[index])
 
     @property
     def numbers(self) -> Tensor:
@@ -86,40 +77,19 @@ class Partial(NamedTuple):
 
     def log_known(self, p: CellDistribution, x: Tensor) -> Tensor:
         """Return log p of what was known of completed rows: (..., B, D) -> (..., B)."""
-        cells = p.log_prob_of_columns(x).double()
-        if self.there is not None:
-            presence = cells - p.log_prob_of_columns(x, presence=False).double()
-            presence = _log_gone(presence) if self.gone else presence
-            cells = torch.where(self.there & self.x.isnan(), presence, cells)
-        return cells.masked_fill(self._open, 0.0).sum(-1)
-
-    @property
-    def _open(self) -> Tensor:
-        """The cells of which nothing is known: (B, D)."""
-        return self.x.isnan() if self.there is None else self.x.isnan() & ~self.there
+        cells = p.log_prob_of_columns(x, gaps=self.gaps).double()
+        return cells.masked_fill(self.x.isnan(), 0.0).sum(-1)
 
     def complete(self, p: CellDistribution, lead: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Draw the unknown cells from p: (*lead, B, D). Also log p of the known ones: (*lead, B).
 
         The latter is -inf for draws that break the condition.
         """
-        there = None if self.there is None else self.there.expand(*lead, *self.there.shape)
-        filled, log_known = p.complete(self.x.expand(*lead, *self.x.shape), there)
+        filled, log_known = p.complete(self.x.expand(*lead, *self.x.shape), gaps=self.gaps)
         log_known = log_known.double()
-        if self.gone and there is not None:
-            presence = p.log_prob_of_columns(filled).double()
-            presence = presence - p.log_prob_of_columns(filled, presence=False).double()
-            change = (_log_gone(presence) - presence) * (there & self.x.isnan())
-            log_known = log_known + change.sum(-1)
         if self.accept is not None:
             log_known = log_known.masked_fill(~self.accept(filled, self.numbers), -torch.inf)
         return filled, log_known.nan_to_num(-torch.inf, torch.inf, -torch.inf)
-
-
-def _log_gone(log_there: Tensor) -> Tensor:
-    """log(1 - p) of log p, or 0 where p is 1, in columns without gaps."""
-    sure = log_there > -1e-12
-    return torch.where(sure, 0.0, (-torch.expm1(log_there)).clamp(min=1e-300).log())
 
 
 class Weighted(NamedTuple):

@@ -205,17 +205,15 @@ def _partial(run: Run, conditions: Conditions) -> Partial:
     codes = conditions.codes()
     x = inward(run, codes)
     fixed = np.zeros(codes.shape, bool)
-    there = np.zeros(codes.shape, bool)
     rest = []
     for part in conditions.parts:
         at = conditions.index(part)
         fixed[0, at] = part.single is not None and not follows(run, at)
-        there[0, at] = not part.missing and not fixed[0, at]
         if not fixed[0, at]:
             rest.append(part)
     x = x.masked_fill(torch.as_tensor(~fixed, device=x.device), torch.nan)
     accept = _accept(run, Conditions(conditions.table, tuple(rest))) if rest else None
-    return Partial(x, torch.as_tensor(there, device=x.device) if there.any() else None, accept)
+    return Partial(x, accept=accept)
 
 
 def follows(run: Run, column: int) -> bool:

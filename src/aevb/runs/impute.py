@@ -138,12 +138,12 @@ def _distinct(
 
 
 def _partial(run: Run, codes: NDArray[np.float64]) -> Partial:
-    """Rows with unknown cells that would not be missing if they were known."""
+    """Rows with unknown cells, none of which turns out to be missing."""
     import torch
 
     x = inward(run, codes)
     missing = torch.as_tensor(np.isnan(codes), device=x.device)
-    return Partial(x.masked_fill(missing, torch.nan), missing, gone=True)
+    return Partial(x.masked_fill(missing, torch.nan), gaps=False)
 
 
 def _draws(run: Run, done: Completed, versions: int) -> NDArray[np.float64]:
