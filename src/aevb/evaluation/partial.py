@@ -35,13 +35,13 @@ class CellDistribution(Protocol):
         True
     """
 
-    def log_prob(self, x: Tensor, gaps: bool = True) -> Tensor:
+    def log_prob(self, x: Tensor, *, gaps: bool = True) -> Tensor:
         """Return log p of the cells that are known: (..., D) -> (...), nats."""
 
-    def log_prob_of_columns(self, x: Tensor, gaps: bool = True) -> Tensor:
+    def log_prob_of_columns(self, x: Tensor, *, gaps: bool = True) -> Tensor:
         """Return log p of each cell given those before it: (..., D) -> (..., D), nats."""
 
-    def complete(self, x: Tensor, gaps: bool = True) -> tuple[Tensor, Tensor]:
+    def complete(self, x: Tensor, *, gaps: bool = True) -> tuple[Tensor, Tensor]:
         """Draw the unknown cells in their order: the whole rows, and log p of those known."""
 
 
