@@ -124,13 +124,26 @@ class TrainingState:
             self.progress, epoch=self.epoch + 1, steps=self.progress.steps + self.step
         )
         self.step, self._totals = 0, None
-        self._keep_best(record.get("validation_bound"))
+        self._keep_best(self._watched(record))
         self._keep_good()
         self.run.history.append(record)
         if self.folder is not None:
             append_metrics(self.folder, record)
             if time.monotonic() - self._saved_at > self._save_seconds / SAVE_SHARE:
                 self.save()
+
+    def _watched(self, record: dict[str, Any]) -> float | None:
+        """The figure that the best epoch has the most of: the validation bound.
+
+        For a table the KL counts as at least what is free. Otherwise an epoch that makes no use of
+        z would seem better than one that is trained to do so.
+        """
+        bound: float | None = record.get("validation_bound")
+        config = self.run.config
+        if bound is None or self.run.likelihood != "mixed" or not config.free_bits:
+            return bound
+        free = config.free_bits * self.run.model.latent_dim
+        return bound - max(0.0, free - float(record["validation_kl"]))
 
     def _keep_best(self, bound: float | None) -> None:
         """Note the best validation bound so far. With patience, keep its weights as well."""
