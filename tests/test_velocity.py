@@ -1,4 +1,4 @@
-"""A density from a velocity: the truth where the velocity is known, and close to it when learned."""
+"""A density from a velocity: exact where the velocity is known, and close when it is learned."""
 
 import math
 
