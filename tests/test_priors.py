@@ -6,13 +6,15 @@ import math
 import pytest
 import torch
 from oracle import is_mean, parameters_without_gradient, square_grid
+from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
 from aevb import VAE
 from aevb.errors import UsageError
 from aevb.parts.posteriors.flow import CouplingFlow
 from aevb.parts.priors import PRIORS
 from aevb.parts.priors.flow import FlowPrior
-from aevb.parts.priors.mixture import MixtureOfGaussians
+from aevb.parts.priors.flow_matching import FlowMatchingPrior
+from aevb.parts.priors.mixture import MixtureOfFullGaussians, MixtureOfGaussians
 from aevb.parts.priors.standard_normal import StandardNormal
 from aevb.parts.priors.vamp import VampPrior
 
@@ -41,12 +43,21 @@ CASES = {
     "mixture": lambda: away_from_its_start(MixtureOfGaussians(2, 3), 0.5),
     "vamp": vamp,
     "flow": lambda: away_from_its_start(FlowPrior(2), 0.08),
+    "full_mixture": lambda: away_from_its_start(MixtureOfFullGaussians(2, 3), 0.5),
+    "flow_matching": lambda: away_from_its_start(FlowMatchingPrior(2), 0.05),
 }
+POINTS, DRAWS = {"flow_matching": 51}, {"flow_matching": 1000}
+"""Fewer than 451 points on an axis, and than 20,000 draws, where a density takes long."""
 
 
 @pytest.fixture(params=CASES)
-def p(request):
-    return CASES[request.param]()
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def p(name):
+    return CASES[name]()
 
 
 def test_every_table_entry_has_a_case():
@@ -65,19 +76,19 @@ def test_shapes(p):
     assert d.mean.shape == d.variance.shape == (2,)
 
 
-def test_is_normalised_and_samples_fit_log_prob(p):
+def test_is_normalised_and_samples_fit_log_prob(p, name):
     """The density integrates to 1, and the samples have its entropy and its moments.
 
-    Five standard errors: six comparisons for each of four priors fail by chance once in 70,000
+    Five standard errors: six comparisons for each of six priors fail by chance once in 45,000
     seeds.
     """
     d = p()
-    points, cell = square_grid(2, 9.0, 451)
+    points, cell = square_grid(2, 9.0, POINTS.get(name, 451))
     with torch.no_grad():
         log_p = torch.cat([d.log_prob(part) for part in points.split(20_000)])
         weight = log_p.exp() * cell
         assert float(weight.sum()) == pytest.approx(1.0, abs=1e-4)
-        drawn = d.sample((20_000,))
+        drawn = d.sample((DRAWS.get(name, 20_000),))
         assert is_mean(d.log_prob(drawn), float((weight * log_p).nan_to_num().sum()))
         for j in range(2):
             assert is_mean(drawn[:, j], float((weight * points[:, j]).sum()))
@@ -119,7 +130,7 @@ def test_standard_normal_is_that_of_its_formula():
     assert torch.allclose(StandardNormal(3).double()().log_prob(z), expected)
 
 
-@pytest.mark.parametrize("kind", [MixtureOfGaussians, VampPrior])
+@pytest.mark.parametrize("kind", [MixtureOfGaussians, MixtureOfFullGaussians, VampPrior])
 @pytest.mark.parametrize("components", [0, -3])
 def test_fewer_than_one_component_is_refused(kind, components):
     with pytest.raises(UsageError, match=f"at least 1; got {components}"):
@@ -132,6 +143,44 @@ def test_a_mixture_of_one_component_is_a_gaussian():
         p.mu.zero_()
     z = torch.randn(20, 3, dtype=torch.float64)
     assert torch.allclose(p().log_prob(z), StandardNormal(3).double()().log_prob(z))
+
+
+def full_mixture():
+    """Three narrow Gaussians with strong correlations, far from 0, as torch has them too."""
+    g = torch.Generator().manual_seed(4)
+    factors = torch.randn(3, 4, 4, generator=g, dtype=torch.float64)
+    covariances = 1e-4 * factors @ factors.mT + 1e-8 * torch.eye(4, dtype=torch.float64)
+    p = MixtureOfFullGaussians(4, 3).double()
+    p.take(covariances)
+    with torch.no_grad():
+        p.mu.copy_(50 + torch.randn(3, 4, generator=g, dtype=torch.float64))
+        p.log_weights.copy_(torch.tensor([0.2, 0.5, 0.3]).log())
+    known = MixtureSameFamily(
+        Categorical(torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64)),
+        MultivariateNormal(p.mu.detach(), covariances),
+    )
+    return p, known
+
+
+def test_a_mixture_of_full_gaussians_is_that_of_torch():
+    p, known = full_mixture()
+    z = known.sample((50,))
+    assert torch.allclose(p().log_prob(z), known.log_prob(z), atol=1e-6)
+    assert torch.allclose(p().mean, known.mean)
+    assert torch.allclose(p().variance, known.variance, atol=1e-6)
+    far = p().log_prob(z + 1.0)
+    assert torch.allclose(far, known.log_prob(z + 1.0), rtol=1e-5)
+    assert p().log_prob(z.float()).dtype == torch.float32
+    assert p().log_prob(z[:0]).shape == (0,)
+
+
+def test_draws_of_a_mixture_of_full_gaussians_have_its_density():
+    p, known = full_mixture()
+    drawn, truth = p().sample((100, 50)), known.sample((5000,))
+    assert drawn.shape == (100, 50, 4)
+    values, wanted = known.log_prob(drawn).flatten(), known.log_prob(truth)
+    error = math.hypot(float(values.std()), float(wanted.std())) / math.sqrt(5000)
+    assert abs(float(values.mean() - wanted.mean())) < 5 * error
 
 
 # -------------------------------------------------------------------------------------------------
@@ -254,4 +303,32 @@ def test_placing_a_flow_prior_on_a_collapsed_dimension_is_finite():
     p = FlowPrior(2)
     p.place(torch.cat([torch.randn(50, 1), torch.zeros(50, 1)], 1))
     assert bool(torch.isfinite(p.logvar).all())
+    assert bool(torch.isfinite(p().log_prob(p().sample((10,)))).all())
+
+
+# -------------------------------------------------------------------------------------------------
+# FlowMatchingPrior
+
+
+@pytest.mark.parametrize("latent_dim", [1, 2, 5])
+def test_flow_matching_starts_as_the_standard_normal(latent_dim):
+    p, z = FlowMatchingPrior(latent_dim).double(), torch.randn(20, latent_dim).double()
+    assert torch.allclose(p().log_prob(z), StandardNormal(latent_dim).double()().log_prob(z))
+
+
+def test_placed_flow_matching_is_the_gaussian_of_the_codes():
+    codes = torch.randn(500, 3) @ torch.tensor([[1.0, 2, 0], [0, 0.5, 3], [0, 0, 1]]) + 7
+    p = FlowMatchingPrior(3)
+    plain = p.place(codes)
+    assert torch.allclose(plain.mean(0), torch.zeros(3), atol=1e-5)
+    assert torch.allclose(plain.T @ plain / 500, torch.eye(3), atol=1e-3)
+    known = MultivariateNormal(codes.mean(0), torch.cov(codes.T, correction=0))
+    assert torch.allclose(p().log_prob(codes), known.log_prob(codes), atol=0.01)
+    assert set(p.state_dict()) >= {"mu", "factor"}
+
+
+def test_placing_flow_matching_on_a_collapsed_dimension_is_finite():
+    p = FlowMatchingPrior(2)
+    plain = p.place(torch.cat([torch.randn(50, 1), torch.zeros(50, 1)], 1))
+    assert bool(torch.isfinite(plain).all())
     assert bool(torch.isfinite(p().log_prob(p().sample((10,)))).all())

@@ -45,7 +45,8 @@ class Likelihood(nn.Module, ABC):
         form: which numbers x may be. "real": any, standardised. "unit": between 0 and 1. "levels":
             k / (levels - 1) for the integers 0 <= k < levels; the constructor then takes
             (data_dim, levels), otherwise (data_dim). "counts": the integers 0, 1, 2, ... up to
-            2^24, as they are; the encoder sees their logarithms.
+            2^24, as they are; the encoder sees their logarithms. "columns": each column has a
+            family of its own, as ``aevb.probability.factors`` says; the constructor takes these.
         nominal: True if the levels are names without an order. The encoder then sees an indicator
             for each level.
         of_batch: True if the loss of a row depends on the other rows of its batch.
@@ -99,6 +100,13 @@ class Likelihood(nn.Module, ABC):
         The default does nothing.
         """
 
+    def penalty(self) -> Tensor | None:
+        """Minus the log of a prior of the weights, in nats for each training row: ().
+
+        An objective adds it to its loss. The default is None: all weights are equally likely.
+        """
+        return None
+
     @property
     def noise(self) -> Tensor | None:
         """The standard deviation of x given z, () or (D,), if it is the same for every z.
@@ -147,6 +155,10 @@ class Posterior(nn.Module, ABC):
 class Prior(nn.Module, ABC):
     """p(z): the distribution of the latent vector before any data are seen.
 
+    Attributes:
+        after_training: True if the prior is only fitted to the codes of a trained model, because
+            its density is too slow for every step of a training.
+
     Example:
         >>> import torch
         >>> from torch.distributions import Independent, StudentT
@@ -162,6 +174,8 @@ class Prior(nn.Module, ABC):
         >>> VAE(data_dim=3, latent_dim=2, prior=HeavyTails(2)).sample(4).shape
         torch.Size([4, 3])
     """
+
+    after_training: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self) -> Distribution:
@@ -236,6 +250,9 @@ class Model(Protocol):
         x: (B, D) -> (B,), and (B, L) if the KL has a closed form for each dimension, else (B, 1);
         nats.
         """
+
+    def penalty(self) -> Tensor | None:
+        """What the prior of the weights adds to the loss: (), or None. See ``Likelihood``."""
 
     def in_evaluation(self) -> AbstractContextManager[None]:
         """Put every part into evaluation mode for a ``with`` block.

@@ -67,10 +67,12 @@ def note_data(data: Data) -> None:
 
 def note_unfinished(run: Run, folder: Path) -> None:
     """Note on stderr if a run was interrupted, since its model is not fully trained."""
+    from aevb.runs.automatic import planned_epochs
+
     if run.is_unfinished and (folder / "config.toml").is_file():
         note(
-            f"trained {run.trained} of {run.config.epochs} epochs; `aevb fit --resume --out"
-            f" {folder}` goes on"
+            f"trained {run.trained} of {planned_epochs(run.config)} epochs; `aevb fit --resume"
+            f" --out {folder}` goes on"
         )
 
 
@@ -154,6 +156,7 @@ def describe(prepared: Prepared) -> dict[str, Any]:
         "likelihood": plan.likelihood,
         "reason": plan.reason,
         "size": None if prepared.size is None else asdict(prepared.size),
+        "decisions": prepared.reasons,
     }
 
 
@@ -187,6 +190,7 @@ def print_description(found: Mapping[str, Any]) -> None:
         rows.append(("network", f"{size['network']} of {widths} ({size['reason']})"))
         needs = f"{size['weights']:,} weights; about {in_words(size['memory'])} of memory"
         rows.append(("size", needs))
+    rows.extend(found["decisions"].items())
     print_table([*rows, *(("note", text) for text in found["notes"])])
 
 

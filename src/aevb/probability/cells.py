@@ -162,7 +162,9 @@ class ClassFeatures(nn.Module):
         self.register_buffer("score_columns", torch.tensor(scored).long())
         self.register_buffer("scores", scores)
         # The column that each feature belongs to, and whether it is simple enough for a regression.
-        owners = [q for q, _ in indicators] + scored + [q for q in self.many for _ in range(EMBEDDING)]
+        owners = (
+            [q for q, _ in indicators] + scored + [q for q in self.many for _ in range(EMBEDDING)]
+        )
         self.owner = torch.tensor(owners).long()
         self.plain = torch.arange(len(owners)) < len(indicators) + len(scored)
         self.width = len(owners)
@@ -289,9 +291,7 @@ class CellFeatures(nn.Module):
         cells = x.index_select(-1, self.number_columns)
         t = self.bend(cells).to(x.dtype)
         there = torch.isfinite(cells).to(x.dtype) - 1.0
-        return torch.cat(
-            [self.class_features(self.classes(x)), self.number_features(t), there], -1
-        )
+        return torch.cat([self.class_features(self.classes(x)), self.number_features(t), there], -1)
 
 
 def indicators(classes: Tensor, count: int) -> Tensor:

@@ -6,6 +6,7 @@ The model's number x of a cell is
     levels    k for the k-th value of the column. A number that no training row has lies outside
               0 ... K-1: between K and K+1 if it is inside the range, else beyond by its distance.
     numbers   (code - shift) / scale.
+    follows   0 for a cell that keeps its rule, else how far it is off in units of the scale.
     missing   infinity. NaN stands for a cell that is not known: nothing is said about it.
 """
 
@@ -51,12 +52,8 @@ class Factor:
         high: The largest code of the training rows.
         gaps: Whether cells of the column may be missing. Missing is then an event with a
             probability. Otherwise nothing is said about a missing cell.
-        unseen: The probability of a number that no training row has.
-        sources: The numbers of the columns that this one follows from.
-        coefficients: The code is the first coefficient plus the others times the codes of the
-            sources. (): ``table`` has the levels.
-        table: The level of this column for each combination of the sources' levels; -1: missing,
-            -2: not known.
+        unseen: The probability of a number that no training row has; for "follows", that of a
+            cell that breaks the rule.
 
     Example:
         >>> import numpy as np
@@ -87,9 +84,6 @@ class Factor:
     high: float = 0.0
     gaps: bool = False
     unseen: float = 0.0
-    sources: tuple[int, ...] = ()
-    coefficients: tuple[float, ...] = ()
-    table: tuple[int, ...] = ()
 
     @property
     def is_number(self) -> bool:
@@ -99,7 +93,7 @@ class Factor:
     @property
     def has_levels(self) -> bool:
         """Whether x is the number of a level."""
-        return self.family == "levels" or (self.family == "follows" and not self.coefficients)
+        return self.family == "levels"
 
     @property
     def num_classes(self) -> int:
@@ -143,7 +137,8 @@ class Factor:
         if count > MOST_UNSEEN:
             return np.empty(0)
         seen = np.rint((np.asarray(self.values) - low) / self.step).astype(np.intp)
-        return low + self.step * np.delete(np.arange(count + 1), seen)
+        between: NDArray[np.float64] = low + self.step * np.delete(np.arange(count + 1.0), seen)
+        return between
 
     def _index(self, codes: NDArray[np.float64]) -> NDArray[np.float64]:
         """The number of the level of each code. See the head of this module for other numbers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ MOST_ROWS = 5000
 PENALTIES = (1e-3, 1e-2, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
 """Penalties of the regressions that are tried."""
 BROAD, BROAD_SHARE = 3.0, 0.02
-"""One more component is so many times as wide as the rest, and has this share: it is for outliers."""
+"""One more component is so many times as wide, with this share: it is for outliers."""
 VARIANCE = 1e-3
 """Added to the variances while the rows are assigned, so that no Gaussian shrinks to a point."""
 
@@ -41,7 +42,7 @@ def components_for(t: Array) -> int:
     return best + 1
 
 
-def _fit(rows: Array, count: int):
+def _fit(rows: Array, count: int) -> Any:
     from sklearn.mixture import GaussianMixture
 
     with warnings.catch_warnings():
@@ -123,4 +124,29 @@ def first_values(t: Array, features: Array, components: int) -> dict[str, Array]
             variance = weights[here] @ left_out**2 / weights[here].sum()
             found["slopes"][y, c, :c], found["offsets"][y, c] = slopes, constant
             found["log_scales"][y, c] = np.log(max(broad * np.sqrt(variance), 1e-3))
+    return found
+
+
+SINGLE = 5
+"""Gaussians of a column by itself."""
+
+
+def single_mixtures(t: Array) -> Array:
+    """Fit a mixture of Gaussians to each column of t (N, C), NaN where there is no number.
+
+    Returns the logs of the weights, the means and the logs of the standard deviations:
+    (3, C, ``SINGLE``). Their number is chosen by BIC.
+    """
+    found = np.zeros((3, t.shape[1], SINGLE))
+    found[0] = -1e4
+    for c, column in enumerate(t.T):
+        rows = _some(column[np.isfinite(column), None])
+        if len(rows) < 2:
+            found[0, c, 0] = 0.0
+            continue
+        fits = [_fit(rows, k) for k in (1, 2, 3, SINGLE) if k == 1 or len(rows) >= 10 * k]
+        best = min(fits, key=lambda fit: fit.bic(rows))
+        k = len(best.weights_)
+        found[0, c, :k], found[1, c, :k] = np.log(best.weights_), best.means_[:, 0]
+        found[2, c, :k] = 0.5 * np.log(best.covariances_[:, 0, 0])
     return found

@@ -1,4 +1,4 @@
-"""A chain of numbers: a mixture of Gaussians with correlations, around means that a context sets."""
+"""A chain of numbers: a mixture of correlated Gaussians around means that a context sets."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ class NumberChain(nn.Module):
         whole = [factor.family == "integer" for factor in factors]
         half = [0.5 * factor.step / factor.scale for factor in factors]
         # A density is one per unit of the column; x counts in units of its scale.
-        units = [0.0 if factor.family == "integer" else -math.log(factor.scale) for factor in factors]
+        units = [
+            0.0 if factor.family == "integer" else -math.log(factor.scale) for factor in factors
+        ]
         limits = [((f.low - f.shift) / f.scale, (f.high - f.shift) / f.scale) for f in factors]
         of_unit = torch.arange(columns).repeat_interleave(width)
         earlier = (self.features.owner[:, None] < of_unit).float()
@@ -160,6 +162,26 @@ class NumberChain(nn.Module):
         return torch.where(self.whole.unsqueeze(-1), mass, density)
 
     @torch.no_grad()
+    def independent_rows(self, mixtures: Tensor, cells: Tensor) -> Tensor:
+        """Return log p of cells (N, C) under a mixture of Gaussians for each column: (N,).
+
+        mixtures: (3, C, K), logs of the weights, means, and logs of the standard deviations of t.
+        """
+        known = torch.isfinite(cells)
+        x = torch.where(known, cells, 0.0)
+        t, (weights, means, log_scales) = self.bend(x), mixtures.to(x.dtype)
+        z = (t.float().unsqueeze(-1) - means) * torch.exp(-log_scales)
+        logs = -0.5 * z.square() - log_scales - LOG_SQRT_2PI
+        units = self.bend.log_slope(x).float() + self.log_unit
+        logs = logs + torch.where(self.whole, 0.0, units).unsqueeze(-1)
+        if self.any_whole:
+            ends = [self.bend(x.double() + s * self.half_step).unsqueeze(-1) for s in (1.0, -1.0)]
+            upper, lower = ((end - means) * torch.exp(-log_scales).double() for end in ends)
+            mass = log_difference(upper, lower).float()
+            logs = torch.where(self.whole.unsqueeze(-1), mass, logs)
+        return torch.where(known, (logs + weights).logsumexp(-1), 0.0).sum(-1)
+
+    @torch.no_grad()
     def complete(
         self, h: Tensor, cells: Tensor, wanted: Tensor, features: Tensor, *, likely: bool = False
     ) -> tuple[Tensor, Tensor]:
@@ -243,7 +265,13 @@ class NumberChain(nn.Module):
         return u + self._one(c, "centre")
 
     def _draw(
-        self, c: int, mean: Tensor, centres: Tensor, log_scales: Tensor, running: Tensor, likely: bool
+        self,
+        c: int,
+        mean: Tensor,
+        centres: Tensor,
+        log_scales: Tensor,
+        running: Tensor,
+        likely: bool,
     ) -> Tensor:
         """Draw x of one column, within the range of the training rows: (B,)."""
         low, high = self.limits[c]
@@ -254,7 +282,9 @@ class NumberChain(nn.Module):
             y = draw_index(running)
             centre = (mean + centres.gather(1, y)[:, 0]).double()
             scale = log_scales.gather(1, y)[:, 0].double().exp()
-            ends = [self._bent(c, end) for end in (low - self.half_step[c], high + self.half_step[c])]
+            ends = [
+                self._bent(c, end) for end in (low - self.half_step[c], high + self.half_step[c])
+            ]
             a, b = (torch.special.ndtr((end - centre) / scale) for end in ends)
             u = a + (b - a) * torch.rand_like(centre)
             t = centre + scale * torch.special.ndtri(u.clamp(1e-12, 1 - 1e-12))
@@ -268,7 +298,11 @@ class NumberChain(nn.Module):
 def draw_index(logs: Tensor) -> Tensor:
     """Draw one index a row in proportion to the exponentials: (B, Y) -> (B, 1)."""
     shares = torch.softmax(logs, -1).cumsum(-1)
-    return (shares < torch.rand_like(shares[:, :1])).sum(-1, keepdim=True).clamp(max=logs.shape[-1] - 1)
+    return (
+        (shares < torch.rand_like(shares[:, :1]))
+        .sum(-1, keepdim=True)
+        .clamp(max=logs.shape[-1] - 1)
+    )
 
 
 def log_difference(upper: Tensor, lower: Tensor) -> Tensor:

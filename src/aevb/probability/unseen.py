@@ -23,8 +23,12 @@ class Unseen(nn.Module):
     log_seen: Tensor
     log_unseen: Tensor
     log_between: Tensor
+    log_outside: Tensor
     tail: Tensor
     log_unit: Tensor
+    place: Tensor
+    spike_unit: Tensor
+    spiked_place: Tensor
 
     def __init__(self, factors: Sequence[Factor], classes: Classes) -> None:
         super().__init__()
@@ -37,7 +41,9 @@ class Unseen(nn.Module):
         values = {
             "log_seen": [math.log1p(-u) for u in unseen],
             "log_unseen": [math.log(u) if u else -1e4 for u in unseen],
-            "log_between": [math.log(s / n) if n else -1e4 for s, n in zip(inside, counts, strict=True)],
+            "log_between": [
+                math.log(s / n) if n else -1e4 for s, n in zip(inside, counts, strict=True)
+            ],
             "log_outside": [math.log(0.5 * (1 - s)) for s in inside],
             "tail": [max(2.0, len(factor.values) / 4) for factor in levels],
             "log_unit": [-math.log(f.step) if f.density and f.step else 0.0 for f in levels],
@@ -74,7 +80,9 @@ class Unseen(nn.Module):
             )
             of_class = logs.index_select(-1, self.place)
             found = torch.where(seen, of_seen, of_unseen - of_class) + self.log_unit
-            added = added.index_add(-1, self.place, torch.where(known, found, 0.0).expand_as(of_class))
+            added = added.index_add(
+                -1, self.place, torch.where(known, found, 0.0).expand_as(of_class)
+            )
         if self.find.spiked:
             cells = x.index_select(-1, self.find.spiked_columns)
             on = (cells.unsqueeze(-1) == self.find.spikes).any(-1)
@@ -86,7 +94,9 @@ class Unseen(nn.Module):
     def draw(self, column: int, classes: Tensor, numbers: Tensor) -> Tensor:
         """Turn drawn classes into cells x: (B,) each. numbers: the drawn numbers of the column."""
         factor = self.factors[column]
-        gone = classes == factor.num_classes - 1 if factor.gaps else torch.zeros_like(classes).bool()
+        gone = (
+            classes == factor.num_classes - 1 if factor.gaps else torch.zeros_like(classes).bool()
+        )
         if factor.is_number:
             cells = numbers
             if factor.values:

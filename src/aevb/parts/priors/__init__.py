@@ -11,6 +11,8 @@ Example:
     mixture (5, 2)
     vamp (5, 2)
     flow (5, 2)
+    full_mixture (5, 2)
+    flow_matching (5, 2)
 """
 
 from typing import Any
@@ -24,6 +26,8 @@ PRIORS = Registry(
         "mixture": "aevb.parts.priors.mixture:MixtureOfGaussians",
         "vamp": "aevb.parts.priors.vamp:VampPrior",
         "flow": "aevb.parts.priors.flow:FlowPrior",
+        "full_mixture": "aevb.parts.priors.mixture:MixtureOfFullGaussians",
+        "flow_matching": "aevb.parts.priors.flow_matching:FlowMatchingPrior",
     },
 )
 
