@@ -439,7 +439,9 @@ def test_pages_of_one_column_of_many_and_of_no_cells():
 @pytest.fixture(scope="module")
 def run():
     numbers = mixed(300)[["size"]].assign(twice=lambda t: 2 * t["size"], flag=[0, 1] * 150)
-    settings = aevb.Config(hidden=(8,), latent_dim=2, epochs=3, threads=1, validation="0.3")
+    settings = aevb.Config(
+        hidden=(8,), latent_dim=2, epochs=3, threads=1, validation="0.3", likelihood="gaussian"
+    )
     return aevb.fit(numbers, settings), numbers
 
 
