@@ -222,12 +222,20 @@ def figure_rows(figures: Mapping[str, Figure]) -> list[tuple[str, str, str, str]
             name,
             f"{figure.value:.4f}",
             "" if math.isnan(figure.standard_error) else f"+- {figure.standard_error:.4f}",
-            "; ".join(
-                [figure.unit, *(_detail(key, value) for key, value in figure.details.items())]
-            ),
+            "; ".join([figure.unit, *_beside(figure)]),
         )
         for name, figure in figures.items()
     ]
+
+
+def _beside(figure: Figure) -> list[str]:
+    """The details of a figure as phrases. Two of them are the same figure for real rows."""
+    rest = {key: value for key, value in figure.details.items() if not key.startswith("real")}
+    phrases = [_detail(key, value) for key, value in rest.items()]
+    if "real" in figure.details:
+        error = figure.details["real_error"]
+        phrases.insert(0, f"real rows {figure.details['real']:.4f} +- {error:.4f}")
+    return phrases
 
 
 def _detail(name: str, value: float) -> str:

@@ -6,23 +6,31 @@ import math
 from inspect import signature
 from typing import Any
 
+import torch
 from torch import nn
 
 from aevb.config import OPTIMIZERS, Config
+from aevb.datasets.tabular.families import Families
 from aevb.engine.optimisers import Update
 from aevb.errors import UsageError
 from aevb.interfaces import Likelihood, Objective
 from aevb.model import VAE
 from aevb.parts.likelihoods import LIKELIHOODS
+from aevb.parts.likelihoods.mixed import Mixed
 from aevb.parts.networks import NETWORKS
+from aevb.parts.networks.hidden_cells import HiddenCells
 from aevb.parts.networks.indicators import Indicators
 from aevb.parts.networks.log_counts import LogCounts
+from aevb.parts.networks.mlp import MLP
 from aevb.parts.objectives import OBJECTIVES
 from aevb.parts.posteriors import POSTERIORS
 from aevb.parts.priors import PRIORS
+from aevb.probability.cells import HINGES, CellFeatures
 from aevb.registry import Registry
 from aevb.runs.automatic import FIXED, fixed, known, settle_network
 
+QUIET = 0.05
+"""The last layer of a decoder of mixed rows starts with weights that are so much smaller."""
 PRIOR_SETTINGS = {"components": "components"}
 """Settings of a ``Config`` that a prior may take: name in ``Config`` -> name of the argument."""
 OBJECTIVE_SETTINGS = {
@@ -40,6 +48,7 @@ def build(
     shape: tuple[int, ...],
     steps_per_epoch: int,
     levels: int | None = None,
+    families: Families | None = None,
 ) -> tuple[VAE, Objective]:
     """Make the model, with fresh weights from torch's generator, and the objective.
 
@@ -49,6 +58,7 @@ def build(
         shape: of one row, such as (3,) or (28, 28).
         steps_per_epoch: turns the epochs of the warm-up into optimiser steps.
         levels: how many values a column can have; only the likelihoods over levels need it.
+        families: of the columns; only the likelihood ``mixed`` needs them.
 
     Returns:
         The model, on the CPU and in training mode, and the objective.
@@ -70,7 +80,8 @@ def build(
             f" {config.objective}; use gaussian"
         )
     config, _ = settle_network(fixed(config), shape)
-    return _model(config, likelihood, shape, levels), _objective(config, steps_per_epoch)
+    p = likelihood_for(likelihood, math.prod(shape), levels, families)
+    return _model(config, p, shape), _objective(config, steps_per_epoch)
 
 
 def update_for(config: Config, model: nn.Module) -> Update:
@@ -90,11 +101,11 @@ def update_for(config: Config, model: nn.Module) -> Update:
     return update
 
 
-def _model(config: Config, likelihood: str, shape: tuple[int, ...], levels: int | None) -> VAE:
+def _model(config: Config, p: Any, shape: tuple[int, ...]) -> VAE:
+    # The parts are made in this order, because each draws its weights from torch's generator:
+    # likelihood, encoder, posterior, decoder, prior.
     assert config.hidden is not None
     data_dim, latent_dim = math.prod(shape), known(config, "latent_dim")
-    # The parts are made in this order, because each draws its weights from torch's generator.
-    p = likelihood_for(likelihood, data_dim, levels)
     encoder, features = _encoder(config, p, shape)
     posterior = POSTERIORS[config.posterior](features, latent_dim)
     decoder = NETWORKS[config.network].decoder(
@@ -105,6 +116,8 @@ def _model(config: Config, likelihood: str, shape: tuple[int, ...], levels: int 
         config.activation,
         config.skip,
     )
+    if p.form == "columns":
+        _quieten(decoder)
     prior = prior_for(config)
     return VAE(
         data_dim,
@@ -118,13 +131,27 @@ def _model(config: Config, likelihood: str, shape: tuple[int, ...], levels: int 
     )
 
 
-def likelihood_for(name: str, data_dim: int, levels: int | None) -> Any:
+@torch.no_grad()
+def _quieten(decoder: nn.Module) -> None:
+    """Make a fresh decoder's output small: training then starts from the likelihood's own values.
+
+    These are a good model of the table already.
+    """
+    last = [layer for layer in decoder.modules() if isinstance(layer, nn.Linear)][-1]
+    last.weight.mul_(QUIET)
+    last.bias.zero_()
+
+
+def likelihood_for(
+    name: str, data_dim: int, levels: int | None, families: Families | None = None
+) -> Any:
     """Make a likelihood.
 
     Args:
         name: Of the likelihood.
         data_dim: How many numbers a row has.
         levels: How many values a column can have; only the likelihoods over levels need it.
+        families: Of the columns; only the likelihood ``mixed`` needs them.
 
     Example:
         >>> from aevb.runs.build import likelihood_for
@@ -132,6 +159,9 @@ def likelihood_for(name: str, data_dim: int, levels: int | None) -> Any:
         6
     """
     family: type[Likelihood] = LIKELIHOODS[name]
+    if family.form == "columns":
+        assert families is not None
+        return Mixed(families.factors, families.components, families.width, families.rows)
     sizes = (data_dim, levels) if family.form == "levels" else (data_dim,)
     return family(*sizes)
 
@@ -152,6 +182,11 @@ def prior_for(config: Config) -> Any:
     return PRIORS[config.prior](known(fixed(config), "latent_dim"), **accepted)
 
 
+def cell_features(likelihood: Any) -> CellFeatures:
+    """Make the features of mixed rows that an encoder sees."""
+    return CellFeatures(likelihood.factors, HINGES if likelihood.numbers.width else 0)
+
+
 def _encoder(config: Config, likelihood: Any, shape: tuple[int, ...]) -> tuple[nn.Module, int]:
     """Return the encoder's network and its number of features.
 
@@ -159,6 +194,11 @@ def _encoder(config: Config, likelihood: Any, shape: tuple[int, ...]) -> tuple[n
     counts as logarithms.
     """
     make = NETWORKS[config.network].encoder
+    if likelihood.form == "columns":
+        assert config.hidden is not None
+        cells = cell_features(likelihood)
+        network, features = MLP.encoder((cells.width,), config.hidden, config.activation)
+        return nn.Sequential(HiddenCells(), cells, network), features
     if likelihood.form == "counts":
         network, features = make(shape, config.hidden, config.activation)
         return nn.Sequential(LogCounts(math.prod(shape)), network), features

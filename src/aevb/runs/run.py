@@ -24,6 +24,7 @@ from aevb.evaluation.baseline import baseline_rows
 from aevb.evaluation.bound import Figure, RowTerms, elbo_rows, summarise
 from aevb.evaluation.log_likelihood import RowScores, score_rows
 from aevb.model import VAE
+from aevb.parts.likelihoods.mixed import Mixed
 from aevb.probability.distributions import DiagonalNormal
 from aevb.probability.seeds import counter_seed
 from aevb.runs.automatic import has_planned_length, planned_epochs
@@ -461,6 +462,11 @@ class Run:
         if self.baseline is None:
             return None
         baseline, form = self.baseline.to(x.device), self.model.likelihood.form
+        likelihood = self.model.likelihood
+        if isinstance(likelihood, Mixed):
+            return torch.cat(
+                [likelihood.independent_rows(baseline, part) for part in x.split(CHUNK)]
+            )
         parts = [baseline_rows(baseline, part, form) for part in x.split(CHUNK)]
         return torch.cat(parts) + self.log_jacobian
 

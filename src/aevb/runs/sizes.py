@@ -21,7 +21,7 @@ from aevb.errors import UsageError
 from aevb.parts.networks.conv import Layout
 from aevb.parts.posteriors import POSTERIORS
 from aevb.runs.automatic import fixed, known, settle_network
-from aevb.runs.build import likelihood_for, prior_for
+from aevb.runs.build import cell_features, likelihood_for, prior_for
 
 NUMBER = 4
 """Bytes of a float32."""
@@ -258,13 +258,18 @@ def _weights(config: Config, likelihood: str, schema: Schema) -> tuple[int, _Net
     small ones tell that of a large one.
     """
     dim, latent = schema.data_dim, known(config, "latent_dim")
-    p = likelihood_for(likelihood, dim, schema.levels)
+    p = likelihood_for(likelihood, dim, schema.levels, schema.families)
     emitted = p.num_features
     inputs = dim * p.levels if p.nominal and config.network == "mlp" else dim
+    front = None
+    if schema.families is not None:
+        front = cell_features(p)
+        inputs = front.width
     network = _NETWORKS[config.network](config, schema.shape, inputs, emitted)
     posterior = _linear(lambda n: POSTERIORS[config.posterior](n, latent), network.features)
     prior = _linear(lambda n: _connected(prior_for(config), n), dim)
-    return network.weights + posterior + prior + _count(p), network, emitted
+    more = _count(p) + (0 if front is None else _count(front))
+    return network.weights + posterior + prior + more, network, emitted
 
 
 def _connected(prior: Any, data_dim: int) -> nn.Module:

@@ -393,7 +393,9 @@ def _run(parts: _Parts) -> Run:
     folder, manifest = found.path.parent, found.manifest
     try:
         with torch.random.fork_rng():
-            model, _ = build(config, manifest.likelihood, schema.shape, 1, schema.levels)
+            model, _ = build(
+                config, manifest.likelihood, schema.shape, 1, schema.levels, schema.families
+            )
         model.load_state_dict(_tensors(found, "model"))
     except (RuntimeError, ValueError) as error:
         if isinstance(error, DataError):

@@ -206,7 +206,9 @@ def _built(
     likelihood, schema = prepared.plan.likelihood, prepared.plan.schema
     in_pass = steps_per_epoch(len(prepared.train), known(config, "batch_size"))
     steps = config.epoch_steps or in_pass
-    model, objective = build(config, likelihood, schema.shape, steps, schema.levels)
+    model, objective = build(
+        config, likelihood, schema.shape, steps, schema.levels, schema.families
+    )
     group.refuse_coupled(objective, model.likelihood)
     source = lasting_name(prepared.data.source)
     return Run(model.to(device), config, likelihood, schema, source), objective.to(device)

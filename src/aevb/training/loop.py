@@ -30,6 +30,7 @@ from aevb.evaluation.bound import elbo_rows, summarise
 from aevb.evaluation.noise import noise_of_rows
 from aevb.evaluation.nonfinite import where_not_finite
 from aevb.interfaces import Objective
+from aevb.parts.likelihoods.mixed import Mixed
 from aevb.parts.networks.log_counts import LogCounts
 from aevb.probability.seeds import counter_seed
 from aevb.runs.automatic import known, planned_epochs, step_size
@@ -49,6 +50,9 @@ for numbers that are not finite. If it finds one, it and all later steps change 
 
 MOST_INITIAL = 5000
 """Parts that are initialised from training rows see at most this many of them."""
+
+MOST_FITTED = 50_000
+"""Independent columns of a mixed table are fitted to at most this many rows."""
 
 DENSITIES = {"bound", "reconstruction", "importance_bound", "fidelity"}
 """Figures that are log-densities: they depend on the units of the data."""
@@ -85,7 +89,7 @@ class Loop:
         self.x = rows_of(prepared.train, run.schema, seed, run.device)
         for x in self.x.split(CHUNK):
             self.model.likelihood.check(x)
-        run.baseline = fit_baseline(self.x, self.model.likelihood.form, run.schema.levels)
+        run.baseline = self.baseline()
         held_out = prepared.validation
         self.x_validation = None if held_out is None else run.stored(held_out, self.config.seed)
         self.batch_size: int = known(self.config, "batch_size")
@@ -110,6 +114,13 @@ class Loop:
         )
         reduce = group.sum_weighted if group.world > 1 else None
         self.step = Step(self.model, objective, update, self.to_x, Engine(), reduce)
+
+    def baseline(self) -> Tensor:
+        """The parameters of independent columns, fitted to the training rows."""
+        likelihood = self.model.likelihood
+        if isinstance(likelihood, Mixed):
+            return likelihood.independent(self.x.sample(MOST_FITTED))
+        return fit_baseline(self.x, likelihood.form, self.run.schema.levels)
 
     def initialise(self, parts: Collection[str]) -> None:
         """Initialise parts of the model from training rows.
