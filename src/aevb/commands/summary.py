@@ -80,7 +80,7 @@ def as_json(run: Run, found: dict[str, Any], out: Path, done: Done) -> dict[str,
         "steps": done.steps,
         "steps_in_all": done.steps_in_all,
         "stopped_by_patience": run.stopped_by_patience,
-        "stopped_by_time": run.stopped_by_time,
+        "stopped_by_time": run.ended == "time",
         "seconds": round(done.seconds, 1),
         **figures,
     }
@@ -110,9 +110,7 @@ def _new_steps(run: Run, done: Done) -> str:
 
 def _what_stopped(run: Run) -> str:
     """What ended the training before its planned length, or ""."""
-    if run.stopped_by_patience:
-        return "patience"
-    return "time" if run.stopped_by_time else ""
+    return "" if run.ended == "planned" else run.ended
 
 
 def print_for_people(
@@ -145,7 +143,7 @@ def print_for_people(
 
 def _longer(run: Run, done: Done) -> str:
     """The options for a run of at least ``FEWEST_STEPS``, in the unit of its present length."""
-    minutes = f" --minutes {2 * known(run.config, 'minutes'):g}" if run.stopped_by_time else ""
+    minutes = f" --minutes {2 * known(run.config, 'minutes'):g}" if run.ended == "time" else ""
     if run.config.steps is not None:
         return f"--steps {max(FEWEST_STEPS, run.config.steps)}{minutes}"
     epochs = max(-(-FEWEST_STEPS // done.steps_per_epoch), planned_epochs(run.config))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,6 +17,8 @@ EMBEDDING = 16
 """The width of an embedding."""
 HINGES = 8
 """Learned nonlinear features of each column of numbers."""
+NO_SPIKE = 3e38
+"""In place of a spike that a column does not have. A finite number, as all that a run saves."""
 FARTHEST = 6.0
 """Features of standardised numbers stay within this distance of 0: no outlier drowns the rest."""
 
@@ -65,7 +66,7 @@ class Classes(nn.Module):
             level_class[row, :count] = torch.tensor(factors[i].classes or tuple(range(count)))
             level_share[row, :count] = torch.tensor(factors[i].shares or (0.0,) * count)
         most = max((len(factors[i].values) for i in spiked), default=0)
-        spikes = torch.full((len(spiked), most), math.nan)
+        spikes = torch.full((len(spiked), most), NO_SPIKE)
         for row, i in enumerate(spiked):
             spikes[row, : len(factors[i].values)] = spikes_of(factors[i])
         order = [self.columns.index(i) for i in [*levels, *spiked]]

@@ -394,24 +394,30 @@ def resumed(config: Config, saved: Config) -> Config:
     return replace(config, **values)
 
 
-def has_planned_length(config: Config, epochs: int, steps: int) -> bool:
-    """Whether a run is as long as it was planned.
+def why_ended(config: Config, epochs: int, steps: int, kept_epoch: int, seconds: float) -> str:
+    """Why a run is at its end: ``planned``, ``patience`` or ``time``; "" if it is not.
 
     Args:
         config: Its settings.
         epochs: How many epochs it has completed.
         steps: How many steps these had, or 0 if this is not known.
+        kept_epoch: The epoch whose weights are kept.
+        seconds: How long it was trained, if its settings limit that, else 0.
 
     Example:
         >>> from aevb import Config
-        >>> from aevb.runs.automatic import has_planned_length
-        >>> config = Config(steps=250, epoch_steps=100)
-        >>> has_planned_length(config, 3, 250), has_planned_length(config, 3, 249)
-        (True, False)
+        >>> from aevb.runs.automatic import why_ended
+        >>> config = Config(steps=250, epoch_steps=100, patience=2)
+        >>> why_ended(config, 3, 250, 3, 0.0), why_ended(config, 2, 200, 1, 0.0)
+        ('planned', '')
     """
-    if config.steps is not None and steps:
-        return steps >= config.steps
-    return epochs >= planned_epochs(config)
+    by_steps = config.steps is not None and steps > 0
+    if (steps >= (config.steps or 0)) if by_steps else (epochs >= planned_epochs(config)):
+        return "planned"
+    if config.patience and config.patience <= epochs - kept_epoch:
+        return "patience"
+    is_late = config.minutes is not None and seconds >= 60 * config.minutes
+    return "time" if is_late else ""
 
 
 def known(config: Config, name: str) -> Any:
