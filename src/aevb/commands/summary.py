@@ -114,13 +114,20 @@ def _what_stopped(run: Run) -> str:
 
 
 def print_for_people(
-    run: Run, engine: dict[str, Any], out: Path, done: Done, pictures: int, baseline: Figure | None
+    run: Run,
+    engine: dict[str, Any],
+    out: Path,
+    done: Done,
+    pictures: int,
+    baseline: Figure | None,
+    prior: str = "",
 ) -> None:
     """Print the summary on stdout.
 
     Args:
         run: the trained run.
         engine: how its steps were executed, as plain values.
+        prior: which prior was chosen after training, and why; "" if none was.
         out: the folder of the run.
         done: what this call did.
         pictures: the number of pictures that were drawn.
@@ -128,6 +135,8 @@ def print_for_people(
     """
     print(f"trained    {_what_was_trained(run, done)}")
     print(f"steps      {_how(engine)}")
+    if prior:
+        print(f"prior      {prior.removeprefix('prior ')}")
     _print_figures(run.kept_record, baseline)
     if done.steps_in_all < FEWEST_STEPS and not run.stopped_by_patience:
         print(

@@ -20,7 +20,7 @@ from aevb.parts.objectives import OBJECTIVES
 
 FIXED: dict[str, Any] = {
     "latent_dim": 20, "learning_rate": 1e-3, "decay": 0.0, "batch_size": 128, "epochs": 50,
-    "patience": 0, "warmup_epochs": 0.0, "free_bits": 0.0,
+    "patience": 0, "warmup_epochs": 0.0, "free_bits": 0.0, "prior": "standard_normal",
 }  # fmt: skip
 """What a run has whose length is given in epochs, where its settings say nothing else."""
 EPOCHS = 60
@@ -170,6 +170,7 @@ def settled(config: Config, facts: Facts) -> tuple[Config, dict[str, str]]:
         >>> settled(Config(epochs=5), facts)[0].batch_size
         128
     """
+    config = replace(config, prior=config.prior or FIXED["prior"])
     by_hand = config.epochs is not None and facts.likelihood != "mixed"
     numbers = DEFAULTS[_row(facts)]
     reasons: dict[str, str] = {}
