@@ -39,6 +39,9 @@ CASES = {
     "warm-up and patience": case(
         warmup_epochs=2, patience=2, epochs=6, learning_rate=0.05, save_every=1
     ),
+    "epochs of steps": case(
+        epochs=None, steps=15, epoch_steps=4, patience=9, decay=1.0, warmup_epochs=1, save_every=1
+    ),
     "adagrad": case(optimizer="adagrad", learning_rate=0.05, save_every=1, batch_size=20),
     "plain": case(),
 }

@@ -53,7 +53,7 @@ class Case:
     dtype: str
     options: str = ""
     columns: tuple[str, ...] = ()
-    drawn: tuple[str, ...] = ("curves", "samples", "latent")
+    drawn: tuple[str, ...] = ("curves", "samples", "table", "latent")
 
 
 PICTURES = ("curves", "samples", "latent", "reconstructions", "interpolations", "manifold")

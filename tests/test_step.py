@@ -180,14 +180,15 @@ def ways_of(monkeypatch, mode, *, known=True, **settings):
     """What a plan has to choose from: (precision, kernels) of each way, and the threads of the
     first."""
     found = []
-    monkeypatch.setattr(decisions, "LITTLE_WORK", 0)
+    monkeypatch.setattr(decisions, "LITTLE_WORK", 1)
     monkeypatch.setattr(
         decisions, "fastest", lambda step, inputs, ways: found.extend(ways) or ways[0][0]
     )
     monkeypatch.setattr(decisions.torch, "get_num_threads", lambda: 2)
     step, x = make_step()
     monkeypatch.setattr(decisions, "choose_mode", lambda *_, **__: (mode, "asked for"))
-    plan(step, [x], Wishes(**settings), Circumstances(10_000, bf16_is_free=known))
+    wishes = Wishes(**{"kernels": "fastest"} | settings)
+    plan(step, [x], wishes, Circumstances(10_000, bf16_is_free=known))
     return [(way[0].precision, way[0].kernels) for way in found], (
         [engine.threads for engine in found[0]] if found else []
     )
@@ -202,13 +203,9 @@ def test_recorded_steps_may_change_kernels_and_where_that_is_known_to_be_free_pr
     assert ways_of(monkeypatch, "compiled", known=False) == ([plain, onednn], [1, 2])
     assert ways_of(monkeypatch, "compiled", precision="fp32", threads=2) == ([plain, onednn], [2])
     assert ways_of(monkeypatch, "compiled", precision="bf16") == ([rounded], [1, 2])
-    assert ways_of(monkeypatch, "compiled", kernels="torch") == ([plain, rounded], [1, 2])
-    assert ways_of(monkeypatch, "compiled", precision="fp32", kernels="onednn") == (
-        [onednn],
-        [1, 2],
-    )
     assert ways_of(monkeypatch, "traced") == ([plain, onednn, rounded], [1, 2])
-    assert ways_of(monkeypatch, "traced", known=False, kernels="torch") == ([plain], [1, 2])
+    for kernels in ("auto", "torch", "onednn"):  # nothing is measured unless that is asked for
+        assert ways_of(monkeypatch, "compiled", kernels=kernels) == ([], [])
     monkeypatch.setattr(decisions, "SOME_WORK", 1e9)  # the run has less
     assert ways_of(monkeypatch, "traced") == ([plain], [1, 2])
     assert ways_of(monkeypatch, "eager") == ([], [])
@@ -244,6 +241,61 @@ def test_other_kernels_and_bf16_have_to_be_faster_by_a_good_deal(monkeypatch, mi
     step, x = make_step()
     best = decisions.fastest(step, [x], ways)
     assert (best.threads, best.kernels, best.precision) == winner
+
+
+@pytest.mark.parametrize(
+    ("has_bf16", "onednn", "known", "chosen"),
+    [
+        (True, True, True, ("bf16", "torch")),
+        (True, True, False, ("fp32", "onednn")),
+        (False, True, True, ("fp32", "onednn")),
+        (False, False, True, ("fp32", "torch")),
+    ],
+)
+def test_the_processor_decides_kernels_and_precision_of_a_long_run(
+    monkeypatch, has_bf16, onednn, known, chosen
+):
+    monkeypatch.setattr(decisions, "LITTLE_WORK", 1)
+    monkeypatch.setattr(decisions, "SOME_WORK", 0)
+    monkeypatch.setattr(decisions.processor, "multiplies_bf16", lambda: has_bf16)
+    monkeypatch.setattr(decisions.processor, "is_faster_with_onednn", lambda: onednn)
+    step, x = make_step()
+    found = plan(step, [x], Wishes(), Circumstances(10_000, bf16_is_free=known))
+    assert (found.precision, found.kernels) == chosen
+    found = plan(step, [x], Wishes(precision="fp32", kernels="torch"), Circumstances(10_000))
+    assert (found.precision, found.kernels) == ("fp32", "torch")
+    monkeypatch.setattr(decisions, "SOME_WORK", 1e12)  # the run has less
+    found = plan(step, [x], Wishes(), Circumstances(10_000, bf16_is_free=known))
+    assert (found.precision, found.kernels) == ("fp32", "torch")
+
+
+def test_a_step_gets_a_thread_for_each_share_of_its_work():
+    work = decisions.LITTLE_WORK
+    assert [decisions.threads_for(n * work, 4) for n in (0.5, 1, 1.9, 2, 3.5, 9)] == [
+        1,
+        1,
+        1,
+        2,
+        3,
+        4,
+    ]
+
+
+def test_a_clock_that_runs_otherwise_changes_no_bit(monkeypatch):
+    """The clock favours one thread and torch's kernels first, then the others."""
+    monkeypatch.setattr(decisions, "FEW_STEPS", 0)
+    monkeypatch.setattr(decisions, "LITTLE_WORK", 1)
+    monkeypatch.setattr(decisions, "SOME_WORK", 0)
+    found = []
+    torch.set_num_threads(2)
+    try:
+        for favoured in (0, -1):
+            monkeypatch.setattr(decisions, "fastest", lambda _, __, ways, i=favoured: ways[i][i])
+            run = aevb.fit(TABLE, replace(SMALL, threads=None))
+            found.append(torch.cat([value.flatten() for value in run.model.state_dict().values()]))
+    finally:
+        torch.set_num_threads(1)
+    assert torch.equal(*found)
 
 
 def test_a_resumed_run_keeps_its_kernels_and_precision():
@@ -289,8 +341,7 @@ def test_small_steps_take_one_thread(monkeypatch):
         assert torch.get_num_threads() == 2
         monkeypatch.undo()
         monkeypatch.setattr(decisions, "FEW_STEPS", 0)
-        monkeypatch.setattr(decisions, "fastest", lambda step, inputs, ways: ways[0][-1])
-        monkeypatch.setattr(decisions, "LITTLE_WORK", 0)
+        monkeypatch.setattr(decisions, "LITTLE_WORK", 1)
         aevb.fit(TABLE, replace(SMALL, threads=None), callbacks=hooks(on_start=found.append))
         assert found[1].threads == 2
     finally:
@@ -303,7 +354,7 @@ def test_measuring_leaves_the_model_as_it_was(monkeypatch):
         monkeypatch.setattr(decisions, "LITTLE_WORK", 0)
         step, x = make_step(likelihood="gaussian_optimal")  # a step changes its buffers
         before = {key: value.clone() for key, value in step.loss.state_dict().items()}
-        engine = plan(step, [x], Wishes(), Circumstances(10_000))
+        engine = plan(step, [x], Wishes(kernels="fastest"), Circumstances(10_000))
         assert engine.threads in (1, 2)
         assert all(torch.equal(value, before[key]) for key, value in step.loss.state_dict().items())
     finally:

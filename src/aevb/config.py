@@ -39,7 +39,7 @@ AUTO_NETWORKS = ("auto", *NETWORKS)
 AUTO_KINDS = ("auto", *KINDS)
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
-KERNELS = ("auto", "torch", "onednn")
+KERNELS = ("auto", "torch", "onednn", "fastest")
 COMPILE = ("auto", "on", "off")
 HIDDEN = {"mlp": (500, 500), "conv": (32, 64)}
 """The encoder's default widths, or numbers of channels, for each network."""
@@ -74,6 +74,9 @@ def whole_number(_: Any, tokens: Sequence[Any]) -> int:
 
 Whole = Annotated[int, Parameter(converter=whole_number)]
 """The type of an option that takes an integer."""
+
+MaybeWhole = Annotated[int | None, Parameter(converter=whole_number)]
+"""The type of an option that takes an integer, and is decided by aevb if it is not given."""
 
 Widths = Annotated[
     tuple[int, ...],
@@ -121,6 +124,9 @@ _RANGES = {
     "samples": _AT_LEAST_ONE,
     "batch_size": _AT_LEAST_ONE,
     "epochs": _AT_LEAST_ONE,
+    "steps": _AT_LEAST_ONE,
+    "epoch_steps": _AT_LEAST_ONE,
+    "minutes": _POSITIVE,
     "threads": _AT_LEAST_ONE,
     "components": _AT_LEAST_ONE,
     "beta": _NOT_NEGATIVE,
@@ -149,8 +155,12 @@ _CHOICES: dict[str, Sequence[str] | dict[str, str]] = {
 }
 
 
-_EXAMPLES = {"hidden": (64, 64), "decoder_hidden": (64, 64), "resize": "32x32", "threads": 1,
-             "components": 10, "start": "runs/first", "columns": ("age=integer",)}  # fmt: skip
+_EXAMPLES = {
+    "hidden": (64, 64), "decoder_hidden": (64, 64), "resize": "32x32", "threads": 1,
+    "components": 10, "start": "runs/first", "columns": ("age=integer",), "steps": 2000,
+    "epoch_steps": 100, "minutes": 5, "latent_dim": 20, "learning_rate": 1e-3, "decay": 0.5,
+    "batch_size": 128, "epochs": 50, "patience": 20, "warmup_epochs": 10,
+}  # fmt: skip
 """Values to show in a message for settings whose default is None or empty."""
 
 
@@ -188,13 +198,12 @@ def _type_name(expected: Any) -> str:
     return names.get(get_origin(expected) or expected, str(expected))
 
 
-def _comma_separated(widths: Sequence[int]) -> str:
-    return ",".join(map(str, widths))
-
-
 @dataclass(frozen=True)
 class Config:
     """The settings of one training run. All have defaults.
+
+    None means that aevb decides, from the rows and the columns (``aevb.runs.automatic``). The
+    settings of a run that was trained, ``run.config``, hold what was decided.
 
     Raises:
         UsageError: a name is unknown (the message gives the nearest one), a number is out of range,
@@ -215,41 +224,47 @@ class Config:
     """q(z|x)."""
     prior: Annotated[str, _one_of(PRIORS)] = "standard_normal"
     """p(z). flow_matching is for aevb refit alone."""
-    components: Annotated[int | None, Parameter(converter=whole_number)] = None
+    components: MaybeWhole = None
     """Components of the prior. Default: 10 for mixtures, 100 for vamp."""
     objective: Annotated[str, _one_of(OBJECTIVES)] = "elbo"
     """How to train; iwae and dreg need --samples 2 or more."""
     network: Annotated[str, _one_of(AUTO_NETWORKS)] = "auto"
     """Network in encoder and decoder. auto: conv for pictures from 64x64 on, else mlp; reported."""
     hidden: Widths | None = None
-    """Widths of the encoder's layers, or its channels. Default: 500,500 (mlp) or 32,64 (conv)."""
+    """Widths of the encoder's layers, or its channels. Default: by the data, and reported."""
     decoder_hidden: Widths | None = None
     """The same for the decoder, from z outwards. Default: those of the encoder in reverse."""
     skip: Annotated[bool, Parameter(negative=())] = False
     """Feed z into every layer of the decoder, against posterior collapse."""
     activation: Annotated[str, _one_of(ACTIVATIONS)] = "relu"
     """Activation of the hidden layers."""
-    latent_dim: Whole = 20
-    """Dimensions of z."""
+    latent_dim: MaybeWhole = None
+    """Dimensions of z. Default: by the data, and reported."""
     beta: float = 1.0
     """Weight of the KL in the loss."""
-    warmup_epochs: float = 0.0
-    """Epochs in which the weight of the KL rises from 0 to beta."""
-    free_bits: float = 0.0
-    """Nats of KL per latent dimension that cost nothing."""
+    warmup_epochs: float | None = None
+    """Epochs in which the weight of the KL rises from 0 to beta. Default: by the length."""
+    free_bits: float | None = None
+    """Nats of KL per latent dimension that cost nothing. Default: 0, or 1 in all for a table."""
     samples: Whole = 1
     """Draws of z per row and step."""
     optimizer: Annotated[str, _one_of(OPTIMIZERS)] = "adam"
     """Optimiser."""
-    learning_rate: float = 1e-3
-    """Step size."""
-    decay: float = 0.0
+    learning_rate: float | None = None
+    """Step size. Default: by the data, and reported; 0.001 with --epochs."""
+    decay: float | None = None
     """Share of the steps, at the end of the run, in which the step size falls to 0."""
-    batch_size: Whole = 128
-    """Rows per step."""
-    epochs: Whole = 50
-    """Passes over the training rows."""
-    patience: Whole = 0
+    batch_size: MaybeWhole = None
+    """Rows per step. Default: by the number of rows; 128 with --epochs."""
+    epochs: MaybeWhole = None
+    """Length of the run, in passes over the rows. What else is not given is fixed then."""
+    steps: MaybeWhole = None
+    """Length of the run, in steps. Default: by the number of rows, and reported."""
+    epoch_steps: MaybeWhole = None
+    """Steps in an epoch, after which it is validated. Default: one pass, or by --steps."""
+    minutes: float | None = None
+    """End the training after so many minutes, if it is not done before."""
+    patience: MaybeWhole = None
     """Stop after this many epochs without a better validation bound; keep the best. 0: never."""
     kind: Annotated[str, _one_of(AUTO_KINDS)] = "auto"
     """What DATA is. auto: told from its form, and reported; asked where two readings are left."""
@@ -269,13 +284,13 @@ class Config:
     """Folder of a run that gives the first weights. Its encoder and decoder must be the same."""
     seed: Whole = 0
     """Seeds the initial weights, the order of the rows, the noise and the split."""
-    threads: Annotated[int | None, Parameter(converter=whole_number)] = None
-    """CPU threads; they affect the last bits of the result. Default: the faster of one and all."""
+    threads: MaybeWhole = None
+    """CPU threads; they affect the last bits of the result. Default: by the work of a step."""
     # No worse: the change of the result is no larger than that from another seed.
     precision: Annotated[str, _one_of(PRECISIONS)] = "auto"
-    """Number format of matrix products. auto: bf16 in a long run, if faster and no worse."""
+    """Format of matrix products. auto: bf16 in a long run, if the processor has it and no worse."""
     kernels: Annotated[str, _one_of(KERNELS)] = "auto"
-    """Library for fp32 matrix products. auto: torch, or oneDNN in a long run if it is faster."""
+    """Library for fp32 products. auto: by the processor; fastest: measured, so bits may differ."""
     compile: Annotated[str, _one_of(COMPILE)] = "auto"
     """Compile the step, in ten seconds. auto: in a long run. off: do not record it either."""
     save_every: Whole = 0
@@ -297,6 +312,7 @@ class Config:
         self._check_ranges()
         self._check_widths()
         self._check_patience()
+        self._check_length()
         self.validation_fraction()
         self.picture_size()
 
@@ -349,7 +365,7 @@ class Config:
             if widths is not None and (not widths or min(widths) < 1):
                 raise UsageError(
                     f"{name} needs widths of at least 1, like 500,500; got"
-                    f" {_comma_separated(widths) or 'none'}"
+                    f" {','.join(map(str, widths)) or 'none'}"
                 )
 
     def _check_patience(self) -> None:
@@ -364,22 +380,12 @@ class Config:
                 " patience 0"
             )
 
-    def rate(self, step: int, steps: int) -> float:
-        """Return the step size of one optimiser step.
-
-        Args:
-            step: the number of the step, counted from 0.
-            steps: how many steps the whole run has.
-
-        Example:
-            >>> from aevb import Config
-            >>> config = Config(learning_rate=0.1, decay=0.5)
-            >>> [config.rate(step, 100) for step in (0, 50, 75)]
-            [0.1, 0.1, 0.05]
-        """
-        if not self.decay:
-            return self.learning_rate
-        return self.learning_rate * min(1.0, (steps - step) / (self.decay * steps))
+    def _check_length(self) -> None:
+        if self.epochs is not None and self.steps is not None:
+            raise UsageError(
+                f"epochs and steps both say how long a run is; got epochs {self.epochs} and steps"
+                f" {self.steps}. Leave epochs out, or leave steps out"
+            )
 
     def validation_fraction(self) -> float | None:
         """Return the fraction of the data to hold out, or None if ``validation`` names other data.

@@ -45,7 +45,8 @@ class Likelihood(nn.Module, ABC):
         form: which numbers x may be. "real": any, standardised. "unit": between 0 and 1. "levels":
             k / (levels - 1) for the integers 0 <= k < levels; the constructor then takes
             (data_dim, levels), otherwise (data_dim). "counts": the integers 0, 1, 2, ... up to
-            2^24, as they are; the encoder sees their logarithms.
+            2^24, as they are; the encoder sees their logarithms. "columns": each column has a
+            family of its own, as ``aevb.probability.factors`` says; the constructor takes these.
         nominal: True if the levels are names without an order. The encoder then sees an indicator
             for each level.
         of_batch: True if the loss of a row depends on the other rows of its batch.
@@ -98,6 +99,13 @@ class Likelihood(nn.Module, ABC):
 
         The default does nothing.
         """
+
+    def penalty(self) -> Tensor | None:
+        """Minus the log of a prior of the weights, in nats for each training row: ().
+
+        An objective adds it to its loss. The default is None: all weights are equally likely.
+        """
+        return None
 
     @property
     def noise(self) -> Tensor | None:
@@ -242,6 +250,9 @@ class Model(Protocol):
         x: (B, D) -> (B,), and (B, L) if the KL has a closed form for each dimension, else (B, 1);
         nats.
         """
+
+    def penalty(self) -> Tensor | None:
+        """What the prior of the weights adds to the loss: (), or None. See ``Likelihood``."""
 
     def in_evaluation(self) -> AbstractContextManager[None]:
         """Put every part into evaluation mode for a ``with`` block.

@@ -353,6 +353,17 @@ class VAE(nn.Module):
         reconstruction, log_prior = self.log_joint(x, z)
         return reconstruction.mean(0), (log_q - log_prior).mean(0).unsqueeze(-1)
 
+    def penalty(self) -> Tensor | None:
+        """Return what the prior of the likelihood's weights adds to a loss: (), or None.
+
+        Example:
+            >>> from aevb import VAE
+            >>> VAE().penalty() is None
+            True
+        """
+        penalty: Tensor | None = self.likelihood.penalty()
+        return penalty
+
     def posterior_and_frozen(self, x: Tensor) -> tuple[Distribution, FrozenPosterior]:
         """Return q(z|x), and its density with all parameters held constant. x: (..., D).
 

@@ -38,7 +38,8 @@ COMMANDS = {
     "fit": "Train a VAE on a data set, a file or a folder of pictures.",
     "sample": "Generate rows, or a sheet of pictures, from a trained model.",
     "encode": "Turn rows into latent codes.",
-    "score": "Say how likely each row is.",
+    "score": "Say how likely each row is, and which columns make it odd.",
+    "impute": "Fill the missing cells of a table.",
     "evaluate": (
         "Measure a model on given rows: log p(x), codes, samples, with error bars and warnings."
     ),
@@ -205,5 +206,5 @@ def _settings_from_files(app: App, commands: tuple[str, ...], arguments: Any) ->
     typed = {argument.name: argument.tokens[0].value for argument in arguments if argument.tokens}
     from aevb.commands.fit import read_settings
 
-    for config in read_settings(typed.get("--config"), typed.get("--out"), "--resume" in typed):
+    for config in read_settings(typed):
         config(app, commands, arguments)

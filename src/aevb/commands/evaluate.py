@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -26,6 +27,7 @@ def evaluate(
     *,
     samples: Whole = 5000,
     rows: Whole = 1000,
+    target: str = "",
     ais: Annotated[bool, Parameter(negative=())] = False,
     seed: Whole = 0,
     device: Literal["auto", "cpu", "cuda"] = "cpu",
@@ -38,6 +40,9 @@ def evaluate(
     with weight 1 on the KL, whatever beta the model was trained with. log_likelihood is an
     importance-weighted estimate of log p(x). All densities are in the units of the data.
 
+    For a table, samples are compared with its rows by column, by pair, by cell and by what can be
+    learned from them. The same figure for held-out rows stands beside each.
+
     Parameters
     ----------
     run
@@ -48,7 +53,10 @@ def evaluate(
     samples
         Draws of z for each row, to estimate log p(x).
     rows
-        Use at most this many rows, drawn at random.
+        Use at most this many rows, drawn at random. The comparison of a table uses up to 50,000.
+    target
+        A column of a table. Trees learn from samples to predict it, and are tested on held-out
+        rows, beside trees that learned from training rows.
     ais
         Also estimate log p(x) by annealed importance sampling, on 100 rows of the data, and between
         a lower and an upper bound on 100 rows drawn from the model. This takes minutes.
@@ -70,16 +78,18 @@ def evaluate(
     trained = checkpoint.load(run).to(device)
     terminal.note_unfinished(trained, run)
     chosen = _rows_to_measure(trained, data, rows, seed)
-    measured = _measure(trained, chosen, samples=samples, ais=ais, seed=seed, quiet=quiet or json)
+    asked = {"samples": samples, "ais": ais, "seed": seed, "target": target}
+    measured = _measure(trained, chosen, asked, quiet=quiet or json)
     likelihood, n = report.what_log_p_is(trained), len(chosen.rows)
-    what = f"{chosen.name}: {n} of {chosen.total} rows; {likelihood}"
-    picture = _draw(measured, what, run / "pictures" / "evaluation.png")
+    what = f"{chosen.name}: {n} of {len(chosen.all)} rows; {likelihood}"
+    pictures = _draw(measured, what, chosen, run / "pictures")
     if json:
         about = {"run": str(run), "data": chosen.name, "rows": n, "likelihood": likelihood}
         found = _as_json(measured, trained)
-        terminal.print_json(about | found | {"picture": picture and str(picture)})
+        named = {"picture": pictures.get("evaluation"), "table_picture": pictures.get("table")}
+        terminal.print_json(about | found | named)
     else:
-        _print(measured, trained, what, picture, annealed=ais)
+        _print(measured, trained, what, pictures, annealed=ais)
 
 
 def _refuse_less(name: str, value: int, *, least: int, default: int) -> None:
@@ -91,18 +101,23 @@ def _refuse_less(name: str, value: int, *, least: int, default: int) -> None:
 class _Chosen(NamedTuple):
     """Rows to measure.
 
-    name: a phrase for the rows. total: how many rows they were drawn from. training: the rows that
+    name: a phrase for the rows. all: the rows that they were drawn from. training: the rows that
     the model was trained on, None if they are gone.
     """
 
     rows: Data
     name: str
-    total: int
+    all: Data
     training: Data | None
 
 
 def _print(
-    measured: Evaluation, trained: Run, what: str, picture: Path | None, *, annealed: bool
+    measured: Evaluation,
+    trained: Run,
+    what: str,
+    pictures: Mapping[str, str],
+    *,
+    annealed: bool,
 ) -> None:
     """Print the figures as text. what: a phrase for the measured rows."""
     from aevb.commands import terminal
@@ -110,8 +125,8 @@ def _print(
 
     print(what)
     terminal.print_table(terminal.figure_rows(measured.figures))
-    for line in measured.left_out:
-        print(f"left out   {line}")
+    for line in [*_table_lines(measured), *(f"left out   {it}" for it in measured.left_out)]:
+        print(line)
     if annealed:
         print(
             "annealed   ais_log_likelihood on rows of the data; ais_lower and ais_upper on rows"
@@ -121,8 +136,27 @@ def _print(
     if told := report.verdict(measured):
         print(f"samples    {told}")
     terminal.print_findings(measured.findings)
-    if picture:
+    for picture in pictures.values():
         print(f"picture    {picture}")
+
+
+def _table_lines(measured: Evaluation) -> list[str]:
+    """What a person reads about a table below its figures: the worst, and what was used."""
+    table = measured.table
+    if table is None:
+        return []
+    lines = []
+    for name, errors in table.worst.items():
+        listed = ", ".join(f"{key[:60]} {error:.4f}" for key, error in list(errors.items())[:3])
+        lines.append(f"worst      {name}: {listed}")
+    if table.missing:
+        gaps = sorted(table.missing.items(), key=lambda item: -abs(item[1][0] - item[1][1]))[:3]
+        listed = ", ".join(
+            f"{key[:60]} {100 * made:.1f} % (real rows {100 * real:.1f} %)"
+            for key, (real, made) in gaps
+        )
+        lines.append(f"missing    {listed}")
+    return [*lines, *(f"note       {note}" for note in table.notes)]
 
 
 def _rows_to_measure(trained: Run, data: str | None, rows: int, seed: int) -> _Chosen:
@@ -147,10 +181,10 @@ def _rows_to_measure(trained: Run, data: str | None, rows: int, seed: int) -> _C
     else:
         assert own is not None
         found, name = own.held_out()
-    total = len(found)
+    total, kept = len(found), found
     if rows < total:
-        found = found.take(split_rows(total, rows / total, counter_seed(seed, "rows"))[1].numpy())
-    return _Chosen(found, name, total, _training_rows(own))
+        kept = found.take(split_rows(total, rows / total, counter_seed(seed, "rows"))[1].numpy())
+    return _Chosen(kept, name, found, _training_rows(own))
 
 
 def _training_rows(own: RunData | None) -> Data | None:
@@ -161,10 +195,8 @@ def _training_rows(own: RunData | None) -> Data | None:
         return None
 
 
-def _measure(
-    trained: Run, chosen: _Chosen, *, samples: int, ais: bool, seed: int, quiet: bool
-) -> Evaluation:
-    """Measure, with a progress bar for each long part."""
+def _measure(trained: Run, chosen: _Chosen, asked: Mapping[str, Any], *, quiet: bool) -> Evaluation:
+    """Measure, with a progress bar for each long part. asked: options of ``report.evaluate``."""
     from aevb.commands import terminal
     from aevb.runs import report
 
@@ -180,10 +212,9 @@ def _measure(
             trained,
             chosen.rows,
             training=chosen.training,
-            samples=samples,
-            ais=ais,
-            seed=seed,
+            held_out=chosen.all,
             on_part=on_part,
+            **asked,
         )
 
 
@@ -198,27 +229,49 @@ def _as_json(measured: Evaluation, trained: Run) -> dict[str, Any]:
         "kl_per_dimension": None if kl is None else {"values": kl.tolist(), "unit": "nats"},
         "compared": report.what_is_compared(trained),
         "left_out": measured.left_out,
+        **_table_json(measured),
         "samples": report.verdict(measured),
         "warnings": [finding._asdict() for finding in measured.findings],
     }
 
 
-def _draw(measured: Evaluation, title: str, path: Path) -> Path | None:
-    """Draw the page of pictures. Returns None if it cannot be written."""
+def _table_json(measured: Evaluation) -> dict[str, Any]:
+    """What is known of a table beside its figures."""
+    table = measured.table
+    if table is None:
+        return {}
+    missing = {
+        name: {"samples": made, "real": real} for name, (real, made) in table.missing.items()
+    }
+    return {"worst": table.worst, "missing_cells": missing, "notes": table.notes}
+
+
+def _draw(measured: Evaluation, title: str, chosen: _Chosen, folder: Path) -> dict[str, str]:
+    """Draw the pages of pictures. Returns the paths of those that could be written, by name."""
     from aevb import plots
     from aevb.commands import terminal
 
-    figure = plots.evaluation(
-        measured.per_row,
-        measured.kl_per_dimension,
-        measured.codes,
-        measured.prior,
-        measured.real,
-        measured.generated,
-        title,
-    )
-    try:
-        return plots.save(figure, path)
-    except CannotWriteError as error:  # print the figures even without their picture
-        terminal.note(f"without a picture: {error}")
-        return None
+    figures = {
+        "evaluation": plots.evaluation(
+            measured.per_row,
+            measured.kl_per_dimension,
+            measured.codes,
+            measured.prior,
+            measured.real,
+            measured.generated,
+            title,
+        )
+    }
+    if (table := measured.table) is not None:
+        from aevb.runs.table_pictures import page
+
+        which = "rows of the data" if chosen.training is None else "training rows"
+        words = f"{len(table.made)} samples beside {len(table.real)} {which}"
+        figures["table"] = page(table.real, table.made, table.columns, words)
+    written = {}
+    for name, figure in figures.items():
+        try:
+            written[name] = str(plots.save(figure, folder / f"{name}.png"))
+        except CannotWriteError as error:  # print the figures even without their picture
+            terminal.note(f"without a picture: {error}")
+    return written

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -51,8 +51,8 @@ def fit(
     out
         The folder of the run. It must not hold anything yet, unless --resume is given.
     resume
-        Continue the run in --out with its own settings. --epochs (the length of the whole run),
-        --patience, --learning-rate and --decay may be changed.
+        Continue the run in --out with its own settings. --epochs or --steps (the length of the
+        whole run), --minutes, --patience, --learning-rate and --decay may be changed.
     config
         A TOML file with any of these settings, named as here but with underscores. The command line
         takes precedence.
@@ -75,7 +75,7 @@ def fit(
     narrator = Narrator(settings, quiet=quiet, json=json)
     if not bar.disable:
         narrator = NarratorWithBar(settings, bar)
-    with _how_to_go_on(out, settings.epochs, speaks=is_first), narrator:
+    with _how_to_go_on(out, narrator, speaks=is_first), narrator:
         run = train(data, settings, out=out, resume=resume, callbacks=narrator)
     if is_first:
         _report(run, narrator, out, json=json, quiet=quiet)
@@ -90,12 +90,11 @@ class Narrator(Callbacks):
     prepared: Prepared
     found: dict[str, Any]
     engine: Engine
+    planned = 0
+    """How many epochs the run has, once that is known."""
 
     def __init__(self, settings: Config, *, quiet: bool = False, json: bool = False) -> None:
-        from aevb.evaluation.diagnosis import Watch
-
         self.settings, self.quiet, self.json = settings, quiet, json
-        self.watch = Watch(settings.epochs, settings.warmup_epochs)
         self.before: Progress | None = None
         self.started, self.seconds = time.perf_counter(), 0.0
 
@@ -108,8 +107,13 @@ class Narrator(Callbacks):
     def on_data(self, prepared: Prepared) -> None:
         """Describe the data."""
         from aevb.commands import terminal
+        from aevb.evaluation.diagnosis import Watch
+        from aevb.runs.automatic import planned_epochs
 
         self.prepared, self.found = prepared, terminal.describe(prepared)
+        if prepared.config is not None:
+            self.settings, self.planned = prepared.config, planned_epochs(prepared.config)
+        self.watch = Watch(self.planned, self.settings.warmup_epochs or 0.0)
         if not (self.quiet or self.json):
             terminal.print_description(self.found)
         self.started = time.perf_counter()
@@ -120,8 +124,10 @@ class Narrator(Callbacks):
 
     def on_resume(self, saved: Saved) -> None:
         """Note if the run will end sooner than planned."""
+        from aevb.runs.automatic import planned_epochs
+
         self.before = saved.progress
-        planned, now = saved.run.config.epochs, self.settings.epochs
+        planned, now = planned_epochs(saved.run.config), self.planned
         if planned > now:
             self.note(f"the run was planned for {planned} epochs and will now end after {now}")
 
@@ -173,10 +179,12 @@ class NarratorWithBar(Narrator):
     def on_data(self, prepared: Prepared) -> None:
         """Describe the data, then show the bar."""
         from aevb.datasets.batches import steps_per_epoch
+        from aevb.runs.automatic import known
 
         super().on_data(prepared)
-        self.steps = steps_per_epoch(len(prepared.train), self.settings.batch_size)
-        self.bar.update(self.task, total=self.settings.epochs * self.steps)
+        in_pass = steps_per_epoch(len(prepared.train), known(self.settings, "batch_size"))
+        self.steps = self.settings.epoch_steps or in_pass
+        self.bar.update(self.task, total=self.settings.steps or self.planned * self.steps)
         self.bar.start()
 
     def on_step(self, epoch: int, step: int, log: dict[str, Tensor]) -> None:  # noqa: ARG002
@@ -208,7 +216,7 @@ ENGINE_WORDS = {
 
 
 @contextmanager
-def _how_to_go_on(out: Path, epochs: int, *, speaks: bool) -> Iterator[None]:
+def _how_to_go_on(out: Path, narrator: Narrator, *, speaks: bool) -> Iterator[None]:
     """If a run is interrupted, say on stderr how far it came and how to continue it."""
     from aevb.commands import terminal
 
@@ -217,7 +225,7 @@ def _how_to_go_on(out: Path, epochs: int, *, speaks: bool) -> Iterator[None]:
     except KeyboardInterrupt:
         if speaks and (out / "config.toml").is_file():
             how = f"aevb fit --resume --out {out}"
-            terminal.note(f"interrupted{_where(out, epochs)}. To continue: {how}")
+            terminal.note(f"interrupted{_where(out, narrator.planned)}. To continue: {how}")
         raise
 
 
@@ -256,13 +264,14 @@ def _report(run: Run, narrator: Narrator, out: Path, *, json: bool, quiet: bool)
         terminal.print_findings(findings)
 
 
-def read_settings(config: str | None, out: str | None, resume: bool) -> list[Dict]:
-    """The settings of a TOML file, and those of the run in ``out`` if it is resumed.
+def read_settings(typed: Mapping[str, str]) -> list[Dict]:
+    """The settings of a TOML file, and those of the run in ``--out`` if it is resumed.
 
-    Raises NotFoundError or UsageError.
+    typed: the options of the command line. Raises NotFoundError or UsageError.
     """
+    config, out = typed.get("--config"), typed.get("--out")
     files = [Path(config)] if config else []
-    if resume:
+    if "--resume" in typed:
         if out is None:
             raise UsageError("--resume needs the run to continue: --out RUN")
         if (Path(out) / "manifest.json").is_file() and not (Path(out) / "config.toml").is_file():
@@ -276,11 +285,16 @@ def read_settings(config: str | None, out: str | None, resume: bool) -> list[Dic
                 " --resume."
             )
         files.append(Path(out) / "config.toml")
-    return [_read_toml(file) for file in files]
+    # A length on the command line takes the place of that in a file, also in the other unit.
+    others = {"--epochs": "steps", "--steps": "epochs"}
+    return [
+        _read_toml(file, {name for option, name in others.items() if option in typed})
+        for file in files
+    ]
 
 
-def _read_toml(file: Path) -> Dict:
-    """The settings of one file. Raises NotFoundError or UsageError."""
+def _read_toml(file: Path, without: Collection[str] = ()) -> Dict:
+    """The settings of one file, without some of them. Raises NotFoundError or UsageError."""
     try:
         settings = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -301,4 +315,5 @@ def _read_toml(file: Path) -> Dict:
             raise UsageError(
                 f"{file}: [{name}] is a section; settings stand at the top level, one a line"
             )
+    settings = {name: value for name, value in settings.items() if name not in without}
     return Dict(settings, source=str(file), use_commands_as_keys=False)

@@ -6,12 +6,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING, Literal
 
 from aevb.commands.help import unwrapped
-from aevb.config import Whole, whole_number
+from aevb.config import MaybeWhole, Whole
 from aevb.errors import CannotWriteError
 
 if TYPE_CHECKING:
@@ -26,7 +24,7 @@ def refit(
     *,
     out: Path,
     prior: Literal["mixture", "flow", "flow_matching"] = "mixture",
-    components: Annotated[int | None, Parameter(converter=whole_number)] = None,
+    components: MaybeWhole = None,
     seed: Whole = 0,
 ) -> None:
     """Fit a prior to the codes of a trained model, and write the model with it as another run.

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aevb.datasets.batches import steps_per_epoch
+from aevb.runs.automatic import known, planned_epochs
 
 if TYPE_CHECKING:
     from aevb.evaluation.bound import Figure
@@ -52,10 +53,11 @@ def done_since(before: Progress | None, run: Run, rows: int, seconds: float) -> 
         rows: number of training rows.
         seconds: the duration of the training.
     """
-    each = steps_per_epoch(rows, run.config.batch_size)
-    epoch, step = (before.epoch, before.step) if before else (0, 0)
-    new = (run.trained - epoch) * each - step
-    return Done(epoch, new, seconds, run.trained * each, each)
+    each = run.config.epoch_steps or steps_per_epoch(rows, known(run.config, "batch_size"))
+    if before is None:
+        return Done(0, run.steps, seconds, run.steps, each)
+    begun = (before.steps or before.epoch * each) + before.step
+    return Done(before.epoch, run.steps - begun, seconds, run.steps, each)
 
 
 def as_json(run: Run, found: dict[str, Any], out: Path, done: Done) -> dict[str, Any]:
@@ -78,6 +80,7 @@ def as_json(run: Run, found: dict[str, Any], out: Path, done: Done) -> dict[str,
         "steps": done.steps,
         "steps_in_all": done.steps_in_all,
         "stopped_by_patience": run.stopped_by_patience,
+        "stopped_by_time": run.ended == "time",
         "seconds": round(done.seconds, 1),
         **figures,
     }
@@ -90,7 +93,7 @@ def _what_was_trained(run: Run, done: Done) -> str:
 
 
 def _nothing_new(run: Run) -> str:
-    why = "then stopped by patience" if run.stopped_by_patience else "as planned"
+    why = f"then stopped by {_what_stopped(run)}" if _what_stopped(run) else "as planned"
     return f"nothing: {run.trained} epochs were done before, {why}"
 
 
@@ -100,9 +103,14 @@ def _new_steps(run: Run, done: Done) -> str:
     text = f"{new} {epochs}, {done.steps} steps, in {done.seconds:.1f} s"
     if done.before:
         text += f": from epoch {done.before + 1} to {run.trained}"
-    if run.stopped_by_patience:
-        text += f"; stopped by patience before {run.config.epochs}"
+    if why := _what_stopped(run):
+        text += f"; stopped by {why} before {planned_epochs(run.config)}"
     return text
+
+
+def _what_stopped(run: Run) -> str:
+    """What ended the training before its planned length, or ""."""
+    return "" if run.ended == "planned" else run.ended
 
 
 def print_for_people(
@@ -122,16 +130,24 @@ def print_for_people(
     print(f"steps      {_how(engine)}")
     _print_figures(run.kept_record, baseline)
     if done.steps_in_all < FEWEST_STEPS and not run.stopped_by_patience:
-        epochs = -(-FEWEST_STEPS // done.steps_per_epoch)
         print(
             f"note       only {done.steps_in_all} steps in all, and a model usually needs"
-            f" thousands. Go on with: aevb fit --resume --out {out} --epochs {epochs}"
+            f" thousands. Go on with: aevb fit --resume --out {out} {_longer(run, done)}"
         )
     written = f"model, config.toml, metrics.jsonl, {pictures} pictures in {out / 'pictures'}"
     print(f"written    {out}: {written}")
     samples = sample_file(run)
     then = (f"aevb sample {out} -n 100 -o {samples}", f"aevb evaluate {out}", f"aevb plot {out}")
     print(f"next       {'    '.join(then)}")
+
+
+def _longer(run: Run, done: Done) -> str:
+    """The options for a run of at least ``FEWEST_STEPS``, in the unit of its present length."""
+    minutes = f" --minutes {2 * known(run.config, 'minutes'):g}" if run.ended == "time" else ""
+    if run.config.steps is not None:
+        return f"--steps {max(FEWEST_STEPS, run.config.steps)}{minutes}"
+    epochs = max(-(-FEWEST_STEPS // done.steps_per_epoch), planned_epochs(run.config))
+    return f"--epochs {epochs}{minutes}"
 
 
 def sample_file(run: Run) -> str:

@@ -67,10 +67,12 @@ def note_data(data: Data) -> None:
 
 def note_unfinished(run: Run, folder: Path) -> None:
     """Note on stderr if a run was interrupted, since its model is not fully trained."""
+    from aevb.runs.automatic import planned_epochs
+
     if run.is_unfinished and (folder / "config.toml").is_file():
         note(
-            f"trained {run.trained} of {run.config.epochs} epochs; `aevb fit --resume --out"
-            f" {folder}` goes on"
+            f"trained {run.trained} of {planned_epochs(run.config)} epochs; `aevb fit --resume"
+            f" --out {folder}` goes on"
         )
 
 
@@ -154,6 +156,7 @@ def describe(prepared: Prepared) -> dict[str, Any]:
         "likelihood": plan.likelihood,
         "reason": plan.reason,
         "size": None if prepared.size is None else asdict(prepared.size),
+        "decisions": prepared.reasons,
     }
 
 
@@ -187,6 +190,7 @@ def print_description(found: Mapping[str, Any]) -> None:
         rows.append(("network", f"{size['network']} of {widths} ({size['reason']})"))
         needs = f"{size['weights']:,} weights; about {in_words(size['memory'])} of memory"
         rows.append(("size", needs))
+    rows.extend(found["decisions"].items())
     print_table([*rows, *(("note", text) for text in found["notes"])])
 
 
@@ -218,12 +222,20 @@ def figure_rows(figures: Mapping[str, Figure]) -> list[tuple[str, str, str, str]
             name,
             f"{figure.value:.4f}",
             "" if math.isnan(figure.standard_error) else f"+- {figure.standard_error:.4f}",
-            "; ".join(
-                [figure.unit, *(_detail(key, value) for key, value in figure.details.items())]
-            ),
+            "; ".join([figure.unit, *_beside(figure)]),
         )
         for name, figure in figures.items()
     ]
+
+
+def _beside(figure: Figure) -> list[str]:
+    """The details of a figure as phrases. Two of them are the same figure for real rows."""
+    rest = {key: value for key, value in figure.details.items() if not key.startswith("real")}
+    phrases = [_detail(key, value) for key, value in rest.items()]
+    if "real" in figure.details:
+        error = figure.details["real_error"]
+        phrases.insert(0, f"real rows {figure.details['real']:.4f} +- {error:.4f}")
+    return phrases
 
 
 def _detail(name: str, value: float) -> str:

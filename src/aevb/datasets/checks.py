@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from aevb.datasets.damage import in_quotes
 from aevb.datasets.form import require_known
 from aevb.datasets.stored import Stored, chunks
-from aevb.datasets.tabular.columns import Table, options, quoted
+from aevb.datasets.tabular.columns import options, quoted
 from aevb.errors import DataError, UsageError
 
 FEWEST_STEPS = 256
@@ -146,16 +146,19 @@ def require_form(data: Data, schema: Schema) -> None:
             f"{data.source} has {', '.join(data.columns)}. Bring them into this order."
         )
     if schema.table is not None:
-        _require_table(data, schema.table)
+        _require_table(data, schema)
     _require_same_white(data, schema)
     _require_probabilities(data, schema)
     if schema.vocabulary is not None:
         require_known(data.chunks(), schema.vocabulary, data.source)
 
 
-def _require_table(data: Data, table: Table) -> None:
+def _require_table(data: Data, schema: Schema) -> None:
     """Refuse missing cells, and bare numbers where the columns are not all numbers."""
-    require_complete(data)
+    if schema.families is None:
+        require_complete(data)
+    table = schema.table
+    assert table is not None
     bare = all(column.kind in ("real", "integer", "boolean") for column in table.columns)
     if data.table is None and not bare:
         raise DataError(

@@ -6,8 +6,8 @@ Both are decided from the training rows, and the reason is printed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,12 @@ from aevb.datasets.looks import channel_moments, first_fraction
 from aevb.datasets.schema import Data, Schema
 from aevb.datasets.stored import moments
 from aevb.datasets.tabular.columns import Column, options, quoted
+from aevb.datasets.tabular.families import Families, find
+from aevb.datasets.tabular.number_kinds import decimals_of
 from aevb.errors import DataError, UsageError
 
+MANY = 256
+"""Tables of more columns, all of them numbers without gaps, have one likelihood for all columns."""
 MOST_LEVELS = 4096
 """Integers below this may be levels. Larger ones are amounts or identifiers."""
 
@@ -107,12 +111,14 @@ def plan(
         ('bernoulli', (16.0,))
     """
     data = with_kind(data, "auto", likelihood, binarize)
-    _require_variety(data)
-    _require_numbers_in_columns(data)
     reason = "as asked for"
     if likelihood == "auto":
         likelihood, reason = _choose(data)
     form = form_of(likelihood)
+    if form == "columns":
+        return _of_columns(data, likelihood, reason)
+    _require_variety(data)
+    _require_numbers_in_columns(data)
     if binarize != "none" and (form != "unit" or data.values == "real"):
         raise UsageError(
             f"binarize {binarize!r} needs grey levels and likelihood bernoulli; got {data.values}"
@@ -122,6 +128,55 @@ def plan(
     schema = _schema(data, whole or data, transform, binarize)
     treatment = schema.treatment if form == "unit" else ""
     return Plan(likelihood, schema, "; ".join(filter(None, [reason, transform.phrase, treatment])))
+
+
+def _of_columns(data: Data, likelihood: str, reason: str) -> Plan:
+    """The plan for a likelihood that models each column by its family."""
+    if data.kind != "table":
+        raise UsageError(
+            f"likelihood {likelihood} is for tables; {data.source} holds {data.kind}. Leave the"
+            " likelihood out, or give --kind table."
+        )
+    _require_rows(data)
+    codes = np.concatenate([np.asarray(rows, np.float64) for _, rows in data.chunks()])
+    columns = columns_of(data)
+    families = find(codes, columns)
+    schema = replace(
+        _schema(data, data, Transform((0.0,), (1.0,)), "none"), families=families, limits=()
+    )
+    return Plan(likelihood, schema, "; ".join([reason, *_kept(families, columns)]))
+
+
+def _kept(families: Families, columns: Sequence[Column]) -> list[str]:
+    """Phrases that name the rules."""
+    rules = [rule.describe(columns) for rule in (*families.rules, *families.repairs)]
+    more = f", and {len(rules) - 3} more" if len(rules) > 3 else ""
+    return [f"kept as rules: {', '.join(rules[:3])}{more}"] if rules else []
+
+
+def columns_of(data: Data) -> tuple[Column, ...]:
+    """The modelled columns of a table, or columns of numbers for an array without names.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.datasets import Data
+        >>> from aevb.datasets.planning import columns_of
+        >>> [(c.name, c.kind) for c in columns_of(Data(np.array([[1.0, 2.5]]), source="mine"))]
+        [('column_1', 'integer'), ('column_2', 'real')]
+    """
+    if data.table is not None:
+        return data.table.modelled
+    import pandas as pd
+
+    found = []
+    for i in range(math.prod(data.shape)):
+        cells = np.concatenate([rows.reshape(len(rows), -1)[:, i] for _, rows in data.chunks()])
+        whole = bool((cells == np.rint(cells)).all())
+        decimals = 0 if whole else decimals_of(pd.Series(cells.astype(np.float64)))
+        kind = "integer" if whole else "real"
+        name = column_name(data.columns, i)
+        found.append(Column(name, kind, str(cells.dtype), decimals=decimals))
+    return tuple(found)
 
 
 def _transform(data: Data, whole: Data, likelihood: str, form: str, binarize: str) -> Transform:
@@ -138,16 +193,20 @@ def _transform(data: Data, whole: Data, likelihood: str, form: str, binarize: st
 
 
 def _require_variety(data: Data) -> None:
+    _require_rows(data)
+    if data.range[0] == data.range[1]:
+        raise DataError(
+            f"{data.source}: every value is {data.range[0]:g}; a model learns nothing from a"
+            " constant. Is it the right file?"
+        )
+
+
+def _require_rows(data: Data) -> None:
     if len(data) < 2:
         notes = " ".join(["", *data.notes])  # they may say why there are so few
         raise DataError(
             f"{data.source} has 1 row to learn from; a model needs at least 2, and usually"
             f" hundreds.{notes}"
-        )
-    if data.range[0] == data.range[1]:
-        raise DataError(
-            f"{data.source}: every value is {data.range[0]:g}; a model learns nothing from a"
-            " constant. Is it the right file?"
         )
 
 
@@ -207,6 +266,8 @@ def _choose(data: Data) -> tuple[str, str]:
         return "categorical", "tokens have no order"
     if data.kind == "counts":
         return count_likelihood(data)
+    if data.kind == "table" and _suits_mixed(data):
+        return "mixed", "each column by its own family"
     if data.values == "binary":
         return "bernoulli", "all values are 0 or 1"
     if not _may_be_grey(data):
@@ -218,6 +279,19 @@ def _choose(data: Data) -> tuple[str, str]:
     )
     share = f"{extreme:.0%} of the grey levels are nearly black or white"
     return ("bernoulli", share) if extreme >= 0.5 else ("gaussian", "only " + share)
+
+
+def _suits_mixed(data: Data) -> bool:
+    """Whether the columns of a table are modelled one by one.
+
+    Many columns of one unit, such as bits or genes, have cheaper likelihoods. Columns of names and
+    missing cells have no other.
+    """
+    wide = math.prod(data.shape) > MANY
+    if data.table is None:
+        return not wide and data.values != "binary" and len(data.shape) == 1
+    special = any(column.kind in ("category", "ordered", "date") for column in data.table.modelled)
+    return special or math.isnan(data.survey.low) or not wide
 
 
 def _may_be_grey(data: Data) -> bool:

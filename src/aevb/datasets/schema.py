@@ -26,6 +26,7 @@ from aevb.datasets.draws import uniforms
 from aevb.datasets.form import Form, codes, within
 from aevb.datasets.stored import LazyRows, Stored, Survey, chunks, survey
 from aevb.datasets.tabular.columns import Table
+from aevb.datasets.tabular.families import Families
 
 BINARIZE = {
     "none": "kept as targets, as in the paper",
@@ -231,6 +232,7 @@ class Schema:
         form: The form of the user's rows, if the model learns them in another one.
         vocabulary: The tokens that occur, in ascending order. Level k stands for the k-th of them.
         limits: The smallest and the largest value of each column of an array of whole numbers.
+        families: The families of the columns, for the likelihood ``mixed``.
 
     Example:
         >>> import numpy as np
@@ -263,6 +265,7 @@ class Schema:
     form: Form | None = None
     vocabulary: tuple[int, ...] | None = None
     limits: tuple[tuple[int, int], ...] = ()
+    families: Families | None = None
 
     @property
     def data_dim(self) -> int:
@@ -388,6 +391,8 @@ class Schema:
             array([[0., 1.]], dtype=float32)
         """
         flat = rows.reshape(len(rows), -1)
+        if self.families is not None:
+            return self.families.numbers(flat)
         if self.vocabulary is not None:
             flat = codes(flat, self.vocabulary)
         x: NDArray[np.float32]
@@ -423,6 +428,8 @@ class Schema:
 
     def _unscaled(self, x: NDArray[Any]) -> NDArray[Any]:
         """Turn x: (N, D) into rows (N, *shape) as the model learns them."""
+        if self.families is not None:
+            x = self.families.codes(x)
         rows: NDArray[Any] = x.astype(np.float64) * self.wide(self.scale) + self.wide(self.shift)
         rows = rows.reshape(len(x), *self.shape)
         if self.vocabulary is not None:

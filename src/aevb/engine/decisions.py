@@ -1,9 +1,9 @@
 """How the steps of a run are executed: mode, precision, kernels and threads.
 
-The mode follows from counts of steps and operations, never from a measurement. So the same run has
-the same mode every time. For recorded steps that are not tiny, a short measurement at the start of
-a new run then decides the number of threads. In long or compiled runs it also decides kernels and
-precision. The choices are saved with the run, and a resumed run keeps them.
+The result of a run depends on all four in its last bits. So they follow from counts of steps and
+operations and from the processor, never from a measurement: one command ends with the same bits
+every time on one machine. Only ``--kernels fastest`` measures, since then the user asks for it. The
+choices are saved with the run, and a resumed run keeps them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from aevb.datasets.batches import Shard
+from aevb.engine import processor
 from aevb.engine.graph_passes import ONEDNN
 from aevb.engine.recording import flops
 from aevb.engine.step import Engine, Step
@@ -42,10 +43,13 @@ Such a run takes some ten seconds.
 LITTLE_WORK = 1e8
 """Floating-point operations of a step below which one thread and torch's kernels are the fastest.
 
-For less work, waking a second thread or starting oneDNN takes longer than the work itself.
+For less work, waking a second thread or starting oneDNN takes longer than the work itself. A step
+gets at most one thread for this much work.
 """
 WORTH = 0.9
-"""Other kernels or bfloat16 are chosen only if they need less than this share of the time."""
+"""Measured kernels or bfloat16 are chosen only if they need less than this share of the time."""
+OPEN = ("auto", "fastest")
+"""Wishes for kernels that name none."""
 ROUNDS = 7
 """How many times each way of executing a step is measured."""
 
@@ -54,8 +58,8 @@ ROUNDS = 7
 class Wishes:
     """What the user asks for; ``auto`` and ``None`` leave the decision to this module.
 
-    compile: auto, on or off. precision: auto, fp32 or bf16. kernels: auto, torch or onednn.
-    threads: number of CPU threads.
+    compile: auto, on or off. precision: auto, fp32 or bf16. kernels: auto, torch, onednn, or
+    fastest, which measures what is left open. threads: number of CPU threads.
     """
 
     compile: str = "auto"
@@ -109,12 +113,58 @@ def plan(step: Step, inputs: Sequence[Tensor], wishes: Wishes, run: Circumstance
     # The speed of a GPU does not depend on the processor's threads, nor on its kernels.
     if run.before or mode == "eager" or on_gpu:
         return engine
-    if work() < LITTLE_WORK:
+    return fitted(step, inputs, engine, wishes, run, work())
+
+
+def fitted(
+    step: Step,
+    inputs: Sequence[Tensor],
+    engine: Engine,
+    wishes: Wishes,
+    run: Circumstances,
+    work: float,
+) -> Engine:
+    """The engine of a new run of recorded steps on a CPU: threads, kernels and precision.
+
+    Args:
+        step: the step to be executed.
+        inputs: the inputs of a step for a whole batch.
+        engine: the engine so far.
+        wishes: what the user asks for.
+        run: the facts about the run.
+        work: floating-point operations of a step.
+    """
+    if work < LITTLE_WORK:
         return replace(engine, threads=wishes.threads or 1)
-    is_long = mode == "compiled" or run.steps * work() >= SOME_WORK
-    ways = [engine, *(other_kernels(engine, wishes, run) if is_long else [])]
-    threads = threads_to_try(engine, wishes)
-    return fastest(step, inputs, [[replace(way, threads=n) for n in threads] for way in ways])
+    is_long = engine.mode == "compiled" or run.steps * work >= SOME_WORK
+    if wishes.kernels == "fastest":
+        ways = [engine, *(other_kernels(engine, wishes, run) if is_long else [])]
+        threads = threads_to_try(engine, wishes)
+        return fastest(step, inputs, [[replace(way, threads=n) for n in threads] for way in ways])
+    engine = replace(engine, threads=wishes.threads or threads_for(work, engine.threads))
+    return by_processor(engine, wishes, run) if is_long else engine
+
+
+def threads_for(work: float, most: int) -> int:
+    """How many CPU threads a step gets: one for each ``LITTLE_WORK`` of it, at most ``most``.
+
+    work: floating-point operations of the step.
+    """
+    return max(1, min(most, int(work / LITTLE_WORK)))
+
+
+def by_processor(engine: Engine, wishes: Wishes, run: Circumstances) -> Engine:
+    """The engine of a long run, with the kernels and the precision that suit this processor.
+
+    bfloat16 comes first, since it reads half the bytes. It is chosen only where it is known to be
+    harmless, and where the processor multiplies it.
+    """
+    ways = {(way.precision, way.kernels): way for way in other_kernels(engine, wishes, run)}
+    if processor.multiplies_bf16() and ("bf16", engine.kernels) in ways:
+        return ways["bf16", engine.kernels]
+    if processor.is_faster_with_onednn() and ("fp32", "onednn") in ways:
+        return ways["fp32", "onednn"]
+    return engine
 
 
 def decide_mode(
@@ -185,7 +235,7 @@ def decide_precision(wishes: Wishes, before: Engine | None) -> str:
 
 def decide_kernels(wishes: Wishes, before: Engine | None) -> str:
     """The kernels for products: the user's choice, else those of the run so far, else torch's."""
-    if wishes.kernels != "auto":
+    if wishes.kernels not in OPEN:
         return wishes.kernels
     return before.kernels if before else "torch"
 
@@ -209,7 +259,7 @@ def other_kernels(engine: Engine, wishes: Wishes, run: Circumstances) -> list[En
     if engine.precision != "fp32":
         return []
     ways = []
-    if ONEDNN and wishes.kernels == "auto":
+    if ONEDNN and wishes.kernels in OPEN:
         ways.append(replace(engine, kernels="onednn"))
     if run.bf16_is_free and wishes.precision == "auto":
         ways.append(replace(engine, precision="bf16"))

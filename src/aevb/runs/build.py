@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from inspect import signature
 from typing import Any
 
+import torch
 from torch import nn
 
 from aevb.config import OPTIMIZERS, Config
+from aevb.datasets.tabular.families import Families
 from aevb.engine.optimisers import Update
 from aevb.errors import UsageError
 from aevb.interfaces import Likelihood, Objective
 from aevb.model import VAE
 from aevb.parts.likelihoods import LIKELIHOODS
+from aevb.parts.likelihoods.mixed import Mixed
 from aevb.parts.networks import NETWORKS
-from aevb.parts.networks.conv import Layout
+from aevb.parts.networks.hidden_cells import HiddenCells
 from aevb.parts.networks.indicators import Indicators
 from aevb.parts.networks.log_counts import LogCounts
+from aevb.parts.networks.mlp import MLP
 from aevb.parts.objectives import OBJECTIVES
 from aevb.parts.posteriors import POSTERIORS
 from aevb.parts.priors import PRIORS
+from aevb.probability.cells import HINGES, CellFeatures
 from aevb.registry import Registry
+from aevb.runs.automatic import FIXED, fixed, known, settle_network
 
-MOST_PIXELS = 64 * 64
-"""Pictures of at least this many pixels get a convolutional network, unless another is named."""
+QUIET = 0.05
+"""The last layer of a decoder of mixed rows starts with weights that are so much smaller."""
 PRIOR_SETTINGS = {"components": "components"}
 """Settings of a ``Config`` that a prior may take: name in ``Config`` -> name of the argument."""
 OBJECTIVE_SETTINGS = {
@@ -37,58 +42,23 @@ OBJECTIVE_SETTINGS = {
 """Settings of a ``Config`` that an objective may take: name in ``Config`` -> argument."""
 
 
-def settle_network(config: Config, shape: tuple[int, ...], kind: str = "") -> tuple[Config, str]:
-    """Choose the network if it is ``auto``, and the widths that go with it.
-
-    Args:
-        config: The settings.
-        shape: Of one row.
-        kind: Of the data, "" if it is not known.
-
-    Returns:
-        The settings with the name of a network, and the reason as a phrase to print.
-
-    Example:
-        >>> from aevb import Config
-        >>> from aevb.runs.build import settle_network
-        >>> config, why = settle_network(Config(), (64, 64, 3))
-        >>> config.network, config.hidden, why
-        ('conv', (32, 64), 'for pictures of 64x64 pixels or more')
-        >>> settle_network(Config(), (28, 28))[0].network
-        'mlp'
-    """
-    if config.network != "auto":
-        return config, "as asked for"
-    layout = _layout(shape) if kind in ("", "pictures") else None
-    if layout is None:
-        return replace(config, network="mlp"), "for rows that are no pictures"
-    if layout.height * layout.width >= MOST_PIXELS:
-        return replace(config, network="conv"), "for pictures of 64x64 pixels or more"
-    return replace(config, network="mlp"), "for pictures of fewer than 64x64 pixels"
-
-
-def _layout(shape: tuple[int, ...]) -> Layout | None:
-    try:
-        return Layout.of(shape)
-    except UsageError:
-        return None
-
-
 def build(
     config: Config,
     likelihood: str,
     shape: tuple[int, ...],
     steps_per_epoch: int,
     levels: int | None = None,
+    families: Families | None = None,
 ) -> tuple[VAE, Objective]:
     """Make the model, with fresh weights from torch's generator, and the objective.
 
     Args:
-        config: the settings of the run.
+        config: the settings of the run; what is None has the fixed number of ``FIXED``.
         likelihood: a name in ``LIKELIHOODS``; ``config.likelihood`` may still be ``auto``.
         shape: of one row, such as (3,) or (28, 28).
         steps_per_epoch: turns the epochs of the warm-up into optimiser steps.
         levels: how many values a column can have; only the likelihoods over levels need it.
+        families: of the columns; only the likelihood ``mixed`` needs them.
 
     Returns:
         The model, on the CPU and in training mode, and the objective.
@@ -109,8 +79,9 @@ def build(
             "gaussian_optimal sets the variance that is best for the elbo, not for"
             f" {config.objective}; use gaussian"
         )
-    config, _ = settle_network(config, shape)
-    return _model(config, likelihood, shape, levels), _objective(config, steps_per_epoch)
+    config, _ = settle_network(fixed(config), shape)
+    p = likelihood_for(likelihood, math.prod(shape), levels, families)
+    return _model(config, p, shape), _objective(config, steps_per_epoch)
 
 
 def update_for(config: Config, model: nn.Module) -> Update:
@@ -125,30 +96,33 @@ def update_for(config: Config, model: nn.Module) -> Update:
         >>> type(update).__name__
         'Adagrad'
     """
-    update: Update = OPTIMIZERS[config.optimizer].of_model(model, lr=config.learning_rate)
+    rate = known(fixed(config), "learning_rate")
+    update: Update = OPTIMIZERS[config.optimizer].of_model(model, lr=rate)
     return update
 
 
-def _model(config: Config, likelihood: str, shape: tuple[int, ...], levels: int | None) -> VAE:
+def _model(config: Config, p: Any, shape: tuple[int, ...]) -> VAE:
+    # The parts are made in this order, because each draws its weights from torch's generator:
+    # likelihood, encoder, posterior, decoder, prior.
     assert config.hidden is not None
-    data_dim = math.prod(shape)
-    # The parts are made in this order, because each draws its weights from torch's generator.
-    p = likelihood_for(likelihood, data_dim, levels)
+    data_dim, latent_dim = math.prod(shape), known(config, "latent_dim")
     encoder, features = _encoder(config, p, shape)
-    posterior = POSTERIORS[config.posterior](features, config.latent_dim)
+    posterior = POSTERIORS[config.posterior](features, latent_dim)
     decoder = NETWORKS[config.network].decoder(
-        config.latent_dim,
+        latent_dim,
         config.decoder_hidden or config.hidden[::-1],
         shape,
         p.num_features,
         config.activation,
         config.skip,
     )
+    if p.form == "columns":
+        _quieten(decoder)
     prior = prior_for(config)
     return VAE(
         data_dim,
         config.hidden,
-        config.latent_dim,
+        latent_dim,
         encoder=encoder,
         posterior=posterior,
         decoder=decoder,
@@ -157,13 +131,27 @@ def _model(config: Config, likelihood: str, shape: tuple[int, ...], levels: int 
     )
 
 
-def likelihood_for(name: str, data_dim: int, levels: int | None) -> Any:
+@torch.no_grad()
+def _quieten(decoder: nn.Module) -> None:
+    """Make a fresh decoder's output small: training then starts from the likelihood's own values.
+
+    These are a good model of the table already.
+    """
+    last = [layer for layer in decoder.modules() if isinstance(layer, nn.Linear)][-1]
+    last.weight.mul_(QUIET)
+    last.bias.zero_()
+
+
+def likelihood_for(
+    name: str, data_dim: int, levels: int | None, families: Families | None = None
+) -> Any:
     """Make a likelihood.
 
     Args:
         name: Of the likelihood.
         data_dim: How many numbers a row has.
         levels: How many values a column can have; only the likelihoods over levels need it.
+        families: Of the columns; only the likelihood ``mixed`` needs them.
 
     Example:
         >>> from aevb.runs.build import likelihood_for
@@ -171,6 +159,9 @@ def likelihood_for(name: str, data_dim: int, levels: int | None) -> Any:
         6
     """
     family: type[Likelihood] = LIKELIHOODS[name]
+    if family.form == "columns":
+        assert families is not None
+        return Mixed(families.factors, families.components, families.width, families.rows)
     sizes = (data_dim, levels) if family.form == "levels" else (data_dim,)
     return family(*sizes)
 
@@ -188,7 +179,12 @@ def prior_for(config: Config) -> Any:
         torch.Size([3])
     """
     accepted = _accepted(PRIORS, config.prior, config, PRIOR_SETTINGS)
-    return PRIORS[config.prior](config.latent_dim, **accepted)
+    return PRIORS[config.prior](known(fixed(config), "latent_dim"), **accepted)
+
+
+def cell_features(likelihood: Any) -> CellFeatures:
+    """Make the features of mixed rows that an encoder sees."""
+    return CellFeatures(likelihood.factors, HINGES if likelihood.numbers.width else 0)
 
 
 def _encoder(config: Config, likelihood: Any, shape: tuple[int, ...]) -> tuple[nn.Module, int]:
@@ -198,6 +194,11 @@ def _encoder(config: Config, likelihood: Any, shape: tuple[int, ...]) -> tuple[n
     counts as logarithms.
     """
     make = NETWORKS[config.network].encoder
+    if likelihood.form == "columns":
+        assert config.hidden is not None
+        cells = cell_features(likelihood)
+        network, features = MLP.encoder((cells.width,), config.hidden, config.activation)
+        return nn.Sequential(HiddenCells(), cells, network), features
     if likelihood.form == "counts":
         network, features = make(shape, config.hidden, config.activation)
         return nn.Sequential(LogCounts(math.prod(shape)), network), features
@@ -212,7 +213,7 @@ def _encoder(config: Config, likelihood: Any, shape: tuple[int, ...]) -> tuple[n
 def _objective(config: Config, steps_per_epoch: int) -> Objective:
     arguments = _accepted(OBJECTIVES, config.objective, config, OBJECTIVE_SETTINGS)
     if "warmup_steps" in arguments:
-        arguments["warmup_steps"] = round(config.warmup_epochs * steps_per_epoch)
+        arguments["warmup_steps"] = round(arguments["warmup_steps"] * steps_per_epoch)
     objective: Objective = OBJECTIVES[config.objective](**arguments)
     return objective
 
@@ -231,7 +232,7 @@ def _accepted(
         if argument in taken:
             if value is not None:
                 arguments[argument] = value
-        elif value != getattr(Config, name):
+        elif value not in (getattr(Config, name), FIXED.get(name)):
             raise UsageError(
                 f"{registry.what} {part} takes no {name}; got {name} {value}. Leave it out, or"
                 f" choose another {registry.what}."

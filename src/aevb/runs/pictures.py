@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 from aevb import plots
 from aevb.datasets.kinds import like
 from aevb.datasets.schema import Data
+from aevb.evaluation.table_columns import is_number
 from aevb.runs.run import Run
+from aevb.runs.table_pictures import page
+from aevb.runs.table_report import codes_of, columns_of, sampled_codes
 
-NAMES = ("curves", "samples", "reconstructions", "interpolations", "manifold", "latent")
+NAMES = ("curves", "samples", "table", "reconstructions", "interpolations", "manifold", "latent")
 """Names of all pictures that ``draw`` may make."""
 
 MANIFOLD_SIDE = 15
@@ -72,6 +75,8 @@ def figures(run: Run, data: Data | None = None) -> Iterator[tuple[str, Figure]]:
         yield from _picture_figures(run, data)
     elif data is not None:
         yield "samples", table_figure(run, data, len(data))
+        if run.schema.table is not None:
+            yield "table", comparison_figure(run, data)
         if run.schema.data_dim == 2 and run.model.latent_dim == 2:
             rows, lines = data.rows[:MOST_POINTS], _decoded_grid_lines(run)
             yield "manifold", plots.warped_grid(rows, lines, column_names(run)[:2])
@@ -116,7 +121,7 @@ def table_figure(run: Run, data: Data, n: int, *, seed: int = 0, noise: bool = T
 
     Args:
         run: A model of a table.
-        data: Rows of the data.
+        data: Rows of the data. Columns of numbers are shown, without rows that have a missing one.
         n: How many rows to generate.
         seed: Seeds the samples.
         noise: True for draws from p(x|z), False for its means, which vary less than the data.
@@ -129,22 +134,50 @@ def table_figure(run: Run, data: Data, n: int, *, seed: int = 0, noise: bool = T
         >>> [axes.get_title() for axes in table_figure(run, load("gmm"), 500).axes]
         ['data (2000 points)', 'generated (500 points)']
     """
-    if run.schema.table is None:
-        generated = run.schema.fitted(
-            Data(run.sample(n, seed=seed, noise=noise), "the samples")
-        ).rows
-    else:
-        # Numbers are shown as a person gets them: rounded, and in the range of the column.
-        drawn = run.schema.to_data(run.sample_x(n, seed=seed, noise=noise).cpu().numpy())
-        generated = run.schema.table.encode(run.schema.table.decode(drawn), "the samples")
-    shown = [rows[:MOST_POINTS] for rows in (like(data, run.schema).rows, generated)]
-    real, made = (rows.reshape(len(rows), -1) for rows in shown)
+    # Numbers are shown as a person gets them: rounded, and in the range of the column.
+    generated = sampled_codes(run, n, seed=seed, noise=noise)
+    given = like(data, run.schema).rows[:MOST_DRAWN].reshape(-1, generated.shape[1])
+    shown = _scattered(run, generated.shape[1])
+    real, made = (_complete(rows[:, shown])[:MOST_POINTS] for rows in (given, generated))
     names, title = _learned_names(run), f"generated: {drawn_from(noise)}, z ~ p(z)"
+    names = tuple(names[i] for i in shown)
     if real.shape[1] == 2:
         return plots.scatter(real, made, names, title)
-    return plots.scatter_matrix(
-        real[:, :MOST_COLUMNS], made[:, :MOST_COLUMNS], names[:MOST_COLUMNS], title
-    )
+    return plots.scatter_matrix(real, made, names, title)
+
+
+def _scattered(run: Run, count: int) -> list[int]:
+    """Choose columns to draw as points: numbers if there are any, since levels have no distance."""
+    numbers = [i for i, column in enumerate(columns_of(run)) if is_number(column)]
+    return (numbers or list(range(count)))[:MOST_COLUMNS]
+
+
+def _complete(rows: NDArray[Any]) -> NDArray[Any]:
+    """Return the rows without a missing cell, or zeros if there are none."""
+    kept = rows[~np.isnan(rows.astype(np.float64)).any(1)]
+    return kept if len(kept) else np.zeros((1, rows.shape[1]))
+
+
+def comparison_figure(run: Run, data: Data, *, seed: int = 0) -> Figure:
+    """Draw the page of ``aevb.runs.table_pictures`` for rows of a table and as many samples.
+
+    Args:
+        run: A model of a table.
+        data: Rows of the data.
+        seed: Seeds the samples.
+
+    Example:
+        >>> import aevb
+        >>> from aevb.datasets import load
+        >>> from aevb.runs.pictures import comparison_figure
+        >>> run = aevb.fit("gmm", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
+        >>> len(comparison_figure(run, load("gmm")).subfigs)
+        3
+    """
+    real = codes_of(run, data)
+    made = sampled_codes(run, len(real), seed=seed)
+    title = f"{len(made)} samples beside {len(real)} rows of the data"
+    return page(real, made, columns_of(run), title)
 
 
 def latent_figure(run: Run, data: Data) -> Figure:

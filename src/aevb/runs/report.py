@@ -21,8 +21,10 @@ from aevb.evaluation.log_likelihood import importance_rows
 from aevb.evaluation.noise import noise_at
 from aevb.evaluation.samples import compare
 from aevb.evaluation.sides import FEWEST_ROWS
+from aevb.evaluation.tables import TableComparison, verdict_of
 from aevb.probability.seeds import counter_seed
 from aevb.runs.run import Run, Source
+from aevb.runs.table_report import compare_run, has_distances, require_target
 
 MOST_COMPARED = 1000
 """Rows on each side in the comparison of generated and real rows."""
@@ -51,6 +53,7 @@ class Evaluation:
         prior: (N, L), draws from p(z).
         real: (M, D), the real rows that were compared, in the model's numbers.
         generated: (M, D), the generated rows that were compared, in the model's numbers.
+        table: For a table, more about its figures: the worst columns and pairs, and the codes.
 
     Example:
         >>> import aevb
@@ -73,6 +76,7 @@ class Evaluation:
     prior: Floats = field(default_factory=lambda: np.empty((0, 0)))
     real: Floats = field(default_factory=lambda: np.empty((0, 0)))
     generated: Floats = field(default_factory=lambda: np.empty((0, 0)))
+    table: TableComparison | None = None
 
 
 def evaluate(
@@ -80,6 +84,8 @@ def evaluate(
     data: Source,
     *,
     training: Data | None = None,
+    held_out: Data | None = None,
+    target: str = "",
     samples: int = 5000,
     ais: bool = False,
     seed: int = 0,
@@ -92,6 +98,10 @@ def evaluate(
         data: ``Data``, an array, the name of a data set, or a path.
         training: The rows that the model was trained on, to look for copies of them. If they stay
             in a file, a fixed random subset of 10,000 is used.
+        held_out: Rows of a table that it was not trained on, to compare columns and pairs with
+            those of the samples. These figures need many rows, and little time for each. Default:
+            ``data``.
+        target: A column of a table for a model to predict, trained on samples.
         samples: Draws of z for each row, for log p(x).
         ais: Whether to run annealed importance sampling too, on the first 100 rows.
         seed: Seeds everything that is drawn.
@@ -99,7 +109,7 @@ def evaluate(
 
     Raises:
         DataError: The rows do not have the form of the training rows.
-        UsageError: ``samples`` is below 1.
+        UsageError: ``samples`` is below 1, or there is no column ``target``.
 
     Example:
         >>> import aevb
@@ -115,6 +125,8 @@ def evaluate(
     """
     if samples < 1:
         raise UsageError(f"samples must be at least 1; got {samples}")
+    if target:
+        require_target(run, target)
     work = _Work(run, run.tensor(data, seed), seed, on_part or _silent)
     work.add_bound()
     unreliable = work.add_log_likelihood(samples)
@@ -124,6 +136,7 @@ def evaluate(
     codes = work.add_latents()
     noise = work.add_noise(codes)
     work.add_samples(training)
+    work.add_table(data if held_out is None else held_out, training, target)
     found = work.found
     found.findings = diagnose(_facts(run, found, codes, margin_error, unreliable, noise))
     return found
@@ -242,6 +255,12 @@ class _Work:
                 f"samples were not compared with data: that needs {FEWEST_ROWS} rows, and there"
                 f" are {len(self.x)}"
             )
+        elif not has_distances(run, found.real, found.generated):
+            found.left_out.append(
+                "energy_distance, precision, recall and their like were not measured: they need"
+                " rows of numbers without missing cells"
+            )
+            found.real = found.generated = np.empty((0, 0))
         else:
             found.figures |= compare(
                 found.real,
@@ -251,6 +270,23 @@ class _Work:
                 one_unit=run.schema.has_one_unit,
             )
         self.say("samples", 1, 1)
+
+    def add_table(self, held_out: Source, training: Data | None, target: str) -> None:
+        """Add the figures about a table, if the rows are one."""
+        found = compare_run(
+            self.run,
+            held_out,
+            training,
+            target=target,
+            seed=self.seed,
+            noise=draws_are_data(self.run),
+            on_part=lambda done, of: self.say("table", done, of),
+        )
+        if found is not None:
+            self.found.table = found
+            self.found.figures |= found.figures
+            left_out = [*self.found.left_out, *found.left_out]
+            self.found.left_out = list(dict.fromkeys(left_out))  # both look for copies
 
     def _training_rows(self, training: Data | None) -> Floats | None:
         """Return the training rows to look for copies of, or None if there are too few."""
@@ -380,8 +416,9 @@ def what_log_p_is(run: Run) -> str:
 def verdict(found: Evaluation) -> str:
     """Say whether the samples can be told from the data, and by which figure.
 
-    The classifier tells them apart if its accuracy is more than three standard errors above 0.5.
-    The energy distance tells them apart if its p-value is at most 0.01.
+    The classifier tells them apart if its accuracy is more than three standard errors above 0.5,
+    and the trees for a table if the area under their curve is. The energy distance tells them apart
+    if its p-value is at most 0.01.
 
     Returns:
         A phrase. It is empty if the samples were not compared with data.
@@ -394,19 +431,20 @@ def verdict(found: Evaluation) -> str:
         'can be told from data, by classifier_accuracy 0.90, where chance is 0.5'
     """
     accuracy, p = (found.figures.get(name) for name in ("classifier_accuracy", "energy_p_value"))
-    if accuracy is None or p is None:
-        return ""
-    right = f"classifier_accuracy {accuracy.value:.2f}, where chance is 0.5"
-    chance = f"energy_p_value {p.value:.3f}"
-    by = []
-    if accuracy.value - 0.5 > 3 * accuracy.standard_error:
-        by.append(right)
-    if p.value <= 0.01:
-        by.append(chance)
-    if by:
-        return f"can be told from data, by {', and '.join(by)}"
+    by, seen = [verdict_of(found.figures)], []
+    if accuracy is not None:
+        seen.append(f"classifier_accuracy {accuracy.value:.2f}, where chance is 0.5")
+        by.append(seen[0] if accuracy.value - 0.5 > 3 * accuracy.standard_error else "")
+    if p is not None:
+        seen.append(f"energy_p_value {p.value:.3f}")
+        by.append(seen[-1] if p.value <= 0.01 else "")
+    if any(by):
+        return f"can be told from data, by {', and '.join(filter(None, by))}"
+    if not seen and "two_sample_auc" in found.figures:
+        seen = [f"two_sample_auc {found.figures['two_sample_auc'].value:.2f}, where chance is 0.5"]
     rows = min(found.rows, MOST_COMPARED)
-    return f"cannot be told from data by these {rows} rows: {right}, and {chance}"
+    all_seen = ", and ".join(seen)
+    return f"cannot be told from data by these {rows} rows: {all_seen}" if seen else ""
 
 
 def draws_are_data(run: Run) -> bool:

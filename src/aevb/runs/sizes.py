@@ -20,7 +20,8 @@ from aevb.datasets.schema import MOST_NUMBERS, Schema
 from aevb.errors import UsageError
 from aevb.parts.networks.conv import Layout
 from aevb.parts.posteriors import POSTERIORS
-from aevb.runs.build import likelihood_for, prior_for, settle_network
+from aevb.runs.automatic import fixed, known, settle_network
+from aevb.runs.build import cell_features, likelihood_for, prior_for
 
 NUMBER = 4
 """Bytes of a float32."""
@@ -108,7 +109,7 @@ def size_of(
     """Compute how large a run is, without making its model.
 
     Args:
-        config: The settings; the network may be ``auto``.
+        config: The settings; the network may be ``auto``, and what is None has a fixed number.
         likelihood: Its name.
         schema: The form of the rows.
         rows: How many rows are trained on.
@@ -125,7 +126,7 @@ def size_of(
         >>> size_of(Config(network="mlp"), "gaussian", photos, rows=1000).weights
         787750473
     """
-    config, reason = settle_network(config, schema.shape, schema.kind)
+    config, reason = settle_network(fixed(config), schema.shape, schema.kind)
     assert config.hidden is not None
     with torch.random.fork_rng(devices=[]):
         weights, network, emitted = _weights(config, likelihood, schema)
@@ -135,7 +136,9 @@ def size_of(
     # A layer's output and its gradient are there together while the gradient is computed.
     passing = CONVERTED * schema.data_dim + 2 * network.largest
     scored = network.decoder + SCORED * emitted
-    step = min(config.batch_size, rows) * (passing + network.encoder + config.samples * scored)
+    step = min(known(config, "batch_size"), rows) * (
+        passing + network.encoder + config.samples * scored
+    )
     at_once = min(VALIDATED, held_out or rows, max(1, MOST_NUMBERS // schema.data_dim))
     measured = at_once * (passing + SCORED * emitted)
     parts = {
@@ -243,7 +246,7 @@ def _changes(size: Size, config: Config, folder: bool) -> list[list[tuple[str, d
     widths = [(16, 32), (8, 16)] if size.network == "conv" else [(64, 64), (16, 16), (4,)]
     narrower = [each for each in widths if each < size.hidden]
     kinds.append([(f"--hidden {','.join(map(str, w))}", {"hidden": w}) for w in narrower])
-    batches = [n for n in (64, 32, 16, 8, 4, 2, 1) if n < config.batch_size]
+    batches = [n for n in (64, 32, 16, 8, 4, 2, 1) if n < known(fixed(config), "batch_size")]
     kinds.append([(f"--batch-size {n}", {"batch_size": n}) for n in batches])
     return kinds
 
@@ -254,14 +257,19 @@ def _weights(config: Config, likelihood: str, schema: Schema) -> tuple[int, _Net
     The parts beside the network have a number of weights that is linear in their size. So two
     small ones tell that of a large one.
     """
-    dim, latent = schema.data_dim, config.latent_dim
-    p = likelihood_for(likelihood, dim, schema.levels)
+    dim, latent = schema.data_dim, known(config, "latent_dim")
+    p = likelihood_for(likelihood, dim, schema.levels, schema.families)
     emitted = p.num_features
     inputs = dim * p.levels if p.nominal and config.network == "mlp" else dim
+    front = None
+    if schema.families is not None:
+        front = cell_features(p)
+        inputs = front.width
     network = _NETWORKS[config.network](config, schema.shape, inputs, emitted)
     posterior = _linear(lambda n: POSTERIORS[config.posterior](n, latent), network.features)
     prior = _linear(lambda n: _connected(prior_for(config), n), dim)
-    return network.weights + posterior + prior + _count(p), network, emitted
+    more = _count(p) + (0 if front is None else _count(front))
+    return network.weights + posterior + prior + more, network, emitted
 
 
 def _connected(prior: Any, data_dim: int) -> nn.Module:
@@ -283,7 +291,7 @@ def _linear(make: Callable[[int], nn.Module], size: int) -> int:
 def _mlp(config: Config, shape: tuple[int, ...], inputs: int, emitted: int) -> _Network:  # noqa: ARG001  (as _conv)
     assert config.hidden is not None
     inner = config.decoder_hidden or config.hidden[::-1]
-    latent, outer = config.latent_dim, (*inner, emitted)
+    latent, outer = known(config, "latent_dim"), (*inner, emitted)
     encoder = sum((a + 1) * b for a, b in pairwise((inputs, *config.hidden)))
     again = latent if config.skip else 0  # z is fed into each layer
     decoder = (latent + 1) * outer[0] + sum((a + again + 1) * b for a, b in pairwise(outer))
@@ -298,7 +306,7 @@ def _mlp(config: Config, shape: tuple[int, ...], inputs: int, emitted: int) -> _
 
 def _conv(config: Config, shape: tuple[int, ...], inputs: int, emitted: int) -> _Network:
     assert config.hidden is not None
-    layout, hidden, latent = Layout.of(shape), config.hidden, config.latent_dim
+    layout, hidden, latent = Layout.of(shape), config.hidden, known(config, "latent_dim")
     inner = config.decoder_hidden or hidden[::-1]
     sizes = [h * w for h, w in layout.sizes(len(hidden))]
     wider = [h * w for h, w in layout.sizes(len(inner))][::-1]

@@ -56,7 +56,8 @@ class Progress:
     "" if it is unknown. step: number of completed steps of the current epoch, which is the one
     after ``epoch``. totals: sums of the figures over the rows of the current epoch so far. engine:
     how steps are executed, as plain values (``engine.step.Engine``). Older formats also hold
-    ``threads``, which is ignored.
+    ``threads``, which is ignored. steps: number of completed steps of the completed epochs, 0 if it
+    is unknown. seconds: time of training so far, if the settings limit it (``minutes``), else 0.
 
     Example:
         >>> import aevb
@@ -74,6 +75,8 @@ class Progress:
     step: int = 0
     totals: dict[str, float] = field(default_factory=dict)
     engine: dict[str, Any] = field(default_factory=dict)
+    steps: int = 0
+    seconds: float = 0.0
 
     def kept_epoch(self, config: Config) -> int:
         """The epoch whose weights are to be used: with patience the best one, else the last.
@@ -160,7 +163,12 @@ def save(
             f"{folder} already holds a run. Choose another folder, or replace it with"
             " overwrite=True."
         )
-    progress = progress or Progress(epoch=run.trained or run.kept_epoch, best_epoch=run.kept_epoch)
+    progress = progress or Progress(
+        epoch=run.trained or run.kept_epoch,
+        best_epoch=run.kept_epoch,
+        steps=run.steps,
+        seconds=run.seconds,
+    )
     tensors = _tensors_to_save(run, weights, state)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -385,7 +393,9 @@ def _run(parts: _Parts) -> Run:
     folder, manifest = found.path.parent, found.manifest
     try:
         with torch.random.fork_rng():
-            model, _ = build(config, manifest.likelihood, schema.shape, 1, schema.levels)
+            model, _ = build(
+                config, manifest.likelihood, schema.shape, 1, schema.levels, schema.families
+            )
         model.load_state_dict(_tensors(found, "model"))
     except (RuntimeError, ValueError) as error:
         if isinstance(error, DataError):
@@ -400,9 +410,18 @@ def _run(parts: _Parts) -> Run:
     # The records of later epochs belong to the save that was lost.
     if found.damage:
         history = [record for record in history if record["epoch"] <= progress.epoch]
-    kept, epoch = progress.kept_epoch(config), progress.epoch
     return Run(
-        model, config, manifest.likelihood, schema, manifest.data, history, kept, baseline, epoch
+        model,
+        config,
+        manifest.likelihood,
+        schema,
+        manifest.data,
+        history,
+        progress.kept_epoch(config),
+        baseline,
+        progress.epoch,
+        progress.steps,
+        progress.seconds,
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from aevb.config import Config
 from aevb.errors import CannotWriteError, DataError, OutputExistsError, UsageError
 from aevb.files import part_of, to_disk, whole
 from aevb.runs.run import Run
@@ -34,7 +35,7 @@ def refuse_existing(folder: Path) -> None:
         )
 
 
-FREE = {"epochs", "patience", "learning_rate", "decay"}
+FREE = {"epochs", "steps", "minutes", "patience", "learning_rate", "decay"}
 """Settings that may change on resumption. A smaller learning rate helps a run that diverged."""
 MACHINE = {"device", "threads", "precision", "kernels", "compile", "save_every"}
 """Settings of the machine, which may change as well."""
@@ -51,10 +52,10 @@ def refuse_other_run(saved: Run, progress: Progress, run: Run, rows_sha256: str)
 
     Raises:
         UsageError: a setting outside of ``FREE`` and ``MACHINE`` differs, or the run would end
-            before the epoch that it has begun.
+            before the epoch or the step that it has begun.
         DataError: the rows have changed.
     """
-    _refuse_fewer_epochs(saved.config.epochs, progress, run.config.epochs)
+    _refuse_shorter(saved.config, progress, run.config)
     before, now = ({**asdict(each.config), "data": each.source} for each in (saved, run))
     # The run in ``start`` need not be named again, and may have been removed.
     before["start"] = before["start"] and absolute(before["start"])
@@ -76,14 +77,20 @@ def refuse_other_run(saved: Run, progress: Progress, run: Run, rows_sha256: str)
         )
 
 
-def _refuse_fewer_epochs(planned: int, progress: Progress, epochs: int) -> None:
-    """Raise UsageError for a length that ends before the epoch that the run has begun."""
-    begun = progress.epoch + (progress.step > 0)
-    if epochs < begun:
+def _refuse_shorter(saved: Config, progress: Progress, now: Config) -> None:
+    """Raise UsageError for a length that ends before the epoch or the step that has begun."""
+    if now.epochs is not None:
+        begun, unit, length = progress.epoch + (progress.step > 0), "epochs", now.epochs
+    else:
+        assert now.steps is not None
+        begun, unit, length = progress.steps + progress.step, "steps", now.steps
+    planned = getattr(saved, unit)
+    of, to = (f", of {planned}", f" to {planned}") if planned else ("", "")
+    if length < begun:
         raise UsageError(
-            "--epochs is the length of the whole run, not what is added to it: expected at least"
-            f" the {begun} that it has begun, of {planned}; got {epochs}. Leave it out to go on to"
-            f" {planned}, or give more to go on for longer."
+            f"--{unit} is the length of the whole run, not what is added to it: expected at least"
+            f" the {begun} that it has begun{of}; got {length}. Leave it out to go on{to}, or give"
+            " more to go on for longer."
         )
 
 

@@ -19,6 +19,7 @@ from aevb.interfaces import Objective
 from aevb.parts.priors import PRIORS
 from aevb.probability.seeds import counter_seed
 from aevb.registry import Registry
+from aevb.runs.automatic import known
 from aevb.runs.build import build
 from aevb.runs.run import Run, Source
 from aevb.storage import checkpoint
@@ -85,10 +86,11 @@ def fit(
     prepared = prepare(load_source(data, config), config)
     saved_in, device = _saved_in(folder, resume), group.device(config.device)
     asked = config
-    config, why = settled(asked, prepared, saved_in)
+    config, reasons = settled(asked, prepared, saved_in)
     saves = folder is not None
-    size = replace(sized(prepared, config, saves=saves, device=device), reason=why)
-    prepared = replace(prepared, size=size)
+    size = sized(prepared, config, saves=saves, device=device)
+    size = replace(size, reason=reasons.pop("network"))
+    prepared = replace(prepared, size=size, config=config, reasons=reasons)
     callbacks.on_data(prepared)
     resumes = saved_in is not None
     # Smaller pictures may get another network, so the settings are those that were asked for.
@@ -121,7 +123,14 @@ def _settings(config: Any, named: Mapping[str, Any]) -> Config:
                 " one a name as docs/extending.md shows, or train it with aevb.ELBO in a loop."
             )
         known.check(name)
-    return replace(config or Config(), **_with_default_widths(config, named))
+    return replace(config or Config(), **_with_one_length(_with_default_widths(config, named)))
+
+
+def _with_one_length(named: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A length in epochs takes the place of one in steps, and the other way round."""
+    if "epochs" in named:
+        return {"steps": None, **named}
+    return {"epochs": None, **named} if "steps" in named else named
 
 
 def _refuse_prior(name: str) -> None:
@@ -206,8 +215,11 @@ def _built(
     """A run with fresh weights, and its objective, on the device. Raises UsageError."""
     torch.manual_seed(counter_seed(config.seed, "weights"))
     likelihood, schema = prepared.plan.likelihood, prepared.plan.schema
-    steps = steps_per_epoch(len(prepared.train), config.batch_size)
-    model, objective = build(config, likelihood, schema.shape, steps, schema.levels)
+    in_pass = steps_per_epoch(len(prepared.train), known(config, "batch_size"))
+    steps = config.epoch_steps or in_pass
+    model, objective = build(
+        config, likelihood, schema.shape, steps, schema.levels, schema.families
+    )
     group.refuse_coupled(objective, model.likelihood)
     source = lasting_name(prepared.data.source)
     return Run(model.to(device), config, likelihood, schema, source), objective.to(device)

@@ -1,14 +1,18 @@
 """The training loop: choose the engine, step, measure, save.
 
-Each step is a pure function of (seed, epoch, step) and of the weights and moments before it. The
-order of the rows, the binarisation and the noise of z are drawn with seeds made from counters,
-never from a generator whose state lasts from step to step. So a run that was killed at any instant
-and resumed ends with the same bits as a run that was not, as long as its ``Engine`` is the same.
+An epoch is one pass over the rows, or as many steps as the settings say (``epoch_steps``): several
+passes of few rows, or a part of a pass of many. It ends with a validation and a line of history.
+
+Each step is a pure function of (seed, pass, step of the pass) and of the weights and moments before
+it, wherever epochs begin. The order of the rows, the binarisation and the noise of z are drawn with
+seeds made from counters, never from a generator whose state lasts from step to step. So a run that
+was killed at any instant and resumed ends with the same bits as a run that was not, as long as its
+``Engine`` is the same. Only a run whose time is limited (``minutes``) depends on the clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -26,8 +30,10 @@ from aevb.evaluation.bound import elbo_rows, summarise
 from aevb.evaluation.noise import noise_of_rows
 from aevb.evaluation.nonfinite import where_not_finite
 from aevb.interfaces import Objective
+from aevb.parts.likelihoods.mixed import Mixed
 from aevb.parts.networks.log_counts import LogCounts
 from aevb.probability.seeds import counter_seed
+from aevb.runs.automatic import known, planned_epochs, step_size
 from aevb.runs.build import update_for
 from aevb.runs.run import CHUNK, Run
 from aevb.training.callbacks import Callbacks, Record, watches_steps
@@ -44,6 +50,9 @@ for numbers that are not finite. If it finds one, it and all later steps change 
 
 MOST_INITIAL = 5000
 """Parts that are initialised from training rows see at most this many of them."""
+
+MOST_FITTED = 50_000
+"""Independent columns of a mixed table are fitted to at most this many rows."""
 
 DENSITIES = {"bound", "reconstruction", "importance_bound", "fidelity"}
 """Figures that are log-densities: they depend on the units of the data."""
@@ -80,11 +89,18 @@ class Loop:
         self.x = rows_of(prepared.train, run.schema, seed, run.device)
         for x in self.x.split(CHUNK):
             self.model.likelihood.check(x)
-        run.baseline = fit_baseline(self.x, self.model.likelihood.form, run.schema.levels)
+        run.baseline = self.baseline()
         held_out = prepared.validation
         self.x_validation = None if held_out is None else run.stored(held_out, self.config.seed)
-        self.steps = steps_per_epoch(len(self.x), self.config.batch_size)
+        self.batch_size: int = known(self.config, "batch_size")
+        self.in_pass = steps_per_epoch(len(self.x), self.batch_size)
+        self.steps = self.config.epoch_steps or self.in_pass
+        self.planned = self.config.steps or planned_epochs(self.config) * self.steps
+        self.limit = None if self.config.minutes is None else 60 * self.config.minutes
         self.check_every = CHECK_EVERY.get(run.device.type, 1)
+        if self.limit is not None:
+            self.check_every = 1  # to wait for the GPU, or the clock would run ahead of it
+        self.elapsed = 0.0
         torch.manual_seed(counter_seed(self.config.seed, "begin"))
         objective.begin(len(self.x), self.model.latent_dim)
         update = update_for(run.config, run.model)
@@ -94,9 +110,17 @@ class Loop:
             objective.state_dict(),
             prepared.rows_sha256(),
             folder if group.is_first else None,
+            self.steps,
         )
         reduce = group.sum_weighted if group.world > 1 else None
         self.step = Step(self.model, objective, update, self.to_x, Engine(), reduce)
+
+    def baseline(self) -> Tensor:
+        """The parameters of independent columns, fitted to the training rows."""
+        likelihood = self.model.likelihood
+        if isinstance(likelihood, Mixed):
+            return likelihood.independent(self.x.sample(MOST_FITTED))
+        return fit_baseline(self.x, likelihood.form, self.run.schema.levels)
 
     def initialise(self, parts: Collection[str]) -> None:
         """Initialise parts of the model from training rows.
@@ -118,11 +142,12 @@ class Loop:
 
     def run_epochs(self) -> None:
         """Train, measure and save epoch by epoch, from the present state of the run to its end."""
+        self.state.start_clock()
         self.choose_engine()
         self.callbacks.on_start(self.step.engine)
         try:
-            for epoch in range(self.state.epoch, self.config.epochs):
-                if self.state.is_out_of_patience() or self.run_epoch(epoch):
+            while self.state.steps < self.planned and not self.is_time_up():
+                if self.state.is_out_of_patience() or self.run_epoch(self.state.epoch):
                     break
             with self.interrupts.held():
                 self.state.finish()
@@ -144,21 +169,33 @@ class Loop:
             self.state.finish_epoch(record)
         return bool(self.group.same(self.callbacks.on_epoch(record) is True))
 
+    def is_time_up(self) -> bool:
+        """Whether the run has been training for the minutes that it may."""
+        if self.limit is None:
+            return False
+        self.elapsed = self.group.same(self.state.seconds)
+        return self.elapsed >= self.limit
+
+    def rate(self, done: int) -> float:
+        """The step size after ``done`` steps. If the time is limited, it falls in time as well."""
+        rate = step_size(self.config, done, self.planned)
+        if self.limit is None:
+            return rate
+        return min(rate, step_size(self.config, self.elapsed, self.limit))
+
     def choose_engine(self) -> None:
         """Decide how steps are executed, and record the step. A resumed run keeps its engine."""
         self.model.train()
-        inputs, shard = self.first_inputs(min(self.config.batch_size, len(self.x)))
+        inputs, shard = self.first_inputs(min(self.batch_size, len(self.x)))
         config = self.config
         wishes = Wishes(config.compile, config.precision, config.kernels, config.threads)
-        run = Circumstances(
-            config.epochs * self.steps, self.group.world, self.bf16_is_free, self.state.engine
-        )
+        run = Circumstances(self.planned, self.group.world, self.bf16_is_free, self.state.engine)
         self.step.engine = self.group.same(plan(self.step, inputs, wishes, run))
         torch.set_num_threads(self.step.engine.threads)
         self.step.make_ready(inputs, shard)
         # The smaller last batch of an epoch is recorded now, since during training a signal would
         # have to wait for it.
-        if last := len(self.x) % self.config.batch_size:
+        if last := len(self.x) % self.batch_size:
             self.step.make_ready(*self.first_inputs(last))
         self.state.engine = self.step.engine
 
@@ -175,17 +212,17 @@ class Loop:
 
     def first_inputs(self, rows: int) -> tuple[list[Tensor], Shard]:
         """``inputs`` of a batch of the first ``rows`` training rows."""
-        return self.inputs(0, 0, rows, self.x.take(self.own(torch.arange(rows))))
+        return self.inputs(0, rows, self.x.take(self.own(torch.arange(rows))))
 
     def train_epoch(self, epoch: int) -> Record:
-        """Train on the batches of an epoch that are left.
+        """Train on the batches of an epoch that are left, or until the time is up.
 
         Returns the figures of the epoch. They are averages over the rows, each measured at its own
         step.
         """
         if not self.model.training:
             self.model.train()
-        left = self.order(epoch)[self.state.step :]
+        left = list(self.batches_left())
         for index, stored in zip(left, self.x.batches(map(self.own, left)), strict=True):
             # Signals wait until the step is complete in weights, moments and counters.
             self.interrupts.hold()
@@ -196,16 +233,39 @@ class Loop:
                 self.interrupts.release()
             if self.watches_steps:
                 self.callbacks.on_step(epoch, step + 1, result.figures())
+            if self.is_time_up():
+                break
         self.refuse_unless_finite(f"at the end of epoch {epoch + 1}")
-        means = {name: total / len(self.x) for name, total in self.state.totals().items()}
+        seen = self.rows_seen(self.state.steps + self.state.step)
+        rows = seen - self.rows_seen(self.state.steps)
+        means = {name: total / rows for name, total in self.state.totals().items()}
         for name in means.keys() & DENSITIES:
             means[name] += self.run.log_jacobian
         means |= {} if (noise := noise_of_rows(self.model, self.x)) is None else {"noise": noise}
-        return {"epoch": epoch + 1, "samples": (epoch + 1) * len(self.x), **means}
+        return {"epoch": epoch + 1, "samples": seen, **means}
 
-    def order(self, epoch: int) -> list[Tensor]:
-        """The training rows of each batch of an epoch: (B,) each."""
-        return list(epoch_batches(len(self.x), self.config.batch_size, self.config.seed, epoch))
+    def rows_seen(self, done: int) -> int:
+        """How many rows the first ``done`` steps take, a row counted each time."""
+        passes, steps = divmod(done, self.in_pass)
+        return passes * len(self.x) + min(steps * self.batch_size, len(self.x))
+
+    def batches_left(self) -> Iterator[Tensor]:
+        """The training rows of each batch that is left of this epoch: (B,) each."""
+        done = self.state.steps + self.state.step
+        end = min(self.state.steps + self.steps, self.planned)
+        while done < end:
+            number, first = divmod(done, self.in_pass)
+            batches = self.order(number)[first : first + end - done]
+            done += len(batches)
+            yield from batches
+
+    def order(self, number: int) -> list[Tensor]:
+        """The training rows of each batch of a pass: (B,) each."""
+        return list(epoch_batches(len(self.x), self.batch_size, self.config.seed, number))
+
+    def noise_seed(self, done: int) -> int:
+        """The seed for the noise of a step, by the number of steps before it."""
+        return counter_seed(self.config.seed, "noise", *divmod(done, self.in_pass))
 
     def train_step(self, epoch: int, step: int, index: Tensor, stored: Tensor) -> StepResult:
         """Take one step, count it, and save the run when it is time.
@@ -216,14 +276,15 @@ class Loop:
             index: (B,), the training rows of the whole batch.
             stored: the rows of this process, as ``Rows.take`` returns them.
         """
-        inputs, shard = self.inputs(epoch, step, len(index), stored)
-        done = epoch * self.steps + step
-        self.step.update.set_rate(self.config.rate(done, self.config.epochs * self.steps))
+        done = self.state.steps + step
+        inputs, shard = self.inputs(done, len(index), stored)
+        self.step.update.set_rate(self.rate(done))
         self.objective.schedule(done)
         self.objective.select(index)
-        result = self.step(inputs, counter_seed(self.config.seed, "noise", epoch, step), shard)
+        result = self.step(inputs, self.noise_seed(done), shard)
         due = self.state.is_due()
-        is_checked = due or step % self.check_every == 0 or step + 1 == self.steps
+        is_last = step + 1 == self.steps or done + 1 == self.planned
+        is_checked = due or is_last or step % self.check_every == 0
         if is_checked and bool(result.bad):
             self.refuse_step(epoch, step, index, stored)
         self.state.finish_step(result, len(index))
@@ -239,17 +300,17 @@ class Loop:
         shard = self.group.shard(len(index))
         return index[shard.first : shard.first + shard.rows]
 
-    def inputs(
-        self, epoch: int, step: int, rows: int, stored: Tensor
-    ) -> tuple[list[Tensor], Shard]:
+    def inputs(self, done: int, rows: int, stored: Tensor) -> tuple[list[Tensor], Shard]:
         """The tensors from which this process makes its x, and its part of the batch.
 
-        rows: number of rows of the whole batch. stored: the rows of this process.
+        done: steps before this one. rows: number of rows of the whole batch. stored: the rows of
+        this process.
         """
         shard = self.group.shard(rows)
         if self.run.schema.binarize != "dynamic":
             return [stored], shard
-        bits = random_bits(self.config.seed, epoch, step, shard, stored.shape[1])
+        numbers = divmod(done, self.in_pass)
+        bits = random_bits(self.config.seed, *numbers, shard, stored.shape[1])
         return [stored, to_device(bits, stored.device)], shard
 
     def to_x(self, stored: Tensor, bits: Tensor | None = None) -> Tensor:
@@ -268,12 +329,14 @@ class Loop:
         # The failure may have begun at an earlier step. Nothing has changed since then.
         if (later := int(self.step.failures) - 1) > 0:
             step -= later
-            index = self.order(epoch)[step]
+            number, place = divmod(self.state.steps + step, self.in_pass)
+            index = self.order(number)[place]
             stored = self.x.take(self.own(index))
-        inputs, _ = self.inputs(epoch, step, len(index), stored)
+        done = self.state.steps + step
+        inputs, _ = self.inputs(done, len(index), stored)
         x = self.to_x(*inputs)
-        torch.manual_seed(counter_seed(self.config.seed, "noise", epoch, step))
-        self.objective.schedule(epoch * self.steps + step)
+        torch.manual_seed(self.noise_seed(done))
+        self.objective.schedule(done)
         self.objective.select(index)
         loss = self.objective(self.model, x).loss
         loss.backward()
@@ -293,7 +356,7 @@ class Loop:
 
     def diverged(self, what: str) -> DivergedError:
         """The error, with a remedy. what: a phrase for what training led to."""
-        rate = self.config.learning_rate
+        rate = known(self.config, "learning_rate")
         return DivergedError(f"training led to {what}. Try a smaller learning rate than {rate:g}")
 
     def validate(self, epoch: int) -> Record:

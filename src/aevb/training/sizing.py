@@ -1,7 +1,8 @@
-"""Choose the network, tell how large a run is, and refuse what does not fit into the memory."""
+"""Decide the settings of a run, tell how large it is, and refuse what is too large."""
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,38 +15,62 @@ import torch
 from aevb import memory
 from aevb.config import Config
 from aevb.errors import UsageError
-from aevb.runs.build import settle_network
+from aevb.runs import automatic
+from aevb.runs.automatic import Facts, resumed
 from aevb.runs.sizes import Size, refuse_too_large, size_of
 from aevb.storage.checkpoint import SETTINGS
 from aevb.training.split import Prepared
 
 
-def settled(config: Config, prepared: Prepared, resumed: Path | None) -> tuple[Config, str]:
-    """Choose the network if it is ``auto``, and say why.
+def settled(
+    config: Config, prepared: Prepared, folder: Path | None
+) -> tuple[Config, dict[str, str]]:
+    """Decide the settings that are not given, and say why.
 
-    A resumed run keeps its network, which may have been chosen by an older rule.
+    A resumed run keeps what was decided when it began, perhaps by an older rule.
 
     Args:
-        config: The settings.
+        config: The settings as they were asked for.
         prepared: The rows.
-        resumed: The folder of the run that is resumed, or None.
+        folder: The folder of the run that is resumed, or None.
+
+    Returns:
+        The settings of the run, and one phrase for each decision.
     """
-    if config.network == "auto" and resumed is not None and (name := _network_of(resumed)):
-        return replace(config, network=name), "as it was"
+    saved = None if folder is None else _settings_of(folder)
+    asked = config if saved is None else resumed(config, saved)
+    found, reasons = automatic.settled(asked, _facts(prepared))
+    if saved is not None and config.network == "auto":
+        reasons["network"] = "as it was"
+    return found, reasons
+
+
+def _facts(prepared: Prepared, shape: tuple[int, ...] | None = None) -> Facts:
+    """The facts about the rows. shape: of a row, if it is another one than that of the data."""
     schema = prepared.plan.schema
-    return settle_network(config, schema.shape, prepared.data.kind or schema.kind)
+    shape = schema.shape if shape is None else shape
+    return Facts(
+        rows=len(prepared.train),
+        columns=math.prod(shape),
+        kind=prepared.data.kind or schema.kind,
+        likelihood=prepared.plan.likelihood,
+        shape=shape,
+        held_out=0 if prepared.validation is None else len(prepared.validation),
+    )
 
 
-def _network_of(folder: Path) -> str | None:
+def _settings_of(folder: Path) -> Config | None:
+    """The settings of a run as its file has them, None if they cannot be read."""
     try:
-        name = tomllib.loads((folder / SETTINGS).read_text(encoding="utf-8")).get("network")
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        values = tomllib.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        values.pop("data", None)
+        return Config(**values)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, TypeError, UsageError):
         return None  # resuming the run will report this
-    return str(name) if name else None
 
 
 def sized(prepared: Prepared, config: Config, *, saves: bool, device: torch.device) -> Size:
-    """Compute how large a run is. config: with the name of a network."""
+    """Compute how large a run is. config: its settings, as they were decided."""
     return _size(prepared, config, saves=saves, device=device)
 
 
@@ -56,6 +81,7 @@ def _size(
     config, schema = replace(config, **change), prepared.plan.schema
     if "resize" in change:
         schema = replace(schema, shape=(*(config.picture_size() or ()), *schema.shape[2:]))
+    config, _ = automatic.settled(config, _facts(prepared, schema.shape))
     held_out = 0 if prepared.validation is None else len(prepared.validation)
     is_streamed = prepared.data.in_file
     return size_of(
@@ -84,7 +110,7 @@ def require_memory(
     Args:
         size: Of the run.
         prepared: The rows.
-        config: The settings.
+        config: The settings as they were asked for: a smaller run may get others.
         saves: Whether the run saves itself.
         resumes: Whether the run goes on, so that its settings cannot be changed.
         device: Where it is trained.
@@ -100,7 +126,7 @@ def require_memory(
         size,
         _free(device),
         smaller,
-        config,
+        prepared.config or config,
         folder=data.kind == "pictures" and data.names_of == "file",
     )
 

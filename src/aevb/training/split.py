@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -30,7 +30,8 @@ class Prepared:
 
     data: all rows before the split, in the units of the data. train, validation: the two parts, in
     the same units. plan: likelihood and transform, chosen from the training rows alone. size: of
-    the run, once its network is chosen.
+    the run, once its settings are decided. config: these settings. reasons: what was decided, one
+    phrase to print for each decision, by a word for it.
     """
 
     data: Data
@@ -38,6 +39,8 @@ class Prepared:
     validation: Data | None
     plan: Plan
     size: Size | None = None
+    config: Config | None = None
+    reasons: dict[str, str] = field(default_factory=dict)
 
     def rows_sha256(self) -> str:
         """SHA-256 of all rows, their shapes and types.

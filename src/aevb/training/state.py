@@ -36,6 +36,7 @@ class TrainingState:
         kept: the tensors that the objective keeps from step to step.
         rows_sha256: the digest of the rows.
         folder: where the run is saved, or None.
+        epoch_steps: steps of an epoch, to count those of a save that has no count.
     """
 
     def __init__(
@@ -45,8 +46,11 @@ class TrainingState:
         kept: dict[str, Tensor],
         rows_sha256: str,
         folder: Path | None,
+        epoch_steps: int = 0,
     ) -> None:
         self.run, self.update, self.kept, self.folder = run, update, kept, folder
+        self.epoch_steps = epoch_steps
+        self._started = time.monotonic()
         self.progress = Progress(rows_sha256=rows_sha256)
         self.engine: Engine | None = None
         self.step = 0
@@ -66,6 +70,22 @@ class TrainingState:
     def epoch(self) -> int:
         """The number of completed epochs."""
         return self.progress.epoch
+
+    @property
+    def steps(self) -> int:
+        """The number of completed steps of the completed epochs."""
+        return self.progress.steps
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has been training, if its settings limit that, else 0."""
+        if self.run.config.minutes is None:
+            return self.progress.seconds
+        return self.progress.seconds + time.monotonic() - self._started
+
+    def start_clock(self) -> None:
+        """Count the time of training from now on."""
+        self._started = time.monotonic()
 
     def totals(self) -> dict[str, float]:
         """The sum of each figure over the rows of the epoch so far."""
@@ -100,15 +120,30 @@ class TrainingState:
 
     def finish_epoch(self, record: dict[str, Any]) -> None:
         """Count an epoch, keep its weights if they are the best so far, and save if it is time."""
-        self.progress = replace(self.progress, epoch=self.progress.epoch + 1)
+        self.progress = replace(
+            self.progress, epoch=self.epoch + 1, steps=self.progress.steps + self.step
+        )
         self.step, self._totals = 0, None
-        self._keep_best(record.get("validation_bound"))
+        self._keep_best(self._watched(record))
         self._keep_good()
         self.run.history.append(record)
         if self.folder is not None:
             append_metrics(self.folder, record)
             if time.monotonic() - self._saved_at > self._save_seconds / SAVE_SHARE:
                 self.save()
+
+    def _watched(self, record: dict[str, Any]) -> float | None:
+        """The figure that the best epoch has the most of: the validation bound.
+
+        For a table the KL counts as at least what is free. Otherwise an epoch that makes no use of
+        z would seem better than one that is trained to do so.
+        """
+        bound: float | None = record.get("validation_bound")
+        config = self.run.config
+        if bound is None or self.run.likelihood != "mixed" or not config.free_bits:
+            return bound
+        free = config.free_bits * self.run.model.latent_dim
+        return bound - max(0.0, free - float(record["validation_kl"]))
 
     def _keep_best(self, bound: float | None) -> None:
         """Note the best validation bound so far. With patience, keep its weights as well."""
@@ -128,7 +163,8 @@ class TrainingState:
 
     def is_out_of_patience(self) -> bool:
         """Whether the validation bound has not risen for ``patience`` epochs."""
-        return 0 < self.run.config.patience <= self.epoch - self.progress.best_epoch
+        patience = self.run.config.patience or 0
+        return 0 < patience <= self.epoch - self.progress.best_epoch
 
     def finish(self, save: bool = True) -> None:
         """Save, and load the weights to use (with patience the best ones) into the model."""
@@ -137,7 +173,8 @@ class TrainingState:
         if self._best is not None:
             self.run.model.load_state_dict(self._best)
         self.run.kept_epoch = self.progress.kept_epoch(self.run.config)
-        self.run.trained = self.epoch
+        self.run.trained, self.run.steps = self.epoch, self.progress.steps
+        self.run.seconds = self.seconds
         self.run.model.eval()
 
     def back_to_good(self, error: DivergedError) -> None:
@@ -181,6 +218,7 @@ class TrainingState:
             self.progress,
             step=self.step,
             totals=self.totals(),
+            seconds=self.seconds,
             engine=asdict(self.engine) if self.engine else {},
         )
         checkpoint.save(
@@ -206,7 +244,8 @@ class TrainingState:
         saved = checkpoint.load_to_continue(folder)
         progress = saved.progress
         refuse_other_run(saved.run, progress, self.run, self.progress.rows_sha256)
-        self.progress = replace(progress, rows_sha256=self.progress.rows_sha256)
+        steps = progress.steps or progress.epoch * self.epoch_steps
+        self.progress = replace(progress, rows_sha256=self.progress.rows_sha256, steps=steps)
         self.run.config = replace(self.run.config, start=saved.run.config.start)
         self._restore_best(saved.run)
         self.run.model.load_state_dict(_part(saved.state, "current"))

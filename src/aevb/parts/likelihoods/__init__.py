@@ -17,6 +17,7 @@ Example:
     discretized_logistic   DiscretizedLogistic  levels
     poisson                Poisson              counts
     negative_binomial      NegativeBinomial     counts
+    mixed                  Mixed                columns
 """
 
 from typing import Any
@@ -36,6 +37,7 @@ LIKELIHOODS = Registry(
         "discretized_logistic": "aevb.parts.likelihoods.levels:DiscretizedLogistic",
         "poisson": "aevb.parts.likelihoods.counts:Poisson",
         "negative_binomial": "aevb.parts.likelihoods.counts:NegativeBinomial",
+        "mixed": "aevb.parts.likelihoods.mixed:Mixed",
     },
 )
 

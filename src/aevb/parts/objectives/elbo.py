@@ -97,6 +97,8 @@ class ELBO(Objective):
         floor = self.free_bits * model.latent_dim / kl.shape[-1]
         floored = mean_kl.clamp(min=floor) if self.free_bits else mean_kl
         loss = self.kl_weight * floored.sum() - mean_reconstruction
+        if (penalty := model.penalty()) is not None:
+            loss = loss + penalty
         return Estimate(
             loss,
             {
@@ -144,7 +146,9 @@ class SampledELBO(Objective):
         reconstruction, log_prior = model.log_joint(x, z)
         mean, kl = reconstruction.mean(), (log_q - log_prior).mean()
         log = {"bound": mean - kl, "reconstruction": mean, "kl": kl}
-        return Estimate(kl - mean, {name: value.detach() for name, value in log.items()})
+        penalty = model.penalty()
+        loss = kl - mean if penalty is None else kl - mean + penalty
+        return Estimate(loss, {name: value.detach() for name, value in log.items()})
 
 
 def vae_loss(recon: Tensor, x: Tensor, mu: Tensor, logvar: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,0 +1,156 @@
+"""First values of a ``NumberChain``: a mixture of Gaussians with full covariances, fitted by EM."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+COMPONENTS = (1, 2, 3, 5, 10, 20)
+"""How many Gaussians are tried."""
+MOST_ROWS = 5000
+"""Rows that a mixture is fitted to."""
+PENALTIES = (1e-3, 1e-2, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
+"""Penalties of the regressions that are tried."""
+BROAD, BROAD_SHARE = 3.0, 0.02
+"""One more component is so many times as wide, with this share: it is for outliers."""
+VARIANCE = 1e-3
+"""Added to the variances while the rows are assigned, so that no Gaussian shrinks to a point."""
+
+Array = NDArray[np.float64]
+
+
+def components_for(t: Array) -> int:
+    """Choose how many Gaussians suit standardised numbers t (N, C) by their BIC, 0 for no columns.
+
+    One is added for outliers. Numbers that are not known are NaN.
+    """
+    if not t.shape[1]:
+        return 0
+    rows = _some(np.where(np.isfinite(t), t, 0.0))
+    columns = t.shape[1]
+    weights = columns * (columns + 3) // 2  # of one Gaussian
+    # With fewer rows than weights BIC would not take so many.
+    counts = [k for k in COMPONENTS if k == 1 or len(rows) > max(10 * k, k * weights)]
+    return 1 + min(counts, key=lambda count: _fit(rows, count).bic(rows))
+
+
+def _fit(rows: Array, count: int) -> Any:
+    from sklearn.mixture import GaussianMixture
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # too few steps do no harm
+        return GaussianMixture(count, reg_covar=VARIANCE, max_iter=200, random_state=0).fit(rows)
+
+
+def _some(rows: Array, most: int = MOST_ROWS) -> Array:
+    if len(rows) <= most:
+        return rows
+    return rows[np.random.default_rng(0).choice(len(rows), most, replace=False)]
+
+
+def regression(x: Array, y: Array, weights: Array) -> tuple[Array, float, Array]:
+    """Ridge regression whose penalty has the least leave-one-out error.
+
+    x: (N, P), y: (N,), weights: (N,). Returns slopes (P,), the constant and the leave-one-out
+    residuals (N,).
+    """
+    total = max(weights.sum(), 1e-9)
+    mean_x, mean_y = weights @ x / total, weights @ y / total
+    root = np.sqrt(weights)
+    u, s, vh = np.linalg.svd((x - mean_x) * root[:, None], full_matrices=False)
+    keep = s > 1e-8 * max(s.max(initial=0.0), 1e-300)
+    u, s, vh = u[:, keep], s[keep], vh[keep]
+    target = (y - mean_y) * root
+    along = u.T @ target
+    best = (np.inf, 1.0, target)
+    for penalty in PENALTIES:
+        shrink = s**2 / (s**2 + penalty)
+        leverage = (u**2) @ shrink + weights / total
+        left_out = (target - u @ (shrink * along)) / np.maximum(1 - leverage, 0.05)
+        # A few outliers must not choose the penalty.
+        error = np.minimum(left_out**2, 25 * np.median(left_out**2) + 1e-9).mean()
+        if error < best[0]:
+            best = (error, penalty, left_out)
+    slopes = vh.T @ (s / (s**2 + best[1]) * along)
+    residuals = np.divide(best[2], root, out=np.zeros_like(root), where=root > 1e-6)
+    return slopes, float(mean_y - mean_x @ slopes), residuals
+
+
+def first_values(t: Array, features: Array, components: int) -> dict[str, Array]:
+    """Fit the parameters of a ``NumberChain`` by name.
+
+    t: (N, C), NaN where a number is not known. features: (N, P), those of the classes.
+    """
+    columns = t.shape[1]
+    means = np.zeros((features.shape[1], columns))
+    r = np.zeros_like(t)
+    for c in range(columns):
+        known = np.isfinite(t[:, c])
+        y = t[known, c]
+        if features.shape[1] and known.sum() > 20:
+            slopes, constant, _ = regression(features[known], y, np.ones(len(y)))
+            means[:, c] = slopes
+            y = y - features[known] @ slopes
+        r[known, c] = y
+    found = {
+        "means": means,
+        "log_weights": np.zeros(components),
+        "offsets": np.zeros((components, columns)),
+        "log_scales": np.zeros((components, columns)),
+        "slopes": np.zeros((components, columns, columns)),
+    }
+    known = np.isfinite(t)
+    shares = np.ones((len(t), 1))
+    if components > 2:
+        shares = _fit(_some(r), components - 1).predict_proba(r)
+    for y in range(components):
+        weights = shares[:, y] if y < components - 1 else np.ones(len(t))
+        broad = BROAD if y == components - 1 else 1.0
+        share = BROAD_SHARE if broad > 1 else (1 - BROAD_SHARE) * weights.mean()
+        found["log_weights"][y] = np.log(max(share, 1e-6))
+        for c in range(columns):
+            here = known[:, c] & (weights > 1e-4)
+            if here.sum() < 3:
+                continue
+            slopes, constant, left_out = regression(r[here, :c], r[here, c], weights[here])
+            variance = weights[here] @ left_out**2 / weights[here].sum()
+            found["slopes"][y, c, :c], found["offsets"][y, c] = slopes, constant
+            found["log_scales"][y, c] = np.log(max(broad * np.sqrt(variance), 1e-3))
+    return found
+
+
+FEW_ROWS = 2000
+"""Rows from which it is judged whether a bend pays."""
+SINGLE = 5
+"""Gaussians of a column by itself."""
+
+
+def mixture_score(t: Array) -> float:
+    """The mean log p of numbers t (N,) under the best mixture by BIC, with BIC's price."""
+    rows = _some(t[:, None], FEW_ROWS)
+    fits = [_fit(rows, k) for k in (1, 2, 3, SINGLE) if k == 1 or len(rows) >= 10 * k]
+    return float(-min(fit.bic(rows) for fit in fits) / (2 * len(rows)))
+
+
+def single_mixtures(t: Array) -> Array:
+    """Fit a mixture of Gaussians to each column of t (N, C), NaN where there is no number.
+
+    Returns the logs of the weights, the means and the logs of the standard deviations:
+    (3, C, ``SINGLE``). Their number is chosen by BIC.
+    """
+    found = np.zeros((3, t.shape[1], SINGLE))
+    found[0] = -1e4
+    for c, column in enumerate(t.T):
+        rows = _some(column[np.isfinite(column), None])
+        if len(rows) < 2:
+            found[0, c, 0] = 0.0
+            continue
+        fits = [_fit(rows, k) for k in (1, 2, 3, SINGLE) if k == 1 or len(rows) >= 10 * k]
+        best = min(fits, key=lambda fit: fit.bic(rows))
+        k = len(best.weights_)
+        found[0, c, :k], found[1, c, :k] = np.log(best.weights_), best.means_[:, 0]
+        found[2, c, :k] = 0.5 * np.log(best.covariances_[:, 0, 0])
+    return found
