@@ -185,7 +185,7 @@ def test_a_refitted_run_is_a_run(run, options, prior, components, no_page, monke
     saved, old = manifest("again")["config"], manifest(run)["config"]
     assert saved["prior"].removeprefix("full_") == prior
     assert saved == old | {"prior": saved["prior"], "components": components}
-    assert "\nprior      " in text
+    assert text.startswith("prior      ")
     measured = evaluate("again")
     check_report(measured)
     reconstruction = evaluate(run)["reconstruction"]["value"]
