@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from aevb.datasets.tabular.columns import Column
 
+MARKS = ("?", "-", "--", ".")
+"""Marks for a missing cell among words, unless they are levels of the column. Words such as
+"missing", "unknown" and "none" are levels always: they may say something."""
 LEVELLED = ("boolean", "category", "ordered")
 """The kinds whose codes are numbers of levels."""
 
@@ -302,11 +305,12 @@ def _step_codes(column: Column, cells: Any) -> NDArray[np.float64]:
 
 
 def _level_codes(column: Column, cells: pd.Series) -> NDArray[np.float64]:
-    """Number the levels. Raises DataError for a level that is not known."""
+    """Number the levels. Raises DataError for a level that is not known, and is no mark."""
     import pandas as pd
 
-    places = {level: i for i, level in enumerate(column.levels)}
+    places: dict[Any, float] = {level: i for i, level in enumerate(column.levels)}
     numbered, uniques = pd.factorize(cells)
+    places |= {mark: np.nan for mark in MARKS if mark not in places}
     found = np.array([places.get(plain(value), -1) for value in uniques] + [np.nan], np.float64)
     codes: NDArray[np.float64] = found[numbered]
     unknown = codes == -1
@@ -390,10 +394,10 @@ def _refuse_first(name: str, cells: pd.Series, wrong: NDArray[np.bool_], expecte
         return
     from aevb.datasets.tabular.columns import options
 
-    row = int(wrong.argmax())
+    row, count = int(wrong.argmax()), int(wrong.sum())
+    many = f"{count} such cells). Correct them" if count > 1 else "1 such cell). Correct it"
     raise DataError(
         f"column {in_quotes(name)} should hold {expected} in every cell; got"
         f" {in_quotes(str(cells.iloc[row]))} at"
-        f" row {row + 1} ({int(wrong.sum())} such cells). Correct them, or leave the column out"
-        f" with {options([name], 'ignore')}."
+        f" row {row + 1} ({many}, or leave the column out with {options([name], 'ignore')}."
     )
