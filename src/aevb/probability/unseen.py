@@ -35,8 +35,8 @@ class Unseen(nn.Module):
         >>> from aevb.probability.unseen import Unseen
         >>> dice = [Factor("a", "levels", values=(1.0, 2.0, 4.0), step=1.0, unseen=0.1)]
         >>> added, others = Unseen(dice, Classes(dice))(torch.tensor([[0.0], [3.5], [4.0]]))
-        >>> added.exp().tolist(), others.tolist()  # 1 is seen; 3 is between; 5 is outside
-        ([[0.8999...], [0.0500...], [0.0083...]], [[False], [True], [True]])
+        >>> added[:, 0].exp(), others[:, 0]  # 1 is seen; 3 is between; 5 is outside
+        (tensor([0.9000, 0.0500, 0.0083]), tensor([False,  True,  True]))
     """
 
     columns: Tensor

@@ -50,6 +50,7 @@ class Mixed(Likelihood):
         >>> name = Factor("name", "levels", values=(0.0, 1.0, 2.0))
         >>> size = Factor("size", "real", density=True)
         >>> likelihood = Mixed([name, size], components=1, width=0)
+        >>> likelihood = likelihood.requires_grad_(False)
         >>> p = likelihood(torch.zeros(likelihood.num_features))
         >>> p.log_prob_of_columns(torch.tensor([2.0, 0.0])).exp()  # 1/3, and N(0; 0, 1)
         tensor([0.3333, 0.3989])
