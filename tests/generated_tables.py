@@ -103,7 +103,13 @@ PLAIN = {
         pd.Categorical(_gaps(g, g.choice([1, 5], n)), categories=[5, 3, 1], ordered=True)
     ),
     "datetime64[ns]": lambda g, n: pd.Series(
-        pd.to_datetime(_gaps(g, pd.Timestamp("2020-01-31") + pd.to_timedelta(g.integers(0, 900, n), "D"), (None, pd.NaT)))
+        pd.to_datetime(
+            _gaps(
+                g,
+                pd.Timestamp("2020-01-31") + pd.to_timedelta(g.integers(0, 900, n), "D"),
+                (None, pd.NaT),
+            )
+        )
     ).astype("datetime64[ns]"),
     "datetime64[s, UTC]": lambda g, n: pd.Series(
         pd.Timestamp("2020-01-31", tz="UTC") + pd.to_timedelta(g.integers(0, 10**7, n), "s")

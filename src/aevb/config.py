@@ -245,7 +245,7 @@ class Config:
     warmup_epochs: float | None = None
     """Epochs in which the weight of the KL rises from 0 to beta. Default: by the length."""
     free_bits: float | None = None
-    """Nats of KL per latent dimension that cost nothing. Default: 0, or 1 in all for a table."""
+    """Nats of KL per latent dimension that cost nothing. Default: 0, or 0.25 in all for a table."""
     samples: Whole = 1
     """Draws of z per row and step."""
     optimizer: Annotated[str, _one_of(OPTIMIZERS)] = "adam"

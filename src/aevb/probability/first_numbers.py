@@ -14,8 +14,9 @@ MOST_ROWS = 5000
 """Rows that a mixture is fitted to."""
 PENALTIES = (1e-3, 1e-2, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
 """Penalties of the regressions that are tried."""
-BROAD, BROAD_SHARE = 3.0, 0.02
-"""One more component is so many times as wide, with this share: it is for outliers."""
+BROAD, BROAD_SHARE, BROAD_ROWS = 3.0, 0.02, 5.0
+"""One more component is so many times as wide. It is for outliers: at most for this share of the
+rows, and for so many rows."""
 VARIANCE = 1e-3
 """Added to the variances while the rows are assigned, so that no Gaussian shrinks to a point."""
 
@@ -106,10 +107,11 @@ def first_values(t: Array, features: Array, components: int) -> dict[str, Array]
     shares = np.ones((len(t), 1))
     if components > 2:
         shares = _fit(_some(r), components - 1).predict_proba(r)
+    rare = min(BROAD_SHARE, BROAD_ROWS / max(len(t), 1))
     for y in range(components):
         weights = shares[:, y] if y < components - 1 else np.ones(len(t))
         broad = BROAD if y == components - 1 else 1.0
-        share = BROAD_SHARE if broad > 1 else (1 - BROAD_SHARE) * weights.mean()
+        share = rare if broad > 1 else (1 - rare) * weights.mean()
         found["log_weights"][y] = np.log(max(share, 1e-6))
         for c in range(columns):
             here = known[:, c] & (weights > 1e-4)

@@ -117,7 +117,7 @@ DEFAULTS = {
         fewest=((0, 1000), (1000, 1500)),
         most=20_000,
         numbers_per_latent=2,
-        free_nats=1.0,
+        free_nats=0.25,
     ),
     "table": Defaults(
         latent_dim=(2, 16),
