@@ -145,7 +145,7 @@ class _Cells:
             if not usual and word not in MARKS
         ]
         words = [any(map(str.isalnum, word)) for word in others]
-        marks = MARKS[:1] if any(words) else ()
+        marks: tuple[str, ...] = MARKS[:1] if any(words) else ()
         if words and all(words) and min(map(len, others)) > 1:
             marks = MARKS
         often = self.counts > MOST_MARKED * len(self.codes)
