@@ -144,7 +144,8 @@ def _of_columns(data: Data, likelihood: str, reason: str) -> Plan:
     schema = replace(
         _schema(data, data, Transform((0.0,), (1.0,)), "none"), families=families, limits=()
     )
-    return Plan(likelihood, schema, "; ".join([reason, *_kept(families, columns), *_pooled(families, columns)]))
+    phrases = [reason, *_kept(families, columns), *_pooled(families, columns)]
+    return Plan(likelihood, schema, "; ".join(phrases))
 
 
 def _kept(families: Families, columns: Sequence[Column]) -> list[str]:
