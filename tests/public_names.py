@@ -10,7 +10,12 @@ import aevb.datasets
 
 ROOMS = ["probability", "evaluation", "runs"]  # every public name in them is for users
 MODULES = ["aevb.storage.checkpoint"]
-INTERNAL = ["aevb.evaluation.sides"]  # only its own room calls it
+INTERNAL = [  # ``Run`` and the commands are their doors
+    "aevb.evaluation.sides",
+    "aevb.runs.given",
+    "aevb.runs.impute",
+    "aevb.runs.scoring",
+]
 REGISTRIES = {
     "likelihoods": "LIKELIHOODS",
     "posteriors": "POSTERIORS",

@@ -38,7 +38,8 @@ COMMANDS = {
     "fit": "Train a VAE on a data set, a file or a folder of pictures.",
     "sample": "Generate rows, or a sheet of pictures, from a trained model.",
     "encode": "Turn rows into latent codes.",
-    "score": "Say how likely each row is.",
+    "score": "Say how likely each row is, and which columns make it odd.",
+    "impute": "Fill the missing cells of a table.",
     "evaluate": (
         "Measure a model on given rows: log p(x), codes, samples, with error bars and warnings."
     ),

@@ -173,18 +173,46 @@ def read_like(text: str, schema: Schema, ignore: Sequence[str] = ()) -> Data:
         >>> read_like("new.csv", plan(read("old.csv")).schema).rows
         array([[0.5, 7. ]])
     """
-    _refuse_address(text)
-    table = _raw_table_like(text, schema)
+    table = table_like(text, schema, ignore)
     if table is None:
         return _array_like(text, schema, ignore)
+    if schema.table is not None:
+        return data_like(table.frame, table.source, schema.table, notes=table.notes)
+    return matrix_of_frame(table.frame, table.source, table.notes)
+
+
+def table_like(text: str, schema: Schema, ignore: Sequence[str] = ()) -> RawTable | None:
+    """Read a table of new rows with its cells as they were written in training.
+
+    Args:
+        text: As for ``read``.
+        schema: The form of the rows that a model was trained on.
+        ignore: Names of columns to leave out.
+
+    Returns:
+        The table, or None if ``text`` names none.
+
+    Raises:
+        UsageError: The table has no column of a name in ``ignore``.
+        DataError: It cannot be read.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from aevb.datasets.planning import plan
+        >>> from aevb.datasets.readers import read, table_like
+        >>> _ = Path("t.csv").write_text("a,b\\n1.5,2\\n0.5,9\\n2.5,4\\n")
+        >>> table_like("t.csv", plan(read("t.csv")).schema, ignore=["b"]).frame.a.tolist()
+        [1.5, 0.5, 2.5]
+    """
+    _refuse_address(text)
+    table = _raw_table_like(text, schema)
+    if table is None or not ignore:
+        return table
     names = [str(name) for name in table.frame.columns]
     unknown = [name for name in ignore if name not in names]
     if unknown:
         raise UsageError(f"{text} has no column {unknown[0]!r} to ignore; it has {quoted(names)}")
-    kept = table.frame.loc[:, [name not in ignore for name in names]]
-    if schema.table is not None:
-        return data_like(kept, table.source, schema.table, notes=table.notes)
-    return matrix_of_frame(kept, table.source, table.notes)
+    return table._replace(frame=table.frame.loc[:, [name not in ignore for name in names]])
 
 
 def _raw_table_like(text: str, schema: Schema) -> RawTable | None:

@@ -240,12 +240,12 @@ def score_rows(
     """
     _check_samples(samples)
     found = []
-    model = _aligned(model)
+    model = aligned(model)
     with evaluating(model):
         prior = model.prior()
         numbers = content_numbers(x.cpu().numpy())
         for i, number in enumerate(numbers):
-            _seed_draws(counter_seed(seed, "score", int(number)), x.device)
+            seed_draws(counter_seed(seed, "score", int(number)), x.device)
             # A copy of its own: a product of matrices may round differently at another address.
             found.append(_score(model, prior, x[i : i + 1].clone(), samples))
             if on_rows and (i % ROWS == ROWS - 1 or i == len(x) - 1):
@@ -259,7 +259,7 @@ def score_rows(
     return RowScores(log_likelihood, size.nan_to_num(0.0), reconstruction, kl)
 
 
-def _aligned(model: VAE) -> VAE:
+def aligned(model: VAE) -> VAE:
     """Return the model, or a copy of it if a parameter does not start at a round address.
 
     Training keeps the parameters of a small model in one tensor, and there they start anywhere. A
@@ -270,7 +270,7 @@ def _aligned(model: VAE) -> VAE:
     return copy.deepcopy(model) if any(each.data_ptr() % ALIGNED for each in tensors) else model
 
 
-def _seed_draws(seed: int, device: torch.device) -> None:
+def seed_draws(seed: int, device: torch.device) -> None:
     """Seed the global generators that draws on ``device`` may use.
 
     ``torch.manual_seed`` would seed those of all devices, which takes longer than a small network.

@@ -12,6 +12,7 @@ The model's number x of a cell is
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +26,11 @@ FAMILIES = {
     "follows": "a function of other columns",
 }
 """The families of columns, and what each one means."""
-MOST_UNSEEN = 1_000_000
-"""Numbers between the levels are drawn only if there are at most so many of them."""
+MOST_UNSEEN = 50_000
+"""Numbers between the levels are drawn only if there are at most so many of them: x holds the
+number of the level and the place between in single precision."""
+FARTHEST = 1e30
+"""x is never farther from 0, and so fits into single precision."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,19 @@ class Factor:
         return self.family == "levels"
 
     @property
+    def log_unit(self) -> float:
+        """What is added to the log p of one value, so that it becomes that of a density.
+
+        A real number with a known step stands for a cell of this width.
+
+        Example:
+            >>> from aevb.probability.factors import Factor
+            >>> Factor("price", "real", step=0.5, density=True).log_unit  # log 2
+            0.6931471805599453
+        """
+        return -math.log(self.step) if self.density and self.step else 0.0
+
+    @property
     def num_classes(self) -> int:
         """How many classes the column's discrete part has; 0 if it has no such part.
 
@@ -114,7 +131,9 @@ class Factor:
         known = ~np.isnan(codes)
         x = np.full(codes.shape, np.inf if self.gaps else np.nan)
         cells = codes[known]
-        x[known] = self._index(cells) if self.has_levels else (cells - self.shift) / self.scale
+        with np.errstate(over="ignore"):
+            found = self._index(cells) if self.has_levels else (cells - self.shift) / self.scale
+        x[known] = found.clip(-FARTHEST, FARTHEST)
         return x
 
     def codes(self, x: NDArray[Any]) -> NDArray[np.float64]:
@@ -132,13 +151,28 @@ class Factor:
         """
         if not self.step or not self.values:
             return np.empty(0)
-        low, high = self.values[0], self.values[-1]
-        count = round((high - low) / self.step)
+        low = self.values[0]
+        count = self._num_steps
         if count > MOST_UNSEEN:
             return np.empty(0)
         seen = np.rint((np.asarray(self.values) - low) / self.step).astype(np.intp)
         between: NDArray[np.float64] = low + self.step * np.delete(np.arange(count + 1.0), seen)
         return between
+
+    @property
+    def num_unseen(self) -> int:
+        """How many numbers between the first and the last level no training row has.
+
+        Example:
+            >>> from aevb.probability.factors import Factor
+            >>> Factor("a", "levels", values=(1.0, 2.0, 5.0), step=1.0).num_unseen
+            2
+        """
+        return max(self._num_steps + 1 - len(self.values), 0) if self.step and self.values else 0
+
+    @property
+    def _num_steps(self) -> int:
+        return round((self.values[-1] - self.values[0]) / self.step)
 
     def _index(self, codes: NDArray[np.float64]) -> NDArray[np.float64]:
         """The number of the level of each code. See the head of this module for other numbers."""

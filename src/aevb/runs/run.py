@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aevb.config import Config
-from aevb.datasets.draws import content_numbers, uniforms
 from aevb.datasets.given import given
 from aevb.datasets.kinds import like
 from aevb.datasets.rows import Rows, rows_of
@@ -22,12 +21,11 @@ from aevb.engine.processes import Group
 from aevb.errors import DataError, UsageError
 from aevb.evaluation.baseline import baseline_rows
 from aevb.evaluation.bound import Figure, RowTerms, elbo_rows, summarise
-from aevb.evaluation.log_likelihood import RowScores, score_rows
 from aevb.model import VAE
 from aevb.parts.likelihoods.mixed import Mixed
 from aevb.probability.distributions import DiagonalNormal
 from aevb.probability.seeds import counter_seed
-from aevb.runs.automatic import has_planned_length, planned_epochs
+from aevb.runs.automatic import planned_epochs, why_ended
 
 Source = Data | NDArray[Any] | str | os.PathLike[str] | Any
 """Rows: ``Data``, the name of a data set, a path, or any value that ``given`` understands."""
@@ -107,25 +105,19 @@ class Run:
         )
 
     @property
-    def stopped_by_patience(self) -> bool:
-        """Whether training ended because the validation bound stopped rising (``patience``)."""
-        patience = self.config.patience or 0
-        is_whole = has_planned_length(self.config, self.trained, self.steps)
-        return not is_whole and 0 < patience <= self.trained - self.kept_epoch
+    def ended(self) -> str:
+        """Why training ended: ``planned``, ``patience`` or ``time``; "" if it was cut short."""
+        return why_ended(self.config, self.trained, self.steps, self.kept_epoch, self.seconds)
 
     @property
-    def stopped_by_time(self) -> bool:
-        """Whether training ended because its time was up (``minutes``)."""
-        minutes = self.config.minutes
-        is_whole = has_planned_length(self.config, self.trained, self.steps)
-        return not is_whole and minutes is not None and self.seconds >= 60 * minutes
+    def stopped_by_patience(self) -> bool:
+        """Whether training ended because the validation bound stopped rising (``patience``)."""
+        return self.ended == "patience"
 
     @property
     def is_unfinished(self) -> bool:
         """Whether training was cut short, for example by Ctrl-C."""
-        is_whole = has_planned_length(self.config, self.trained, self.steps)
-        stopped = is_whole or self.stopped_by_patience or self.stopped_by_time
-        return self.trained > 0 and not stopped
+        return self.trained > 0 and not self.ended
 
     @property
     def device(self) -> torch.device:
@@ -186,10 +178,12 @@ class Run:
         rows = self.stored(data, seed)
         return rows.head(len(rows))
 
-    def stored(self, data: Source, seed: int = 0) -> Rows:
+    def stored(self, data: Source, seed: int = 0, binarize: str = "") -> Rows:
         """Return ``Rows``, which become the model's numbers one part at a time.
 
-        Arguments and errors are those of ``tensor``. The rows may be too many for memory.
+        Other arguments and errors are those of ``tensor``. The rows may be too many for memory.
+
+        binarize: How grey levels are treated. "": as in training, but each row is drawn once.
 
         Example:
             >>> import aevb
@@ -198,39 +192,26 @@ class Run:
             [1500, 500]
         """
         # Outside training, dynamic binarisation draws each row once, as static binarisation does.
-        once = self.schema.binarize == "dynamic"
-        return self._stored(data, "static" if once else self.schema.binarize, seed)
-
-    def _stored(self, data: Source, binarize: str, seed: int) -> Rows:
-        """Return ``Rows`` whose grey levels are treated as ``binarize`` says."""
+        once = "static" if self.schema.binarize == "dynamic" else self.schema.binarize
         data = given(data, like=self.schema)
         data = like(data, self.schema)
         self.schema.require(data)
-        schema = replace(self.schema, binarize=binarize)
+        schema = replace(self.schema, binarize=binarize or once)
         rows = rows_of(data, schema, counter_seed(seed, "binarize"), self.device)
         for x in rows.split(CHUNK):
             self.model.likelihood.check(x)
         return rows
 
-    def _parts_by_content(self, data: Source, seed: int) -> Iterator[Tensor]:
-        """Yield x of all rows in parts. Random bits depend on what is in a row, not on its number.
-
-        So a row becomes the same bits alone and among others.
-        """
-        at_random = self.schema.binarize in ("static", "dynamic")
-        rows = self._stored(data, "none" if at_random else self.schema.binarize, seed)
-        for x in rows.split(CHUNK):
-            if at_random:
-                numbers = content_numbers(x.cpu().numpy())
-                u = torch.from_numpy(uniforms(counter_seed(seed, "binarize"), numbers, x.shape[1]))
-                x = (u.to(x) < x).to(x.dtype)
-            yield x
-
-    def sample(self, n: int, *, seed: int = 0, noise: bool | None = None) -> Any:
+    def sample(
+        self, n: int | None = None, *, given: Any = None, seed: int = 0, noise: bool | None = None
+    ) -> Any:
         """Draw z ~ p(z) and return new rows: (n, *shape), or a frame for a table.
 
         Args:
-            n: How many rows.
+            n: How many rows. It may be left out if ``given`` is a data frame.
+            given: Conditions on the rows of a table: {"sex": "Female", "age": (60, None)}, or texts
+                as ``aevb sample --given`` takes them. With a data frame, each of its rows is a set
+                of conditions for one new row; missing cells and absent columns are free.
             seed: Seeds the draws. ``aevb sample`` with the same seed makes the same rows.
             noise: True for draws from p(x|z), False for its means, which vary less than the data.
                 Default: means for pictures, draws for counts and for anything else. Tokens have no
@@ -238,7 +219,8 @@ class Run:
                 ``reconstruct``.
 
         Raises:
-            UsageError: ``n`` is below 1.
+            UsageError: ``n`` is below 1, or a condition cannot be met.
+            DataError: A data frame of conditions has a column or a cell that the model cannot have.
 
         Example:
             >>> import aevb
@@ -247,7 +229,45 @@ class Run:
             >>> rows.shape, bool((run.sample(16, seed=3) == rows).all())
             ((16, 2), True)
         """
-        return self.rows(self.sample_x(n, seed=seed, noise=noise))
+        if given is None:
+            return self.rows(self.sample_x(0 if n is None else n, seed=seed, noise=noise))
+        from aevb.runs.given import sample_frame
+
+        return sample_frame(self, n, given, seed=seed)
+
+    def impute(
+        self,
+        data: Source,
+        *,
+        draws: int | None = None,
+        method: str = "",
+        seed: int = 0,
+    ) -> Any:
+        """Fill the missing cells of a table, given the other cells of each row.
+
+        Args:
+            data: Rows: a data frame, or the path of a table. All other cells stay as they are.
+            draws: How many versions to draw (multiple imputation). They come one after the other in
+                one frame, with the columns .imp (the version) and .id (the row), as in R's mice.
+            method: "mean": the conditional mean of numbers and the most likely level; "draw": a
+                draw. Default: "draw" if ``draws`` are given, else "mean".
+            seed: Seeds the draws.
+
+        Raises:
+            DataError: The rows do not have the form of the training rows.
+            UsageError: The model does not take missing cells.
+
+        Example:
+            >>> import aevb
+            >>> run = aevb.fit("moons", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
+            >>> run.impute("holes.csv")
+            Traceback (most recent call last):
+            aevb.errors.UsageError: impute is for tables; this run was trained on moons, which is \
+none; give a run of a table
+        """
+        from aevb.runs.impute import impute
+
+        return impute(self, data, draws=draws, method=method, seed=seed)
 
     def sample_x(self, n: int, *, seed: int = 0, noise: bool | None = None) -> Tensor:
         """Draw new rows as ``sample`` does, as the model's numbers x: (n, D).
@@ -381,6 +401,7 @@ class Run:
         *,
         samples: int = 1000,
         seed: int = 0,
+        columns: bool = False,
         on_rows: Callable[[int], None] | None = None,
     ) -> dict[str, NDArray[Any]]:
         """Measure how likely each row is.
@@ -394,6 +415,7 @@ class Run:
             data: Rows.
             samples: Draws of z for each row.
             seed: Seeds the draws.
+            columns: Also say what each column adds, for a table whose model takes missing cells.
             on_rows: Called with the number of rows each time some are done.
 
         Returns:
@@ -401,7 +423,9 @@ class Run:
             ``reconstruction`` and ``kl``, and ``baseline`` if the run has one. The array
             ``effective_sample_size`` belongs to ``log_likelihood``. All but the baseline are from
             the same draws: ``bound`` = ``reconstruction`` - ``kl`` is the mean over them of the
-            logs whose exponentials ``log_likelihood`` averages, so it is never higher.
+            logs whose exponentials ``log_likelihood`` averages, so it is never higher. With
+            ``columns`` there are also ``contributions`` (N, C), which add up to
+            ``log_likelihood``, and ``oddest`` (N,), the name of each row's oddest column.
 
         Raises:
             DataError: The rows do not have the form of the training rows.
@@ -418,35 +442,11 @@ class Run:
             ['baseline', 'bound', 'effective_sample_size', 'kl', 'log_likelihood',
              'reconstruction']
         """
-        found: list[tuple[RowScores, Tensor | None]] = [
-            (
-                score_rows(
-                    self.model,
-                    x,
-                    samples=samples,
-                    seed=seed,
-                    log_jacobian=self.log_jacobian,
-                    on_rows=on_rows,
-                ),
-                self._baseline_row_by_row(x),
-            )
-            for x in self._parts_by_content(data, seed)
-        ]
-        names = ("log_likelihood", "effective_sample_size", "bound", "reconstruction", "kl")
-        columns = {name: [getattr(scores, name) for scores, _ in found] for name in names}
-        columns["baseline"] = [baseline for _, baseline in found if baseline is not None]
-        return {
-            name: torch.cat(parts).double().cpu().numpy()
-            for name, parts in columns.items()
-            if parts
-        }
+        from aevb.runs import scoring
 
-    def _baseline_row_by_row(self, x: Tensor) -> Tensor | None:
-        """Return ``baseline_rows``. Sums over several rows at once may round differently."""
-        if self.baseline is None:
-            return None
-        rows = (self.baseline_rows(row) for row in x.split(1))
-        return torch.cat([row for row in rows if row is not None])
+        return scoring.score(
+            self, data, samples=samples, seed=seed, columns=columns, on_rows=on_rows
+        )
 
     def baseline_rows(self, x: Tensor | Rows) -> Tensor | None:
         """Return log p(x) of every row under independent columns: (N,), nats.

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from aevb.datasets.tabular.columns import Column
 from aevb.datasets.tabular.rules import Rule, find_rules
-from aevb.probability.factors import Factor
-from aevb.probability.first_numbers import components_for
+from aevb.probability.factors import FARTHEST, Factor
+from aevb.probability.first_numbers import components_for, mixture_score
 
 MOST_VALUES = 200
 """Numbers of at most so many values may be levels, if there are many rows for each value."""
@@ -86,27 +86,39 @@ class Families:
             if factor.family != "follows":
                 x[:, i] = factor.numbers(codes[:, i])
         for rule in self.rules:
-            off = codes[:, rule.target] - rule.predict(codes)
-            kept = np.abs(off) <= rule.tolerance
-            x[:, rule.target] = np.where(kept, 0.0, off / self.factors[rule.target].scale)
+            with np.errstate(over="ignore", invalid="ignore"):
+                off = codes[:, rule.target] - rule.predict(codes)
+                kept = np.abs(off) <= rule.tolerance
+                far = (off / self.factors[rule.target].scale).clip(-FARTHEST, FARTHEST)
+            x[:, rule.target] = np.where(kept, 0.0, far)
         return x
 
     def codes(self, x: NDArray[Any]) -> NDArray[np.float64]:
         """Turn the model's numbers (N, C) into codes (N, C), NaN for a missing cell."""
-        codes = np.empty(x.shape)
+        codes = np.full(x.shape, np.nan)
         for i, factor in enumerate(self.factors):
             if factor.family != "follows":
                 codes[:, i] = factor.codes(x[:, i])
-        for rule in self.rules:
-            off = np.nan_to_num(x[:, rule.target].astype(np.float64), posinf=0.0)
-            factor = self.factors[rule.target]
-            found = rule.predict(codes) + off * factor.scale
-            codes[:, rule.target] = found.clip(factor.low, factor.high)
-        for rule in self.repairs:
-            found, there = rule.predict(codes), ~np.isnan(codes[:, rule.target])
-            use = there & ~np.isnan(found)
-            codes[use, rule.target] = found[use]
+        for rule in self._in_order():
+            factor, found = self.factors[rule.target], rule.predict(codes)
+            if rule in self.rules:
+                off = np.nan_to_num(x[:, rule.target].astype(np.float64), posinf=0.0)
+                found = (found + off * factor.scale).clip(factor.low, factor.high)
+                codes[:, rule.target] = found
+            else:
+                use = ~np.isnan(codes[:, rule.target]) & ~np.isnan(found)
+                codes[use, rule.target] = found[use]
         return codes
+
+    def _in_order(self) -> list[Rule]:
+        """All rules, in an order in which the sources of a rule are final before it."""
+        left, ordered = [*self.rules, *self.repairs], list[Rule]()
+        while left:
+            waiting = {rule.target for rule in left}
+            ready = [rule for rule in left if not waiting & set(rule.sources)]
+            ordered += ready
+            left = [rule for rule in left if rule not in ready]
+        return ordered
 
 
 def find(codes: NDArray[np.float64], columns: Sequence[Column]) -> Families:
@@ -244,12 +256,9 @@ def _of_numbers(
 ) -> Factor:
     spikes = spikes_among(values, counts)
     rest = present[~np.isin(present, spikes)]
-    low, lower, shift, upper, high = np.quantile(rest, [0.1, 0.25, 0.5, 0.75, 0.9])
-    # 2.56 and 1.35: these distances of a Gaussian in standard deviations.
-    scale = max((high - low) / 2.56, (upper - lower) / 1.35)
-    if not scale > 0:
-        scale = float(rest.std()) or 1.0
-    x = (rest - shift) / scale
+    shift, scale = place_of(rest)
+    with np.errstate(over="ignore"):
+        x = ((rest - shift) / scale).clip(-FARTHEST, FARTHEST)
     centre, bend = bend_of(x)
     t = np.arcsinh((x - centre) * bend) / bend if bend else x - centre
     return Factor(
@@ -268,6 +277,25 @@ def _of_numbers(
         high=float(values[-1]),
         gaps=gaps,
     )
+
+
+def place_of(rest: NDArray[np.float64]) -> tuple[float, float]:
+    """The median of numbers and their usual distance from it, whatever outliers there are.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.datasets.tabular.families import place_of
+        >>> place_of(np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 5.0, 1e300]))
+        (1.0, 4.0)
+    """
+    low, lower, shift, upper, high = np.quantile(rest, [0.1, 0.25, 0.5, 0.75, 0.9])
+    with np.errstate(over="ignore"):
+        # 2.56 and 1.35: these distances of a Gaussian in standard deviations.
+        scale = max((high - low) / 2.56, (upper - lower) / 1.35)
+        if not 0 < scale < np.inf:
+            apart = np.abs(rest - shift).clip(max=1e308)
+            scale = np.quantile(apart[apart > 0], 0.5, method="lower") if apart.any() else 1.0
+    return float(shift), float(max(scale, 1e-300))
 
 
 def step_of(values: NDArray[np.float64], column: Column) -> float:
@@ -313,7 +341,8 @@ def bend_of(x: NDArray[np.float64]) -> tuple[float, float]:
     """Choose centre and bend, so that asinh(bend (x - centre)) / bend is nearest to a Gaussian.
 
     The measure is the likelihood of the best Gaussian after the bend, with BIC's price for the two
-    numbers. A bend of 0 means none.
+    numbers. What is found must also do better than no bend if each has a mixture of Gaussians:
+    clusters need no bend. A bend of 0 means none.
 
     Example:
         >>> import numpy as np
@@ -326,11 +355,17 @@ def bend_of(x: NDArray[np.float64]) -> tuple[float, float]:
     def score(centre: float, bend: float) -> float:
         u = x - centre
         t = np.arcsinh(u * bend) / bend if bend else u
-        return -math.log(max(float(t.std()), 1e-12)) - 0.5 * float(np.log1p((u * bend) ** 2).mean())
+        return -math.log(max(float(t.std()), 1e-300)) - 0.5 * float(
+            np.log1p((u * bend) ** 2).mean()
+        )
 
     best, chosen = score(0.0, 0.0) + math.log(len(x)) / len(x), (0.0, 0.0)
     for centre in np.quantile(x, CENTRES):
         for bend in BENDS:
             if (found := score(float(centre), bend)) > best:
                 best, chosen = found, (float(centre), bend)
-    return chosen
+    if not chosen[1]:
+        return chosen
+    u = (x - chosen[0]) * chosen[1]
+    of_bent = mixture_score(np.arcsinh(u) / chosen[1]) - 0.5 * float(np.log1p(u**2).mean())
+    return chosen if of_bent > mixture_score(x) else (0.0, 0.0)

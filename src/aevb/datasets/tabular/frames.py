@@ -311,8 +311,10 @@ def _without_labels(frame: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.str_]
     return frame.iloc[:, [i for i in range(frame.shape[1]) if i != text[0]]], labels
 
 
-def frame_of(rows: NDArray[Any], table: Table) -> Any:
+def frame_of(rows: NDArray[Any], table: Table, aside: dict[str, pd.Series] | None = None) -> Any:
     """Turn rows in the units of the data, (N, C), into a frame of the library that the data had.
+
+    aside: Identifiers of the rows, by name. By default they are numbered from 1.
 
     Example:
         >>> import numpy as np, pyarrow as pa
@@ -321,12 +323,23 @@ def frame_of(rows: NDArray[Any], table: Table) -> Any:
         >>> frame_of(np.array([[2.2]]), table).to_pylist()
         [{'a': 2}]
     """
-    frame = table.decode(rows)
-    if table.frame == "polars":
+    return frame_like(table.decode(rows, aside), table.frame)
+
+
+def frame_like(frame: pd.DataFrame, library: str) -> Any:
+    """Turn a frame of pandas into one of another library: "polars", "arrow", or as it is.
+
+    Example:
+        >>> import pandas as pd
+        >>> from aevb.datasets.tabular.frames import frame_like
+        >>> frame_like(pd.DataFrame({"a": [1]}), "arrow").to_pylist()
+        [{'a': 1}]
+    """
+    if library == "polars":
         import polars
 
         return polars.from_pandas(frame)
-    if table.frame == "arrow":
+    if library == "arrow":
         import pyarrow
 
         return pyarrow.Table.from_pandas(frame, preserve_index=False)

@@ -23,7 +23,7 @@ from torch.distributions import Distribution
 
 from aevb.errors import DataError
 from aevb.interfaces import Likelihood
-from aevb.probability.cells import Classes
+from aevb.probability.cells import Classes, buffers
 from aevb.probability.class_chain import ClassChain
 from aevb.probability.factors import Factor
 from aevb.probability.first_numbers import first_values, single_mixtures
@@ -50,6 +50,7 @@ class Mixed(Likelihood):
         >>> name = Factor("name", "levels", values=(0.0, 1.0, 2.0))
         >>> size = Factor("size", "real", density=True)
         >>> likelihood = Mixed([name, size], components=1, width=0)
+        >>> likelihood = likelihood.requires_grad_(False)
         >>> p = likelihood(torch.zeros(likelihood.num_features))
         >>> p.log_prob_of_columns(torch.tensor([2.0, 0.0])).exp()  # 1/3, and N(0; 0, 1)
         tensor([0.3333, 0.3989])
@@ -59,8 +60,12 @@ class Mixed(Likelihood):
 
     discrete = False
     form = "columns"
-    log_kept: Tensor
-    log_broken: Tensor
+    number_index: Tensor
+    spiked_places: Tensor
+    spiked_classes: Tensor
+    rule_index: Tensor
+    all_index: Tensor
+    log_rules: Tensor
 
     def __init__(
         self, factors: Sequence[Factor], components: int, width: int, rows: int = 1
@@ -76,9 +81,17 @@ class Mixed(Likelihood):
         self.numbers = NumberChain(numbers, self.classes.features.width, components, width)
         self.num_features = self.classes.num_features + self.numbers.num_features
         self.unseen = Unseen(factors, self.find_classes)
-        followers = [factors[i] for i in self.rule_columns]
-        self.register_buffer("log_kept", torch.tensor([math.log1p(-f.unseen) for f in followers]))
-        self.register_buffer("log_broken", torch.tensor([_log_broken(f) for f in followers]))
+        of_class = [i for i in self.number_columns if i in self.class_columns]
+        rules = [_log_rule(factors[i]) for i in self.rule_columns]
+        buffers(
+            self,
+            number_index=self.number_columns,
+            spiked_places=[self.number_columns.index(i) for i in of_class],
+            spiked_classes=[self.class_columns.index(i) for i in of_class],
+            rule_index=self.rule_columns,
+            all_index=[*self.class_columns, *self.number_columns, *self.rule_columns],
+            log_rules=torch.tensor(rules).reshape(-1, 2),
+        )
 
     def forward(self, h: Tensor) -> Distribution:
         """Return p(x|z) for the features h: (..., num_features) -> a distribution over (D,)."""
@@ -131,9 +144,16 @@ class Mixed(Likelihood):
         classes = self.find_classes(x)
         count = self.classes.num_logits
         logs = parameters[:count].to(x.dtype)
-        index = classes.clamp(min=0) + self.classes.starts
-        of_class = torch.where(classes >= 0, logs[index], 0.0)
-        total = (of_class + self.unseen(x, of_class)).sum(-1)
+        of_class = logs[classes.clamp(min=0) + self.classes.starts]
+        added, others = self.unseen(x)
+        if any(self.classes.has_gap):
+            present = x.new_zeros(self.classes.columns)
+            present[self.classes.gap_columns] = torch.log1p(-logs[self.classes.gap_logits].exp())
+            of_class = torch.where(others, present, of_class)
+        else:
+            of_class = of_class.masked_fill(others, 0.0)
+        total = (torch.where(classes >= 0, of_class, 0.0) + added).sum(-1)
+        total = total + self.log_prob_of_rules(x).sum(-1)
         if self.number_columns:
             mixtures = parameters[count:].reshape(3, len(self.number_columns), -1)
             total = total + self.numbers.independent_rows(mixtures, self.cells_of(x, classes))
@@ -142,22 +162,21 @@ class Mixed(Likelihood):
 
     def cells_of(self, x: Tensor, classes: Tensor) -> Tensor:
         """The columns of numbers, NaN where a cell is a spike or missing: (..., C)."""
-        return torch.where(self.is_number(classes), x[..., self.number_columns], math.nan)
+        cells = x.index_select(-1, self.number_index)
+        return torch.where(self.is_number(classes), cells, math.nan)
 
     def is_number(self, classes: Tensor) -> Tensor:
         """Which cells of the columns of numbers hold, or may hold, a number: (..., C)."""
-        parts = [
-            classes[..., self.class_columns.index(i)] <= 0
-            if i in self.class_columns
-            else classes.new_ones(classes.shape[:-1], dtype=torch.bool)
-            for i in self.number_columns
-        ]
-        return torch.stack(parts, -1) if parts else classes.new_ones(*classes.shape[:-1], 0).bool()
+        every = torch.ones(
+            *classes.shape[:-1], len(self.number_columns), dtype=torch.bool, device=classes.device
+        )
+        of_class = classes.index_select(-1, self.spiked_classes) <= 0
+        return every.index_copy(-1, self.spiked_places, of_class)
 
     def log_prob_of_rules(self, x: Tensor) -> Tensor:
         """Return log p of the cells that follow from others: x (..., D) -> (..., R), nats."""
-        cells = x[..., self.rule_columns]
-        logs = torch.where(cells == 0, self.log_kept, self.log_broken)
+        cells = x.index_select(-1, self.rule_index)
+        logs = torch.where(cells == 0, self.log_rules[:, 0], self.log_rules[:, 1])
         found: Tensor = torch.where(torch.isfinite(cells), logs, 0.0)
         return found
 
@@ -169,13 +188,19 @@ class Mixed(Likelihood):
         return found
 
 
-def _log_broken(factor: Factor) -> float:
-    """Log p of a cell that breaks its rule: any other value within the range."""
-    cells = factor.scale / factor.step if factor.step else 1.0
-    unit = math.log(factor.scale) if factor.density and not factor.step else 0.0
-    if factor.density and factor.step:
-        unit = math.log(factor.step)
-    return math.log(factor.unseen) - math.log(max(cells, 1.0)) - unit
+def _log_rule(factor: Factor) -> tuple[float, float]:
+    """Log p of a cell that keeps its rule, and of one that breaks it.
+
+    The latter is any other value within the range.
+    """
+    if factor.density:
+        others = factor.scale
+    elif factor.step:
+        others = max(factor.scale / factor.step, 1.0)
+    else:
+        others = max(len(factor.values) - 1.0, 1.0)
+    kept = math.log1p(-factor.unseen) + factor.log_unit
+    return kept, math.log(factor.unseen) - math.log(others)
 
 
 class MixedRows(Distribution):
@@ -200,7 +225,10 @@ class MixedRows(Distribution):
 
     def log_prob(self, value: Tensor, *, gaps: bool = True) -> Tensor:
         """Return log p(x|z): x (..., D) -> (...), nats. See ``log_prob_of_columns``."""
-        return self.log_prob_of_columns(value, gaps=gaps).sum(-1)
+        total = self.h.new_zeros(())
+        for logs in self._parts(value, gaps):
+            total = total + logs.sum(-1)
+        return total.expand(torch.broadcast_shapes(self.h.shape[:-1], value.shape[:-1]))
 
     def log_prob_of_columns(self, x: Tensor, *, gaps: bool = True) -> Tensor:
         """Return log p of each column given those before it in the chain: (..., D), nats.
@@ -212,21 +240,30 @@ class MixedRows(Distribution):
             gaps: Whether missing is an event with a probability. Otherwise log p is that of the
                 cells that are there.
         """
-        model = self.likelihood
         shape = torch.broadcast_shapes(self.h.shape[:-1], x.shape[:-1])
-        found = x.new_zeros(*shape, len(model.factors))
+        parts = torch.cat([logs.expand(*shape, -1) for logs in self._parts(x, gaps)], -1)
+        found = parts.new_zeros(*shape, len(self.likelihood.factors))
+        return found.index_add(-1, self.likelihood.all_index, parts)
+
+    def _parts(self, x: Tensor, gaps: bool) -> list[Tensor]:
+        """Log p of the classes (..., Q), of the numbers (..., C) and of the rules (..., R)."""
+        model = self.likelihood
         classes = model.find_classes(x)
         features = model.classes.features(classes)
+        found = []
         if model.class_columns:
-            logs = model.classes.log_prob(self.class_context, classes, features, gaps=gaps)
-            logs = logs + model.unseen(x, logs.detach())
-            found = _added(found, model.class_columns, logs)
+            added, others = model.unseen(x)
+            found.append(
+                added
+                + model.classes.log_prob(
+                    self.class_context, classes, features, gaps=gaps, others=others
+                )
+            )
         if model.number_columns:
             cells = model.cells_of(x, classes)
-            logs = model.numbers.log_prob(self.number_context, cells, features)
-            found = _added(found, model.number_columns, logs)
+            found.append(model.numbers.log_prob(self.number_context, cells, features))
         if model.rule_columns:
-            found = _added(found, model.rule_columns, model.log_prob_of_rules(x))
+            found.append(model.log_prob_of_rules(x))
         return found
 
     def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:  # type: ignore[override]
@@ -262,9 +299,11 @@ class MixedRows(Distribution):
         class_context = self.class_context.reshape(len(x), -1)
         number_context = self.number_context.reshape(len(x), -1)
         classes = model.find_classes(x)
-        log_prob = model.unseen(x, torch.zeros_like(classes, dtype=x.dtype)).sum(-1)
-        log_prob = log_prob + model.log_prob_of_rules(x).sum(-1)
-        drawn, more = model.classes.complete(class_context, classes, gaps=gaps, likely=likely)
+        added, others = model.unseen(x)
+        log_prob = added.sum(-1) + model.log_prob_of_rules(x).sum(-1)
+        drawn, more = model.classes.complete(
+            class_context, classes, gaps=gaps, likely=likely, others=others
+        )
         log_prob = log_prob + more
         cells = model.cells_of(x, drawn)
         if model.number_columns:
@@ -286,9 +325,3 @@ class MixedRows(Distribution):
         for i in model.rule_columns:
             filled[:, i] = 0.0
         return torch.where(torch.isnan(x), filled, x)
-
-
-def _added(found: Tensor, columns: Sequence[int], logs: Tensor) -> Tensor:
-    """Add the logs of some columns, (..., len(columns)), to those of all: (..., D)."""
-    index = torch.tensor(list(columns), device=found.device)
-    return found.index_add(-1, index, logs.expand(*found.shape[:-1], -1))

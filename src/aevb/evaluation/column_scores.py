@@ -1,0 +1,139 @@
+"""Say how much each cell of a row adds to log p(x), and which cell is the odd one.
+
+What a cell c is worth is d_c = log p(x_c | all other cells) = log p(x) - log p(x without c). The
+d_c of a row do not add up to log p(x), since dependent cells share what they say. So each column's
+contribution is d_c plus an equal part of the rest; the contributions add up to log p(x) exactly.
+
+Whether d_c is low depends on the column: a real number in fine units always has a low density. So
+d_c is compared with what is typical for its column in rows that the model itself draws.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from aevb.datasets.draws import content_numbers
+from aevb.evaluation.bound import evaluating
+from aevb.evaluation.log_likelihood import ROWS, aligned, seed_draws
+from aevb.evaluation.partial import Partial
+from aevb.model import VAE
+from aevb.probability.distributions import rsample_and_log_prob
+from aevb.probability.seeds import counter_seed
+
+DRAWS = 8
+"""Draws of z from each part of the mixture: q given the row, q without each cell, and the prior."""
+
+
+class Typical(NamedTuple):
+    """What d_c is like in ordinary rows.
+
+    Args:
+        middle: (C,), the median of each column, nats.
+        spread: (C,), the median minus the first decile, nats: how far below it d_c often is.
+
+    Example:
+        >>> import torch
+        >>> from aevb.evaluation.column_scores import Typical
+        >>> Typical(torch.tensor([-1.0]), torch.tensor([0.5])).oddness(torch.tensor([[-3.0]]))
+        tensor([[2.]])
+    """
+
+    middle: Tensor
+    spread: Tensor
+
+    def oddness(self, drops: Tensor) -> Tensor:
+        """How far each d_c is below what is typical of its column: (N, C) -> (N, C), nats."""
+        return self.middle - drops
+
+
+@torch.no_grad()
+def cell_scores(
+    model: VAE,
+    x: Tensor,
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+    on_rows: Callable[[int], None] | None = None,
+) -> Tensor:
+    """Estimate d_c = log p(x_c | all other cells of the row) for every cell: (N, C), nats.
+
+    A row's result is a function of the row, the model, ``draws`` and ``seed``, to the last bit. A
+    cell of which nothing is known has the score 0.
+
+    Args:
+        model: The VAE. Its p(x|z) is a ``CellDistribution``.
+        x: (N, C), NaN where nothing is known.
+        draws: Draws of z from each part of the mixture that proposes them.
+        seed: Seeds the draws, together with the values in the row.
+        on_rows: Called with the number of rows each time some are done.
+
+    Example:
+        >>> import torch
+        >>> from aevb.evaluation.column_scores import cell_scores  # doctest: +SKIP
+    """
+    found = []
+    model = aligned(model)
+    with evaluating(model):
+        prior = model.prior()
+        for i, number in enumerate(content_numbers(x.cpu().numpy())):
+            seed_draws(counter_seed(seed, "cells", int(number)), x.device)
+            found.append(_cells_of_row(model, prior, x[i : i + 1].clone(), draws))
+            if on_rows and (i % ROWS == ROWS - 1 or i == len(x) - 1):
+                on_rows(i % ROWS + 1)
+    return torch.stack(found) if found else x.new_zeros(x.shape, dtype=torch.float64)
+
+
+def _cells_of_row(model: VAE, prior: Distribution, row: Tensor, draws: int) -> Tensor:
+    """d_c of one row: (1, C) -> (C,).
+
+    One set of codes serves all of the terms. Their proposals are a mixture of q(z|x), of q(z|x)
+    without each of the cells, and of the prior, so that no term lacks codes: where the cell c is
+    odd, q(z|x) may lie far from the codes of the row without it.
+    """
+    columns = row.shape[1]
+    without = row.expand(columns, columns).clone()
+    without.fill_diagonal_(torch.nan)
+    rows = torch.cat([row, without])
+    q = model.posterior_given(rows)
+    z = torch.cat([rsample_and_log_prob(q, draws)[0].flatten(0, 1), prior.sample((draws,))])
+    log_q = q.log_prob(z[:, None].expand(-1, len(rows), -1)).double()
+    log_prior = prior.log_prob(z).double()
+    log_r = torch.cat([log_q, log_prior[:, None]], 1).logsumexp(1) - math.log(len(rows) + 1)
+    features = model.decoder(z)[:, None]
+    p = model.likelihood(features.expand(-1, len(rows), -1))
+    _, log_p = Partial(rows).complete(p, (len(z),))
+    log_w = log_p + (log_prior - log_r)[:, None]
+    log_x = log_w.logsumexp(0)
+    return (log_x[0] - log_x[1:]).nan_to_num(0.0).masked_fill(row[0].isnan(), 0.0)
+
+
+def contributions(log_likelihood: Tensor, cells: Tensor) -> Tensor:
+    """Share log p(x): (N,) among the columns, by d_c: (N, C) -> (N, C). Each row adds up to it.
+
+    Example:
+        >>> import torch
+        >>> from aevb.evaluation.column_scores import contributions
+        >>> contributions(torch.tensor([-5.0]), torch.tensor([[-4.0, -2.0]]))
+        tensor([[-3.5000, -1.5000]])
+    """
+    rest = (log_likelihood - cells.sum(-1)) / cells.shape[-1]
+    return cells + rest[:, None]
+
+
+def typical(cells: Tensor) -> Typical:
+    """Find what d_c is like in ordinary rows: (N, C).
+
+    Example:
+        >>> import torch
+        >>> from aevb.evaluation.column_scores import typical
+        >>> typical(torch.tensor([[-1.0], [-3.0], [-2.0]])).middle
+        tensor([-2.])
+    """
+    middle = cells.quantile(0.5, dim=0)
+    return Typical(middle, middle - cells.quantile(0.1, dim=0))

@@ -1,0 +1,97 @@
+"""Score the rows of a run: log p(x) of each row, and what each column adds to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from aevb.datasets.draws import content_numbers, uniforms
+from aevb.evaluation.column_scores import cell_scores, contributions, typical
+from aevb.evaluation.log_likelihood import RowScores, score_rows
+from aevb.probability.seeds import counter_seed
+from aevb.runs.given import require_cells
+
+if TYPE_CHECKING:
+    from aevb.runs.run import Run, Source
+
+PART = 2048
+"""Rows that become the model's numbers at once. It changes no result."""
+ORDINARY = 256
+"""Rows that the model draws, to see what the score of a cell is like in an ordinary row."""
+CONTRIBUTIONS, ODDEST = "contributions", "oddest"
+"""The names of the arrays that say which columns make a row odd."""
+
+
+def score(
+    run: Run,
+    data: Source,
+    *,
+    samples: int = 1000,
+    seed: int = 0,
+    columns: bool = False,
+    on_rows: Callable[[int], None] | None = None,
+) -> dict[str, NDArray[Any]]:
+    """Measure how likely each row is. See ``Run.score``."""
+    if columns:
+        require_cells(run, "the contribution of each column")
+    found: list[tuple[RowScores, Tensor | None, Tensor | None]] = []
+    for x in parts_by_content(run, data, seed):
+        scores = score_rows(
+            run.model,
+            x,
+            samples=samples,
+            seed=seed,
+            log_jacobian=run.log_jacobian,
+            on_rows=on_rows,
+        )
+        cells = cell_scores(run.model, x, seed=seed) if columns else None
+        found.append((scores, _baseline_row_by_row(run, x), cells))
+    names = ("log_likelihood", "effective_sample_size", "bound", "reconstruction", "kl")
+    parts = {name: [getattr(scores, name) for scores, _, _ in found] for name in names}
+    parts["baseline"] = [baseline for _, baseline, _ in found if baseline is not None]
+    result = {name: torch.cat(each).double().cpu().numpy() for name, each in parts.items() if each}
+    if columns:
+        result |= _of_columns(run, result["log_likelihood"], [each for *_, each in found], seed)
+    return result
+
+
+def parts_by_content(run: Run, data: Source, seed: int) -> Iterator[Tensor]:
+    """Yield x of all rows in parts. Random bits depend on what is in a row, not on its number.
+
+    So a row becomes the same bits alone and among others.
+    """
+    at_random = run.schema.binarize in ("static", "dynamic")
+    rows = run.stored(data, seed, binarize="none" if at_random else "")
+    for x in rows.split(PART):
+        if at_random:
+            numbers = content_numbers(x.cpu().numpy())
+            u = torch.from_numpy(uniforms(counter_seed(seed, "binarize"), numbers, x.shape[1]))
+            x = (u.to(x) < x).to(x.dtype)
+        yield x
+
+
+def _of_columns(
+    run: Run, log_likelihood: NDArray[Any], parts: Sequence[Tensor | None], seed: int
+) -> dict[str, NDArray[Any]]:
+    """The contributions of the columns (N, C), and the name of each row's oddest column (N,)."""
+    cells = torch.cat([part for part in parts if part is not None]).cpu()
+    ordinary = cell_scores(run.model, run.sample_x(ORDINARY, seed=seed), seed=seed).cpu()
+    oddest = typical(ordinary).oddness(cells).argmax(1).numpy()
+    names = np.array(run.schema.columns, dtype=np.str_)
+    return {
+        CONTRIBUTIONS: contributions(torch.as_tensor(log_likelihood), cells).numpy(),
+        ODDEST: names[oddest],
+    }
+
+
+def _baseline_row_by_row(run: Run, x: Tensor) -> Tensor | None:
+    """Return ``baseline_rows``. Sums over several rows at once may round differently."""
+    if run.baseline is None:
+        return None
+    rows = (run.baseline_rows(row) for row in x.split(1))
+    return torch.cat([row for row in rows if row is not None])

@@ -1,0 +1,83 @@
+"""What each cell adds to log p(x): against exact values, and with planted faults."""
+
+import numpy as np
+import pytest
+import torch
+from known_table import KnownRows, known_model, known_run, log_density
+
+from aevb.evaluation.column_scores import cell_scores, contributions, typical
+
+INF, NAN = float("inf"), float("nan")
+
+
+def rows_of_the_model(n, seed=0):
+    torch.manual_seed(seed)
+    z = torch.randn(n, 1, dtype=torch.float64)
+    return KnownRows(z).sample()
+
+
+def exact_cells(x):
+    """log p(x_c | the other cells) by adding up all values of the cell: (N, 4)."""
+    grid = torch.linspace(-8, 8, 321, dtype=torch.float64)
+    width = float(grid[1] - grid[0])
+    values = [
+        (grid, width),
+        (torch.arange(3.0), 1.0),
+        (grid, width),
+        (torch.tensor([0, 1, INF]), 1),
+    ]
+    found = []
+    for column, (cells, size) in enumerate(values):
+        others = x[:, None].repeat(1, len(cells), 1)
+        others[..., column] = cells.double()
+        found.append(log_density(x) - log_density(others).logsumexp(1) - np.log(size))
+    return torch.stack(found, 1)
+
+
+def test_the_score_of_a_cell_is_its_log_density_given_all_others():
+    x = rows_of_the_model(12)
+    exact = exact_cells(x)
+    wrong = cell_scores(known_model(), x, draws=300) - exact
+    assert float(wrong.abs().max()) < 0.25
+    assert float(wrong.abs().mean()) < 0.05
+    assert float((cell_scores(known_model(), x) - exact).abs().mean()) < 0.3
+
+
+def test_contributions_add_up_to_the_score():
+    run = known_run()
+    x = rows_of_the_model(6)
+    scores = run.score(run.rows(x), samples=50, columns=True)
+    sums = scores["contributions"].sum(1)
+    assert np.allclose(sums, scores["log_likelihood"], rtol=0, atol=1e-9)
+    assert scores["contributions"].shape == (6, 4)
+    assert set(scores["oddest"]) <= {"a", "b name", "c", "d"}
+
+
+def test_a_row_has_the_same_scores_alone_and_among_others():
+    model, x = known_model(), rows_of_the_model(5)
+    every, alone = cell_scores(model, x), cell_scores(model, x[3:4])
+    assert torch.equal(every[3:4], alone)
+    assert not torch.equal(every, cell_scores(model, x, seed=1))
+
+
+def test_a_cell_of_which_nothing_is_known_adds_nothing():
+    x = rows_of_the_model(2)
+    x[0, 1] = NAN
+    cells = cell_scores(known_model(), x)
+    assert float(cells[0, 1]) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_planted_faults_are_named():
+    """A cell moved by six of its conditional standard deviations is the oddest one."""
+    model, x = known_model(), rows_of_the_model(60, seed=1)
+    ordinary = typical(cell_scores(model, rows_of_the_model(200, seed=2)))
+    columns = torch.arange(60) % 2 * 2  # a or c
+    x[torch.arange(60), columns] += torch.where(torch.rand(60) < 0.5, -6.0, 6.0).double()
+    named = ordinary.oddness(cell_scores(model, x)).argmax(1)
+    assert float((named == columns).double().mean()) >= 0.9
+
+
+def test_contributions_share_the_rest_equally():
+    cells = torch.tensor([[-1.0, -2.0, -3.0]])
+    found = contributions(torch.tensor([-9.0]), cells)
+    assert torch.allclose(found, torch.tensor([[-2.0, -3.0, -4.0]]))
