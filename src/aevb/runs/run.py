@@ -461,13 +461,10 @@ none; give a run of a table
         """
         if self.baseline is None:
             return None
-        baseline, form = self.baseline.to(x.device), self.model.likelihood.form
-        likelihood = self.model.likelihood
+        baseline, likelihood = self.baseline.to(x.device), self.model.likelihood
         if isinstance(likelihood, Mixed):
-            return torch.cat(
-                [likelihood.independent_rows(baseline, part) for part in x.split(CHUNK)]
-            )
-        parts = [baseline_rows(baseline, part, form) for part in x.split(CHUNK)]
+            return torch.cat([likelihood.independent_rows(baseline, p) for p in x.split(CHUNK)])
+        parts = [baseline_rows(baseline, part, likelihood.form) for part in x.split(CHUNK)]
         return torch.cat(parts) + self.log_jacobian
 
     def evaluate(self, data: Source, *, samples: int = 1, seed: int = 0) -> dict[str, Figure]:
