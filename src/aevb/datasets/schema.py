@@ -147,7 +147,7 @@ Fill them in or remove those rows.
 
     @property
     def values(self) -> str:
-        """``binary``: only 0 and 1. ``grey``: 0 to ``white``. ``unit``: [0, 1]. ``real``: others."""
+        """``binary``: 0 and 1. ``grey``: 0 to ``white``. ``unit``: [0, 1]. ``real``: others."""
         if self.survey.bits:
             return "binary"
         if self.white is not None:
