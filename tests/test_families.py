@@ -68,7 +68,7 @@ def check_model(codes, families, rows=20):
         assert factor.gaps or not gone.any()
         low, high = np.nanmin([*codes[:, i], np.inf]), np.nanmax([*codes[:, i], -np.inf])
         if low <= high and i not in [rule.target for rule in families.repairs]:
-            slack = 1e-6 * (high - low) + 1e-6 * factor.scale
+            slack = 1e-6 * high - 1e-6 * low + 1e-6 * factor.scale
             there = made[~gone, i]
             if factor.is_number or factor.family == "follows":
                 assert bool(((there >= low - slack) & (there <= high + slack)).all()), factor
