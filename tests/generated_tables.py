@@ -1,6 +1,7 @@
 """Random tables: columns of all types, with and without gaps, with names of any type."""
 
 import datetime
+import decimal
 
 import numpy as np
 import pandas as pd
@@ -61,3 +62,73 @@ def frames(draw):
     frame = pd.concat([each.rename(None) for each in found], axis=1, ignore_index=True)
     frame.columns = pd.Index(labels, tupleize_cols=False)
     return frame.assign(known=np.arange(N) % 7 + 0.5)
+
+
+def _days(g, n):
+    days = pd.Timestamp("2020-01-31") + pd.to_timedelta(g.integers(0, 900, n), "D")
+    return pd.Series(pd.to_datetime(_gaps(g, days, (None, pd.NaT))))
+
+
+def _gaps(g, cells, marks=(None,)):
+    """Some of the cells are missing, each as one of the marks."""
+    return [marks[g.integers(len(marks))] if g.random() < 0.2 else cell for cell in cells]
+
+
+MIXED_GAPS = (None, np.nan, pd.NA)
+PLAIN = {
+    "int64": lambda g, n: pd.Series(g.integers(-50, 10**6, n)),
+    "int8": lambda g, n: pd.Series(g.integers(-100, 100, n), dtype="int8"),
+    "bool": lambda g, n: pd.Series(g.random(n) < 0.4),
+    "float64": lambda g, n: pd.Series(g.normal(size=n).round(2)),
+    "float32": lambda g, n: pd.Series(g.lognormal(size=n), dtype="float32"),
+    "float64 of whole numbers with gaps": lambda g, n: pd.Series(
+        _gaps(g, g.integers(0, 90, n).astype(float))
+    ),
+    "Int64": lambda g, n: pd.Series(_gaps(g, g.integers(0, 90, n), (None, pd.NA)), dtype="Int64"),
+    "UInt16": lambda g, n: pd.Series(_gaps(g, g.integers(0, 9, n)), dtype="UInt16"),
+    "Float64": lambda g, n: pd.Series(_gaps(g, g.normal(size=n)), dtype="Float64"),
+    "boolean": lambda g, n: pd.Series(_gaps(g, g.random(n) < 0.4), dtype="boolean"),
+    "string": lambda g, n: pd.Series(
+        _gaps(g, g.choice(["red", "green", "blue"], n), MIXED_GAPS), dtype="string"
+    ),
+    "str": lambda g, n: pd.Series(_gaps(g, g.choice(["yes", "no"], n), MIXED_GAPS)),
+    "object": lambda g, n: pd.Series(
+        _gaps(g, g.choice(["low", "medium", "high"], n), MIXED_GAPS), dtype=object
+    ),
+    "object of numbers": lambda g, n: pd.Series(
+        _gaps(g, g.integers(0, 500, n).tolist(), MIXED_GAPS), dtype=object
+    ),
+    "object of booleans": lambda g, n: pd.Series(
+        _gaps(g, (g.random(n) < 0.5).tolist(), MIXED_GAPS), dtype=object
+    ),
+    "category with unused levels": lambda g, n: pd.Series(
+        pd.Categorical(_gaps(g, g.choice(["a", "c"], n), MIXED_GAPS), categories=["d", "c", "a"])
+    ),
+    "ordered category of numbers": lambda g, n: pd.Series(
+        pd.Categorical(_gaps(g, g.choice([1, 5], n)), categories=[5, 3, 1], ordered=True)
+    ),
+    "datetime64[ns]": lambda g, n: _days(g, n).astype("datetime64[ns]"),
+    "datetime64[s, UTC]": lambda g, n: pd.Series(
+        pd.Timestamp("2020-01-31", tz="UTC") + pd.to_timedelta(g.integers(0, 10**7, n), "s")
+    ).astype("datetime64[s, UTC]"),
+    "timedelta64[us]": lambda g, n: pd.Series(
+        pd.to_timedelta(_gaps(g, g.integers(0, 5000, n).astype(float)), unit="s")
+    ).astype("timedelta64[us]"),
+    "date": lambda g, n: pd.Series(
+        _gaps(g, [datetime.date(2021, 1, 1 + int(k)) for k in g.integers(0, 28, n)]), dtype=object
+    ),
+    "decimal": lambda g, n: pd.Series(
+        _gaps(g, [decimal.Decimal(int(k)) / 100 for k in g.integers(0, 9999, n)]), dtype=object
+    ),
+    "constant": lambda g, n: pd.Series(["EUR"] * n),
+    "nothing": lambda g, n: pd.Series([None] * n, dtype="Int64"),
+    "identifier": lambda g, n: pd.Series([f"p{k:05d}" for k in range(n)]),
+}  # fmt: skip
+"""Columns as people have them, by what they are: a function of a generator and a number of rows."""
+
+
+def usual_frame(seed, rows=60):
+    """A frame of some of the columns in ``PLAIN``, at least one of them without gaps."""
+    g = np.random.default_rng(seed)
+    names = [*g.permutation(list(PLAIN))[: g.integers(2, 9)], "float64"]
+    return pd.DataFrame({name: PLAIN[name](g, rows) for name in dict.fromkeys(names)})

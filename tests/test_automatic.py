@@ -80,14 +80,15 @@ def test_what_is_given_stays_and_decides_the_rest():
     assert (config.steps, planned_epochs(config)) == (10, 3)
 
 
-def test_epochs_fix_what_is_not_given_but_for_mixed_tables():
+def test_epochs_fix_what_is_not_given_but_for_the_sizes_of_mixed_tables():
     config, reasons = settled(Config(epochs=7), FACTS._replace(likelihood="gaussian"))
     assert config == replace(
         Config(), **FIXED | {"epochs": 7, "network": "mlp", "hidden": (500, 500)}
     )
     assert list(reasons) == ["network"]
     config, _ = settled(Config(epochs=7), FACTS)
-    assert (config.epochs, config.steps, config.batch_size, config.decay) == (7, None, 64, 1.0)
+    sizes = {"network": "mlp", "hidden": (128, 128), "latent_dim": 4}
+    assert config == replace(Config(), **FIXED | {"epochs": 7} | sizes)
 
 
 @pytest.mark.parametrize(
@@ -221,11 +222,11 @@ def test_minutes_end_a_run_and_its_step_size_falls_in_time(monkeypatch, tmp_path
     run = aevb.fit(ROWS, given, out=tmp_path / "run", callbacks=hooks(on_step=clock.tick))
     # The thirteenth step ends after the time, in the middle of an epoch.
     assert (run.steps, run.trained, run.history[-1]["samples"]) == (13, 3, 2 * 81 + 16)
-    assert run.stopped_by_time
+    assert run.ended == "time"
     assert not run.is_unfinished
     assert rates == pytest.approx([0.1 * (1 - second / 12.5) for second in range(13)])
     loaded = aevb.load(tmp_path / "run")
-    assert (loaded.seconds, loaded.stopped_by_time) == (13, True)
+    assert (loaded.seconds, loaded.ended) == (13, "time")
     assert aevb.fit(ROWS, given, out=tmp_path / "run", resume=True).steps == 13
     longer = replace(given, minutes=20 / 60)
     watch = hooks(on_step=clock.tick)
@@ -236,7 +237,7 @@ def test_a_run_that_is_done_before_its_time_is_up_is_that_of_its_steps(monkeypat
     Clock(monkeypatch)
     bounded = aevb.fit(ROWS, in_steps(18, 6, minutes=1.0, decay=0.5))
     assert torch.equal(weights(bounded), weights(aevb.fit(ROWS, in_steps(18, 6, decay=0.5))))
-    assert not bounded.stopped_by_time
+    assert bounded.ended == "planned"
 
 
 def test_the_best_weights_are_kept_with_no_setting():

@@ -122,7 +122,7 @@ def test_a_range_is_never_left_and_its_share_is_known():
 
 def test_an_impossible_condition_gives_no_rows():
     never = lambda x, _: x[..., 0] > 50  # noqa: E731
-    pool = sample_given(known_model(), Partial(GIVEN_C, accept=never), 5, limit=2000)
+    pool = sample_given(known_model(), Partial(GIVEN_C, accept=never), 5, limit=2000, most=2000)
     assert (len(pool.x), pool.effective, pool.probability) == (0, 0.0, 0.0)
     rows = next(complete_rows(known_model(), Partial(GIVEN_C, accept=never), limit=2000))
     assert float(rows.effective) == 0
@@ -132,10 +132,12 @@ def test_an_impossible_condition_gives_no_rows():
 def test_a_rare_condition_is_met_by_rows_that_differ():
     rare = lambda x, _: x[..., 0] > 3.8  # noqa: E731
     nothing = torch.full((1, 4), NAN, dtype=torch.float64)
-    pool = sample_given(known_model(), Partial(nothing, accept=rare), 200, limit=20_000)
+    pool = sample_given(
+        known_model(), Partial(nothing, accept=rare), 200, limit=20_000, most=20_000
+    )
     assert pool.repeated > 0.3
     assert float(pool.x[:, 0].min()) > 3.8
-    assert len(pool.x[:, 0].unique()) > 110
+    assert len(pool.x[:, 0].unique()) > 150
 
 
 def test_one_seed_gives_one_result_and_leaves_the_generator_alone():

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from helpers import refuses
 from oracle import FIVE_SIGMA, LinearGaussian
 from sklearn import mixture
-from torch.distributions import Normal
+from torch.distributions import MultivariateNormal, Normal
 
 import aevb
 from aevb.config import Config
@@ -13,6 +14,7 @@ from aevb.datasets.schema import Data, Schema
 from aevb.datasets.synthetic import nearest_center_dist
 from aevb.errors import DataError, UsageError
 from aevb.evaluation.bound import mean_figure
+from aevb.runs.code_priors import Codes, fit_mixture, one_thread
 from aevb.runs.refit import FITS, refit_prior
 from aevb.runs.run import Run
 from aevb.storage import checkpoint
@@ -21,7 +23,6 @@ from aevb.storage import checkpoint
 @pytest.fixture(autouse=True)
 def _short_flow(monkeypatch):
     monkeypatch.setattr("aevb.runs.refit.STEPS", 60)
-    monkeypatch.setattr("aevb.runs.refit.BATCH", 256)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,9 @@ def test_codes_of_an_exact_model_give_its_prior_back(name):
 
 def test_codes_that_are_moved_move_the_prior():
     known, moved = linear_run(shift=2.0)
-    prior = refit_prior(moved, Data(known.sample(5000).numpy(), "rows"), components=1).model.prior
+    fitted = refit_prior(moved, Data(known.sample(5000).numpy(), "rows"), components=1)
+    prior = fitted.model.prior
+    assert (fitted.config.prior, fitted.config.components) == ("mixture", 1)
     assert torch.allclose(prior.mu, torch.tensor(2.0), atol=FIVE_SIGMA / 5000**0.5)
     assert torch.allclose(prior.logvar, torch.tensor(0.0), atol=FIVE_SIGMA * (2 / 5000) ** 0.5)
 
@@ -93,8 +96,10 @@ def test_the_mixture_is_the_one_that_scikit_learn_found(run, rows, monkeypatch):
 
     monkeypatch.setattr(mixture, "GaussianMixture", Spy)
     fitted = refit_prior(run, rows, components=4)
-    (found, codes), points = seen[0], np.random.default_rng(0).normal(size=(200, 2))
-    assert (codes.shape, len(seen)) == ((20_000, 2), 1)  # ten draws a row
+    (found, codes), points = seen[-1], np.random.default_rng(0).normal(size=(200, 2))
+    assert codes.shape == (20_000, 2)  # ten draws a row
+    assert {each.n_components for each, _ in seen} == {4}
+    assert {each.covariance_type for each, _ in seen} == {"diag", "full"}
     with torch.no_grad():
         log_p = fitted.model.prior().log_prob(torch.from_numpy(points).float())
     assert np.allclose(log_p, found.score_samples(points), atol=2e-3, rtol=1e-4)
@@ -117,8 +122,9 @@ def test_the_bound_on_held_out_rows_rises_and_only_the_prior_changes(run, rows, 
     assert run.config.prior == "standard_normal"
     shared = {id(p) for p in run.model.parameters()} & {id(p) for p in fitted.model.parameters()}
     assert shared == set()
-    assert (fitted.config.prior, fitted.schema, fitted.source, fitted.likelihood) == (
-        name,
+    names = ("mixture", "full_mixture") if name == "mixture" else (name,)
+    assert fitted.config.prior in names
+    assert (fitted.schema, fitted.source, fitted.likelihood) == (
         run.schema,
         run.source,
         run.likelihood,
@@ -137,7 +143,8 @@ def test_samples_no_longer_fall_between_the_clusters(run, rows):
 
 
 @pytest.mark.parametrize(
-    ("name", "components"), [("mixture", None), ("mixture", 3), ("flow", None)]
+    ("name", "components"),
+    [("mixture", None), ("mixture", 3), ("flow", None), ("flow_matching", None)],
 )
 def test_saved_and_loaded_it_is_the_same(run, rows, name, components, tmp_path):
     fitted = refit_prior(run, rows, name, components=components)
@@ -164,9 +171,10 @@ def test_the_seed_decides_and_the_global_generator_is_left_alone(run, rows, name
     assert not same(first, other)
 
 
-def test_a_flow_tells_of_every_step_and_learns_from_them(run, rows):
+@pytest.mark.parametrize("name", ["flow", "flow_matching"])
+def test_a_flow_tells_of_every_step_and_learns_from_them(run, rows, name):
     steps = []
-    placed_and_trained = refit_prior(run, rows, "flow", on_step=steps.append)
+    placed_and_trained = refit_prior(run, rows, name, on_step=steps.append)
     assert steps == list(range(1, 61))
     assert all(
         not p.requires_grad or p.grad is None or bool(torch.isfinite(p.grad).all())
@@ -198,9 +206,10 @@ def test_any_posterior_and_any_prior_before_will_do(posterior, prior, tmp_path, 
 @pytest.mark.parametrize(
     ("name", "components", "says"),
     [
-        ("vamp", None, "mixture or flow; got 'vamp'"),
-        ("standard_normal", None, "mixture or flow"),
+        ("vamp", None, "mixture, flow or flow_matching; got 'vamp'"),
+        ("standard_normal", None, "mixture, flow or"),
         ("flow", 3, "for the prior mixture; got 3 for flow"),
+        ("flow_matching", 3, "for the prior mixture; got 3 for flow_matching"),
         ("mixture", 0, "at least 1"),
         ("mixture", -2, "at least 1"),
     ],
@@ -222,3 +231,63 @@ def test_more_components_than_codes_are_refused(run, rows):
 def test_rows_of_another_form_are_refused(run):
     with pytest.raises(DataError, match=r"rows of shape \(2,\)"):
         refit_prior(run, Data(np.zeros((9, 3)), "new"))
+
+
+# -------------------------------------------------------------------------------------------------
+# which mixture
+
+
+def codes_of(z):
+    """Codes that were drawn once from each of the rows."""
+    return Codes(z.float().unsqueeze(0), torch.zeros(1, len(z)))
+
+
+def mixture_of(z, components=None):
+    with one_thread(0), torch.no_grad():
+        return fit_mixture(codes_of(z), components, 0)
+
+
+def test_one_correlated_gaussian_gets_one_full_component():
+    z = MultivariateNormal(torch.zeros(2), torch.tensor([[1.0, 0.9], [0.9, 1.0]])).sample((2000,))
+    found = mixture_of(z)
+    assert (found.name, found.components) == ("full_mixture", 1)
+
+
+def test_independent_dimensions_get_diagonal_components():
+    found = mixture_of(torch.randn(2000, 3))
+    assert (found.name, found.components) == ("mixture", 1)
+
+
+def test_a_curve_gets_many_components():
+    angle = 2 * torch.pi * torch.rand(3000)
+    z = torch.stack([angle.cos(), angle.sin()], 1) + 0.05 * torch.randn(3000, 2)
+    assert mixture_of(z).components >= 20
+
+
+@pytest.mark.parametrize("rows", [2, 3, 20])
+def test_few_codes_get_a_mixture_too(rows):
+    found = mixture_of(torch.randn(rows, 2), components=1)
+    assert found.components == 1
+    assert bool(torch.isfinite(found.prior().log_prob(torch.zeros(2))))
+
+
+def test_draws_of_one_row_are_held_out_together():
+    """Else every component could sit on a row, and be praised for the row's other draws."""
+    rows = torch.randn(60, 2)
+    z = rows + 0.001 * torch.randn(10, 60, 2)
+    with one_thread(0), torch.no_grad():
+        found = fit_mixture(Codes(z, torch.zeros(10, 60)), None, 0)
+    assert found.components == 1
+
+
+def test_flow_matching_is_refused_as_a_prior_to_train(rows, tmp_path):
+    message = refuses(
+        UsageError,
+        ["flow_matching", "too slow for training", "aevb refit RUN --out RUN2 --prior flow_match"],
+        aevb.fit,
+        rows,
+        prior="flow_matching",
+        out=tmp_path / "run",
+    )
+    assert "\n" not in message
+    assert not (tmp_path / "run").exists()

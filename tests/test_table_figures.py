@@ -267,7 +267,7 @@ class Same:
 
 def test_broken_rules_are_counted_where_the_rule_says_something():
     rows = columns_of([1, 1], [2, 3], [3, NAN], [0, 7], [NAN, 7])
-    assert table_cells.broken_rules(rows, [Same()])[0] == pytest.approx(2 / 3)
+    assert table_cells.broken_rules(rows, [Same()])[0] == pytest.approx(1 / 2)
     assert math.isnan(table_cells.broken_rules(rows, [])[0])
 
 
@@ -439,7 +439,9 @@ def test_pages_of_one_column_of_many_and_of_no_cells():
 @pytest.fixture(scope="module")
 def run():
     numbers = mixed(300)[["size"]].assign(twice=lambda t: 2 * t["size"], flag=[0, 1] * 150)
-    settings = aevb.Config(hidden=(8,), latent_dim=2, epochs=3, threads=1, validation="0.3")
+    settings = aevb.Config(
+        hidden=(8,), latent_dim=2, epochs=3, threads=1, validation="0.3", likelihood="gaussian"
+    )
     return aevb.fit(numbers, settings), numbers
 
 
@@ -455,6 +457,16 @@ def test_a_run_on_a_table_is_compared_and_one_on_pictures_is_not(run):
     refuses(UsageError, ["and digits is none"], report.evaluate, pictures, "digits", target="x")
     assert table_report.compare_run(pictures, "digits") is None
     assert table_report.compare_run(trained, numbers[:10]) is None
+
+
+def test_rules_of_the_training_rows_are_found_and_named(run):
+    trained, numbers = run
+
+    found = table_report.compare_run(trained, numbers[:100], numbers)
+    assert found.figures["broken_rules"].details["real"] == 0
+    (rule,) = found.worst["broken_rules"]
+    assert rule in ("twice = 2 * size", "size = 0.5 * twice")
+    assert found.worst["broken_rules"][rule] == found.figures["broken_rules"].value > 0.5
 
 
 def test_samples_are_judged_as_a_person_gets_them(run):

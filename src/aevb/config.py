@@ -222,8 +222,8 @@ class Config:
     """p(x|z). auto: chosen from the data, and reported."""
     posterior: Annotated[str, _one_of(POSTERIORS)] = "diagonal"
     """q(z|x)."""
-    prior: Annotated[str, _one_of(PRIORS)] = "standard_normal"
-    """p(z). flow_matching is for aevb refit alone."""
+    prior: Annotated[str | None, _one_of(PRIORS)] = None
+    """p(z). Default: N(0, I); for a table then the best of those that are fitted to the codes."""
     components: MaybeWhole = None
     """Components of the prior. Default: 10 for mixtures, 100 for vamp."""
     objective: Annotated[str, _one_of(OBJECTIVES)] = "elbo"
@@ -244,8 +244,8 @@ class Config:
     """Weight of the KL in the loss."""
     warmup_epochs: float | None = None
     """Epochs in which the weight of the KL rises from 0 to beta. Default: by the length."""
-    free_bits: float = 0.0
-    """Nats of KL per latent dimension that cost nothing."""
+    free_bits: float | None = None
+    """Nats of KL per latent dimension that cost nothing. Default: 0, or 0.25 in all for a table."""
     samples: Whole = 1
     """Draws of z per row and step."""
     optimizer: Annotated[str, _one_of(OPTIMIZERS)] = "adam"
@@ -339,7 +339,8 @@ class Config:
 
     def _check_names(self) -> None:
         for what, registry in _REGISTRIES.items():
-            registry.check(getattr(self, what))
+            if (name := getattr(self, what)) is not None:
+                registry.check(name)
         for name, known in ((self.likelihood, LIKELIHOODS), (self.network, NETWORKS)):
             if name != "auto":
                 known.check(name)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from aevb.engine.step import Engine
+    from aevb.runs.best_prior import PriorChoice
     from aevb.runs.run import Run
     from aevb.storage.checkpoint import Progress, Saved
     from aevb.training.split import Prepared
@@ -96,6 +97,7 @@ class Narrator(Callbacks):
     def __init__(self, settings: Config, *, quiet: bool = False, json: bool = False) -> None:
         self.settings, self.quiet, self.json = settings, quiet, json
         self.before: Progress | None = None
+        self.prior: PriorChoice | None = None
         self.started, self.seconds = time.perf_counter(), 0.0
 
     def __enter__(self) -> Self:
@@ -130,6 +132,10 @@ class Narrator(Callbacks):
         planned, now = planned_epochs(saved.run.config), self.planned
         if planned > now:
             self.note(f"the run was planned for {planned} epochs and will now end after {now}")
+
+    def on_prior(self, choice: PriorChoice) -> None:
+        """Keep the choice for the summary."""
+        self.prior = choice
 
     def on_start(self, engine: Engine) -> None:
         """Note if a resumed run continues with another engine, which changes its bits."""
@@ -252,7 +258,9 @@ def _report(run: Run, narrator: Narrator, out: Path, *, json: bool, quiet: bool)
     done = summary.done_since(narrator.before, run, len(prepared.train), narrator.seconds)
     baseline, findings = after_training(run, shown)
     if json:
-        result = summary.as_json(run, narrator.found | {"engine": engine}, out, done)
+        result = summary.as_json(
+            run, narrator.found | {"engine": engine, "prior": run.config.prior}, out, done
+        )
         result |= terminal.figures_json({"baseline": baseline} if baseline else {})
         result |= {
             "warnings": [finding._asdict() for finding in findings],
@@ -260,7 +268,8 @@ def _report(run: Run, narrator: Narrator, out: Path, *, json: bool, quiet: bool)
         }
         terminal.print_json(result)
     elif not quiet:
-        summary.print_for_people(run, engine, out, done, len(pictures), baseline)
+        prior = "" if narrator.prior is None else narrator.prior.reason
+        summary.print_for_people(run, engine, out, done, len(pictures), baseline, prior)
         terminal.print_findings(findings)
 
 

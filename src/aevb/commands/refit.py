@@ -69,7 +69,7 @@ def refit(
             on_step=lambda step: bar.update(task, completed=step),
         )
         checkpoint.save(fitted, out)
-    print(f"prior      {in_words(fitted.config.prior, fitted.config.components)}")
+    print(f"prior      {in_words(fitted.config.prior or '', fitted.config.components)}")
     pictures = draw(fitted, out / "pictures", prepared.validation or prepared.train)
     _compare(trained, fitted, prepared)
     print(f"written    {out}: model and {len(pictures)} pictures")

@@ -80,7 +80,7 @@ def as_json(run: Run, found: dict[str, Any], out: Path, done: Done) -> dict[str,
         "steps": done.steps,
         "steps_in_all": done.steps_in_all,
         "stopped_by_patience": run.stopped_by_patience,
-        "stopped_by_time": run.stopped_by_time,
+        "stopped_by_time": run.ended == "time",
         "seconds": round(done.seconds, 1),
         **figures,
     }
@@ -110,19 +110,24 @@ def _new_steps(run: Run, done: Done) -> str:
 
 def _what_stopped(run: Run) -> str:
     """What ended the training before its planned length, or ""."""
-    if run.stopped_by_patience:
-        return "patience"
-    return "time" if run.stopped_by_time else ""
+    return "" if run.ended == "planned" else run.ended
 
 
 def print_for_people(
-    run: Run, engine: dict[str, Any], out: Path, done: Done, pictures: int, baseline: Figure | None
+    run: Run,
+    engine: dict[str, Any],
+    out: Path,
+    done: Done,
+    pictures: int,
+    baseline: Figure | None,
+    prior: str = "",
 ) -> None:
     """Print the summary on stdout.
 
     Args:
         run: the trained run.
         engine: how its steps were executed, as plain values.
+        prior: which prior was chosen after training, and why; "" if none was.
         out: the folder of the run.
         done: what this call did.
         pictures: the number of pictures that were drawn.
@@ -130,6 +135,8 @@ def print_for_people(
     """
     print(f"trained    {_what_was_trained(run, done)}")
     print(f"steps      {_how(engine)}")
+    if prior:
+        print(f"prior      {prior.removeprefix('prior ')}")
     _print_figures(run.kept_record, baseline)
     if done.steps_in_all < FEWEST_STEPS and not run.stopped_by_patience:
         print(
@@ -145,7 +152,7 @@ def print_for_people(
 
 def _longer(run: Run, done: Done) -> str:
     """The options for a run of at least ``FEWEST_STEPS``, in the unit of its present length."""
-    minutes = f" --minutes {2 * known(run.config, 'minutes'):g}" if run.stopped_by_time else ""
+    minutes = f" --minutes {2 * known(run.config, 'minutes'):g}" if run.ended == "time" else ""
     if run.config.steps is not None:
         return f"--steps {max(FEWEST_STEPS, run.config.steps)}{minutes}"
     epochs = max(-(-FEWEST_STEPS // done.steps_per_epoch), planned_epochs(run.config))

@@ -148,8 +148,9 @@ def describe(prepared: Prepared) -> dict[str, Any]:
         "validation_rows": 0 if held_out is None else len(held_out),
         "shape": list(data.shape),
         "type": str(data.rows.dtype),
-        "range": [low, high],
-        "missing": 0,  # data with missing cells are refused before
+        # A number is no limit where cells are missing, and JSON has no NaN.
+        "range": None if math.isnan(low) else [low, high],
+        "missing": sum(column.missing for column in data.table.modelled) if data.table else 0,
         "columns": list(data.columns) if data.columns else None,
         "column_kinds": _column_facts(data.table),
         "notes": list(data.notes),
@@ -182,7 +183,7 @@ def print_description(found: Mapping[str, Any]) -> None:
         rows.append(("columns", _first_names(columns)))
     rows.append(("split", f"{train} for training, {held_out} for validation"))
     # Columns have units of their own: one range for all says nothing.
-    if len(columns) < 2 or found["kind"] != "table":
+    if found["range"] and (len(columns) < 2 or found["kind"] != "table"):
         rows.append(("range", f"{found['range'][0]:.6g} to {found['range'][1]:.6g}"))
     rows.append(("likelihood", f"{found['likelihood']} ({found['reason']})"))
     if size := found["size"]:
@@ -199,8 +200,7 @@ def _column_lines(columns: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]
     shown = columns[:MOST_COLUMNS]
     width = min(24, max(len(column["name"]) for column in shown))
     lines = [
-        f"{column['name']:{width}}  {column['kind']:10}  {column['reason']}"
-        + (f"; {column['missing']} cells missing" if column["missing"] else "")
+        f"{column['name']:{width}}  {column['kind']:10}  {column['reason']}{_gaps(column)}"
         for column in shown
     ]
     if len(columns) > len(shown):
@@ -208,6 +208,13 @@ def _column_lines(columns: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]
         rest = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         lines.append(f"and {len(columns) - MOST_COLUMNS} more: {rest}")
     return [("columns" if i == 0 else "", line) for i, line in enumerate(lines)]
+
+
+def _gaps(column: Mapping[str, Any]) -> str:
+    """How many cells of a column are missing, unless the reason says that all are."""
+    if not column["missing"] or column["kind"] == "constant":
+        return ""
+    return f"; {column['missing']} {'cell' if column['missing'] == 1 else 'cells'} missing"
 
 
 def _first_names(names: Sequence[str]) -> str:

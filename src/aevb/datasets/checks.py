@@ -63,9 +63,11 @@ def not_finite(rows: Stored, columns: tuple[str, ...] | None, source: str) -> Da
         if columns
         else f"index {where}"
     )
+    gaps_alone = nan and not infinite and len(rows.shape) == 2 and not columns
+    further = "; a data frame or a .csv file may have missing cells" if gaps_alone else ""
     return DataError(
         f"{source}: {kinds} of {rows.size} values, the first at {place}. Fill them in or remove"
-        " those rows."
+        f" those rows{further}."
     )
 
 
@@ -156,7 +158,7 @@ def require_form(data: Data, schema: Schema) -> None:
 def _require_table(data: Data, schema: Schema) -> None:
     """Refuse missing cells, and bare numbers where the columns are not all numbers."""
     if schema.families is None:
-        require_complete(data)
+        require_complete(data, "this model", "Train a model with the likelihood left out")
     table = schema.table
     assert table is not None
     bare = all(column.kind in ("real", "integer", "boolean") for column in table.columns)
@@ -224,14 +226,20 @@ def _require_probabilities(data: Data, schema: Schema) -> None:
     )
 
 
-def require_complete(data: Data) -> None:
+def require_complete(data: Data, what: str, remedy: str) -> None:
     """Raise DataError if cells of a table are missing.
+
+    Args:
+        data: The rows.
+        what: What cannot take missing cells, such as "likelihood gaussian".
+        remedy: A way to have them modelled, as the begin of a sentence.
 
     Example:
         >>> import pandas as pd
         >>> from aevb.datasets.tabular.frames import data_of_frame
         >>> from aevb.datasets.checks import require_complete
-        >>> require_complete(data_of_frame(pd.DataFrame({"a": [1.5, 2.5]}), "mine"))
+        >>> data = data_of_frame(pd.DataFrame({"a": [1.5, 2.5]}), "mine")
+        >>> require_complete(data, "likelihood gaussian", "Leave the likelihood out")
     """
     if not math.isnan(data.survey.low):
         return
@@ -239,13 +247,13 @@ def require_complete(data: Data) -> None:
     columns = data.columns or ()
     gaps = [name for i, name in enumerate(columns) if gone[:, i].any()]
     cells = int(gone.sum())
-    what = "1 cell is missing" if cells == 1 else f"{cells} cells are missing"
+    said = "1 cell is missing" if cells == 1 else f"{cells} cells are missing"
     first = int(gone.any(1).argmax()) + 1
     where = "columns" if len(gaps) > 1 else "column"
     # A table needs at least one column.
     leave = f", or leave the {where} out with {options(gaps, 'ignore')}"
     raise DataError(
-        f"{data.source}: {what}, the first at row {first}, in the {where} {quoted(gaps)}; such rows"
-        " cannot be modelled yet. Fill the cells in, or remove the rows"
+        f"{data.source}: {what} needs complete columns of numbers; {said}, the first at row"
+        f" {first}, in the {where} {quoted(gaps)}. {remedy}, or remove the rows"
         f"{leave if len(gaps) < len(columns) else ''}."
     )

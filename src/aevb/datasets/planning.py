@@ -74,7 +74,7 @@ class Transform:
 
 
 def _usual_form(likelihood: str) -> str:
-    return "unit" if likelihood == "bernoulli" else "real"
+    return {"bernoulli": "unit", "mixed": "columns"}.get(likelihood, "real")
 
 
 def plan(
@@ -105,7 +105,7 @@ def plan(
         >>> from aevb.datasets.planning import plan
         >>> chosen = plan(load("gmm"))
         >>> chosen.likelihood, chosen.reason
-        ('gaussian', 'real values; standardised column by column')
+        ('mixed', 'each column by its own family')
         >>> chosen = plan(load("digits"))
         >>> chosen.likelihood, chosen.schema.scale
         ('bernoulli', (16.0,))
@@ -115,15 +115,15 @@ def plan(
     if likelihood == "auto":
         likelihood, reason = _choose(data)
     form = form_of(likelihood)
-    if form == "columns":
-        return _of_columns(data, likelihood, reason)
     _require_variety(data)
-    _require_numbers_in_columns(data)
     if binarize != "none" and (form != "unit" or data.values == "real"):
         raise UsageError(
             f"binarize {binarize!r} needs grey levels and likelihood bernoulli; got {data.values}"
             f" values and likelihood {likelihood}"
         )
+    if form == "columns":
+        return _of_columns(data, likelihood, reason)
+    _require_numbers_in_columns(data, likelihood)
     transform = _transform(data, whole or data, likelihood, form, binarize)
     schema = _schema(data, whole or data, transform, binarize)
     treatment = schema.treatment if form == "unit" else ""
@@ -144,7 +144,8 @@ def _of_columns(data: Data, likelihood: str, reason: str) -> Plan:
     schema = replace(
         _schema(data, data, Transform((0.0,), (1.0,)), "none"), families=families, limits=()
     )
-    return Plan(likelihood, schema, "; ".join([reason, *_kept(families, columns)]))
+    phrases = [reason, *_kept(families, columns), *_pooled(families, columns)]
+    return Plan(likelihood, schema, "; ".join(phrases))
 
 
 def _kept(families: Families, columns: Sequence[Column]) -> list[str]:
@@ -152,6 +153,19 @@ def _kept(families: Families, columns: Sequence[Column]) -> list[str]:
     rules = [rule.describe(columns) for rule in (*families.rules, *families.repairs)]
     more = f", and {len(rules) - 3} more" if len(rules) > 3 else ""
     return [f"kept as rules: {', '.join(rules[:3])}{more}"] if rules else []
+
+
+def _pooled(families: Families, columns: Sequence[Column]) -> list[str]:
+    """A phrase that names the columns whose rare levels share a class."""
+    found = [
+        (column.name, len(set(factor.classes)) - 1)
+        for factor, column in zip(families.factors, columns, strict=True)
+        if factor.classes
+    ]
+    if not found:
+        return []
+    names = quoted([name for name, _ in found], 3)
+    return [f"all but the {found[0][1]} most frequent levels of {names} share one class"]
 
 
 def columns_of(data: Data) -> tuple[Column, ...]:
@@ -210,25 +224,26 @@ def _require_rows(data: Data) -> None:
         )
 
 
-def _require_numbers_in_columns(data: Data) -> None:
-    """Refuse columns of a table that no likelihood models yet: names, and missing cells."""
+def _require_numbers_in_columns(data: Data, likelihood: str) -> None:
+    """Refuse columns that only the likelihood mixed models: names, and missing cells."""
     if data.table is None:
         return
     columns = [c for c in data.table.modelled if c.kind == "category" and len(c.levels) > 2]
-    if columns:
-        names = [column.name for column in columns]
-        ways = ["replace each by columns of 0 and 1"]
-        # A column of pandas's type category holds no amounts, even if its levels are numbers.
-        if codes := [c.name for c in columns if _is_of_numbers(c)]:
-            ways.insert(0, f"say that they are amounts with {options(codes[:1], 'integer')}")
-        if len(columns) < len(data.table.modelled):
-            ways.insert(0, f"leave them out with {options(names, 'ignore')}")
-        advice = ", or ".join(ways)
-        raise DataError(
-            f"{data.source}: the cells of {quoted(names)} are names without an order, and such"
-            f" columns cannot be modelled yet. {advice[0].upper()}{advice[1:]}."
-        )
-    require_complete(data)
+    if not columns:
+        require_complete(data, f"likelihood {likelihood}", "Leave the likelihood out")
+        return
+    names = [column.name for column in columns]
+    ways = ["Leave the likelihood out"]
+    if len(columns) < len(data.table.modelled):
+        where = "columns" if len(names) > 1 else "column"
+        ways.append(f"leave the {where} out with {options(names, 'ignore')}")
+    # A column of pandas's type category holds no amounts, even if its levels are numbers.
+    if codes := [c.name for c in columns if _is_of_numbers(c)]:
+        ways.append(f"say that they are amounts with {options(codes[:1], 'integer')}")
+    raise DataError(
+        f"{data.source}: likelihood {likelihood} needs complete columns of numbers; the cells of"
+        f" {quoted(names)} are names without an order. {', or '.join(ways)}."
+    )
 
 
 def _is_of_numbers(column: Column) -> bool:

@@ -45,8 +45,10 @@ GROWTH = 8
 """A row of a low effective sample size gets this many times more draws in each further round."""
 MOST_PROPOSALS = 20_000
 """At most about this many draws are made for one row."""
-ROUNDS = 4
-"""Rounds of moves for a row whose effective sample size stays low."""
+SEEDS = 50.0
+"""Rows that meet a rare condition begin with at least this many effective draws, if possible."""
+ROUNDS = 10
+"""Rounds of moves for completions of a low effective sample size."""
 TRIES = 8
 """Proposals in each half of a move."""
 REPEATED = 0.01
@@ -124,21 +126,24 @@ def sample_given(
     partial: Partial,
     n: int,
     *,
-    limit: int = 2**18,
+    limit: int = 2**16,
+    most: int = 2**19,
     seed: int = 0,
     on_rows: Callable[[int], None] | None = None,
 ) -> Pool:
     """Draw n rows that have the fixed cells of x and meet a further condition.
 
-    Draws are made until the n rows can be chosen among them nearly without repetition, or until
-    ``limit``. If some rows are repeated then, they are moved apart by a Markov chain that keeps the
-    conditional distribution.
+    Draws are made until the n rows can be chosen among them nearly without repetition. After
+    ``limit`` draws, an effective sample size of ``SEEDS`` is enough; after ``most``, any. If some
+    rows are repeated then, they are moved apart by a Markov chain that keeps the conditional
+    distribution.
 
     Args:
         model: The VAE. Its p(x|z) is a ``CellDistribution``.
         partial: One row.
         n: How many rows.
-        limit: At most about this many draws are made.
+        limit: After about this many draws, ``SEEDS`` effective ones are enough.
+        most: At most about this many draws are made.
         seed: Seeds the draws.
         on_rows: Called after each part of the work with the number of rows that are likely done.
 
@@ -150,8 +155,8 @@ def sample_given(
     proposals, enough = 0, 0.0
     with evaluating(model):
         torch.manual_seed(counter_seed(seed, "given"))
-        while enough < 1 and proposals < limit:
-            wanted = max(256, 2 * n, proposals)
+        while enough < 1 and proposals < (last := _last(pool, limit, most)):
+            wanted = min(max(256, 2 * n, proposals), last - proposals)
             parts = [] if not proposals else [pool]
             for size in _sizes(wanted, most_at_once(model)):
                 drawn = propose(model, partial, size)
@@ -171,6 +176,11 @@ def sample_given(
         math.exp(min(700.0, total)) / proposals,
         repeated,
     )
+
+
+def _last(pool: Weighted, limit: int, most: int) -> int:
+    """After how many draws the search ends."""
+    return limit if float(pool.effective.sum()) >= SEEDS else max(limit, most)
 
 
 def _sizes(total: int, most: int) -> list[int]:
@@ -317,8 +327,8 @@ def move(model: VAE, partial: Partial, x: Tensor, z: Tensor, rounds: int = ROUND
     """Move completions by a Markov chain that keeps p(x_free, z | x_fixed): (M, B, D).
 
     A round has two halves. The first draws new codes from q(z|x) of the completed row and chooses
-    one of them, or the old one, in proportion to p(x, z) / r(z). The second draws the unknown cells
-    again for that code, and chooses in the same way among new and old ones.
+    one of them, or the old one, in proportion to p(x, z) / r(z). The second draws some of the
+    unknown cells again for that code, and chooses in the same way among new and old ones.
 
     Args:
         model: The VAE. Its p(x|z) is a ``CellDistribution``.
@@ -352,10 +362,17 @@ def _move_codes(model: VAE, partial: Partial, x: Tensor, z: Tensor) -> Tensor:
 
 
 def _move_cells(model: VAE, partial: Partial, x: Tensor, z: Tensor) -> Tensor:
-    """The second half of a move: new cells for the codes (M, B, L). Returns (M, B, D)."""
-    log_old = partial.log_known(cells_given(model, z), x)
-    codes = z.expand(TRIES, *z.shape)
-    filled, log_new = partial.complete(cells_given(model, codes), codes.shape[:-2])
+    """The second half of a move: new cells for the codes (M, B, L). Returns (M, B, D).
+
+    Each completion draws some of its unknown cells again, chosen at random, and keeps the others
+    for now. Where the known cells are rare, all new cells at once would hardly ever fit.
+    """
+    share = torch.rand(*x.shape[:-1], 1, device=x.device)
+    again = partial.x.isnan() & (torch.rand(x.shape, device=x.device) < share)
+    kept = partial._replace(x=x.masked_fill(again, torch.nan), rows=partial.numbers)
+    log_old = kept.log_known(cells_given(model, z), x)
+    p = cells_given(model, z.expand(TRIES, *z.shape))
+    filled, log_new = kept.complete(p, (TRIES,))
     return _one_of(torch.cat([x[None], filled]), torch.cat([log_old[None], log_new]))
 
 

@@ -41,7 +41,7 @@ class TableComparison:
         columns: The columns that were compared.
         figures: By name. The details ``real`` and ``real_error`` are those of held-out rows.
         worst: The largest errors by column or pair: ``shape_error``, ``trend_error``,
-            ``tail_error``, ``spike_error``.
+            ``tail_error``, ``spike_error``; and, by rule, the shares of ``broken_rules``.
         missing: By column, the shares of missing cells of real rows and of samples, for columns
             that have some.
         notes: Sentences about the rows that were used.
@@ -259,8 +259,14 @@ class _Work:
         for name, rate in rates.items():
             self._add_rate(name, [rate(reference, rows, columns) for rows in self._both()])
         if rules:
-            rows = [table_cells.broken_rules(rows, rules) for rows in self._both()]
-            self._add_rate("broken_rules", rows)
+            sides = [table_cells.broken_rules(rows, rules) for rows in self._both()]
+            self._add_rate("broken_rules", sides)
+            broken = {
+                _name(rule, columns): table_cells.broken_rules(self.matched, [rule])[0]
+                for rule in rules
+            }
+            order = sorted(broken.items(), key=lambda item: -item[1])
+            self.found.worst["broken_rules"] = dict(order[:NAMED])
 
     def _add_rate(self, name: str, sides: Sequence[tuple[float, float]]) -> None:
         """Add a share of cells, unless there are no cells that it could be about."""
@@ -312,6 +318,12 @@ class _Work:
             return
         unit = "R2" if is_number(column) else "AUC"
         self.found.figures["efficacy"] = compared(made, next(iter(real), None), unit)
+
+
+def _name(rule: Rule, columns: Sequence[Column]) -> str:
+    """Say a rule in words if it can, or else which column it is about."""
+    describe = getattr(rule, "describe", None)
+    return describe(columns) if describe else columns[rule.target].name
 
 
 def _of_means(made: Measured, real: Sequence[Measured], unit: str) -> Figure:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,6 +17,8 @@ EMBEDDING = 16
 """The width of an embedding."""
 HINGES = 8
 """Learned nonlinear features of each column of numbers."""
+NO_SPIKE = 3e38
+"""In place of a spike that a column does not have. A finite number, as all that a run saves."""
 FARTHEST_FEATURE = 6.0
 """Features of standardised numbers stay within this distance of 0: no outlier drowns the rest."""
 FARTHEST = 1e6
@@ -72,7 +73,7 @@ class Classes(nn.Module):
         level_class = padded([_classes_of(factors[i]) for i in self.levels], 0.0).long()
         # Where no class is shared by levels, a level is its class.
         self.shared = any(factor.classes for factor in factors)
-        spikes = padded([spikes_of(factors[i]).tolist() for i in self.spiked], math.nan)
+        spikes = padded([spikes_of(factors[i]).tolist() for i in self.spiked], NO_SPIKE)
         counts = [float(len(factors[i].values)) for i in self.levels]
         buffers(
             self,

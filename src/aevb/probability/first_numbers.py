@@ -14,8 +14,9 @@ MOST_ROWS = 5000
 """Rows that a mixture is fitted to."""
 PENALTIES = (1e-3, 1e-2, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
 """Penalties of the regressions that are tried."""
-BROAD, BROAD_SHARE = 3.0, 0.02
-"""One more component is so many times as wide, with this share: it is for outliers."""
+BROAD, BROAD_SHARE, BROAD_ROWS = 3.0, 0.02, 5.0
+"""One more component is so many times as wide. It is for outliers: at most for this share of the
+rows, and for so many rows."""
 VARIANCE = 1e-3
 """Added to the variances while the rows are assigned, so that no Gaussian shrinks to a point."""
 
@@ -30,16 +31,11 @@ def components_for(t: Array) -> int:
     if not t.shape[1]:
         return 0
     rows = _some(np.where(np.isfinite(t), t, 0.0))
-    best, best_bic = 1, np.inf
-    for count in COMPONENTS:
-        if count > 1 and len(rows) < 10 * count:
-            break
-        bic = _fit(rows, count).bic(rows)
-        if bic < best_bic:
-            best, best_bic = count, bic
-        elif count > 2:
-            break
-    return best + 1
+    columns = t.shape[1]
+    weights = columns * (columns + 3) // 2  # of one Gaussian
+    # With fewer rows than weights BIC would not take so many.
+    counts = [k for k in COMPONENTS if k == 1 or len(rows) > max(10 * k, k * weights)]
+    return 1 + min(counts, key=lambda count: _fit(rows, count).bic(rows))
 
 
 def _fit(rows: Array, count: int) -> Any:
@@ -50,10 +46,10 @@ def _fit(rows: Array, count: int) -> Any:
         return GaussianMixture(count, reg_covar=VARIANCE, max_iter=200, random_state=0).fit(rows)
 
 
-def _some(rows: Array) -> Array:
-    if len(rows) <= MOST_ROWS:
+def _some(rows: Array, most: int = MOST_ROWS) -> Array:
+    if len(rows) <= most:
         return rows
-    return rows[np.random.default_rng(0).choice(len(rows), MOST_ROWS, replace=False)]
+    return rows[np.random.default_rng(0).choice(len(rows), most, replace=False)]
 
 
 def regression(x: Array, y: Array, weights: Array) -> tuple[Array, float, Array]:
@@ -111,10 +107,11 @@ def first_values(t: Array, features: Array, components: int) -> dict[str, Array]
     shares = np.ones((len(t), 1))
     if components > 2:
         shares = _fit(_some(r), components - 1).predict_proba(r)
+    rare = min(BROAD_SHARE, BROAD_ROWS / max(len(t), 1))
     for y in range(components):
         weights = shares[:, y] if y < components - 1 else np.ones(len(t))
         broad = BROAD if y == components - 1 else 1.0
-        share = BROAD_SHARE if broad > 1 else (1 - BROAD_SHARE) * weights.mean()
+        share = rare if broad > 1 else (1 - rare) * weights.mean()
         found["log_weights"][y] = np.log(max(share, 1e-6))
         for c in range(columns):
             here = known[:, c] & (weights > 1e-4)
@@ -127,8 +124,17 @@ def first_values(t: Array, features: Array, components: int) -> dict[str, Array]
     return found
 
 
+FEW_ROWS = 2000
+"""Rows from which it is judged whether a bend pays."""
 SINGLE = 5
 """Gaussians of a column by itself."""
+
+
+def mixture_score(t: Array) -> float:
+    """The mean log p of numbers t (N,) under the best mixture by BIC, with BIC's price."""
+    rows = _some(t[:, None], FEW_ROWS)
+    fits = [_fit(rows, k) for k in (1, 2, 3, SINGLE) if k == 1 or len(rows) >= 10 * k]
+    return float(-min(fit.bic(rows) for fit in fits) / (2 * len(rows)))
 
 
 def single_mixtures(t: Array) -> Array:

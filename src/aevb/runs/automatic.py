@@ -20,7 +20,7 @@ from aevb.parts.objectives import OBJECTIVES
 
 FIXED: dict[str, Any] = {
     "latent_dim": 20, "learning_rate": 1e-3, "decay": 0.0, "batch_size": 128, "epochs": 50,
-    "patience": 0, "warmup_epochs": 0.0,
+    "patience": 0, "warmup_epochs": 0.0, "free_bits": 0.0, "prior": "standard_normal",
 }  # fmt: skip
 """What a run has whose length is given in epochs, where its settings say nothing else."""
 EPOCHS = 60
@@ -73,6 +73,8 @@ class Defaults:
 
     Args:
         latent_dim: Its least and its most; between them as many as a row has numbers.
+        numbers_per_latent: A row has so many numbers for each latent dimension.
+        free_nats: Nats of KL in all that cost nothing.
         hidden: The widths of the encoder, by the number of rows. None: those of the network.
         batch_size: Rows per step, by the number of rows.
         learning_rate: The step size, by the number of rows.
@@ -99,19 +101,23 @@ class Defaults:
     fewest: Steps
     most: int
     patience: float = 1 / 3
+    numbers_per_latent: int = 1
+    free_nats: float = 0.0
 
 
 DEFAULTS = {
     "mixed": Defaults(
-        latent_dim=(2, 16),
-        hidden=((0, (128, 128)), (1001, (256, 256))),
+        latent_dim=(2, 8),
+        hidden=((0, (64, 64)), (1001, (128, 128))),
         batch_size=((0, 64), (500, 128), (2000, 256), (10_000, 512)),
-        learning_rate=((0, 1e-3), (1001, 2e-3)),
+        learning_rate=((0, 2e-3), (10_000, 1e-3)),
         decay=1.0,
         warmup=0.1,
-        passes=35,
-        fewest=((0, 3000), (10_000, 2400)),
+        passes=20,
+        fewest=((0, 1000), (1000, 1500)),
         most=20_000,
+        numbers_per_latent=2,
+        free_nats=0.25,
     ),
     "table": Defaults(
         latent_dim=(2, 16),
@@ -142,8 +148,8 @@ DEFAULTS = {
 def settled(config: Config, facts: Facts) -> tuple[Config, dict[str, str]]:
     """Decide every setting that is None, and the network if it is ``auto``.
 
-    If the length is given in epochs, what else is not given is fixed (``FIXED``). A
-    table of mixed columns is the exception: its epochs say the length and nothing else.
+    If the length is given in epochs, what else is not given is fixed (``FIXED``), but for the
+    sizes of a model of mixed columns.
 
     Args:
         config: The settings as they were asked for.
@@ -164,16 +170,21 @@ def settled(config: Config, facts: Facts) -> tuple[Config, dict[str, str]]:
         >>> settled(Config(epochs=5), facts)[0].batch_size
         128
     """
-    by_hand = config.epochs is not None and facts.likelihood != "mixed"
+    config = replace(config, prior=config.prior or FIXED["prior"])
     numbers = DEFAULTS[_row(facts)]
     reasons: dict[str, str] = {}
-    if by_hand:
+    by_hand = config.epochs is not None
+    if by_hand and facts.likelihood != "mixed":
         config, reasons["network"] = _with_network(config, facts, None)
-        return replace(config, **_unset(config, FIXED)), reasons
+        return fixed(config), reasons
     config, reasons["network"] = _with_network(config, facts, _at(numbers.hidden, facts.rows))
     if config.latent_dim is None:
-        config = replace(config, latent_dim=_within(numbers.latent_dim, facts.columns))
+        wanted = facts.columns // numbers.numbers_per_latent
+        config = replace(config, latent_dim=_within(numbers.latent_dim, wanted))
         reasons["latent"] = f"{config.latent_dim} dimensions, for rows of {facts.columns} numbers"
+    config = _with_free_bits(config, numbers, reasons)
+    if by_hand:
+        return fixed(config), reasons
     config = _with_length(config, facts, numbers, reasons)
     config = _with_step_size(config, facts, numbers, reasons)
     config = _with_warmup(config, numbers, reasons)
@@ -277,9 +288,6 @@ def _with_length(
     """Decide the batch size and the number of steps, and after how many the run is validated."""
     is_decided = config.batch_size is None or config.steps is None
     batch_size = config.batch_size or _at(numbers.batch_size, facts.rows)
-    config = replace(config, batch_size=batch_size)
-    if config.epochs is not None:
-        return config
     asked = config.steps
     in_pass = steps_per_epoch(facts.rows, batch_size)
     steps = asked or min(
@@ -290,7 +298,7 @@ def _with_length(
         steps = ceil(steps / every) * every
     if is_decided:
         reasons["training"] = f"{steps:,} steps of {batch_size} rows, for {facts.rows:,} rows"
-    return replace(config, steps=steps, epoch_steps=every)
+    return replace(config, batch_size=batch_size, steps=steps, epoch_steps=every)
 
 
 def _epoch_steps(steps: int, batch_size: int, held_out: int) -> int:
@@ -323,6 +331,17 @@ def _with_warmup(config: Config, numbers: Defaults, reasons: dict[str, str]) -> 
     if epochs:
         reasons["warm-up"] = f"the weight of the KL rises in the first {numbers.warmup:.0%}"
     return replace(config, warmup_epochs=epochs)
+
+
+def _with_free_bits(config: Config, numbers: Defaults, reasons: dict[str, str]) -> Config:
+    """Decide how much KL is free. In a table the chain of columns could do without z."""
+    if config.free_bits is not None:
+        return config
+    taken = "free_bits" in signature(OBJECTIVES[config.objective]).parameters
+    free = round(numbers.free_nats / known(config, "latent_dim"), 4) if taken else 0.0
+    if free:
+        reasons["free bits"] = f"{numbers.free_nats:g} nats of KL in all cost nothing"
+    return replace(config, free_bits=free)
 
 
 def _with_patience(
@@ -375,24 +394,30 @@ def resumed(config: Config, saved: Config) -> Config:
     return replace(config, **values)
 
 
-def has_planned_length(config: Config, epochs: int, steps: int) -> bool:
-    """Whether a run is as long as it was planned.
+def why_ended(config: Config, epochs: int, steps: int, kept_epoch: int, seconds: float) -> str:
+    """Why a run is at its end: ``planned``, ``patience`` or ``time``; "" if it is not.
 
     Args:
         config: Its settings.
         epochs: How many epochs it has completed.
         steps: How many steps these had, or 0 if this is not known.
+        kept_epoch: The epoch whose weights are kept.
+        seconds: How long it was trained, if its settings limit that, else 0.
 
     Example:
         >>> from aevb import Config
-        >>> from aevb.runs.automatic import has_planned_length
-        >>> config = Config(steps=250, epoch_steps=100)
-        >>> has_planned_length(config, 3, 250), has_planned_length(config, 3, 249)
-        (True, False)
+        >>> from aevb.runs.automatic import why_ended
+        >>> config = Config(steps=250, epoch_steps=100, patience=2)
+        >>> why_ended(config, 3, 250, 3, 0.0), why_ended(config, 2, 200, 1, 0.0)
+        ('planned', '')
     """
-    if config.steps is not None and steps:
-        return steps >= config.steps
-    return epochs >= planned_epochs(config)
+    by_steps = config.steps is not None and steps > 0
+    if (steps >= (config.steps or 0)) if by_steps else (epochs >= planned_epochs(config)):
+        return "planned"
+    if config.patience and config.patience <= epochs - kept_epoch:
+        return "patience"
+    is_late = config.minutes is not None and seconds >= 60 * config.minutes
+    return "time" if is_late else ""
 
 
 def known(config: Config, name: str) -> Any:

@@ -18,6 +18,7 @@ from aevb.datasets.schema import Data
 from aevb.evaluation.bound import Figure, mean_figure
 from aevb.interfaces import Prior
 from aevb.probability.seeds import counter_seed
+from aevb.runs.automatic import known
 from aevb.runs.code_priors import (
     MOST_DRAWS,
     Codes,
@@ -189,7 +190,7 @@ def _decide(
     gain = gains[best.name].value
     reason = (
         f"prior {in_words(best.name, best.components)}: {gain:.2f} nats a row better than"
-        f" {in_words(run.config.prior, run.config.components)} on {where}"
+        f" {in_words(known(run.config, 'prior'), run.config.components)} on {where}"
     )
     choice = PriorChoice(best.name, best.components, reason, means, gains)
     return with_prior(run, best), choice
@@ -210,7 +211,7 @@ def _kept(
     densities: Mapping[str, Figure] | None = None,
     gains: Mapping[str, Figure] | None = None,
 ) -> PriorChoice:
-    name, components = run.config.prior, run.config.components
+    name, components = known(run.config, "prior"), run.config.components
     reason = f"prior {in_words(name, components)}: {why}"
     return PriorChoice(name, components, reason, densities or {}, gains or {})
 

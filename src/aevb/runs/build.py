@@ -178,8 +178,10 @@ def prior_for(config: Config) -> Any:
         >>> prior_for(Config(latent_dim=3, prior="mixture", components=5))().event_shape
         torch.Size([3])
     """
-    accepted = _accepted(PRIORS, config.prior, config, PRIOR_SETTINGS)
-    return PRIORS[config.prior](known(fixed(config), "latent_dim"), **accepted)
+    config = fixed(config)
+    name = known(config, "prior")
+    accepted = _accepted(PRIORS, name, config, PRIOR_SETTINGS)
+    return PRIORS[name](known(config, "latent_dim"), **accepted)
 
 
 def cell_features(likelihood: Any) -> CellFeatures:

@@ -33,7 +33,7 @@ SIZES = (1, 5, 20, 60)
 """Numbers of components that are tried."""
 ROWS_EACH = 10
 """A number of components is tried if there are this many rows for each."""
-FEW_ROWS, FOLDS = 1000, 5
+FEW_ROWS, FOLDS = 1000, 3
 """With no more rows than this, every row is held out once, in so many folds."""
 CHOOSING = 8000
 """Codes to which a mixture is fitted in order to choose one; the chosen one is fitted to all."""
@@ -242,9 +242,11 @@ def _folds(codes: Codes) -> list[tuple[Tensor, Tensor]]:
     if codes.rows > FEW_ROWS:
         fitted, held_out = map(codes.of, codes.split())
         return [(fitted[torch.randperm(len(fitted))[:CHOOSING]], held_out[:CHOOSING])]
+    if codes.rows < FOLDS:
+        return []
     parts = torch.randperm(codes.rows).chunk(FOLDS)
     pairs = [(torch.cat([*parts[:i], *parts[i + 1 :]]), parts[i]) for i in range(len(parts))]
-    return [(codes.of(rest), codes.of(part)) for rest, part in pairs if len(rest) >= len(part)]
+    return [(codes.of(rest), codes.of(part)) for rest, part in pairs]
 
 
 def _held_out(
@@ -254,7 +256,7 @@ def _held_out(
 
     The density is -inf if it cannot be measured.
     """
-    if not folds or any(len(fitted) < max(2, size) for fitted, _ in folds):
+    if not folds or any(len(fitted) < size for fitted, _ in folds):
         return -math.inf, None
     total, found = 0.0, None
     for fitted, held_out in folds:

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 BLOCK = 20_000
 """At most this many rows are chosen from one pool of draws."""
-LIMIT = 2**18
-"""So many draws are made for a condition at most, and ``LIMIT_OF_EACH`` more for each row."""
-LIMIT_OF_EACH = 256
+LIMIT = 2**16
+"""After so many draws, and ``LIMIT_OF_EACH`` for each row, rows may begin as copies."""
+LIMIT_OF_EACH = 64
 HOPELESS = 10.0
 """Below this effective sample size a condition is refused."""
 TRIED = 4096

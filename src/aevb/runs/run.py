@@ -25,7 +25,7 @@ from aevb.model import VAE
 from aevb.parts.likelihoods.mixed import Mixed
 from aevb.probability.distributions import DiagonalNormal
 from aevb.probability.seeds import counter_seed
-from aevb.runs.automatic import has_planned_length, planned_epochs
+from aevb.runs.automatic import planned_epochs, why_ended
 
 Source = Data | NDArray[Any] | str | os.PathLike[str] | Any
 """Rows: ``Data``, the name of a data set, a path, or any value that ``given`` understands."""
@@ -105,25 +105,19 @@ class Run:
         )
 
     @property
-    def stopped_by_patience(self) -> bool:
-        """Whether training ended because the validation bound stopped rising (``patience``)."""
-        patience = self.config.patience or 0
-        is_whole = has_planned_length(self.config, self.trained, self.steps)
-        return not is_whole and 0 < patience <= self.trained - self.kept_epoch
+    def ended(self) -> str:
+        """Why training ended: ``planned``, ``patience`` or ``time``; "" if it was cut short."""
+        return why_ended(self.config, self.trained, self.steps, self.kept_epoch, self.seconds)
 
     @property
-    def stopped_by_time(self) -> bool:
-        """Whether training ended because its time was up (``minutes``)."""
-        minutes = self.config.minutes
-        is_whole = has_planned_length(self.config, self.trained, self.steps)
-        return not is_whole and minutes is not None and self.seconds >= 60 * minutes
+    def stopped_by_patience(self) -> bool:
+        """Whether training ended because the validation bound stopped rising (``patience``)."""
+        return self.ended == "patience"
 
     @property
     def is_unfinished(self) -> bool:
         """Whether training was cut short, for example by Ctrl-C."""
-        is_whole = has_planned_length(self.config, self.trained, self.steps)
-        stopped = is_whole or self.stopped_by_patience or self.stopped_by_time
-        return self.trained > 0 and not stopped
+        return self.trained > 0 and not self.ended
 
     @property
     def device(self) -> torch.device:
@@ -467,13 +461,10 @@ none; give a run of a table
         """
         if self.baseline is None:
             return None
-        baseline, form = self.baseline.to(x.device), self.model.likelihood.form
-        likelihood = self.model.likelihood
+        baseline, likelihood = self.baseline.to(x.device), self.model.likelihood
         if isinstance(likelihood, Mixed):
-            return torch.cat(
-                [likelihood.independent_rows(baseline, part) for part in x.split(CHUNK)]
-            )
-        parts = [baseline_rows(baseline, part, form) for part in x.split(CHUNK)]
+            return torch.cat([likelihood.independent_rows(baseline, p) for p in x.split(CHUNK)])
+        parts = [baseline_rows(baseline, part, likelihood.form) for part in x.split(CHUNK)]
         return torch.cat(parts) + self.log_jacobian
 
     def evaluate(self, data: Source, *, samples: int = 1, seed: int = 0) -> dict[str, Figure]:

@@ -12,6 +12,7 @@ from aevb.datasets.given import given
 from aevb.datasets.kinds import like
 from aevb.datasets.schema import Data
 from aevb.datasets.tabular.columns import Column
+from aevb.datasets.tabular.rules import find_rules
 from aevb.errors import UsageError
 from aevb.evaluation.sides import FEWEST_ROWS
 from aevb.evaluation.table_cells import Rule
@@ -148,12 +149,12 @@ you mean 'y'?
 def compare_run(
     run: Run,
     held_out: Source,
-    training: Data | None = None,
+    training: Source | None = None,
     *,
     target: str = "",
     seed: int = 0,
     noise: bool | None = None,
-    rules: Sequence[Rule] = (),
+    rules: Sequence[Rule] | None = None,
     on_part: Callable[[int, int], None] | None = None,
 ) -> TableComparison | None:
     """Compare samples of a run on a table with its rows, as ``compare_tables`` does.
@@ -168,7 +169,8 @@ def compare_run(
         target: The name of a column that a model shall predict.
         seed: Seeds everything that is drawn.
         noise: See ``Run.sample``.
-        rules: Dependencies between the modelled columns.
+        rules: Dependencies between the modelled columns. Default: those that are found in the
+            training rows.
         on_part: Called with (done, of) as the parts proceed.
 
     Returns:
@@ -195,6 +197,8 @@ def compare_run(
     seen = None if training is None else codes_of(run, training)
     if min(len(kept), len(kept) if seen is None else len(seen)) < FEWEST_ROWS:
         return None
+    if rules is None:
+        rules = () if seen is None else find_rules(seen, columns)
     n = max(len(kept), len(seen)) if target and seen is not None else len(kept)
     made = sampled_codes(run, n, seed=counter_seed(seed, "table"), noise=noise)
     return compare_tables(

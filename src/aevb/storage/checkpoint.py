@@ -15,7 +15,7 @@ import json
 import math
 import platform
 import warnings
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -37,7 +37,7 @@ from aevb.errors import (
     OutputExistsError,
 )
 from aevb.parts.likelihoods import LIKELIHOODS
-from aevb.runs.build import build
+from aevb.runs.build import build, prior_for
 from aevb.runs.run import Run
 from aevb.storage import saves
 from aevb.storage.saves import File, Generation, Manifest
@@ -58,6 +58,7 @@ class Progress:
     how steps are executed, as plain values (``engine.step.Engine``). Older formats also hold
     ``threads``, which is ignored. steps: number of completed steps of the completed epochs, 0 if it
     is unknown. seconds: time of training so far, if the settings limit it (``minutes``), else 0.
+    prior: the settings of a prior that was fitted to the codes of the finished run.
 
     Example:
         >>> import aevb
@@ -77,6 +78,7 @@ class Progress:
     engine: dict[str, Any] = field(default_factory=dict)
     steps: int = 0
     seconds: float = 0.0
+    prior: dict[str, Any] = field(default_factory=dict)
 
     def kept_epoch(self, config: Config) -> int:
         """The epoch whose weights are to be used: with patience the best one, else the last.
@@ -129,6 +131,7 @@ def save(
     weights: dict[str, Tensor] | None = None,
     progress: Progress | None = None,
     state: dict[str, Tensor] | None = None,
+    prior: dict[str, Tensor] | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write a run into a folder.
@@ -142,6 +145,7 @@ def save(
             it trains gives them. Then its new save replaces the last one, and the last one is kept
             as the previous save. Without ``state``, a run that was in the folder can no longer be
             continued.
+        prior: the tensors of a prior that was fitted after training; ``progress`` names it.
         overwrite: replace another run.
 
     Raises:
@@ -170,6 +174,8 @@ def save(
         seconds=run.seconds,
     )
     tensors = _tensors_to_save(run, weights, state)
+    if prior is not None:
+        tensors["prior"] = prior
     try:
         folder.mkdir(parents=True, exist_ok=True)
         files = {
@@ -235,7 +241,15 @@ def load(folder: str | Path) -> Run:
         >>> again.trained, again.config == run.config
         (2, True)
     """
-    return _run(_read(Path(folder), "model", "baseline"))
+    parts = _read(Path(folder), "model", "baseline", "prior")
+    run, settings = _run(parts), parts.progress.prior
+    if not settings:
+        return run
+    config = replace(run.config, **settings)
+    prior = prior_for(config)
+    prior.load_state_dict(_tensors(parts.found, "prior"))
+    run.model.prior = prior.eval()
+    return replace(run, config=config)
 
 
 def read_progress(folder: str | Path) -> Progress:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from aevb.engine.step import Engine
+    from aevb.runs.best_prior import PriorChoice
     from aevb.runs.run import Run
     from aevb.storage.checkpoint import Saved
     from aevb.training.split import Prepared
@@ -21,8 +22,8 @@ class Callbacks:
     """Hooks that ``fit`` calls while it trains. Each does nothing unless a subclass overrides it.
 
     The hooks run between steps, in this order: on_data, then on_fresh or on_resume, on_start,
-    on_step and on_epoch, on_end. An exception in a hook ends the run. Under torchrun every process
-    calls its own hooks.
+    on_step and on_epoch, on_prior, on_end. An exception in a hook ends the run. Under torchrun
+    every process calls its own hooks.
 
     Example:
         >>> import aevb
@@ -87,6 +88,18 @@ class Callbacks:
             >>> longer = replace(config, epochs=2)
             >>> run = aevb.fit("gmm", longer, out="resumed", resume=True, callbacks=Resumed())
             after epoch 1
+        """
+
+    def on_prior(self, choice: PriorChoice) -> None:
+        """The prior of a table is chosen, after training. choice: which one, and why.
+
+        Example:
+            >>> import aevb
+            >>> class Prior(aevb.Callbacks):
+            ...     def on_prior(self, choice):
+            ...         print(choice.name)
+            >>> run = aevb.fit("moons", steps=1, callbacks=Prior())
+            standard_normal
         """
 
     def on_start(self, engine: Engine) -> None:

@@ -20,6 +20,7 @@ from aevb.parts.priors import PRIORS
 from aevb.probability.seeds import counter_seed
 from aevb.registry import Registry
 from aevb.runs.automatic import known
+from aevb.runs.best_prior import best_prior
 from aevb.runs.build import build
 from aevb.runs.run import Run, Source
 from aevb.storage import checkpoint
@@ -96,7 +97,7 @@ def fit(
     # Smaller pictures may get another network, so the settings are those that were asked for.
     require_memory(size, prepared, asked, saves=saves, resumes=resumes, device=device)
     with memory_errors_told(size):
-        run = _train(prepared, config, folder, saved_in, group, callbacks)
+        run = _train(prepared, config, folder, saved_in, group, callbacks, asked.prior is None)
     callbacks.on_end(run)
     return run
 
@@ -133,9 +134,9 @@ def _with_one_length(named: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"epochs": None, **named} if "steps" in named else named
 
 
-def _refuse_prior(name: str) -> None:
+def _refuse_prior(name: str | None) -> None:
     """Raise UsageError for a prior that cannot be trained with the model."""
-    if getattr(PRIORS[name], "after_training", False):
+    if name is not None and getattr(PRIORS[name], "after_training", False):
         raise UsageError(
             f"the density of the prior {name} is too slow for training; train with another prior,"
             f" such as standard_normal, then use: aevb refit RUN --out RUN2 --prior {name}"
@@ -179,8 +180,12 @@ def _train(
     saved_in: Path | None,
     group: Group,
     callbacks: Callbacks,
+    may_refit: bool,
 ) -> Run:
-    """Build the run, restore its last save if it is resumed, and train. Raises as ``fit``."""
+    """Build the run, restore its last save if it is resumed, and train. Raises as ``fit``.
+
+    may_refit: whether a table may get a prior that is fitted to the codes.
+    """
     device = group.device(config.device)
     with (
         _settled(config.threads),
@@ -195,6 +200,11 @@ def _train(
         if saved_in is not None:
             callbacks.on_resume(loop.state.restore(saved_in))
         _run(loop, folder if group.is_first else None)
+        if may_refit and run.likelihood == "mixed" and group.world == 1:
+            run, choice = best_prior(run, prepared.train, prepared.validation, seed=config.seed)
+            callbacks.on_prior(choice)
+            with interrupts.held():
+                loop.state.save_prior(run)
     return run
 
 

@@ -63,6 +63,7 @@ class TrainingState:
             value for value in self._live if value.is_floating_point() and value.numel()
         ]
         self._good: list[Tensor] | None = None
+        self._last: dict[str, Tensor] | None = None  # where the best weights took their place
         self._newest: tuple[int, int] | None = None  # epoch and step of the newest save
         self._saved_at, self._save_seconds = time.monotonic(), 0.0
 
@@ -124,13 +125,26 @@ class TrainingState:
             self.progress, epoch=self.epoch + 1, steps=self.progress.steps + self.step
         )
         self.step, self._totals = 0, None
-        self._keep_best(record.get("validation_bound"))
+        self._keep_best(self._watched(record))
         self._keep_good()
         self.run.history.append(record)
         if self.folder is not None:
             append_metrics(self.folder, record)
             if time.monotonic() - self._saved_at > self._save_seconds / SAVE_SHARE:
                 self.save()
+
+    def _watched(self, record: dict[str, Any]) -> float | None:
+        """The figure that the best epoch has the most of: the validation bound.
+
+        For a table the KL counts as at least what is free. Otherwise an epoch that makes no use of
+        z would seem better than one that is trained to do so.
+        """
+        bound: float | None = record.get("validation_bound")
+        config = self.run.config
+        if bound is None or self.run.likelihood != "mixed" or not config.free_bits:
+            return bound
+        free = config.free_bits * self.run.model.latent_dim
+        return bound - max(0.0, free - float(record["validation_kl"]))
 
     def _keep_best(self, bound: float | None) -> None:
         """Note the best validation bound so far. With patience, keep its weights as well."""
@@ -158,6 +172,8 @@ class TrainingState:
         if save:
             self.save()
         if self._best is not None:
+            weights = self.run.model.state_dict()
+            self._last = {name: value.clone() for name, value in weights.items()}
             self.run.model.load_state_dict(self._best)
         self.run.kept_epoch = self.progress.kept_epoch(self.run.config)
         self.run.trained, self.run.steps = self.epoch, self.progress.steps
@@ -193,13 +209,24 @@ class TrainingState:
             return f"{what}: what was saved before is unchanged, {weights}; {goes_on}."
         return f"{what}: {weights} are back and saved; {goes_on}."
 
-    def save(self) -> None:
-        """Save the weights to use, and everything that is needed to continue."""
+    def save_prior(self, run: Run) -> None:
+        """Save the finished run again, with the prior of ``run``, which was fitted to its codes.
+
+        A run that is continued goes on with the prior that it was trained with.
+        """
+        if run is not self.run:
+            self.save(run)
+
+    def save(self, fitted: Run | None = None) -> None:
+        """Save the weights to use, and everything that is needed to continue.
+
+        fitted: the finished run with another prior.
+        """
         if self.folder is None:
             return
         started = time.monotonic()
         metrics_to_disk(self.folder)
-        weights = self.run.model.state_dict()
+        weights = self._last or self.run.model.state_dict()
         parts = {"current": weights, "optimizer": self.update.state_dict(), "objective": self.kept}
         progress = replace(
             self.progress,
@@ -207,12 +234,14 @@ class TrainingState:
             totals=self.totals(),
             seconds=self.seconds,
             engine=asdict(self.engine) if self.engine else {},
+            prior=_prior_of(fitted),
         )
         checkpoint.save(
             self.run,
             self.folder,
             weights=self._best or weights,
             progress=progress,
+            prior=None if fitted is None else fitted.model.prior.state_dict(),
             state={
                 f"{part}.{name}": value
                 for part, tensors in parts.items()
@@ -271,3 +300,10 @@ def _part(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
     return {
         key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
     }
+
+
+def _prior_of(run: Run | None) -> dict[str, Any]:
+    """The settings of a prior that was fitted after training."""
+    if run is None:
+        return {}
+    return {"prior": run.config.prior, "components": run.config.components}

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from aevb.datasets.tabular.columns import Column
 
+MARKS = ("?", "-", "--", ".")
+"""Marks for a missing cell among words, unless they are levels of the column. Words such as
+"missing", "unknown" and "none" are levels always: they may say something."""
 LEVELLED = ("boolean", "category", "ordered")
 """The kinds whose codes are numbers of levels."""
 
@@ -101,11 +104,20 @@ def period_of(text: Iterable[str]) -> str:
 
 def encode(column: Column, cells: pd.Series) -> NDArray[np.float64]:
     """Turn cells into codes: (N,). See ``Column.encode``."""
+    cells = _without_marks(column, cells)
     if column.kind in LEVELLED:
         return _level_codes(column, cells)
     if column.unit != 1 or column.base or is_stepped(column):
         return _step_codes(column, cells)
     return numbers(column.name, cells)
+
+
+def _without_marks(column: Column, cells: pd.Series) -> pd.Series:
+    """Cells of text with NaN for a mark of a missing cell that is no level of the column: (N,)."""
+    if str(cells.dtype) not in ("object", "str", "string"):
+        return cells
+    gone = cells.isin([mark for mark in MARKS if mark not in column.levels])
+    return cells.mask(gone) if gone.any() else cells
 
 
 def decode(column: Column, codes: NDArray[Any]) -> pd.Series:
@@ -305,7 +317,10 @@ def _level_codes(column: Column, cells: pd.Series) -> NDArray[np.float64]:
     """Number the levels. Raises DataError for a level that is not known."""
     import pandas as pd
 
-    places = {level: i for i, level in enumerate(column.levels)}
+    places: dict[Any, int] = {level: i for i, level in enumerate(column.levels)}
+    if column.levels == (False, True):
+        # A frame may hold the words of the file that the model was trained on.
+        places |= {word: i for i, word in enumerate(column.written.words)}
     numbered, uniques = pd.factorize(cells)
     found = np.array([places.get(plain(value), -1) for value in uniques] + [np.nan], np.float64)
     codes: NDArray[np.float64] = found[numbered]
@@ -390,10 +405,10 @@ def _refuse_first(name: str, cells: pd.Series, wrong: NDArray[np.bool_], expecte
         return
     from aevb.datasets.tabular.columns import options
 
-    row = int(wrong.argmax())
+    row, count = int(wrong.argmax()), int(wrong.sum())
+    many = f"{count} such cells). Correct them" if count > 1 else "1 such cell). Correct it"
     raise DataError(
         f"column {in_quotes(name)} should hold {expected} in every cell; got"
         f" {in_quotes(str(cells.iloc[row]))} at"
-        f" row {row + 1} ({int(wrong.sum())} such cells). Correct them, or leave the column out"
-        f" with {options([name], 'ignore')}."
+        f" row {row + 1} ({many}, or leave the column out with {options([name], 'ignore')}."
     )

@@ -29,13 +29,16 @@ from aevb.datasets.tabular.columns import (
 from aevb.datasets.tabular.number_kinds import (
     ALL_DIFFERENT,
     FEW,
+    GAPS,
     are_dates,
     decimals_of,
     integer,
     numeric,
     real,
     stepped,
+    told,
     whole_steps,
+    with_gaps,
 )
 from aevb.datasets.tabular.words import YES_OR_NO, order_of
 from aevb.errors import DataError, UsageError
@@ -235,20 +238,22 @@ def _text(base: Column, present: pd.Series, distinct: int) -> Column:
     small = {str(value).strip().lower(): str(value) for value in present.unique()}
     pair = _yes_and_no(small) if distinct == 2 else ()
     if pair:
-        return replace(base, kind="boolean", levels=pair, reason=quoted(pair))
+        return replace(base, kind="boolean", levels=pair, reason=with_gaps(quoted(pair), base))
     form = period_of(present.unique())
     if form:
         base = replace(base, written=replace(base.written, date=form))
         return stepped(base, present, "date", f"from {present.min()} to {present.max()}")
     why = _why_free(present, distinct)
     if why:
-        return replace(base, kind="identifier", reason=why)
+        said = "" if base.reason.startswith(GAPS) else base.reason
+        return replace(base, kind="identifier", reason="; ".join(filter(None, [why, said])))
     order = order_of(small) if len(small) == distinct else []
     if order:
         levels = tuple(small[word] for word in order)
-        return replace(base, kind="ordered", levels=levels, reason=f"an order: {quoted(levels)}")
+        reason = with_gaps(f"an order: {quoted(levels)}", base)
+        return replace(base, kind="ordered", levels=levels, reason=reason)
     levels = tuple(sorted(map(str, present.unique())))
-    reason = base.reason or f"text with {distinct} values"
+    reason = told(f"text with {distinct} values", base)
     return replace(base, kind="category", levels=levels, reason=reason)
 
 
@@ -327,6 +332,8 @@ def _asked_levels(kind: str) -> Callable[[Column, Any], Column]:
 def _asked_date(base: Column, present: pd.Series) -> Column:
     if is_stepped(base):
         return _dated(base, present)
+    if isinstance(present.iloc[0], str):
+        raise ValueError(base.reason or "its text is no dates of one format")
     if not are_dates(numbers(base.name, present)):
         raise ValueError("its numbers are not dates written YYYYMMDD")
     return stepped(replace(base, written=replace(base.written, date="%Y%m%d")), present, "date", "")

@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -26,6 +29,8 @@ _TIME = re.compile(
     r"(?P<second>:\d{2}(?:(?P<point>[.,])(?P<digits>\d{1,9}))?)?"
     r"(?P<half> ?[AaPp][Mm])?(?P<zone> ?(?:Z|UTC|[+-]\d{2}:?\d{2}))?$"
 )
+MOST_TRIED = 3
+"""From so many cells the format is guessed that most cells have."""
 NAMES = {"d": "day", "m": "month", "Y": "year", "y": "year", "b": "month", "B": "month"}
 
 
@@ -69,6 +74,31 @@ def date_format(cells: pd.Series, prefer: tuple[str, ...] = ()) -> str:
     if len(fitting) < 2 or _same(cells, fitting):
         return fitting[0] if fitting else ""
     return _preferred(fitting, prefer)
+
+
+def none_of_most(cells: pd.Series) -> NDArray[np.bool_]:
+    """Find the few cells that are no dates of the format that most cells have.
+
+    Args:
+        cells: (N,) of text, none missing.
+
+    Returns:
+        (N,), all False if no format fits most of the cells.
+
+    Example:
+        >>> import pandas as pd
+        >>> from aevb.datasets.tabular.dates import none_of_most
+        >>> none_of_most(pd.Series(["30.01.2020", "30.02.2020", "30.03.2020"]))
+        array([False,  True, False])
+    """
+    found = np.zeros(len(cells), bool)
+    fewest = len(cells) / 2
+    for first in cells.iloc[:MOST_TRIED]:
+        for form in _candidates(str(first), cells):
+            wrong = read_dates(cells, form).isna().to_numpy()
+            if 0 < wrong.sum() < fewest:
+                found, fewest = wrong, wrong.sum()
+    return found
 
 
 def _preferred(fitting: list[str], prefer: tuple[str, ...]) -> str:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from aevb.datasets.tabular.columns import Column
 from aevb.datasets.tabular.rules import Rule, find_rules
 from aevb.probability.factors import FARTHEST, Factor
-from aevb.probability.first_numbers import components_for
+from aevb.probability.first_numbers import components_for, mixture_score
 
 MOST_VALUES = 200
 """Numbers of at most so many values may be levels, if there are many rows for each value."""
@@ -342,7 +342,8 @@ def bend_of(x: NDArray[np.float64]) -> tuple[float, float]:
     """Choose centre and bend, so that asinh(bend (x - centre)) / bend is nearest to a Gaussian.
 
     The measure is the likelihood of the best Gaussian after the bend, with BIC's price for the two
-    numbers. A bend of 0 means none.
+    numbers. What is found must also do better than no bend if each has a mixture of Gaussians:
+    clusters need no bend. A bend of 0 means none.
 
     Example:
         >>> import numpy as np
@@ -364,4 +365,8 @@ def bend_of(x: NDArray[np.float64]) -> tuple[float, float]:
         for bend in BENDS:
             if (found := score(float(centre), bend)) > best:
                 best, chosen = found, (float(centre), bend)
-    return chosen
+    if not chosen[1]:
+        return chosen
+    u = (x - chosen[0]) * chosen[1]
+    of_bent = mixture_score(np.arcsinh(u) / chosen[1]) - 0.5 * float(np.log1p(u**2).mean())
+    return chosen if of_bent > mixture_score(x) else (0.0, 0.0)

@@ -150,7 +150,21 @@ def data_of_frame(
         )
     if not table.modelled:
         raise DataError(f"{source}: no column can be modelled: {_why_none(table.columns)}.")
-    return _data(found, source, table, table.encode(found, source), notes)
+    rows = table.encode(found, source)
+    return _data(found, source, table, rows, [*notes, *_empty_rows(found, source)])
+
+
+def _empty_rows(frame: pd.DataFrame, source: str) -> list[str]:
+    """A note that counts the rows without a filled cell, if a row has several cells."""
+    empty = frame.isna().all(axis=1).to_numpy()
+    if not empty.any() or frame.shape[1] == 1:
+        return []
+    count, first = int(empty.sum()), int(empty.argmax()) + 1
+    what = "1 row has" if count == 1 else f"{count} rows have"
+    return [
+        f"{source}: {what} no filled cell, the first is row {first}; such rows are modelled as they"
+        " are. Remove them if they are no rows"
+    ]
 
 
 def data_like(

@@ -46,13 +46,15 @@ def has_header(rows: Sequence[Sequence[str]]) -> tuple[bool, str]:
         ((True, ''), (False, ''))
         >>> has_header([["2019", "2020", "2021"], ["1.5", "2.5", "0.1"]])[0]
         True
+        >>> has_header([["a", "b"], ["NA", ""]])
+        (True, '')
         >>> has_header([["5", "red"], ["6", "blue"], ["7", "red"]])
         (False, 'its first line was read as a row, since it looks like the others; without names, \
 the columns are called column_1, column_2, ...')
     """
     first, body = [cell.strip() for cell in rows[0]], rows[1:]
     numbers = [cell for cell in first if _NUMBER.fullmatch(cell)]
-    if not body:
+    if all(_is_missing(cell.strip()) for row in body for cell in row):
         return len(numbers) < len(list(filter(None, first))), ""
     if _telling(first, numbers, body):
         plain = len(numbers) < len(first) or _counted(numbers)

@@ -30,6 +30,8 @@ ALL_DIFFERENT = 0.9
 """Numbers or words are names of the rows if more than this share of the cells differ."""
 FEW = 10
 """With fewer rows than this, cells that all differ say nothing."""
+GAPS = "missing "
+"""How a reason begins that only names the words for a missing cell."""
 MOST_GRADES = 12
 """A column of grades has at most this many different numbers."""
 
@@ -64,17 +66,28 @@ def real(base: Column, present: pd.Series, values: Any) -> Column:
         low=low,
         high=high,
         decimals=decimals_of(present),
-        reason=base.reason or f"numbers from {low:.6g} to {high:.6g}",
+        reason=told(f"numbers from {low:.6g} to {high:.6g}", base),
     )
 
 
 def integer(base: Column, present: pd.Series, values: Any) -> Column:
     """Make a column of whole numbers, exactly."""
     low, high = float(values.min()), float(values.max())
-    reason = base.reason or f"whole numbers from {low:.15g} to {high:.15g}"
+    reason = told(f"whole numbers from {low:.15g} to {high:.15g}", base)
     if max(abs(low), abs(high)) <= EXACT or base.dtype.lower().startswith(("float", "double")):
         return replace(base, kind="integer", low=low, high=high, decimals=0, reason=reason)
     return stepped(base, present, "integer", reason)
+
+
+def told(reason: str, base: Column) -> str:
+    """The reason to print: what the reader of a file said, or else this one."""
+    said = base.reason and not base.reason.startswith(GAPS)
+    return base.reason if said else with_gaps(reason, base)
+
+
+def with_gaps(reason: str, base: Column) -> str:
+    """Add the words for a missing cell, if the reader of a file said nothing else."""
+    return f"{reason}, {base.reason}" if base.reason.startswith(GAPS) else reason
 
 
 def decimals_of(present: pd.Series) -> int | None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from aevb import files
 from aevb.datasets.damage import DAMAGED, in_quotes, why
+from aevb.datasets.tabular.cells import MARKS
 from aevb.datasets.tabular.columns import Written
 from aevb.datasets.tabular.dialect import delimited
 from aevb.datasets.tabular.formats import FORMATS, WRITERS
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 TEXT = (".csv", ".tsv", ".txt", ".dat", ".data")
 """The endings of text files of cells."""
+MOST_NOTES = 5
+"""Of so many columns it is noted that a few of their cells are odd."""
 SUFFIXES = (*TEXT, *FORMATS)
 """The endings of the files that ``read_table`` reads, each also followed by one of ``PACKED``."""
 
@@ -102,7 +105,7 @@ def read_table(
         ) from error
     except DAMAGED as error:
         raise DataError(f"{source} cannot be read as {suffix}: {why(error)}") from error
-    return _without_row_numbers(found)
+    return _without_row_numbers(_with_odd_cells(found, like or {}))
 
 
 def _found(
@@ -139,6 +142,17 @@ def _typed(table: RawTable, like: Mapping[str, Written], as_text: Collection[str
             written |= {name: form} if form != Written() else {}
             reasons |= {name: reason} if reason else {}
     return table._replace(frame=frame, written=written, reasons=reasons)
+
+
+def _with_odd_cells(table: RawTable, like: Mapping[str, Written]) -> RawTable:
+    """Add a note on each column that is text because of a few cells: it may be a mistake."""
+    notes = [
+        f"{table.source}: column {in_quotes(name)} holds {reason}; it was read as text. Correct"
+        " such cells if they are mistakes"
+        for name, reason in table.reasons.items()
+        if name not in like and " other cell" in reason
+    ]
+    return table._replace(notes=(*table.notes, *notes[:MOST_NOTES]))
 
 
 def _without_row_numbers(table: RawTable) -> RawTable:
@@ -221,8 +235,14 @@ def _parts(
 
 
 def _form(part: RawTable, name: str) -> tuple[Any, Written]:
+    """The type of a column and how it is written, as far as all parts must agree on it.
+
+    Among words, whether a mark such as "-" is a missing cell depends on the whole column.
+    """
     kind = part.frame[name].dtype.kind
-    form = replace(part.written.get(name, Written()), missing="")
+    form = part.written.get(name, Written())
+    if not (is_text(part.frame[name]) and form.missing in MARKS):
+        form = replace(form, missing="")
     return ("i" if kind in "iu" else kind), form
 
 
@@ -288,12 +308,16 @@ def write_table(frame: pd.DataFrame, written: Mapping[str, Written], path: Path)
 def _for_typed(column: pd.Series, written: Mapping[str, Written], suffix: str) -> pd.Series:
     """A column for a typed file. JSON has no dates, so they are written as their source did.
 
+    A word for a missing cell stands where it stood in the source.
+
     Dates without a time have been read with a resolution of seconds; Parquet and Arrow have a type
     for them.
     """
     form = written.get(str(column.name), Written())
     if column.dtype.kind == "M" and suffix in (".json", ".jsonl"):
         return write(column, form).where(column.notna())
+    if is_text(column) and form.missing and not form.date:
+        return column.where(column.notna(), form.missing)
     if str(column.dtype) == "datetime64[s]" and suffix in (".parquet", ".feather", ".arrow"):
         days = column.dropna()
         if (days == days.dt.normalize()).all():

@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aevb.datasets.damage import in_quotes
+from aevb.datasets.tabular.cells import MARKS
 from aevb.datasets.tabular.columns import Written
 from aevb.datasets.tabular.dates import (
     OrdersError,
     date_format,
+    none_of_most,
     order,
     read_dates,
     shown,
@@ -47,6 +49,8 @@ MISSING_NUMBER = frozenset(
     {"?", "-", "--", ".", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "missing"}
 )
 """More words for a missing cell where all other cells are numbers or dates; capitals are equal."""
+MOST_MARKED = 0.5
+"""A mark other than "?" in more than this share of the cells says something, such as "no"."""
 WORDS = (("false", "true"), ("no", "yes"), ("n", "y"), ("f", "t"))
 """The pairs of words for False and True."""
 
@@ -128,6 +132,24 @@ class _Cells:
         pairs = zip(self.usual.tolist(), lower, strict=True)
         return np.array([usual or number for usual, number in pairs], bool)
 
+    @cached_property
+    def marked(self) -> NDArray[np.bool_]:
+        """Which levels are marks for a missing cell where the others are words: (L,)."""
+        words = [word for word, usual in zip(self.words, self.usual, strict=True) if not usual]
+        marks = _marks_among(words)
+        often = self.counts > MOST_MARKED * len(self.codes)
+        pairs = zip(self.words, often, strict=True)
+        return np.array([word in marks and (word == "?" or not many) for word, many in pairs], bool)
+
+    def gaps(self, written: Written | None) -> NDArray[np.bool_]:
+        """Which levels stand for a missing cell where the others are no numbers: (L,).
+
+        In new rows a mark may be a level that is known; ``Column.encode`` decides.
+        """
+        if written is None:
+            return self.usual | self.marked
+        return self.number if written.words else self.usual
+
     @property
     def name(self) -> str:
         """The column's name, for messages."""
@@ -157,11 +179,11 @@ class _Cells:
             whole = pd.api.extensions.take(array, where, allow_fill=True)
         return pd.Series(whole, index=self.column.index, name=self.column.name)
 
-    def text(self) -> pd.Series:
-        """The column as text, with missing cells as NaN: (N,)."""
+    def text(self, gaps: NDArray[np.bool_]) -> pd.Series:
+        """The column as text: (N,), with NaN for the levels that are gaps, (L,)."""
         column = self.column
-        if self.usual.any() or self.words != self._factors[1].tolist():
-            column = self.spread(self.levels[~self.usual].array, self.usual)
+        if gaps.any() or self.words != self._factors[1].tolist():
+            column = self.spread(self.levels[~gaps].array, gaps)
         return column.astype(text_type())
 
 
@@ -206,10 +228,10 @@ def parse(
     gaps = taken.number
     read = _typed(taken, written, known or Known())
     if read is None:
-        gaps = taken.usual
+        gaps = taken.gaps(written)
         read = _booleans(taken.levels[~gaps], written)
     if read is None:
-        return _text(taken, written)
+        return _text(taken, gaps, written)
     word, said = taken.missing(gaps, written)
     form = replace(read.written, missing=word)
     reason = described(form) if len(read.values) else "no cell is filled"
@@ -227,7 +249,7 @@ def leave(cells: pd.Series, written: Written | None = None) -> tuple[pd.Series, 
     """
     taken = _Cells(cells, written.missing if written else "")
     word, said = taken.missing(taken.usual, written)
-    return taken.text(), replace(written or Written(), missing=word), said
+    return taken.text(taken.usual), replace(written or Written(), missing=word), said
 
 
 def write(values: pd.Series, written: Written) -> pd.Series:
@@ -318,6 +340,21 @@ def described(written: Written) -> str:
     return " ".join(["numbers", *parts]) if parts else ""
 
 
+def _marks_among(words: list[str]) -> tuple[str, ...]:
+    """The marks that stand for a missing cell among the different words of a column.
+
+    A column of "?" alone has no filled cell. Marks other than "?" need words of several letters
+    around them: a "-" among the letters of a gene, or beside a "+", is a level.
+    """
+    others = [word for word in words if word not in MARKS]
+    if not others:
+        return MARKS[:1] if set(words) == {"?"} else ()
+    spoken = [any(map(str.isalnum, word)) for word in others]
+    if all(spoken) and min(map(len, others)) > 1:
+        return MARKS
+    return MARKS[:1] if any(spoken) else ()
+
+
 def _iso(dates: pd.Series) -> str:
     """The ISO format for dates whose format is not known."""
     whole = bool((dates.dropna() == dates.dropna().dt.normalize()).all())
@@ -326,7 +363,7 @@ def _iso(dates: pd.Series) -> str:
 
 def _typed(taken: _Cells, written: Written | None, known: Known) -> _Read | None:
     """Read numbers or dates. A column without a filled cell counts as numbers."""
-    if taken.usual.all():
+    if (taken.usual if written else taken.usual | taken.marked).all():
         return _Read(np.full(0, np.nan), Written())
     levels = taken.levels[~taken.number]
     if not len(levels):
@@ -395,11 +432,13 @@ def _booleans(levels: pd.Series, written: Written | None) -> _Read | None:
     return None
 
 
-def _text(taken: _Cells, written: Written | None) -> tuple[pd.Series, Written, str]:
+def _text(
+    taken: _Cells, gaps: NDArray[np.bool_], written: Written | None
+) -> tuple[pd.Series, Written, str]:
     """Leave cells as text, and say what is odd about them."""
-    word, said = taken.missing(taken.usual, written)
+    word, said = taken.missing(gaps, written)
     reason = ", ".join(filter(None, (_odd(taken), said)))
-    return taken.text(), replace(written or Written(), missing=word), reason
+    return taken.text(gaps), replace(written or Written(), missing=word), reason
 
 
 def _odd(taken: _Cells) -> str:
@@ -409,6 +448,10 @@ def _odd(taken: _Cells) -> str:
         fits = levels.str.fullmatch(pattern).to_numpy(bool)
         other = ~fits & ~taken.number
         count, others = int(taken.counts[fits].sum()), int(taken.counts[other].sum())
+        if not others and noun == "dates":
+            other[fits] = none_of_most(levels[fits])
+            others = int(taken.counts[other].sum())
+            count -= others
         if count > others:
             return _few_others(taken, noun, count, other) if others else _odd_all(levels, noun)
     return ""
