@@ -21,7 +21,8 @@ import numpy as np
 NEVER = {"files": [], "at": 0}
 
 
-SMALL = {"hidden": [6], "latent_dim": 2, "epochs": 3, "batch_size": 24, "seed": 3, "threads": 1}
+SMALL = {"hidden": [6], "latent_dim": 2, "epochs": 3, "batch_size": 24, "seed": 3, "threads": 1,
+         "likelihood": "gaussian"}  # fmt: skip
 BITS = {"likelihood": "bernoulli", "binarize": "dynamic"}
 
 
