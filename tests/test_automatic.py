@@ -80,14 +80,15 @@ def test_what_is_given_stays_and_decides_the_rest():
     assert (config.steps, planned_epochs(config)) == (10, 3)
 
 
-def test_epochs_fix_what_is_not_given_but_for_mixed_tables():
+def test_epochs_fix_what_is_not_given_but_for_the_sizes_of_mixed_tables():
     config, reasons = settled(Config(epochs=7), FACTS._replace(likelihood="gaussian"))
     assert config == replace(
         Config(), **FIXED | {"epochs": 7, "network": "mlp", "hidden": (500, 500)}
     )
     assert list(reasons) == ["network"]
     config, _ = settled(Config(epochs=7), FACTS)
-    assert (config.epochs, config.steps, config.batch_size, config.decay) == (7, None, 64, 1.0)
+    sizes = {"network": "mlp", "hidden": (128, 128), "latent_dim": 4}
+    assert config == replace(Config(), **FIXED | {"epochs": 7} | sizes)
 
 
 @pytest.mark.parametrize(

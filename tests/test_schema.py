@@ -125,7 +125,8 @@ def test_generated_grey_levels_are_clipped_and_rounded_if_they_were_integers():
 def test_columns_of_whole_numbers_stay_whole_and_in_their_range(dtype):
     rows = np.stack([G.integers(18, 91, 50), G.poisson(1.5, 50), np.full(50, 7)], 1).astype(dtype)
     data = with_kind(Data(rows, "survey"))
-    schema = plan(data.take(np.arange(9)), "gaussian", whole=data).schema  # the range is that of all rows
+    # The range is that of all rows.
+    schema = plan(data.take(np.arange(9)), "gaussian", whole=data).schema
     assert schema.limits == tuple(zip(rows.min(0)[:2], rows.max(0)[:2], strict=True))
     assert (schema.to_data(schema.to_model(data)) == rows).all()
     drawn = schema.to_data(G.normal(size=(2000, 2)) * 9)

@@ -147,11 +147,7 @@ Fill them in or remove those rows.
 
     @property
     def values(self) -> str:
-        """What the values are.
-
-        ``binary``: only 0 and 1. ``grey``: from 0 to ``white``. ``unit``: real numbers in [0, 1].
-        ``real``: any other numbers.
-        """
+        """``binary``: 0 and 1. ``grey``: 0 to ``white``. ``unit``: [0, 1]. ``real``: others."""
         if self.survey.bits:
             return "binary"
         if self.white is not None:
@@ -281,7 +277,6 @@ class Schema:
         """Return shift or scale so that it can be combined with flat rows: (1,) or (D,).
 
         Example:
-            >>> from aevb.datasets import Schema
             >>> schema = Schema("real", (2, 2), "float64", shift=(0.0,), scale=(1.0, 5.0))
             >>> schema.wide(schema.scale)  # two steps of two channels
             array([1., 5., 1., 5.])
@@ -304,9 +299,9 @@ class Schema:
 
     @property
     def is_drawn(self) -> bool:
-        """Whether new rows are draws from p(x|z) by default, and not its means.
+        """Whether new rows are draws from p(x|z), and not its means, which look better in pictures.
 
-        The means of pictures look better than draws. But a mean of counts is not a count.
+        But a mean of counts is not a count.
         """
         return self.values == "counts" or not self.is_picture
 
@@ -397,7 +392,6 @@ class Schema:
             flat = codes(flat, self.vocabulary)
         x: NDArray[np.float32]
         if flat.dtype == np.float32 and (self.shift, self.scale) == ((0.0,), (1.0,)):
-            # torch accepts only arrays that it may write to.
             x = flat if flat.flags.writeable else flat.copy()
         else:
             in_double = flat - self.wide(self.shift)
@@ -449,7 +443,6 @@ class Schema:
         if self.levels is not None:
             # A draw is an integer, up to the rounding of float32. A mean need not be one.
             rows = np.where(np.abs(rows - rows.round()) < 1e-3, rows.round(), rows)
-        # float64 data stay float64: float32 cannot tell two dates in seconds apart.
         return rows.astype(np.result_type(np.float32, np.dtype(self.dtype)))
 
     def fitted(self, data: Data) -> Data:

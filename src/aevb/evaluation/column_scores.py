@@ -5,14 +5,15 @@ d_c of a row do not add up to log p(x), since dependent cells share what they sa
 contribution is d_c plus an equal part of the rest; the contributions add up to log p(x) exactly.
 
 Whether d_c is low depends on the column: a real number in fine units always has a low density. So
-d_c is compared with what is typical for its column in rows that the model itself draws.
+it is compared with log f_c, where f_c holds all values of the column for equally likely. log f_c -
+d_c is the logarithm of a Bayes factor: that some value was put into the cell at random, against
+that the cell belongs to its row. The oddest cell has the largest one.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,28 +29,6 @@ from aevb.probability.seeds import counter_seed
 
 DRAWS = 8
 """Draws of z from each part of the mixture: q given the row, q without each cell, and the prior."""
-
-
-class Typical(NamedTuple):
-    """What d_c is like in ordinary rows.
-
-    Args:
-        middle: (C,), the median of each column, nats.
-        spread: (C,), the median minus the first decile, nats: how far below it d_c often is.
-
-    Example:
-        >>> import torch
-        >>> from aevb.evaluation.column_scores import Typical
-        >>> Typical(torch.tensor([-1.0]), torch.tensor([0.5])).oddness(torch.tensor([[-3.0]]))
-        tensor([[2.]])
-    """
-
-    middle: Tensor
-    spread: Tensor
-
-    def oddness(self, drops: Tensor) -> Tensor:
-        """How far each d_c is below what is typical of its column: (N, C) -> (N, C), nats."""
-        return self.middle - drops
 
 
 @torch.no_grad()
@@ -113,8 +92,16 @@ def _cells_of_row(model: VAE, prior: Distribution, row: Tensor, draws: int) -> T
     return (log_x[0] - log_x[1:]).nan_to_num(0.0).masked_fill(row[0].isnan(), 0.0)
 
 
-def contributions(log_likelihood: Tensor, cells: Tensor) -> Tensor:
-    """Share log p(x): (N,) among the columns, by d_c: (N, C) -> (N, C). Each row adds up to it.
+def contributions(log_likelihood: Tensor, cells: Tensor, known: Tensor | None = None) -> Tensor:
+    """Share log p(x) among the columns, by d_c. Each row adds up to its log p(x).
+
+    Args:
+        log_likelihood: (N,), log p(x).
+        cells: (N, C), d_c.
+        known: (N, C), the cells of which something is known. The others get 0. Default: all.
+
+    Returns:
+        (N, C), nats.
 
     Example:
         >>> import torch
@@ -122,18 +109,26 @@ def contributions(log_likelihood: Tensor, cells: Tensor) -> Tensor:
         >>> contributions(torch.tensor([-5.0]), torch.tensor([[-4.0, -2.0]]))
         tensor([[-3.5000, -1.5000]])
     """
-    rest = (log_likelihood - cells.sum(-1)) / cells.shape[-1]
-    return cells + rest[:, None]
+    counts = torch.ones_like(cells) if known is None else known.to(cells.dtype)
+    rest = (log_likelihood - cells.sum(-1)) / counts.sum(-1).clamp(min=1)
+    return cells + rest[:, None] * counts
 
 
-def typical(cells: Tensor) -> Typical:
-    """Find what d_c is like in ordinary rows: (N, C).
+def oddness(cells: Tensor, log_even: Tensor) -> Tensor:
+    """How much more likely each cell is a random value of its column than one of its row.
+
+    Args:
+        cells: (N, C), d_c.
+        log_even: (C,), the log of the probability, or density, of each value of a column if all
+            are equally likely.
+
+    Returns:
+        (N, C), nats.
 
     Example:
         >>> import torch
-        >>> from aevb.evaluation.column_scores import typical
-        >>> typical(torch.tensor([[-1.0], [-3.0], [-2.0]])).middle
-        tensor([-2.])
+        >>> from aevb.evaluation.column_scores import oddness
+        >>> oddness(torch.tensor([[-5.0, -0.5]]), torch.tensor([-2.0, -1.0]))
+        tensor([[ 3.0000, -0.5000]])
     """
-    middle = cells.quantile(0.5, dim=0)
-    return Typical(middle, middle - cells.quantile(0.1, dim=0))
+    return log_even - cells

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aevb.datasets.draws import content_numbers, uniforms
-from aevb.evaluation.column_scores import cell_scores, contributions, typical
+from aevb.datasets.tabular.cells import LEVELLED
+from aevb.datasets.tabular.columns import Column
+from aevb.evaluation.column_scores import cell_scores, contributions, oddness
 from aevb.evaluation.log_likelihood import RowScores, score_rows
 from aevb.probability.seeds import counter_seed
 from aevb.runs.given import require_cells
@@ -21,8 +24,6 @@ if TYPE_CHECKING:
 
 PART = 2048
 """Rows that become the model's numbers at once. It changes no result."""
-ORDINARY = 256
-"""Rows that the model draws, to see what the score of a cell is like in an ordinary row."""
 CONTRIBUTIONS, ODDEST = "contributions", "oddest"
 """The names of the arrays that say which columns make a row odd."""
 
@@ -49,14 +50,14 @@ def score(
             log_jacobian=run.log_jacobian,
             on_rows=on_rows,
         )
-        cells = cell_scores(run.model, x, seed=seed) if columns else None
+        cells = _cells(run, x, seed) if columns else None
         found.append((scores, _baseline_row_by_row(run, x), cells))
     names = ("log_likelihood", "effective_sample_size", "bound", "reconstruction", "kl")
     parts = {name: [getattr(scores, name) for scores, _, _ in found] for name in names}
     parts["baseline"] = [baseline for _, baseline, _ in found if baseline is not None]
     result = {name: torch.cat(each).double().cpu().numpy() for name, each in parts.items() if each}
     if columns:
-        result |= _of_columns(run, result["log_likelihood"], [each for *_, each in found], seed)
+        result |= _of_columns(run, result["log_likelihood"], [each for *_, each in found])
     return result
 
 
@@ -75,18 +76,40 @@ def parts_by_content(run: Run, data: Source, seed: int) -> Iterator[Tensor]:
         yield x
 
 
+def _cells(run: Run, x: Tensor, seed: int) -> Tensor:
+    """d_c of each cell: (N, C), NaN where nothing is known of the cell."""
+    return cell_scores(run.model, x, seed=seed).masked_fill(x.isnan(), torch.nan)
+
+
 def _of_columns(
-    run: Run, log_likelihood: NDArray[Any], parts: Sequence[Tensor | None], seed: int
+    run: Run, log_likelihood: NDArray[Any], parts: Sequence[Tensor | None]
 ) -> dict[str, NDArray[Any]]:
     """The contributions of the columns (N, C), and the name of each row's oddest column (N,)."""
     cells = torch.cat([part for part in parts if part is not None]).cpu()
-    ordinary = cell_scores(run.model, run.sample_x(ORDINARY, seed=seed), seed=seed).cpu()
-    oddest = typical(ordinary).oddness(cells).argmax(1).numpy()
+    table = run.schema.table
+    even = torch.tensor([log_even(column) for column in table.modelled] if table else [])
+    known = ~cells.isnan()
+    cells = cells.nan_to_num(0.0)
+    oddest = oddness(cells, even).masked_fill(~known, -torch.inf).argmax(1).numpy()
     names = np.array(run.schema.columns, dtype=np.str_)
     return {
-        CONTRIBUTIONS: contributions(torch.as_tensor(log_likelihood), cells).numpy(),
+        CONTRIBUTIONS: contributions(torch.as_tensor(log_likelihood), cells, known).numpy(),
         ODDEST: names[oddest],
     }
+
+
+def log_even(column: Column) -> float:
+    """The log of the probability of each value of a column if all are equally likely.
+
+    It is a density for real numbers. A column with missing cells has one value more.
+    """
+    missing = 1.0 if column.missing else 0.0
+    if column.kind in LEVELLED:
+        return -math.log(len(column.levels) + missing)
+    if column.low is None or column.high is None:
+        return 0.0
+    width = column.high - column.low
+    return -math.log(max(width, 1e-300) if column.kind == "real" else width + 1 + missing)
 
 
 def _baseline_row_by_row(run: Run, x: Tensor) -> Tensor | None:
