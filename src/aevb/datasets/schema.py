@@ -277,6 +277,7 @@ class Schema:
         """Return shift or scale so that it can be combined with flat rows: (1,) or (D,).
 
         Example:
+            >>> from aevb.datasets import Schema
             >>> schema = Schema("real", (2, 2), "float64", shift=(0.0,), scale=(1.0, 5.0))
             >>> schema.wide(schema.scale)  # two steps of two channels
             array([1., 5., 1., 5.])
@@ -299,10 +300,7 @@ class Schema:
 
     @property
     def is_drawn(self) -> bool:
-        """Whether new rows are draws from p(x|z), and not its means, which look better in pictures.
-
-        But a mean of counts is not a count.
-        """
+        """Whether new rows are draws from p(x|z). The means look better, but only in pictures."""
         return self.values == "counts" or not self.is_picture
 
     @property

@@ -132,7 +132,8 @@ def find(codes: NDArray[np.float64], columns: Sequence[Column]) -> Families:
         >>> import numpy as np
         >>> from aevb.datasets.tabular.columns import Column
         >>> from aevb.datasets.tabular.families import find
-        >>> income = np.where(np.arange(300) % 3 == 0, 0.0, np.exp(np.linspace(5, 9, 300)))
+        >>> amounts = np.exp(np.random.default_rng(0).normal(7, 1, 300))
+        >>> income = np.where(np.arange(300) % 3 == 0, 0.0, amounts)
         >>> factor = find(income[:, None], [Column("income", "real", "float64")]).factors[0]
         >>> factor.family, factor.values, factor.bend > 0
         ('real', (0.0,), True)
