@@ -18,7 +18,7 @@ from aevb.datasets.schema import Data
 from aevb.evaluation.bound import Figure, mean_figure
 from aevb.interfaces import Prior
 from aevb.probability.seeds import counter_seed
-from aevb.runs.automatic import known
+from aevb.runs.automatic import fixed, known
 from aevb.runs.code_priors import (
     MOST_DRAWS,
     Codes,
@@ -212,7 +212,7 @@ def _kept(
     densities: Mapping[str, Figure] | None = None,
     gains: Mapping[str, Figure] | None = None,
 ) -> PriorChoice:
-    name, components = known(run.config, "prior"), run.config.components
+    name, components = known(fixed(run.config), "prior"), run.config.components
     reason = f"prior {in_words(name, components)}: {why}"
     return PriorChoice(name, components, reason, densities or {}, gains or {})
 
