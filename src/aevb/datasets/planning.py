@@ -83,6 +83,7 @@ def plan(
     binarize: str = "none",
     form_of: Callable[[str], str] = _usual_form,
     whole: Data | None = None,
+    arrays: bool = False,
 ) -> Plan:
     """Choose the likelihood if it is ``auto``, and the transform that goes with it.
 
@@ -94,6 +95,7 @@ def plan(
             name, as ``Likelihood`` documents it.
         whole: The data that ``data`` was split from. Levels are counted there, because a rare level
             may occur only in the held-out rows.
+        arrays: Whether arrays without names of columns are modelled column by column, too.
 
     Raises:
         UsageError: The binarisation makes no sense for these values.
@@ -113,7 +115,7 @@ def plan(
     data = with_kind(data, "auto", likelihood, binarize)
     reason = "as asked for"
     if likelihood == "auto":
-        likelihood, reason = _choose(data)
+        likelihood, reason = _choose(data, arrays)
     form = form_of(likelihood)
     _require_variety(data)
     if binarize != "none" and (form != "unit" or data.values == "real"):
@@ -275,13 +277,13 @@ def _schema(data: Data, whole: Data, transform: Transform, binarize: str) -> Sch
     )
 
 
-def _choose(data: Data) -> tuple[str, str]:
+def _choose(data: Data, arrays: bool) -> tuple[str, str]:
     """Choose a likelihood from kind and values: its name, and the reason."""
     if data.kind == "tokens":
         return "categorical", "tokens have no order"
     if data.kind == "counts":
         return count_likelihood(data)
-    if data.kind == "table" and _suits_mixed(data):
+    if data.kind == "table" and _suits_mixed(data, arrays):
         return "mixed", "each column by its own family"
     if data.values == "binary":
         return "bernoulli", "all values are 0 or 1"
@@ -296,7 +298,7 @@ def _choose(data: Data) -> tuple[str, str]:
     return ("bernoulli", share) if extreme >= 0.5 else ("gaussian", "only " + share)
 
 
-def _suits_mixed(data: Data) -> bool:
+def _suits_mixed(data: Data, arrays: bool) -> bool:
     """Whether the columns of a table are modelled one by one.
 
     Many columns of one unit, such as bits or genes, have cheaper likelihoods. Columns of names and
@@ -304,7 +306,7 @@ def _suits_mixed(data: Data) -> bool:
     """
     wide = math.prod(data.shape) > MANY
     if data.table is None:
-        return not wide and data.values != "binary" and len(data.shape) == 1
+        return arrays and not wide and data.values != "binary" and len(data.shape) == 1
     special = any(column.kind in ("category", "ordered", "date") for column in data.table.modelled)
     return special or math.isnan(data.survey.low) or not wide
 

@@ -191,7 +191,7 @@ def _decide(
     gain = gains[best.name].value
     reason = (
         f"prior {in_words(best.name, best.components)}: {gain:.2f} nats a row better than"
-        f" {in_words(known(run.config, 'prior'), run.config.components)} on {where}"
+        f" {in_words(known(fixed(run.config), 'prior'), run.config.components)} on {where}"
     )
     choice = PriorChoice(best.name, best.components, reason, means, gains)
     return with_prior(run, best), choice

@@ -29,7 +29,7 @@ from aevb.storage.run_folder import clear, refuse_existing, start
 from aevb.training.callbacks import Callbacks
 from aevb.training.loop import Loop
 from aevb.training.signals import Interrupts
-from aevb.training.sizing import memory_errors_told, require_memory, settled, sized
+from aevb.training.sizing import memory_errors_told, require_memory, settings_of, settled, sized
 from aevb.training.split import Prepared, lasting_name, load_source, prepare
 from aevb.training.start import begin_with
 
@@ -84,8 +84,10 @@ def fit(
     group = Group()
     if folder is not None and group.is_first:
         _refuse_occupied(folder, resume)
-    prepared = prepare(load_source(data, config), config)
     saved_in, device = _saved_in(folder, resume), group.device(config.device)
+    saved = None if saved_in is None else settings_of(saved_in)
+    arrays = None if saved is None else saved.epochs is None
+    prepared = prepare(load_source(data, config), config, arrays)
     if group.world > 1 and config.free_bits is None:
         # Their floor is that of the whole batch, of which a process knows only its part.
         config = replace(config, free_bits=0.0)
@@ -100,7 +102,9 @@ def fit(
     # Smaller pictures may get another network, so the settings are those that were asked for.
     require_memory(size, prepared, asked, saves=saves, resumes=resumes, device=device)
     with memory_errors_told(size):
-        run = _train(prepared, config, folder, saved_in, group, callbacks, asked.prior is None)
+        # A run that names its epochs keeps to what it names.
+        may_refit = asked.prior is None and asked.epochs is None
+        run = _train(prepared, config, folder, saved_in, group, callbacks, may_refit)
     callbacks.on_end(run)
     return run
 

@@ -37,7 +37,7 @@ def settled(
     Returns:
         The settings of the run, and one phrase for each decision.
     """
-    saved = None if folder is None else _settings_of(folder)
+    saved = None if folder is None else settings_of(folder)
     asked = config if saved is None else resumed(config, saved)
     found, reasons = automatic.settled(asked, _facts(prepared))
     if saved is not None and config.network == "auto":
@@ -59,7 +59,7 @@ def _facts(prepared: Prepared, shape: tuple[int, ...] | None = None) -> Facts:
     )
 
 
-def _settings_of(folder: Path) -> Config | None:
+def settings_of(folder: Path) -> Config | None:
     """The settings of a run as its file has them, None if they cannot be read."""
     try:
         values = tomllib.loads((folder / SETTINGS).read_text(encoding="utf-8"))

@@ -92,8 +92,11 @@ def lasting_name(source: str) -> str:
     return str(path.resolve()) if is_path else source
 
 
-def prepare(data: Data, config: Config) -> Prepared:
+def prepare(data: Data, config: Config, arrays: bool | None = None) -> Prepared:
     """Decide the kind, split off the validation rows, and choose likelihood and transform.
+
+    arrays: whether arrays without names are modelled column by column, as tables are. By default
+    they are, unless the settings name the epochs: such a run is as it always was.
 
     Raises UsageError for settings that do not suit the data and for data whose kind has to be
     asked, DataError for data that cannot be used.
@@ -105,7 +108,12 @@ def prepare(data: Data, config: Config) -> Prepared:
         kept, apart = split_rows(len(data), fraction, config.seed)
         train, held_out = data.take(kept.numpy()), data.take(apart.numpy())
     decided = plan(
-        train, config.likelihood, config.binarize, lambda name: str(LIKELIHOODS[name].form), data
+        train,
+        config.likelihood,
+        config.binarize,
+        lambda name: str(LIKELIHOODS[name].form),
+        data,
+        arrays=config.epochs is None if arrays is None else arrays,
     )
     if fraction is None:
         held_out = like(load_like(config.validation, decided.schema), decided.schema)
