@@ -64,6 +64,11 @@ def frames(draw):
     return frame.assign(known=np.arange(N) % 7 + 0.5)
 
 
+def _days(g, n):
+    days = pd.Timestamp("2020-01-31") + pd.to_timedelta(g.integers(0, 900, n), "D")
+    return pd.Series(pd.to_datetime(_gaps(g, days, (None, pd.NaT))))
+
+
 def _gaps(g, cells, marks=(None,)):
     """Some of the cells are missing, each as one of the marks."""
     return [marks[g.integers(len(marks))] if g.random() < 0.2 else cell for cell in cells]
@@ -102,15 +107,7 @@ PLAIN = {
     "ordered category of numbers": lambda g, n: pd.Series(
         pd.Categorical(_gaps(g, g.choice([1, 5], n)), categories=[5, 3, 1], ordered=True)
     ),
-    "datetime64[ns]": lambda g, n: pd.Series(
-        pd.to_datetime(
-            _gaps(
-                g,
-                pd.Timestamp("2020-01-31") + pd.to_timedelta(g.integers(0, 900, n), "D"),
-                (None, pd.NaT),
-            )
-        )
-    ).astype("datetime64[ns]"),
+    "datetime64[ns]": lambda g, n: _days(g, n).astype("datetime64[ns]"),
     "datetime64[s, UTC]": lambda g, n: pd.Series(
         pd.Timestamp("2020-01-31", tz="UTC") + pd.to_timedelta(g.integers(0, 10**7, n), "s")
     ).astype("datetime64[s, UTC]"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from oracle import all_bits, square_grid
@@ -200,6 +201,24 @@ LEVELS = np.random.default_rng(0).integers(0, 4, size=(72, 5))
 COUNTS = np.random.default_rng(0).poisson([0.1, 1.0, 8.0, 90.0, 1000.0], size=(72, 5))
 SPIKES = np.random.default_rng(0).poisson(2.0, size=(72, 6, 6)).astype(np.uint8)
 
+
+def mixed_table(n=72, seed=0):
+    """A table with a column of each family, with gaps, a spike, rare values and a rule."""
+    rng = np.random.default_rng(seed)
+    size = rng.normal(170, 10, n).round(1)
+    gain = np.where(rng.random(n) < 0.6, 0.0, np.exp(rng.normal(7, 1, n)).round())
+    return pd.DataFrame(
+        {
+            "name": rng.choice(["ann", "bob", "eve", None], n, p=[0.4, 0.3, 0.2, 0.1]),
+            "grade": rng.choice([1, 2, 3, 5], n, p=[0.5, 0.3, 0.15, 0.05]),
+            "gain": gain,
+            "size": pd.Series(size).mask(rng.random(n) < 0.2),
+            "heavy": 0.9 * size - 80 + rng.normal(0, 5, n),
+            "again": rng.choice(["x", "y"], n),
+        }
+    ).assign(copy=lambda t: t["again"].map({"x": "p", "y": "q"}))
+
+
 # A small run with each kind of part: its rows, and its settings beyond SMALL.
 RUNS = {
     "elbo": (TABLE, {}),
@@ -237,6 +256,7 @@ RUNS = {
     ),
     "poisson, wake_sleep": (COUNTS, {"likelihood": "poisson", "objective": "wake_sleep"}),
     "negative_binomial": (COUNTS, {"likelihood": "negative_binomial"}),
+    "mixed": (mixed_table(), {"likelihood": "mixed"}),
 }
 
 

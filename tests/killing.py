@@ -21,7 +21,8 @@ import numpy as np
 NEVER = {"files": [], "at": 0}
 
 
-SMALL = {"hidden": [6], "latent_dim": 2, "epochs": 3, "batch_size": 24, "seed": 3, "threads": 1}
+SMALL = {"hidden": [6], "latent_dim": 2, "epochs": 3, "batch_size": 24, "seed": 3, "threads": 1,
+         "likelihood": "gaussian"}  # fmt: skip
 BITS = {"likelihood": "bernoulli", "binarize": "dynamic"}
 
 
@@ -42,6 +43,7 @@ CASES = {
     "epochs of steps": case(
         epochs=None, steps=15, epoch_steps=4, patience=9, decay=1.0, warmup_epochs=1, save_every=1
     ),
+    "mixed rows with gaps": case("mixed", save_every=1, batch_size=20),
     "adagrad": case(optimizer="adagrad", learning_rate=0.05, save_every=1, batch_size=20),
     "plain": case(),
 }
@@ -124,6 +126,14 @@ def rows(kind):
     rng = np.random.default_rng(0)
     if kind == "pictures":
         return Data(rng.integers(0, 256, (80, 4, 4)).astype(np.uint8), "pictures", white=255.0)
+    if kind == "mixed":
+        import pandas as pd
+
+        from aevb.datasets.tabular.frames import data_of_frame
+
+        size = np.where(rng.random(80) < 0.2, np.nan, rng.normal(size=80))
+        names, numbers = rng.choice(["x", "y", None], 80), rng.poisson(200, 80)
+        return data_of_frame(pd.DataFrame({"a": size, "b": names, "c": numbers}), "table")
     return Data(rng.normal(size=(80, 3)), "table", columns=("a", "b", "c"))
 
 

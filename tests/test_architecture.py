@@ -228,7 +228,7 @@ def test_only_their_homes_import_these():
         "matplotlib": {"plots", "runs", "paper", "checker"},
         "PIL": {"datasets"},
         "h5py": {"datasets"},
-        "sklearn": {"datasets", "evaluation", "runs"},
+        "sklearn": {"datasets", "evaluation", "probability", "runs"},
         "scipy": {"datasets", "evaluation"},
         "zuko": {"probability"},
         "rich": {"commands"},

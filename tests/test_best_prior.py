@@ -33,7 +33,13 @@ def held_out():
 def run(rows):
     """Trained with N(0, I) on three clusters: the prior has mass between their codes."""
     config = Config(
-        hidden=(32,), latent_dim=2, epochs=12, batch_size=64, learning_rate=0.01, warmup_epochs=4
+        likelihood="gaussian",
+        hidden=(32,),
+        latent_dim=2,
+        epochs=12,
+        batch_size=64,
+        learning_rate=0.01,
+        warmup_epochs=4,
     )
     return aevb.fit(rows, config)
 
@@ -162,7 +168,14 @@ def test_one_validation_row_decides_nothing():
 
 
 def test_a_prior_that_was_trained_is_compared_with_its_like(rows, held_out):
-    config = Config(hidden=(16,), latent_dim=2, epochs=1, prior="mixture", components=2)
+    config = Config(
+        likelihood="gaussian",
+        hidden=(16,),
+        latent_dim=2,
+        epochs=1,
+        prior="mixture",
+        components=2,
+    )
     before = aevb.fit(rows, config)
     chosen, choice = best_prior(before, rows, held_out, seed=0)
     assert "present" in choice.densities

@@ -238,6 +238,24 @@ def test_rows_that_do_not_fit_are_refused(frame, says):
         data_like(pd.DataFrame(frame), "new", TABLE)
 
 
+def test_a_mark_in_new_rows_is_missing_unless_it_is_a_level():
+    gene = Column("gene", "category", "str", levels=("-", "A", "C"))
+    assert gene.encode(pd.Series(["C", "-"])).tolist() == [2, 0]
+    assert np.isnan(gene.encode(pd.Series(["?", None]))).all()
+    assert np.isnan(Column("a", "real", "float64").encode(pd.Series(["?"]))).all()
+    with pytest.raises(DataError, match="holds 'unknown' at row 1"):
+        gene.encode(pd.Series(["unknown"]))
+
+
+def test_rows_without_a_filled_cell_are_counted():
+    frame = pd.DataFrame({"a": [1.5, None, 2.5, None], "b": ["x", None, "y", None]})
+    data = data_of_frame(frame, "mine")
+    assert len(data) == 4
+    assert "2 rows have no filled cell, the first is row 2;" in data.notes[0]
+    assert data_of_frame(frame[["a"]], "mine").notes == ()
+    assert data_of_frame(frame[:2], "mine").notes[0].startswith("mine: 1 row has no filled cell")
+
+
 def test_further_columns_can_be_ignored():
     frame = pd.DataFrame({"b": ["?"], "a": [1.0], "sex": ["male"]})
     assert data_like(frame, "new", TABLE, ignore=["b"]).rows.tolist() == [[1.0, 1.0]]

@@ -34,7 +34,13 @@ def rows():
 def run(rows):
     """Trained with N(0, I) on three clusters: the prior has mass between their codes."""
     config = Config(
-        hidden=(32,), latent_dim=2, epochs=12, batch_size=64, learning_rate=0.01, warmup_epochs=4
+        likelihood="gaussian",
+        hidden=(32,),
+        latent_dim=2,
+        epochs=12,
+        batch_size=64,
+        learning_rate=0.01,
+        warmup_epochs=4,
     )
     return aevb.fit(rows, config)
 

@@ -42,6 +42,7 @@ CASES = {  # rows, likelihood, binarize, and whether they are kept as 8 bits
     "channels": (RNG.normal(size=(256, 2, 2)) * [1, 50], "auto", "none", False),
     "channels of bytes": (GREY.astype(np.int16) - [0, 3], "auto", "none", False),
     "columns of bytes": (ALL_BYTES.astype(np.int16), "gaussian", "none", True),
+    "mixed columns of bytes": (ALL_BYTES.astype(np.int16), "mixed", "none", False),
     "bool": (ALL_BYTES > 99, "auto", "none", True),
     "bits as floats": ((ALL_BYTES > 99).astype(np.float32), "auto", "none", True),
     "unit": (RNG.random((256, 2, 2)).astype(np.float32), "bernoulli", "none", False),
@@ -83,7 +84,7 @@ def test_contract(case, place, tmp_path, monkeypatch):
     small_chunks(monkeypatch)
     in_memory, in_file = both(rows, tmp_path, monkeypatch)
     levels = dict.fromkeys(["categorical", "discretized_logistic"], "levels")
-    forms = levels | {"bernoulli": "unit", "poisson": "counts"}
+    forms = levels | {"bernoulli": "unit", "poisson": "counts", "mixed": "columns"}
     schema = plan(in_memory, likelihood, binarize, lambda name: forms.get(name, "real")).schema
     x = torch.from_numpy(schema.to_model(in_memory, seed=7))
     found = rows_of(in_memory if place is RowsInMemory else in_file, schema, seed=7)

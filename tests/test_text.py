@@ -9,6 +9,7 @@ from helpers import refuses
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aevb.datasets.tabular.cells import MARKS
 from aevb.datasets.tabular.columns import Written
 from aevb.datasets.tabular.dates import date_format, read_dates, write_dates
 from aevb.datasets.tabular.numerals import Known
@@ -51,12 +52,25 @@ COLUMNS = {  # cells -> type, values, reason
     "Yes no": ("text", None, ""),
     "0 1": ("int64", [0, 1], ""),
     "None Big": ("text", [None, "Big"], "missing 'None'"),
-    "? Big": ("text", ["?", "Big"], ""),
+    "? Big": ("text", [None, "Big"], "missing '?'"),
     "? -": ("text", ["?", "-"], ""),
+    "? NA": ("float64", [None, None], "no cell is filled, missing '?' 'NA'"),
+    "? b e": ("text", [None, "b", "e"], "missing '?'"),
+    "red - ? blue": ("text", ["red", None, None, "blue"], "missing '-' '?'"),
+    "yes no ?": ("boolean", [True, False, None], "no and yes, missing '?'"),
+    "A - C": ("text", None, ""),  # a gene
+    "+ - ?": ("text", None, ""),
+    "none unknown missing": ("text", None, ""),
+    "- - small": ("text", None, ""),  # so often, it may say that there is nothing
     "NA  nan": ("float64", [None, None, None], "no cell is filled, missing 'NA' 'nan'"),
     "1 2 3 abc": ("text", None, "3 numbers and 1 other cell, the first 'abc' at row 4"),
     "a b 3 c": ("text", None, ""),
     "2020Q1 2020Q2": ("text", None, ""),
+    "2020-01-30 2020-02-30 2020-03-30": (
+        "text",
+        None,
+        "2 dates and 1 other cell, the first '2020-02-30' at row 2",
+    ),
     "1.2.3 10.0.1": ("text", None, "dates of several formats, or days that do not exist"),
     "٣ 4": ("text", None, ""),
     "--5 3": ("text", None, ""),
@@ -140,6 +154,12 @@ def test_new_rows_are_read_as_the_old_ones_were_written():
     assert parse(cells("007"), Written(width=3))[0].tolist() == [7]
 
 
+def test_the_most_frequent_word_for_a_missing_cell_is_written():
+    values, written, reason = parse(cells("red", "?", "NA", "?", "blue", "green"))
+    assert reason == "missing '?' 'NA'"
+    assert write(values, written).tolist() == ["red", "?", "?", "?", "blue", "green"]
+
+
 def test_typed_columns_stay_as_they_are_and_cells_can_be_left_as_text():
     numbers = pd.Series([1, 2])
     assert parse(numbers)[0] is numbers
@@ -218,6 +238,6 @@ def test_any_text_is_refused_or_comes_back(texts):
         assert twice == again
         assert second.equals(values)
     else:
-        missing = {text for text in texts if text in MISSING}
+        missing = {text for text in texts if text in MISSING or text in MARKS}
         wanted = [None if text in missing else text for text in texts]
         assert [None if a in missing else a for a in again] == wanted

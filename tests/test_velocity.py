@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
 from aevb.parts.priors.flow_matching import FlowMatchingPrior
-from aevb.probability.velocity import CHUNK, CarriedNormal, Velocity, matching_loss
+from aevb.probability.velocity import CarriedNormal, Velocity, matching_loss
 
 
 def any_velocity(dims, seed=0):
@@ -116,7 +116,7 @@ def test_a_draw_goes_back_to_where_it_came_from():
     assert torch.allclose(d.log_prob(z), wanted, atol=1e-5)
 
 
-def test_points_may_have_any_shape_and_number_and_a_gradient_or_none():
+def test_points_may_have_any_shape_and_number_and_a_gradient_or_none(monkeypatch):
     d = carried(any_velocity(2), 2)
     z = torch.randn(3, 5, 2).double()
     with torch.no_grad():
@@ -126,9 +126,9 @@ def test_points_may_have_any_shape_and_number_and_a_gradient_or_none():
     assert torch.allclose(d.log_prob(z[1, 2]), every[1, 2])
     assert d.log_prob(z[:, :0]).shape == (3, 0)
     assert d.sample((0,)).shape == (0, 2)
-    many = torch.zeros(CHUNK + 1, 2).double()
+    monkeypatch.setattr("aevb.probability.velocity.CHUNK", 4)
     with torch.no_grad():
-        assert torch.allclose(d.log_prob(many), d.log_prob(many[:1]))
+        assert torch.allclose(d.log_prob(z), every)
 
 
 @pytest.mark.parametrize("a", [0.2, 0.8, 1.4])
@@ -153,7 +153,7 @@ def test_the_loss_is_least_at_the_velocity_that_is_known(a, monkeypatch):
     assert loss(0.0) < min(loss(0.1), loss(-0.1))
 
 
-def fitted(points, steps=400):
+def fitted(points, steps=300):
     torch.manual_seed(0)
     prior = FlowMatchingPrior(points.shape[1])
     plain = prior.place(points)
@@ -181,7 +181,7 @@ def test_a_mixture_is_learned():
     """KL from the truth below 0.06 nats, where that of one Gaussian is above 0.3."""
     _, known = two_gaussians()
     points = known.sample((5000,)).float()
-    z = known.sample((3000,))
+    z = known.sample((2000,))
     with torch.no_grad():
         start = FlowMatchingPrior(2)
         start.place(points)
@@ -189,7 +189,7 @@ def test_a_mixture_is_learned():
     d = fitted(points)()
     with torch.no_grad():
         gap = float((known.log_prob(z) - d.log_prob(z.float())).mean())
-        drawn = d.sample((3000,))
+        drawn = d.sample((2000,))
     assert gaussian > 0.3
     assert gap < 0.06
     # And draws are as likely under the truth as its own are, up to that gap.

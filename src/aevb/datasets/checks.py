@@ -63,9 +63,11 @@ def not_finite(rows: Stored, columns: tuple[str, ...] | None, source: str) -> Da
         if columns
         else f"index {where}"
     )
+    gaps_alone = nan and not infinite and len(rows.shape) == 2 and not columns
+    further = "; a data frame or a .csv file may have missing cells" if gaps_alone else ""
     return DataError(
         f"{source}: {kinds} of {rows.size} values, the first at {place}. Fill them in or remove"
-        " those rows."
+        f" those rows{further}."
     )
 
 

@@ -58,7 +58,7 @@ def data_of_array(
         >>> data_of_array(np.ma.masked_equal([[1, 2], [3, 9]], 9), "mine")
         Traceback (most recent call last):
         aevb.errors.DataError: mine: 1 missing (NaN) of 4 values, the first at index [1, 1]. Fill \
-them in or remove those rows.
+them in or remove those rows; a data frame or a .csv file may have missing cells.
     """
     if array.ndim == 0:
         raise DataError(

@@ -115,15 +115,15 @@ def plan(
     if likelihood == "auto":
         likelihood, reason = _choose(data)
     form = form_of(likelihood)
-    if form == "columns":
-        return _of_columns(data, likelihood, reason)
     _require_variety(data)
-    _require_numbers_in_columns(data, likelihood)
     if binarize != "none" and (form != "unit" or data.values == "real"):
         raise UsageError(
             f"binarize {binarize!r} needs grey levels and likelihood bernoulli; got {data.values}"
             f" values and likelihood {likelihood}"
         )
+    if form == "columns":
+        return _of_columns(data, likelihood, reason)
+    _require_numbers_in_columns(data, likelihood)
     transform = _transform(data, whole or data, likelihood, form, binarize)
     schema = _schema(data, whole or data, transform, binarize)
     treatment = schema.treatment if form == "unit" else ""

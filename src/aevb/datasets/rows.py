@@ -68,7 +68,8 @@ class Rows(ABC):
         # Once binarised, the rows are stored as bits.
         decided = schema.binarize in ("static", "threshold")
         whole = data.survey.bits or (data.rows.dtype.kind in "ui" and low >= 0 and high <= 255)
-        whole = whole and schema.vocabulary is None
+        # Tokens and columns of a table become other numbers than a shift and a scale make.
+        whole = whole and schema.vocabulary is None and schema.families is None
         self._as_found = whole and not decided
         self.dtype = torch.uint8 if whole or decided else torch.float32
         self._bits = decided or (set(schema.shift), set(schema.scale)) == ({0.0}, {1.0})

@@ -147,11 +147,7 @@ Fill them in or remove those rows.
 
     @property
     def values(self) -> str:
-        """What the values are.
-
-        ``binary``: only 0 and 1. ``grey``: from 0 to ``white``. ``unit``: real numbers in [0, 1].
-        ``real``: any other numbers.
-        """
+        """``binary``: 0 and 1. ``grey``: 0 to ``white``. ``unit``: [0, 1]. ``real``: others."""
         if self.survey.bits:
             return "binary"
         if self.white is not None:
@@ -304,10 +300,7 @@ class Schema:
 
     @property
     def is_drawn(self) -> bool:
-        """Whether new rows are draws from p(x|z) by default, and not its means.
-
-        The means of pictures look better than draws. But a mean of counts is not a count.
-        """
+        """Whether new rows are draws from p(x|z). The means look better, but only in pictures."""
         return self.values == "counts" or not self.is_picture
 
     @property
@@ -397,7 +390,6 @@ class Schema:
             flat = codes(flat, self.vocabulary)
         x: NDArray[np.float32]
         if flat.dtype == np.float32 and (self.shift, self.scale) == ((0.0,), (1.0,)):
-            # torch accepts only arrays that it may write to.
             x = flat if flat.flags.writeable else flat.copy()
         else:
             in_double = flat - self.wide(self.shift)
@@ -449,7 +441,6 @@ class Schema:
         if self.levels is not None:
             # A draw is an integer, up to the rounding of float32. A mean need not be one.
             rows = np.where(np.abs(rows - rows.round()) < 1e-3, rows.round(), rows)
-        # float64 data stay float64: float32 cannot tell two dates in seconds apart.
         return rows.astype(np.result_type(np.float32, np.dtype(self.dtype)))
 
     def fitted(self, data: Data) -> Data:

@@ -222,9 +222,7 @@ class NumberChain(nn.Module):
             mass = mass - torch.log1p(-shares.clamp(max=1 - 1e-6))
         if len(self.whole) == self.columns:
             return mass
-        lead = torch.broadcast_shapes(density.shape[:-2], mass.shape[:-2])
-        density = density.expand(*lead, *density.shape[-2:])
-        return density.index_copy(-2, whole, mass.expand(*lead, *mass.shape[-2:]))
+        return density.index_copy(-2, whole, mass)
 
     def _log_masses(
         self, cells: tuple[Tensor, Tensor], centres: Tensor, log_scales: Tensor

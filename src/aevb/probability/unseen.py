@@ -42,6 +42,7 @@ class Unseen(nn.Module):
     columns: Tensor
     places: Tensor
     rows: Tensor
+    closed: Tensor
     counts: Tensor
     log_seen: Tensor
     shares: Tensor
@@ -78,6 +79,7 @@ class Unseen(nn.Module):
             log_between=values[:, 2],
             log_outside=values[:, 3],
             tail=values[:, 4],
+            closed=values[:, 3] == NEVER,  # names are never unseen
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,14 +94,15 @@ class Unseen(nn.Module):
             cells = x.index_select(-1, self.columns)
             known = torch.isfinite(cells)
             cell = torch.where(known, cells, 0.0)
-            seen = (cell > -0.5) & (cell < self.counts - 0.25)
+            seen = ((cell > -0.5) & (cell < self.counts - 0.25)) | self.closed
             of_seen = self.log_seen
             if self.shared:
                 k = torch.minimum(cell.round().clamp(min=0.0), self.counts - 1.0).long()
                 of_seen = of_seen + self.shares[self.rows, k.clamp(max=self.shares.shape[1] - 1)]
             beyond = torch.where(cell < 0, -cell, cell - self.counts).clamp(min=1.0)
             # 1 / (m (m + 1)) for m = n, n + 1, ... adds up to 1 / n.
-            outside = self.log_outside - torch.log((beyond + self.tail - 1) * (beyond + self.tail))
+            fall = torch.log(beyond + self.tail - 1) + torch.log(beyond + self.tail)
+            outside = self.log_outside - fall
             between = (cell >= self.counts - 0.25) & (cell < self.counts + 1)
             found = torch.where(seen, of_seen, torch.where(between, self.log_between, outside))
             added = added.index_copy(-1, self.places, torch.where(known, found, 0.0).to(x.dtype))

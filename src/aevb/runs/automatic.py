@@ -148,8 +148,8 @@ DEFAULTS = {
 def settled(config: Config, facts: Facts) -> tuple[Config, dict[str, str]]:
     """Decide every setting that is None, and the network if it is ``auto``.
 
-    If the length is given in epochs, what else is not given is fixed (``FIXED``). A
-    table of mixed columns is the exception: its epochs say the length and nothing else.
+    If the length is given in epochs, what else is not given is fixed (``FIXED``), but for the
+    sizes of a model of mixed columns.
 
     Args:
         config: The settings as they were asked for.
@@ -171,21 +171,23 @@ def settled(config: Config, facts: Facts) -> tuple[Config, dict[str, str]]:
         128
     """
     config = replace(config, prior=config.prior or FIXED["prior"])
-    by_hand = config.epochs is not None and facts.likelihood != "mixed"
     numbers = DEFAULTS[_row(facts)]
     reasons: dict[str, str] = {}
-    if by_hand:
+    by_hand = config.epochs is not None
+    if by_hand and facts.likelihood != "mixed":
         config, reasons["network"] = _with_network(config, facts, None)
-        return replace(config, **_unset(config, FIXED)), reasons
+        return fixed(config), reasons
     config, reasons["network"] = _with_network(config, facts, _at(numbers.hidden, facts.rows))
     if config.latent_dim is None:
         wanted = facts.columns // numbers.numbers_per_latent
         config = replace(config, latent_dim=_within(numbers.latent_dim, wanted))
         reasons["latent"] = f"{config.latent_dim} dimensions, for rows of {facts.columns} numbers"
+    config = _with_free_bits(config, numbers, reasons)
+    if by_hand:
+        return fixed(config), reasons
     config = _with_length(config, facts, numbers, reasons)
     config = _with_step_size(config, facts, numbers, reasons)
     config = _with_warmup(config, numbers, reasons)
-    config = _with_free_bits(config, numbers, reasons)
     return _with_patience(config, facts, numbers, reasons), reasons
 
 
@@ -286,9 +288,6 @@ def _with_length(
     """Decide the batch size and the number of steps, and after how many the run is validated."""
     is_decided = config.batch_size is None or config.steps is None
     batch_size = config.batch_size or _at(numbers.batch_size, facts.rows)
-    config = replace(config, batch_size=batch_size)
-    if config.epochs is not None:
-        return config
     asked = config.steps
     in_pass = steps_per_epoch(facts.rows, batch_size)
     steps = asked or min(
@@ -299,7 +298,7 @@ def _with_length(
         steps = ceil(steps / every) * every
     if is_decided:
         reasons["training"] = f"{steps:,} steps of {batch_size} rows, for {facts.rows:,} rows"
-    return replace(config, steps=steps, epoch_steps=every)
+    return replace(config, batch_size=batch_size, steps=steps, epoch_steps=every)
 
 
 def _epoch_steps(steps: int, batch_size: int, held_out: int) -> int:

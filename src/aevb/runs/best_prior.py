@@ -44,7 +44,7 @@ PRESENT = "present"
 """The name of the run's own prior among the figures."""
 MOST_FITTED, MOST_MEASURED = 30_000, 8192
 """Codes to fit priors to, and to compare them on."""
-FLOW_STEPS, MATCHING_STEPS = (60, 160), (300, 900)
+FLOW_STEPS, MATCHING_STEPS = (60, 120), (300, 700)
 """The fewest and the most optimiser steps of a flow and of flow matching."""
 
 
@@ -109,7 +109,8 @@ def best_prior(
         >>> import aevb
         >>> from aevb.datasets import load
         >>> from aevb.runs.best_prior import best_prior
-        >>> run = aevb.fit("gmm", hidden=(32,), latent_dim=2, epochs=10, learning_rate=0.01)
+        >>> settings = {"hidden": (32,), "latent_dim": 2, "epochs": 10, "learning_rate": 0.01}
+        >>> run = aevb.fit("gmm", likelihood="gaussian", **settings)
         >>> better, choice = best_prior(run, load("gmm").sample(400), load("gmm:test"), seed=0)
         >>> choice.name == better.config.prior, "present" in choice.densities
         (True, True)

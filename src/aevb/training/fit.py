@@ -86,6 +86,9 @@ def fit(
         _refuse_occupied(folder, resume)
     prepared = prepare(load_source(data, config), config)
     saved_in, device = _saved_in(folder, resume), group.device(config.device)
+    if group.world > 1 and config.free_bits is None:
+        # Their floor is that of the whole batch, of which a process knows only its part.
+        config = replace(config, free_bits=0.0)
     asked = config
     config, reasons = settled(asked, prepared, saved_in)
     saves = folder is not None

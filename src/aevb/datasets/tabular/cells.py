@@ -104,11 +104,20 @@ def period_of(text: Iterable[str]) -> str:
 
 def encode(column: Column, cells: pd.Series) -> NDArray[np.float64]:
     """Turn cells into codes: (N,). See ``Column.encode``."""
+    cells = _without_marks(column, cells)
     if column.kind in LEVELLED:
         return _level_codes(column, cells)
     if column.unit != 1 or column.base or is_stepped(column):
         return _step_codes(column, cells)
     return numbers(column.name, cells)
+
+
+def _without_marks(column: Column, cells: pd.Series) -> pd.Series:
+    """Cells of text with NaN for a mark of a missing cell that is no level of the column: (N,)."""
+    if str(cells.dtype) not in ("object", "str", "string"):
+        return cells
+    gone = cells.isin([mark for mark in MARKS if mark not in column.levels])
+    return cells.mask(gone) if gone.any() else cells
 
 
 def decode(column: Column, codes: NDArray[Any]) -> pd.Series:
@@ -305,12 +314,14 @@ def _step_codes(column: Column, cells: Any) -> NDArray[np.float64]:
 
 
 def _level_codes(column: Column, cells: pd.Series) -> NDArray[np.float64]:
-    """Number the levels. Raises DataError for a level that is not known, and is no mark."""
+    """Number the levels. Raises DataError for a level that is not known."""
     import pandas as pd
 
-    places: dict[Any, float] = {level: i for i, level in enumerate(column.levels)}
+    places: dict[Any, int] = {level: i for i, level in enumerate(column.levels)}
+    if column.levels == (False, True):
+        # A frame may hold the words of the file that the model was trained on.
+        places |= {word: i for i, word in enumerate(column.written.words)}
     numbered, uniques = pd.factorize(cells)
-    places |= {mark: np.nan for mark in MARKS if mark not in places}
     found = np.array([places.get(plain(value), -1) for value in uniques] + [np.nan], np.float64)
     codes: NDArray[np.float64] = found[numbered]
     unknown = codes == -1

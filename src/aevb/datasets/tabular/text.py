@@ -134,22 +134,11 @@ class _Cells:
 
     @cached_property
     def marked(self) -> NDArray[np.bool_]:
-        """Which levels are marks for a missing cell among words: (L,).
-
-        Marks other than "?" need words of several letters around them: a "-" among the letters of a
-        gene, or beside a "+", is a level.
-        """
-        others = [
-            word
-            for word, usual in zip(self.words, self.usual.tolist(), strict=True)
-            if not usual and word not in MARKS
-        ]
-        words = [any(map(str.isalnum, word)) for word in others]
-        marks: tuple[str, ...] = MARKS[:1] if any(words) else ()
-        if words and all(words) and min(map(len, others)) > 1:
-            marks = MARKS
+        """Which levels are marks for a missing cell where the others are words: (L,)."""
+        words = [word for word, usual in zip(self.words, self.usual, strict=True) if not usual]
+        marks = _marks_among(words)
         often = self.counts > MOST_MARKED * len(self.codes)
-        pairs = zip(self.words, often.tolist(), strict=True)
+        pairs = zip(self.words, often, strict=True)
         return np.array([word in marks and (word == "?" or not many) for word, many in pairs], bool)
 
     def gaps(self, written: Written | None) -> NDArray[np.bool_]:
@@ -351,6 +340,21 @@ def described(written: Written) -> str:
     return " ".join(["numbers", *parts]) if parts else ""
 
 
+def _marks_among(words: list[str]) -> tuple[str, ...]:
+    """The marks that stand for a missing cell among the different words of a column.
+
+    A column of "?" alone has no filled cell. Marks other than "?" need words of several letters
+    around them: a "-" among the letters of a gene, or beside a "+", is a level.
+    """
+    others = [word for word in words if word not in MARKS]
+    if not others:
+        return MARKS[:1] if set(words) == {"?"} else ()
+    spoken = [any(map(str.isalnum, word)) for word in others]
+    if all(spoken) and min(map(len, others)) > 1:
+        return MARKS
+    return MARKS[:1] if any(spoken) else ()
+
+
 def _iso(dates: pd.Series) -> str:
     """The ISO format for dates whose format is not known."""
     whole = bool((dates.dropna() == dates.dropna().dt.normalize()).all())
@@ -359,7 +363,7 @@ def _iso(dates: pd.Series) -> str:
 
 def _typed(taken: _Cells, written: Written | None, known: Known) -> _Read | None:
     """Read numbers or dates. A column without a filled cell counts as numbers."""
-    if taken.usual.all():
+    if (taken.usual if written else taken.usual | taken.marked).all():
         return _Read(np.full(0, np.nan), Written())
     levels = taken.levels[~taken.number]
     if not len(levels):

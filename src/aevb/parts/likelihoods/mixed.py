@@ -225,10 +225,10 @@ class MixedRows(Distribution):
 
     def log_prob(self, value: Tensor, *, gaps: bool = True) -> Tensor:
         """Return log p(x|z): x (..., D) -> (...), nats. See ``log_prob_of_columns``."""
-        total = self.h.new_zeros(())
+        total = self.h.new_zeros(self.h.shape[:-1])
         for logs in self._parts(value, gaps):
             total = total + logs.sum(-1)
-        return total.expand(torch.broadcast_shapes(self.h.shape[:-1], value.shape[:-1]))
+        return total
 
     def log_prob_of_columns(self, x: Tensor, *, gaps: bool = True) -> Tensor:
         """Return log p of each column given those before it in the chain: (..., D), nats.
@@ -240,7 +240,7 @@ class MixedRows(Distribution):
             gaps: Whether missing is an event with a probability. Otherwise log p is that of the
                 cells that are there.
         """
-        shape = torch.broadcast_shapes(self.h.shape[:-1], x.shape[:-1])
+        shape = np.broadcast_shapes(self.h.shape[:-1], x.shape[:-1])
         parts = torch.cat([logs.expand(*shape, -1) for logs in self._parts(x, gaps)], -1)
         found = parts.new_zeros(*shape, len(self.likelihood.factors))
         return found.index_add(-1, self.likelihood.all_index, parts)
