@@ -27,8 +27,9 @@ from aevb.model import VAE
 from aevb.probability.distributions import rsample_and_log_prob
 from aevb.probability.seeds import counter_seed
 
-DRAWS = 8
-"""Draws of z from each part of the mixture: q given the row, q without each cell, and the prior."""
+DRAWS, LEAST = 64, 3
+"""Draws of z for each row, and the fewest from each part of the mixture: q(z|x), q(z|x) without
+each cell, and the prior."""
 
 
 @torch.no_grad()
@@ -36,7 +37,8 @@ def cell_scores(
     model: VAE,
     x: Tensor,
     *,
-    draws: int = DRAWS,
+    discrete: Tensor | None = None,
+    draws: int = 0,
     seed: int = 0,
     on_rows: Callable[[int], None] | None = None,
 ) -> Tensor:
@@ -48,7 +50,10 @@ def cell_scores(
     Args:
         model: The VAE. Its p(x|z) is a ``CellDistribution``.
         x: (N, C), NaN where nothing is known.
-        draws: Draws of z from each part of the mixture that proposes them.
+        discrete: (C,), the columns whose values have probabilities and not densities. Where this is
+            known, fewer draws are needed. Default: none of them.
+        draws: Draws of z from each part of the mixture that proposes them. 0: as many as make 64
+            in all, and at least 3.
         seed: Seeds the draws, together with the values in the row.
         on_rows: Called with the number of rows each time some are done.
 
@@ -58,17 +63,22 @@ def cell_scores(
     """
     found = []
     model = aligned(model)
+    draws = draws or max(LEAST, math.ceil(DRAWS / (x.shape[1] + 2)))
+    if discrete is None:
+        discrete = torch.zeros(x.shape[1], dtype=torch.bool)
     with evaluating(model):
         prior = model.prior()
         for i, number in enumerate(content_numbers(x.cpu().numpy())):
             seed_draws(counter_seed(seed, "cells", int(number)), x.device)
-            found.append(_cells_of_row(model, prior, x[i : i + 1].clone(), draws))
+            found.append(_cells_of_row(model, prior, x[i : i + 1].clone(), discrete, draws))
             if on_rows and (i % ROWS == ROWS - 1 or i == len(x) - 1):
                 on_rows(i % ROWS + 1)
     return torch.stack(found) if found else x.new_zeros(x.shape, dtype=torch.float64)
 
 
-def _cells_of_row(model: VAE, prior: Distribution, row: Tensor, draws: int) -> Tensor:
+def _cells_of_row(
+    model: VAE, prior: Distribution, row: Tensor, discrete: Tensor, draws: int
+) -> Tensor:
     """d_c of one row: (1, C) -> (C,).
 
     One set of codes serves all of the terms. Their proposals are a mixture of q(z|x), of q(z|x)
@@ -86,10 +96,25 @@ def _cells_of_row(model: VAE, prior: Distribution, row: Tensor, draws: int) -> T
     log_r = torch.cat([log_q, log_prior[:, None]], 1).logsumexp(1) - math.log(len(rows) + 1)
     features = model.decoder(z)[:, None]
     p = model.likelihood(features.expand(-1, len(rows), -1))
-    _, log_p = Partial(rows).complete(p, (len(z),))
-    log_w = log_p + (log_prior - log_r)[:, None]
-    log_x = log_w.logsumexp(0)
+    filled, log_p = Partial(rows).complete(p, (len(z),))
+    log_p = torch.cat([log_p[:, :1], _with_own_value(row, filled, log_p, discrete)], 1)
+    log_x = (log_p + (log_prior - log_r)[:, None]).logsumexp(0)
     return (log_x[0] - log_x[1:]).nan_to_num(0.0).masked_fill(row[0].isnan(), 0.0)
+
+
+def _with_own_value(row: Tensor, filled: Tensor, log_p: Tensor, discrete: Tensor) -> Tensor:
+    """log p(x without c|z) for each cell c: (K, C).
+
+    It is a sum over the values of c. The term of the value that the row has is known exactly, and
+    is often nearly all of it; draws of c estimate the rest.
+
+    row: (1, C). filled: (K, 1 + C, C), first the row, then completions of it without each cell.
+    log_p: (K, 1 + C), log p of what is known of them.
+    """
+    drawn = filled[:, 1:].diagonal(dim1=1, dim2=2)
+    exact = (discrete.to(row.device) | row[0].isinf()) & ~row[0].isnan()
+    others = log_p[:, 1:].masked_fill(exact & (drawn == row), -torch.inf)
+    return torch.where(exact, torch.logaddexp(others, log_p[:, :1]), others)
 
 
 def contributions(log_likelihood: Tensor, cells: Tensor, known: Tensor | None = None) -> Tensor:

@@ -78,7 +78,10 @@ def parts_by_content(run: Run, data: Source, seed: int) -> Iterator[Tensor]:
 
 def _cells(run: Run, x: Tensor, seed: int) -> Tensor:
     """d_c of each cell: (N, C), NaN where nothing is known of the cell."""
-    return cell_scores(run.model, x, seed=seed).masked_fill(x.isnan(), torch.nan)
+    modelled = run.schema.table.modelled if run.schema.table else ()
+    discrete = torch.tensor([column.kind != "real" for column in modelled])
+    found = cell_scores(run.model, x, discrete=discrete, seed=seed)
+    return found.masked_fill(x.isnan(), torch.nan)
 
 
 def _of_columns(

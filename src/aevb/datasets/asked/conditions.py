@@ -243,7 +243,7 @@ def _require_value(condition: Condition, value: float) -> None:
     elif column.kind == "integer":
         reason = "holds whole numbers"
     elif column.decimals is not None and not is_stepped(column):
-        reason = f"has {column.decimals} decimals"
+        reason = f"has {column.decimals} decimal" + "s" * (column.decimals != 1)
     else:
         reason = "has no such value"
     raise UsageError(
