@@ -1,7 +1,6 @@
 """Settings that are not given: what is decided from the rows, and how long a run trains."""
 
 import json
-import math
 from dataclasses import fields, replace
 
 import numpy as np
@@ -75,17 +74,15 @@ def test_everything_is_decided_and_deciding_again_changes_nothing(likelihood, ro
 @pytest.mark.usefixtures("numbers")
 def test_tables_get_a_latent_space_and_steps_that_suit_them():
     config, reasons = settled(Config(), FACTS)
-    assert (config.latent_dim, config.hidden, config.batch_size) == (2, (64, 64), 64)
-    assert (config.steps, config.decay) == (config.epoch_steps * planned_epochs(config), 1.0)
-    assert config.latent_dim * config.free_bits == pytest.approx(0.25)
+    assert (config.latent_dim, config.hidden, config.batch_size) == (4, (128, 128), 64)
+    assert (config.steps, config.epoch_steps, config.decay) == (3000, 50, 1.0)
     assert config.warmup_epochs * config.epoch_steps == pytest.approx(0.1 * config.steps)
-    assert reasons["training"] == f"{config.steps:,} steps of 64 rows, for 450 rows"
-    assert 1000 <= config.steps < 1100
+    assert reasons["training"] == "3,000 steps of 64 rows, for 450 rows"
     assert settled(Config(), FACTS._replace(columns=1))[0].latent_dim == 2
-    assert settled(Config(), FACTS._replace(columns=90))[0].latent_dim == 8
+    assert settled(Config(), FACTS._replace(columns=90))[0].latent_dim == 16
     adult = settled(Config(), FACTS._replace(rows=32_000, held_out=3500))[0]
     assert adult.batch_size == 512
-    assert 20 * 63 <= adult.steps < 1600
+    assert 35 * 63 <= adult.steps < 2500
     million = settled(Config(), FACTS._replace(rows=10**6, held_out=10**5))[0]
     assert million.steps == pytest.approx(NUMBERS.most, rel=0.05)
 
@@ -95,11 +92,11 @@ def test_what_is_given_stays_and_decides_the_rest():
     config, reasons = settled(Config(batch_size=32, decay=0.25, latent_dim=7), FACTS)
     assert (config.batch_size, config.decay, config.latent_dim) == (32, 0.25, 7)
     assert "latent" not in reasons
-    assert reasons["step size"] == "0.002, falling to 0 in the last 25% of the run"
+    assert reasons["step size"] == "0.001, falling to 0 in the last 25% of the run"
     # No run stops before its step size has begun to fall.
-    assert config.patience == math.ceil(0.75 * planned_epochs(config))
+    assert config.patience == 45
     config, reasons = settled(Config(steps=500), FACTS)
-    assert config.steps == 500
+    assert (config.steps, planned_epochs(config)) == (500, 56)
     config, _ = settled(Config(steps=10, epoch_steps=4, batch_size=9), FACTS)
     assert (config.steps, planned_epochs(config)) == (10, 3)
 
@@ -112,7 +109,7 @@ def test_epochs_fix_what_is_not_given_but_for_the_sizes_of_mixed_tables():
     )
     assert list(reasons) == ["network"]
     config, _ = settled(Config(epochs=7), FACTS)
-    sizes = {"network": "mlp", "hidden": (64, 64), "latent_dim": 2, "free_bits": 0.125}
+    sizes = {"network": "mlp", "hidden": (128, 128), "latent_dim": 4}
     assert config == replace(Config(), **FIXED | {"epochs": 7} | sizes)
 
 
