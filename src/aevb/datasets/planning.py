@@ -107,7 +107,7 @@ def plan(
         >>> from aevb.datasets.planning import plan
         >>> chosen = plan(load("gmm"))
         >>> chosen.likelihood, chosen.reason
-        ('mixed', 'each column by its own family')
+        ('gaussian', 'real values; standardised column by column')
         >>> chosen = plan(load("digits"))
         >>> chosen.likelihood, chosen.schema.scale
         ('bernoulli', (16.0,))
