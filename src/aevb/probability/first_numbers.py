@@ -17,6 +17,8 @@ PENALTIES = (1e-3, 1e-2, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
 BROAD, BROAD_SHARE, BROAD_ROWS = 3.0, 0.02, 5.0
 """One more component is so many times as wide. It is for outliers: at most for this share of the
 rows, and for so many rows."""
+OUTLIER = 20.0
+"""Numbers count as no farther from 0 than this when rows are assigned to Gaussians."""
 VARIANCE = 1e-3
 """Added to the variances while the rows are assigned, so that no Gaussian shrinks to a point."""
 
@@ -30,7 +32,7 @@ def components_for(t: Array) -> int:
     """
     if not t.shape[1]:
         return 0
-    rows = _some(np.where(np.isfinite(t), t, 0.0))
+    rows = _some(held(np.where(np.isfinite(t), t, 0.0)))
     columns = t.shape[1]
     weights = columns * (columns + 3) // 2  # of one Gaussian
     # With fewer rows than weights BIC would not take so many.
@@ -44,6 +46,11 @@ def _fit(rows: Array, count: int) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # too few steps do no harm
         return GaussianMixture(count, reg_covar=VARIANCE, max_iter=200, random_state=0).fit(rows)
+
+
+def held(rows: Array) -> Array:
+    """Hold standardised numbers within ``OUTLIER`` of 0: one outlier must not place a Gaussian."""
+    return rows.clip(-OUTLIER, OUTLIER)
 
 
 def _some(rows: Array, most: int = MOST_ROWS) -> Array:
@@ -106,7 +113,7 @@ def first_values(t: Array, features: Array, components: int) -> dict[str, Array]
     known = np.isfinite(t)
     shares = np.ones((len(t), 1))
     if components > 2:
-        shares = _fit(_some(r), components - 1).predict_proba(r)
+        shares = _fit(_some(held(r)), components - 1).predict_proba(held(r))
     rare = min(BROAD_SHARE, BROAD_ROWS / max(len(t), 1))
     for y in range(components):
         weights = shares[:, y] if y < components - 1 else np.ones(len(t))

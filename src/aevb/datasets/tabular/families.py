@@ -31,6 +31,8 @@ BENDS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 """Bends that are tried for a column of numbers, per its spread."""
 CENTRES = (0.0, 0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98, 1.0)
 """The quantiles at which a bend may have its centre."""
+NEARLY = 0.05
+"""Nats by which a bent Gaussian may be worse than a mixture, which has more numbers."""
 MOST_SORTED = 20_000
 """Numbers from which a bend is found."""
 LITTLE_DATA = 1000
@@ -343,8 +345,8 @@ def bend_of(x: NDArray[np.float64]) -> tuple[float, float]:
     """Choose centre and bend, so that asinh(bend (x - centre)) / bend is nearest to a Gaussian.
 
     The measure is the likelihood of the best Gaussian after the bend, with BIC's price for the two
-    numbers. What is found must also do better than no bend if each has a mixture of Gaussians:
-    clusters need no bend. A bend of 0 means none.
+    numbers. If what is found is not nearly Gaussian, it must also do better than no bend where each
+    has a mixture of Gaussians: clusters need no bend. A bend of 0 means none.
 
     Example:
         >>> import numpy as np
@@ -370,4 +372,6 @@ def bend_of(x: NDArray[np.float64]) -> tuple[float, float]:
         return chosen
     u = (x - chosen[0]) * chosen[1]
     of_bent = mixture_score(np.arcsinh(u) / chosen[1]) - 0.5 * float(np.log1p(u**2).mean())
-    return chosen if of_bent > mixture_score(x) else (0.0, 0.0)
+    straight = mixture_score(x)
+    is_gaussian = best - 0.5 * math.log(2 * math.pi * math.e) > straight - NEARLY
+    return chosen if is_gaussian or of_bent > straight else (0.0, 0.0)
