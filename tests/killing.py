@@ -43,7 +43,7 @@ CASES = {
     "epochs of steps": case(
         epochs=None, steps=15, epoch_steps=4, patience=9, decay=1.0, warmup_epochs=1, save_every=1
     ),
-    "mixed rows with gaps": case("mixed", save_every=1, batch_size=20),
+    "mixed rows with gaps": case("mixed", likelihood="mixed", save_every=1, batch_size=20),
     "adagrad": case(optimizer="adagrad", learning_rate=0.05, save_every=1, batch_size=20),
     "plain": case(),
 }

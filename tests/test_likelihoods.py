@@ -91,7 +91,9 @@ def h(p):
 
 
 def test_every_table_entry_has_a_case():
-    assert {type(make()) for make in CASES.values()} == {LIKELIHOODS[name] for name in LIKELIHOODS}
+    made = {type(make()) for make in CASES.values()}
+    # Rows of mixed columns have tests of their own.
+    assert made == {LIKELIHOODS[name] for name in LIKELIHOODS if name != "mixed"}
 
 
 def test_shapes_with_any_leading_dimensions(p):

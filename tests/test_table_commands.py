@@ -99,7 +99,7 @@ def test_scores_name_the_odd_column(folder):
     assert [name.removeprefix("contribution_") for name in parts] == list(people().columns[1:])
     assert np.allclose(parts.sum(axis=1), frame.log_likelihood)
     assert set(frame.oddest) <= set(people().columns[1:])
-    done(f"score {folder}/run {folder}/holes.csv --samples 20 --no-columns -o {folder}/few.csv")
+    done(f"score {folder}/run {folder}/holes.csv --samples 20 --rows-only -o {folder}/few.csv")
     few = pd.read_csv(folder / "few.csv")
     assert "oddest" not in few.columns
     assert (few.log_likelihood == frame.log_likelihood).all()
