@@ -169,8 +169,6 @@ FIT_CASES = [
     ("digits:test", 2, "no splits"),
     ("empty.csv", 65, "empty"),
     ("header.csv", 65, "empty"),
-    ("text.csv", 65, "the cells of 'b' are names without an order"),
-    ("nan.csv", 65, "1 cell is missing, the first at row 2, in the column 'b'"),
     ("inf.csv", 65, "a finite number in every cell; got '-inf' at row 3"),
     ("holes.npy", 65, "1 missing (NaN) and 1 infinite of 120 values, the first at index [4, 1]"),
     ("same.npy", 65, "every value is 3"),
@@ -537,7 +535,7 @@ def test_an_output_that_fails_leaves_nothing(place, monkeypatch, form, writer):
         ("fit d --out r --gpu", "--gpu. Use --device cuda. See aevb fit --help."),
         ("fit d --out r --epoch 2", "--epoch. Did you mean --epochs? See aevb fit --help."),
         ("train d", 'command "train". Use aevb fit.'),
-        ("impute r", 'command "impute". Available commands: demo, fit,'),
+        ("smooth r", 'command "smooth". Available commands: demo, fit,'),
     ],
 )
 def test_unknown_options_and_commands_are_answered_with_what_was_meant(line, says):
