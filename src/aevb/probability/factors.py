@@ -126,7 +126,14 @@ class Factor:
         return 1 + len(self.values) + self.gaps if self.values or self.gaps else 0
 
     def numbers(self, codes: NDArray[Any]) -> NDArray[np.float64]:
-        """Turn codes (N,) into the model's numbers (N,)."""
+        """Turn codes (N,) into the model's numbers (N,).
+
+        Example:
+            >>> import numpy as np
+            >>> from aevb.probability.factors import Factor
+            >>> Factor("a", "real", shift=100.0, scale=50.0, gaps=True).numbers([150.0, np.nan])
+            array([ 1., inf])
+        """
         codes = np.asarray(codes, np.float64)
         known = ~np.isnan(codes)
         x = np.full(codes.shape, np.inf if self.gaps else np.nan)
@@ -137,7 +144,13 @@ class Factor:
         return x
 
     def codes(self, x: NDArray[Any]) -> NDArray[np.float64]:
-        """Turn the model's numbers (N,) into codes (N,). Numbers that are not finite become NaN."""
+        """Turn the model's numbers (N,) into codes (N,). Numbers that are not finite become NaN.
+
+        Example:
+            >>> from aevb.probability.factors import Factor
+            >>> Factor("a", "real", step=0.5, high=10.0).codes([1.3, float("inf")])
+            array([1.5, nan])
+        """
         x = np.asarray(x, np.float64)
         known = np.isfinite(x)
         codes = np.full(x.shape, np.nan)
@@ -148,6 +161,11 @@ class Factor:
         """Return the numbers between the first and the last level that no training row has: (U,).
 
         Empty if the levels are no numbers, or if there are too many.
+
+        Example:
+            >>> from aevb.probability.factors import Factor
+            >>> Factor("a", "levels", values=(1.0, 2.0, 5.0), step=1.0).unseen_values()
+            array([3., 4.])
         """
         if not self.step or not self.values:
             return np.empty(0)

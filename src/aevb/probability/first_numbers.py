@@ -29,6 +29,13 @@ def components_for(t: Array) -> int:
     """Choose how many Gaussians suit standardised numbers t (N, C) by their BIC, 0 for no columns.
 
     One is added for outliers. Numbers that are not known are NaN.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.probability.first_numbers import components_for
+        >>> rng = np.random.default_rng(0)
+        >>> components_for(rng.choice([-1.0, 1.0], (300, 1)) + 0.1 * rng.normal(size=(300, 1)))
+        3
     """
     if not t.shape[1]:
         return 0
@@ -64,6 +71,14 @@ def regression(x: Array, y: Array, weights: Array) -> tuple[Array, float, Array]
 
     x: (N, P), y: (N,), weights: (N,). Returns slopes (P,), the constant and the leave-one-out
     residuals (N,).
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.probability.first_numbers import regression
+        >>> x = np.linspace(-1, 1, 50)
+        >>> slopes, constant, residuals = regression(x[:, None], 2 * x + 1, np.ones(50))
+        >>> slopes.round(3), round(constant, 3)
+        (array([2.]), 1.0)
     """
     total = max(weights.sum(), 1e-9)
     mean_x, mean_y = weights @ x / total, weights @ y / total
@@ -91,6 +106,14 @@ def first_values(t: Array, features: Array, components: int) -> dict[str, Array]
     """Fit the parameters of a ``NumberChain`` by name.
 
     t: (N, C), NaN where a number is not known. features: (N, P), those of the classes.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.probability.first_numbers import first_values
+        >>> t = np.random.default_rng(0).normal(size=(500, 1))
+        >>> found = first_values(np.hstack([t, 3 * t]), np.zeros((500, 0)), components=1)
+        >>> found["slopes"][0, 1, 0].round(2).item()  # the second number is three times the first
+        3.0
     """
     columns = t.shape[1]
     means = np.zeros((features.shape[1], columns))
@@ -117,7 +140,7 @@ def first_values(t: Array, features: Array, components: int) -> dict[str, Array]
     rare = min(BROAD_SHARE, BROAD_ROWS / max(len(t), 1))
     for y in range(components):
         weights = shares[:, y] if y < components - 1 else np.ones(len(t))
-        broad = BROAD if y == components - 1 else 1.0
+        broad = BROAD if y == components - 1 > 0 else 1.0
         share = rare if broad > 1 else (1 - rare) * weights.mean()
         found["log_weights"][y] = np.log(max(share, 1e-6))
         for c in range(columns):
@@ -138,7 +161,15 @@ SINGLE = 5
 
 
 def mixture_score(t: Array) -> float:
-    """The mean log p of numbers t (N,) under the best mixture by BIC, with BIC's price."""
+    """The mean log p of numbers t (N,) under the best mixture by BIC, with BIC's price.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.probability.first_numbers import mixture_score
+        >>> one = np.random.default_rng(0).normal(size=500)
+        >>> mixture_score(one) > mixture_score(2 * one)
+        True
+    """
     rows = _some(t[:, None], FEW_ROWS)
     fits = [_fit(rows, k) for k in (1, 2, 3, SINGLE) if k == 1 or len(rows) >= 10 * k]
     return float(-min(fit.bic(rows) for fit in fits) / (2 * len(rows)))
@@ -149,6 +180,13 @@ def single_mixtures(t: Array) -> Array:
 
     Returns the logs of the weights, the means and the logs of the standard deviations:
     (3, C, ``SINGLE``). Their number is chosen by BIC.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.probability.first_numbers import single_mixtures
+        >>> weights, means, scales = single_mixtures(np.random.default_rng(0).normal(size=(500, 1)))
+        >>> np.exp(weights[0]).round(2)
+        array([1., 0., 0., 0., 0.])
     """
     found = np.zeros((3, t.shape[1], SINGLE))
     found[0] = -1e4
