@@ -19,7 +19,7 @@ FOUND = {  # rows -> their kind, the likelihood that plan() chooses
     "bits": (Data((BLACK_OR_WHITE > 200).astype(U8), "s"), "binary", "bernoulli"),
     "booleans": (Data((BLACK_OR_WHITE > 200)[:, :, 0], "s"), "binary", "bernoulli"),
     "digits": (Data(BLACK_OR_WHITE.astype(U8), "s"), "grey", "bernoulli"),
-    "bytes": (Data(BLACK_OR_WHITE.astype(U8).reshape(60, 12), "s"), "real", "mixed"),
+    "bytes": (Data(BLACK_OR_WHITE.astype(U8).reshape(60, 12), "s"), "real", "gaussian"),
     "digits, 64-bit": (Data(BLACK_OR_WHITE.astype(np.int64), "s"), "grey", "bernoulli"),
     "faces": (Data(G.integers(60, 200, (60, 4, 3), dtype=U8), "s"), "grey", "gaussian"),
     "white is 16": (
