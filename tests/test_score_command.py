@@ -218,7 +218,7 @@ def test_names_stand_beside_the_numbers(command, monkeypatch):
 
 
 def test_without_names_the_row_is_the_name():
-    done(f"score run fresh.csv -o s.csv {FEW}")
+    done(f"score run fresh.csv -o s.csv --rows-only {FEW}")
     table = pd.read_csv("s.csv")
     names = ["log_likelihood", "effective_sample_size", "bound", "reconstruction", "kl", "baseline"]
     assert list(table.columns) == ["row", *names]

@@ -20,7 +20,7 @@ NO_TABLE = SimpleNamespace(table=None)
 
 
 def test_held_out_rows_take_no_part_in_the_decisions():
-    prepared = prepare(ROWS, Config(validation="0.25", seed=3))
+    prepared = prepare(ROWS, Config(validation="0.25", seed=3, likelihood="gaussian"))
     kept, apart = split_rows(100, 0.25, 3)
     assert prepared.train.labels.tolist() == kept.tolist()
     assert prepared.validation.labels.tolist() == apart.tolist()
