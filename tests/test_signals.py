@@ -148,7 +148,7 @@ def test_a_signal_need_not_wait(server, table, tmp_path, slow):
 
 
 CONFIG = aevb.Config(
-    **SMALL | {"hidden": (6,), "batch_size": 8, "validation": "0"}, likelihood="gaussian_fixed"
+    **SMALL | {"hidden": (6,), "batch_size": 8, "validation": "0", "likelihood": "gaussian_fixed"}
 )
 
 

@@ -110,7 +110,15 @@ class Completed(NamedTuple):
     seed: int = 0
 
     def draw(self, n: int) -> Tensor:
-        """Choose n completions of each row in proportion to their weights: (n, B, D)."""
+        """Choose n completions of each row in proportion to their weights: (n, B, D).
+
+        Example:
+            >>> import torch
+            >>> from aevb.evaluation.conditional import Completed
+            >>> one = torch.ones(1, 1)
+            >>> Completed(torch.arange(1), torch.zeros(1, 1, 3), one, one[0]).draw(5).shape
+            torch.Size([5, 1, 3])
+        """
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             return chosen(self.x, systematic(self.weight.log(), n))

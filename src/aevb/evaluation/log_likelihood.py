@@ -265,6 +265,12 @@ def aligned(model: VAE) -> VAE:
     Training keeps the parameters of a small model in one tensor, and there they start anywhere. A
     product with such a parameter may round differently from one with the parameter of a model that
     was loaded, so the scores would depend on where the model came from.
+
+    Example:
+        >>> from aevb import VAE
+        >>> from aevb.evaluation.log_likelihood import aligned
+        >>> aligned(VAE(data_dim=3)).data_dim
+        3
     """
     tensors = (*model.parameters(), *model.buffers())
     return copy.deepcopy(model) if any(each.data_ptr() % ALIGNED for each in tensors) else model
@@ -274,6 +280,14 @@ def seed_draws(seed: int, device: torch.device) -> None:
     """Seed the global generators that draws on ``device`` may use.
 
     ``torch.manual_seed`` would seed those of all devices, which takes longer than a small network.
+
+    Example:
+        >>> import torch
+        >>> from aevb.evaluation.log_likelihood import seed_draws
+        >>> with torch.random.fork_rng():
+        ...     seed_draws(3, torch.device("cpu"))
+        ...     torch.initial_seed()
+        3
     """
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":

@@ -36,13 +36,44 @@ class CellDistribution(Protocol):
     """
 
     def log_prob(self, x: Tensor, *, gaps: bool = True) -> Tensor:
-        """Return log p of the cells that are known: (..., D) -> (...), nats."""
+        """Return log p of the cells that are known: (..., D) -> (...), nats.
+
+        Example:
+            >>> import torch
+            >>> from aevb.parts.likelihoods.mixed import Mixed
+            >>> from aevb.probability.factors import Factor
+            >>> likelihood = Mixed([Factor("a", "levels", values=(0.0, 1.0))], 0, 0)
+            >>> p = likelihood(torch.zeros(2, likelihood.num_features))
+            >>> p.log_prob(torch.zeros(2, 1)).exp().tolist()
+            [0.5, 0.5]
+        """
 
     def log_prob_of_columns(self, x: Tensor, *, gaps: bool = True) -> Tensor:
-        """Return log p of each cell given those before it: (..., D) -> (..., D), nats."""
+        """Return log p of each cell given those before it: (..., D) -> (..., D), nats.
+
+        Example:
+            >>> import torch
+            >>> from aevb.parts.likelihoods.mixed import Mixed
+            >>> from aevb.probability.factors import Factor
+            >>> likelihood = Mixed([Factor("a", "levels", values=(0.0, 1.0))], 0, 0)
+            >>> p = likelihood(torch.zeros(2, likelihood.num_features))
+            >>> p.log_prob_of_columns(torch.zeros(2, 1)).shape
+            torch.Size([2, 1])
+        """
 
     def complete(self, x: Tensor, *, gaps: bool = True) -> tuple[Tensor, Tensor]:
-        """Draw the unknown cells in their order: the whole rows, and log p of those known."""
+        """Draw the unknown cells in their order: the whole rows, and log p of those known.
+
+        Example:
+            >>> import torch
+            >>> from aevb.parts.likelihoods.mixed import Mixed
+            >>> from aevb.probability.factors import Factor
+            >>> likelihood = Mixed([Factor("a", "levels", values=(0.0, 1.0))], 0, 0)
+            >>> p = likelihood(torch.zeros(2, likelihood.num_features))
+            >>> filled, log_known = p.complete(torch.full((2, 1), torch.nan))
+            >>> bool(filled.isfinite().all()), log_known.tolist()
+            (True, [0.0, 0.0])
+        """
 
 
 class Partial(NamedTuple):
@@ -67,7 +98,14 @@ class Partial(NamedTuple):
     rows: Tensor | None = None
 
     def take(self, index: Tensor) -> Partial:
-        """Return the rows of ``index``: (M,)."""
+        """Return the rows of ``index``: (M,).
+
+        Example:
+            >>> import torch
+            >>> from aevb.evaluation.partial import Partial
+            >>> Partial(torch.zeros(3, 2)).take(torch.tensor([2])).numbers
+            tensor([2])
+        """
         return self._replace(x=self.x[index], rows=self.numbers[index])
 
     @property
@@ -76,7 +114,18 @@ class Partial(NamedTuple):
         return torch.arange(len(self.x), device=self.x.device) if self.rows is None else self.rows
 
     def log_known(self, p: CellDistribution, x: Tensor) -> Tensor:
-        """Return log p of what was known of completed rows: (..., B, D) -> (..., B)."""
+        """Return log p of what was known of completed rows: (..., B, D) -> (..., B).
+
+        Example:
+            >>> import torch
+            >>> from aevb.evaluation.partial import Partial
+            >>> from aevb.parts.likelihoods.mixed import Mixed
+            >>> from aevb.probability.factors import Factor
+            >>> likelihood = Mixed([Factor("a", "levels", values=(0.0, 1.0))], 0, 0)
+            >>> p = likelihood(torch.zeros(2, likelihood.num_features))
+            >>> Partial(torch.full((2, 1), torch.nan)).log_known(p, torch.zeros(2, 1)).tolist()
+            [0.0, 0.0]
+        """
         cells = p.log_prob_of_columns(x, gaps=self.gaps).double()
         return cells.masked_fill(self.x.isnan(), 0.0).sum(-1)
 
@@ -84,6 +133,16 @@ class Partial(NamedTuple):
         """Draw the unknown cells from p: (*lead, B, D). Also log p of the known ones: (*lead, B).
 
         The latter is -inf for draws that break the condition.
+
+        Example:
+            >>> import torch
+            >>> from aevb.evaluation.partial import Partial
+            >>> from aevb.parts.likelihoods.mixed import Mixed
+            >>> from aevb.probability.factors import Factor
+            >>> likelihood = Mixed([Factor("a", "levels", values=(0.0, 1.0))], 0, 0)
+            >>> p = likelihood(torch.zeros(5, 2, likelihood.num_features))
+            >>> Partial(torch.full((2, 1), torch.nan)).complete(p, (5,))[0].shape
+            torch.Size([5, 2, 1])
         """
         filled, log_known = p.complete(self.x.expand(*lead, *self.x.shape), gaps=self.gaps)
         log_known = log_known.double()
@@ -181,7 +240,15 @@ def propose(model: VAE, partial: Partial, samples: int) -> Weighted:
 
 
 def cells_given(model: VAE, z: Tensor) -> CellDistribution:
-    """Return p(x|z) as a distribution over cells that may be missing."""
+    """Return p(x|z) as a distribution over cells that may be missing.
+
+    Example:
+        >>> import torch
+        >>> from aevb import VAE
+        >>> from aevb.evaluation.partial import cells_given
+        >>> cells_given(VAE(data_dim=3, latent_dim=2), torch.zeros(5, 2)).batch_shape
+        torch.Size([5])
+    """
     return cast("CellDistribution", model.likelihood_given(z))
 
 
@@ -205,16 +272,40 @@ def _codes(model: VAE, x: Tensor, samples: int) -> tuple[Tensor, Tensor]:
 
 
 def most_at_once(model: VAE) -> int:
-    """How many draws may go through the decoder at once."""
+    """How many draws may go through the decoder at once.
+
+    Example:
+        >>> from aevb import VAE
+        >>> from aevb.evaluation.partial import most_at_once
+        >>> most_at_once(VAE(data_dim=3)) > 1000
+        True
+    """
     return max(1, min(PAIRS, MOST_NUMBERS // model.likelihood.num_features))
 
 
 def chosen(values: Tensor, index: Tensor) -> Tensor:
-    """Take values[index[i, b], b]: (K, B, D), (n, B) -> (n, B, D)."""
+    """Take values[index[i, b], b]: (K, B, D), (n, B) -> (n, B, D).
+
+    Example:
+        >>> import torch
+        >>> from aevb.evaluation.partial import chosen
+        >>> values = torch.tensor([[[1.0]], [[2.0]]])
+        >>> chosen(values, torch.tensor([[1], [1], [0]])).flatten().tolist()
+        [2.0, 2.0, 1.0]
+    """
     return values.gather(0, index[..., None].expand(*index.shape, values.shape[-1]))
 
 
 def equal(drawn: Weighted, n: int) -> tuple[Tensor, Tensor]:
-    """Choose n draws of each row so that they have equal weights: x (n, B, D) and z (n, B, L)."""
+    """Choose n draws of each row so that they have equal weights: x (n, B, D) and z (n, B, L).
+
+    Example:
+        >>> import torch
+        >>> from aevb.evaluation.partial import Weighted, equal
+        >>> log_weight = torch.tensor([[0.0], [-torch.inf]])
+        >>> drawn = Weighted(torch.arange(2.0).reshape(2, 1, 1), torch.zeros(2, 1, 1), log_weight)
+        >>> equal(drawn, 3)[0].flatten().tolist()
+        [0.0, 0.0, 0.0]
+    """
     index = systematic(drawn.log_weight, n)
     return chosen(drawn.x, index), chosen(drawn.z, index)

@@ -33,7 +33,14 @@ class Rule(Protocol):
         """The number of the column that follows from others."""
 
     def predict(self, codes: NDArray[np.float64]) -> Any:
-        """Return what the target must be in each row: (N,). NaN where the rule does not say."""
+        """Return what the target must be in each row: (N,). NaN where the rule does not say.
+
+        Example:
+            >>> import numpy as np
+            >>> from aevb.datasets.tabular.rules import Rule
+            >>> Rule(1, (0,), "linear", coefficients=(2.0,)).predict(np.array([[1.0, 2.0]]))
+            array([2.])
+        """
 
 
 def missing_rates(rows: Array) -> Floats:

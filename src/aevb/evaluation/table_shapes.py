@@ -66,7 +66,16 @@ class Measured(NamedTuple):
         return float(self.errors.mean()) if len(self.errors) else math.nan
 
     def worst(self, most: int) -> dict[str, float]:
-        """The largest errors by name, the largest first."""
+        """The largest errors by name, the largest first.
+
+        Example:
+            >>> import numpy as np
+            >>> from aevb.datasets.tabular.columns import Column
+            >>> from aevb.evaluation.table_shapes import column_shapes
+            >>> column = Column("a", "real", "float64")
+            >>> column_shapes(np.zeros((9, 1)), np.ones((9, 1)), [column]).worst(1)
+            {'a': 1.0}
+        """
         order = np.argsort(-self.errors, kind="stable")[:most]
         return {" x ".join(self.names[i]): float(self.errors[i]) for i in order}
 

@@ -56,7 +56,14 @@ def _fit(rows: Array, count: int) -> Any:
 
 
 def held(rows: Array) -> Array:
-    """Hold standardised numbers within ``OUTLIER`` of 0: one outlier must not place a Gaussian."""
+    """Hold standardised numbers within ``OUTLIER`` of 0: one outlier must not place a Gaussian.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.probability.first_numbers import held
+        >>> held(np.array([1.0, 1e9]))
+        array([ 1., 20.])
+    """
     return rows.clip(-OUTLIER, OUTLIER)
 
 

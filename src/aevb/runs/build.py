@@ -185,7 +185,15 @@ def prior_for(config: Config) -> Any:
 
 
 def cell_features(likelihood: Any) -> CellFeatures:
-    """Make the features of mixed rows that an encoder sees."""
+    """Make the features of mixed rows that an encoder sees.
+
+    Example:
+        >>> from aevb.parts.likelihoods.mixed import Mixed
+        >>> from aevb.probability.factors import Factor
+        >>> from aevb.runs.build import cell_features
+        >>> cell_features(Mixed([Factor("a", "levels", values=(0.0, 1.0))], 0, 0)).width
+        2
+    """
     return CellFeatures(likelihood.factors, HINGES if likelihood.numbers.width else 0)
 
 
