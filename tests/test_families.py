@@ -14,6 +14,7 @@ from aevb.datasets.schema import Schema
 from aevb.datasets.tabular.columns import Column
 from aevb.datasets.tabular.families import Families, factor_of, find
 from aevb.datasets.tabular.frames import data_of_frame
+from aevb.datasets.tabular.rules import Rule
 from aevb.errors import AevbError
 from aevb.parts.likelihoods.mixed import Mixed
 from aevb.probability.factors import Factor
@@ -296,6 +297,18 @@ def test_rules_upon_a_repaired_column_hold():
     made = check_model(codes, families, 200)
     for rule in (*families.rules, *families.repairs):
         assert rule.holds(made).all()
+
+
+def test_a_rule_sees_its_source_as_it_was_repaired():
+    plus_one = {"kind": "linear", "intercept": 1.0, "coefficients": (1.0,)}
+    factors = (
+        Factor("a", "real", low=0.0, high=9.0),
+        Factor("b", "real", low=0.0, high=9.0),
+        Factor("c", "follows", low=0.0, high=9.0, gaps=True, unseen=0.1),
+    )
+    rules = (Rule(2, (1,), **plus_one),)
+    families = Families(factors, rules, (Rule(1, (0,), **plus_one, exact_gaps=False),))
+    assert families.codes(np.array([[1.0, 5.0, 0.0]])).tolist() == [[1.0, 2.0, 3.0]]
 
 
 # -------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from scipy import stats
 from torch.distributions import MultivariateNormal
 
 from aevb.parts.likelihoods.mixed import Mixed
+from aevb.probability.cells import Bend
 from aevb.probability.class_chain import CAP
 from aevb.probability.factors import Factor
 from aevb.probability.number_chain import log_mass
@@ -493,3 +494,12 @@ def test_first_values_are_as_good_as_a_mixture_of_full_gaussians():
     with torch.no_grad():
         found = model(h).log_prob(torch.from_numpy(test).float()).numpy()
     assert (peer - found).mean() < 0.04
+
+
+def test_a_cell_far_smaller_than_its_number_keeps_its_width():
+    bend = Bend([Factor("a", "integer"), Factor("b", "integer", bend=2.0)])
+    x, half = torch.tensor([1e6, 1e6]).double(), torch.tensor([1e-14, 1e-14]).double()
+    middle, width = bend.cell(x, half)
+    torch.testing.assert_close(middle, bend(x))
+    slope = torch.tensor([1.0, (1 + 4e12) ** -0.5]).double()
+    torch.testing.assert_close(width, 2e-14 * slope, rtol=1e-6, atol=0.0)

@@ -5,9 +5,8 @@ d_c of a row do not add up to log p(x), since dependent cells share what they sa
 contribution is d_c plus an equal part of the rest; the contributions add up to log p(x) exactly.
 
 Whether d_c is low depends on the column: a real number in fine units always has a low density. So
-it is compared with log f_c, where f_c holds all values of the column for equally likely. log f_c -
-d_c is the logarithm of a Bayes factor: that some value was put into the cell at random, against
-that the cell belongs to its row. The oddest cell has the largest one.
+d_c is compared with its median in rows that the model itself draws. The oddest cell is the one that
+lies furthest below.
 """
 
 from __future__ import annotations
@@ -58,8 +57,12 @@ def cell_scores(
         on_rows: Called with the number of rows each time some are done.
 
     Example:
-        >>> import torch
-        >>> from aevb.evaluation.column_scores import cell_scores  # doctest: +SKIP
+        >>> import aevb, pandas as pd, torch
+        >>> frame = pd.DataFrame({"a": [1, 4, 2, 7] * 30, "b": ["u", "v", "v", "w"] * 30})
+        >>> run = aevb.fit(frame, aevb.Config(epochs=1, hidden=(8,), latent_dim=1))
+        >>> from aevb.evaluation.column_scores import cell_scores
+        >>> cell_scores(run.model, run.tensor(frame.head(3))).shape
+        torch.Size([3, 2])
     """
     found = []
     model = aligned(model)
@@ -139,21 +142,21 @@ def contributions(log_likelihood: Tensor, cells: Tensor, known: Tensor | None = 
     return cells + rest[:, None] * counts
 
 
-def oddness(cells: Tensor, log_even: Tensor) -> Tensor:
-    """How much more likely each cell is a random value of its column than one of its row.
+def oddness(cells: Tensor, ordinary: Tensor) -> Tensor:
+    """How far each cell is below what is usual for its column.
 
     Args:
         cells: (N, C), d_c.
-        log_even: (C,), the log of the probability, or density, of each value of a column if all
-            are equally likely.
+        ordinary: (M, C), d_c of ordinary rows. NaN where nothing is known of a cell.
 
     Returns:
-        (N, C), nats.
+        The median of the column minus d_c: (N, C), nats.
 
     Example:
         >>> import torch
         >>> from aevb.evaluation.column_scores import oddness
-        >>> oddness(torch.tensor([[-5.0, -0.5]]), torch.tensor([-2.0, -1.0]))
-        tensor([[ 3.0000, -0.5000]])
+        >>> ordinary = torch.tensor([[-1.0, -9.0], [-2.0, -8.0], [-3.0, -7.0]])
+        >>> oddness(torch.tensor([[-5.0, -8.5]]), ordinary)
+        tensor([[3.0000, 0.5000]])
     """
-    return log_even - cells
+    return ordinary.nanquantile(0.5, dim=0).nan_to_num(0.0) - cells

@@ -156,8 +156,14 @@ def sample_given(
         on_rows: Called after each part of the work with the number of rows that are likely done.
 
     Example:
-        >>> import torch
-        >>> from aevb.evaluation.conditional import sample_given  # doctest: +SKIP
+        >>> import aevb, pandas as pd, torch
+        >>> frame = pd.DataFrame({"a": [1, 4, 2, 7] * 30, "b": ["u", "v", "v", "w"] * 30})
+        >>> run = aevb.fit(frame, aevb.Config(epochs=1, hidden=(8,), latent_dim=1))
+        >>> from aevb.evaluation.conditional import sample_given
+        >>> from aevb.evaluation.partial import Partial
+        >>> pool = sample_given(run.model, Partial(torch.tensor([[2.0, torch.nan]])), 20)
+        >>> pool.x.shape, bool((pool.x[:, 0] == 2).all()), 0 < pool.share <= 1
+        (torch.Size([20, 2]), True, True)
     """
     pool = Weighted(partial.x[:, None][:0], partial.x[:, None][:0], partial.x[:0, :1].double())
     proposals, enough = 0, 0.0
@@ -251,8 +257,15 @@ def complete_rows(
         seed: Seeds the draws.
 
     Example:
-        >>> import torch
-        >>> from aevb.evaluation.conditional import complete_rows  # doctest: +SKIP
+        >>> import aevb, pandas as pd, torch
+        >>> frame = pd.DataFrame({"a": [1, 4, 2, 7] * 30, "b": ["u", "v", "v", "w"] * 30})
+        >>> run = aevb.fit(frame, aevb.Config(epochs=1, hidden=(8,), latent_dim=1))
+        >>> from aevb.evaluation.conditional import complete_rows
+        >>> from aevb.evaluation.partial import Partial
+        >>> partial = Partial(torch.tensor([[2.0, torch.nan], [torch.nan, 1.0]]))
+        >>> done = next(complete_rows(run.model, partial, samples=40))
+        >>> done.x.shape, done.weight.sum(0).round().tolist()
+        (torch.Size([40, 2, 2]), [1.0, 1.0])
     """
     size = max(1, most_at_once(model) // samples)
     for start in range(0, len(partial.x), size):
@@ -346,8 +359,15 @@ def move(model: VAE, partial: Partial, x: Tensor, z: Tensor, rounds: int = ROUND
         rounds: How many rounds.
 
     Example:
-        >>> import torch
-        >>> from aevb.evaluation.conditional import move  # doctest: +SKIP
+        >>> import aevb, pandas as pd, torch
+        >>> frame = pd.DataFrame({"a": [1, 4, 2, 7] * 30, "b": ["u", "v", "v", "w"] * 30})
+        >>> run = aevb.fit(frame, aevb.Config(epochs=1, hidden=(8,), latent_dim=1))
+        >>> from aevb.evaluation.conditional import move
+        >>> from aevb.evaluation.partial import Partial, propose
+        >>> partial = Partial(torch.tensor([[2.0, torch.nan]]))
+        >>> drawn = propose(run.model, partial, 10)
+        >>> move(run.model, partial, drawn.x, drawn.z, rounds=2).shape
+        torch.Size([10, 1, 2])
     """
     for _ in range(rounds):
         z = _move_codes(model, partial, x, z)

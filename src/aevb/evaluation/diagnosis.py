@@ -16,6 +16,8 @@ FEWEST_ROWS = 20
 """From fewer rows, the variance of the codes' means says nothing about active units."""
 SMALL_KL = 1.0
 """From this KL in nats upwards, codes carry information even if their means hardly vary."""
+FREE_KL = 0.5
+"""A KL below this many nats may be there only because it cost nothing in training."""
 OVERFITTING_SHARE, OVERFITTING_NATS = 0.05, 0.5
 """A gap between the bounds on training and held-out rows is reported if it exceeds both this share
 of the bound and this many nats."""
@@ -138,7 +140,12 @@ def _collapse(facts: Facts) -> Diagnosis | None:
 
 
 def _worse_than_baseline(facts: Facts) -> Diagnosis | None:
-    if facts.fidelity is not None or facts.baseline is None or facts.bound >= facts.baseline:
+    if facts.fidelity is not None or facts.baseline is None:
+        return None
+    # If the code tells nothing, log p(x) is above the bound by the whole KL. A small KL that was
+    # free in training is of this kind.
+    free = facts.kl if facts.kl < FREE_KL else 0.0
+    if facts.bound + free >= facts.baseline:
         return None
     if facts.margin_error is not None and facts.baseline - facts.bound < GAP * facts.margin_error:
         return None

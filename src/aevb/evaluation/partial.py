@@ -229,8 +229,13 @@ def propose(model: VAE, partial: Partial, samples: int) -> Weighted:
         samples: K, the draws for each row.
 
     Example:
-        >>> import torch
-        >>> from aevb.evaluation.partial import propose  # doctest: +SKIP
+        >>> import aevb, pandas as pd, torch
+        >>> frame = pd.DataFrame({"a": [1, 4, 2, 7] * 30, "b": ["u", "v", "v", "w"] * 30})
+        >>> run = aevb.fit(frame, aevb.Config(epochs=1, hidden=(8,), latent_dim=1))
+        >>> from aevb.evaluation.partial import Partial, propose
+        >>> drawn = propose(run.model, Partial(torch.tensor([[2.0, torch.nan]])), 10)
+        >>> drawn.x.shape, drawn.log_weight.shape
+        (torch.Size([10, 1, 2]), torch.Size([10, 1]))
     """
     z, log_ratio = _codes(model, partial.x, samples)
     filled, log_known = partial.complete(cells_given(model, z), (samples,))

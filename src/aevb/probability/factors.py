@@ -46,6 +46,7 @@ class Factor:
         ordered: Whether the order of the levels means something.
         step: The distance of neighbouring values in the units of the codes; 0 if it is not known.
         density: Whether log p is the log of a density, per unit of the codes.
+        cell: The width of the cell that one value of a density stands for. 0: ``step``.
         shift: x = (code - shift) / scale.
         scale: x = (code - shift) / scale.
         centre: Numbers are bent to asinh(bend (x - centre)) / bend before they are modelled.
@@ -78,6 +79,7 @@ class Factor:
     ordered: bool = False
     step: float = 0.0
     density: bool = False
+    cell: float = 0.0
     shift: float = 0.0
     scale: float = 1.0
     centre: float = 0.0
@@ -103,14 +105,15 @@ class Factor:
     def log_unit(self) -> float:
         """What is added to the log p of one value, so that it becomes that of a density.
 
-        A real number with a known step stands for a cell of this width.
+        A real number stands for a cell around it, and its probability is spread evenly there.
 
         Example:
             >>> from aevb.probability.factors import Factor
             >>> Factor("price", "real", step=0.5, density=True).log_unit  # log 2
             0.6931471805599453
         """
-        return -math.log(self.step) if self.density and self.step else 0.0
+        width = self.cell or self.step
+        return -math.log(width) if self.density and width else 0.0
 
     @property
     def num_classes(self) -> int:

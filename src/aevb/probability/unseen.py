@@ -34,7 +34,8 @@ class Unseen(nn.Module):
         >>> from aevb.probability.factors import Factor
         >>> from aevb.probability.unseen import Unseen
         >>> dice = [Factor("a", "levels", values=(1.0, 2.0, 4.0), step=1.0, unseen=0.1)]
-        >>> added, others = Unseen(dice, Classes(dice))(torch.tensor([[0.0], [3.5], [4.0]]))
+        >>> find, x = Classes(dice), torch.tensor([[0.0], [3.5], [4.0]])
+        >>> added, others = Unseen(dice, find)(x, find(x))
         >>> added[:, 0].exp(), others[:, 0]  # 1 is seen; 3 is between; 5 is outside
         (tensor([0.9000, 0.0500, 0.0083]), tensor([False,  True,  True]))
     """
@@ -55,7 +56,7 @@ class Unseen(nn.Module):
 
     def __init__(self, factors: Sequence[Factor], classes: Classes) -> None:
         super().__init__()
-        self.factors, self.find_classes = tuple(factors), classes
+        self.factors = tuple(factors)
         self.q = len(classes.columns)
         # Most columns of names have nothing to add.
         self.open = [i for i in classes.levels if _is_open(factors[i])]
@@ -82,11 +83,11 @@ class Unseen(nn.Module):
             closed=values[:, 3] == NEVER,  # names are never unseen
         )
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
         """Return what is to be added to the logs of the classes, and where the number is unseen.
 
-        x: (..., D) -> (..., Q) and (..., Q). Where the number is unseen, it is added to the log p
-        of any class but missing, in place of that of one class.
+        x: (..., D), and its classes: (..., Q) -> (..., Q) and (..., Q). Where the number is unseen,
+        it is added to the log p of any class but missing, in place of that of one class.
         """
         lead = (*x.shape[:-1], self.q)
         added, others = x.new_zeros(lead), torch.zeros(lead, dtype=torch.bool, device=x.device)
@@ -108,8 +109,9 @@ class Unseen(nn.Module):
             added = added.index_copy(-1, self.places, torch.where(known, found, 0.0).to(x.dtype))
             others = others.index_copy(-1, self.places, known & ~seen)
         if self.units:
-            classes = self.find_classes(x).index_select(-1, self.spike_places)
-            on = (classes > 0) & torch.isfinite(x.index_select(-1, self.spiked))
+            on = (classes.index_select(-1, self.spike_places) > 0) & torch.isfinite(
+                x.index_select(-1, self.spiked)
+            )
             added = added.index_copy(
                 -1, self.spike_places, torch.where(on, self.spike_units, 0.0).to(x.dtype)
             )
@@ -164,7 +166,7 @@ class Unseen(nn.Module):
 
 
 def _is_open(factor: Factor) -> bool:
-    return bool(factor.step or factor.shares)
+    return bool(factor.step or factor.shares or factor.log_unit)
 
 
 def _log_parts(factor: Factor) -> tuple[float, float, float, float, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aevb.datasets.draws import content_numbers, uniforms
-from aevb.datasets.tabular.cells import LEVELLED
-from aevb.datasets.tabular.columns import Column
 from aevb.evaluation.column_scores import cell_scores, contributions, oddness
 from aevb.evaluation.log_likelihood import RowScores, score_rows
 from aevb.probability.seeds import counter_seed
@@ -24,6 +21,8 @@ if TYPE_CHECKING:
 
 PART = 2048
 """Rows that become the model's numbers at once. It changes no result."""
+ORDINARY = 128
+"""Rows that the model draws, to see what the score of a cell is like in an ordinary row."""
 CONTRIBUTIONS, ODDEST = "contributions", "oddest"
 """The names of the arrays that say which columns make a row odd."""
 
@@ -57,7 +56,7 @@ def score(
     parts["baseline"] = [baseline for _, baseline, _ in found if baseline is not None]
     result = {name: torch.cat(each).double().cpu().numpy() for name, each in parts.items() if each}
     if columns:
-        result |= _of_columns(run, result["log_likelihood"], [each for *_, each in found])
+        result |= _of_columns(run, result["log_likelihood"], [each for *_, each in found], seed)
     return result
 
 
@@ -85,34 +84,19 @@ def _cells(run: Run, x: Tensor, seed: int) -> Tensor:
 
 
 def _of_columns(
-    run: Run, log_likelihood: NDArray[Any], parts: Sequence[Tensor | None]
+    run: Run, log_likelihood: NDArray[Any], parts: Sequence[Tensor | None], seed: int
 ) -> dict[str, NDArray[Any]]:
     """The contributions of the columns (N, C), and the name of each row's oddest column (N,)."""
     cells = torch.cat([part for part in parts if part is not None]).cpu()
-    table = run.schema.table
-    even = torch.tensor([log_even(column) for column in table.modelled] if table else [])
+    ordinary = _cells(run, run.sample_x(ORDINARY, seed=seed), seed).cpu()
     known = ~cells.isnan()
     cells = cells.nan_to_num(0.0)
-    oddest = oddness(cells, even).masked_fill(~known, -torch.inf).argmax(1).numpy()
+    oddest = oddness(cells, ordinary).masked_fill(~known, -torch.inf).argmax(1).numpy()
     names = np.array(run.schema.columns, dtype=np.str_)
     return {
         CONTRIBUTIONS: contributions(torch.as_tensor(log_likelihood), cells, known).numpy(),
         ODDEST: names[oddest],
     }
-
-
-def log_even(column: Column) -> float:
-    """The log of the probability of each value of a column if all are equally likely.
-
-    It is a density for real numbers. A column with missing cells has one value more.
-    """
-    missing = 1.0 if column.missing else 0.0
-    if column.kind in LEVELLED:
-        return -math.log(len(column.levels) + missing)
-    if column.low is None or column.high is None:
-        return 0.0
-    width = column.high - column.low
-    return -math.log(max(width, 1e-300) if column.kind == "real" else width + 1 + missing)
 
 
 def _baseline_row_by_row(run: Run, x: Tensor) -> Tensor | None:

@@ -35,6 +35,9 @@ NEARLY = 0.05
 """Nats by which a bent Gaussian may be worse than a mixture, which has more numbers."""
 MOST_SORTED = 20_000
 """Numbers from which a bend is found."""
+NARROWEST = 1e-3 * math.sqrt(2 * math.pi)
+"""The width of the cell of a value whose decimals are not known, per spread of its column. A
+Gaussian with a standard deviation of 1e-3 is as high, the floor of scikit-learn's mixtures too."""
 LITTLE_DATA = 1000
 """Below this many rows the columns depend on each other in linear ways only."""
 WIDTH = 16
@@ -183,7 +186,8 @@ def factor_of(codes: NDArray[np.float64], column: Column) -> Factor:
         3
     """
     present = codes[~np.isnan(codes)]
-    gaps = len(present) < len(codes)
+    # A gap that only held-out rows have needs a place too.
+    gaps = len(present) < len(codes) or column.missing > 0
     if column.kind in ("category", "boolean", "ordered"):
         return _of_names(present, column, gaps)
     if not len(present):
@@ -242,7 +246,8 @@ def _of_few_values(
         values=tuple(values.tolist()),
         ordered=True,
         step=step,
-        density=column.kind == "real" and step > 0,
+        density=column.kind == "real",
+        cell=cell_of(values, step, place_of(np.repeat(values, counts))[1]),
         low=float(values[0]),
         high=float(values[-1]),
         gaps=gaps,
@@ -271,6 +276,7 @@ def _of_numbers(
         values=tuple(spikes.tolist()),
         step=step,
         density=column.kind == "real",
+        cell=cell_of(spikes, step, scale),
         shift=float(shift),
         scale=float(scale),
         centre=centre,
@@ -321,6 +327,25 @@ def step_of(values: NDArray[np.float64], column: Column) -> float:
     if np.abs(whole).max() > 2**53:
         return 0.0
     return float(np.gcd.reduce(np.diff(whole).astype(np.int64)) or 1) * 10.0**-decimals
+
+
+def cell_of(values: NDArray[np.float64], step: float, spread: float) -> float:
+    """The width of the cell that one value of a column stands for.
+
+    It is the step if it is known, else small; and cells of neighbouring values never overlap.
+
+    Args:
+        values: The values that have a probability of their own, ascending.
+        step: Their step; 0 if it is not known.
+        spread: The spread of the column.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.datasets.tabular.families import cell_of
+        >>> cell_of(np.array([0.1, 0.3]), 0.1, 1.0), round(cell_of(np.array([1 / 3]), 0.0, 1.0), 6)
+        (0.1, 0.002507)
+    """
+    return step or float(min(NARROWEST * spread, np.diff(values).min(initial=np.inf)))
 
 
 def spikes_among(values: NDArray[np.float64], counts: NDArray[np.intp]) -> NDArray[np.float64]:

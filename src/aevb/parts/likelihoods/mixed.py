@@ -145,7 +145,7 @@ class Mixed(Likelihood):
         count = self.classes.num_logits
         logs = parameters[:count].to(x.dtype)
         of_class = logs[classes.clamp(min=0) + self.classes.starts]
-        added, others = self.unseen(x)
+        added, others = self.unseen(x, classes)
         if any(self.classes.has_gap):
             present = x.new_zeros(self.classes.columns)
             present[self.classes.gap_columns] = torch.log1p(-logs[self.classes.gap_logits].exp())
@@ -252,7 +252,7 @@ class MixedRows(Distribution):
         features = model.classes.features(classes)
         found = []
         if model.class_columns:
-            added, others = model.unseen(x)
+            added, others = model.unseen(x, classes)
             found.append(
                 added
                 + model.classes.log_prob(
@@ -299,7 +299,7 @@ class MixedRows(Distribution):
         class_context = self.class_context.reshape(len(x), -1)
         number_context = self.number_context.reshape(len(x), -1)
         classes = model.find_classes(x)
-        added, others = model.unseen(x)
+        added, others = model.unseen(x, classes)
         log_prob = added.sum(-1) + model.log_prob_of_rules(x).sum(-1)
         drawn, more = model.classes.complete(
             class_context, classes, gaps=gaps, likely=likely, others=others
