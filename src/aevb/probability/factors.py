@@ -231,4 +231,7 @@ class Factor:
         codes = x * self.scale + self.shift
         if self.step and (self.high - self.low) / self.step < 2**52:
             codes = self.low + np.rint((codes - self.low) / self.step) * self.step
+        # x has single precision: a spike would be off by a few steps.
+        for value in self.values:
+            codes[np.float32(x) == np.float32((value - self.shift) / self.scale)] = value
         return codes
