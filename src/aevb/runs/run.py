@@ -289,7 +289,9 @@ none; give a run of a table
 
     @property
     def _decoded_at_once(self) -> int:
-        return min(CHUNK, max(1, MOST_DECODED // self.schema.data_dim))
+        # A chain of columns has many small steps.
+        most = CHUNK if self.schema.families is None else 4 * CHUNK
+        return min(most, max(1, MOST_DECODED // self.schema.data_dim))
 
     @torch.no_grad()
     def encode(self, data: Source) -> tuple[NDArray[Any], NDArray[Any]]:
