@@ -30,7 +30,7 @@ from aevb.probability.first_numbers import first_values, single_mixtures
 from aevb.probability.number_chain import NumberChain
 from aevb.probability.unseen import Unseen
 
-CLASS_PRIOR = 0.15
+CLASS_PRIOR = 0.25
 """The standard deviation of the prior of the weights between classes."""
 
 
