@@ -47,7 +47,7 @@ SECTIONS = (*MIXED, "numbers", "ablations")
 LIMIT = 1800
 """Seconds after which a generator is ended."""
 QUICK_ROWS, QUICK_STEPS, QUICK_EPOCHS = 1000, 100, 3
-SCORED = 4000
+SCORED = 2000
 """Held-out rows whose log p is measured, at most."""
 FIGURES = (
     "shape_error", "trend_error", "two_sample_score", "efficacy", "tail_error", "spike_error",
