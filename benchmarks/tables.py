@@ -77,6 +77,8 @@ def main() -> None:
                     options.out.with_suffix(".md").write_text(page(results))
             except NoTableError as error:
                 print(f"  skipped: {name}: {error}", flush=True)
+    if options.docs:
+        options.docs.write_text(filled(options.docs.read_text(), results))
 
 
 def arguments() -> argparse.Namespace:
@@ -98,6 +100,9 @@ def arguments() -> argparse.Namespace:
         help="interpreters; .venv-PEER/bin/python by default",
     )
     parser.add_argument("--keep", type=Path, help="a folder for the tables and the samples")
+    parser.add_argument(
+        "--docs", type=Path, help="put the tables between the marks of this Markdown file"
+    )
     parser.add_argument(
         "--out", type=Path, required=True, help="entries measured now replace those there"
     )
@@ -351,13 +356,26 @@ HEADINGS = {
 
 def page(results: dict[str, Any]) -> str:
     """Return the results as Markdown."""
-    parts = [
-        mixed_page(name, section)
+    return "\n\n".join(pages(results).values()) + "\n"
+
+
+def pages(results: dict[str, Any]) -> dict[str, str]:
+    """Return the tables of the sections by name, as Markdown."""
+    return {
+        name: numbers_page(section) if name == "numbers" else mixed_page(name, section)
         for name, section in results["sections"].items()
-        if section["entries"] and name != "numbers"
-    ]
-    numbers = results["sections"].get("numbers", {"entries": {}})
-    return "\n\n".join([*parts, *([numbers_page(numbers)] if numbers["entries"] else [])]) + "\n"
+        if section["entries"]
+    }
+
+
+def filled(text: str, results: dict[str, Any]) -> str:
+    """Put each table between ``<!-- NAME -->`` and ``<!-- /NAME -->`` of a Markdown text."""
+    for name, table in pages(results).items():
+        start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        before, mark, rest = text.partition(start)
+        if mark:
+            text = f"{before}{start}\n{table}\n{end}{rest.partition(end)[2]}"
+    return text
 
 
 def mixed_page(name: str, section: dict[str, Any]) -> str:
@@ -370,7 +388,9 @@ def mixed_page(name: str, section: dict[str, Any]) -> str:
     lines.append(["---"] * len(lines[0]))
     blank = [""] * len(first)
     lines.append(["real rows", *blank, *_shown(section["real"], shown), *[""] * len(last)])
-    for label, entry in entries.items():
+    order = [*PEERS, *ABLATIONS]
+    for label in sorted(entries, key=lambda label: order.index(label.partition("@")[0])):
+        entry = entries[label]
         facts = [f"{entry[key]:.2f}" for key in ("log_p", "kl", "active_units")] if first else []
         times = [f"{entry['fit_seconds']:.0f}", f"{entry['rows_per_second']:,}"] if last else []
         peer, _, threads = label.partition("@")

@@ -86,11 +86,13 @@ def test_the_page_shows_each_generator_beside_real_rows():
     figures = {"shape_error": [0.01, 0.001], "two_sample_score": [0.9, 0.01]}
     entry = {"fit_seconds": 3.2, "rows_per_second": 4000, "figures": figures}
     entries = {"aevb": entry, "aevb@1": entry, "trees": entry}
-    shown = tables.page({"sections": {"adult": {"entries": entries, "real": figures}}})
-    lines = shown.splitlines()
+    results = {"sections": {"adult": {"entries": entries, "real": figures}}}
+    lines = tables.page(results).splitlines()
     assert lines[0] == "| Adult | column shapes | two-sample score | fit, s | rows a second |"
     assert lines[2].startswith("| real rows | 0.010 | 0.900 |")
     assert lines[4] == "| aevb, no option, 1 thread | 0.010 | 0.900 | 3 | 4,000 |"
+    text = tables.filled("a\n<!-- adult -->\nold\n<!-- /adult -->\nb\n", results)
+    assert text.splitlines() == ["a", "<!-- adult -->", *lines, "<!-- /adult -->", "b"]
 
 
 def test_a_mixture_scores_rows_in_the_units_of_the_table(tmp_path):
@@ -98,9 +100,9 @@ def test_a_mixture_scores_rows_in_the_units_of_the_table(tmp_path):
 
     g = np.random.default_rng(0)
     for name in ("train", "test"):
-        pd.DataFrame(g.normal(5, 100, (4000, 2))).to_csv(tmp_path / f"{name}.csv", index=False)
+        pd.DataFrame(g.normal(5, 100, (2000, 2))).to_csv(tmp_path / f"{name}.csv", index=False)
     order = {name: str(tmp_path / f"{name}.csv") for name in ("train", "test")}
     _, report = tables_gmm.learn(order | {"seed": 0, "scores": str(tmp_path / "scores.npy")})
     assert report() == {"components": 1}
     entropy = np.log(2 * np.pi * np.e) + 2 * np.log(100)
-    assert abs(np.load(tmp_path / "scores.npy").mean() + entropy) < 0.1
+    assert abs(np.load(tmp_path / "scores.npy").mean() + entropy) < 0.15
