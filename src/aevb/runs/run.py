@@ -421,9 +421,11 @@ none; give a run of a table
             ``reconstruction`` and ``kl``, and ``baseline`` if the run has one. The array
             ``effective_sample_size`` belongs to ``log_likelihood``. All but the baseline are from
             the same draws: ``bound`` = ``reconstruction`` - ``kl`` is the mean over them of the
-            logs whose exponentials ``log_likelihood`` averages, so it is never higher. With
-            ``columns`` there are also ``contributions`` (N, C), which add up to
-            ``log_likelihood``, and ``oddest`` (N,), the name of each row's oddest column.
+            logs whose exponentials ``log_likelihood`` averages, so it is never higher.
+            For a table of mixed columns there is ``oddness``: minus log p(x) in units that can be
+            compared, which ranks odd rows better. With ``columns`` there are also
+            ``contributions`` (N, C), which add up to ``log_likelihood``, and ``oddest`` (N,), the
+            name of each row's oddest column.
 
         Raises:
             DataError: The rows do not have the form of the training rows.
