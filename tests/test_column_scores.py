@@ -1,11 +1,16 @@
 """What each cell adds to log p(x): against exact values, and with planted faults."""
 
+import math
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from known_table import KnownRows, known_model, known_run, log_density
 
-from aevb.evaluation.column_scores import cell_scores, contributions, oddness
+import aevb
+from aevb.evaluation.column_scores import cell_scores, cell_units, contributions, oddness
+from aevb.probability.factors import Factor
 
 INF, NAN = float("inf"), float("nan")
 
@@ -87,3 +92,42 @@ def test_contributions_share_the_rest_equally():
     known = torch.tensor([[True, True, False]])
     found = contributions(torch.tensor([-9.0]), torch.tensor([[-1.0, -2.0, 0.0]]), known)
     assert torch.allclose(found, torch.tensor([[-4.0, -5.0, 0.0]]))
+
+
+def test_units_of_the_table_do_not_change_what_a_cell_is_worth():
+    """An amount in cents has a density 100 times lower, and spikes of the same probability."""
+    x = torch.tensor([[0.0], [0.7], [INF], [NAN]])
+    found = []
+    for unit in (1.0, 100.0):
+        euros = Factor(
+            "a", "real", values=(0.0,), scale=2 * unit, density=True, cell=0.01 * unit, gaps=True
+        )
+        # log p of a spike, of a number and of a gap, that have the same probabilities in any unit
+        log_p = torch.tensor([[-1.0 + euros.log_unit], [-2.0 - math.log(unit)], [-3.0], [0.0]])
+        found.append(log_p + cell_units([euros], x))
+    assert torch.allclose(found[0], found[1])
+    assert found[0][:, 0].tolist() == pytest.approx([-1.0, -2.0 + math.log(2) + 1.4189385, -3, 0])
+
+
+def test_a_typical_number_is_worth_nothing_in_any_family():
+    x = torch.tensor([[0.3], [-1.2]])
+    for step in (0.5, 1.0):
+        whole = Factor("a", "integer", step=step, scale=50.0, spread=1.5)
+        mass = -math.log(75.0 / step) - 0.5 * math.log(2 * math.pi * math.e)
+        assert (cell_units([whole], x) + mass).abs().max() < 1e-9
+    many = Factor("a", "integer", values=(0.0, 4.0, 8.0), step=1.0)
+    assert cell_units([many], torch.tensor([[4.0]])).item() == pytest.approx(math.log(3))
+
+
+def test_oddness_finds_what_log_p_hides_behind_a_spike():
+    """Amounts are often exactly 0. Their densities are low, yet ordinary amounts are not odd."""
+    rng = np.random.default_rng(0)
+    paid = rng.random(400) < 0.5
+    frame = pd.DataFrame({"amount": np.where(paid, rng.normal(5e4, 1e4, 400), 0.0)})
+    frame["b"] = rng.normal(size=400)
+    run = aevb.fit(frame, steps=20)
+    odd = pd.DataFrame({"amount": [0.0] * 40, "b": [6.0] * 40})
+    scores = run.score(pd.concat([frame[paid][:100], odd]), samples=20)
+    assert scores["oddness"][100:].min() > np.quantile(scores["oddness"][:100], 0.95)
+    assert (scores["log_likelihood"][100:] > np.median(scores["log_likelihood"][:100])).any()
+    assert np.isfinite(scores["oddness"]).all()

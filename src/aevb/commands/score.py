@@ -52,6 +52,9 @@ def score(
     below 10, log p(x) is unreliable. baseline is log p(x) of a model of independent columns. All
     densities are in the units of the data. A row gets the same scores alone and among others.
 
+    For a table, oddness ranks odd rows best, the highest first: it is minus log p(x) with each
+    number counted in spreads of its own column, so that it compares with what has a probability.
+
     For a table whose model takes missing cells, oddest names the column that makes the row odd most
     of all, and contribution_NAME says how much each column adds; they add up to log_likelihood.
 

@@ -7,12 +7,16 @@ contribution is d_c plus an equal part of the rest; the contributions add up to 
 Whether d_c is low depends on the column: a real number in fine units always has a low density. So
 d_c is compared with its median in rows that the model itself draws. The oddest cell is the one that
 lies furthest below.
+
+A density depends on the unit of its column, and a probability does not. Where a column holds both,
+such as an amount that is often exactly 0, log p says little about which of them is odd.
+``cell_units`` turns each density into one per spread of the column, for all that compares cells.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -23,12 +27,16 @@ from aevb.evaluation.bound import evaluating
 from aevb.evaluation.log_likelihood import ROWS, aligned, seed_draws
 from aevb.evaluation.partial import Partial
 from aevb.model import VAE
+from aevb.probability.cells import Classes
 from aevb.probability.distributions import rsample_and_log_prob
+from aevb.probability.factors import Factor
 from aevb.probability.seeds import counter_seed
 
 DRAWS, LEAST = 64, 3
 """Draws of z for each row, and the fewest from each part of the mixture: q(z|x), q(z|x) without
 each cell, and the prior."""
+ENTROPY = 0.5 * math.log(2 * math.pi * math.e)
+"""The entropy of a Gaussian with a standard deviation of 1, in nats."""
 
 
 @torch.no_grad()
@@ -160,3 +168,41 @@ def oddness(cells: Tensor, ordinary: Tensor) -> Tensor:
         tensor([[3.0000, 0.5000]])
     """
     return ordinary.nanquantile(0.5, dim=0).nan_to_num(0.0) - cells
+
+
+def cell_units(factors: Sequence[Factor], x: Tensor) -> Tensor:
+    """What makes log p of each cell comparable with that of others, by addition: (N, C), nats.
+
+    A number counts by its density per spread of its column, so that a typical one has about 0. All
+    that has a probability counts by it. The special values of a column of numbers are taken
+    together: one of five is not odd because there are five.
+
+    Args:
+        factors: The families of the columns, C of them.
+        x: (N, C), the model's numbers. Infinity for a missing cell, NaN if nothing is known.
+
+    Example:
+        >>> import torch
+        >>> from aevb.evaluation.column_scores import cell_units
+        >>> from aevb.probability.factors import Factor
+        >>> pay = Factor("pay", "real", values=(0.0,), scale=1000.0, density=True, cell=0.01)
+        >>> cell_units([pay], torch.tensor([[0.0], [1.5]]))  # log 0.01; log 1000 + 1.42
+        tensor([[-4.6052],
+                [ 8.3267]])
+    """
+    find = Classes(factors)
+    classes, units = find(x.cpu()), torch.zeros(x.shape, dtype=torch.float64)
+    for i, factor in enumerate(factors):
+        units[:, i] = -factor.log_unit
+        if not factor.is_number:
+            continue
+        step = (factor.step or 1.0) if factor.family == "integer" else 1.0
+        # In this order no product overflows.
+        of_number = math.log(factor.spread) + math.log(factor.scale) - math.log(step) + ENTROPY
+        if i not in find.columns:
+            units[:, i] = of_number
+            continue
+        is_spike = classes[:, find.columns.index(i)] > 0
+        units[is_spike, i] += math.log(max(len(factor.values), 1))
+        units[~is_spike, i] = of_number
+    return units.masked_fill(~x.cpu().isfinite(), 0.0)

@@ -31,10 +31,7 @@ Source = Data | NDArray[Any] | str | os.PathLike[str] | Any
 """Rows: ``Data``, the name of a data set, a path, or any value that ``given`` understands."""
 
 CHUNK = 2048
-"""Outside training, this many rows go through the network at once.
-
-This bounds the memory and changes no result.
-"""
+"""Outside training, this many rows go through the network at once. It bounds the memory."""
 MOST_DECODED = 2**22
 """Rows of more numbers than this in all are not decoded at once: a network takes many times more.
 
@@ -289,7 +286,8 @@ none; give a run of a table
 
     @property
     def _decoded_at_once(self) -> int:
-        return min(CHUNK, max(1, MOST_DECODED // self.schema.data_dim))
+        most = CHUNK * (4 if self.schema.families else 1)  # a chain has small steps
+        return min(most, max(1, MOST_DECODED // self.schema.data_dim))
 
     @torch.no_grad()
     def encode(self, data: Source) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -423,9 +421,11 @@ none; give a run of a table
             ``reconstruction`` and ``kl``, and ``baseline`` if the run has one. The array
             ``effective_sample_size`` belongs to ``log_likelihood``. All but the baseline are from
             the same draws: ``bound`` = ``reconstruction`` - ``kl`` is the mean over them of the
-            logs whose exponentials ``log_likelihood`` averages, so it is never higher. With
-            ``columns`` there are also ``contributions`` (N, C), which add up to
-            ``log_likelihood``, and ``oddest`` (N,), the name of each row's oddest column.
+            logs whose exponentials ``log_likelihood`` averages, so it is never higher.
+            For a table of mixed columns there is ``oddness``: minus log p(x) in units that can be
+            compared, which ranks odd rows better. With ``columns`` there are also
+            ``contributions`` (N, C), which add up to ``log_likelihood``, and ``oddest`` (N,), the
+            name of each row's oddest column.
 
         Raises:
             DataError: The rows do not have the form of the training rows.

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aevb.datasets.draws import content_numbers, uniforms
-from aevb.evaluation.column_scores import cell_scores, contributions, oddness
+from aevb.evaluation.column_scores import cell_scores, cell_units, contributions, oddness
 from aevb.evaluation.log_likelihood import RowScores, score_rows
+from aevb.parts.likelihoods.mixed import Mixed
 from aevb.probability.seeds import counter_seed
 from aevb.runs.given import require_cells
 
@@ -23,6 +24,8 @@ PART = 2048
 """Rows that become the model's numbers at once. It changes no result."""
 ORDINARY = 128
 """Rows that the model draws, to see what the score of a cell is like in an ordinary row."""
+ODDNESS = "oddness"
+"""The name of the array that ranks rows by how odd they are."""
 CONTRIBUTIONS, ODDEST = "contributions", "oddest"
 """The names of the arrays that say which columns make a row odd."""
 
@@ -40,6 +43,7 @@ def score(
     if columns:
         require_cells(run, "the contribution of each column")
     found: list[tuple[RowScores, Tensor | None, Tensor | None]] = []
+    units: list[Tensor] = []
     for x in parts_by_content(run, data, seed):
         scores = score_rows(
             run.model,
@@ -50,13 +54,18 @@ def score(
             on_rows=on_rows,
         )
         cells = _cells(run, x, seed) if columns else None
+        if isinstance(run.model.likelihood, Mixed):
+            units.append(cell_units(run.model.likelihood.factors, x))
         found.append((scores, _baseline_row_by_row(run, x), cells))
     names = ("log_likelihood", "effective_sample_size", "bound", "reconstruction", "kl")
     parts = {name: [getattr(scores, name) for scores, _, _ in found] for name in names}
     parts["baseline"] = [baseline for _, baseline, _ in found if baseline is not None]
     result = {name: torch.cat(each).double().cpu().numpy() for name, each in parts.items() if each}
+    if units:
+        result[ODDNESS] = -(result["log_likelihood"] + torch.cat(units).sum(1).numpy())
     if columns:
-        result |= _of_columns(run, result["log_likelihood"], [each for *_, each in found], seed)
+        of_cells = [each for *_, each in found if each is not None]
+        result |= _of_columns(run, result["log_likelihood"], of_cells, units, seed)
     return result
 
 
@@ -84,14 +93,23 @@ def _cells(run: Run, x: Tensor, seed: int) -> Tensor:
 
 
 def _of_columns(
-    run: Run, log_likelihood: NDArray[Any], parts: Sequence[Tensor | None], seed: int
+    run: Run,
+    log_likelihood: NDArray[Any],
+    parts: Sequence[Tensor],
+    units: Sequence[Tensor],
+    seed: int,
 ) -> dict[str, NDArray[Any]]:
     """The contributions of the columns (N, C), and the name of each row's oddest column (N,)."""
-    cells = torch.cat([part for part in parts if part is not None]).cpu()
-    ordinary = _cells(run, run.sample_x(ORDINARY, seed=seed), seed).cpu()
+    cells = torch.cat(list(parts)).cpu()
+    x = run.sample_x(ORDINARY, seed=seed)
+    ordinary = _cells(run, x, seed).cpu()
     known = ~cells.isnan()
     cells = cells.nan_to_num(0.0)
-    oddest = oddness(cells, ordinary).masked_fill(~known, -torch.inf).argmax(1).numpy()
+    comparable = cells
+    if units and isinstance(run.model.likelihood, Mixed):
+        comparable = cells + torch.cat(list(units))
+        ordinary = ordinary + cell_units(run.model.likelihood.factors, x)
+    oddest = oddness(comparable, ordinary).masked_fill(~known, -torch.inf).argmax(1).numpy()
     names = np.array(run.schema.columns, dtype=np.str_)
     return {
         CONTRIBUTIONS: contributions(torch.as_tensor(log_likelihood), cells, known).numpy(),
