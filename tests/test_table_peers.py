@@ -106,3 +106,59 @@ def test_a_mixture_scores_rows_in_the_units_of_the_table(tmp_path):
     assert report() == {"components": 1}
     entropy = np.log(2 * np.pi * np.e) + 2 * np.log(100)
     assert abs(np.load(tmp_path / "scores.npy").mean() + entropy) < 0.15
+
+
+@pytest.fixture
+def restored(monkeypatch):
+    """Undo what an ablation does to the classes of aevb."""
+    from aevb.parts.likelihoods.mixed import Mixed
+    from aevb.probability.number_chain import NumberChain
+    from aevb.runs import build
+
+    monkeypatch.setattr(Mixed, "__init__", Mixed.__init__)
+    monkeypatch.setattr(NumberChain, "_context", NumberChain._context)
+    monkeypatch.setattr(build, "_model", build._model)
+
+
+@pytest.mark.usefixtures("restored")
+def test_without_the_chain_a_column_knows_nothing_of_the_others():
+    import torch
+    from peers.tables_aevb import without_chain
+
+    from aevb.parts.likelihoods.mixed import Mixed
+    from aevb.probability.factors import Factor
+
+    without_chain()
+    numbers = [Factor(name, "real", density=True, values=(0.0,)) for name in "cd"]
+    names = [Factor(name, "levels", values=(0.0, 1.0, 2.0)) for name in "ab"]
+    torch.manual_seed(0)
+    model = Mixed([*names, *numbers], components=1, width=3).requires_grad_(False)
+    for name, parameter in model.named_parameters():
+        if name not in ("classes.inward", "classes.linear"):  # without a gradient they stay at 0
+            parameter.copy_(0.3 * torch.randn_like(parameter))
+    x = torch.tensor([[0.0, 1.0, 0.7, 0.4], [2.0, 0.0, -1.0, 0.0]])
+    p = model(torch.randn(model.num_features))
+    logs = p.log_prob_of_columns(x)
+    for i in range(4):
+        other = x[[1, 0]]
+        other[:, i] = x[:, i]
+        assert torch.allclose(p.log_prob_of_columns(other)[:, i], logs[:, i], atol=1e-5)
+    assert logs[0].isfinite().all()
+    filled, weight = model(torch.zeros(2, model.num_features)).complete(x)
+    assert torch.equal(filled, x)
+    alone = model(torch.zeros(2, model.num_features)).log_prob(x)
+    assert torch.allclose(weight, alone, atol=1e-4)
+
+
+@pytest.mark.usefixtures("restored")
+def test_without_z_the_code_tells_the_decoder_nothing():
+    import torch
+    from peers.tables_aevb import without_z
+
+    from aevb import Config
+    from aevb.runs.build import build
+
+    assert without_z() == {"free_bits": 0.0}
+    model, _ = build(Config(hidden=(8,), latent_dim=2), "gaussian", (3,), steps_per_epoch=10)
+    one, other = (model.decoder(torch.full((1, 2), value)) for value in (0.0, 9.0))
+    assert torch.equal(one, other)
