@@ -186,9 +186,8 @@ def cell_units(factors: Sequence[Factor], x: Tensor) -> Tensor:
         >>> from aevb.evaluation.column_scores import cell_units
         >>> from aevb.probability.factors import Factor
         >>> pay = Factor("pay", "real", values=(0.0,), scale=1000.0, density=True, cell=0.01)
-        >>> cell_units([pay], torch.tensor([[0.0], [1.5]]))  # log 0.01; log 1000 + 1.42
-        tensor([[-4.6052],
-                [ 8.3267]])
+        >>> cell_units([pay], torch.tensor([[0.0], [1.5]])).tolist()  # log 0.01; log 1000 + 1.42
+        [[-4.605...], [8.326...]]
     """
     find = Classes(factors)
     classes, units = find(x.cpu()), torch.zeros(x.shape, dtype=torch.float64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,8 +42,7 @@ def score(
     """Measure how likely each row is. See ``Run.score``."""
     if columns:
         require_cells(run, "the contribution of each column")
-    found: list[tuple[RowScores, Tensor | None, Tensor | None]] = []
-    units: list[Tensor] = []
+    found: list[tuple[RowScores, Tensor | None, Tensor | None, Tensor | None]] = []
     for x in parts_by_content(run, data, seed):
         scores = score_rows(
             run.model,
@@ -54,19 +53,34 @@ def score(
             on_rows=on_rows,
         )
         cells = _cells(run, x, seed) if columns else None
-        if isinstance(run.model.likelihood, Mixed):
-            units.append(cell_units(run.model.likelihood.factors, x))
-        found.append((scores, _baseline_row_by_row(run, x), cells))
+        found.append((scores, _baseline_row_by_row(run, x), cells, _units(run, x)))
     names = ("log_likelihood", "effective_sample_size", "bound", "reconstruction", "kl")
-    parts = {name: [getattr(scores, name) for scores, _, _ in found] for name in names}
-    parts["baseline"] = [baseline for _, baseline, _ in found if baseline is not None]
-    result = {name: torch.cat(each).double().cpu().numpy() for name, each in parts.items() if each}
+    parts = {name: [getattr(scores, name) for scores, *_ in found] for name in names}
+    parts["baseline"] = _measured([baseline for _, baseline, *_ in found])
+    result = _joined(parts)
+    units = _measured([part for *_, part in found])
     if units:
         result[ODDNESS] = -(result["log_likelihood"] + torch.cat(units).sum(1).numpy())
     if columns:
-        of_cells = [each for *_, each in found if each is not None]
-        result |= _of_columns(run, result["log_likelihood"], of_cells, units, seed)
+        parts_of_cells = _measured([cells for _, _, cells, _ in found])
+        result |= _of_columns(run, result["log_likelihood"], parts_of_cells, units, seed)
     return result
+
+
+def _joined(parts: Mapping[str, Sequence[Tensor]]) -> dict[str, NDArray[Any]]:
+    return {
+        name: torch.cat(list(each)).double().cpu().numpy() for name, each in parts.items() if each
+    }
+
+
+def _measured(parts: Sequence[Tensor | None]) -> list[Tensor]:
+    return [part for part in parts if part is not None]
+
+
+def _units(run: Run, x: Tensor) -> Tensor | None:
+    """``cell_units`` of rows x, or None if the columns have no families."""
+    likelihood = run.model.likelihood
+    return cell_units(likelihood.factors, x) if isinstance(likelihood, Mixed) else None
 
 
 def parts_by_content(run: Run, data: Source, seed: int) -> Iterator[Tensor]:
@@ -106,9 +120,9 @@ def _of_columns(
     known = ~cells.isnan()
     cells = cells.nan_to_num(0.0)
     comparable = cells
-    if units and isinstance(run.model.likelihood, Mixed):
+    if (of_ordinary := _units(run, x)) is not None:
         comparable = cells + torch.cat(list(units))
-        ordinary = ordinary + cell_units(run.model.likelihood.factors, x)
+        ordinary = ordinary + of_ordinary
     oddest = oddness(comparable, ordinary).masked_fill(~known, -torch.inf).argmax(1).numpy()
     names = np.array(run.schema.columns, dtype=np.str_)
     return {
