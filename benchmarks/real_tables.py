@@ -6,8 +6,8 @@
 Each table of at least 200 rows and 3 columns is written as a CSV file, given to ``fit``, and
 sampled. A line of the results has, for one table: rows, columns, seconds, whether the samples have
 the columns, types and known levels of the table, the error of the shape of the worst column (see
-``aevb.evaluation.table_shapes``) and that of rows drawn from the table itself, log p(x) of held-out rows, and that of independent columns. A
-table that is refused has the sentence that says why.
+``aevb.evaluation.table_shapes``) and that of rows drawn from the table itself, log p(x) of rows of
+the table, and that of independent columns. A table that is refused has the sentence that says why.
 """
 
 from __future__ import annotations

@@ -78,6 +78,18 @@ EDGES = {
     "bound equal to the baseline": ({"baseline": -100.0}, None),
     "below by less than three errors": ({"baseline": -98.5625, "margin_error": 0.5}, None),
     "below by three errors": ({"baseline": -98.5, "margin_error": 0.5}, "worse_than_baseline"),
+    "below by no more than a small KL": (
+        {"baseline": -99.75, "kl": 0.25, "margin_error": 0.01},
+        None,
+    ),
+    "below by more than a small KL": (
+        {"baseline": -99.5, "kl": 0.25, "margin_error": 0.01},
+        "worse_than_baseline",
+    ),
+    "below by less than a large KL": (
+        {"baseline": -99.5, "kl": 0.75, "margin_error": 0.01},
+        "worse_than_baseline",
+    ),
     "above by three errors": ({"baseline": -101.5, "margin_error": 0.5}, None),
     "below, error not known": ({"baseline": -99.9375, "margin_error": None}, "worse_than_baseline"),
     "an autoencoder": ({"fidelity": -90.0}, "not_a_generative_model"),

@@ -58,6 +58,7 @@ def test_python_blocks_run(path, tmp_path, monkeypatch):
         for token in MarkdownIt().parse(path.read_text(encoding="utf-8"))
         if token.type == "fence"
     ]
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
     names = {"__name__": "__main__"}
     for token, following in zip(tokens, [*tokens, None][1:], strict=True):
         if token.info.strip() == "python":
@@ -90,6 +91,7 @@ def test_commands_run_as_printed(tmp_path, monkeypatch):
     starts one of the commands, and this process all others, once each: starting takes seconds.
     """
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
     pages = [blocks(path, "console") for path in (ROOT / "README.md", COMMAND_LINE)]
     assert all(pages)
     shown = list(chain.from_iterable(map(commands, chain.from_iterable(pages))))

@@ -1,6 +1,7 @@
 """The families of the columns of a table: found as planted, and codes come back from x."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -181,6 +182,40 @@ def test_spikes_are_found_where_they_are():
     assert factor(rng.poisson(10_000, 5000), WHOLE).values == ()
     # Rounded numbers repeat, and no one of them stands out.
     assert factor(rng.normal(0, 1, 5000).round(2), CENTS).values == ()
+
+
+def test_spikes_come_back_exactly_from_single_precision():
+    """x of a spike is not exact, and the decimals of the column are finer than its error."""
+    rng = np.random.default_rng(0)
+    income = np.where(rng.random(400) < 0.6, 0.0, rng.lognormal(8, 1, 400).round(5))
+    factor = factor_of(income, Column("a", "real", "float64", decimals=5))
+    x = factor.numbers(income).astype(np.float32)
+    assert factor.values == (0.0,)
+    assert np.array_equal(factor.codes(x) == 0.0, income == 0.0)
+
+
+def test_values_of_unknown_decimals_have_the_density_of_a_small_cell():
+    """Half of the rows at each of two values: p of a value is 1/2, spread over a cell."""
+    values = np.array([-1 / 3, 2 / 3])
+    factor = factor_of(np.repeat(values, 200), REAL)
+    assert (factor.family, factor.step, factor.density) == ("levels", 0.0, True)
+    assert factor.cell == pytest.approx(1e-3 * np.sqrt(2 * np.pi) / 1.35)  # the quartiles' spread
+    assert factor.log_unit == pytest.approx(-np.log(factor.cell))
+    model = Mixed([factor], 0, 0)
+    codes = np.repeat(values, 200)[:, None]
+    x = torch.from_numpy(Families((factor,)).numbers(codes))
+    model.initialise(x)
+    log_p = model(torch.zeros(len(x), model.num_features)).log_prob(x)
+    assert log_p.mean().item() == pytest.approx(np.log(0.5 / factor.cell), abs=0.01)
+    # Cells of close values do not overlap.
+    close = factor_of(np.repeat([0.0, 1e-7, 1 / 3], 200), REAL)
+    assert close.cell == pytest.approx(1e-7)
+
+
+def test_a_gap_that_only_held_out_rows_have_has_a_place():
+    column = replace(REAL, missing=1)
+    assert factor_of(np.linspace(0, 1 / 3, 50), column).gaps
+    assert not factor_of(np.linspace(0, 1 / 3, 50), REAL).gaps
 
 
 def test_steps_are_found_where_they_are():

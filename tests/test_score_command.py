@@ -221,7 +221,7 @@ def test_without_names_the_row_is_the_name():
     done(f"score run fresh.csv -o s.csv --rows-only {FEW}")
     table = pd.read_csv("s.csv")
     names = ["log_likelihood", "effective_sample_size", "bound", "reconstruction", "kl", "baseline"]
-    assert list(table.columns) == ["row", *names]
+    assert list(table.columns) == ["row", *names, "oddness"]
     assert table["row"].tolist() == list(range(1, 501))
     assert (table["bound"] <= table["log_likelihood"]).all()
 

@@ -463,6 +463,7 @@ def test_rules_of_the_training_rows_are_found_and_named(run):
     trained, numbers = run
 
     found = table_report.compare_run(trained, numbers[:100], numbers)
+    assert (len(found.real), len(found.made)) == (300, 300)  # for the picture
     assert found.figures["broken_rules"].details["real"] == 0
     (rule,) = found.worst["broken_rules"]
     assert rule in ("twice = 2 * size", "size = 0.5 * twice")

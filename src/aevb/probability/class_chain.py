@@ -231,20 +231,21 @@ class ClassChain(nn.Module):
         """
         # A column sees the features of those before it: with the features in the order of the
         # columns, these are the first ones.
-        order, ends = self.features.order, self.features.ends
+        order, ends, width = self.features.order, self.features.ends, self.width
         linear, inward = self.linear[order], self.inward[order]
+        context, inputs = h[:, : self.num_logits] + self.base, h[:, self.num_logits :]
         classes = classes.clone()
         features = h.new_zeros(len(h), self.features.width)
         log_prob = h.new_zeros(len(h))
         for q, segment in enumerate(self.segments):
             start, end = ends[q], ends[q + 1]
-            seen = features[:, :start]
-            logits = torch.addmm(h[:, segment] + self.base[segment], seen, linear[:start, segment])
-            if self.width:
-                units = slice(q * self.width, (q + 1) * self.width)
-                inputs = h[:, self.num_logits :][:, units]
-                hidden = F.silu(torch.addmm(inputs, seen, inward[:start, units]))
-                logits = torch.addmm(logits, hidden, self.outward[:, segment])
+            units = slice(q * width, (q + 1) * width)
+            weights = torch.cat([inward[:start, units], linear[:start, segment]], -1)
+            found = features[:, :start] @ weights
+            logits = found[:, width:].add_(context[:, segment])
+            if width:
+                hidden = F.silu(found[:, :width].add_(inputs[:, units]), inplace=True)
+                logits.addmm_(hidden, self.outward[:, segment])
             logits = capped(logits)
             known = classes[:, q] >= 0
             if bool(known.any()):
@@ -252,8 +253,8 @@ class ClassChain(nn.Module):
                 log_prob = log_prob + self._log_known(q, logits, classes[:, q], odd, gaps)
             if not bool(known.all()):
                 possible = logits[:, :-1] if self.has_gap[q] and not gaps else logits
-                found = possible.argmax(-1) if likely else draw_class(possible)
-                classes[:, q] = torch.where(known, classes[:, q], found)
+                drawn = possible.argmax(-1) if likely else draw_class(possible)
+                classes[:, q] = torch.where(known, classes[:, q], drawn)
             features[:, start:end] = self.features.of_column(q, classes[:, q])
         return classes, log_prob
 
@@ -280,7 +281,7 @@ def capped(values: Tensor) -> Tensor:
         >>> capped(torch.tensor([0.0, 0.01, 1e6]))
         tensor([ 0.0000,  0.0800, 25.0000])
     """
-    return CAP * torch.tanh(values * (GAIN / CAP))
+    return torch.tanh(values * (GAIN / CAP)) * CAP
 
 
 def draw_class(logits: Tensor) -> Tensor:
@@ -292,6 +293,7 @@ def draw_class(logits: Tensor) -> Tensor:
         >>> draw_class(torch.tensor([[0.0, -1e4], [-1e4, 0.0]]))
         tensor([0, 1])
     """
-    shares = torch.exp(logits).cumsum(-1)
+    shares = torch.exp(logits)
+    torch.cumsum(shares, -1, out=shares)
     u = torch.rand_like(shares[:, :1]) * shares[:, -1:]
-    return torch.searchsorted(shares, u, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
+    return torch.searchsorted(shares, u, right=True)[:, 0].clamp_(max=logits.shape[-1] - 1)

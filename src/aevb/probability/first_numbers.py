@@ -39,7 +39,7 @@ def components_for(t: Array) -> int:
     """
     if not t.shape[1]:
         return 0
-    rows = _some(held(np.where(np.isfinite(t), t, 0.0)))
+    rows = some_rows(held(np.where(np.isfinite(t), t, 0.0)))
     columns = t.shape[1]
     weights = columns * (columns + 3) // 2  # of one Gaussian
     # With fewer rows than weights BIC would not take so many.
@@ -67,7 +67,15 @@ def held(rows: Array) -> Array:
     return rows.clip(-OUTLIER, OUTLIER)
 
 
-def _some(rows: Array, most: int = MOST_ROWS) -> Array:
+def some_rows(rows: Array, most: int = MOST_ROWS) -> Array:
+    """At most ``most`` of the rows, always the same ones.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.probability.first_numbers import some_rows
+        >>> len(some_rows(np.zeros((9000, 2)))), len(some_rows(np.zeros((9, 2))))
+        (5000, 9)
+    """
     if len(rows) <= most:
         return rows
     return rows[np.random.default_rng(0).choice(len(rows), most, replace=False)]
@@ -143,7 +151,7 @@ def first_values(t: Array, features: Array, components: int) -> dict[str, Array]
     known = np.isfinite(t)
     shares = np.ones((len(t), 1))
     if components > 2:
-        shares = _fit(_some(held(r)), components - 1).predict_proba(held(r))
+        shares = _fit(some_rows(held(r)), components - 1).predict_proba(held(r))
     rare = min(BROAD_SHARE, BROAD_ROWS / max(len(t), 1))
     for y in range(components):
         weights = shares[:, y] if y < components - 1 else np.ones(len(t))
@@ -177,7 +185,7 @@ def mixture_score(t: Array) -> float:
         >>> mixture_score(one) > mixture_score(2 * one)
         True
     """
-    rows = _some(t[:, None], FEW_ROWS)
+    rows = some_rows(t[:, None], FEW_ROWS)
     fits = [_fit(rows, k) for k in (1, 2, 3, SINGLE) if k == 1 or len(rows) >= 10 * k]
     return float(-min(fit.bic(rows) for fit in fits) / (2 * len(rows)))
 
@@ -198,7 +206,7 @@ def single_mixtures(t: Array) -> Array:
     found = np.zeros((3, t.shape[1], SINGLE))
     found[0] = -1e4
     for c, column in enumerate(t.T):
-        rows = _some(column[np.isfinite(column), None])
+        rows = some_rows(column[np.isfinite(column), None])
         if len(rows) < 2:
             found[0, c, 0] = 0.0
             continue

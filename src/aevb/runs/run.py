@@ -31,10 +31,7 @@ Source = Data | NDArray[Any] | str | os.PathLike[str] | Any
 """Rows: ``Data``, the name of a data set, a path, or any value that ``given`` understands."""
 
 CHUNK = 2048
-"""Outside training, this many rows go through the network at once.
-
-This bounds the memory and changes no result.
-"""
+"""Outside training, this many rows go through the network at once. It bounds the memory."""
 MOST_DECODED = 2**22
 """Rows of more numbers than this in all are not decoded at once: a network takes many times more.
 
@@ -289,7 +286,8 @@ none; give a run of a table
 
     @property
     def _decoded_at_once(self) -> int:
-        return min(CHUNK, max(1, MOST_DECODED // self.schema.data_dim))
+        most = CHUNK * (4 if self.schema.families else 1)  # a chain has small steps
+        return min(most, max(1, MOST_DECODED // self.schema.data_dim))
 
     @torch.no_grad()
     def encode(self, data: Source) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -44,6 +44,7 @@ def score(
         require_cells(run, "the contribution of each column")
     found: list[tuple[RowScores, Tensor | None, Tensor | None]] = []
     units: list[Tensor] = []
+    likelihood = run.model.likelihood
     for x in parts_by_content(run, data, seed):
         scores = score_rows(
             run.model,
@@ -54,19 +55,26 @@ def score(
             on_rows=on_rows,
         )
         cells = _cells(run, x, seed) if columns else None
-        if isinstance(run.model.likelihood, Mixed):
-            units.append(cell_units(run.model.likelihood.factors, x))
+        if isinstance(likelihood, Mixed):
+            units.append(cell_units(likelihood.factors, x))
         found.append((scores, _baseline_row_by_row(run, x), cells))
-    names = ("log_likelihood", "effective_sample_size", "bound", "reconstruction", "kl")
-    parts = {name: [getattr(scores, name) for scores, _, _ in found] for name in names}
-    parts["baseline"] = [baseline for _, baseline, _ in found if baseline is not None]
-    result = {name: torch.cat(each).double().cpu().numpy() for name, each in parts.items() if each}
+    result = _joined([scores for scores, _, _ in found], [each for _, each, _ in found])
     if units:
         result[ODDNESS] = -(result["log_likelihood"] + torch.cat(units).sum(1).numpy())
     if columns:
         of_cells = [each for *_, each in found if each is not None]
         result |= _of_columns(run, result["log_likelihood"], of_cells, units, seed)
     return result
+
+
+def _joined(
+    scores: Sequence[RowScores], baselines: Sequence[Tensor | None]
+) -> dict[str, NDArray[Any]]:
+    """Put the scores of all parts into arrays by name: (N,) each."""
+    names = ("log_likelihood", "effective_sample_size", "bound", "reconstruction", "kl")
+    parts = {name: [getattr(each, name) for each in scores] for name in names}
+    parts["baseline"] = [each for each in baselines if each is not None]
+    return {name: torch.cat(each).double().cpu().numpy() for name, each in parts.items() if each}
 
 
 def parts_by_content(run: Run, data: Source, seed: int) -> Iterator[Tensor]:

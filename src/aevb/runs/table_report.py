@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -199,8 +200,11 @@ def compare_run(
         return None
     if rules is None:
         rules = () if seen is None else find_rules(seen, columns)
-    n = max(len(kept), len(seen)) if target and seen is not None else len(kept)
-    made = sampled_codes(run, n, seed=counter_seed(seed, "table"), noise=noise)
-    return compare_tables(
-        seen, kept, made, columns, target=target, rules=rules, seed=seed, on_part=on_part
+    most = len(kept) if seen is None else max(len(kept), len(seen))
+    made = sampled_codes(run, most, seed=counter_seed(seed, "table"), noise=noise)
+    judged = made if target else made[: len(kept)]
+    found = compare_tables(
+        seen, kept, judged, columns, target=target, rules=rules, seed=seed, on_part=on_part
     )
+    # A picture of few samples would show their chance.
+    return replace(found, made=made)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from aevb.datasets.tabular.columns import Column
 from aevb.datasets.tabular.rules import Rule, find_rules
 from aevb.probability.factors import FARTHEST, Factor
-from aevb.probability.first_numbers import components_for, mixture_score
+from aevb.probability.first_numbers import components_for, mixture_score, some_rows
 
 MOST_VALUES = 200
 """Numbers of at most so many values may be levels, if there are many rows for each value."""
@@ -154,7 +154,7 @@ def find(codes: NDArray[np.float64], columns: Sequence[Column]) -> Families:
         tuple(factors),
         exact,
         tuple(rule for rule in rules if not rule.exact_gaps),
-        components_for(bent(codes, factors)),
+        components_for(bent(some_rows(codes), factors)),
         0 if few else WIDTH,
         len(codes),
     )
