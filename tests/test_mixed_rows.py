@@ -16,7 +16,7 @@ from aevb.parts.likelihoods.mixed import Mixed
 from aevb.probability.cells import Bend
 from aevb.probability.class_chain import CAP
 from aevb.probability.factors import Factor
-from aevb.probability.number_chain import log_mass
+from aevb.probability.masses import log_mass
 
 INF, NAN = math.inf, math.nan
 FALSE_ALARM = 1e-6
@@ -35,6 +35,11 @@ RARE = {
 }
 WHOLE = {"step": 1.0, "shift": 3.0, "scale": 4.0, "low": -400.0, "high": 400.0}
 BENT = {"centre": 0.3, "bend": 2.0, "mean": 0.2, "spread": 0.4}
+REPEATS = {
+    "repeats": (*np.arange(-20.0, 20.0, 4.0), *np.arange(20.0, 95.0)),
+    "repeat_rows": (*range(2, 80), 2, 2, 9, 9, 2, 2, 2),
+    "repeat_share": 0.4,
+}
 FACTORS = {
     "bits": level(2),
     "names": level(5),
@@ -59,6 +64,13 @@ FACTORS = {
     "real, spikes on a grid": Factor(
         "real", "real", density=True, values=(0.0, 2.5), step=0.5, scale=2.0, gaps=True
     ),
+    "whole, repeats": Factor("whole", "integer", **WHOLE, **REPEATS),
+    "whole, bent, spikes, repeats": Factor(
+        "whole", "integer", **WHOLE, **BENT, **REPEATS, values=(2.0, 9.0)
+    ),
+    "real, repeats on a grid": Factor(
+        "real", "real", density=True, scale=2.5, step=0.5, **REPEATS, gaps=True
+    ),
     "follows": Factor("follows", "follows", step=1.0, scale=6.0, gaps=True, unseen=0.1),
     "follows, real": Factor(
         "follows", "follows", density=True, step=0.5, scale=6.0, gaps=True, unseen=0.1
@@ -73,7 +85,8 @@ def random_model(factors, components=3, width=4, seed=0, dtype=torch.float64, si
     model = Mixed(wide, components if any(f.is_number for f in factors) else 0, width, rows=10)
     for parameter in model.parameters():
         parameter.data.normal_(0, size)
-    return model.to(dtype), size * torch.randn(model.num_features).to(dtype)
+    # In training a row does not count itself among those that share its numbers.
+    return model.to(dtype).eval(), size * torch.randn(model.num_features).to(dtype)
 
 
 def values_of(factor, fine=4000):
@@ -158,6 +171,20 @@ def test_all_rows_add_up_to_1(name):
     with torch.no_grad():
         total = (model(h).log_prob(x).exp() * weights).sum()
     assert float(total) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_in_training_a_row_does_not_count_itself():
+    factor = replace(FACTORS["whole, repeats"], repeats=(4.0, 5.0, 6.0), repeat_rows=(2, 3, 5))
+    fewer = replace(factor, repeat_rows=(2, 2, 5))  # without one row of 5
+    models = [Mixed([f], 1, 0).train(f is factor) for f in (factor, fewer)]
+    x = torch.from_numpy(factor.numbers(np.array([[4.0], [5.0]]))).float()
+    h = torch.zeros(models[0].num_features)
+    with torch.no_grad():
+        trained, without = (model(h).log_prob(x) for model in models)
+        smooth = Mixed([FACTORS["whole"]], 1, 0)(h).log_prob(x[0])
+    torch.testing.assert_close(trained[1], without[1])
+    # A number that one other row has is none that is repeated.
+    torch.testing.assert_close(trained[0], smooth + math.log(1 - factor.repeat_share))
 
 
 ALL = [
@@ -257,7 +284,10 @@ def test_samples_are_as_frequent_as_they_are_likely():
     assert stats.chi2.sf(statistic, len(found) - 1) > FALSE_ALARM
 
 
-@pytest.mark.parametrize("name", ["real", "real, bent", "whole", "whole, bent, spikes"])
+REPEATED = ("whole, repeats", "whole, bent, spikes, repeats")
+
+
+@pytest.mark.parametrize("name", ["real", "real, bent", "whole", "whole, bent, spikes", *REPEATED])
 def test_drawn_numbers_have_the_right_distribution(name):
     factor = FACTORS[name]
     model, h = random_model([factor], seed=3)

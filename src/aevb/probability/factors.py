@@ -57,6 +57,10 @@ class Factor:
         high: The largest code of the training rows.
         gaps: Whether cells of the column may be missing. Missing is then an event with a
             probability. Otherwise nothing is said about a missing cell.
+        repeats: Numbers that at least two training rows share, ascending. (): they are not told
+            apart from others.
+        repeat_rows: How many training rows have each of them.
+        repeat_share: The probability that a number is one of them on purpose, as first estimated.
         unseen: The probability of a number that no training row has; for "follows", that of a
             cell that breaks the rule.
 
@@ -90,6 +94,9 @@ class Factor:
     high: float = 0.0
     gaps: bool = False
     unseen: float = 0.0
+    repeats: tuple[float, ...] = ()
+    repeat_rows: tuple[int, ...] = ()
+    repeat_share: float = 0.0
 
     @property
     def is_number(self) -> bool:

@@ -11,16 +11,13 @@ from torch.nn import functional as F
 
 from aevb.probability.cells import Bend, NumberFeatures, buffers, spikes_of
 from aevb.probability.factors import Factor
+from aevb.probability.masses import LOG_SQRT_2PI, log_mass
+from aevb.probability.repeats import Repeats
 
 LEAST, MOST = -7.0, 3.0
 """Bounds of the log of a standard deviation, where the column has a standard deviation of 1."""
 BEND = 1.5
 """How far the context may move the log of a standard deviation."""
-NARROW = 0.02
-"""Cells of fewer standard deviations are integrated by two points, wider ones by their ends."""
-LEAST_MASS = 1e-30
-"""Smaller masses come from an expansion for the tail: their differences would lose digits."""
-LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
 
 class NumberChain(nn.Module):
@@ -35,7 +32,8 @@ class NumberChain(nn.Module):
     numbers before in a way that is not linear. A number that is not known has r = 0 there.
 
     A whole number has the mass of the cell around it. The cells of spikes are cut out of each
-    Gaussian, because a spike has a probability of its own.
+    Gaussian, because a spike has a probability of its own. In columns where rows share numbers,
+    each Gaussian is mixed with these (``aevb.probability.repeats``).
 
     Args:
         factors: The columns of numbers, C of them.
@@ -96,6 +94,10 @@ class NumberChain(nn.Module):
             start_slopes=torch.zeros(components, columns, columns),
         )
         buffers(self, **self._cuts())
+        repeated = [c for c, factor in enumerate(factors) if factor.repeats]
+        self.repeats = nn.ModuleDict(
+            {str(c): Repeats(factors[c], Bend([factors[c]])) for c in repeated}
+        )
         self.log_weights = nn.Parameter(torch.zeros(components))
         self.offsets = nn.Parameter(torch.zeros(components, columns))
         self.log_scales = nn.Parameter(torch.zeros(components, columns))
@@ -201,28 +203,49 @@ class NumberChain(nn.Module):
 
         x, t: (..., C). centres, log_scales: (..., C, Y), of t.
         """
-        z = (t.unsqueeze(-1) - centres) * torch.exp(-log_scales)
-        density = -0.5 * z.square() - log_scales - LOG_SQRT_2PI
-        if not self.whole:
-            return density
-        whole = self.whole_index
         centres, log_scales = torch.broadcast_tensors(centres, log_scales)
+        z = (t.unsqueeze(-1) - centres) * torch.exp(-log_scales)
+        logs = -0.5 * z.square() - log_scales - LOG_SQRT_2PI
+        if self.whole:
+            mass = self._log_whole(x, centres, log_scales)
+            every = len(self.whole) == self.columns
+            logs = mass if every else logs.index_copy(-2, self.whole_index, mass)
+        if not self.repeats:
+            return logs
+        columns = list(logs.unbind(-2))
+        for name, repeats in self.repeats.items():
+            c = int(name)
+            unit = self._log_step(c, x[..., c])
+            columns[c] = repeats(
+                columns[c], x[..., c], centres[..., c, :], log_scales[..., c, :], unit
+            )
+        return torch.stack(columns, -2)
+
+    def _log_step(self, c: int, x: Tensor) -> Tensor:
+        """What turns the log of a density of t into that of the mass of one step: (...)."""
+        factor = self.factors[c]
+        if c in self.whole:
+            return torch.zeros_like(x)
+        slope = self.bend.log_slope(x.unsqueeze(-1), slice(c, c + 1))[..., 0]
+        return (slope + math.log(factor.step / factor.scale)).to(x.dtype)
+
+    def _log_whole(self, x: Tensor, centres: Tensor, log_scales: Tensor) -> Tensor:
+        """Log mass of the columns of whole numbers: (..., W, Y)."""
+        whole = self.whole_index
         mass = self._log_masses(
             self.bend.cell(x.index_select(-1, whole), self.half_step, whole),
             centres.index_select(-2, whole),
             log_scales.index_select(-2, whole),
         )
-        if len(self.cut_columns):
-            cut = self._log_masses(
-                (self.cut_middle, self.cut_width),
-                centres.index_select(-2, self.cut_columns),
-                log_scales.index_select(-2, self.cut_columns),
-            )
-            shares = torch.einsum("...sy,sc->...cy", cut.exp(), self.cut_owners.to(t.dtype))
-            mass = mass - torch.log1p(-shares.clamp(max=1 - 1e-6))
-        if len(self.whole) == self.columns:
+        if not len(self.cut_columns):
             return mass
-        return density.index_copy(-2, whole, mass)
+        cut = self._log_masses(
+            (self.cut_middle, self.cut_width),
+            centres.index_select(-2, self.cut_columns),
+            log_scales.index_select(-2, self.cut_columns),
+        )
+        shares = torch.einsum("...sy,sc->...cy", cut.exp(), self.cut_owners.to(cut.dtype))
+        return mass - torch.log1p(-shares.clamp(max=1 - 1e-6))
 
     def _log_masses(
         self, cells: tuple[Tensor, Tensor], centres: Tensor, log_scales: Tensor
@@ -327,18 +350,25 @@ class NumberChain(nn.Module):
         """t (B,), ``_log_components`` (B, Y) and ``_log_units`` (B,) of one column."""
         at, cells = slice(c, c + 1), x.unsqueeze(-1)
         t = self.bend(cells, at)[:, 0].to(centres.dtype)
-        if c not in self.whole:
+        if c in self.whole:
+            logs, unit = self._log_whole_of(c, cells, centres, log_scales), torch.zeros_like(t)
+        else:
             z = (t.unsqueeze(-1) - centres) * torch.exp(-log_scales)
             logs = -0.5 * z.square() - log_scales - LOG_SQRT_2PI
-            unit = self.bend.log_slope(cells, at)[:, 0] + self.log_unit[c]
-            return t, logs, unit.to(t.dtype)
+            unit = (self.bend.log_slope(cells, at)[:, 0] + self.log_unit[c]).to(t.dtype)
+        if str(c) in self.repeats:
+            logs = self.repeats[str(c)](logs, x, centres, log_scales, self._log_step(c, x))
+        return t, logs, unit
+
+    def _log_whole_of(self, c: int, x: Tensor, centres: Tensor, log_scales: Tensor) -> Tensor:
+        """``_log_whole`` of one column: x (B, 1), centres (B, Y) -> (B, Y)."""
         place = self.whole.index(c)
-        here = self.bend.cell(cells, self.half_step[place : place + 1], at)
+        here = self.bend.cell(x, self.half_step[place : place + 1], slice(c, c + 1))
         ends = (self.cut_middle[self.cuts[c]], self.cut_width[self.cuts[c]])
         centres, log_scales = centres.unsqueeze(-2), log_scales.unsqueeze(-2)
         shares = self._log_masses(ends, centres, log_scales).exp().sum(-2)
         logs = self._log_masses(here, centres, log_scales)[:, 0]
-        return t, logs - torch.log1p(-shares.clamp(max=1 - 1e-6)), torch.zeros_like(t)
+        return logs - torch.log1p(-shares.clamp(max=1 - 1e-6))
 
     def _draw(
         self, c: int, centres: Tensor, log_scales: Tensor, running: Tensor, likely: bool
@@ -357,7 +387,11 @@ class NumberChain(nn.Module):
         if c in self.whole:
             step = (factor.step or 1.0) / factor.scale
             x = low + torch.round((x - low) / step) * step
-        return x.clamp(low, high).to(centres.dtype)
+        x = x.clamp(low, high)
+        if str(c) in self.repeats and not likely:
+            free = centre + scale * torch.randn_like(centre)  # whether or not it is in the range
+            x = self.repeats[str(c)].draw(x, free)
+        return x.to(centres.dtype)
 
     def _standard_draw(
         self, c: int, centre: Tensor, scale: Tensor, limits: tuple[float, float]
@@ -407,32 +441,3 @@ def draw_index(logs: Tensor) -> Tensor:
     shares = torch.softmax(logs, -1).cumsum(-1)
     u = torch.rand_like(shares[:, :1]) * shares[:, -1:]
     return torch.searchsorted(shares, u, right=True).clamp(max=logs.shape[-1] - 1)
-
-
-def log_mass(middle: Tensor, width: Tensor) -> Tensor:
-    """Return the log of the mass of N(0, 1) between middle - width / 2 and middle + width / 2.
-
-    It is exact to some 1e-5 in single precision, near 0 and far from it.
-
-    Example:
-        >>> import torch
-        >>> from aevb.probability.number_chain import log_mass
-        >>> log_mass(torch.tensor([0.0, 0.0, 100.0]), torch.tensor([2.0, 1e-9, 1.0])).tolist()
-        [-0.381..., -21.642..., -4955.6...]
-    """
-    far, half = middle.abs(), 0.5 * width
-    near, wide = far - half, width >= NARROW
-    # The mean of the density at two points of Gauss and Legendre, times the width.
-    u = far * half * (1 / math.sqrt(3))
-    cosh = u + F.softplus(-2 * u) - math.log(2)
-    narrow = -0.5 * middle.square() - half.square() / 6 + cosh - LOG_SQRT_2PI + torch.log(width)
-    mass = 0.5 * (torch.erfc(near / math.sqrt(2)) - torch.erfc((far + half) / math.sqrt(2)))
-    exact = mass > LEAST_MASS
-    # log Phi(-a) = -a^2 / 2 - log a - log sqrt(2 pi) + log(1 - 1 / a^2 + 3 / a^4 - ...)
-    a = near.clamp(min=5.0)
-    series = torch.log1p(-1 / a.square() + 3 / a.square().square())
-    decay = far * width + torch.log((far + half) / a)
-    rest = torch.log(-torch.expm1(-decay.clamp(min=1e-6)))
-    tail = -0.5 * a.square() - torch.log(a) - LOG_SQRT_2PI + series + rest
-    of_wide = torch.where(exact, torch.log(torch.where(exact, mass, 1.0)), tail)
-    return torch.where(wide, of_wide, narrow)

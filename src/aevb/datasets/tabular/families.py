@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aevb.datasets.tabular.columns import Column
+from aevb.datasets.tabular.repeated import with_repeats
 from aevb.datasets.tabular.rules import Rule, find_rules
 from aevb.probability.factors import FARTHEST, Factor
 from aevb.probability.first_numbers import components_for, mixture_score, some_rows
@@ -270,7 +271,8 @@ def _of_numbers(
         x = ((rest - shift) / scale).clip(-FARTHEST, FARTHEST)
     centre, bend = bend_of(x)
     t = np.arcsinh((x - centre) * bend) / bend if bend else x - centre
-    return Factor(
+    mean, spread = float(t.mean()), float(t.std()) or 1.0
+    factor = Factor(
         column.name,
         "real" if column.kind == "real" else "integer",
         values=tuple(spikes.tolist()),
@@ -281,12 +283,13 @@ def _of_numbers(
         scale=float(scale),
         centre=centre,
         bend=bend,
-        mean=float(t.mean()),
-        spread=float(t.std()) or 1.0,
+        mean=mean,
+        spread=spread,
         low=float(values[0]),
         high=float(values[-1]),
         gaps=gaps,
     )
+    return with_repeats(factor, rest, (t - mean) / spread)
 
 
 def place_of(rest: NDArray[np.float64]) -> tuple[float, float]:
