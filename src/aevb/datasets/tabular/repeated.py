@@ -20,7 +20,7 @@ LEAST_ROWS = 100
 LEAST_GAIN = 0.02
 """Numbers are told apart if that is worth so many nats a row."""
 SHARES = np.linspace(0.02, 0.98, 49)
-DIGITS = 2.0**-20
+DIGITS = 2.0**-22
 """x has single precision: its step must be at least so large a part of the largest x."""
 
 
