@@ -12,12 +12,18 @@ from torch.nn import functional as F
 from aevb.probability.cells import Bend, NumberFeatures, buffers, spikes_of
 from aevb.probability.factors import Factor
 from aevb.probability.masses import LOG_SQRT_2PI, log_mass
+from aevb.probability.partly_known import Beliefs, Conditional, given_known
 from aevb.probability.repeats import Repeats
 
 LEAST, MOST = -7.0, 3.0
 """Bounds of the log of a standard deviation, where the column has a standard deviation of 1."""
 BEND = 1.5
 """How far the context may move the log of a standard deviation."""
+
+
+MOST_WORK = 60_000
+"""Gaussians times columns^3, up to which numbers that are not known are integrated over. With
+hidden units there are more rows in a batch, so it is a sixth."""
 
 
 class NumberChain(nn.Module):
@@ -29,7 +35,10 @@ class NumberChain(nn.Module):
     So the residuals r follow a mixture of Gaussians with full covariances: B_y holds the
     coefficients of the regressions of each number on those before it. The context and the classes
     set m, w and a factor of s. With ``width`` hidden units a column, m, a and s also depend on the
-    numbers before in a way that is not linear. A number that is not known has r = 0 there.
+    numbers before in a way that is not linear; there, a number that is not known has features of 0.
+
+    A number that is missing is still there, but not seen: log p of the others is integrated over
+    it (``exact``). With so many columns and Gaussians that this would be slow, it has r = 0.
 
     A whole number has the mass of the cell around it. The cells of spikes are cut out of each
     Gaussian, because a spike has a probability of its own. In columns where rows share numbers,
@@ -43,6 +52,7 @@ class NumberChain(nn.Module):
 
     Attributes:
         num_features: How many numbers the context has.
+        exact: Whether log p is integrated over the numbers that are not known.
 
     Example:
         >>> import torch
@@ -73,6 +83,8 @@ class NumberChain(nn.Module):
         super().__init__()
         self.columns, self.components, self.width = len(factors), components, width
         columns, self.factors = self.columns, tuple(factors)
+        self.exact = components * columns**3 <= (MOST_WORK if width == 0 else MOST_WORK // 6)
+        self.may_miss = any(factor.gaps or factor.values for factor in factors)
         self.bend = Bend(factors)
         self.features = NumberFeatures(columns) if width else NumberFeatures(columns, 0)
         self.class_features = class_features
@@ -154,6 +166,24 @@ class NumberChain(nn.Module):
         gates = F.log_softmax(gates + features @ self.gates + self.log_weights, -1)
         return means + features @ self.means, gates, scales, inputs
 
+    def _terms(
+        self, h: Tensor, cells: Tensor, features: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """t and m (..., C), log w (..., Y), a and log s (..., C, Y). t is of 0 where unknown."""
+        means, gates, scales, inputs = self._context(h, features)
+        known = torch.isfinite(cells)
+        t = self.bend(torch.where(known, cells, 0.0)).to(h.dtype)
+        offsets = self.offsets.T
+        if self.width:
+            seen = torch.where(known, t, math.nan)
+            pairs = torch.cat([features, self.features(seen)], -1)
+            hidden = F.silu(pairs @ (self.inward * self.in_mask) + inputs)
+            hidden = hidden.unflatten(-1, (self.columns, self.width))
+            shifts = torch.einsum("...cw,cwo->...co", hidden, self.outward)
+            means, scales = means + shifts[..., 0], scales + shifts[..., 1]
+            offsets = offsets + shifts[..., 2:]
+        return t, means, gates, offsets, bounded(self.log_scales.T, scales)
+
     def log_prob(self, h: Tensor, cells: Tensor, features: Tensor) -> Tensor:
         """Return log p of each number given those before it: (..., C); 0 where it is not known.
 
@@ -171,23 +201,15 @@ class NumberChain(nn.Module):
             >>> chain.log_prob(h, torch.tensor([[2.0], [nan]]), torch.zeros(2, 0)).tolist()
             [[-2.918938636779785], [0.0]]
         """
-        means, gates, scales, inputs = self._context(h, features)
         known = torch.isfinite(cells)
         x = torch.where(known, cells, 0.0)
-        t = self.bend(x).to(h.dtype)
-        offsets = self.offsets.T
-        if self.width:
-            seen = torch.where(known, t, math.nan)
-            pairs = torch.cat([features, self.features(seen)], -1)
-            hidden = F.silu(pairs @ (self.inward * self.in_mask) + inputs)
-            hidden = hidden.unflatten(-1, (self.columns, self.width))
-            shifts = torch.einsum("...cw,cwo->...co", hidden, self.outward)
-            means, scales = means + shifts[..., 0], scales + shifts[..., 1]
-            offsets = offsets + shifts[..., 2:]
+        t, means, gates, offsets, log_scales = self._terms(h, cells, features)
         residuals = torch.where(known, t - means, 0.0)
-        slopes = (self.slopes * self.lower).transpose(0, 1).flatten(0, 1)  # (C Y, C)
-        moves = (residuals @ slopes.T).unflatten(-1, (self.columns, self.components)) + offsets
-        log_scales = bounded(self.log_scales.T, scales)
+        if self.exact and (self.may_miss if self.training else not bool(known.all())):
+            moves, log_scales = given_known(residuals, known, offsets, log_scales, self.slopes)
+        else:
+            slopes = (self.slopes * self.lower).transpose(0, 1).flatten(0, 1)  # (C Y, C)
+            moves = (residuals @ slopes.T).unflatten(-1, (self.columns, self.components)) + offsets
         logs = self._log_components(x, t, means.unsqueeze(-1) + moves, log_scales)
         logs = torch.where(known.unsqueeze(-1), logs, 0.0)
         before = gates.unsqueeze(-2) + logs.cumsum(-2) - logs
@@ -288,7 +310,8 @@ class NumberChain(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Draw the numbers that are wanted and not known, in order.
 
-        They are drawn within the range of the training rows.
+        They are drawn within the range of the training rows. If the chain is ``exact``, all known
+        numbers count when one is drawn; otherwise those before it.
 
         Args:
             h: (B, num_features), the context.
@@ -298,7 +321,9 @@ class NumberChain(nn.Module):
             likely: Take means in place of draws.
 
         Returns:
-            The numbers (B, C), and log p of those that were known: (B,).
+            The numbers (B, C), and the logs of the weights of importance sampling: (B,). They are
+            log p of all numbers minus that of the draws. If no number is drawn, or those known come
+            first, they are log p of those that were known.
 
         Example:
             >>> import torch
@@ -311,11 +336,15 @@ class NumberChain(nn.Module):
             >>> sorted(set(drawn[:, 0].tolist()))
             [-1.0, 0.0, 1.0]
         """
+        known = torch.isfinite(cells)
+        if self.exact and not likely and bool(known.any()) and bool((wanted & ~known).any()):
+            return self._complete_given(h, cells, wanted, features)
         means, running, scales, inputs = self._context(h, features)
         cells = cells.clone()
-        residuals = torch.zeros_like(means)
+        present = torch.isfinite(cells) | wanted
+        hidden = self.exact and not bool(present.all())
+        residuals = Beliefs(len(h), self.slopes * self.lower, hidden)
         seen = torch.full_like(means, math.nan)
-        slopes = self.slopes * self.lower
         inward = self.inward * self.in_mask
         extra = h.new_zeros(len(h))
         for c in range(self.columns):
@@ -327,10 +356,9 @@ class NumberChain(nn.Module):
                 shifts = hidden @ self.outward[c]
                 mean, scale = mean + shifts[:, 0], scale + shifts[:, 1]
                 offsets = offsets + shifts[:, 2:]
-            centres = mean.unsqueeze(-1) + residuals @ slopes[:, c].T + offsets
-            log_scales = bounded(self.log_scales[:, c], scale)
-            known = torch.isfinite(cells[:, c])
-            there = known | wanted[:, c]
+            moves, log_scales = residuals.next(c, offsets, bounded(self.log_scales[:, c], scale))
+            centres = mean.unsqueeze(-1) + moves
+            known, there = torch.isfinite(cells[:, c]), present[:, c]
             if not bool(known.all()):
                 drawn = self._draw(c, centres, log_scales, running, likely)
                 cells[:, c] = torch.where(there & ~known, drawn, cells[:, c])
@@ -340,9 +368,38 @@ class NumberChain(nn.Module):
             of_known = torch.logsumexp(F.log_softmax(running, -1) + logs, -1) + unit
             extra = extra + torch.where(known, of_known, 0.0)
             running = running + logs
-            residuals[:, c] = torch.where(there, t - mean, 0.0)
+            residuals.see(c, torch.where(there, t - mean, 0.0), there)
             seen[:, c] = torch.where(there, t, math.nan)
         return cells, extra
+
+    def _complete_given(
+        self, h: Tensor, cells: Tensor, wanted: Tensor, features: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """``complete``, where each number is drawn given all that are known.
+
+        Without hidden units and whole numbers this is exact: the weights are log p of what is
+        known, whatever is drawn.
+        """
+        known, cells = torch.isfinite(cells), cells.clone()
+        t, means, gates, offsets, log_scales = self._terms(h, cells, features)
+        rest = Conditional(t - means, known, offsets, log_scales, self.slopes)
+        running = gates + rest.log_prob.to(gates.dtype)
+        log_drawn = h.new_zeros(len(h))
+        for c in range(self.columns):
+            draw = wanted[:, c] & ~known[:, c]
+            if not bool(draw.any()):
+                continue
+            centres = means[:, c : c + 1] + rest.means[..., c].to(h.dtype)
+            variance = rest.covariance[..., c, c].clamp(min=1e-12)
+            log_scales = (0.5 * variance.log()).to(h.dtype)
+            drawn = self._draw(c, centres, log_scales, running, likely=False)
+            cells[:, c] = torch.where(draw, drawn, cells[:, c])
+            t, logs, unit = self._one_column(c, drawn, centres, log_scales)
+            of_drawn = torch.logsumexp(F.log_softmax(running, -1) + logs, -1) + unit
+            log_drawn = log_drawn + torch.where(draw, of_drawn, 0.0)
+            running = running + torch.where(draw.unsqueeze(-1), logs, 0.0)
+            rest.see(c, t - means[:, c], draw)
+        return cells, self.log_prob(h, cells, features).sum(-1) - log_drawn
 
     def _one_column(
         self, c: int, x: Tensor, centres: Tensor, log_scales: Tensor

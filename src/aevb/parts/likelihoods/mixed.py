@@ -119,7 +119,12 @@ class Mixed(Likelihood):
             return
         features = self.classes.features(classes) * self.classes.features.plain.to(x.device)
         t = self._bent(x, classes)
-        found = first_values(t, features.double().cpu().numpy(), self.numbers.components)
+        found = first_values(
+            t,
+            features.double().cpu().numpy(),
+            self.numbers.components,
+            fill=self.numbers.exact,
+        )
         for name, value in found.items():
             getattr(self.numbers, name).copy_(torch.from_numpy(value))
         self.numbers.start_slopes.copy_(self.numbers.slopes)
