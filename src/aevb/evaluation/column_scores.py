@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
@@ -30,6 +31,7 @@ from aevb.model import VAE
 from aevb.probability.cells import Classes
 from aevb.probability.distributions import rsample_and_log_prob
 from aevb.probability.factors import Factor
+from aevb.probability.repeats import popularity
 from aevb.probability.seeds import counter_seed
 
 DRAWS, LEAST = 64, 3
@@ -173,7 +175,8 @@ def oddness(cells: Tensor, ordinary: Tensor) -> Tensor:
 def cell_units(factors: Sequence[Factor], x: Tensor) -> Tensor:
     """What makes log p of each cell comparable with that of others, by addition: (N, C), nats.
 
-    A number counts by its density per spread of its column, so that a typical one has about 0. All
+    A number counts by its density per spread of its column, so that a typical one has about 0; that
+    many rows share it (``aevb.probability.repeats``) does not count. All
     that has a probability counts by it. The special values of a column of numbers are taken
     together: one of five is not odd because there are five.
 
@@ -197,11 +200,12 @@ def cell_units(factors: Sequence[Factor], x: Tensor) -> Tensor:
             continue
         step = (factor.step or 1.0) if factor.family == "integer" else 1.0
         # In this order no product overflows.
-        of_number = math.log(factor.spread) + math.log(factor.scale) - math.log(step) + ENTROPY
-        if i not in find.columns:
-            units[:, i] = of_number
-            continue
-        is_spike = classes[:, find.columns.index(i)] > 0
-        units[is_spike, i] += math.log(max(len(factor.values), 1))
-        units[~is_spike, i] = of_number
+        of_spike = units[:, i] + math.log(max(len(factor.values), 1))
+        units[:, i] = math.log(factor.spread) + math.log(factor.scale) - math.log(step) + ENTROPY
+        if factor.repeats:
+            codes = np.nan_to_num(factor.codes(x[:, i].cpu().numpy()))
+            units[:, i] -= torch.from_numpy(popularity(factor, codes))
+        if i in find.columns:
+            is_spike = classes[:, find.columns.index(i)] > 0
+            units[:, i] = torch.where(is_spike, of_spike, units[:, i])
     return units.masked_fill(~x.cpu().isfinite(), 0.0)

@@ -1,29 +1,31 @@
-"""First values of a ``NumberChain``: a mixture of Gaussians with full covariances, fitted by EM."""
+"""First values of a ``NumberChain``: a mixture of Gaussians with full covariances, fitted by EM.
+
+With few rows the covariances are shrunk (``aevb.probability.first_mixture``). With more, each
+number gets a ridge regression on those before it, in each Gaussian.
+"""
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aevb.probability.first_mixture import fitted
+from aevb.probability.regressions import filled, regression
+
+LEAST_FITTED, FEW = 20, 1000
+"""With so many rows, but fewer than this, covariances are shrunk."""
 COMPONENTS = (1, 2, 3, 5, 10, 20)
 """How many Gaussians are tried."""
 MOST_ROWS = 5000
 """Rows that a mixture is fitted to."""
-PENALTIES = (1e-3, 1e-2, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
-"""Penalties of the regressions that are tried."""
 BROAD, BROAD_SHARE, BROAD_ROWS = 3.0, 0.02, 5.0
 """One more component is so many times as wide. It is for outliers: at most for this share of the
 rows, and for so many rows."""
 OUTLIER = 20.0
 """Numbers count as no farther from 0 than this when rows are assigned to Gaussians."""
-FEWEST, MOST_REGRESSED = 10, 2000
-"""Missing numbers of a column are drawn from a regression on so many rows."""
-ROUNDS, MANY_COLUMNS = 5, 40
-"""Missing numbers are drawn so many times, one after another. Those of more columns, once."""
 VARIANCE = 1e-3
 """Added to the variances while the rows are assigned, so that no Gaussian shrinks to a point."""
 
@@ -31,9 +33,10 @@ Array = NDArray[np.float64]
 
 
 def components_for(t: Array) -> int:
-    """Choose how many Gaussians suit standardised numbers t (N, C) by their BIC, 0 for no columns.
+    """Choose how many Gaussians suit standardised numbers t (N, C), 0 for no columns.
 
-    One is added for outliers. Numbers that are not known are NaN.
+    With few rows they are chosen by rows left out, otherwise by BIC. One is added for outliers.
+    Numbers that are not known are NaN.
 
     Example:
         >>> import numpy as np
@@ -44,12 +47,25 @@ def components_for(t: Array) -> int:
     """
     if not t.shape[1]:
         return 0
+    if is_few(len(t)):
+        return 1 + len(fitted(held(t)).weights)
     rows = held(filled(some_rows(t)))
     columns = t.shape[1]
     weights = columns * (columns + 3) // 2  # of one Gaussian
     # With fewer rows than weights BIC would not take so many.
     counts = [k for k in COMPONENTS if k == 1 or len(rows) > max(10 * k, k * weights)]
     return 1 + min(counts, key=lambda count: _fit(rows, count).bic(rows))
+
+
+def is_few(rows: int) -> bool:
+    """Whether the covariances of so many rows are shrunk.
+
+    Example:
+        >>> from aevb.probability.first_numbers import is_few
+        >>> is_few(10), is_few(100), is_few(1000)
+        (False, True, False)
+    """
+    return LEAST_FITTED <= rows < FEW
 
 
 def _fit(rows: Array, count: int) -> Any:
@@ -84,73 +100,6 @@ def some_rows(rows: Array, most: int = MOST_ROWS) -> Array:
     if len(rows) <= most:
         return rows
     return rows[np.random.default_rng(0).choice(len(rows), most, replace=False)]
-
-
-def regression(x: Array, y: Array, weights: Array) -> tuple[Array, float, Array]:
-    """Ridge regression whose penalty has the least leave-one-out error.
-
-    x: (N, P), y: (N,), weights: (N,). Returns slopes (P,), the constant and the leave-one-out
-    residuals (N,).
-
-    Example:
-        >>> import numpy as np
-        >>> from aevb.probability.first_numbers import regression
-        >>> x = np.linspace(-1, 1, 50)
-        >>> slopes, constant, residuals = regression(x[:, None], 2 * x + 1, np.ones(50))
-        >>> slopes.round(3), round(constant, 3)
-        (array([2.]), 1.0)
-    """
-    total = max(weights.sum(), 1e-9)
-    mean_x, mean_y = weights @ x / total, weights @ y / total
-    root = np.sqrt(weights)
-    u, s, vh = np.linalg.svd((x - mean_x) * root[:, None], full_matrices=False)
-    keep = s > 1e-8 * max(s.max(initial=0.0), 1e-300)
-    u, s, vh = u[:, keep], s[keep], vh[keep]
-    target = (y - mean_y) * root
-    along = u.T @ target
-    best = (np.inf, 1.0, target)
-    for penalty in PENALTIES:
-        shrink = s**2 / (s**2 + penalty)
-        leverage = (u**2) @ shrink + weights / total
-        left_out = (target - u @ (shrink * along)) / np.maximum(1 - leverage, 0.05)
-        # A few outliers must not choose the penalty.
-        error = np.minimum(left_out**2, 25 * np.median(left_out**2) + 1e-9).mean()
-        if error < best[0]:
-            best = (error, penalty, left_out)
-    slopes = vh.T @ (s / (s**2 + best[1]) * along)
-    residuals = np.divide(best[2], root, out=np.zeros_like(root), where=root > 1e-6)
-    return slopes, float(mean_y - mean_x @ slopes), residuals
-
-
-def filled(t: Array) -> Array:
-    """Draw the numbers of t (N, C) that are not known (NaN): (N, C).
-
-    Each column is drawn from its regression on all others, round after round. Means in place of
-    draws would make the columns seem more correlated than they are, zeros less.
-
-    Example:
-        >>> import numpy as np
-        >>> from aevb.probability.first_numbers import filled
-        >>> rng = np.random.default_rng(0)
-        >>> t = rng.normal(size=(500, 1)) + 0.1 * rng.normal(size=(500, 2))
-        >>> t[:200, 1] = np.nan
-        >>> np.corrcoef(filled(t).T)[0, 1].round(2).item()
-        0.99
-    """
-    known, rng = np.isfinite(t), np.random.default_rng(0)
-    x = np.where(known, t, 0.0)
-    columns = [c for c in range(t.shape[1]) if FEWEST <= known[:, c].sum() < len(t)]
-    rows = rng.choice(len(t), min(len(t), MOST_REGRESSED), replace=False)
-    for _ in range(ROUNDS if t.shape[1] <= MANY_COLUMNS else 1):
-        for c in columns:
-            here, others = rows[known[rows, c]], np.delete(x, c, axis=1)
-            if len(here) < FEWEST:
-                continue
-            slopes, constant, left_out = regression(others[here], t[here, c], np.ones(len(here)))
-            gone = ~known[:, c]
-            noise = math.sqrt(np.mean(left_out**2)) * rng.normal(size=int(gone.sum()))
-            x[gone, c] = others[gone] @ slopes + constant + noise
-    return x
 
 
 def first_values(
@@ -188,10 +137,12 @@ def first_values(
         "slopes": np.zeros((components, columns, columns)),
     }
     known, r = np.isfinite(t), filled(r) if fill else np.nan_to_num(r)
+    rare = min(BROAD_SHARE, BROAD_ROWS / max(len(t), 1))
+    if fill and is_few(len(t)):
+        return found | _shrunk(np.where(known, held(r), np.nan), components, rare)
     shares = np.ones((len(t), 1))
     if components > 2:
         shares = _fit(some_rows(held(r)), components - 1).predict_proba(held(r))
-    rare = min(BROAD_SHARE, BROAD_ROWS / max(len(t), 1))
     for y in range(components):
         weights = shares[:, y] if y < components - 1 else np.ones(len(t))
         broad = BROAD if y == components - 1 > 0 else 1.0
@@ -206,6 +157,24 @@ def first_values(
             found["slopes"][y, c, :c], found["offsets"][y, c] = slopes, constant
             found["log_scales"][y, c] = np.log(max(broad * np.sqrt(variance), 1e-3))
     return found
+
+
+def _shrunk(r: Array, components: int, rare: float) -> dict[str, Array]:
+    """The parameters of a mixture with shrunk covariances, the last Gaussian for outliers.
+
+    r: (N, C), NaN where a number is not known. rare: the share of the outliers.
+    """
+    mixture, one = fitted(r, max(components - 1, 1)), fitted(r, 1)
+    parts = [mixture] if components == 1 else [mixture, one.scaled(BROAD)]
+    shares = [1.0] if components == 1 else [1 - rare, rare]
+    values = [part.regressions() for part in parts]
+    weights = [share * part.weights.numpy() for part, share in zip(parts, shares, strict=True)]
+    return {
+        "log_weights": np.log(np.concatenate(weights)),
+        "slopes": np.concatenate([slopes for slopes, _, _ in values]),
+        "offsets": np.concatenate([offsets for _, offsets, _ in values]),
+        "log_scales": np.concatenate([log_scales for _, _, log_scales in values]),
+    }
 
 
 FEW_ROWS = 2000

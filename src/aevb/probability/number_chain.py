@@ -446,8 +446,7 @@ class NumberChain(nn.Module):
             x = low + torch.round((x - low) / step) * step
         x = x.clamp(low, high)
         if str(c) in self.repeats and not likely:
-            free = centre + scale * torch.randn_like(centre)  # whether or not it is in the range
-            x = self.repeats[str(c)].draw(x, free)
+            x = self.repeats[str(c)].draw(x, centre, scale)
         return x.to(centres.dtype)
 
     def _standard_draw(

@@ -8,26 +8,28 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aevb.probability.cells import Bend, buffers
+from aevb.probability.cells import Bend, buffers, padded
 from aevb.probability.factors import Factor
 from aevb.probability.masses import log_mass
 
-VALUES_PER_BIN, MOST_BINS = 20, 64
+VALUES_PER_BIN, MOST_BINS = 24, 256
 """The range of a column is cut into bins of so many repeated values, but not into more bins."""
 BEYOND = 100.0
 """The outer bins reach so far beyond the range, in standard deviations of the column."""
+NEVER = -1e4
+"""The log of a probability of nearly 0."""
 
 
 class Repeats(nn.Module):
     """The numbers of one column that at least two training rows share.
 
-        p(x) = (1 - s) f(x) + s F(bin of x) n(x) / n(bin of x)
+        p(x) = (1 - s) f(x) + s F(bin of x) n(x) f(x) / sum_{v in bin of x} n(v) f(v)
 
-    Here f is the density or mass of x, F the mass of a bin, and n counts the training rows with
-    repeated numbers. So a number comes from the repeated ones with probability s, and they keep
-    their place: the bin is drawn from f, and the number within the bin by its rows. s is trained.
-    A row that is trained on does not count itself: a number that only one other row has is then
-    none that is repeated.
+    Here f is the density or mass of x, F the mass of a bin, n(v) how many training rows have the
+    number v, and v are the repeated numbers. So with probability s a number is a repeated one: its
+    bin is drawn from f, and the number within the bin in proportion to f and to its rows. s is
+    trained. A row that is trained on does not count itself: a number that only one other row has is
+    then none that is repeated.
 
     Args:
         factor: The column. ``repeats``, ``repeat_rows`` and ``repeat_share`` are used.
@@ -39,10 +41,10 @@ class Repeats(nn.Module):
         >>> from aevb.probability.factors import Factor
         >>> from aevb.probability.repeats import Repeats
         >>> prices = Factor(
-        ...     "a", "integer", step=1.0, repeats=(1.0, 9.0), repeat_rows=(2, 6), repeat_share=0.5
+        ...     "a", "integer", step=1.0, repeats=(-1.0, 1.0), repeat_rows=(2, 6), repeat_share=0.5
         ... )
         >>> repeats = Repeats(prices, Bend([prices])).eval()
-        >>> logs, x, zero = torch.full((2, 1), -10.0), torch.tensor([9.0, 8.0]), torch.zeros(2, 1)
+        >>> logs, x, zero = torch.full((2, 1), -10.0), torch.tensor([1.0, 0.0]), torch.zeros(2, 1)
         >>> repeats(logs, x, zero, zero, torch.zeros(2)).exp().squeeze(-1)  # 0.5 * 6 / 8, and 0
         tensor([3.7502e-01, 2.2700e-05], grad_fn=<SqueezeBackward1>)
     """
@@ -50,13 +52,13 @@ class Repeats(nn.Module):
     values: Tensor
     between: Tensor
     rows: Tensor
-    before: Tensor
     bin_of: Tensor
-    bin_rows: Tensor
-    bin_starts: Tensor
+    place: Tensor
     edges: Tensor
     middle: Tensor
     width: Tensor
+    bin_t: Tensor
+    bin_logs: Tensor
 
     def __init__(self, factor: Factor, bend: Bend) -> None:
         super().__init__()
@@ -64,28 +66,31 @@ class Repeats(nn.Module):
         rows = np.asarray(factor.repeat_rows, np.float64)
         cuts = bin_cuts(codes, rows)
         bins = np.searchsorted(cuts, codes)
-        values = torch.from_numpy((codes - factor.shift) / factor.scale)
-        ends = np.array([factor.low, *cuts, factor.high])
-        edges = bend(torch.from_numpy((ends - factor.shift) / factor.scale)[:, None])[:, 0]
+        self.step = factor.step / factor.scale
+
+        def bent(numbers: NDArray[np.float64]) -> Tensor:
+            x = torch.from_numpy((numbers - factor.shift) / factor.scale)
+            return bend(x[:, None])[:, 0]
+
+        edges = bent(np.array([factor.low, *cuts, factor.high]))
         edges[0] -= BEYOND
         edges[-1] += BEYOND
-        self.half = 0.5 * factor.step / factor.scale
-        bin_rows = np.bincount(bins, rows)
+        values, t = torch.from_numpy((codes - factor.shift) / factor.scale), bent(codes)
+        of_bins = [bins == b for b in range(len(cuts) + 1)]
         buffers(
             self,
             values=values,
             between=0.5 * (values[1:] + values[:-1]),
             rows=torch.from_numpy(rows).float(),
-            before=torch.from_numpy(np.cumsum(rows)),
             bin_of=bins.tolist(),
-            bin_rows=torch.from_numpy(bin_rows).float(),
-            bin_starts=torch.from_numpy(np.cumsum(bin_rows) - bin_rows),
+            place=[k for here in of_bins for k in range(int(here.sum()))],
             edges=edges[1:-1].clone(),
             middle=(0.5 * (edges[1:] + edges[:-1])).float(),
             width=edges.diff().float(),
+            bin_t=padded([t[here].tolist() for here in of_bins], 0.0),
+            bin_logs=padded([np.log(rows[here]).tolist() for here in of_bins], NEVER),
         )
-        share = torch.tensor(factor.repeat_share)
-        self.logit = nn.Parameter(torch.logit(share.float()))
+        self.logit = nn.Parameter(torch.logit(torch.tensor(factor.repeat_share)).float())
 
     def forward(
         self, logs: Tensor, x: Tensor, centres: Tensor, log_scales: Tensor, log_unit: Tensor
@@ -100,26 +105,38 @@ class Repeats(nn.Module):
             log_unit: (...), what turns log f(x) into the log of a mass.
         """
         k = torch.bucketize(x.double(), self.between)
-        same = (self.values[k] - x).abs() < self.half
-        rows, of_bin = self.rows[k], self.bin_of[k]
-        total = self.bin_rows[of_bin]
+        bins, rows = self.bin_of[k], self.rows[k]
+        same = (self.values[k] - x).abs() < 0.5 * self.step
+        weights = self.bin_logs[bins].to(logs.dtype)  # (..., V) of V numbers in a bin
+        own = torch.arange(weights.shape[-1], device=x.device) == self.place[k].unsqueeze(-1)
         if self.training:
-            rows, total = torch.where(rows > 2, rows - 1.0, 0.0), total - 1.0
-        same = same & (rows > 0)
-        log_share = torch.log(torch.where(same, rows, 1.0) / total.clamp(min=1.0)) - log_unit
+            rows = torch.where(rows > 2, rows - 1.0, 0.0)
+            left = torch.where(rows > 0, rows.clamp(min=1.0).log(), NEVER)
+            weights = torch.where(own, left.unsqueeze(-1), weights)
+        same = (same & (rows > 0)).unsqueeze(-1)
         rates = torch.exp(-log_scales)
-        middle, width = (part[of_bin].unsqueeze(-1) for part in (self.middle, self.width))
+        # (..., Y, V): log n(v) f(v), but for a constant.
+        within = self._within(bins, weights, centres, rates)
+        share = (within * own.unsqueeze(-2)).sum(-1) - within.logsumexp(-1)
+        middle, width = (part[bins].unsqueeze(-1) for part in (self.middle, self.width))
         mass = log_mass((middle - centres) * rates, width * rates)
-        repeated = F.logsigmoid(self.logit) + log_share.unsqueeze(-1).to(mass.dtype) + mass
+        repeated = F.logsigmoid(self.logit) + share + mass - log_unit.unsqueeze(-1)
         others = F.logsigmoid(-self.logit) + logs
-        return torch.where(same.unsqueeze(-1), torch.logaddexp(others, repeated), others)
+        return torch.where(same, torch.logaddexp(others, repeated), others)
 
-    def draw(self, x: Tensor, t: Tensor) -> Tensor:
-        """Put repeated numbers in the place of some: (B,) -> (B,), in double precision.
+    def _within(self, bins: Tensor, weights: Tensor, centres: Tensor, rates: Tensor) -> Tensor:
+        """The logs of n(v) f(v) of the numbers of a bin, but for a constant: (..., Y, V)."""
+        t = self.bin_t[bins].to(weights.dtype).unsqueeze(-2)
+        z = (t - centres.unsqueeze(-1)) * rates.unsqueeze(-1)
+        return weights.unsqueeze(-2) - 0.5 * z.square()
+
+    def draw(self, x: Tensor, centre: Tensor, scale: Tensor) -> Tensor:
+        """Put repeated numbers in the place of some: (B,) -> (B,).
 
         Args:
             x: (B,), numbers drawn from f.
-            t: (B,), bent numbers drawn from f, that name the bins.
+            centre: (B,), the mean of t.
+            scale: (B,), the standard deviation of t.
 
         Example:
             >>> import torch
@@ -129,15 +146,45 @@ class Repeats(nn.Module):
             >>> always = Factor(
             ...     "a", "integer", step=1.0, repeats=(5.0,), repeat_rows=(2,), repeat_share=1.0
             ... )
-            >>> Repeats(always, Bend([always])).draw(torch.zeros(2), torch.zeros(2))
-            tensor([5., 5.], dtype=torch.float64)
+            >>> zero = torch.zeros(2)
+            >>> Repeats(always, Bend([always])).draw(zero, zero, zero + 1)
+            tensor([5., 5.])
         """
-        bins = torch.bucketize(t.double(), self.edges)
-        u = torch.rand_like(t, dtype=torch.float64)
-        at = self.bin_starts[bins] + u * self.bin_rows[bins]
-        k = torch.bucketize(at, self.before, right=True).clamp(max=len(self.values) - 1)
-        chosen = torch.rand_like(t, dtype=torch.float64) < torch.sigmoid(self.logit.double())
-        return torch.where(chosen, self.values[k], x.double())
+        chosen = torch.rand_like(x) < torch.sigmoid(self.logit.to(x.dtype))
+        centre, rate = centre[chosen].unsqueeze(-1), 1 / scale[chosen].unsqueeze(-1)
+        t = centre[:, 0] + torch.randn_like(centre[:, 0]) / rate[:, 0]
+        bins = torch.bucketize(t.to(self.edges.dtype), self.edges)
+        weights = self.bin_logs[bins].to(centre.dtype)
+        within = self._within(bins, weights, centre, rate)[:, 0]
+        shares = torch.softmax(within, -1).cumsum(-1)
+        u = torch.rand_like(shares[:, :1]) * shares[:, -1:]
+        at = torch.searchsorted(shares, u, right=True).clamp(max=shares.shape[-1] - 1)
+        starts = torch.searchsorted(self.bin_of, bins)
+        k = (starts + at[:, 0]).clamp(max=len(self.values) - 1)
+        return x.masked_scatter(chosen, self.values[k].to(x.dtype))
+
+
+def popularity(factor: Factor, codes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The log of how much more often numbers occur than their neighbours: (N,) -> (N,), nats.
+
+    Example:
+        >>> import numpy as np
+        >>> from aevb.probability.factors import Factor
+        >>> from aevb.probability.repeats import popularity
+        >>> grid = {"step": 1.0, "high": 10.0}
+        >>> repeated = {"repeats": (5.0,), "repeat_rows": (9,), "repeat_share": 0.5}
+        >>> popularity(Factor("a", "integer", **grid, **repeated), np.array([4.0, 5.0])).round(2)
+        array([-0.69,  1.7 ])
+    """
+    values, rows = np.asarray(factor.repeats), np.asarray(factor.repeat_rows, np.float64)
+    cuts = bin_cuts(values, rows)
+    bins = np.searchsorted(cuts, values)
+    cells = np.diff([factor.low, *cuts, factor.high]) / factor.step
+    often = rows / np.bincount(bins, rows)[bins] * np.maximum(cells[bins], 1.0)
+    k = np.searchsorted(0.5 * (values[1:] + values[:-1]), codes)
+    same = np.abs(values[k] - codes) < 0.5 * factor.step
+    found: NDArray[np.float64] = np.log1p(factor.repeat_share * (np.where(same, often[k], 0.0) - 1))
+    return found
 
 
 def bin_cuts(codes: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -148,8 +195,8 @@ def bin_cuts(codes: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[n
     Example:
         >>> import numpy as np
         >>> from aevb.probability.repeats import bin_cuts
-        >>> bin_cuts(np.arange(40.0), np.full(40, 2.0))
-        array([19.5])
+        >>> bin_cuts(np.arange(48.0), np.full(48, 2.0))
+        array([23.5])
     """
     bins = min(MOST_BINS, max(len(codes) // VALUES_PER_BIN, 1))
     wanted = rows.sum() * np.arange(1, bins) / bins

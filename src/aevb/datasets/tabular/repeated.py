@@ -15,7 +15,7 @@ from aevb.probability.repeats import bin_cuts
 
 MOST_REPEATS = 10_000
 """At most so many numbers of a column are told apart, those of the most rows."""
-LEAST_ROWS = 100
+LEAST_ROWS = 1000
 """Columns of fewer numbers are smooth."""
 LEAST_GAIN = 0.02
 """Numbers are told apart if that is worth so many nats a row."""
@@ -39,12 +39,12 @@ def with_repeats(factor: Factor, rest: NDArray[np.float64], t: NDArray[np.float6
         >>> from aevb.datasets.tabular.repeated import with_repeats
         >>> from aevb.probability.factors import Factor
         >>> rng = np.random.default_rng(0)
-        >>> cents = rng.integers(1000, 9000, 600)
-        >>> price = np.where(rng.random(600) < 0.8, cents // 100 * 100 + 99, cents).astype(float)
+        >>> cents = rng.integers(1000, 9000, 2000)
+        >>> price = np.where(rng.random(2000) < 0.8, cents // 100 * 100 + 99, cents).astype(float)
         >>> factor = Factor("a", "integer", step=1.0, high=9000.0, scale=2000.0)
         >>> found = with_repeats(factor, price, (price - price.mean()) / price.std())
-        >>> round(found.repeat_share, 1), found.repeats[:3]
-        (0.8, (1099.0, 1199.0, 1299.0))
+        >>> round(found.repeat_share, 1), 1199.0 in found.repeats
+        (0.8, True)
     """
     farthest = np.abs((rest - factor.shift) / factor.scale).max(initial=0.0)
     if len(rest) < LEAST_ROWS or factor.step / factor.scale <= DIGITS * farthest:
