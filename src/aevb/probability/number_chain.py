@@ -21,9 +21,9 @@ BEND = 1.5
 """How far the context may move the log of a standard deviation."""
 
 
-MOST_WORK = 60_000
+MOST_WORK = 300_000
 """Gaussians times columns^3, up to which numbers that are not known are integrated over. With
-hidden units there are more rows in a batch, so it is a sixth."""
+hidden units there are more rows in a batch, so it is a thirtieth."""
 
 
 class NumberChain(nn.Module):
@@ -83,7 +83,7 @@ class NumberChain(nn.Module):
         super().__init__()
         self.columns, self.components, self.width = len(factors), components, width
         columns, self.factors = self.columns, tuple(factors)
-        self.exact = components * columns**3 <= (MOST_WORK if width == 0 else MOST_WORK // 6)
+        self.exact = components * columns**3 <= (MOST_WORK if width == 0 else MOST_WORK // 30)
         self.may_miss = any(factor.gaps or factor.values for factor in factors)
         self.bend = Bend(factors)
         self.features = NumberFeatures(columns) if width else NumberFeatures(columns, 0)

@@ -28,7 +28,8 @@ class Repeats(nn.Module):
     Here f is the density or mass of x, F the mass of a bin, n(v) how many training rows have the
     number v, and v are the repeated numbers. So with probability s a number is a repeated one: its
     bin is drawn from f, and the number within the bin in proportion to f and to its rows. s is
-    trained. A row that is trained on does not count itself: a number that only one other row has is
+    trained. Beyond the first and the last repeated number p is f, so that the tails keep their
+    shape. A row that is trained on does not count itself: a number that only one other row has is
     then none that is repeated.
 
     Args:
@@ -40,13 +41,12 @@ class Repeats(nn.Module):
         >>> from aevb.probability.cells import Bend
         >>> from aevb.probability.factors import Factor
         >>> from aevb.probability.repeats import Repeats
-        >>> prices = Factor(
-        ...     "a", "integer", step=1.0, repeats=(-1.0, 1.0), repeat_rows=(2, 6), repeat_share=0.5
-        ... )
+        >>> repeated = {"repeats": (-1.0, 1.0), "repeat_rows": (2, 6), "repeat_share": 0.5}
+        >>> prices = Factor("a", "integer", step=1.0, low=-9.0, high=9.0, **repeated)
         >>> repeats = Repeats(prices, Bend([prices])).eval()
         >>> logs, x, zero = torch.full((2, 1), -10.0), torch.tensor([1.0, 0.0]), torch.zeros(2, 1)
-        >>> repeats(logs, x, zero, zero, torch.zeros(2)).exp().squeeze(-1)  # 0.5 * 6 / 8, and 0
-        tensor([3.7502e-01, 2.2700e-05], grad_fn=<SqueezeBackward1>)
+        >>> repeats(logs, x, zero, zero, torch.zeros(2)).exp().squeeze(-1)  # 0.87 * 0.5 * 6/8
+        tensor([3.2492e-01, 2.2700e-05], grad_fn=<SqueezeBackward1>)
     """
 
     values: Tensor
@@ -59,14 +59,23 @@ class Repeats(nn.Module):
     width: Tensor
     bin_t: Tensor
     bin_logs: Tensor
+    is_empty: Tensor
 
     def __init__(self, factor: Factor, bend: Bend) -> None:
         super().__init__()
         codes = np.asarray(factor.repeats)
         rows = np.asarray(factor.repeat_rows, np.float64)
         cuts = bin_cuts(codes, rows)
+        if not factor.values:
+            # With spikes, whose cells are cut out of f, the bins must hold all numbers.
+            half = 0.5 * factor.step
+            cuts = np.array([codes[0] - half, *cuts, codes[-1] + half])
         bins = np.searchsorted(cuts, codes)
-        self.step = factor.step / factor.scale
+        self.step, self.is_whole = factor.step / factor.scale, factor.family == "integer"
+        self.low, self.high = (
+            (end - factor.shift) / factor.scale for end in (factor.low, factor.high)
+        )
+        self.bend = bend
 
         def bent(numbers: NDArray[np.float64]) -> Tensor:
             x = torch.from_numpy((numbers - factor.shift) / factor.scale)
@@ -87,6 +96,7 @@ class Repeats(nn.Module):
             edges=edges[1:-1].clone(),
             middle=(0.5 * (edges[1:] + edges[:-1])).float(),
             width=edges.diff().float(),
+            is_empty=torch.tensor([not here.any() for here in of_bins]),
             bin_t=padded([t[here].tolist() for here in of_bins], 0.0),
             bin_logs=padded([np.log(rows[here]).tolist() for here in of_bins], NEVER),
         )
@@ -121,7 +131,9 @@ class Repeats(nn.Module):
         middle, width = (part[bins].unsqueeze(-1) for part in (self.middle, self.width))
         mass = log_mass((middle - centres) * rates, width * rates)
         repeated = F.logsigmoid(self.logit) + share + mass - log_unit.unsqueeze(-1)
-        others = F.logsigmoid(-self.logit) + logs
+        t = self.bend(x.unsqueeze(-1))[..., 0]
+        is_empty = self.is_empty[torch.bucketize(t, self.edges)].unsqueeze(-1)
+        others = torch.where(is_empty, 0.0, F.logsigmoid(-self.logit)) + logs
         return torch.where(same, torch.logaddexp(others, repeated), others)
 
     def _within(self, bins: Tensor, weights: Tensor, centres: Tensor, rates: Tensor) -> Tensor:
@@ -143,12 +155,11 @@ class Repeats(nn.Module):
             >>> from aevb.probability.cells import Bend
             >>> from aevb.probability.factors import Factor
             >>> from aevb.probability.repeats import Repeats
-            >>> always = Factor(
-            ...     "a", "integer", step=1.0, repeats=(5.0,), repeat_rows=(2,), repeat_share=1.0
-            ... )
+            >>> repeated = {"repeats": (-9.0, 9.0), "repeat_rows": (2, 2), "repeat_share": 1.0}
+            >>> always = Factor("a", "integer", step=1.0, low=-20.0, high=20.0, **repeated)
             >>> zero = torch.zeros(2)
-            >>> Repeats(always, Bend([always])).draw(zero, zero, zero + 1)
-            tensor([5., 5.])
+            >>> Repeats(always, Bend([always])).draw(zero, zero + 8, zero + 0.1)
+            tensor([9., 9.])
         """
         chosen = torch.rand_like(x) < torch.sigmoid(self.logit.to(x.dtype))
         centre, rate = centre[chosen].unsqueeze(-1), 1 / scale[chosen].unsqueeze(-1)
@@ -161,7 +172,12 @@ class Repeats(nn.Module):
         at = torch.searchsorted(shares, u, right=True).clamp(max=shares.shape[-1] - 1)
         starts = torch.searchsorted(self.bin_of, bins)
         k = (starts + at[:, 0]).clamp(max=len(self.values) - 1)
-        return x.masked_scatter(chosen, self.values[k].to(x.dtype))
+        beyond = self.bend.back(t.unsqueeze(-1))[:, 0]
+        if self.is_whole:
+            beyond = self.low + torch.round((beyond - self.low) / self.step) * self.step
+        beyond = beyond.clamp(self.low, self.high)
+        drawn = torch.where(self.is_empty[bins], beyond, self.values[k])
+        return x.masked_scatter(chosen, drawn.to(x.dtype))
 
 
 def popularity(factor: Factor, codes: NDArray[np.float64]) -> NDArray[np.float64]:
