@@ -38,6 +38,7 @@ BENT = {"centre": 0.3, "bend": 2.0, "mean": 0.2, "spread": 0.4}
 REPEATS = {
     "repeats": (*np.arange(-20.0, 20.0, 4.0), *np.arange(20.0, 95.0)),
     "repeat_rows": (*range(2, 80), 2, 2, 9, 9, 2, 2, 2),
+    "repeat_logs": tuple(-0.1 * np.arange(85)),
     "repeat_share": 0.4,
 }
 FACTORS = {
@@ -174,7 +175,9 @@ def test_all_rows_add_up_to_1(name):
 
 
 def test_in_training_a_row_does_not_count_itself():
-    factor = replace(FACTORS["whole, repeats"], repeats=(4.0, 5.0, 6.0), repeat_rows=(2, 3, 5))
+    factor = replace(
+        FACTORS["whole, repeats"], repeats=(4.0, 5.0, 6.0), repeat_rows=(2, 3, 5), repeat_logs=()
+    )
     fewer = replace(factor, repeat_rows=(2, 2, 5))  # without one row of 5
     models = [Mixed([f], 1, 0).train(f is factor) for f in (factor, fewer)]
     x = torch.from_numpy(factor.numbers(np.array([[4.0], [5.0]]))).float()

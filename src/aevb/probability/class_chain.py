@@ -297,3 +297,17 @@ def draw_class(logits: Tensor) -> Tensor:
     torch.cumsum(shares, -1, out=shares)
     u = torch.rand_like(shares[:, :1]) * shares[:, -1:]
     return torch.searchsorted(shares, u, right=True)[:, 0].clamp_(max=logits.shape[-1] - 1)
+
+
+def draw_index(logs: Tensor) -> Tensor:
+    """Draw one index a row in proportion to the exponentials: (B, Y) -> (B, 1).
+
+    Example:
+        >>> import torch
+        >>> from aevb.probability.class_chain import draw_index
+        >>> draw_index(torch.tensor([[-1e9, 0.0]]))
+        tensor([[1]])
+    """
+    shares = torch.softmax(logs, -1).cumsum(-1)
+    u = torch.rand_like(shares[:, :1]) * shares[:, -1:]
+    return torch.searchsorted(shares, u, right=True).clamp(max=logs.shape[-1] - 1)

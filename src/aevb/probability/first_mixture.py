@@ -204,7 +204,8 @@ def fitted(t: Array, count: int = 0) -> Mixture:
     """
     x, full = torch.from_numpy(t).double(), torch.from_numpy(filled(t)).double()
     fold = torch.from_numpy(np.random.default_rng(0).permutation(len(x)) % FOLDS)
-    parts = [(full[fold != f], full[fold == f]) for f in range(FOLDS)]
+    # A left-out row counts by what is known of it.
+    parts = [(full[fold != f], x[fold == f]) for f in range(FOLDS)]
     best, chosen, spread = -np.inf, (max(count, 1), TIES[1], SHRINKS[2]), 1.0
     worse = 0
     for k in [count] if count else COUNTS:

@@ -119,16 +119,7 @@ def first_values(
         3.0
     """
     columns = t.shape[1]
-    means = np.zeros((features.shape[1], columns))
-    r = np.full_like(t, np.nan)
-    for c in range(columns):
-        known = np.isfinite(t[:, c])
-        y = t[known, c]
-        if features.shape[1] and known.sum() > 20:
-            slopes, constant, _ = regression(features[known], y, np.ones(len(y)))
-            means[:, c] = slopes
-            y = y - features[known] @ slopes
-        r[known, c] = y
+    means, r = _without_classes(t, features)
     found = {
         "means": means,
         "log_weights": np.zeros(components),
@@ -157,6 +148,21 @@ def first_values(
             found["slopes"][y, c, :c], found["offsets"][y, c] = slopes, constant
             found["log_scales"][y, c] = np.log(max(broad * np.sqrt(variance), 1e-3))
     return found
+
+
+def _without_classes(t: Array, features: Array) -> tuple[Array, Array]:
+    """The slopes of regressions of the numbers on the features (P, C), and what is left (N, C)."""
+    means = np.zeros((features.shape[1], t.shape[1]))
+    r = np.full_like(t, np.nan)
+    for c in range(t.shape[1]):
+        known = np.isfinite(t[:, c])
+        y = t[known, c]
+        if features.shape[1] and known.sum() > 20:
+            slopes, _, _ = regression(features[known], y, np.ones(len(y)))
+            means[:, c] = slopes
+            y = y - features[known] @ slopes
+        r[known, c] = y
+    return means, r
 
 
 def _shrunk(r: Array, components: int, rare: float) -> dict[str, Array]:

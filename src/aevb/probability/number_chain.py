@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aevb.probability.cells import Bend, NumberFeatures, buffers, spikes_of
+from aevb.probability.class_chain import draw_index
 from aevb.probability.factors import Factor
 from aevb.probability.masses import LOG_SQRT_2PI, log_mass
 from aevb.probability.partly_known import Beliefs, Conditional, given_known
@@ -90,21 +92,7 @@ class NumberChain(nn.Module):
         self.class_features = class_features
         self.num_features = 2 * columns + components + columns * width
         self.whole = [c for c, f in enumerate(factors) if f.family == "integer"]
-        half = [0.5 * (factors[c].step or 1.0) / factors[c].scale for c in self.whole]
-        # A density is one per unit of the column; x counts in units of its scale.
-        units = [0.0 if c in self.whole else -math.log(f.scale) for c, f in enumerate(factors)]
-        of_unit = torch.arange(columns).repeat_interleave(width)
-        earlier = (self.features.owner[:, None] < of_unit).float()
-        buffers(
-            self,
-            whole_index=self.whole,
-            half_step=torch.tensor(half, dtype=torch.float64),
-            is_real=torch.tensor([c not in self.whole for c in range(columns)], dtype=torch.bool),
-            in_mask=torch.cat([torch.ones(class_features, columns * width), earlier]),
-            lower=torch.ones(columns, columns).tril(-1),
-            log_unit=torch.tensor(units, dtype=torch.float32),
-            start_slopes=torch.zeros(components, columns, columns),
-        )
+        buffers(self, **self._constants())
         buffers(self, **self._cuts())
         repeated = [c for c, factor in enumerate(factors) if factor.repeats]
         self.repeats = nn.ModuleDict(
@@ -120,6 +108,24 @@ class NumberChain(nn.Module):
         bound = 1 / math.sqrt(max(inputs, 1))
         self.inward = nn.Parameter(torch.empty(inputs, columns * width).uniform_(-bound, bound))
         self.outward = nn.Parameter(torch.zeros(columns, width, 2 + components))
+
+    def _constants(self) -> dict[str, Tensor]:
+        """What the columns are like: their steps and units, and who depends on whom."""
+        columns, factors = self.columns, self.factors
+        half = [0.5 * (factors[c].step or 1.0) / factors[c].scale for c in self.whole]
+        # A density is one per unit of the column; x counts in units of its scale.
+        units = [0.0 if c in self.whole else -math.log(f.scale) for c, f in enumerate(factors)]
+        of_unit = torch.arange(columns).repeat_interleave(self.width)
+        earlier = (self.features.owner[:, None] < of_unit).float()
+        return {
+            "whole_index": torch.tensor(self.whole).long(),
+            "half_step": torch.tensor(half, dtype=torch.float64),
+            "is_real": torch.tensor([c not in self.whole for c in range(columns)]).bool(),
+            "in_mask": torch.cat([torch.ones(self.class_features, len(of_unit)), earlier]),
+            "lower": torch.ones(columns, columns).tril(-1),
+            "log_unit": torch.tensor(units, dtype=torch.float32),
+            "start_slopes": torch.zeros(self.components, columns, columns),
+        }
 
     def _cuts(self) -> dict[str, Tensor]:
         """The cells of the spikes among whole numbers: middles and widths of t, by column."""
@@ -342,8 +348,8 @@ class NumberChain(nn.Module):
         means, running, scales, inputs = self._context(h, features)
         cells = cells.clone()
         present = torch.isfinite(cells) | wanted
-        hidden = self.exact and not bool(present.all())
-        residuals = Beliefs(len(h), self.slopes * self.lower, hidden)
+        is_hidden = self.exact and not bool(present.all())
+        residuals = Beliefs(len(h), self.slopes * self.lower, is_hidden)
         seen = torch.full_like(means, math.nan)
         inward = self.inward * self.in_mask
         extra = h.new_zeros(len(h))
@@ -446,7 +452,7 @@ class NumberChain(nn.Module):
             x = low + torch.round((x - low) / step) * step
         x = x.clamp(low, high)
         if str(c) in self.repeats and not likely:
-            x = self.repeats[str(c)].draw(x, centre, scale)
+            x = cast(Repeats, self.repeats[str(c)]).draw(x, centre, scale)
         return x.to(centres.dtype)
 
     def _standard_draw(
@@ -483,17 +489,3 @@ def bounded(log_scales: Tensor, scales: Tensor) -> Tensor:
         [[1.5], [-7.0]]
     """
     return (log_scales + BEND * torch.tanh(scales / BEND).unsqueeze(-1)).clamp(LEAST, MOST)
-
-
-def draw_index(logs: Tensor) -> Tensor:
-    """Draw one index a row in proportion to the exponentials: (B, Y) -> (B, 1).
-
-    Example:
-        >>> import torch
-        >>> from aevb.probability.number_chain import draw_index
-        >>> draw_index(torch.tensor([[-1e9, 0.0]]))
-        tensor([[1]])
-    """
-    shares = torch.softmax(logs, -1).cumsum(-1)
-    u = torch.rand_like(shares[:, :1]) * shares[:, -1:]
-    return torch.searchsorted(shares, u, right=True).clamp(max=logs.shape[-1] - 1)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aevb.probability.cells import Bend, buffers, padded
+from aevb.probability.class_chain import draw_index
 from aevb.probability.factors import Factor
 from aevb.probability.masses import log_mass
 
@@ -23,17 +24,19 @@ NEVER = -1e4
 class Repeats(nn.Module):
     """The numbers of one column that at least two training rows share.
 
-        p(x) = (1 - s) f(x) + s F(bin of x) n(x) f(x) / sum_{v in bin of x} n(v) f(v)
+        p(x) = (1 - s) f(x) + s F(bin of x) w(x) f(x) / sum_{v in bin of x} w(v) f(v)
 
-    Here f is the density or mass of x, F the mass of a bin, n(v) how many training rows have the
-    number v, and v are the repeated numbers. So with probability s a number is a repeated one: its
-    bin is drawn from f, and the number within the bin in proportion to f and to its rows. s is
-    trained. Beyond the first and the last repeated number p is f, so that the tails keep their
-    shape. A row that is trained on does not count itself: a number that only one other row has is
-    then none that is repeated.
+    Here f is the density or mass of x, F the mass of a bin, and v are the repeated numbers. w(v) is
+    how much more often v occurs than its neighbours: its training rows divided by the smooth
+    density of the column there. So with probability s a number is a repeated one: its bin is drawn
+    from f, and the number within the bin in proportion to w f. s is trained.
+
+    Beyond the first and the last repeated number p is f, so that the tails keep their shape. A row
+    that is trained on does not count itself: a number that only one other row has is then none that
+    is repeated.
 
     Args:
-        factor: The column. ``repeats``, ``repeat_rows`` and ``repeat_share`` are used.
+        factor: The column, with its ``repeats``.
         bend: How its numbers are bent: that of the column alone.
 
     Example:
@@ -52,6 +55,7 @@ class Repeats(nn.Module):
     values: Tensor
     between: Tensor
     rows: Tensor
+    log_smooth: Tensor
     bin_of: Tensor
     place: Tensor
     edges: Tensor
@@ -79,11 +83,14 @@ class Repeats(nn.Module):
 
         def bent(numbers: NDArray[np.float64]) -> Tensor:
             x = torch.from_numpy((numbers - factor.shift) / factor.scale)
-            return bend(x[:, None])[:, 0]
+            found: Tensor = bend(x[:, None])[:, 0]
+            return found
 
         edges = bent(np.array([factor.low, *cuts, factor.high]))
         edges[0] -= BEYOND
         edges[-1] += BEYOND
+        smooth = np.asarray(factor.repeat_logs or np.zeros(len(codes)))
+        logs = np.log(rows) - smooth
         values, t = torch.from_numpy((codes - factor.shift) / factor.scale), bent(codes)
         of_bins = [bins == b for b in range(len(cuts) + 1)]
         buffers(
@@ -91,6 +98,7 @@ class Repeats(nn.Module):
             values=values,
             between=0.5 * (values[1:] + values[:-1]),
             rows=torch.from_numpy(rows).float(),
+            log_smooth=torch.from_numpy(smooth).float(),
             bin_of=bins.tolist(),
             place=[k for here in of_bins for k in range(int(here.sum()))],
             edges=edges[1:-1].clone(),
@@ -98,7 +106,7 @@ class Repeats(nn.Module):
             width=edges.diff().float(),
             is_empty=torch.tensor([not here.any() for here in of_bins]),
             bin_t=padded([t[here].tolist() for here in of_bins], 0.0),
-            bin_logs=padded([np.log(rows[here]).tolist() for here in of_bins], NEVER),
+            bin_logs=padded([logs[here].tolist() for here in of_bins], NEVER),
         )
         self.logit = nn.Parameter(torch.logit(torch.tensor(factor.repeat_share)).float())
 
@@ -121,11 +129,12 @@ class Repeats(nn.Module):
         own = torch.arange(weights.shape[-1], device=x.device) == self.place[k].unsqueeze(-1)
         if self.training:
             rows = torch.where(rows > 2, rows - 1.0, 0.0)
-            left = torch.where(rows > 0, rows.clamp(min=1.0).log(), NEVER)
+            left = rows.clamp(min=1.0).log() - self.log_smooth[k]
+            left = torch.where(rows > 0, left, NEVER)
             weights = torch.where(own, left.unsqueeze(-1), weights)
         same = (same & (rows > 0)).unsqueeze(-1)
         rates = torch.exp(-log_scales)
-        # (..., Y, V): log n(v) f(v), but for a constant.
+        # (..., Y, V): log w(v) f(v), but for a constant.
         within = self._within(bins, weights, centres, rates)
         share = (within * own.unsqueeze(-2)).sum(-1) - within.logsumexp(-1)
         middle, width = (part[bins].unsqueeze(-1) for part in (self.middle, self.width))
@@ -137,7 +146,7 @@ class Repeats(nn.Module):
         return torch.where(same, torch.logaddexp(others, repeated), others)
 
     def _within(self, bins: Tensor, weights: Tensor, centres: Tensor, rates: Tensor) -> Tensor:
-        """The logs of n(v) f(v) of the numbers of a bin, but for a constant: (..., Y, V)."""
+        """The logs of w(v) f(v) of the numbers of a bin, but for a constant: (..., Y, V)."""
         t = self.bin_t[bins].to(weights.dtype).unsqueeze(-2)
         z = (t - centres.unsqueeze(-1)) * rates.unsqueeze(-1)
         return weights.unsqueeze(-2) - 0.5 * z.square()
@@ -167,11 +176,8 @@ class Repeats(nn.Module):
         bins = torch.bucketize(t.to(self.edges.dtype), self.edges)
         weights = self.bin_logs[bins].to(centre.dtype)
         within = self._within(bins, weights, centre, rate)[:, 0]
-        shares = torch.softmax(within, -1).cumsum(-1)
-        u = torch.rand_like(shares[:, :1]) * shares[:, -1:]
-        at = torch.searchsorted(shares, u, right=True).clamp(max=shares.shape[-1] - 1)
         starts = torch.searchsorted(self.bin_of, bins)
-        k = (starts + at[:, 0]).clamp(max=len(self.values) - 1)
+        k = (starts + draw_index(within)[:, 0]).clamp(max=len(self.values) - 1)
         beyond = self.bend.back(t.unsqueeze(-1))[:, 0]
         if self.is_whole:
             beyond = self.low + torch.round((beyond - self.low) / self.step) * self.step

@@ -57,9 +57,10 @@ def with_repeats(factor: Factor, rest: NDArray[np.float64], t: NDArray[np.float6
     kept[most] = rows[most] > 1
     if not kept.any():
         return factor
-    gains = _gains(factor, values, t[first], rows, kept)
-    if not len(gains):
-        return factor
+    smooth, of_bin = _smooth(factor, values, t[first], rows, kept)
+    others = np.where(kept & (rows > 2), rows - 1.0, 0.0)
+    # How much more likely a repeated number is than one of the smooth density, minus 1.
+    gains = of_bin * others / smooth - 1.0
     logs = np.log1p(SHARES[:, None] * gains)
     best = int((logs @ rows).argmax())
     of_rows = logs[best][at]
@@ -70,32 +71,30 @@ def with_repeats(factor: Factor, rest: NDArray[np.float64], t: NDArray[np.float6
         factor,
         repeats=tuple(values[kept].tolist()),
         repeat_rows=tuple(rows[kept].tolist()),
+        repeat_logs=tuple(np.log(smooth[kept]).tolist()),
         repeat_share=float(SHARES[best]),
     )
 
 
-def _gains(
+def _smooth(
     factor: Factor,
     values: NDArray[np.float64],
     t: NDArray[np.float64],
     rows: NDArray[np.intp],
     kept: NDArray[np.bool_],
-) -> NDArray[np.float64]:
-    """How much more likely a repeated number is than one of a smooth density, minus 1: (V,)."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The smooth mass of each number, and that of its bin per repeated row of it: (V,) each."""
     weights, means, log_scales = single_mixtures(np.repeat(t, rows)[:, None])[:, 0]
 
     def below(ends: NDArray[np.float64]) -> NDArray[np.float64]:
-        found: NDArray[np.float64] = norm.cdf((ends[:, None] - means) / np.exp(log_scales))
-        return found @ np.exp(weights)
+        shares = norm.cdf((ends[:, None] - means) / np.exp(log_scales))
+        found: NDArray[np.float64] = shares @ np.exp(weights)
+        return found
 
-    slope = np.gradient(t, values) if len(values) > 1 else np.ones(1)
-    half = 0.5 * factor.step * slope
+    half = 0.5 * factor.step * (np.gradient(t, values) if len(values) > 1 else np.ones(1))
     smooth = np.maximum(below(t + half) - below(t - half), 1e-300)
     cuts = bin_cuts(values[kept], rows[kept].astype(np.float64))
     bins = np.searchsorted(cuts, values)
-    of_bins = np.diff([0.0, *below(np.interp(cuts, values, t)), 1.0])
-    of_bin = np.bincount(bins, rows * kept, len(cuts) + 1)[bins]
-    others = np.where(kept & (rows > 2), rows - 1.0, 0.0)
-    shared = of_bins[bins] * others / np.maximum(of_bin - 1.0, 1.0)
-    gains: NDArray[np.float64] = shared / smooth - 1.0
-    return gains
+    masses = np.diff([0.0, *below(np.interp(cuts, values, t)), 1.0])
+    counts = np.bincount(bins, rows * kept, len(cuts) + 1)
+    return smooth, (masses / np.maximum(counts - 1.0, 1.0))[bins]
