@@ -45,7 +45,7 @@ def given_known(
     mean, root = _joint(offsets, log_scales, slopes)
     unit = torch.eye(slopes.shape[-1], dtype=root.dtype, device=root.device)
     here, r = known.unsqueeze(-2), residuals.double().unsqueeze(-2)  # beside the components
-    both = (here.unsqueeze(-1) & here.unsqueeze(-2)).expand_as(root)
+    both = here.unsqueeze(-1) & here.unsqueeze(-2)
     lower = torch.linalg.cholesky_ex(torch.where(both, root @ root.mT, unit))[0]
     rest = torch.where(here, r - mean, 0.0).unsqueeze(-1)
     noise = torch.linalg.solve_triangular(lower, rest, upper=False).squeeze(-1)
