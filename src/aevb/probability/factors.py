@@ -60,8 +60,7 @@ class Factor:
         repeats: Numbers that at least two training rows share, ascending. (): they are not told
             apart from others.
         repeat_rows: How many training rows have each of them.
-        repeat_logs: The logs of the smooth density of the column there, but for a constant. ():
-            all are 0.
+        repeat_logs: The logs of the smooth density around them, after bending. (): all are 0.
         repeat_share: The probability that a number is one of them on purpose, as first estimated.
         unseen: The probability of a number that no training row has; for "follows", that of a
             cell that breaks the rule.

@@ -19,6 +19,8 @@ LEAST_ROWS = 1000
 """Columns of fewer numbers are smooth."""
 LEAST_GAIN = 0.02
 """Numbers are told apart if that is worth so many nats a row."""
+NEIGHBOURS = 25
+"""The density around a number is that of so many rows on either side."""
 SHARES = np.linspace(0.02, 0.98, 49)
 DIGITS = 2.0**-22
 """x has single precision: its step must be at least so large a part of the largest x."""
@@ -71,9 +73,20 @@ def with_repeats(factor: Factor, rest: NDArray[np.float64], t: NDArray[np.float6
         factor,
         repeats=tuple(values[kept].tolist()),
         repeat_rows=tuple(rows[kept].tolist()),
-        repeat_logs=tuple(np.log(smooth[kept]).tolist()),
+        repeat_logs=tuple(_log_density(np.sort(t), t[first[kept]]).tolist()),
         repeat_share=float(SHARES[best]),
     )
+
+
+def _log_density(t: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The log of the density of numbers t (N,), ascending, around some of them: (V,).
+
+    It is that of the ``NEIGHBOURS`` nearest rows on either side.
+    """
+    low, high = np.searchsorted(t, at, "left"), np.searchsorted(t, at, "right") - 1
+    low, high = (low - NEIGHBOURS).clip(0), (high + NEIGHBOURS).clip(max=len(t) - 1)
+    found: NDArray[np.float64] = np.log((high - low) / np.maximum(t[high] - t[low], 1e-9))
+    return found
 
 
 def _smooth(
