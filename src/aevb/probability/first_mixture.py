@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aevb.probability.masses import LOG_SQRT_2PI
 from aevb.probability.regressions import filled
 
 COUNTS = (1, 2, 3, 4, 6, 10)
@@ -125,7 +126,7 @@ def expect(mixture: Mixture, x: Tensor) -> Moments:
         spread = torch.where(gone, covariances - half.mT @ half, 0.0)
     log_det = lower.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     counts = known.sum(1, keepdim=True)
-    log_prob = mixture.weights.log() - 0.5 * distance - log_det - 0.9189385332 * counts
+    log_prob = mixture.weights.log() - 0.5 * distance - log_det - LOG_SQRT_2PI * counts
     return Moments(log_prob, distance, filled, spread)
 
 
@@ -209,7 +210,7 @@ def fitted(t: Array, count: int = 0) -> Mixture:
     best, chosen, spread = -np.inf, (max(count, 1), TIES[1], SHRINKS[2]), 1.0
     worse = 0
     for k in [count] if count else COUNTS:
-        if worse == 2 or (not count and 1 < k > len(x) / ROWS_EACH):
+        if worse == 2 or (not count and k > max(1, len(x) / ROWS_EACH)):
             break
         score, setting, ratio = _best_setting(parts, k)
         worse = 0 if score > best else worse + 1
