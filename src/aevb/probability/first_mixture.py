@@ -24,7 +24,7 @@ SHRINKS = (0.0, 0.03, 0.1, 0.25)
 FOLDS = 4
 STEPS, MORE = 20, 6
 """Steps of expectation maximisation: from the beginning, and when a setting changes a little."""
-FLOOR = 1e-3
+FLOOR = 1e-5
 """Added to the variances, so that no Gaussian shrinks to a point."""
 MOST_SPREAD = 2.0
 """Variances grow at most by this factor to be right for new rows."""
