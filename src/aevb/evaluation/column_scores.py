@@ -31,7 +31,7 @@ from aevb.model import VAE
 from aevb.probability.cells import Classes
 from aevb.probability.distributions import rsample_and_log_prob
 from aevb.probability.factors import Factor
-from aevb.probability.repeats import popularity
+from aevb.probability.repeat_bins import popularity
 from aevb.probability.seeds import counter_seed
 
 DRAWS, LEAST = 64, 3

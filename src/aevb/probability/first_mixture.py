@@ -54,7 +54,15 @@ class Mixture(NamedTuple):
     covariances: Tensor
 
     def scaled(self, factor: float) -> Mixture:
-        """The same mixture with standard deviations that are ``factor`` times as large."""
+        """The same mixture with standard deviations that are ``factor`` times as large.
+
+        Example:
+            >>> import torch
+            >>> from aevb.probability.first_mixture import Mixture
+            >>> one = Mixture(torch.ones(1), torch.zeros(1, 1), torch.ones(1, 1, 1))
+            >>> one.scaled(3.0).covariances.item()
+            9.0
+        """
         return self._replace(covariances=self.covariances * factor**2)
 
     def regressions(self) -> tuple[Array, Array, Array]:
@@ -62,6 +70,14 @@ class Mixture(NamedTuple):
 
         Returns slopes (K, D, D), constants (K, D) and logs of the standard deviations of what is
         left (K, D).
+
+        Example:
+            >>> import torch
+            >>> from aevb.probability.first_mixture import Mixture
+            >>> both = torch.tensor([[[1.0, 0.5], [0.5, 1.0]]])
+            >>> slopes, _, _ = Mixture(torch.ones(1), torch.zeros(1, 2), both).regressions()
+            >>> slopes[0, 1, 0].round(3).item()
+            0.5
         """
         lower = torch.linalg.cholesky(self.covariances)
         scales = lower.diagonal(dim1=-2, dim2=-1)
@@ -74,7 +90,21 @@ class Mixture(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """What an expectation step finds of N rows: see ``expect``."""
+    """What an expectation step finds of N rows: see ``expect``.
+
+    Args:
+        log_prob: (N, K), the log density of the known numbers, with the Gaussian's weight.
+        distance: (N, K), their squared distance from its mean.
+        filled: (N, K, D), the rows with conditional means.
+        spread: (N, K, D, D), the conditional covariances. None: all numbers are known.
+
+    Example:
+        >>> import torch
+        >>> from aevb.probability.first_mixture import Mixture, expect
+        >>> one = Mixture(torch.ones(1), torch.zeros(1, 1), torch.ones(1, 1, 1))
+        >>> expect(one, torch.tensor([[2.0]])).distance
+        tensor([[4.]])
+    """
 
     log_prob: Tensor
     distance: Tensor
@@ -182,7 +212,16 @@ def begin(x: Tensor, count: int) -> Mixture:
 
 
 def climb(x: Tensor, mixture: Mixture, tie: float, shrink: float, steps: int) -> Mixture:
-    """Take steps of expectation maximisation."""
+    """Take steps of expectation maximisation on rows x (N, D), NaN where not known.
+
+    Example:
+        >>> import torch
+        >>> from aevb.probability.first_mixture import begin, climb
+        >>> x = torch.tensor([[0.0], [1.0], [9.0], [10.0]]).double()
+        >>> found = climb(x, begin(x, 2), tie=0.0, shrink=0.0, steps=5)
+        >>> [round(mean, 2) for mean in sorted(found.means.flatten().tolist())]
+        [0.5, 9.5]
+    """
     for _ in range(steps):
         mixture = maximise(expect(mixture, x), tie, shrink)
     return mixture

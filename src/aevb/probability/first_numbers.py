@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aevb.probability.first_mixture import fitted
 from aevb.probability.regressions import filled, regression
 
 LEAST_FITTED, FEW = 20, 1000
@@ -48,6 +47,8 @@ def components_for(t: Array) -> int:
     if not t.shape[1]:
         return 0
     if is_few(len(t)):
+        from aevb.probability.first_mixture import fitted  # with torch, which is slow to import
+
         return 1 + len(fitted(held(t)).weights)
     rows = held(filled(some_rows(t)))
     columns = t.shape[1]
@@ -170,6 +171,8 @@ def _shrunk(r: Array, components: int, rare: float) -> dict[str, Array]:
 
     r: (N, C), NaN where a number is not known. rare: the share of the outliers.
     """
+    from aevb.probability.first_mixture import fitted
+
     mixture, one = fitted(r, max(components - 1, 1)), fitted(r, 1)
     parts = [mixture] if components == 1 else [mixture, one.scaled(BROAD)]
     shares = [1.0] if components == 1 else [1 - rare, rare]

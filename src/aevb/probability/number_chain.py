@@ -212,7 +212,8 @@ class NumberChain(nn.Module):
         t, means, gates, offsets, log_scales = self._terms(h, cells, features)
         residuals = torch.where(known, t - means, 0.0)
         if self.exact and (self.may_miss if self.training else not bool(known.all())):
-            moves, log_scales = given_known(residuals, known, offsets, log_scales, self.slopes)
+            slopes = self.slopes * self.lower
+            moves, log_scales = given_known(residuals, known, offsets, log_scales, slopes)
         else:
             slopes = (self.slopes * self.lower).transpose(0, 1).flatten(0, 1)  # (C Y, C)
             moves = (residuals @ slopes.T).unflatten(-1, (self.columns, self.components)) + offsets
@@ -388,7 +389,8 @@ class NumberChain(nn.Module):
         """
         known, cells = torch.isfinite(cells), cells.clone()
         t, means, gates, offsets, log_scales = self._terms(h, cells, features)
-        rest = Conditional(t - means, known, offsets, log_scales, self.slopes)
+        slopes = self.slopes * self.lower
+        rest = Conditional(t - means, known, offsets, log_scales, slopes)
         running = gates + rest.log_prob.to(gates.dtype)
         log_drawn = h.new_zeros(len(h))
         for c in range(self.columns):

@@ -106,7 +106,17 @@ class Conditional:
                 self.see(c, residuals[:, c], known[:, c])
 
     def see(self, c: int, residual: Tensor, there: Tensor) -> None:
-        """Take in residual c: (B,), for the rows where it is there: (B,)."""
+        """Take in residual c: (B,), for the rows where it is there: (B,).
+
+        Example:
+            >>> import torch
+            >>> from aevb.probability.partly_known import Conditional
+            >>> zero, there = torch.zeros(1, 1, 1), torch.tensor([True])
+            >>> found = Conditional(torch.zeros(1, 1), ~there[:, None], zero, zero, zero)
+            >>> found.see(0, torch.tensor([3.0]), there)
+            >>> found.means.item(), found.covariance.item()
+            (3.0, 0.0)
+        """
         column = self.covariance[..., c].clone()
         variance = column[..., c].clamp(min=1e-12)
         z = (residual.double().unsqueeze(-1) - self.means[..., c]) / variance.sqrt()
@@ -152,6 +162,13 @@ class Beliefs:
             c: The residuals before c have been seen.
             offsets: (B, Y) or (Y,), a_c.
             log_scales: (B, Y), log s_c.
+
+        Example:
+            >>> import torch
+            >>> from aevb.probability.partly_known import Beliefs
+            >>> beliefs = Beliefs(1, torch.zeros(1, 2, 2), hidden=False)
+            >>> beliefs.next(0, torch.tensor([[5.0]]), torch.zeros(1, 1))
+            (tensor([[5.]]), tensor([[0.]]))
         """
         row = self.slopes[:, c]
         if self.covariance is None:
@@ -162,7 +179,16 @@ class Beliefs:
         return self.centres, 0.5 * torch.log(self.variances)
 
     def see(self, c: int, residual: Tensor, there: Tensor) -> None:
-        """Take in residual c: (B,), for the rows where it is there: (B,)."""
+        """Take in residual c: (B,), for the rows where it is there: (B,).
+
+        Example:
+            >>> import torch
+            >>> from aevb.probability.partly_known import Beliefs
+            >>> beliefs = Beliefs(1, torch.tensor([[[0.0, 0.0], [2.0, 0.0]]]), hidden=False)
+            >>> beliefs.see(0, torch.tensor([3.0]), torch.tensor([True]))
+            >>> beliefs.next(1, torch.zeros(1, 1), torch.zeros(1, 1))[0]
+            tensor([[6.]])
+        """
         if self.covariance is None:
             self.means[:, c] = residual
             return

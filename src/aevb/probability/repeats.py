@@ -12,9 +12,8 @@ from aevb.probability.cells import Bend, buffers, padded
 from aevb.probability.class_chain import draw_index
 from aevb.probability.factors import Factor
 from aevb.probability.masses import log_mass
+from aevb.probability.repeat_bins import bin_cuts
 
-VALUES_PER_BIN, MOST_BINS = 24, 256
-"""The range of a column is cut into bins of so many repeated values, but not into more bins."""
 BEYOND = 100.0
 """The outer bins reach so far beyond the range, in standard deviations of the column."""
 NEVER = -1e4
@@ -184,45 +183,3 @@ class Repeats(nn.Module):
         beyond = beyond.clamp(self.low, self.high)
         drawn = torch.where(self.is_empty[bins], beyond, self.values[k])
         return x.masked_scatter(chosen, drawn.to(x.dtype))
-
-
-def popularity(factor: Factor, codes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The log of how much more often numbers occur than their neighbours: (N,) -> (N,), nats.
-
-    Example:
-        >>> import numpy as np
-        >>> from aevb.probability.factors import Factor
-        >>> from aevb.probability.repeats import popularity
-        >>> grid = {"step": 1.0, "high": 10.0}
-        >>> repeated = {"repeats": (5.0,), "repeat_rows": (9,), "repeat_share": 0.5}
-        >>> popularity(Factor("a", "integer", **grid, **repeated), np.array([4.0, 5.0])).round(2)
-        array([-0.69,  1.7 ])
-    """
-    values, rows = np.asarray(factor.repeats), np.asarray(factor.repeat_rows, np.float64)
-    cuts = bin_cuts(values, rows)
-    bins = np.searchsorted(cuts, values)
-    cells = np.diff([factor.low, *cuts, factor.high]) / factor.step
-    often = rows / np.bincount(bins, rows)[bins] * np.maximum(cells[bins], 1.0)
-    k = np.searchsorted(0.5 * (values[1:] + values[:-1]), codes)
-    same = np.abs(values[k] - codes) < 0.5 * factor.step
-    found: NDArray[np.float64] = np.log1p(factor.repeat_share * (np.where(same, often[k], 0.0) - 1))
-    return found
-
-
-def bin_cuts(codes: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Where the bins of repeated numbers end, but for the last: halfway between two numbers.
-
-    codes: (V,), ascending. rows: (V,). The bins have about as many rows each.
-
-    Example:
-        >>> import numpy as np
-        >>> from aevb.probability.repeats import bin_cuts
-        >>> bin_cuts(np.arange(48.0), np.full(48, 2.0))
-        array([23.5])
-    """
-    bins = min(MOST_BINS, max(len(codes) // VALUES_PER_BIN, 1))
-    wanted = rows.sum() * np.arange(1, bins) / bins
-    last = np.unique(np.searchsorted(np.cumsum(rows), wanted))
-    last = last[last < len(codes) - 1]
-    found: NDArray[np.float64] = 0.5 * (codes[last] + codes[last + 1])
-    return found

@@ -11,7 +11,7 @@ from scipy.stats import norm
 
 from aevb.probability.factors import Factor
 from aevb.probability.first_numbers import single_mixtures
-from aevb.probability.repeats import bin_cuts
+from aevb.probability.repeat_bins import bin_cuts
 
 MOST_REPEATS = 10_000
 """At most so many numbers of a column are told apart, those of the most rows."""
