@@ -66,6 +66,14 @@ FACTORS = {
         "real", "real", density=True, values=(0.0, 2.5), step=0.5, scale=2.0, gaps=True
     ),
     "whole, repeats": Factor("whole", "integer", **WHOLE, **REPEATS),
+    "whole, three repeats": Factor(
+        "whole",
+        "integer",
+        **WHOLE,
+        repeats=(1.0, 2.0, 6.0),
+        repeat_rows=(2, 5, 3),
+        repeat_share=0.4,
+    ),
     "whole, bent, spikes, repeats": Factor(
         "whole", "integer", **WHOLE, **BENT, **REPEATS, values=(2.0, 9.0)
     ),
@@ -287,7 +295,7 @@ def test_samples_are_as_frequent_as_they_are_likely():
     assert stats.chi2.sf(statistic, len(found) - 1) > FALSE_ALARM
 
 
-REPEATED = ("whole, repeats", "whole, bent, spikes, repeats")
+REPEATED = ("whole, repeats", "whole, three repeats", "whole, bent, spikes, repeats")
 
 
 @pytest.mark.parametrize("name", ["real", "real, bent", "whole", "whole, bent, spikes", *REPEATED])
