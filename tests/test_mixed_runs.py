@@ -75,3 +75,25 @@ def test_samples_are_rows_like_those_of_the_table(saved):
     # The shares of missing cells and of the spike are within five standard errors.
     for share in (lambda t: t["name"].isna(), lambda t: t["size"].isna(), lambda t: t["gain"] == 0):
         assert abs(share(made).mean() - share(table).mean()) < 5 * 0.5 * (1 / 500 + 1 / 200) ** 0.5
+
+
+def test_the_first_epoch_measures_the_first_values():
+    table = mixed_table(200)
+    config = replace(MIXED, epochs=None, steps=30, epoch_steps=3, validation="0.2", patience=9)
+    first = aevb.fit(table, replace(config, learning_rate=1e-9, steps=3, patience=0))
+    seen = []
+
+    class Watch(aevb.Callbacks):
+        def on_data(self, prepared):
+            seen.clear()
+
+        def on_epoch(self, record):
+            seen.append(record)
+
+    run = aevb.fit(table, config, callbacks=Watch())
+    of_first = first.history[0]["validation_log_likelihood"]
+    assert seen[0]["validation_log_likelihood"] == pytest.approx(of_first, abs=1e-5)
+    assert seen[1]["validation_log_likelihood"] != pytest.approx(of_first, abs=1e-5)
+    assert len(run.history) == 10
+    short = aevb.fit(table, replace(config, steps=6)).history
+    assert short[0]["validation_log_likelihood"] != pytest.approx(of_first, abs=1e-5)

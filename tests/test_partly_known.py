@@ -206,3 +206,33 @@ def test_training_on_holes_reaches_the_log_p_of_the_linear_gaussian_model():
     difference = found - right
     error = difference.std() / math.sqrt(len(difference))
     assert abs(difference.mean()) < 0.08 + 5 * error
+
+
+def chain_with_a_spike(missing):
+    """Columns a, b, c that depend on each other; b may be exactly 0. missing: a may be, too."""
+    factors = [
+        Factor("a", "real", density=True, gaps=missing, low=-99.0, high=99.0),
+        Factor("b", "real", density=True, values=(0.0,), low=-99.0, high=99.0),
+        Factor("c", "real", density=True, low=-99.0, high=99.0),
+    ]
+    model = Mixed(factors, 2, 0).double().eval()
+    g = torch.Generator().manual_seed(3)
+    for weights in model.numbers.parameters():
+        weights.data = 0.7 * torch.randn(weights.shape, generator=g, dtype=torch.float64)
+    return model.requires_grad_(False)(torch.zeros(1, model.num_features, dtype=torch.float64))
+
+
+def test_a_spike_says_nothing_of_a_number_that_is_not_known():
+    p = chain_with_a_spike(missing=False)
+    a = torch.linspace(-30, 30, 60_001, dtype=torch.float64)
+    rows = torch.stack([a, torch.zeros_like(a), torch.full_like(a, 0.8)], -1)
+    right = torch.trapezoid(p.log_prob(rows).exp(), a)
+    known = torch.tensor([[math.nan, 0.0, 0.8]], dtype=torch.float64)
+    assert p.log_prob(known).exp().item() == pytest.approx(right.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("a", [math.inf, math.nan], ids=["missing", "not known"])
+def test_completing_a_row_with_a_spike_scores_it(a):
+    p = chain_with_a_spike(missing=math.isinf(a))
+    row = torch.tensor([[a, 0.0, 0.8]], dtype=torch.float64)
+    torch.testing.assert_close(p.complete(row)[1], p.log_prob(row), rtol=1e-9, atol=1e-9)

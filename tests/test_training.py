@@ -785,6 +785,29 @@ def test_divergence_with_patience_leaves_the_best_weights(data, monkeypatch):
     assert torch.equal(weights(run), weights(aevb.fit(data, replace(config, epochs=best))))
 
 
+def scripted(monkeypatch, log_likelihoods):
+    """Let the validation rows have log p as given, epoch by epoch: (N,) each."""
+    epochs = iter(log_likelihoods)
+    monkeypatch.setattr(
+        loop.Loop, "validation_log_likelihoods", lambda _: torch.tensor(next(epochs)).double()
+    )
+
+
+BEST, AS_GOOD, WORSE = [0.0, 0.0, 0.0, 0.0], [1.0, -1.2, 1.0, -1.2], [-0.1, -0.3, -0.1, -0.3]
+
+
+def test_the_longest_trained_of_equally_good_weights_are_kept(data, monkeypatch, tmp_path):
+    config = replace(SMALL, patience=9)
+    scripted(monkeypatch, [BEST, AS_GOOD, WORSE, WORSE])
+    run = aevb.fit(data, replace(config, epochs=4), out=tmp_path / "run")
+    assert run.kept_epoch == 2
+    assert run.history[1]["validation_log_likelihood"] == pytest.approx(-0.1)
+    scripted(monkeypatch, [WORSE, AS_GOOD, WORSE])
+    # A continued run compares with the same rows as before, those of epoch 1.
+    longer = aevb.fit(data, replace(config, epochs=7), out=tmp_path / "run", resume=True)
+    assert longer.kept_epoch == checkpoint.load(tmp_path / "run").kept_epoch == 6
+
+
 @pytest.mark.parametrize("epoch", [0, 2])
 def test_no_step_is_taken_on_a_loss_that_is_not_finite(data, monkeypatch, epoch):
     seen = []

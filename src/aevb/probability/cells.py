@@ -62,6 +62,7 @@ class Classes(nn.Module):
     spiked_columns: Tensor
     spikes: Tensor
     spike_classes: Tensor
+    spike_counts: Tensor
     missing: Tensor
     back: Tensor
 
@@ -74,17 +75,18 @@ class Classes(nn.Module):
         # Where no class is shared by levels, a level is its class.
         self.shared = any(factor.classes for factor in factors)
         spikes = padded([spikes_of(factors[i]).tolist() for i in self.spiked], NO_SPIKE)
-        counts = [float(len(factors[i].values)) for i in self.levels]
+        counts = torch.tensor([len(factor.values) for factor in factors])
         buffers(
             self,
             column_index=self.columns,
             level_columns=self.levels,
             level_rows=range(len(self.levels)),
-            level_last=torch.tensor(counts) - 1.0,
+            level_last=counts[self.levels].float() - 1.0,
             level_class=level_class,
             spiked_columns=self.spiked,
             spikes=spikes,
             spike_classes=range(1, spikes.shape[1] + 1),
+            spike_counts=counts[self.spiked],
             missing=[_missing_class(factors[i]) for i in self.columns],
             back=np.argsort([*self.levels, *self.spiked]).tolist(),
         )

@@ -20,7 +20,7 @@ COMPONENTS = (1, 2, 3, 5, 10, 20)
 """How many Gaussians are tried."""
 MOST_ROWS = 5000
 """Rows that a mixture is fitted to."""
-BROAD, BROAD_SHARE, BROAD_ROWS = 3.0, 0.02, 5.0
+BROAD, BROAD_SHARE, BROAD_ROWS = 3.0, 0.02, 0.5
 """One more component is so many times as wide. It is for outliers: at most for this share of the
 rows, and for so many rows."""
 OUTLIER = 20.0
@@ -108,8 +108,9 @@ def first_values(
 ) -> dict[str, Array]:
     """Fit the parameters of a ``NumberChain`` by name.
 
-    t: (N, C), NaN where a number is not known. features: (N, P), those of the classes. fill:
-    whether numbers that are not known are drawn (``filled``); otherwise their residuals are 0.
+    t: (N, C), NaN where a number is not known, infinity where a cell holds a spike. features:
+    (N, P), those of the classes. fill: whether numbers that are not known are drawn (``filled``);
+    otherwise their residuals are 0. Those of spikes are 0 always.
 
     Example:
         >>> import numpy as np
@@ -128,7 +129,8 @@ def first_values(
         "log_scales": np.zeros((components, columns)),
         "slopes": np.zeros((components, columns, columns)),
     }
-    known, r = np.isfinite(t), filled(r) if fill else np.nan_to_num(r)
+    known, r = np.isfinite(t), np.where(np.isinf(t), 0.0, r)
+    r = filled(r) if fill else np.nan_to_num(r)
     rare = min(BROAD_SHARE, BROAD_ROWS / max(len(t), 1))
     if fill and is_few(len(t)):
         return found | _shrunk(np.where(known, held(r), np.nan), components, rare)

@@ -14,7 +14,7 @@ from aevb.probability.cells import Bend, NumberFeatures, buffers, spikes_of
 from aevb.probability.class_chain import draw_index
 from aevb.probability.factors import Factor
 from aevb.probability.masses import LOG_SQRT_2PI, log_mass
-from aevb.probability.partly_known import Beliefs, Conditional, given_known
+from aevb.probability.partly_known import Beliefs, Conditional, apart_from, given_known
 from aevb.probability.repeats import Repeats
 
 LEAST, MOST = -7.0, 3.0
@@ -39,8 +39,9 @@ class NumberChain(nn.Module):
     set m, w and a factor of s. With ``width`` hidden units a column, m, a and s also depend on the
     numbers before in a way that is not linear; there, a number that is not known has features of 0.
 
-    A number that is missing is still there, but not seen: log p of the others is integrated over
-    it (``exact``). With so many columns and Gaussians that this would be slow, it has r = 0.
+    A number that is missing (NaN) is still there, but not seen: log p of the others is integrated
+    over it (``exact``). With so many columns and Gaussians that this would be slow, it has r = 0.
+    A cell that holds a spike (infinity) is no number: it has r = 0, and its class says the rest.
 
     A whole number has the mass of the cell around it. The cells of spikes are cut out of each
     Gaussian, because a spike has a probability of its own. In columns where rows share numbers,
@@ -86,7 +87,8 @@ class NumberChain(nn.Module):
         self.columns, self.components, self.width = len(factors), components, width
         columns, self.factors = self.columns, tuple(factors)
         self.exact = components * columns**3 <= (MOST_WORK if width == 0 else MOST_WORK // 30)
-        self.may_miss = any(factor.gaps or factor.values for factor in factors)
+        self.may_miss = any(factor.gaps for factor in factors)
+        self.has_spikes = any(factor.values for factor in factors)
         self.bend = Bend(factors)
         self.features = NumberFeatures(columns) if width else NumberFeatures(columns, 0)
         self.class_features = class_features
@@ -195,7 +197,7 @@ class NumberChain(nn.Module):
 
         Args:
             h: (..., num_features), the context.
-            cells: (..., C), the numbers x; NaN or infinite where there is none.
+            cells: (..., C), the numbers x; infinite for a spike, NaN for what is missing.
             features: (..., P), those of the classes.
 
         Example:
@@ -211,9 +213,11 @@ class NumberChain(nn.Module):
         x = torch.where(known, cells, 0.0)
         t, means, gates, offsets, log_scales = self._terms(h, cells, features)
         residuals = torch.where(known, t - means, 0.0)
-        if self.exact and (self.may_miss if self.training else not bool(known.all())):
-            slopes = self.slopes * self.lower
-            moves, log_scales = given_known(residuals, known, offsets, log_scales, slopes)
+        missing = torch.isnan(cells)
+        if self.exact and (self.may_miss if self.training else bool(missing.any())):
+            spikes = torch.isinf(cells) if self.has_spikes else None
+            chain = apart_from(spikes, offsets, log_scales, self.slopes * self.lower)
+            moves, log_scales = given_known(residuals, ~missing, *chain)
         else:
             slopes = (self.slopes * self.lower).transpose(0, 1).flatten(0, 1)  # (C Y, C)
             moves = (residuals @ slopes.T).unflatten(-1, (self.columns, self.components)) + offsets
@@ -322,7 +326,7 @@ class NumberChain(nn.Module):
 
         Args:
             h: (B, num_features), the context.
-            cells: (B, C), the numbers x.
+            cells: (B, C), the numbers x; infinite for a spike, NaN for what is missing.
             wanted: (B, C), which cells must hold a number in the end.
             features: (B, P), those of the classes.
             likely: Take means in place of draws.
@@ -348,8 +352,8 @@ class NumberChain(nn.Module):
             return self._complete_given(h, cells, wanted, features)
         means, running, scales, inputs = self._context(h, features)
         cells = cells.clone()
-        present = torch.isfinite(cells) | wanted
-        is_hidden = self.exact and not bool(present.all())
+        present, spikes = torch.isfinite(cells) | wanted, torch.isinf(cells)
+        is_hidden = self.exact and not bool((present | spikes).all())
         residuals = Beliefs(len(h), self.slopes * self.lower, is_hidden)
         seen = torch.full_like(means, math.nan)
         inward = self.inward * self.in_mask
@@ -375,7 +379,7 @@ class NumberChain(nn.Module):
             of_known = torch.logsumexp(F.log_softmax(running, -1) + logs, -1) + unit
             extra = extra + torch.where(known, of_known, 0.0)
             running = running + logs
-            residuals.see(c, torch.where(there, t - mean, 0.0), there)
+            residuals.see(c, torch.where(there, t - mean, 0.0), there, there | spikes[:, c])
             seen[:, c] = torch.where(there, t, math.nan)
         return cells, extra
 
@@ -387,10 +391,11 @@ class NumberChain(nn.Module):
         Without hidden units and whole numbers this is exact: the weights are log p of what is
         known, whatever is drawn.
         """
-        known, cells = torch.isfinite(cells), cells.clone()
+        known, spikes, cells = torch.isfinite(cells), torch.isinf(cells), cells.clone()
         t, means, gates, offsets, log_scales = self._terms(h, cells, features)
-        slopes = self.slopes * self.lower
-        rest = Conditional(t - means, known, offsets, log_scales, slopes)
+        chain = apart_from(spikes, offsets, log_scales, self.slopes * self.lower)
+        residuals = torch.where(spikes, 0.0, t - means)
+        rest = Conditional(residuals, known | spikes, *chain)
         running = gates + rest.log_prob.to(gates.dtype)
         log_drawn = h.new_zeros(len(h))
         for c in range(self.columns):

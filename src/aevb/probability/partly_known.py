@@ -26,7 +26,7 @@ def given_known(
         known: (..., C).
         offsets: (..., C, Y), a.
         log_scales: (..., C, Y), log s.
-        slopes: (Y, C, C), B, of which the part below the diagonal is used.
+        slopes: (Y, C, C) or (..., Y, C, C), B, of which the part below the diagonal is used.
 
     Returns:
         (..., C, Y) each. Where a residual is not known, they have no meaning.
@@ -54,6 +54,38 @@ def given_known(
     return centres.mT.to(residuals.dtype), scales.log().mT.to(residuals.dtype)
 
 
+def apart_from(
+    fixed: Tensor | None, offsets: Tensor, log_scales: Tensor, slopes: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Let some residuals depend on none before them: their a, log s and rows of B are 0.
+
+    They are then fixed at 0: they change nothing for those after them, and say nothing of those
+    before.
+
+    Args:
+        fixed: (..., C), or None for no residual at all.
+        offsets: (..., C, Y), a.
+        log_scales: (..., C, Y), log s.
+        slopes: (Y, C, C), B.
+
+    Returns:
+        a and log s (..., C, Y), and B (..., Y, C, C).
+
+    Example:
+        >>> import torch
+        >>> from aevb.probability.partly_known import apart_from
+        >>> slopes, zero = torch.tensor([[[0.0, 0.0], [2.0, 0.0]]]), torch.zeros(1, 2, 1)
+        >>> apart_from(torch.tensor([[False, True]]), zero, zero, slopes)[2].sum().item()
+        0.0
+    """
+    if fixed is None:
+        return offsets, log_scales, slopes
+    offsets, log_scales = (
+        torch.where(fixed.unsqueeze(-1), 0.0, part) for part in (offsets, log_scales)
+    )
+    return offsets, log_scales, torch.where(fixed.unsqueeze(-2).unsqueeze(-1), 0.0, slopes)
+
+
 def _joint(offsets: Tensor, log_scales: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
     """The means (..., Y, C) of all residuals, and a root of their covariances (..., Y, C, C)."""
     unit = torch.eye(slopes.shape[-1], dtype=torch.float64, device=slopes.device)
@@ -72,7 +104,7 @@ class Conditional:
         known: (B, C).
         offsets: (B, C, Y), a.
         log_scales: (B, C, Y), log s.
-        slopes: (Y, C, C), B, of which the part below the diagonal is used.
+        slopes: (Y, C, C) or (B, Y, C, C), B, of which the part below the diagonal is used.
 
     Attributes:
         means: (B, Y, C).
@@ -178,8 +210,15 @@ class Beliefs:
         self.variances = torch.exp(2 * log_scales) + (self.cross * row).sum(-1).clamp(min=0.0)
         return self.centres, 0.5 * torch.log(self.variances)
 
-    def see(self, c: int, residual: Tensor, there: Tensor) -> None:
-        """Take in residual c: (B,), for the rows where it is there: (B,).
+    def see(self, c: int, residual: Tensor, there: Tensor, fixed: Tensor | None = None) -> None:
+        """Take in residual c.
+
+        Args:
+            c: Those before it have been seen.
+            residual: (B,).
+            there: (B,), the rows where it is known.
+            fixed: (B,), the rows where it is ``residual`` for those after it. Where it is fixed but
+                not there, it says nothing of those before. None: as ``there``.
 
         Example:
             >>> import torch
@@ -199,6 +238,7 @@ class Beliefs:
         self.covariance -= torch.where(
             here.unsqueeze(-1), outer / self.variances[..., None, None], 0.0
         )
+        here = here if fixed is None else fixed[:, None, None]
         of_hidden = torch.where(here, 0.0, self.cross)
         self.covariance[..., c, :], self.covariance[..., :, c] = of_hidden, of_hidden
         self.covariance[..., c, c] = torch.where(here[..., 0], 0.0, self.variances)

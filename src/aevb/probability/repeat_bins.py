@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,8 @@ from aevb.probability.factors import Factor
 
 VALUES_PER_BIN, MOST_BINS = 24, 256
 """The range of a column is cut into bins of so many repeated values, but not into more bins."""
+MOST_IN_BIN = 32
+"""No bin has more repeated values, unless a column has very many: a step works on all of a bin."""
 
 
 def popularity(factor: Factor, codes: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -37,7 +41,8 @@ def popularity(factor: Factor, codes: NDArray[np.float64]) -> NDArray[np.float64
 def bin_cuts(codes: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Where the bins of repeated numbers end, but for the last: halfway between two numbers.
 
-    codes: (V,), ascending. rows: (V,). The bins have about as many rows each.
+    codes: (V,), ascending. rows: (V,). The bins have about as many rows each, and at
+    most ``MOST_IN_BIN`` numbers.
 
     Example:
         >>> import numpy as np
@@ -47,7 +52,10 @@ def bin_cuts(codes: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[n
     """
     bins = min(MOST_BINS, max(len(codes) // VALUES_PER_BIN, 1))
     wanted = rows.sum() * np.arange(1, bins) / bins
-    last = np.unique(np.searchsorted(np.cumsum(rows), wanted))
+    most = max(MOST_IN_BIN, -(-len(codes) // MOST_BINS))
+    # What is left of a bin after its first ``most`` numbers is the next bin.
+    ends = np.unique([0, *(np.searchsorted(np.cumsum(rows), wanted) + 1), len(codes)])
+    last = np.concatenate([np.arange(a, b, most) for a, b in pairwise(ends)])[1:] - 1
     last = last[last < len(codes) - 1]
     found: NDArray[np.float64] = 0.5 * (codes[last] + codes[last + 1])
     return found

@@ -18,6 +18,8 @@ BEYOND = 100.0
 """The outer bins reach so far beyond the range, in standard deviations of the column."""
 NEVER = -1e4
 """The log of a probability of nearly 0."""
+SMALL = -80.0
+"""exp of less is no normal number in single precision."""
 
 
 class Repeats(nn.Module):
@@ -135,7 +137,7 @@ class Repeats(nn.Module):
         rates = torch.exp(-log_scales)
         # (..., Y, V): log w(v) f(v), but for a constant.
         within = self._within(bins, weights, centres, rates)
-        share = (within * own.unsqueeze(-2)).sum(-1) - within.logsumexp(-1)
+        share = (within * own.unsqueeze(-2)).sum(-1) - _log_sum(within)
         middle, width = (part[bins].unsqueeze(-1) for part in (self.middle, self.width))
         mass = log_mass((middle - centres) * rates, width * rates)
         repeated = F.logsigmoid(self.logit) + share + mass - log_unit.unsqueeze(-1)
@@ -183,3 +185,9 @@ class Repeats(nn.Module):
         beyond = beyond.clamp(self.low, self.high)
         drawn = torch.where(self.is_empty[bins], beyond, self.values[k])
         return x.masked_scatter(chosen, drawn.to(x.dtype))
+
+
+def _log_sum(logs: Tensor) -> Tensor:
+    """``logs.logsumexp(-1)`` without the exponentials of very small numbers, which are slow."""
+    most = logs.detach().amax(-1, keepdim=True)
+    return (logs - most).clamp(min=SMALL).exp().sum(-1).log() + most[..., 0]

@@ -358,7 +358,8 @@ def _with_patience(
     assert config.decay is not None
     planned = planned_epochs(config)
     patience = max(LEAST_PATIENCE, ceil(planned * max(numbers.patience, 1 - config.decay)))
-    reasons["kept"] = f"the weights of the best of {planned} validations"
+    which = "last weights as good as those" if facts.likelihood == "mixed" else "weights"
+    reasons["kept"] = f"the {which} of the best of {planned} validations"
     return replace(config, patience=patience)
 
 

@@ -29,7 +29,7 @@ from aevb.probability.cells import HINGES, CellFeatures
 from aevb.registry import Registry
 from aevb.runs.automatic import FIXED, fixed, known, settle_network
 
-QUIET = 0.05
+QUIET = 5e-4
 """The last layer of a decoder of mixed rows starts with weights that are so much smaller."""
 PRIOR_SETTINGS = {"components": "components"}
 """Settings of a ``Config`` that a prior may take: name in ``Config`` -> name of the argument."""

@@ -51,14 +51,15 @@ TERMS = ("bound", "reconstruction", "kl")
 class Progress:
     """How far a run came.
 
-    epoch: number of completed epochs. best_epoch, best_bound: the epoch with the best validation
-    bound so far, and that bound in nats. rows_sha256: digest of the training and validation rows,
-    "" if it is unknown. step: number of completed steps of the current epoch, which is the one
-    after ``epoch``. totals: sums of the figures over the rows of the current epoch so far. engine:
-    how steps are executed, as plain values (``engine.step.Engine``). Older formats also hold
-    ``threads``, which is ignored. steps: number of completed steps of the completed epochs, 0 if it
-    is unknown. seconds: time of training so far, if the settings limit it (``minutes``), else 0.
-    prior: the settings of a prior that was fitted to the codes of the finished run.
+    epoch: number of completed epochs. best_epoch: the epoch whose weights patience keeps.
+    best_bound: the best validation bound so far in nats, or log p of the validation rows.
+    rows_sha256: digest of the training and validation rows, "" if it is unknown. step: number of
+    completed steps of the current epoch, which is the one after ``epoch``. totals: sums of the
+    figures over the rows of the current epoch so far. engine: how steps are executed, as plain
+    values (``engine.step.Engine``). Older formats also hold ``threads``, which is ignored. steps:
+    number of completed steps of the completed epochs, 0 if it is unknown. seconds: time of training
+    so far, if the settings limit it (``minutes``), else 0. prior: the settings of a prior that was
+    fitted to the codes of the finished run.
 
     Example:
         >>> import aevb

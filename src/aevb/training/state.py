@@ -57,6 +57,7 @@ class TrainingState:
         self._names: tuple[str, ...] = ()
         self._totals: Tensor | None = None
         self._best: dict[str, Tensor] | None = None
+        self._best_rows: Tensor | None = None  # log p of the validation rows at their best
         # Everything that a step changes. References suffice, since every change is in place.
         self._live = [*run.model.buffers(), *update.tensors(), *kept.values()]
         self._floats = [
@@ -119,13 +120,18 @@ class TrainingState:
         ends = [end for value in self._floats for end in torch.aminmax(value)]
         return bool(torch.isfinite(torch.stack(ends)).all())
 
-    def finish_epoch(self, record: dict[str, Any]) -> None:
-        """Count an epoch, keep its weights if they are the best so far, and save if it is time."""
+    def finish_epoch(self, record: dict[str, Any], rows: Tensor | None = None) -> None:
+        """Count an epoch, keep its weights if they are the best so far, and save if it is time.
+
+        rows: (N,), log p of the validation rows, whose mean is the record's. With it the weights
+        are also kept if they are worse than the best by less than a standard error: of equals, the
+        one that is trained longest.
+        """
         self.progress = replace(
             self.progress, epoch=self.epoch + 1, steps=self.progress.steps + self.step
         )
         self.step, self._totals = 0, None
-        self._keep_best(self._watched(record))
+        self._keep_best(self._watched(record), rows)
         self._keep_good()
         self.run.history.append(record)
         if self.folder is not None:
@@ -134,11 +140,12 @@ class TrainingState:
                 self.save()
 
     def _watched(self, record: dict[str, Any]) -> float | None:
-        """The figure that the best epoch has the most of: the validation bound.
-
-        For a table the KL counts as at least what is free. Otherwise an epoch that makes no use of
-        z would seem better than one that is trained to do so.
+        """The figure that the best epoch has the most of: log p of the validation rows, or the
+        validation bound. For a table of many rows the KL counts as at least what is free.
+        Otherwise an epoch that makes no use of z would seem better than one trained to do so.
         """
+        if "validation_log_likelihood" in record:
+            return float(record["validation_log_likelihood"])
         bound: float | None = record.get("validation_bound")
         config = self.run.config
         if bound is None or self.run.likelihood != "mixed" or not config.free_bits:
@@ -146,15 +153,26 @@ class TrainingState:
         free = config.free_bits * self.run.model.latent_dim
         return bound - max(0.0, free - float(record["validation_kl"]))
 
-    def _keep_best(self, bound: float | None) -> None:
-        """Note the best validation bound so far. With patience, keep its weights as well."""
+    def _keep_best(self, figure: float | None, rows: Tensor | None) -> None:
+        """Note the best validation so far. With patience, keep its weights as well."""
         best = self.progress.best_bound
-        if bound is None or (best is not None and bound <= best):
+        if figure is None:
             return
-        self.progress = replace(self.progress, best_epoch=self.epoch, best_bound=bound)
+        if best is None or figure > best:
+            best, self._best_rows = figure, rows
+        elif not self._is_as_good(rows):
+            return
+        self.progress = replace(self.progress, best_epoch=self.epoch, best_bound=best)
         if self.run.config.patience:
             weights = self.run.model.state_dict()
             self._best = {name: value.clone() for name, value in weights.items()}
+
+    def _is_as_good(self, rows: Tensor | None) -> bool:
+        """Whether log p of the rows is worse than the best by less than a standard error."""
+        if rows is None or self._best_rows is None:
+            return False
+        worse = self._best_rows - rows
+        return bool(worse.mean() < worse.std() / len(worse) ** 0.5)
 
     def _keep_good(self) -> None:
         """Remember weights and moments, to return to them if the next epoch diverges."""
@@ -228,6 +246,8 @@ class TrainingState:
         metrics_to_disk(self.folder)
         weights = self._last or self.run.model.state_dict()
         parts = {"current": weights, "optimizer": self.update.state_dict(), "objective": self.kept}
+        if self._best_rows is not None:
+            parts["best"] = {"rows": self._best_rows}
         progress = replace(
             self.progress,
             step=self.step,
@@ -263,7 +283,7 @@ class TrainingState:
         steps = progress.steps or progress.epoch * self.epoch_steps
         self.progress = replace(progress, rows_sha256=self.progress.rows_sha256, steps=steps)
         self.run.config = replace(self.run.config, start=saved.run.config.start)
-        self._restore_best(saved.run)
+        self._restore_best(saved.run, saved.state)
         self.run.model.load_state_dict(_part(saved.state, "current"))
         self.update.load_state_dict(_part(saved.state, "optimizer"))
         for name, value in self.kept.items():
@@ -276,13 +296,14 @@ class TrainingState:
             self._keep_good()
         return saved
 
-    def _restore_best(self, saved: Run) -> None:
+    def _restore_best(self, saved: Run, state: dict[str, Tensor]) -> None:
         """Restore the best weights so far, if patience needs them and they were saved."""
         if not self.run.config.patience:
             return
         if saved.config.patience:
             weights = saved.model.state_dict()
             self._best = {name: value.to(self.run.device) for name, value in weights.items()}
+            self._best_rows = state.get("best.rows")
         else:  # look for the best from here on
             self.progress = replace(self.progress, best_epoch=self.epoch, best_bound=None)
 

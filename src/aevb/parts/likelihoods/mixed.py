@@ -166,9 +166,13 @@ class Mixed(Likelihood):
         return found
 
     def cells_of(self, x: Tensor, classes: Tensor) -> Tensor:
-        """The columns of numbers, NaN where a cell is a spike or missing: (..., C)."""
+        """The columns of numbers: (..., C). Infinity for a spike, NaN for what is missing."""
         cells = x.index_select(-1, self.number_index)
-        return torch.where(self.is_number(classes), cells, math.nan)
+        cells = torch.where(self.is_number(classes) & torch.isfinite(cells), cells, math.nan)
+        of_class = classes.index_select(-1, self.spiked_classes)
+        is_spike = (of_class > 0) & (of_class <= self.find_classes.spike_counts)
+        spikes = cells.index_select(-1, self.spiked_places).masked_fill(is_spike, math.inf)
+        return cells.index_copy(-1, self.spiked_places, spikes)
 
     def is_number(self, classes: Tensor) -> Tensor:
         """Which cells of the columns of numbers hold, or may hold, a number: (..., C)."""
@@ -186,9 +190,9 @@ class Mixed(Likelihood):
         return found
 
     def _bent(self, x: Tensor, classes: Tensor) -> NDArray[np.float64]:
-        """t of the columns of numbers as an array (N, C), NaN where there is no number."""
+        """t of the columns of numbers: (N, C). Infinity for a spike, NaN for what is missing."""
         cells = self.cells_of(x, classes)
-        t = torch.where(torch.isfinite(cells), self.numbers.bend(cells), math.nan)
+        t = torch.where(torch.isfinite(cells), self.numbers.bend(cells), cells)
         found: NDArray[np.float64] = t.cpu().numpy()
         return found
 
