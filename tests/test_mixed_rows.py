@@ -295,6 +295,25 @@ def test_samples_are_as_frequent_as_they_are_likely():
     assert stats.chi2.sf(statistic, len(found) - 1) > FALSE_ALARM
 
 
+def test_numbers_of_a_row_come_from_the_same_gaussian():
+    factors = [Factor(name, "integer", step=1.0, low=-9.0, high=9.0) for name in "ab"]
+    model, h = random_model(factors, components=2, width=0, size=0.1)
+    # Two clusters, (low, low) and (high, high), and no other dependence.
+    model.numbers.slopes.data.zero_()
+    model.numbers.log_scales.data.zero_()
+    model.numbers.offsets.data.copy_(torch.tensor([[-3.0, -3.0], [3.0, 3.0]]))
+    drawn = model(h).sample((20_000,))
+    low = drawn < drawn.mean(0)
+    assert (low[:, 0] == low[:, 1]).double().mean() > 0.9
+    x, _ = grid(factors)
+    with torch.no_grad():
+        expected = model(h).log_prob(x).exp().numpy() * len(drawn)
+    found = (x[:, None] == drawn[None]).all(-1).sum(1).numpy()
+    often = expected >= 8
+    statistic = ((found - expected) ** 2 / expected)[often].sum()
+    assert stats.chi2.sf(statistic, int(often.sum())) > FALSE_ALARM
+
+
 REPEATED = ("whole, repeats", "whole, three repeats", "whole, bent, spikes, repeats")
 
 

@@ -15,14 +15,12 @@ from aevb.probability.class_chain import draw_index
 from aevb.probability.factors import Factor
 from aevb.probability.masses import LOG_SQRT_2PI, log_mass
 from aevb.probability.partly_known import Beliefs, Conditional, apart_from, given_known
-from aevb.probability.repeats import Repeats
+from aevb.probability.repeats import NEVER, Repeats
 
 LEAST, MOST = -7.0, 3.0
 """Bounds of the log of a standard deviation, where the column has a standard deviation of 1."""
 BEND = 1.5
 """How far the context may move the log of a standard deviation."""
-
-
 MOST_WORK = 300_000
 """Gaussians times columns^3, up to which numbers that are not known are integrated over. With
 hidden units there are more rows in a batch, so it is a thirtieth."""
@@ -347,17 +345,19 @@ class NumberChain(nn.Module):
             >>> sorted(set(drawn[:, 0].tolist()))
             [-1.0, 0.0, 1.0]
         """
-        known = torch.isfinite(cells)
+        known, cells = torch.isfinite(cells), cells.clone()
         if self.exact and not likely and bool(known.any()) and bool((wanted & ~known).any()):
             return self._complete_given(h, cells, wanted, features)
         means, running, scales, inputs = self._context(h, features)
-        cells = cells.clone()
-        present, spikes = torch.isfinite(cells) | wanted, torch.isinf(cells)
+        present, spikes = known | wanted, torch.isinf(cells)
         is_hidden = self.exact and not bool((present | spikes).all())
         residuals = Beliefs(len(h), self.slopes * self.lower, is_hidden)
         seen = torch.full_like(means, math.nan)
         inward = self.inward * self.in_mask
         extra = h.new_zeros(len(h))
+        if is_free := not likely and not bool(known.any()):
+            # Nothing tells the Gaussians apart: choose one for the whole row.
+            running = torch.full_like(running, NEVER).scatter(1, draw_index(running), 0.0)
         for c in range(self.columns):
             mean, scale, offsets = means[:, c], scales[:, c], self.offsets[:, c]
             if self.width:
@@ -374,11 +374,14 @@ class NumberChain(nn.Module):
                 drawn = self._draw(c, centres, log_scales, running, likely)
                 cells[:, c] = torch.where(there & ~known, drawn, cells[:, c])
             x = torch.where(there, cells[:, c], 0.0)
-            t, logs, unit = self._one_column(c, x, centres, log_scales)
-            logs = torch.where(there.unsqueeze(-1), logs, 0.0)
-            of_known = torch.logsumexp(F.log_softmax(running, -1) + logs, -1) + unit
-            extra = extra + torch.where(known, of_known, 0.0)
-            running = running + logs
+            if is_free:
+                t = self.bend(x.unsqueeze(-1), slice(c, c + 1))[:, 0].to(h.dtype)
+            else:
+                t, logs, unit = self._one_column(c, x, centres, log_scales)
+                logs = torch.where(there.unsqueeze(-1), logs, 0.0)
+                of_known = torch.logsumexp(F.log_softmax(running, -1) + logs, -1) + unit
+                extra = extra + torch.where(known, of_known, 0.0)
+                running = running + logs
             residuals.see(c, torch.where(there, t - mean, 0.0), there, there | spikes[:, c])
             seen[:, c] = torch.where(there, t, math.nan)
         return cells, extra
@@ -394,8 +397,7 @@ class NumberChain(nn.Module):
         known, spikes, cells = torch.isfinite(cells), torch.isinf(cells), cells.clone()
         t, means, gates, offsets, log_scales = self._terms(h, cells, features)
         chain = apart_from(spikes, offsets, log_scales, self.slopes * self.lower)
-        residuals = torch.where(spikes, 0.0, t - means)
-        rest = Conditional(residuals, known | spikes, *chain)
+        rest = Conditional(torch.where(spikes, 0.0, t - means), known | spikes, *chain)
         running = gates + rest.log_prob.to(gates.dtype)
         log_drawn = h.new_zeros(len(h))
         for c in range(self.columns):
