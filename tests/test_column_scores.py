@@ -126,7 +126,7 @@ def test_oddness_finds_what_log_p_hides_behind_a_spike():
     frame = pd.DataFrame({"amount": np.where(paid, rng.normal(5e4, 1e4, 400), 0.0)})
     frame["b"] = rng.normal(size=400)
     run = aevb.fit(frame, steps=20)
-    odd = pd.DataFrame({"amount": [0.0] * 40, "b": [6.0] * 40})
+    odd = pd.DataFrame({"amount": [0.0] * 40, "b": [3.5] * 40})
     scores = run.score(pd.concat([frame[paid][:100], odd]), samples=20)
     assert scores["oddness"][100:].min() > np.quantile(scores["oddness"][:100], 0.95)
     assert (scores["log_likelihood"][100:] > np.median(scores["log_likelihood"][:100])).any()
